@@ -1,0 +1,59 @@
+# make demo    summarise specs/digits.yaml and train it on real handwritten digits
+# make test    the whole test suite
+# make lint    ruff and mypy
+# make bench   speed, side by side, as a table
+# make fuzz    the property tests again, with many random examples
+# make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
+#
+# The environment is made once, in .venv. `make PYTHON=python3.12 demo` chooses the interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= auto
+BENCH ?=
+
+PY := $(VENV)/bin/python
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+# One thread for each test worker; Keras is the tests' oracle and runs on torch.
+TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench fuzz clean distclean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(RUNTIME): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(RUNTIME)
+	$(VENV)/bin/graphspec summary specs/digits.yaml
+	$(VENV)/bin/graphspec train specs/digits.yaml
+
+test: $(DEV)
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8
+
+lint: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+bench: $(DEV)
+	KERAS_BACKEND=torch $(PY) -m bench $(BENCH)
+
+fuzz: $(DEV)
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m hypothesis --hypothesis-profile fuzz
+
+clean:
+	rm -rf build dist runs .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,21 @@
+"""Settings for every test: one thread, Keras on torch, and the hypothesis profiles.
+
+The variables are read when torch and Keras are first imported, so a test that imports neither pays for neither, and
+the processes that tests start inherit them.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+# No deadline and no `too_slow`: both judge the machine's load, and a test must not.
+settings.register_profile(
+    "default", max_examples=50, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "fuzz", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")
