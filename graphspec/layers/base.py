@@ -1,0 +1,268 @@
+"""The layer contract: one class says everything about a layer.
+
+A layer is a frozen, strict pydantic model whose fields are the YAML keys, with Keras' names and defaults. Beside them stand its
+shape rule (`infer`), its weights (`weights`), the PyTorch that it becomes (`code`), its cost (`flops`) and examples on which the
+contract test compares it with Keras. Nothing outside this package names a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from graphspec.tensor import Dim, Tensor
+
+Kind = Literal["layer", "merge", "op"]
+Memory = Literal["spec", "first", "any"]
+"""How a layer wants its input laid out: axes as in the spec, channels moved to axis 1, or either."""
+
+REGISTRY: dict[Kind, dict[str, type[Layer]]] = {"layer": {}, "merge": {}, "op": {}}
+"""Every layer, merge and op by the name that specs use. Filled as classes are defined."""
+
+HELPERS: dict[str, Helper] = {}
+"""Definitions that emitted files carry at their top, by name. Filled by `helper` in the file of the layer that needs them."""
+
+
+class LayerError(Exception):
+    """A local fact about a layer that cannot be: the elaborator adds file, line, inputs' origins.
+
+    `argument` names the YAML key at fault, `inputs` the positions of the inputs at fault; both may be empty.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, help: str | None = None, argument: str | None = None, inputs: tuple[int, ...] = ()
+    ):
+        super().__init__(message)
+        self.code, self.message, self.help, self.argument, self.inputs = code, message, help, argument, inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Trusted Python written by this package, as a value: `F.relu`. Never made from a spec's text."""
+
+    text: str
+
+
+Leaf = int | float | bool | str | None | Ref | tuple["Leaf", ...]
+"""A value that may stand in emitted source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors."""
+
+    name: str
+    required: bool = True
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter or buffer of the PyTorch module, and how Keras stores the same numbers.
+
+    `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras` becomes it by permuting
+    its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after that.
+    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is Keras' already.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    keras: str
+    permute: tuple[int, ...] | None = None
+    gates: tuple[int, ...] | None = None
+    initializer: str = ""
+    trainable: bool = True
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        count = 1
+        for axis in self.shape:
+            count *= axis
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Construct:
+    """The expression that makes a layer's module: `target(*positional, **keyword)`.
+
+    Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is left out when equal.
+    `general` is a helper class that takes the same arguments and stands in for `target` where instances of one block differ.
+    """
+
+    target: str
+    positional: Mapping[str, Leaf] = field(default_factory=dict)
+    keyword: Mapping[str, tuple[Leaf, Leaf]] = field(default_factory=dict)
+    general: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a layer becomes in an emitted `forward`.
+
+    `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that name (a list renders as
+    `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`. `activation` is a
+    Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer with several outputs
+    has a call that returns a tuple. `helpers` names what the file must carry for it.
+    """
+
+    call: str
+    construct: Construct | None = None
+    constants: Mapping[str, Leaf] = field(default_factory=dict)
+    activation: str = "linear"
+    activation_axis: int = -1
+    helpers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels lie at axis 1 in memory."""
+
+    inputs: tuple[Any, ...]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
+    outputs: tuple[Tensor, ...]
+    first: bool = False
+
+    @property
+    def x(self) -> Tensor:
+        """The first input."""
+        first = self.inputs[0]
+        return first[0] if isinstance(first, tuple) else first
+
+    def axis(self, axis: int, rank: int | None = None) -> int:
+        """Where an axis of the spec's tensor lies in memory: -1 is axis 1 in an image kept channels-first.
+
+        Negative axes stay negative where memory is as in the spec, so that emitted code reads as it would be written by hand.
+        """
+        rank = self.x.rank if rank is None else rank
+        if not self.first:
+            return axis
+        positive = axis % rank
+        return 0 if positive == 0 else 1 if positive == rank - 1 else positive + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis."""
+
+    arguments: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: str = "float32"
+    high: int = 2  # integer inputs are drawn below this
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Layer(BaseModel):
+    """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
+
+    A subclass is registered under its class name; `kind` and `spec_name` as class keywords say otherwise:
+    `class Add(Merge, kind="merge", spec_name="add")`. `abstract=True` registers nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, arbitrary_types_allowed=False)
+
+    arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
+    variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
+    least_inputs: ClassVar[int] = 1
+    kind: ClassVar[Kind] = "layer"
+    spec_name: ClassVar[str] = ""
+    random: ClassVar[bool] = False  # its training output is drawn, not computed
+    examples: ClassVar[tuple[Example, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls, *, kind: Kind | None = None, spec_name: str | None = None, abstract: bool = False, **kwargs: Any
+    ) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if kind is not None:
+            cls.kind = kind
+        cls.spec_name = spec_name or cls.__name__
+        if not abstract:
+            REGISTRY[cls.kind][cls.spec_name] = cls
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")})
+
+    def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where absent; all of them, as
+        separate arguments, when variadic). Raises `LayerError`."""
+        return inputs[0]
+
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs after the first, in order."""
+        return ()
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
+        return ()
+
+    def memory(self, *inputs: Any) -> Memory:
+        """The layout it wants for inputs that `infer` has accepted."""
+        return "spec"
+
+    def code(self, site: Site) -> Code:
+        """What it becomes in PyTorch."""
+        raise TypeError(f"{type(self).__name__} says no code")
+
+    def flops(self, site: Site) -> Dim:
+        """Floating-point operations for one example of a forward pass; a multiply-add is two."""
+        return 0
+
+    def limit(self) -> int | None:
+        """The exclusive upper bound of the integers it takes, or None."""
+        return None
+
+    def output_activation(self) -> str | None:
+        """The activation its output ends in, when that can be left off for logits."""
+        return getattr(self, "activation", None)
+
+
+def helper(name: str, source: str, *needs: str) -> str:
+    """Registers a definition that emitted files may carry, and the helpers it uses itself; returns its name."""
+    HELPERS[name] = Helper(name, source.strip("\n"), needs)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """The source of one function or class at the top of emitted files."""
+
+    name: str
+    source: str
+    needs: tuple[str, ...]
+
+
+def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "channels") -> int:
+    """The size of an axis that a weight depends on. Raises `LayerError` where it is symbolic."""
+    size = tensor.shape[axis]
+    if isinstance(size, int):
+        return size
+    raise LayerError(
+        "unknown-size",
+        f"{layer} needs to know the {what} of its input, and here they are `{size}` of {tensor}",
+        help="write a number for this size in `inputs`, or pool or flatten the axis away before",
+        inputs=(0,),
+    )
+
+
+def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
+    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted: `[height, width, channels]`."""
+    if tensor.rank != rank:
+        raise LayerError(
+            "wrong-rank",
+            f"{layer} takes {rank} axes, `[batch, {shape[1:]}`, and gets {tensor.rank}: {tensor}",
+            inputs=(0,),
+        )
+
+
+def need_float(tensor: Tensor, *, layer: str) -> None:
+    """Refuses integers where a layer multiplies with float weights."""
+    if not tensor.is_float:
+        raise LayerError(
+            "wrong-dtype",
+            f"{layer} takes floats and gets {tensor}",
+            help="integers become vectors through `Embedding`, or floats through `{op: cast, dtype: float32}`",
+            inputs=(0,),
+        )

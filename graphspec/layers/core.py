@@ -1,0 +1,177 @@
+"""Dense, Embedding, Flatten, Reshape and Rescaling: the layers without a family."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.activations import ActivationName
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Memory, Site, Weight, known_channels, need_float
+from graphspec.layers.initializers import GlorotUniform, Initializer, RandomUniform, Zeros
+from graphspec.tensor import Dim, Tensor, product
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Dense(Layer):
+    """A fully connected layer over the last axis: `activation(x @ kernel + bias)`."""
+
+    units: Positive
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    examples = (
+        Example({"units": 5}, ((7,),)),
+        Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
+        Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="Dense")
+        if x.rank < 2:
+            raise LayerError("wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,))
+        known_channels(x, layer="Dense")
+        return x.with_shape(*x.shape[:-1], self.units)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        features = known_channels(x, layer="Dense")
+        kernel = Weight("weight", (self.units, features), "kernel", (1, 0), initializer=self.kernel_initializer.statement())
+        bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.statement())
+        return (kernel, bias) if self.use_bias else (kernel,)
+
+    def code(self, site: Site) -> Code:
+        features = known_channels(site.x, layer="Dense")
+        construct = Construct(
+            "nn.Linear", {"in_features": features, "out_features": self.units}, {"bias": (self.use_bias, True)}
+        )
+        helpers = (*self.kernel_initializer.helpers(), *self.bias_initializer.helpers())
+        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        outputs = product(site.outputs[0].shape[1:])
+        return outputs * (2 * known_channels(site.x, layer="Dense") + self.use_bias)
+
+
+class Embedding(Layer):
+    """Turns integers below `input_dim` into vectors of `output_dim` floats."""
+
+    input_dim: Positive
+    output_dim: Positive
+    embeddings_initializer: Initializer = RandomUniform()
+
+    examples = (
+        Example({"input_dim": 11, "output_dim": 4}, ((6,),), dtype="int64", high=11),
+        Example({"input_dim": 3, "output_dim": 5}, ((2, 3),), dtype="int32", high=3),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if not x.is_integer:
+            raise LayerError(
+                "wrong-dtype",
+                f"Embedding takes integers and gets {x}",
+                help="write `dtype: int64` on the input",
+                inputs=(0,),
+            )
+        return Tensor((*x.shape, self.output_dim))
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        initializer = self.embeddings_initializer
+        fill = initializer.statement().replace("{w}", "{w}.T") if initializer.uses_fans else initializer.statement()
+        return (Weight("weight", (self.input_dim, self.output_dim), "embeddings", initializer=fill),)
+
+    def code(self, site: Site) -> Code:
+        construct = Construct("nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim})
+        return Code("{self}({x})", construct, helpers=self.embeddings_initializer.helpers())
+
+    def limit(self) -> int | None:
+        return self.input_dim
+
+
+class Flatten(Layer):
+    """One axis out of all axes but the batch, in the spec's order (images: height, width, channels)."""
+
+    examples = (Example({}, ((2, 3, 4),)), Example({}, ((5,),)), Example({}, ((),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(x.shape[0], product(x.shape[1:]))
+
+    def code(self, site: Site) -> Code:
+        if site.x.rank == 2:
+            return Code("{x}")
+        return Code("{x}.flatten(1)" if site.x.rank > 1 else "{x}.unsqueeze(1)")
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Reshape(Layer):
+    """The same elements in another shape, in the spec's order. One size may be -1: whatever is left."""
+
+    target_shape: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
+
+    examples = (
+        Example({"target_shape": [3, 4]}, ((12,),)),
+        Example({"target_shape": [-1, 2]}, ((4, 3),)),
+        Example({"target_shape": [2, 2, 3]}, ((12,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes: list[Dim] = list(self.target_shape)
+        if sizes.count(-1) > 1 or any(isinstance(s, int) and (s == 0 or s < -1) for s in sizes):
+            raise LayerError(
+                "out-of-range",
+                f"`target_shape` holds positive sizes and at most one -1, not {list(self.target_shape)}",
+                argument="target_shape",
+            )
+        total, known = product(x.shape[1:]), product(s for s in sizes if s != -1)
+        if -1 in sizes:
+            rest = total // known if isinstance(known, int) else 0
+            if rest * known != total:
+                raise self._misfit(x, total)
+            sizes[sizes.index(-1)] = rest
+        elif known != total:
+            raise self._misfit(x, total)
+        return x.with_shape(x.shape[0], *sizes)
+
+    def _misfit(self, x: Tensor, total: Dim) -> LayerError:
+        return LayerError(
+            "shapes-differ",
+            f"{x} has {total} elements an example, which do not fill the shape {list(self.target_shape)}",
+            argument="target_shape",
+            inputs=(0,),
+        )
+
+    def code(self, site: Site) -> Code:
+        flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
+        if len(self.target_shape) < 2:
+            return Code(flat)
+        return Code(flat + ".unflatten(1, {shape})", constants={"shape": self.target_shape})
+
+
+class Rescaling(Layer):
+    """`x * scale + offset`, in floats."""
+
+    scale: float
+    offset: float = 0.0
+
+    examples = (
+        Example({"scale": 0.0625}, ((3, 4),)),
+        Example({"scale": 2, "offset": -1.0}, ((2, 2, 1),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x if x.is_float else x.with_dtype("float32")
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        text = "{x} * {scale}" + (" + {offset}" if self.offset else "")
+        return Code(text, constants={"scale": float(self.scale), "offset": float(self.offset)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * (2 if self.offset else 1)

@@ -1,0 +1,153 @@
+"""Keras' initializers, as the statements that fill a PyTorch parameter."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.layers.base import helper
+from graphspec.layers.named import Named
+
+helper(
+    "variance_scaling_",
+    '''
+def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
+    """Keras' VarianceScaling for a weight [out, in, *kernel]; normals are cut at two standard deviations."""
+    fan_in, fan_out = w[0].numel(), w[:, 0].numel()
+    variance = scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+    if distribution == "uniform":
+        nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
+    elif distribution == "untruncated_normal":
+        nn.init.normal_(w, std=variance**0.5)
+    else:
+        std = variance**0.5 / 0.87962566103423978
+        nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std)
+''',
+)
+
+
+class Initializer(Named, family="initializer"):
+    """How a weight starts. `seed` is accepted for Keras' sake where it is null: the run has one seed."""
+
+    seed: None = None
+    uses_fans: ClassVar[bool] = False
+
+    def statement(self) -> str:
+        """A statement that fills `{w}`, a weight laid out [out, in, *kernel]."""
+        raise TypeError(f"{type(self).__name__} says no statement")
+
+    def helpers(self) -> tuple[str, ...]:
+        """Helpers that the statement calls."""
+        return ()
+
+
+class Zeros(Initializer, word="zeros"):
+    def statement(self) -> str:
+        return "nn.init.zeros_({w})"
+
+
+class Ones(Initializer, word="ones"):
+    def statement(self) -> str:
+        return "nn.init.ones_({w})"
+
+
+class Constant(Initializer, word="constant"):
+    value: float = 0.0
+
+    def statement(self) -> str:
+        return f"nn.init.constant_({{w}}, {self.value!r})"
+
+
+class RandomNormal(Initializer, word="random_normal"):
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
+
+
+class RandomUniform(Initializer, word="random_uniform", aliases=("uniform",)):
+    minval: float = -0.05
+    maxval: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
+
+
+class TruncatedNormal(Initializer, word="truncated_normal"):
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        return f"nn.init.trunc_normal_({{w}}, {self.mean!r}, {self.stddev!r}, {low!r}, {high!r})"
+
+
+class VarianceScaling(Initializer, word="variance_scaling"):
+    uses_fans = True
+    scale: float = 1.0
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
+
+    def statement(self) -> str:
+        return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
+
+    def helpers(self) -> tuple[str, ...]:
+        return ("variance_scaling_",)
+
+
+class GlorotUniform(Initializer, word="glorot_uniform"):
+    uses_fans = True
+
+    def statement(self) -> str:
+        return "nn.init.xavier_uniform_({w})"
+
+
+class HeUniform(Initializer, word="he_uniform"):
+    uses_fans = True
+
+    def statement(self) -> str:
+        return 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
+
+
+class LecunUniform(Initializer, word="lecun_uniform"):
+    uses_fans = True
+
+    def statement(self) -> str:
+        return 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
+
+
+class _ScaledNormal(Initializer):
+    uses_fans = True
+
+    def helpers(self) -> tuple[str, ...]:
+        return ("variance_scaling_",)
+
+
+class GlorotNormal(_ScaledNormal, word="glorot_normal"):
+    def statement(self) -> str:
+        return 'variance_scaling_({w}, 1.0, "fan_avg", "truncated_normal")'
+
+
+class HeNormal(_ScaledNormal, word="he_normal"):
+    def statement(self) -> str:
+        return 'variance_scaling_({w}, 2.0, "fan_in", "truncated_normal")'
+
+
+class LecunNormal(_ScaledNormal, word="lecun_normal"):
+    def statement(self) -> str:
+        return 'variance_scaling_({w}, 1.0, "fan_in", "truncated_normal")'
+
+
+class Orthogonal(Initializer, word="orthogonal"):
+    gain: float = 1.0
+
+    def statement(self) -> str:
+        return "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+
+
+class Identity(Initializer, word="identity"):
+    gain: float = 1.0
+
+    def statement(self) -> str:
+        return "nn.init.eye_({w})" if self.gain == 1.0 else f"nn.init.eye_({{w}}).mul_({self.gain!r})"
+

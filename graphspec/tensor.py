@@ -1,0 +1,230 @@
+"""What is known of a tensor before it exists: its shape, with symbolic sizes, and its dtype.
+
+A size is an `int`, or a `Size`: an integer expression over named sizes, kept in one canonical form so that equal expressions
+compare equal. `length` through a convolution of width 5 and a pool of 5 is `(length - 4) // 5` however it was reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+BATCH = "batch"
+"""The name of the batch axis' size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """`numerator // divisor`, where no part of the numerator can be taken out."""
+
+    numerator: Size
+    divisor: int
+
+    def __str__(self) -> str:
+        text = str(self.numerator)
+        return f"({text}) // {self.divisor}" if " " in text else f"{text} // {self.divisor}"
+
+
+Atom = str | Floor
+Monomial = tuple[Atom, ...]  # a product of atoms, sorted; () is the constant term
+
+
+@dataclass(frozen=True)
+class Size:
+    """A polynomial with integer coefficients over named sizes and floor divisions of such polynomials.
+
+    Made by `symbol(name)` and arithmetic. An expression that turns out constant is an `int`, never a `Size`.
+    """
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __add__(self, other: Dim) -> Dim:
+        return _collect([*self.terms, *_terms(other)])
+
+    def __mul__(self, other: Dim) -> Dim:
+        return _collect(
+            (tuple(sorted((*m, *n), key=str)), a * b) for m, a in self.terms for n, b in _terms(other)
+        )
+
+    def __neg__(self) -> Dim:
+        return self * -1
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + -other
+
+    def __rsub__(self, other: int) -> Dim:
+        return -self + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: int) -> Dim:
+        quotient: list[tuple[Monomial, int]] = [(m, c // divisor) for m, c in self.terms]
+        rest = [(m, c % divisor) for m, c in self.terms if c % divisor]
+        common = math.gcd(divisor, *(c for m, c in rest if m))
+        rest = [(m, c // common) for m, c in rest]
+        divisor //= common
+        variable = [(m, c) for m, c in rest if m]
+        if divisor == 1 or not variable:
+            return _collect([*quotient, *rest] if divisor == 1 else quotient)
+        if len(variable) == 1 and variable[0][1] == 1 and len(variable[0][0]) == 1:
+            atom, offset = variable[0][0][0], sum(c for m, c in rest if not m)
+            if isinstance(atom, Floor):
+                return _collect(quotient) + (atom.numerator + offset * atom.divisor) // (atom.divisor * divisor)
+        numerator = _collect(rest)
+        assert isinstance(numerator, Size)
+        return _collect([*quotient, ((Floor(numerator, divisor),), 1)])
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The named sizes it depends on."""
+        found: set[str] = set()
+        for monomial, _ in self.terms:
+            for atom in monomial:
+                found |= {atom} if isinstance(atom, str) else atom.numerator.names
+        return frozenset(found)
+
+    def substitute(self, sizes: Mapping[str, Dim]) -> Dim:
+        """The same expression with named sizes replaced by others, or by integers."""
+        total: Dim = 0
+        for monomial, coefficient in self.terms:
+            product: Dim = coefficient
+            for atom in monomial:
+                if isinstance(atom, str):
+                    factor = sizes.get(atom, None)
+                    product = product * (symbol(atom) if factor is None else factor)
+                else:
+                    product = product * (atom.numerator.substitute(sizes) // atom.divisor)
+            total = total + product
+        return total
+
+    def evaluate(self, sizes: Mapping[str, int]) -> int:
+        """Its value. `KeyError` when a name has none."""
+        total = 0
+        for monomial, coefficient in self.terms:
+            for atom in monomial:
+                coefficient *= sizes[atom] if isinstance(atom, str) else atom.numerator.evaluate(sizes) // atom.divisor
+            total += coefficient
+        return total
+
+    def __str__(self) -> str:
+        floors = [m[0] for m, c in self.terms if len(m) == 1 and c == 1 and isinstance(m[0], Floor)]
+        if len(floors) == 1 and len(self.terms) == 2 and isinstance(floors[0], Floor):
+            offset = next((c for m, c in self.terms if not m), 0)  # (length + 1) // 5 - 1 reads better as (length - 4) // 5
+            return str(Floor(floors[0].numerator + offset * floors[0].divisor, floors[0].divisor))  # type: ignore[arg-type]
+        parts = []
+        for monomial, coefficient in sorted(self.terms, key=lambda term: (term[0] == (), term[1] < 0, str(term[0]))):
+            factors = [f"({a})" if isinstance(a, Floor) and (len(monomial) > 1 or abs(coefficient) > 1) else str(a) for a in monomial]
+            if abs(coefficient) != 1 or not factors:
+                factors.insert(0, str(abs(coefficient)))
+            sign = ("- " if coefficient < 0 else "+ ") if parts else ("-" if coefficient < 0 else "")
+            parts.append(sign + " * ".join(factors))
+        return " ".join(parts)
+
+    __repr__ = __str__
+
+
+Dim = int | Size
+Shape = tuple[Dim, ...]
+
+
+def symbol(name: str) -> Size:
+    """The size called `name`: any positive integer."""
+    return Size((((name,), 1),))
+
+
+def ceil_div(size: Dim, divisor: int) -> Dim:
+    """`size / divisor`, rounded up."""
+    return (size + divisor - 1) // divisor
+
+
+def product(sizes: Iterable[Dim]) -> Dim:
+    """The product of sizes; 1 for none."""
+    total: Dim = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def names_of(dim: Dim) -> frozenset[str]:
+    """The named sizes that a size depends on; none for an integer."""
+    return dim.names if isinstance(dim, Size) else frozenset()
+
+
+def value_of(dim: Dim, sizes: Mapping[str, int]) -> int:
+    """The integer that a size is, given its named sizes."""
+    return dim.evaluate(sizes) if isinstance(dim, Size) else dim
+
+
+def smallest(constraints: Iterable[Dim], name: str) -> int:
+    """The smallest value of `name`, at most 2**31, for which every constraint in it alone is at least 1.
+
+    Sizes in a graph grow with their inputs, so the legal values have no gaps and can be bisected. 1 where nothing constrains.
+    """
+    alone = [c for c in constraints if isinstance(c, Size) and c.names == {name}]
+
+    def legal(value: int) -> bool:
+        return all(c.evaluate({name: value}) >= 1 for c in alone)
+
+    high = 1
+    while not legal(high) and high < 2**31:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if legal(middle) else (middle, high)
+    return high
+
+
+def _terms(dim: Dim) -> Iterable[tuple[Monomial, int]]:
+    return dim.terms if isinstance(dim, Size) else [((), dim)]
+
+
+def _collect(terms: Iterable[tuple[Monomial, int]]) -> Dim:
+    totals: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        totals[monomial] = totals.get(monomial, 0) + coefficient
+    kept = [(m, c) for m, c in totals.items() if c]
+    if all(m == () for m, _ in kept):
+        return kept[0][1] if kept else 0
+    return Size(tuple(sorted(kept, key=lambda term: str(term[0]))))
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor's type. `shape` has the batch axis first (`symbol("batch")`, or 1 for a parameter); images are channels-last."""
+
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes, the batch axis among them."""
+        return len(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.startswith(("float", "bfloat"))
+
+    @property
+    def is_integer(self) -> bool:
+        return self.dtype.startswith(("int", "uint"))
+
+    def with_shape(self, *shape: Dim) -> Tensor:
+        """The same dtype in another shape."""
+        return Tensor(shape, self.dtype)
+
+    def with_dtype(self, dtype: str) -> Tensor:
+        return Tensor(self.shape, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(show_size(size) for size in self.shape)}]"
+
+
+def show_size(size: Dim) -> str:
+    """How a size is printed: an anonymous one (`null` in a spec) is `?`."""
+    if isinstance(size, int):
+        return str(size)
+    return "?" if any(name.startswith("?") for name in size.names) else str(size)
