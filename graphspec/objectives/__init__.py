@@ -1,0 +1,87 @@
+"""Losses and metrics, named and configured as in Keras 3. Nothing here imports torch.
+
+    parse_loss("mse")                               MeanSquaredError(name="mse")
+    parse_loss({"name": "huber", "delta": 2.0})     Huber(delta=2.0)
+    parse_metric("accuracy")                        Accuracy()
+
+A mistake raises `SettingError`, which carries `code` (unknown-loss, unknown-metric, unknown-key, wrong-type,
+out-of-range, missing-key), `message`, `help` and the `key` at fault.
+"""
+
+from __future__ import annotations
+
+from graphspec.objectives.losses import Loss
+from graphspec.objectives.metrics import Metric
+from graphspec.objectives.setting import Problem, SettingError, family, leaves
+
+__all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
+
+LOSSES = family(
+    "loss",
+    leaves(Loss),
+    {
+        "crossentropy": "sparse_categorical_crossentropy",
+        "ce": "sparse_categorical_crossentropy",
+        "cross_entropy": "sparse_categorical_crossentropy",
+        "CrossEntropyLoss": "sparse_categorical_crossentropy",
+        "nll_loss": "sparse_categorical_crossentropy",
+        "NLLLoss": "sparse_categorical_crossentropy",
+        "nll": "sparse_categorical_crossentropy",
+        "softmax": "categorical_crossentropy",
+        "BCELoss": "binary_crossentropy",
+        "BCEWithLogitsLoss": "binary_crossentropy",
+        "binary_cross_entropy": "binary_crossentropy",
+        "binary_cross_entropy_with_logits": "binary_crossentropy",
+        "log_loss": "binary_crossentropy",
+        "MSELoss": "mean_squared_error",
+        "mse_loss": "mean_squared_error",
+        "l2": "mean_squared_error",
+        "L1Loss": "mean_absolute_error",
+        "l1_loss": "mean_absolute_error",
+        "l1": "mean_absolute_error",
+        "SmoothL1Loss": "huber",
+        "smooth_l1_loss": "huber",
+        "smooth_l1": "huber",
+        "HuberLoss": "huber",
+        "KLDivLoss": "kl_divergence",
+        "kl_div": "kl_divergence",
+        "kl": "kl_divergence",
+        "PoissonNLLLoss": "poisson",
+        "poisson_nll_loss": "poisson",
+        "CosineEmbeddingLoss": "cosine_similarity",
+        "HingeEmbeddingLoss": "hinge",
+        "MultiMarginLoss": "categorical_hinge",
+        "focal": "categorical_focal_crossentropy",
+        "focal_loss": "categorical_focal_crossentropy",
+        "sigmoid_focal_loss": "binary_focal_crossentropy",
+    },
+    "unknown-loss",
+)
+METRICS = family(
+    "metric",
+    leaves(Metric),
+    {
+        "top_k_accuracy": "top_k_categorical_accuracy",
+        "top_5": "top_k_categorical_accuracy",
+        "f1": "f1_score",
+        "f1score": "f1_score",
+        "r2": "r2_score",
+        "roc_auc": "auc",
+        "auroc": "auc",
+        "l1": "mean_absolute_error",
+        "l2": "mean_squared_error",
+        "BinaryAccuracy": "binary_accuracy",
+        "MulticlassAccuracy": "accuracy",
+    },
+    "unknown-metric",
+)
+
+
+def parse_loss(value: object) -> Loss:
+    """The loss that a spec's `loss:` means. Raises `SettingError`."""
+    return LOSSES.read(value)
+
+
+def parse_metric(value: object) -> Metric:
+    """The metric that an entry of a spec's `metrics:` means. Raises `SettingError`."""
+    return METRICS.read(value)

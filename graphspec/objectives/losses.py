@@ -1,0 +1,270 @@
+"""The losses of Keras 3: names, arguments and defaults. What they compute is in `graphspec.train.losses`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.objectives.setting import Named
+from graphspec.tensor import Tensor
+
+Activation = Literal["softmax", "sigmoid"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Misfit = tuple[str, str] | None
+"""Why a loss or metric cannot judge an output, and what to do about it."""
+
+
+class Loss(Named):
+    """What training makes small: a function of output and target, averaged over all examples and positions.
+
+    `reduction: sum` adds the values up instead, as in Keras; a batch's size then scales the gradient.
+    """
+
+    reduction: Literal["sum_over_batch_size", "mean", "sum"] = "sum_over_batch_size"
+
+    activation: ClassVar[Activation | None] = None
+    """The activation that the output should end in.
+
+    The loss is then computed from what the activation takes.
+    """
+    takes_target: ClassVar[bool] = True
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether the output's own values are logits, as `from_logits: true` says."""
+        return getattr(self, "from_logits", False)
+
+    def target(self, output: Tensor) -> Tensor | None:
+        """The target's type, batch axis first; None where the loss reads no target."""
+        return output.with_dtype("float32") if not output.is_float else output
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        """Why this loss cannot judge `output`, which ends in `activation`; None when it can.
+
+        `activation` is the activation's name; None or `linear` for a layer without one; `unknown` where the
+        values come from elsewhere, as in an average of several models' probabilities.
+        """
+        if not output.is_float:
+            return (
+                f"`{self.name}` needs a float output, and this one is {output}",
+                "end the output in a layer with weights",
+            )
+        if self.takes_logits and activation in ("softmax", "sigmoid"):
+            return (
+                f"`{self.name}` with `from_logits: true` takes logits, but the output ends in {activation}",
+                "leave `from_logits` out: the loss is computed from logits anyway",
+            )
+        return None
+
+
+class Regression(Loss):
+    """A loss on values; the target has the output's shape."""
+
+
+class MeanSquaredError(Regression):
+    """The mean of the squared differences."""
+
+    name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
+
+
+class MeanAbsoluteError(Regression):
+    """The mean of the absolute differences."""
+
+    name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
+
+
+class MeanAbsolutePercentageError(Regression):
+    """100 times the mean of the absolute differences, each relative to its target."""
+
+    name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
+
+
+class MeanSquaredLogarithmicError(Regression):
+    """The mean of the squared differences of `log(1 + x)`; negative values count as zero."""
+
+    name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
+
+
+class Huber(Regression):
+    """Squared near zero, linear where the difference is more than `delta`."""
+
+    name: Literal["huber", "huber_loss"] = "huber"
+    delta: Annotated[float, Field(gt=0)] = 1.0
+
+
+class LogCosh(Regression):
+    """The mean of `log(cosh(difference))`: squared near zero, linear far from it."""
+
+    name: Literal["log_cosh", "logcosh"] = "log_cosh"
+
+
+class Poisson(Regression):
+    """`output - target * log(output)`: counts with an expected value. The output must be positive."""
+
+    name: Literal["poisson"] = "poisson"
+
+
+class CosineSimilarity(Regression):
+    """The negative cosine of the angle between output and target along `axis`: -1 is the same direction."""
+
+    name: Literal["cosine_similarity"] = "cosine_similarity"
+    axis: int = -1
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        return super().misfit(output, activation) or axis_misfit(self.name, self.axis, output)
+
+
+class Hinge(Regression):
+    """`max(1 - target * output, 0)`, for targets of -1 and 1; targets of 0 and 1 are converted."""
+
+    name: Literal["hinge"] = "hinge"
+
+
+class SquaredHinge(Regression):
+    """The square of `hinge`."""
+
+    name: Literal["squared_hinge"] = "squared_hinge"
+
+
+class CategoricalHinge(Regression):
+    """`max(largest wrong score - right score + 1, 0)`, for one-hot targets."""
+
+    name: Literal["categorical_hinge"] = "categorical_hinge"
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        return super().misfit(output, activation) or width_misfit(self.name, output)
+
+
+class KLDivergence(Regression):
+    """The divergence of the output from the target, both distributions over the last axis."""
+
+    name: Literal["kl_divergence", "kld", "KLD", "kullback_leibler_divergence"] = "kl_divergence"
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        return super().misfit(output, activation) or width_misfit(self.name, output)
+
+
+class Categorical(Loss):
+    """A loss on one choice among several, along the last axis."""
+
+    activation = "softmax"
+    from_logits: bool = False
+    axis: Literal[-1] = -1
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        found = super().misfit(output, activation) or width_misfit(self.name, output)
+        if found is not None or self.takes_logits or activation in ("softmax", "unknown", None):
+            return found
+        if activation == "sigmoid":
+            return (
+                f"`{self.name}` judges one choice among several, but the output ends in sigmoid",
+                "end it in `activation: softmax`, or use `binary_crossentropy` for several yes or no",
+            )
+        return (
+            f"`{self.name}` needs probabilities that add up to 1, but the output ends in {activation}",
+            f"end it in `activation: softmax`, or write {{name: {self.name}, from_logits: true}}",
+        )
+
+
+class CategoricalCrossentropy(Categorical):
+    """The negative logarithm of the right class's probability, for one-hot targets (or distributions)."""
+
+    name: Literal["categorical_crossentropy"] = "categorical_crossentropy"
+    label_smoothing: Fraction = 0.0
+
+
+class SparseCategoricalCrossentropy(Categorical):
+    """The negative logarithm of the right class's probability, for targets that are class numbers.
+
+    Positions whose target is `ignore_class` do not count.
+    """
+
+    name: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
+    ignore_class: int | None = None
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:-1], "int64")
+
+
+class CategoricalFocalCrossentropy(Categorical):
+    """`categorical_crossentropy` times `alpha * (1 - probability) ** gamma`: easy examples count less."""
+
+    name: Literal["categorical_focal_crossentropy"] = "categorical_focal_crossentropy"
+    alpha: Annotated[float, Field(gt=0)] = 0.25
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    label_smoothing: Fraction = 0.0
+
+
+class Binary(Loss):
+    """A loss on yes and no, each value by itself; targets are 0 and 1, of the output's shape."""
+
+    activation = "sigmoid"
+    from_logits: bool = False
+    label_smoothing: Fraction = 0.0
+    axis: Literal[-1] = -1
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        found = super().misfit(output, activation)
+        if found is not None or self.takes_logits or activation in ("sigmoid", "unknown"):
+            return found
+        if activation == "softmax":
+            sparse = "`categorical_crossentropy`, or `sparse_categorical_crossentropy` for class numbers"
+            return (
+                f"`{self.name}` judges each value by itself, but the output ends in softmax",
+                f"end it in `activation: sigmoid`, or use {sparse}",
+            )
+        return (
+            f"`{self.name}` needs probabilities, but the output ends in {activation or 'no activation'}",
+            f"end it in `activation: sigmoid`, or write {{name: {self.name}, from_logits: true}}",
+        )
+
+
+class BinaryCrossentropy(Binary):
+    """The negative logarithm of the probability given to what is the case."""
+
+    name: Literal["binary_crossentropy", "bce", "BCE"] = "binary_crossentropy"
+
+
+class BinaryFocalCrossentropy(Binary):
+    """`binary_crossentropy` times `(1 - probability) ** gamma`.
+
+    `alpha` weighs the ones when `apply_class_balancing`.
+    """
+
+    name: Literal["binary_focal_crossentropy"] = "binary_focal_crossentropy"
+    apply_class_balancing: bool = False
+    alpha: Fraction = 0.25
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+
+
+class Mean(Loss):
+    """The output itself, averaged: a term of the loss that the graph computes. It reads no target."""
+
+    name: Literal["mean"] = "mean"
+    takes_target: ClassVar[bool] = False
+
+    def target(self, output: Tensor) -> None:
+        return None
+
+
+def width_misfit(name: str, output: Tensor) -> Misfit:
+    """The last axis holds classes, so there must be one, and more than one class."""
+    if output.rank < 2:
+        return (
+            f"`{name}` needs an axis of classes after the batch axis, and the output is {output}",
+            "end the output in a Dense layer",
+        )
+    if output.shape[-1] == 1:
+        return (
+            f"`{name}` needs a last axis of at least 2 classes, and the output is {output}",
+            "for yes or no use `binary_crossentropy` with `activation: sigmoid`; for a value, `mse`",
+        )
+    return None
+
+
+def axis_misfit(name: str, axis: int, output: Tensor) -> Misfit:
+    """An axis that the output lacks, or the batch axis."""
+    if axis in range(1, output.rank) or -axis in range(1, output.rank):
+        return None
+    return (f"`{name}` works along axis {axis}, and the output is {output}", "`axis: -1` is the last axis")

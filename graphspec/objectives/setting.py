@@ -1,0 +1,238 @@
+"""Settings: strict, frozen values read from plain YAML data, and the errors that reading them gives.
+
+Losses, metrics, optimizers and the `train:` and `data:` sections are all settings. A setting knows nothing of
+files and lines: its errors name the key at fault, and the caller adds the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from graphspec.diagnostics import nearest
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a setting.
+
+    `path` leads from the value that was read to the part at fault; `()` is the value itself.
+    """
+
+    code: str
+    message: str
+    help: str | None = None
+    path: Path = ()
+
+
+class SettingError(Exception):
+    """Everything that is wrong with one value.
+
+    `code`, `message`, `help` and `key` are those of the first problem.
+    """
+
+    def __init__(self, *problems: Problem):
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = problems
+
+    @property
+    def code(self) -> str:
+        return self.problems[0].code
+
+    @property
+    def message(self) -> str:
+        return self.problems[0].message
+
+    @property
+    def help(self) -> str | None:
+        return self.problems[0].help
+
+    @property
+    def key(self) -> str | int | None:
+        """The last step of the path: the key at fault, or None for the whole value."""
+        return self.problems[0].path[-1] if self.problems[0].path else None
+
+    def under(self, *prefix: str | int) -> SettingError:
+        """The same problems, seen from a value that holds the one which was read."""
+        return SettingError(*(Problem(p.code, p.message, p.help, prefix + p.path) for p in self.problems))
+
+
+class Setting(BaseModel):
+    """A frozen, strict value whose fields are YAML keys."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+    synonyms: ClassVar[Mapping[str, str]] = {}
+    """Other vocabularies' words for the fields: `lr` is `learning_rate`."""
+
+
+class Named(Setting):
+    """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
+
+    name: str
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return get_args(cls.model_fields["name"].annotation)
+
+    @property
+    def canonical(self) -> str:
+        """The first of its names, whichever of them was written."""
+        return self.names()[0]
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+SettingT = TypeVar("SettingT", bound=Setting)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All settings of one kind, by every name and alias."""
+
+    kind: str
+    members: Mapping[str, type[Named]]
+    synonyms: Mapping[str, str]
+    unknown: str
+    """The diagnostic code of a name that is not in `members`."""
+
+    def read(self, value: object) -> Any:
+        """The setting that a name, or a mapping with a `name` and arguments, stands for.
+
+        Raises `SettingError`.
+        """
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, dict):
+            raise SettingError(
+                Problem(
+                    "wrong-type", f"a {self.kind} is a name or a mapping with a `name`, not {show(value)}"
+                )
+            )
+        name = value.get("name")
+        if "name" not in value:
+            raise SettingError(Problem("missing-key", f"a {self.kind} written as a mapping needs a `name`"))
+        if not isinstance(name, str):
+            raise SettingError(
+                Problem(
+                    "wrong-type", f"the name of a {self.kind} is a string, not {show(name)}", path=("name",)
+                )
+            )
+        if name not in self.members:
+            raise SettingError(
+                Problem(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), ("name",))
+            )
+        return validate(self.members[name], value, f"{self.kind} `{name}`")
+
+    def suggest(self, name: str) -> str:
+        """What to write in place of an unknown name."""
+        word = nearest(name, self.members, self.synonyms)
+        if word is not None:
+            return f"did you mean `{word}`?"
+        return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+
+
+def family(kind: str, classes: Iterable[type[Named]], synonyms: Mapping[str, str], unknown: str) -> Family:
+    return Family(kind, {name: cls for cls in classes for name in cls.names()}, synonyms, unknown)
+
+
+def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
+    """The concrete settings below `cls`, in the order of their definition."""
+    found: list[type[NamedT]] = []
+    for child in cls.__subclasses__():
+        if "name" in child.__annotations__:
+            found.append(child)
+        found += leaves(child)
+    return found
+
+
+def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
+    """`cls` read from plain data; `what` names it in messages.
+
+    Raises `SettingError` with every problem found.
+    """
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        problems = [_problem(cls, detail, what) for detail in error.errors(include_url=False)]
+    raise SettingError(*_fold(problems))
+
+
+def _fold(problems: list[Problem]) -> list[Problem]:
+    """Without a `missing` that an unknown key's help answers: a misspelt required key is one mistake."""
+    asked = {p.help for p in problems if p.code == "unknown-key"}
+    return [p for p in problems if not (p.code == "missing-key" and f"did you mean `{p.path[-1]}`?" in asked)]
+
+
+def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
+    path = tuple(detail["loc"])
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    key = f"`{path[-1]}` of {what}" if path else what
+    if kind == "extra_forbidden":
+        word = nearest(str(path[-1]), cls.model_fields, cls.synonyms)
+        fields = ", ".join(field for field in cls.model_fields)
+        return Problem(
+            "unknown-key",
+            f"{what} has no `{path[-1]}`",
+            f"did you mean `{word}`?" if word else f"it takes: {fields}",
+            path,
+        )
+    if kind == "missing":
+        return Problem("missing-key", f"{what} needs `{path[-1]}`", None, path)
+    if kind == "value_error":
+        return Problem("out-of-range", str(context["error"]), None, path)
+    if kind in _BOUNDS:
+        return Problem(
+            "out-of-range",
+            f"{key} is {show(given)}, but must be {_BOUNDS[kind]} {next(iter(context.values()))}",
+            None,
+            path,
+        )
+    if kind == "literal_error":
+        return Problem(
+            "out-of-range", f"{key} is {show(given)}, but must be {context['expected']}", None, path
+        )
+    wanted = _WANTED.get(kind, detail["msg"])
+    return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", _remedy(kind, given), path)
+
+
+_BOUNDS = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+    "string_too_short": "of at least this many characters:",
+}
+_WANTED = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "finite_number": "a finite number",
+}
+
+
+def _remedy(kind: str, given: object) -> str | None:
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f"write {int(given)}"
+    if kind in ("int_type", "float_type") and isinstance(given, str):
+        return "a number is written without quotes"
+    return None
+
+
+def show(value: object) -> str:
+    """A value as it is written in a spec, cut to a readable length."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
