@@ -94,6 +94,20 @@ CODES: dict[str, str] = {
     "model-outside": "a model file outside the directory of the spec",
     "block-recursive": "a block that contains itself",
     "shared-differs": "a shared layer is called on inputs that do not fit one set of weights",
+    # data and training
+    "not-supported": "a key or value of the language that this version does not carry out",
+    "data-missing": "a data file that cannot be read",
+    "data-format": "a data file that is not what its name says, or of a kind that is not read",
+    "data-column": "a column or array that the data lack",
+    "data-empty": "data without examples, or too few to split",
+    "data-shape": "data of the wrong shape",
+    "data-dtype": "data of the wrong type",
+    "data-range": "a label or token outside its range",
+    "data-nonfinite": "data that hold NaN or infinity",
+    "nothing-to-train": "no output has a loss, or no weight is trainable",
+    "device-missing": "a device that this machine lacks",
+    "non-finite-loss": "the loss became NaN or infinite",
+    "run-directory": "a run directory that cannot be written",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""
 
@@ -208,8 +222,8 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     """The candidate that was most likely meant by `word`, or None when none is near.
 
     In this order: the synonym (another vocabulary's word), the same letters in another case or with other
-    underscores, the fewest typing mistakes (at most one in three letters; a transposition is one), one word as
-    the start of the other.
+    underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one word
+    as the start of the other.
     """
     names = [name for name in candidates if isinstance(name, str)]
     plain = _plain(word)
