@@ -222,8 +222,8 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     """The candidate that was most likely meant by `word`, or None when none is near.
 
     In this order: the synonym (another vocabulary's word), the same letters in another case or with other
-    underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one word
-    as the start of the other.
+    underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one the
+    start of the other.
     """
     names = [name for name in candidates if isinstance(name, str)]
     plain = _plain(word)
