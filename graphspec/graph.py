@@ -1,0 +1,172 @@
+"""The program as a graph that keeps its nesting: an instance of a block or model is one op with a graph of its own.
+
+Elaboration makes graphs in data order; summary, plot, layout and emission read them. Nothing is flattened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from graphspec.diagnostics import Span
+from graphspec.expressions import Expression
+from graphspec.layers.base import Layer, Site, Weight
+from graphspec.tensor import Dim, Tensor
+
+Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A tensor that flows in one graph: an input of it, or an output of one of its ops. Compared by identity."""
+
+    tensor: Tensor
+    name: str
+    op: Op | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """A layer, block or model with one set of weights, and the ops that call it: several when it is shared.
+
+    `index` is the instance's number where the node is repeated; `shared` units are called, not placed.
+    """
+
+    name: str
+    index: int | None
+    span: Span | None
+    shared: bool = False
+    trainable: bool = True
+    weights: str | None = None
+    calls: list[Op] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """Its name within the graph that owns it: `stages.0`."""
+        return self.name if self.index is None else f"{self.name}.{self.index}"
+
+    @property
+    def first(self) -> Op:
+        return self.calls[0]
+
+
+@dataclass(eq=False, slots=True)
+class Op:
+    """One node at work: a layer, merge or op called on values; an instance of a block or model; a parameter.
+
+    Exactly one of `layer`, `graph` and `parameter` says what it does. `present` is false where `when` left it out: then it
+    hands on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes them: for each of its arguments a
+    Value, a tuple of Values, or None. `wrapper` is a layer such as TimeDistributed around it; then `inner` are the types that
+    the wrapped one sees. `results` gives, for a graph, the value inside it that each output is.
+    """
+
+    node: str
+    index: int | None
+    span: Span | None
+    kind: Literal["layer", "merge", "op", "block", "model", "parameter"]
+    arguments: tuple[Any, ...] = ()
+    outputs: dict[str, Value] = field(default_factory=dict)
+    results: dict[str, Value] = field(default_factory=dict)
+    unit: Unit | None = None
+    layer: Layer | None = None
+    graph: Graph | None = None
+    parameter: Weight | None = None
+    wrapper: Any = None
+    inner: tuple[Any, ...] = ()
+    inner_outputs: tuple[Tensor, ...] = ()
+    present: bool = True
+    title: str = ""
+    given: dict[str, Plain] = field(default_factory=dict)
+    expressions: tuple[tuple[Expression, Plain], ...] = ()
+    when: Expression | None = None
+    repeated: Literal["repeat", "parallel", None] = None
+
+    @property
+    def name(self) -> str:
+        return self.node if self.index is None else f"{self.node}.{self.index}"
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """All values it reads, in order."""
+        return tuple(flatten(self.arguments))
+
+    @property
+    def output(self) -> Value:
+        """Its first output."""
+        return next(iter(self.outputs.values()))
+
+    def site(self, first: bool = False) -> Site:
+        """Where its layer stands: the types around it."""
+        inputs = self.inner or tuple(types(argument) for argument in self.arguments)
+        return Site(inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first)
+
+    def weights(self) -> tuple[Weight, ...]:
+        """The parameters and buffers of its own layer or parameter; those of a graph are its units'."""
+        if self.parameter is not None:
+            return (self.parameter,)
+        if self.layer is None or not self.present:
+            return ()
+        return self.layer.weights(*self.site().inputs)
+
+    def flops(self) -> Dim:
+        """Operations for one example of one call."""
+        if not self.present:
+            return 0
+        if self.graph is not None:
+            cost: Dim = 0
+            for op in self.graph.ops:
+                cost = cost + op.flops()
+        else:
+            cost = self.layer.flops(self.site()) if self.layer is not None else 0
+        return cost * self.wrapper.times(*(types(a) for a in self.arguments)) if self.wrapper is not None else cost
+
+
+def flatten(arguments: Any) -> Iterator[Value]:
+    """The values in nested tuples, in order; None is nothing."""
+    for argument in arguments:
+        if isinstance(argument, Value):
+            yield argument
+        elif argument is not None:
+            yield from flatten(argument)
+
+
+def types(argument: Any) -> Any:
+    """The same grouping with tensors in place of values."""
+    if isinstance(argument, tuple):
+        return tuple(types(item) for item in argument)
+    return argument.tensor if isinstance(argument, Value) else argument
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """Where a graph's text stands: a whole file, or a block of one. Equal definitions are one class when emitted."""
+
+    file: str
+    block: str | None
+    title: str
+
+
+@dataclass(eq=False, slots=True)
+class Graph:
+    """One body: a file's or a block's, for given inputs and params.
+
+    `params` are its own, `visible` all that its expressions can read. `units` are its submodules in construction order:
+    shared ones first, then those of its nodes. `results` of an op of the parent point at values of this graph.
+    """
+
+    definition: Definition
+    params: dict[str, Plain] = field(default_factory=dict)
+    declared: dict[str, Plain] = field(default_factory=dict)
+    visible: dict[str, Plain] = field(default_factory=dict)
+    inputs: dict[str, Value | None] = field(default_factory=dict)
+    units: list[Unit] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    outputs: dict[str, Value] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Op]:
+        """All ops of this graph and of the graphs inside it."""
+        for op in self.ops:
+            yield op
+            if op.graph is not None:
+                yield from op.graph.walk()

@@ -1,0 +1,479 @@
+"""The shape of a spec file: which keys stand where, and of what plain type their values are.
+
+Values may still be `$name` or `$(...)`, so what an argument means is checked when its instance is elaborated. Here a mapping
+that should be one is one, a misspelt key is found, every node is exactly one thing, and names are names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.objectives.setting import Problem, Setting, SettingError, show, validate
+from graphspec.source import Document, Path
+
+FORMS = ("layer", "merge", "block", "model", "call", "op", "parameter")
+NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
+RESERVED = ("index", "logits", "batch")
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+MISSING: Any = object()  # distinguishes a key that is absent from one that is null
+
+REPEATABLE = ("layer", "block", "model", "call")
+
+
+class Input(Setting):
+    """A named input. `shape` leaves out the batch axis; its sizes are integers, names, or null."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {"size": "shape", "input_shape": "shape", "type": "dtype"}
+
+    shape: Any
+    dtype: Any = "float32"
+    data_format: Any = "channels_last"
+    when: Any = True
+
+
+class Node(Setting):
+    """A node, or an entry of `shared`. What is not a key of every node is an argument of its layer, block, model or op."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=False)
+
+    layer: str = MISSING
+    merge: str = MISSING
+    block: str = MISSING
+    model: str = MISSING
+    call: str = MISSING
+    op: str = MISSING
+    parameter: Any = MISSING
+    source: Any = Field(MISSING, alias="from")
+    when: Any = True
+    otherwise: Any = Field(MISSING, alias="else")
+    trainable: Any = True
+    weights: Any = None
+    repeat: Any = MISSING
+    parallel: Any = MISSING
+    preset: Any = None
+    wraps: Any = MISSING
+
+    @property
+    def forms(self) -> list[str]:
+        """The keys that say what it is; exactly one in a legal node."""
+        return [form for form in FORMS if getattr(self, form) is not MISSING]
+
+    @property
+    def form(self) -> str:
+        return self.forms[0]
+
+    @property
+    def target(self) -> Any:
+        """What its form names: `Conv2D`, `residual`, `other.yaml`; a parameter's shape."""
+        return getattr(self, self.form)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The arguments that stand beside the node's own keys."""
+        return self.model_extra or {}
+
+
+class Output(Setting):
+    """What one output is judged by. `from` is a reference, or a list of them."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {"weight": "loss_weight", "metric": "metrics", "label": "target", "source": "from"}
+
+    source: Any = Field(None, alias="from")
+    loss: Any = None
+    loss_weight: Any = None
+    metrics: Any = None
+    target: Any = None
+    when: Any = True
+
+
+class Block(Setting):
+    """A sub-graph with parameters."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {"layers": "nodes", "input": "inputs", "output": "outputs", "parameters": "params"}
+
+    params: dict[str, Any] = {}
+    inputs: Any
+    shared: dict[str, Any] = {}
+    nodes: dict[str, Any]
+    edges: Any = None
+    outputs: Any = None
+
+
+class Spec(Setting):
+    """A whole file. The sections stay plain here; `check_structure` reads each, so that one mistake does not hide another."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "layers": "nodes",
+        "input": "inputs",
+        "output": "outputs",
+        "parameters": "params",
+        "training": "train",
+        "dataset": "data",
+        "graph": "nodes",
+        "modules": "blocks",
+    }
+
+    name: Any = None
+    params: Any = None
+    presets: Any = None
+    inputs: Any
+    blocks: Any = None
+    shared: Any = None
+    nodes: Any
+    edges: Any = None
+    outputs: Any
+    data: Any = None
+    train: Any = None
+    tune: Any = None
+
+
+# --- a file, read into declarations
+
+
+class Body:
+    """What one file or one block declares: params, inputs, shared layers, nodes, edges and outputs, each with its path."""
+
+    def __init__(self, document: Document, path: Path, block: str | None, title: str):
+        self.document, self.path, self.block, self.title = document, path, block, title
+        self.params: dict[str, Any] = {}
+        self.inputs: dict[str, Input | None] = {}  # None for a block's input, whose type is the caller's
+        self.shared: dict[str, Node] = {}
+        self.nodes: dict[str, Node] = {}
+        self.edges: dict[str, list[tuple[str, Path]]] | None = None  # target -> its sources, in order
+        self.outputs: dict[str, Any] = {}  # name -> Output, or in a block a reference
+
+    @property
+    def file(self) -> str:
+        return self.document.file
+
+    def output_path(self, name: str) -> Path:
+        """Where the output of this name is written."""
+        outputs = self._raw_outputs()
+        if isinstance(outputs, list):
+            return (*self.path, "outputs", outputs.index(name)) if name in outputs else (*self.path, "outputs")
+        return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
+
+    def _raw_outputs(self) -> Any:
+        value = self.document.value
+        for key in self.path:
+            value = value[key]
+        return value.get("outputs")
+
+
+class File:
+    """A spec file: its own body, its blocks, its presets, and the plain sections that later stages read."""
+
+    def __init__(self, document: Document, body: Body, blocks: dict[str, Body], sections: dict[str, Any]):
+        self.document, self.body, self.blocks, self.sections = document, body, blocks, sections
+        self.presets: dict[str, dict[str, Any]] = sections.get("presets") or {}
+
+    @property
+    def name(self) -> str:
+        return self.body.title
+
+
+def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
+    """The declarations of a document. None where too little is legible to go on; what is wrong is in `diagnostics`."""
+    return _Reader(document, diagnostics).file(stem)
+
+
+class _Reader:
+    """Walks a document once, reporting each structural mistake at its place."""
+
+    def __init__(self, document: Document, diagnostics: Diagnostics):
+        self.document, self.diagnostics = document, diagnostics
+
+    def error(self, code: str, path: Path, message: str, help: str | None = None, *, key: bool = False) -> None:
+        span = self.document.key(path) if key else self.document.span(path)
+        self.diagnostics.add(Diagnostic(code, message, span, help=help))
+
+    def setting(self, cls: type[Any], value: Any, what: str, path: Path) -> Any:
+        """`cls` read from `value`, or None with its problems reported."""
+        try:
+            return validate(cls, value, what)
+        except SettingError as error:
+            for problem in error.problems:
+                self.problem(problem, path)
+            return None
+
+    def problem(self, problem: Problem, path: Path) -> None:
+        missing = problem.code == "missing-key"
+        where = path if missing else (*path, *problem.path)
+        self.error(problem.code, where, problem.message, problem.help, key=missing or problem.code == "unknown-key")
+
+    def mapping(self, value: Any, path: Path, what: str) -> dict[str, Any]:
+        """`value` if it is a mapping, or null for an absent one; anything else is reported."""
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return value
+        self.error("wrong-type", path, f"{what} is a mapping from names, not {show(value)}")
+        return {}
+
+    def file(self, stem: str) -> File | None:
+        before = len(self.diagnostics)
+        spec = self.setting(Spec, self.document.value, "a spec", ())
+        if spec is None:  # unknown or missing keys: go on with what is there
+            known = {key: value for key, value in self.document.value.items() if key in Spec.model_fields}
+            spec = Spec.model_construct(**{"inputs": None, "nodes": None, "outputs": None, **known})
+        name = spec.name
+        if name is not None and not (isinstance(name, str) and name):
+            self.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
+            name = None
+        body = Body(self.document, (), None, name or stem)
+        body.params = self.params(spec.params, ())
+        body.inputs = self.inputs(spec.inputs)
+        blocks = {
+            block: self.block(block, value)
+            for block, value in self.mapping(spec.blocks, ("blocks",), "`blocks`").items()
+            if self.name(block, ("blocks", block), "a block")
+        }
+        body.shared = self.nodes(spec.shared, ("shared",), shared=True)
+        body.nodes = self.nodes(spec.nodes, ("nodes",))
+        body.edges = self.edges(spec.edges, ("edges",), body)
+        body.outputs = self.outputs(spec.outputs)
+        self.namespace(body)
+        sections = {
+            "presets": self.presets(spec.presets, body.params),
+            **{key: value for key in ("data", "train", "tune") if (value := getattr(spec, key)) is not None},
+        }
+        if not body.nodes and len(self.diagnostics) == before:
+            self.error("missing-key", ("nodes",), "a spec has at least one node")
+        return File(self.document, body, {k: b for k, b in blocks.items() if b is not None}, sections)
+
+    def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
+        """Whether a name is an identifier, and not one that the language keeps for itself."""
+        if not IDENTIFIER.match(word):
+            fixed = re.sub(r"\W+", "_", word, flags=re.ASCII).strip("_")
+            help = f"write `{fixed}`" if IDENTIFIER.match(fixed) else "letters, digits and underscores, no digit first"
+            self.error("bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True)
+            return False
+        if reserved and word in RESERVED:
+            self.error("reserved-name", path, f"`{word}` has a meaning of its own and cannot name {what}", key=True)
+            return False
+        return True
+
+    def params(self, value: Any, path: Path) -> dict[str, Any]:
+        params = self.mapping(value, (*path, "params"), "`params`")
+        legal = {}
+        for name, item in params.items():
+            here = (*path, "params", name)
+            if not self.name(name, here, "a param", reserved=True):
+                continue
+            if name in FORMS or name in NODE_KEYS:
+                self.error("reserved-name", here, f"`{name}` is a key of every node and cannot name a param", key=True)
+            elif isinstance(item, dict):
+                self.error("wrong-type", here, f"the param `{name}` is a mapping", "a param is a number, a text, a boolean, null or a list")
+            else:
+                legal[name] = item
+        return legal
+
+    def presets(self, value: Any, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        presets = self.mapping(value, ("presets",), "`presets`")
+        for preset, settings in presets.items():
+            for name in self.mapping(settings, ("presets", preset), f"the preset `{preset}`"):
+                if name not in params:
+                    word = nearest(name, params)
+                    self.error(
+                        "unknown-param",
+                        ("presets", preset, name),
+                        f"the preset `{preset}` sets `{name}`, which is no param of this file",
+                        f"did you mean `{word}`?" if word else None,
+                        key=True,
+                    )
+        return {name: settings for name, settings in presets.items() if isinstance(settings, dict)}
+
+    def inputs(self, value: Any) -> dict[str, Input | None]:
+        found: dict[str, Input | None] = {}
+        for name, item in self.mapping(value, ("inputs",), "`inputs`").items():
+            path = ("inputs", name)
+            if not self.name(name, path, "an input", reserved=True):
+                continue
+            if isinstance(item, list):
+                self.error("wrong-type", path, f"the input `{name}` is a list", f"write {{shape: {show(item)}}}")
+                continue
+            found[name] = self.setting(Input, item, f"the input `{name}`", path)
+        return found
+
+    def block(self, name: str, value: Any) -> Body | None:
+        path: Path = ("blocks", name)
+        block = self.setting(Block, value, f"the block `{name}`", path)
+        if block is None:
+            return None
+        body = Body(self.document, path, name, name)
+        body.params = self.params(block.params, path)
+        inputs = block.inputs
+        if isinstance(inputs, dict):
+            inputs = list(inputs)
+        if not isinstance(inputs, list) or not inputs or not all(isinstance(i, str) for i in inputs):
+            self.error("wrong-type", (*path, "inputs"), f"`inputs` of the block `{name}` is a list of names", "write inputs: [x]")
+            return None
+        for position, word in enumerate(inputs):
+            if self.name(word, (*path, "inputs", position), "an input", reserved=True):
+                if word in body.inputs:
+                    self.error("duplicate-name", (*path, "inputs", position), f"the block `{name}` has two inputs `{word}`")
+                body.inputs[word] = None
+        body.shared = self.nodes(block.shared, (*path, "shared"), shared=True)
+        body.nodes = self.nodes(block.nodes, (*path, "nodes"))
+        body.edges = self.edges(block.edges, (*path, "edges"), body)
+        body.outputs = self.block_outputs(block.outputs, path, body)
+        self.namespace(body)
+        return body
+
+    def block_outputs(self, value: Any, path: Path, body: Body) -> dict[str, Any]:
+        if value is None:
+            last = list(body.nodes)[-1:]
+            return {name: name for name in last}
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            return {item: item for item in value}
+        if isinstance(value, dict) and value and all(isinstance(item, str) for item in value.values()):
+            return dict(value)
+        self.error(
+            "wrong-type",
+            (*path, "outputs"),
+            "the outputs of a block are a list of node names, or a mapping from names to nodes",
+            "write outputs: [out], or outputs: {x: out, skip: conv}",
+        )
+        return {}
+
+    def nodes(self, value: Any, path: Path, shared: bool = False) -> dict[str, Node]:
+        found = {}
+        for name, item in self.mapping(value, path, f"`{path[-1]}`").items():
+            here = (*path, name)
+            if not self.name(name, here, "a node"):
+                continue
+            node = self.node(name, item, here, shared)
+            if node is not None:
+                found[name] = node
+        return found
+
+    def node(self, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:
+        """One node, or a node under `wraps`; None, with what is wrong reported, where it cannot be used."""
+        if not isinstance(value, dict):
+            help = f"write {{layer: {value}}}" if isinstance(value, str) else None
+            self.error("wrong-type", path, f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}", help)
+            return None
+        node = self.setting(Node, value, f"the node `{name}`", path)
+        if node is None:
+            return None
+        forms = node.forms
+        if len(forms) > 1:
+            both = " and ".join(f"`{form}`" for form in forms)
+            self.error("two-forms", (*path, forms[1]), f"the node `{name}` has {both}, and can be only one of them", key=True)
+            return None
+        if not forms:
+            self.no_form(name, node, path)
+            return None
+        allowed = ("layer", "block", "model") if shared else FORMS
+        if node.form not in allowed:
+            self.error("wrong-type", (*path, node.form), "a shared entry is a `layer`, a `block` or a `model`", key=True)
+            return None
+        return node if self.node_keys(name, node, path, shared) else None
+
+    def no_form(self, name: str, node: Node, path: Path) -> None:
+        for key in node.extra:
+            if (word := nearest(key, FORMS, {"type": "layer", "kind": "layer", "class": "layer", "module": "layer", "function": "op"})) is not None:
+                self.error("unknown-key", (*path, key), f"the node `{name}` has no `{key}`", f"did you mean `{word}`?", key=True)
+                return
+        self.error("no-form", path, f"the node `{name}` does not say what it is", f"one of: {', '.join(FORMS)}", key=True)
+
+    def node_keys(self, name: str, node: Node, path: Path, shared: bool) -> bool:
+        """Checks which of the keys of every node may stand on a node of its form."""
+        before = len(self.diagnostics)
+        repeated = [key for key in ("repeat", "parallel") if getattr(node, key) is not MISSING]
+        if len(repeated) == 2:
+            self.error("two-forms", (*path, "parallel"), f"the node `{name}` has both `repeat` and `parallel`", key=True)
+        for key in repeated:
+            if shared or node.form not in REPEATABLE:
+                where = "a shared entry" if shared else f"a `{node.form}` node"
+                self.error("unknown-key", (*path, key), f"{where} takes no `{key}`", key=True)
+        if shared:
+            for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
+                if field in node.model_fields_set:
+                    self.error("unknown-key", (*path, key), f"a shared entry takes no `{key}`: it belongs on its calls", key=True)
+        if node.form == "call":
+            for key in ("trainable", "weights"):
+                if key in node.model_fields_set:
+                    help = f"write it on `{node.call}` in `shared`"
+                    self.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
+        for key in ("weights", "preset"):
+            if node.form not in ("model", *(("block", "call") if key == "weights" else ())) and key in node.model_fields_set:
+                self.error("unknown-key", (*path, key), f"a `{node.form}` node takes no `{key}`", key=True)
+        return len(self.diagnostics) == before
+
+    def edges(self, value: Any, path: Path, body: Body) -> dict[str, list[tuple[str, Path]]] | None:
+        if value is None:
+            return None
+        edges: dict[str, list[tuple[str, Path]]] = {}
+        if not isinstance(value, list):
+            self.error("wrong-type", path, "`edges` is a list", "write edges: [a -> b]")
+            return edges
+        for position, text in enumerate(value):
+            here = (*path, position)
+            if not isinstance(text, str) or "->" not in text:
+                self.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}")
+                continue
+            groups = [[word.strip() for word in group.split(",")] for group in text.split("->")]
+            if not all(word for group in groups for word in group):
+                self.error("wrong-type", here, f"an arrow or a comma of {show(text)} leads nowhere", "write `a -> b` or `a, b -> c`")
+                continue
+            for sources, targets in zip(groups, groups[1:], strict=False):
+                for target in targets:
+                    self.edge(sources, target, here, edges, body)
+        return edges
+
+    def edge(self, sources: list[str], target: str, path: Path, edges: dict[str, list[tuple[str, Path]]], body: Body) -> None:
+        if target not in body.nodes:
+            word = nearest(target, body.nodes)
+            what = "an input, and nothing goes into it" if target in body.inputs else "no node"
+            self.error("unknown-reference", path, f"an edge leads to `{target}`, which is {what}", f"did you mean `{word}`?" if word else None)
+            return
+        for source in sources:
+            if any(source == known for known, _ in edges.get(target, [])):
+                self.error("duplicate-name", path, f"the edge from `{source}` to `{target}` stands twice")
+                continue
+            edges.setdefault(target, []).append((source, path))
+
+    def outputs(self, value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if isinstance(value, list):
+            for position, name in enumerate(value):
+                if not isinstance(name, str):
+                    self.error("wrong-type", ("outputs", position), f"an output is a name, not {show(name)}")
+                elif name in found:
+                    self.error("duplicate-name", ("outputs", position), f"the output `{name}` stands twice")
+                elif self.name(name, ("outputs", position), "an output"):
+                    found[name] = Output()
+            return found
+        if isinstance(value, str):
+            return {value: Output()}
+        for name, item in self.mapping(value, ("outputs",), "`outputs`").items():
+            if self.name(name, ("outputs", name), "an output"):
+                output = self.setting(Output, {} if item is None else item, f"the output `{name}`", ("outputs", name))
+                if output is not None:
+                    found[name] = output
+        return found
+
+    def namespace(self, body: Body) -> None:
+        """Inputs, shared layers and nodes are one namespace."""
+        seen: dict[str, tuple[str, Path]] = {name: ("an input", (*body.path, "inputs", name)) for name in body.inputs}
+        for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
+            for name in getattr(body, section):
+                path = (*body.path, section, name)
+                if name in seen:
+                    other, place = seen[name]
+                    self.error(
+                        "duplicate-name",
+                        path,
+                        f"`{name}` is {what} here and {other} at {self.document.key(place)}",
+                        "inputs, shared layers and nodes share one set of names",
+                        key=True,
+                    )
+                seen[name] = (what, path)
