@@ -46,7 +46,7 @@ lint: $(DEV)
 	$(PY) -m mypy
 
 bench: $(DEV)
-	KERAS_BACKEND=torch $(PY) -m bench $(BENCH)
+	$(PY) -m bench $(BENCH)
 
 fuzz: $(DEV)
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m hypothesis --hypothesis-profile fuzz

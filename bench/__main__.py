@@ -1,0 +1,63 @@
+"""Measure and print: `python -m bench --help`."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.report import Table, environment
+
+SECTIONS = ("startup", "scaling", "modules")
+
+# glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+
+
+def main() -> None:
+    arguments = _arguments()
+    settings = {"OMP_NUM_THREADS": str(arguments.threads), "KERAS_BACKEND": "torch"} | ALLOCATOR
+    if any(os.environ.get(name) != value for name, value in settings.items()):
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | settings)
+    facts = environment(arguments.threads)
+    print("# graphspec bench\n")
+    for key, value in facts.items():
+        print(f"- {key}: {value}")
+    print(flush=True)
+    tables = []
+    with tempfile.TemporaryDirectory() as directory:
+        for section in arguments.only:
+            print(f"measuring {section} ...", file=sys.stderr, flush=True)
+            tables.append(_measure(section, arguments, Path(directory)))
+            print(tables[-1].markdown(), flush=True)
+    if arguments.json:
+        result = {"environment": facts, "tables": [table.to_json() for table in tables]}
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Table:
+    # Imported where they are used: `modules` takes torch into this process, the others time processes of their own.
+    if section == "modules":
+        from bench import modules
+
+        make = modules.hand_written if arguments.noise else modules.emitted
+        return modules.table(arguments.specs or list(modules.CASES), make, arguments.budget)
+    from bench import processes
+
+    return getattr(processes, section)(directory, 6 * arguments.budget)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed, side by side in one run.")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
+    parser.add_argument("--specs", nargs="+", metavar="NAME", help="the modules to measure; default: all")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; default 1")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds for a pair of modules; default 5")
+    parser.add_argument("--noise", action="store_true", help="twin beside twin: the noise of the machine alone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the raw numbers")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

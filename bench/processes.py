@@ -1,0 +1,79 @@
+"""Whole processes: the time a person waits between typing a command and reading its answer."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.cases import SPECS
+from bench.generate import chain, flat_resnet50
+from bench.measure import interleave, process
+from bench.report import Column, Table, Value, seconds
+
+GRAPHSPEC = (str(Path(sys.executable).with_name("graphspec")),)
+PYTHON = (sys.executable,)
+CHAIN_LENGTHS = (1, 100, 1_000, 10_000)
+
+COLUMNS = (
+    Column("command", "command"),
+    Column("median", "median", seconds),
+    Column("min", "min", seconds),
+    Column("ratio", "of import torch", "{:.2f}".format),
+)
+
+
+def startup(directory: Path, budget_seconds: float) -> Table:
+    """`check` and `summary` of ResNet-50 beside importing torch and Keras doing the same."""
+    flat = directory / "flat_resnet50.yaml"
+    flat.write_text(flat_resnet50())
+    blocks = str(SPECS / "resnet50.yaml")
+    commands: Mapping[str, Sequence[str]] = {
+        "python -c 'import torch'": (*PYTHON, "-c", "import torch"),
+        "graphspec check, 175 layers written out": (*GRAPHSPEC, "check", str(flat)),
+        "graphspec summary, 175 layers written out": (*GRAPHSPEC, "summary", str(flat)),
+        "graphspec check specs/resnet50.yaml": (*GRAPHSPEC, "check", blocks),
+        "graphspec summary specs/resnet50.yaml": (*GRAPHSPEC, "summary", blocks),
+        "Keras on torch, build and summary, 175 layers": (*PYTHON, "-m", "bench.keras_resnet50"),
+    }
+    samples = interleave(
+        {name: process(command) for name, command in commands.items()},
+        warmup=1,
+        budget_seconds=budget_seconds,
+        max_rounds=15,
+    )
+    torch_import = samples["python -c 'import torch'"]
+    rows: list[Mapping[str, Value]] = [
+        {"command": name, "median": taken.median, "min": taken.minimum, "ratio": taken.ratio(torch_import)}
+        for name, taken in samples.items()
+    ]
+    return Table("Check and summary as whole processes", _note(torch_import.seconds), COLUMNS, tuple(rows))
+
+
+def scaling(directory: Path, budget_seconds: float) -> Table:
+    """`check` on chains of growing length; what a node costs is taken above the shortest one."""
+    subjects = {}
+    for nodes in CHAIN_LENGTHS:
+        path = directory / f"chain{nodes}.yaml"
+        path.write_text(chain(nodes))
+        subjects[str(nodes)] = process((*GRAPHSPEC, "check", str(path)))
+    samples = interleave(subjects, warmup=1, budget_seconds=budget_seconds, max_rounds=9)
+    start = samples[str(CHAIN_LENGTHS[0])].median
+    rows: list[Mapping[str, Value]] = [
+        {
+            "nodes": nodes,
+            "median": samples[str(nodes)].median,
+            "min": samples[str(nodes)].minimum,
+            "node": (samples[str(nodes)].median - start) / nodes * 1e6 if nodes > 1 else None,
+        }
+        for nodes in CHAIN_LENGTHS
+    ]
+    columns = (
+        Column("nodes", "nodes", "{:,}".format),
+        Column("median", "median", seconds),
+        Column("min", "min", seconds),
+        Column("node", "a node", lambda value: f"{value:.0f} us"),
+    )
+    return Table("Check on longer and longer specs", _note(samples["1"].seconds), columns, tuple(rows))
+
+
+def _note(rounds: Sequence[float]) -> str:
+    return f"Whole processes, interleaved, {len(rounds)} rounds after a warm-up."
