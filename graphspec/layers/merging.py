@@ -1,0 +1,371 @@
+"""The merges: several tensors become one.
+
+Tensors of different ranks are aligned after the batch axis: the smaller one gets axes of size 1 there.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator
+
+from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.layers.broadcasting import aligned, promote, stretch, to_float, unsqueezed
+from graphspec.layers.core import _as_tuple
+from graphspec.layers.proposals import misfit, propose
+from graphspec.tensor import Dim, Tensor, product
+
+CHAINED = 4
+"""Up to this many inputs a sum is written with operators; longer lists are summed as lists."""
+
+
+class _Merge(Layer, kind="merge", abstract=True):
+    """A merge of any number of inputs; `most_inputs` bounds it."""
+
+    variadic = True
+    most_inputs: ClassVar[int | None] = None
+
+    def need_count(self, inputs: tuple[Tensor, ...]) -> None:
+        """Refuses too few or too many inputs."""
+        least, most = self.least_inputs, self.most_inputs
+        if len(inputs) < least or (most is not None and len(inputs) > most):
+            wanted = str(most) if least == most else f"at least {least}"
+            message = f"`{self.spec_name}` takes {wanted} inputs and gets {len(inputs)}"
+            raise LayerError("input-count", message, argument="from")
+
+
+class _Elementwise(_Merge, abstract=True):
+    """Combines tensors element by element; sizes of 1 stretch, and so does the batch axis of a parameter."""
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        self.need_count(inputs)
+        rank = max(x.rank for x in inputs)
+        shape: list[Dim] = [1] * rank
+        for position, x in enumerate(inputs):
+            for axis, size in enumerate(aligned(x, rank).shape):
+                met = stretch(shape[axis], size)
+                if met is None:
+                    sizes = [aligned(other, rank).shape[axis] for other in inputs[:position]]
+                    other = next(i for i, before in enumerate(sizes) if stretch(before, size) is None)
+                    raise misfit(self.spec_name, inputs, other, position)
+                shape[axis] = met
+        return Tensor(tuple(shape), self.result(promote(*(x.dtype for x in inputs))))
+
+    def result(self, dtype: str) -> str:
+        """The dtype of the output, given that of the promoted inputs."""
+        return dtype
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any" if len({x.rank for x in inputs}) == 1 else "spec"
+
+    def terms(self, site: Site) -> list[str]:
+        """A template for each input, with the axes that it lacks."""
+        rank = site.outputs[0].rank
+        return [unsqueezed(str(i), rank - x.rank) for i, x in enumerate(site.inputs)]
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * max(len(site.inputs) - 1, 0)
+
+
+def _sum(merge: _Elementwise, site: Site) -> str:
+    """The inputs' sum as an expression."""
+    alike = len({x.rank for x in site.inputs}) == 1 and all(x.dtype != "bool" for x in site.inputs)
+    if len(site.inputs) > CHAINED and alike:
+        return "sum({list})"
+    return " + ".join(merge.terms(site))
+
+
+_IMAGES = ((4, 5, 3), (4, 5, 3))
+_STRETCHED = ((4, 1, 3), (4, 5, 1), (3,))
+
+
+class Add(_Elementwise, spec_name="add"):
+    """The sum of all inputs."""
+
+    examples = (
+        Example({}, ((7,), (7,))),
+        Example({}, _IMAGES),
+        Example({}, _STRETCHED),
+        Example({}, ((3, 4), (3, 4)), dtype="int32", high=9),
+        Example({}, ((2, 3),) * 6),
+        Example({}, ((5,),)),
+    )
+
+    def code(self, site: Site) -> Code:
+        return Code(_sum(self, site))
+
+
+class Subtract(_Elementwise, spec_name="subtract"):
+    """The first input minus the second."""
+
+    least_inputs = 2
+    most_inputs = 2
+    examples = (Example({}, ((7,), (7,))), Example({}, ((2, 3, 4), (4,))), Example({}, ((4,), (2, 3, 4))))
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        output = super().infer(*inputs)
+        if output.dtype == "bool":
+            raise LayerError(
+                "wrong-dtype",
+                "`subtract` takes numbers, and both inputs are booleans",
+                help="make numbers of them: {op: cast, from: {input0}, dtype: float32}",
+                inputs=(0, 1),
+            )
+        return output
+
+    def code(self, site: Site) -> Code:
+        return Code(" - ".join(self.terms(site)))
+
+
+class Multiply(_Elementwise, spec_name="multiply"):
+    """The product of all inputs."""
+
+    examples = (
+        Example({}, ((7,), (7,))),
+        Example({}, _IMAGES),
+        Example({}, _STRETCHED),
+        Example({}, ((3, 4), (1, 4), (3, 1))),
+    )
+
+    def code(self, site: Site) -> Code:
+        return Code(" * ".join(self.terms(site)))
+
+
+class Average(_Elementwise, spec_name="average"):
+    """The mean of all inputs; integers give floats."""
+
+    examples = (
+        Example({}, ((7,), (7,))),
+        Example({}, _STRETCHED),
+        Example({}, ((3, 4), (3, 4)), dtype="int32", high=9),
+        Example({}, ((2, 3),) * 6),
+    )
+
+    def result(self, dtype: str) -> str:
+        return to_float(dtype)
+
+    def code(self, site: Site) -> Code:
+        total = _sum(self, site)
+        text = f"({total}) / {{count}}" if " + " in total else f"{total} / {{count}}"
+        return Code(text, constants={"count": len(site.inputs)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * len(site.inputs)
+
+
+class _Extreme(_Elementwise, abstract=True):
+    function: ClassVar[str]
+
+    def code(self, site: Site) -> Code:
+        return Code(reduce(lambda left, right: f"{self.function}({left}, {right})", self.terms(site)))
+
+
+class Maximum(_Extreme, spec_name="maximum"):
+    """The largest of all inputs, element by element."""
+
+    function = "torch.maximum"
+    examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
+
+
+class Minimum(_Extreme, spec_name="minimum"):
+    """The smallest of all inputs, element by element."""
+
+    function = "torch.minimum"
+    examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
+
+
+def _joined(merge: _Merge, inputs: tuple[Tensor, ...], skip: int | None) -> list[Dim]:
+    """The shape that all inputs share, except along the axis `skip`; only a batch axis of 1 stretches."""
+    shape = list(inputs[0].shape)
+    for position, x in enumerate(inputs):
+        if x.rank != inputs[0].rank:
+            raise misfit(merge.spec_name, inputs, 0, position, skip)
+        for axis, size in enumerate(x.shape):
+            met = stretch(shape[axis], size) if axis == 0 else size if size == shape[axis] else None
+            if met is None and axis != skip:
+                raise misfit(merge.spec_name, inputs, 0, position, skip)
+            if axis == 0 and met is not None:
+                shape[0] = met
+    return shape
+
+
+def _stretched_list(site: Site) -> str:
+    """The list of inputs as an expression, each with the batch axis of the output."""
+    batches = [x.shape[0] for x in site.inputs]
+    whole = next((i for i, batch in enumerate(batches) if batch != 1), None)
+    if whole is None or 1 not in batches:
+        return "{list}"
+    terms = []
+    for i, x in enumerate(site.inputs):
+        kept = ", ".join(["-1"] * (x.rank - 1))
+        terms.append(f"{{{i}}}.expand(len({{{whole}}}), {kept})" if x.shape[0] == 1 else f"{{{i}}}")
+    return f"[{', '.join(terms)}]"
+
+
+def _need_axis(merge: _Merge, axis: int, rank: int) -> int:
+    """An axis from its end or its start, the batch being 0, as a positive number."""
+    if not -rank <= axis < rank:
+        raise LayerError(
+            "out-of-range",
+            f"`{merge.spec_name}` has no axis {axis} to use: the axes are 0 (the batch) to {rank - 1}",
+            argument="axis",
+        )
+    if axis % rank == 0:
+        raise LayerError(
+            "out-of-range",
+            f"axis 0 is the batch, and `{merge.spec_name}` may not mix examples",
+            help=f"count from 1, or from the end: `axis: {1 if rank == 2 else -1}`",
+            argument="axis",
+        )
+    return axis % rank
+
+
+class Concatenate(_Merge, spec_name="concatenate"):
+    """All inputs one after another along an axis; along the other axes they have the same sizes."""
+
+    axis: int = -1
+
+    examples = (
+        Example({}, ((3,), (4,))),
+        Example({"axis": 1}, ((2, 3), (5, 3), (1, 3))),
+        Example({"axis": -2}, ((4, 2, 3), (4, 5, 3))),
+        Example({}, ((4, 4, 2), (4, 4, 3))),
+        Example({"axis": 1}, ((2, 3), (2, 3)), dtype="int64", high=9),
+    )
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        self.need_count(inputs)
+        axis = _need_axis(self, self.axis, inputs[0].rank)
+        shape = _joined(self, inputs, axis)
+        shape[axis] = sum((x.shape[axis] for x in inputs[1:]), inputs[0].shape[axis])
+        return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        return Code(f"torch.cat({_stretched_list(site)}, {{axis}})", constants={"axis": site.axis(self.axis)})
+
+
+class Stack(_Merge, spec_name="stack"):
+    """All inputs, of one shape, along a new axis. Axis 0 is the batch, so the new axis is 1 unless said."""
+
+    axis: int = 1
+
+    examples = (
+        Example({"axis": 1}, ((3,), (3,))),
+        Example({"axis": -1}, ((2, 3), (2, 3), (2, 3))),
+        Example({"axis": 2}, ((4, 2, 3),) * 2),
+    )
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        self.need_count(inputs)
+        axis = _need_axis(self, self.axis, inputs[0].rank + 1)
+        shape = _joined(self, inputs, None)
+        shape.insert(axis, len(inputs))
+        return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
+
+    def code(self, site: Site) -> Code:
+        return Code(f"torch.stack({_stretched_list(site)}, {{axis}})", constants={"axis": self.axis})
+
+
+Axes = Annotated[int | tuple[int, int], BeforeValidator(_as_tuple)]
+
+
+class Dot(_Merge, spec_name="dot"):
+    """The product of two tensors, summed over one axis of each; `normalize` makes it a cosine.
+
+    The output has the batch, the other axes of the first input, then those of the second, or one of size 1.
+    """
+
+    least_inputs = 2
+    most_inputs = 2
+
+    axes: Axes
+    normalize: bool = False
+
+    examples = (
+        Example({"axes": 1}, ((7,), (7,))),
+        Example({"axes": -1, "normalize": True}, ((7,), (7,))),
+        Example({"axes": [1, 2]}, ((3, 5), (10, 3))),
+        Example({"axes": [2, 1], "normalize": True}, ((3, 5), (5, 4))),
+        Example({"axes": [1, 2]}, ((4,), (6, 4))),
+        Example({"axes": [2, 1]}, ((6, 4), (4,))),
+        Example({"axes": [3, 1]}, ((2, 3, 4), (4, 5, 2))),
+        Example({"axes": [1, 3]}, ((4, 2, 3), (5, 2, 4))),
+    )
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        self.need_count(inputs)
+        first, second = self._axes(inputs)
+        a, b = inputs
+        if not a.is_float or a.dtype != b.dtype:
+            message = f"`dot` takes two tensors of one float type, not {a} and {b}"
+            raise LayerError("wrong-dtype", message, inputs=(0, 1))
+        if stretch(a.shape[0], b.shape[0]) is None or a.shape[first] != b.shape[second]:
+            raise LayerError(
+                "shapes-differ",
+                f"`dot` sums over axis {first} of {{input0}} and axis {second} of {{input1}}, "
+                f"whose sizes differ: {a} and {b}",
+                help=self._help(a, b),
+                inputs=(0, 1),
+            )
+        kept = [
+            *(size for axis, size in enumerate(a.shape) if axis not in (0, first)),
+            *(size for axis, size in enumerate(b.shape) if axis not in (0, second)),
+        ]
+        batch = b.shape[0] if a.shape[0] == 1 else a.shape[0]
+        return a.with_shape(batch, *(kept or [1]))
+
+    def _axes(self, inputs: tuple[Tensor, ...]) -> tuple[int, int]:
+        pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
+        for position, (axis, x) in enumerate(zip(pair, inputs, strict=True)):
+            if not -x.rank <= axis < x.rank or axis % x.rank == 0:
+                raise LayerError(
+                    "out-of-range",
+                    f"`dot` cannot sum over axis {axis} of {{input{position}}}, {x}: "
+                    f"its axes are 1 to {x.rank - 1}, and 0 is the batch",
+                    argument="axes",
+                )
+        return pair[0] % inputs[0].rank, pair[1] % inputs[1].rank
+
+    @staticmethod
+    def _help(a: Tensor, b: Tensor) -> str | None:
+        for i, size in enumerate(a.shape[1:], 1):
+            for j, other in enumerate(b.shape[1:], 1):
+                if size == other:
+                    return f"sum over axes of one size: `axes: [{i}, {j}]`"
+        return propose((a, b), 0, 1)
+
+    def code(self, site: Site) -> Code:
+        a, b = site.inputs
+        first, second = self._axes(site.inputs)
+        left, right = "{0}", "{1}"
+        constants: dict[str, int] = {}
+        if self.normalize:
+            left, right = "F.normalize({0}, dim={axis0}, eps=1e-7)", "F.normalize({1}, dim={axis1}, eps=1e-7)"
+            constants = {"axis0": first, "axis1": second}
+        if a.rank == b.rank == 2:
+            return Code(f"({left} * {right}).sum(1, keepdim=True)", constants=constants)
+        if a.rank == b.rank == 3:
+            left += "" if first == 2 else ".mT"
+            right += "" if second == 1 else ".mT"
+            return Code(f"{left} @ {right}", constants=constants)
+        equation = _equation(a.rank, b.rank, first, second)
+        return Code(f'torch.einsum("{equation}", {left}, {right})', constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        a, b = site.inputs
+        first, _ = self._axes(site.inputs)
+        cost = product(site.outputs[0].shape[1:]) * a.shape[first] * 2
+        return cost + (product(a.shape[1:]) + product(b.shape[1:])) * 3 if self.normalize else cost
+
+
+def _equation(rank_a: int, rank_b: int, first: int, second: int) -> str:
+    """The einsum of a dot: `n` is the batch, `k` the summed axis."""
+    letters = iter("abcdefghij")
+    left = ["n" if axis == 0 else "k" if axis == first else next(letters) for axis in range(rank_a)]
+    right = ["n" if axis == 0 else "k" if axis == second else next(letters) for axis in range(rank_b)]
+    kept = [letter for letter in (*left, *right[1:]) if letter != "k"]
+    return f"{''.join(left)},{''.join(right)}->{''.join(kept)}"
