@@ -1,7 +1,7 @@
 """Settings for every test: one thread, Keras on torch, and the hypothesis profiles.
 
-The variables are read when torch and Keras are first imported, so a test that imports neither pays for neither,
-and the processes that tests start inherit them.
+The variables are read when torch and Keras are first imported, so a test that imports neither pays for
+neither, and the processes that tests start inherit them.
 """
 
 import os
