@@ -10,9 +10,9 @@ from bench.cases import CASES, SPECS, Case, copy_weights, loss, outputs
 from bench.measure import interleave
 from bench.report import Column, Table, Value, duration
 
-NOTE = """Forward: `eval()` under `inference_mode`. Step: `train()`, forward to logits, half the mean square as
-the loss, backward, a fused SGD step. Interleaved, after outputs and gradients of the two were found equal;
-medians and minima; the ratio is the median over rounds of emitted / twin."""
+NOTE = """Forward: `eval()` under `inference_mode`. Step: `train()`, forward to logits, half the mean square,
+backward, a fused SGD step. Interleaved, after outputs and gradients of the two were found equal; medians and
+minima; the ratio is the median over rounds of emitted / twin."""
 
 COLUMNS = (
     Column("spec", "spec"),
