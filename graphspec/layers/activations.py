@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import Code, Example, Layer, Memory, Site, helper
+from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site, helper
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -158,6 +158,21 @@ ActivationName = Annotated[
 """The type of an `activation` argument: a name of Keras' activations; null is `linear`."""
 
 
+def activated(x: Tensor, activation: str) -> Tensor:
+    """The type of `activation(x)`: a gated linear unit halves the last axis."""
+    if activation != "glu":
+        return x
+    size = x.shape[-1]
+    if isinstance(size, int) and size % 2:
+        raise LayerError(
+            "shapes-differ",
+            f"`glu` halves the last axis, and {x} has an odd one",
+            argument="activation",
+            inputs=(0,),
+        )
+    return x.with_shape(*x.shape[:-1], size // 2)
+
+
 class Activation(Layer):
     """Applies an activation function to each element (softmax and its kin: along the last axis)."""
 
@@ -166,6 +181,9 @@ class Activation(Layer):
     examples = tuple(
         Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS)
     )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return activated(x, self.activation)
 
     def memory(self, *inputs: Tensor) -> Memory:
         return "any"

@@ -6,9 +6,20 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.activations import ActivationName
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Memory, Site, Weight, known_channels, need_float
-from graphspec.layers.initializers import GlorotUniform, Initializer, RandomUniform, Zeros
+from graphspec.layers.activations import ActivationName, activated
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Memory,
+    Site,
+    Weight,
+    known_channels,
+    need_float,
+)
+from graphspec.layers.initializers import GlorotUniform, Initializer, RandomUniform, Zeros, need_fillable
 from graphspec.tensor import Dim, Tensor, product
 
 Positive = Annotated[int, Field(gt=0)]
@@ -32,26 +43,40 @@ class Dense(Layer):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="Dense")
         if x.rank < 2:
-            raise LayerError("wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,))
+            raise LayerError(
+                "wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+            )
         known_channels(x, layer="Dense")
-        return x.with_shape(*x.shape[:-1], self.units)
+        need_fillable(self, bias_initializer=1)
+        return activated(x.with_shape(*x.shape[:-1], self.units), self.activation)
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         features = known_channels(x, layer="Dense")
-        kernel = Weight("weight", (self.units, features), "kernel", (1, 0), initializer=self.kernel_initializer.statement())
-        bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.statement())
+        kernel = Weight(
+            "weight",
+            (self.units, features),
+            "kernel",
+            (1, 0),
+            initializer=self.kernel_initializer.statement(),
+        )
+        bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.vector_statement())
         return (kernel, bias) if self.use_bias else (kernel,)
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="Dense")
         construct = Construct(
-            "nn.Linear", {"in_features": features, "out_features": self.units}, {"bias": (self.use_bias, True)}
+            "nn.Linear",
+            {"in_features": features, "out_features": self.units},
+            {"bias": (self.use_bias, True)},
         )
-        helpers = (*self.kernel_initializer.helpers(), *self.bias_initializer.helpers())
+        helpers = (
+            *self.kernel_initializer.helpers(),
+            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
+        )
         return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
 
     def flops(self, site: Site) -> Dim:
-        outputs = product(site.outputs[0].shape[1:])
+        outputs = product(site.x.shape[1:-1]) * self.units
         return outputs * (2 * known_channels(site.x, layer="Dense") + self.use_bias)
 
 
@@ -79,11 +104,17 @@ class Embedding(Layer):
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         initializer = self.embeddings_initializer
-        fill = initializer.statement().replace("{w}", "{w}.T") if initializer.uses_fans else initializer.statement()
+        fill = (
+            initializer.statement().replace("{w}", "{w}.T")
+            if initializer.uses_fans
+            else initializer.statement()
+        )
         return (Weight("weight", (self.input_dim, self.output_dim), "embeddings", initializer=fill),)
 
     def code(self, site: Site) -> Code:
-        construct = Construct("nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim})
+        construct = Construct(
+            "nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim}
+        )
         return Code("{self}({x})", construct, helpers=self.embeddings_initializer.helpers())
 
     def limit(self) -> int | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import helper
+from graphspec.layers.base import Layer, LayerError, helper
 from graphspec.layers.named import Named
 
 helper(
     "variance_scaling_",
     '''
 def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
-    """Keras' VarianceScaling for a weight [out, in, *kernel]; normals are cut at two standard deviations."""
-    fan_in, fan_out = w[0].numel(), w[:, 0].numel()
+    """Keras' VarianceScaling for a weight [out, in, *kernel], or a vector; normals are cut at two standard deviations."""
+    fan_in, fan_out = (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
     variance = scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
     if distribution == "uniform":
         nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
@@ -30,6 +31,7 @@ class Initializer(Named, family="initializer"):
 
     seed: None = None
     uses_fans: ClassVar[bool] = False
+    ranks: ClassVar[tuple[float, float]] = (1, inf)  # the fewest and most axes of a weight that it can fill
 
     def statement(self) -> str:
         """A statement that fills `{w}`, a weight laid out [out, in, *kernel]."""
@@ -38,6 +40,14 @@ class Initializer(Named, family="initializer"):
     def helpers(self) -> tuple[str, ...]:
         """Helpers that the statement calls."""
         return ()
+
+    def vector_statement(self) -> str:
+        """A statement that fills `{w}`, a weight of one axis, which PyTorch's own functions of fans refuse."""
+        return self.statement()
+
+    def vector_helpers(self) -> tuple[str, ...]:
+        """Helpers that the statement for a vector calls."""
+        return self.helpers()
 
 
 class Zeros(Initializer, word="zeros"):
@@ -95,59 +105,85 @@ class VarianceScaling(Initializer, word="variance_scaling"):
         return ("variance_scaling_",)
 
 
-class GlorotUniform(Initializer, word="glorot_uniform"):
+class _Scaled(Initializer):
+    """A variance scaling with a name: `scaling` is its scale, mode and distribution.
+
+    `torch` is PyTorch's own function where it has one.
+    """
+
     uses_fans = True
+    scaling: ClassVar[tuple[float, str, str]]
+    torch: ClassVar[str] = ""
 
     def statement(self) -> str:
-        return "nn.init.xavier_uniform_({w})"
-
-
-class HeUniform(Initializer, word="he_uniform"):
-    uses_fans = True
-
-    def statement(self) -> str:
-        return 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
-
-
-class LecunUniform(Initializer, word="lecun_uniform"):
-    uses_fans = True
-
-    def statement(self) -> str:
-        return 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
-
-
-class _ScaledNormal(Initializer):
-    uses_fans = True
+        return self.torch or self.vector_statement()
 
     def helpers(self) -> tuple[str, ...]:
+        return () if self.torch else self.vector_helpers()
+
+    def vector_statement(self) -> str:
+        scale, mode, distribution = self.scaling
+        return f'variance_scaling_({{w}}, {scale!r}, "{mode}", "{distribution}")'
+
+    def vector_helpers(self) -> tuple[str, ...]:
         return ("variance_scaling_",)
 
 
-class GlorotNormal(_ScaledNormal, word="glorot_normal"):
-    def statement(self) -> str:
-        return 'variance_scaling_({w}, 1.0, "fan_avg", "truncated_normal")'
+class GlorotUniform(_Scaled, word="glorot_uniform"):
+    scaling = (1.0, "fan_avg", "uniform")
+    torch = "nn.init.xavier_uniform_({w})"
 
 
-class HeNormal(_ScaledNormal, word="he_normal"):
-    def statement(self) -> str:
-        return 'variance_scaling_({w}, 2.0, "fan_in", "truncated_normal")'
+class HeUniform(_Scaled, word="he_uniform"):
+    scaling = (2.0, "fan_in", "uniform")
+    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
 
 
-class LecunNormal(_ScaledNormal, word="lecun_normal"):
-    def statement(self) -> str:
-        return 'variance_scaling_({w}, 1.0, "fan_in", "truncated_normal")'
+class LecunUniform(_Scaled, word="lecun_uniform"):
+    scaling = (1.0, "fan_in", "uniform")
+    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
+
+
+class GlorotNormal(_Scaled, word="glorot_normal"):
+    scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeNormal(_Scaled, word="he_normal"):
+    scaling = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunNormal(_Scaled, word="lecun_normal"):
+    scaling = (1.0, "fan_in", "truncated_normal")
 
 
 class Orthogonal(Initializer, word="orthogonal"):
+    ranks = (2, inf)
     gain: float = 1.0
 
     def statement(self) -> str:
-        return "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+        return (
+            "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+        )
 
 
 class Identity(Initializer, word="identity"):
+    ranks = (2, 2)
     gain: float = 1.0
 
     def statement(self) -> str:
         return "nn.init.eye_({w})" if self.gain == 1.0 else f"nn.init.eye_({{w}}).mul_({self.gain!r})"
 
+
+def need_fillable(layer: Layer, **ranks: int) -> None:
+    """Refuses initializers that cannot fill a weight. `ranks` gives for each argument its weight's number of axes."""
+    for argument, rank in ranks.items():
+        initializer = getattr(layer, argument)
+        least, most = initializer.ranks
+        if not least <= rank <= most:
+            kind = {1: "vector", 2: "matrix"}.get(rank, "kernel")
+            raise LayerError(
+                "out-of-range",
+                f"the initializer `{initializer.word}` cannot fill a {kind} with {rank} {'axis' if rank == 1 else 'axes'}",
+                help="it takes exactly two axes" if most == 2 else "it takes two axes or more",
+                argument=argument,
+            )

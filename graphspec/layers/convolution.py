@@ -1,0 +1,266 @@
+"""Convolutions over sequences and images."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.layers.activations import ActivationName, activated
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Memory,
+    Site,
+    Weight,
+    helper,
+    known_channels,
+)
+from graphspec.layers.core import Positive
+from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.windows import (
+    DataFormat,
+    Window1,
+    Window2,
+    assemble,
+    need_spatial,
+    short,
+    slide,
+    spatial,
+)
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "Conv1d",
+    '''
+class Conv1d(nn.Conv1d):
+    """Pads as Keras does: `same` at any stride, the odd step last; `causal` in front."""
+
+    def __init__(self, *args, padding: int | str = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "causal":
+            x = F.pad(x, (self.dilation[0] * (self.kernel_size[0] - 1), 0))
+        elif self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[0] != pads[1]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[0]
+        return F.conv1d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+''',
+    "same_padding",
+)
+helper(
+    "Conv2d",
+    '''
+class Conv2d(nn.Conv2d):
+    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+
+    def __init__(self, *args, padding: int | str = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[::-2]
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+''',
+    "same_padding",
+)
+
+
+class _Convolution(Layer, abstract=True):
+    """What all convolutions share: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
+
+    rank: ClassVar[int]
+    module: ClassVar[str]
+
+    filters: Positive
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same", "causal"] = "valid"
+    data_format: DataFormat = "channels_last"
+    dilation_rate: tuple[int, ...]
+    groups: Positive = 1
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    def infer(self, x: Tensor) -> Tensor:
+        layer = self.spec_name
+        need_spatial(x, self.rank, self.data_format, layer=layer)
+        channels = self._channels(x)
+        for what, count in (("input channels", channels), ("filters", self.filters)):
+            if count % self.groups:
+                raise LayerError(
+                    "out-of-range",
+                    f"{self.groups} groups do not divide the {count} {what} of {layer}",
+                    help="`groups` divides both `filters` and the input's channels",
+                    argument="groups",
+                    inputs=(0,) if count is channels else (),
+                )
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise LayerError(
+                "out-of-range",
+                f"{layer} takes strides or dilation, and not both: "
+                f"`strides` is {short(self.strides)}, `dilation_rate` {short(self.dilation_rate)}",
+                help="leave one of them 1",
+                argument="dilation_rate",
+            )
+        need_fillable(self, kernel_initializer=self.rank + 2, bias_initializer=1)
+        sizes = slide(
+            x,
+            spatial(x, self.data_format),
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            layer=layer,
+            argument="kernel_size",
+        )
+        return activated(assemble(x, sizes, self.filters, self.data_format), self.activation)
+
+    def _channels(self, x: Tensor) -> int:
+        return known_channels(x, -1 if self.data_format == "channels_last" else 1, layer=self.spec_name)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shape = (self.filters, self._channels(x) // self.groups, *self.kernel_size)
+        front = (self.rank + 1, self.rank, *range(self.rank))
+        kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
+        bias = Weight("bias", (self.filters,), "bias", initializer=self.bias_initializer.vector_statement())
+        return (kernel, bias) if self.use_bias else (kernel,)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def _plain(self) -> bool:
+        """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
+        if self.padding == "same":
+            spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
+            return max(self.strides) == 1 and not any(span % 2 for span in spans)
+        return self.padding == "valid"
+
+    def code(self, site: Site) -> Code:
+        general = self.module.removeprefix("nn.")
+        target = self.module if self._plain() else general
+        construct = Construct(
+            target,
+            {
+                "in_channels": self._channels(site.x),
+                "out_channels": self.filters,
+                "kernel_size": short(self.kernel_size),
+            },
+            {
+                "stride": (short(self.strides), 1),
+                "padding": (0 if self.padding == "valid" else self.padding, 0),
+                "dilation": (short(self.dilation_rate), 1),
+                "groups": (self.groups, 1),
+                "bias": (self.use_bias, True),
+            },
+            general=general,
+        )
+        helpers = (
+            *self.kernel_initializer.helpers(),
+            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
+        )
+        return Code(
+            "{self}({x})",
+            construct,
+            activation=self.activation,
+            activation_axis=site.axis(-1),
+            helpers=helpers if target == self.module else (general, *helpers),
+        )
+
+    def flops(self, site: Site) -> Dim:
+        taps = product(self.kernel_size) * (self._channels(site.x) // self.groups)
+        sizes = spatial(site.outputs[0], self.data_format)
+        return product(sizes) * self.filters * (2 * taps + self.use_bias)
+
+
+class Conv1D(_Convolution):
+    """A convolution over a sequence `[length, channels]`. `padding: causal` looks only backwards."""
+
+    rank: ClassVar[int] = 1
+    module: ClassVar[str] = "nn.Conv1d"
+
+    kernel_size: Window1
+    strides: Window1 = (1,)
+    dilation_rate: Window1 = (1,)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((10, 3),)),
+        Example({"filters": 4, "kernel_size": [3], "padding": "same", "activation": "relu"}, ((9, 3),)),
+        Example({"filters": 4, "kernel_size": 4, "padding": "same", "use_bias": False}, ((9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}, ((10, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}, ((9, 3),)),
+        Example({"filters": 2, "kernel_size": 2, "padding": "same", "strides": 3}, ((10, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "causal", "dilation_rate": 2}, ((9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "causal", "strides": 2}, ((10, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "dilation_rate": 3}, ((9, 3),)),
+        Example({"filters": 6, "kernel_size": 3, "groups": 3, "activation": "softmax"}, ((9, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "padding": "same"}, ((3, 9),)
+        ),
+        Example(
+            {"filters": 4, "kernel_size": 3, "kernel_initializer": "he_normal", "bias_initializer": "ones"},
+            ((9, 3),),
+        ),
+    )
+
+
+class Conv2D(_Convolution):
+    """A convolution over an image `[height, width, channels]`."""
+
+    rank: ClassVar[int] = 2
+    module: ClassVar[str] = "nn.Conv2d"
+
+    kernel_size: Window2
+    strides: Window2 = (1, 1)
+    padding: Literal["valid", "same"] = "valid"
+    dilation_rate: Window2 = (1, 1)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": [3, 5], "padding": "same", "activation": "relu"}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 1, "padding": "same", "strides": 2}, ((7, 6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((8, 6, 3),)
+        ),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}, ((7, 9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": [2, 1]}, ((8, 5, 3),)),
+        Example({"filters": 4, "kernel_size": 7, "padding": "same", "strides": 2}, ((9, 8, 3),)),
+        Example({"filters": 4, "kernel_size": [2, 4], "padding": "same"}, ((5, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "padding": "same", "strides": 3}, ((7, 9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": [2, 3]}, ((8, 9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "dilation_rate": [2, 1], "padding": "same"}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "dilation_rate": 2}, ((7, 6, 3),)),
+        Example({"filters": 6, "kernel_size": 3, "groups": 3, "activation": "softmax"}, ((5, 6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "activation": "softmax"},
+            ((3, 5, 6),),
+        ),
+        Example(
+            {
+                "filters": 4,
+                "kernel_size": 3,
+                "kernel_initializer": "orthogonal",
+                "bias_initializer": "glorot_uniform",
+            },
+            ((5, 6, 3),),
+        ),
+    )

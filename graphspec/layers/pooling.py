@@ -1,0 +1,272 @@
+"""Pooling over windows, and over whole sequences and images."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.layers.base import Code, Example, Layer, Memory, Site, helper
+from graphspec.layers.windows import (
+    DataFormat,
+    Window1,
+    Window2,
+    assemble,
+    need_spatial,
+    short,
+    slide,
+    spatial,
+)
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "max_pool1d",
+    '''
+def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
+    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
+    if torch.compiler.is_exporting():
+        stride = kernel_size if stride is None else stride
+        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
+    return F.max_pool1d(x, kernel_size, stride)
+''',
+)
+helper(
+    "max_pool_same",
+    '''
+def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Max pooling of [N, C, H, W] with Keras' `same` padding."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride))
+    if uneven or torch.compiler.is_exporting():
+        x = F.pad(x, pads, value=float("-inf"))
+        return F.max_pool2d(x, kernel_size, stride)
+    # ceil_mode adds the windows that end past the input: no copy is padded
+    return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)
+''',
+    "same_padding",
+)
+helper(
+    "avg_pool_same",
+    '''
+def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Average pooling of [N, C, H, W] with Keras' `same` padding, which does not count."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride))
+    if uneven or torch.compiler.is_exporting():
+        share = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride)
+        return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
+    padding = (pads[2], pads[0])
+    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False)
+''',
+    "same_padding",
+)
+
+
+class _Pooling(Layer, abstract=True):
+    """What poolings over windows share. Without `strides` windows stand side by side."""
+
+    rank: ClassVar[int]
+    mode: ClassVar[Literal["max", "avg"]]
+
+    pool_size: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The strides, written or not."""
+        return self.strides or self.pool_size
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        sizes = slide(
+            x,
+            spatial(x, self.data_format),
+            self.pool_size,
+            self.steps,
+            self.padding,
+            layer=self.spec_name,
+            argument="pool_size",
+        )
+        return assemble(x, sizes, x.shape[-1 if self.data_format == "channels_last" else 1], self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        known = all(isinstance(size, int) for size in spatial(site.x, self.data_format))
+        function = f"F.{self.mode}_pool{self.rank}d"
+        helpers: tuple[str, ...] = ()
+        constants = {"pool_size": short(self.pool_size)}
+        text = "{x}, {pool_size}"
+        if self.strides is not None:
+            constants["strides"] = short(self.strides)
+            text += ", stride={strides}"
+        count = "" if self.mode == "max" else ", count_include_pad=False"
+        if self.padding == "valid":
+            if self.mode == "max" and self.rank == 1 and not known:
+                function, helpers = "max_pool1d", ("max_pool1d",)
+        elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
+            constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
+            text += f", padding={{padding}}{count}"
+        elif known and max(self.pool_size) <= 2 and min(self.steps) > 1:
+            # nothing goes in front of a window of 2, and ceil_mode adds those that end past the input
+            text += f", ceil_mode=True{count}"
+        else:
+            return self._padded()
+        return Code(f"{function}({text})", constants=constants, helpers=helpers)
+
+    def _padded(self) -> Code:
+        """Where the padding depends on the size: a helper that looks at it."""
+        name = f"{self.mode}_pool_same"
+        if self.rank == 2:
+            text, pool_size, strides = "({x}, {pool_size}, {strides})", self.pool_size, self.steps
+        else:
+            text = "({x}.unsqueeze(2), {pool_size}, {strides}).squeeze(2)"
+            pool_size, strides = (1, *self.pool_size), (1, *self.steps)
+        return Code(name + text, constants={"pool_size": pool_size, "strides": strides}, helpers=(name,))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * product(self.pool_size)
+
+
+_CASES_1D = (
+    Example({"pool_size": 2}, ((9, 3),)),
+    Example({"pool_size": [3], "strides": 2}, ((10, 3),)),
+    Example({"pool_size": 2, "padding": "same"}, ((9, 3),)),
+    Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((10, 3),)),
+    Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((9, 3),)),
+    Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((9, 3),)),
+    Example({"pool_size": 4, "strides": 1, "padding": "same"}, ((9, 3),)),
+    Example({"pool_size": 2, "strides": 3, "padding": "same"}, ((7, 3),)),
+    Example({"pool_size": 2, "data_format": "channels_first", "padding": "same"}, ((3, 9),)),
+)
+_CASES_2D = (
+    Example({"pool_size": 2}, ((6, 7, 3),)),
+    Example({"pool_size": [2, 3], "strides": [1, 2]}, ((6, 7, 3),)),
+    Example({"pool_size": 2, "padding": "same"}, ((7, 6, 3),)),
+    Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((8, 7, 3),)),
+    Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((7, 6, 3),)),
+    Example({"pool_size": [2, 3], "strides": [1, 2], "padding": "same"}, ((7, 6, 3),)),
+    Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((9, 10, 3),)),
+    Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 6, 7),)),
+    Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((3, 8, 7),)),
+)
+
+
+class MaxPooling1D(_Pooling):
+    """The largest value of each window of a sequence."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    pool_size: Window1 = (2,)
+    strides: Window1 | None = None
+
+    examples = (Example({}, ((8, 3),)), *_CASES_1D)
+
+
+class MaxPooling2D(_Pooling):
+    """The largest value of each window of an image."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    pool_size: Window2 = (2, 2)
+    strides: Window2 | None = None
+
+    examples = (Example({}, ((6, 6, 3),)), *_CASES_2D)
+
+
+class AveragePooling1D(_Pooling):
+    """The mean of each window of a sequence. Padding does not count."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    pool_size: Window1
+    strides: Window1 | None = None
+
+    examples = _CASES_1D
+
+
+class AveragePooling2D(_Pooling):
+    """The mean of each window of an image. Padding does not count."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    pool_size: Window2
+    strides: Window2 | None = None
+
+    examples = _CASES_2D
+
+
+class _GlobalPooling(Layer, abstract=True):
+    """What poolings over all of a sequence or image share. `keepdims` leaves axes of size 1."""
+
+    rank: ClassVar[int]
+    method: ClassVar[Literal["amax", "mean"]]
+
+    data_format: DataFormat = "channels_last"
+    keepdims: bool = False
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, (1,) * self.rank if self.keepdims else (), channels, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        start = 1 if self.data_format == "channels_last" else 2
+        axes = tuple(site.axis(axis) for axis in range(start, start + self.rank))
+        text = f"{{x}}.{self.method}({{axes}}" + (", keepdim=True)" if self.keepdims else ")")
+        return Code(text, constants={"axes": short(axes) if len(axes) == 1 else axes})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+_GLOBAL_1D = (
+    Example({}, ((7, 3),)),
+    Example({"keepdims": True}, ((7, 3),)),
+    Example({"data_format": "channels_first"}, ((3, 7),)),
+)
+_GLOBAL_2D = (
+    Example({}, ((5, 4, 3),)),
+    Example({"keepdims": True}, ((5, 4, 3),)),
+    Example({"data_format": "channels_first", "keepdims": True}, ((3, 5, 4),)),
+)
+
+
+class GlobalMaxPooling1D(_GlobalPooling):
+    """The largest value of each channel of a sequence."""
+
+    rank: ClassVar[int] = 1
+    method: ClassVar[Literal["amax", "mean"]] = "amax"
+    examples = _GLOBAL_1D
+
+
+class GlobalMaxPooling2D(_GlobalPooling):
+    """The largest value of each channel of an image."""
+
+    rank: ClassVar[int] = 2
+    method: ClassVar[Literal["amax", "mean"]] = "amax"
+    examples = _GLOBAL_2D
+
+
+class GlobalAveragePooling1D(_GlobalPooling):
+    """The mean of each channel of a sequence."""
+
+    rank: ClassVar[int] = 1
+    method: ClassVar[Literal["amax", "mean"]] = "mean"
+    examples = _GLOBAL_1D
+
+
+class GlobalAveragePooling2D(_GlobalPooling):
+    """The mean of each channel of an image."""
+
+    rank: ClassVar[int] = 2
+    method: ClassVar[Literal["amax", "mean"]] = "mean"
+    examples = _GLOBAL_2D
