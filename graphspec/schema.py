@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator
@@ -150,6 +151,16 @@ class Body:
     @property
     def file(self) -> str:
         return self.document.file
+
+    @cached_property
+    def above(self) -> dict[str, str | None]:
+        """For each node the one above it, parameters passed over; None where there is none."""
+        above, previous = {}, None
+        for name, node in self.nodes.items():
+            above[name] = previous
+            if node.form != "parameter":
+                previous = name
+        return above
 
     def output_path(self, name: str) -> Path:
         """Where the output of this name is written."""

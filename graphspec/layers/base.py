@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from graphspec.objectives.setting import Setting
 from graphspec.tensor import Dim, Tensor
 
 Kind = Literal["layer", "merge", "op"]
@@ -24,6 +23,26 @@ REGISTRY: dict[Kind, dict[str, type[Layer]]] = {"layer": {}, "merge": {}, "op": 
 
 HELPERS: dict[str, Helper] = {}
 """Definitions that emitted files carry at their top, by name. Filled by `helper` in the file of the layer that needs them."""
+
+
+PYTORCH_WORDS = {
+    "out_features": "units",
+    "hidden_size": "units",
+    "out_channels": "filters",
+    "stride": "strides",
+    "dilation": "dilation_rate",
+    "num_embeddings": "input_dim",
+    "embedding_dim": "output_dim",
+    "p": "rate",
+    "eps": "epsilon",
+    "bias": "use_bias",
+    "kernel": "kernel_size",
+    "dim": "axis",
+    "shape": "target_shape",
+    "act": "activation",
+    "affine": "scale",
+}
+"""What PyTorch and others call arguments that have another name here."""
 
 
 class LayerError(Exception):
@@ -154,15 +173,14 @@ class Example:
     call: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Layer(BaseModel):
+class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
     A subclass is registered under its class name; `kind` and `spec_name` as class keywords say otherwise:
     `class Add(Merge, kind="merge", spec_name="add")`. `abstract=True` registers nothing.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True, arbitrary_types_allowed=False)
-
+    synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
     arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
     variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
     least_inputs: ClassVar[int] = 1
@@ -217,6 +235,30 @@ class Layer(BaseModel):
     def output_activation(self) -> str | None:
         """The activation its output ends in, when that can be left off for logits."""
         return getattr(self, "activation", None)
+
+
+class Wrapper(Layer, abstract=True):
+    """A layer around a layer, block or model that stands under `wraps` and sees other types than the wrapper does."""
+
+    def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
+        """What the wrapped one is called on."""
+        return inputs
+
+    def leave(self, output: Tensor, *inputs: Any) -> Tensor:
+        """What one output of the wrapped one becomes outside."""
+        return output
+
+    def enter_code(self) -> str:
+        """An expression of `{x}`, the wrapper's input: the wrapped one's input."""
+        return "{x}"
+
+    def leave_code(self) -> str:
+        """An expression of `{y}`, the wrapped one's output, and `{x}`: the wrapper's output."""
+        return "{y}"
+
+    def times(self, *inputs: Any) -> Dim:
+        """How often the wrapped one runs for one example."""
+        return 1
 
 
 def helper(name: str, source: str, *needs: str) -> str:

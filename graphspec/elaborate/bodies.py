@@ -1,0 +1,310 @@
+"""Blocks and models: an instance gets a graph of its own, from the body of its block or of another file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from graphspec.elaborate.body import Instance, Run, export, failed
+from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Read
+from graphspec.elaborate.params import resolve_params
+from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.objectives.setting import show
+from graphspec.schema import Body, File, Input
+from graphspec.tensor import BATCH, Dim, Tensor, names_of, symbol
+
+if TYPE_CHECKING:
+    from graphspec.elaborate.instance import Use
+
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+
+def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
+    """The file and body that a block's or model's name stands for."""
+    run = use.run
+    if form == "model":
+        span = use.span_of("model")
+        if not isinstance(target, str):
+            use.error("wrong-type", span, f"a model is the path of a spec file, not {show(target)}")
+            return None
+        file = run.context.model_file(target, run.body.document, span, run.open_files)
+        return None if file is None else (file, file.body)
+    if isinstance(target, str) and target in run.file.blocks:
+        return run.file, run.file.blocks[target]
+    if not quiet:
+        from graphspec.elaborate.instance import near_help
+
+        if isinstance(target, str) and target in ((run.file.document.value or {}).get("blocks") or {}):
+            return None  # a block whose own mistake is reported
+        help = near_help(str(target), list(run.file.blocks)) or "the file has no `blocks`"
+        use.error("unknown-block", use.span_of("block"), f"unknown block `{target}`", help)
+    return None
+
+
+def body_inputs(use: Use, form: str, target: Any) -> list[str]:
+    """The names of the inputs that a block or model declares; none where there is no such body."""
+    target = use.run.evaluate(target, (*use.path, form), use.index)
+    found = find_body(use, form, target, quiet=True) if target is not FAILED else None
+    return list(found[1].inputs) if found else []
+
+
+def build_body(use: Use, form: str) -> Instance:
+    """An instance of a block or a model: params given, inputs bound, its own graph elaborated."""
+    run = use.run
+    target = run.evaluate(use.node.target, (*use.path, form), use.index)
+    found = find_body(use, form, target) if target is not FAILED else None
+    if found is None:
+        return failed()
+    file, body = found
+    if body.block is not None:
+        run.context.used_blocks.add((body.file, body.block))
+        if body.block in run.open_blocks:
+            chain = " -> ".join((*run.open_blocks[run.open_blocks.index(body.block) :], body.block))
+            use.error("block-recursive", use.span_of("block"), f"the block contains itself: {chain}")
+            return failed()
+    if len(run.open_blocks) + len(run.open_files) >= MAX_NESTING:
+        use.error("too-deep", use.span, f"blocks and models are nested more than {MAX_NESTING} deep")
+        return failed()
+    inputs = _bind(use, body)
+    given = _given(use, file, body)
+    if inputs is None or given is None:
+        return failed()
+    where = f"in {form} `{target}`, used by `{use.title}` at {use.span}"
+    graph = Graph(Definition(body.file, body.block, body.title))
+    outer = {} if form == "model" else {k: v for k, v in _file_scope(run).items() if k not in body.params}
+    inner = Run(run.context, file, body, graph, {}, {}, (where, *run.notes))
+    inner.open_files = (*run.open_files, body.file) if form == "model" else run.open_files
+    inner.open_blocks = (*run.open_blocks, body.block) if body.block else ()
+    for name, value in inputs.items():
+        own = Value(value.tensor, name) if isinstance(value, Value) else value
+        inner.inputs[name] = own
+        graph.inputs[name] = own if isinstance(own, Value) else None
+    channels = inner.channels if body.block is not None else None
+    params = resolve_params(run.context, body.document, body.path, body.params, given, outer, channels, inner.notes)
+    if params is None or not _required(use, body, params):
+        return failed()
+    graph.params, graph.visible = params, {**outer, **params}
+    graph.declared = dict(body.params)
+    inner.scope = graph.visible
+    if form == "model" and not _demands(use, inner, inputs):
+        return failed()
+    inner.elaborate()
+    return _instance(use, form, inner, inputs, given)
+
+
+def _file_scope(run: Run) -> dict[str, Any]:
+    """The params of the file, as a block's expressions see them."""
+    if run.body.block is None:
+        return run.scope
+    own = run.body.params
+    return {name: value for name, value in run.scope.items() if name not in own or name in run.file.body.params}
+
+
+def _bind(use: Use, body: Body) -> dict[str, Read] | None:
+    from graphspec.elaborate.instance import near_help
+
+    names = list(body.inputs)
+    feed = use.feed
+    if len(feed.positional) > len(names):
+        count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+        use.error("input-count", use.span_of("from"), f"`{body.title}` takes {count}, and `{use.name}` gives it {len(feed.positional)}")
+        return None
+    bound: dict[str, Bound] = dict(zip(names, feed.positional, strict=False))
+    for name, values in feed.named.items():
+        if name not in body.inputs or name in bound or len(values) != 1:
+            what = "is no input of" if name not in body.inputs else "is fed twice by" if name in bound else "takes one value in"
+            span = use.run.body.document.key((*use.path, "from", name))
+            use.error("input-count" if name in body.inputs else "unknown-key", span, f"`{name}` {what} `{body.title}`", near_help(name, names))
+            return None
+        bound[name] = values[0]
+    lacking = [name for name in names if name not in bound and not _may_lack(body, name)]
+    if lacking:
+        help = f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}" if len(names) > 1 else "say with `from:` what it reads"
+        use.error("input-count", use.span, f"`{body.title}` needs its input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}", help)
+        return None
+    result: dict[str, Read] = {}
+    for name in names:
+        value = bound[name].value if name in bound else Nothing()
+        if isinstance(value, Nothing) and name in bound and body.block is None and not _may_lack(body, name):
+            from graphspec.elaborate.instance import refuse_nothing
+
+            refuse_nothing(use, [bound[name]])
+            return None
+        result[name] = value
+    return result
+
+
+def _may_lack(body: Body, name: str) -> bool:
+    """Whether a model's input has a `when`, so that it may be nothing."""
+    declared = body.inputs[name]
+    return isinstance(declared, Input) and declared.when is not True
+
+
+def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
+    """The params that a use gives: of its preset, then beside the node. Unknown ones are reported."""
+    from graphspec.elaborate.instance import near_help
+
+    arguments = use.arguments()
+    if arguments is None:
+        return None
+    preset = use.run.evaluate(use.node.preset, (*use.path, "preset"), use.index)
+    given: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in file.presets:
+            use.error("unknown-preset", use.span_of("preset"), f"`{body.title}` has no preset `{preset}`", near_help(str(preset), list(file.presets)))
+            return None
+        given.update(file.presets[preset])
+    ok = True
+    for key in arguments:
+        if key not in body.params:
+            ok = False
+            document = use.run.body.document
+            where = (*use.path, "repeat" if use.node.repeat is not None and key in use.overrides else key)
+            span = document.key((*where, key)) if key in use.overrides else document.key((*use.path, key))
+            known = list(body.params)
+            help = near_help(key, known) if known else f"`{body.title}` has no params"
+            use.error("unknown-key", span, f"`{key}` is no param of `{body.title}`", help)
+    return {**given, **arguments} if ok else None
+
+
+def _required(use: Use, body: Body, params: dict[str, Any]) -> bool:
+    lacking = [name for name in body.params if name not in params]
+    if lacking:
+        use.error("missing-key", use.span, f"`{body.title}` requires {', '.join(f'`{n}`' for n in lacking)}", f"write {lacking[0]}: ... on `{use.name}`")
+    return not lacking
+
+
+def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:
+    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error."""
+    path = run.path("inputs", name)
+    document = run.body.document
+    values = {key: run.evaluate(getattr(declared, key), (*path, key)) for key in ("shape", "dtype", "when", "data_format")}
+    if any(value is FAILED for value in values.values()):
+        return None
+    if values["when"] is not True:
+        if values["when"] is False:
+            return Nothing()
+        run.error("wrong-type", document.span((*path, "when")), f"`when` is true or false, not {show(values['when'])}")
+        return None
+    if values["dtype"] not in DTYPES:
+        from graphspec.elaborate.instance import near_help
+
+        help = near_help(str(values["dtype"]), list(DTYPES))
+        run.error("out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help)
+        return None
+    if values["data_format"] not in ("channels_last", "channels_first"):
+        run.error("out-of-range", document.span((*path, "data_format")), "`data_format` is channels_last or channels_first")
+        return None
+    shape = values["shape"]
+    if not isinstance(shape, list):
+        run.error("wrong-type", document.span((*path, "shape")), f"a shape is a list of sizes, not {show(shape)}", f"write [{show(shape)}]")
+        return None
+    sizes: list[Dim] = [symbol(BATCH)]
+    for position, size in enumerate(shape):
+        dim = _size(run, size, (*path, "shape", position))
+        if dim is None:
+            return None
+        sizes.append(dim)
+    return Tensor(tuple(sizes), values["dtype"])
+
+
+def _size(run: Run, size: Any, path: Any) -> Dim | None:
+    from graphspec.schema import IDENTIFIER
+
+    span = run.body.document.span(path)
+    if size is None:
+        return symbol(run.context.fresh_size())
+    if isinstance(size, int) and not isinstance(size, bool):
+        if size > 0:
+            return size
+        run.error("out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size")
+        return None
+    if isinstance(size, str) and IDENTIFIER.match(size):
+        if size != BATCH:
+            return symbol(size)
+        run.error("reserved-name", span, f"`{BATCH}` is the batch axis, which every shape leaves out", "remove it, or give the size another name")
+        return None
+    help = f"write {int(size)}" if isinstance(size, float) and size.is_integer() else "an integer, a name such as `length`, or null"
+    run.error("wrong-type", span, f"a size is not {show(size)}", help)
+    return None
+
+
+def _demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
+    """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
+    bindings: dict[str, Dim] = {}
+    ok = True
+    for name, declared in inner.body.inputs.items():
+        value = inputs[name]
+        if declared is None:
+            ok = False
+            continue
+        wanted = declared_tensor(inner, name, declared)
+        if wanted is None:
+            ok = False
+        elif isinstance(wanted, Nothing) or not isinstance(value, Value):
+            continue
+        elif not _fits(wanted, value.tensor, bindings):
+            ok = False
+            span = use.span_of("from") if use.node.source is not None else use.span
+            help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
+            use.error("shapes-differ", span, f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}", help)
+    return ok
+
+
+def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
+    if wanted.rank != given.rank or wanted.dtype != given.dtype:
+        return False
+    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=True):
+        if isinstance(want, int):
+            if want != size:
+                return False
+        elif bindings.setdefault(next(iter(names_of(want))), size) != size:
+            return False
+    return True
+
+
+def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: dict[str, Any]) -> Instance:
+    """The op around an elaborated body, its outputs those that the body declares."""
+    arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
+    op = Op(use.name, use.index, use.span, form, arguments, graph=inner.graph, title=inner.body.title)  # type: ignore[arg-type]
+    op.given = given
+    op.expressions = use.expressions({k: v for k, v in given.items()})
+    outputs: dict[str, Read] = {}
+    for name, value in read_outputs(inner).items():
+        if isinstance(value, Value):
+            inner.graph.outputs[name] = value
+            key = name
+            op.outputs[key] = Value(value.tensor, use.name if not op.outputs else f"{use.name}_{name}", op)
+            op.results[key] = value
+            outputs[key] = op.outputs[key]
+        else:
+            outputs[name] = value
+    if not outputs:
+        return failed()
+    if not op.outputs:
+        return Instance(outputs)
+    use.exports.ops.append((op, inner))
+    for path in use.exports.paths:
+        export(op, inner, path, None)
+    return Instance(outputs, op, inner, use.exports)
+
+
+def read_outputs(inner: Run) -> dict[str, Read]:
+    """What the outputs of a body are bound to."""
+    body, results = inner.body, {}
+    for name, output in body.outputs.items():
+        path = body.output_path(name)
+        text: Any = output
+        if not isinstance(output, str):
+            when = inner.evaluate(output.when, (*path, "when"))
+            if when is not True:
+                results[name] = FAILED if when is not False else Nothing()
+                continue
+            text = output.source if output.source is not None else name
+            path = (*path, "from") if output.source is not None else path
+        items = text if isinstance(text, list) else [text]
+        for position, item in enumerate(items):
+            bounds = inner.reference(item, (*path, position) if isinstance(text, list) else path, "")
+            if len(bounds) != 1:
+                inner.error("unbound-output", inner.body.document.span(path), f"the output `{name}` is bound to {len(bounds)} values, and takes one")
+            results[name if position == 0 else f"{name}.{position}"] = bounds[0].value if len(bounds) == 1 else FAILED
+    return results

@@ -1,0 +1,116 @@
+"""What is written and never used: nodes that reach no output, inputs, blocks, params and shared layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.elaborate.context import Context, Reads
+from graphspec.expressions import ExpressionError, names_in
+from graphspec.graph import Definition
+from graphspec.schema import Body, File
+
+
+def check_use(context: Context, root: File) -> None:
+    """Reports everything unused in every file that was read. Only where nothing else failed: a failed node reads nothing."""
+    if context.diagnostics.errors:
+        return
+    for definition, reads in context.reads.items():
+        _unreached(context, definition, reads)
+    for file in [root, *(file for file in context.files.values() if file is not None)]:
+        _unused_blocks(context, file)
+        _unused_params(context, file)
+
+
+def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
+    body = reads.body
+    reached: set[str] = set()
+    work = [""]
+    while work:
+        reader = work.pop()
+        for name in reads.edges.get(reader, ()):
+            if name not in reached:
+                reached.add(name)
+                work.append(name)
+        if reader in body.nodes:
+            for name in _written(body, reader):
+                if name not in reached:
+                    reached.add(name)
+                    work.append(name)
+    where = f" of `{definition.title}`" if body.block else ""
+    for name in body.nodes:
+        if name not in reached:
+            help = "read it somewhere, add it to `outputs`, or remove it"
+            context.error("unreachable-node", body.document.key((*body.path, "nodes", name)), f"`{name}` reaches no output{where}", help)
+    for position, name in enumerate(body.inputs):
+        if name not in reached:
+            path = (*body.path, "inputs", position) if body.block else (*body.path, "inputs", name)
+            span = body.document.span(path) if body.block else body.document.key(path)
+            context.error("unused-input", span, f"nothing{where} reads the input `{name}`", "read it in a `from`, or remove it")
+    for name in body.shared:
+        if name not in reads.called and not any(node.form == "call" and node.call == name for node in body.nodes.values()):
+            span = body.document.key((*body.path, "shared", name))
+            context.error("unused-shared", span, f"nothing calls the shared `{name}`", f"write {{call: {name}, from: ...}}, or remove it")
+
+
+def _written(body: Body, name: str) -> list[str]:
+    """What a node's text names, evaluated or not: a left-out node reads nothing, and its sources are used all the same."""
+    node = body.nodes[name]
+    found: list[str] = []
+
+    def visit(value: Any) -> None:
+        if isinstance(value, str):
+            head = value.partition(".")[0]
+            if head in body.nodes or head in body.inputs:
+                found.append(head)
+        elif isinstance(value, list):
+            for item in value:
+                visit(item)
+        elif isinstance(value, dict):
+            visit(list(value.values()))
+
+    visit([node.source, node.otherwise])
+    if isinstance(node.parallel, dict):
+        visit(node.parallel.get("from"))
+    visit([source for source, _ in (body.edges or {}).get(name, [])])
+    return found
+
+
+def _unused_blocks(context: Context, file: File) -> None:
+    named = {file.document.file: set[str]()}
+    for body in (file.body, *file.blocks.values()):
+        for node in (*body.nodes.values(), *body.shared.values()):
+            _names_blocks(node.block, named[file.document.file])
+            if isinstance(node.wraps, dict):
+                _names_blocks(node.wraps.get("block"), named[file.document.file])
+    for name in file.blocks:
+        if (file.document.file, name) not in context.used_blocks and name not in named[file.document.file]:
+            context.error("unused-block", file.document.key(("blocks", name)), f"nothing uses the block `{name}`", f"write {{block: {name}}}, or remove it")
+
+
+def _names_blocks(value: Any, into: set[str]) -> None:
+    if isinstance(value, str):
+        into.add(value)
+
+
+def _unused_params(context: Context, file: File) -> None:
+    value = file.document.value
+    blocks = value.get("blocks") or {}
+    outside = {key: item for key, item in value.items() if key != "blocks"}
+    used = _names(outside)
+    for name, body in file.blocks.items():
+        text = blocks[name]
+        inside = _names(text)
+        used |= inside - set(body.params)
+        for param in body.params:
+            if param not in inside:
+                context.error("unused-param", file.document.key(("blocks", name, "params", param)), f"nothing uses the param `{param}` of `{name}`", f"write ${param} where it belongs, or remove it")
+    for param in file.body.params:
+        if param not in used:
+            context.error("unused-param", file.document.key(("params", param)), f"nothing uses the param `{param}`", f"write ${param} where it belongs, or remove it")
+
+
+def _names(value: Any) -> set[str]:
+    try:
+        return set(names_in(value))
+    except ExpressionError:
+        return set()

@@ -1,0 +1,150 @@
+"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and what was read by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span, SpecError
+from graphspec.expressions import ExpressionError
+from graphspec.graph import Definition, Op, Value
+from graphspec.schema import Body, File, read_file
+from graphspec.source import Document, Path, read
+
+MAX_INSTANCES = 100_000
+MAX_NESTING = 40
+
+
+class Nothing:
+    """What a left-out node with `else: null` hands on: merges leave it out, any other reader refuses it."""
+
+
+class Failed:
+    """A value whose node has been reported already: whoever reads it stays silent."""
+
+
+NOTHING, FAILED = Nothing(), Failed()
+Read = Value | Nothing | Failed
+"""What a reference to one thing gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A value bound to an argument, and how and where the spec says so."""
+
+    value: Read
+    text: str
+    span: Span | None
+
+
+@dataclass(eq=False, slots=True)
+class Exports:
+    """Inner values read by their path, `vision.block5_pool`, of ops that share one class: what one exports all do."""
+
+    paths: list[tuple[str, ...]] = field(default_factory=list)
+    ops: list[tuple[Op, Any]] = field(default_factory=list)  # each with the elaboration of its body
+
+
+@dataclass(slots=True)
+class Reads:
+    """Of one body's text, over all its instances: which nodes read which, and whether the outputs were reached."""
+
+    body: Body
+    edges: dict[str, set[str]] = field(default_factory=dict)  # reader ("" is an output) -> what it reads
+    called: set[str] = field(default_factory=set)
+
+
+class Context:
+    """One elaboration of one program."""
+
+    def __init__(self, diagnostics: Diagnostics, file: FilePath | None):
+        self.diagnostics, self.file = diagnostics, file
+        self.sources: dict[str, str] = {}
+        self.locations: dict[str, FilePath] = {}  # a document's displayed name -> the file
+        self.files: dict[FilePath, File | None] = {}
+        self.reads: dict[Definition, Reads] = {}
+        self.used_blocks: set[tuple[str, str]] = set()
+        self.instances = 0
+        self.anonymous = 0
+
+    def error(
+        self,
+        code: str,
+        span: Span | None,
+        message: str,
+        help: str | None = None,
+        *,
+        label: str = "",
+        labels: Iterable[Label] = (),
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.diagnostics.add(
+            Diagnostic(code, message, span, label=label, labels=tuple(labels), notes=tuple(notes), help=help)
+        )
+
+    def expression_error(self, error: ExpressionError, document: Document, path: Path, notes: Iterable[str] = ()) -> None:
+        """Reports an expression's error at its characters, where the text stands on one line as it is written."""
+        span = document.span((*path, *error.path))
+        value: Any = document.value
+        for key in (*path, *error.path):
+            value = value[key] if isinstance(value, dict | list) and _has(value, key) else None
+        if isinstance(value, str) and span.line == span.end_line and error.end > error.start:
+            quote = (span.end_column - span.column - len(value)) // 2
+            if quote in (0, 1):
+                start = span.column + quote + error.start
+                span = Span(span.file, span.line, start, span.line, max(span.column + quote + error.end, start + 1))
+        self.error(error.code, span, error.message, error.help, notes=notes)
+
+    def count(self, span: Span | None) -> None:
+        """Counts one instance against the budget; `SpecError` when it is spent."""
+        self.instances += 1
+        if self.instances > MAX_INSTANCES:
+            self.error("out-of-range", span, f"the spec expands to more than {MAX_INSTANCES:,} instances")
+            raise SpecError(self.diagnostics.sorted())
+
+    def fresh_size(self) -> str:
+        """A name for a size that the spec leaves unnamed (`null`)."""
+        self.anonymous += 1
+        return f"?{self.anonymous}"
+
+    def reads_of(self, definition: Definition, body: Body) -> Reads:
+        return self.reads.setdefault(definition, Reads(body))
+
+    def model_file(self, name: str, base: Document, span: Span | None, open_files: tuple[str, ...]) -> File | None:
+        """The model file `name`, relative to the file that names it. Reports what keeps it from being one."""
+        if self.file is None:
+            self.error("model-missing", span, f"the model file `{name}` is relative to a spec that is no file")
+            return None
+        root = self.file.parent.resolve()
+        path = (self.locations.get(base.file, self.file).parent / name).resolve()
+        if not path.is_relative_to(root):
+            help = "copy it below the directory of the spec that is built"
+            self.error("model-outside", span, f"the model file `{name}` lies outside the directory of the spec", help)
+            return None
+        shown = str(self.file.parent / path.relative_to(root))
+        if shown in open_files:
+            chain = " -> ".join((*open_files[open_files.index(shown) :], shown))
+            self.error("model-recursive", span, f"the model file includes itself: {chain}")
+            return None
+        if path not in self.files:
+            self.files[path] = self._read(path, shown, name, span)
+        return self.files[path]
+
+    def _read(self, path: FilePath, shown: str, name: str, span: Span | None) -> File | None:
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            others = sorted(p.name for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
+            help = f"files there: {', '.join(others)}" if others else None
+            self.error("model-missing", span, f"the model file `{name}` cannot be read: {error.strerror or error}", help)
+            return None
+        document = read(text, shown, self.diagnostics)
+        self.sources[shown] = text.decode("utf-8", "replace")
+        self.locations[shown] = path
+        return read_file(document, path.stem, self.diagnostics) if document is not None else None
+
+
+def _has(value: Any, key: Any) -> bool:
+    return key in value if isinstance(value, dict) else isinstance(key, int) and 0 <= key < len(value)

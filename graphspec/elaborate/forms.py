@@ -1,0 +1,395 @@
+"""What each form of node builds: a layer, merge or op called on values, a parameter, a block, a model, a call."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from graphspec.diagnostics import Label, nearest
+from graphspec.elaborate.bodies import body_inputs, build_body, find_body
+from graphspec.elaborate.body import Instance, failed
+from graphspec.elaborate.context import FAILED, Bound, Exports, Failed, Nothing
+from graphspec.elaborate.instance import Use, near_help, refuse_nothing
+from graphspec.graph import Op, Unit, Value, types
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
+from graphspec.layers.initializers import Initializer
+from graphspec.objectives.setting import SettingError, show, validate
+from graphspec.schema import MISSING, Node
+from graphspec.tensor import Tensor
+
+PYTORCH_LAYERS = {
+    "Linear": "Dense",
+    "LazyLinear": "Dense",
+    "FullyConnected": "Dense",
+    "Conv2d": "Conv2D",
+    "Conv1d": "Conv1D",
+    "MaxPool1d": "MaxPooling1D",
+    "MaxPool2d": "MaxPooling2D",
+    "MaxPool2D": "MaxPooling2D",
+    "AvgPool1d": "AveragePooling1D",
+    "AvgPool2d": "AveragePooling2D",
+    "AvgPool2D": "AveragePooling2D",
+    "AdaptiveAvgPool2d": "GlobalAveragePooling2D",
+    "AdaptiveMaxPool2d": "GlobalMaxPooling2D",
+    "BatchNorm1d": "BatchNormalization",
+    "BatchNorm2d": "BatchNormalization",
+    "BatchNorm": "BatchNormalization",
+    "LayerNorm": "LayerNormalization",
+    "Dropout2d": "SpatialDropout2D",
+    "Unflatten": "Reshape",
+}
+MERGE_WORDS = {"concat": "concatenate", "cat": "concatenate", "sum": "add", "mul": "multiply", "mean": "average", "avg": "average", "max": "maximum", "min": "minimum", "sub": "subtract"}
+
+
+def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
+    """The class that a name stands for; an unknown one is reported with the nearest."""
+    known = REGISTRY[kind]
+    if isinstance(name, str) and name in known:
+        return known[name]
+    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": {}}[kind]
+    near = nearest(str(name), known, synonyms)
+    other = next((k for k in REGISTRY if k != kind and str(name).lower() in REGISTRY[k]), None)
+    if near is not None and (near != str(name).lower() or other is None):
+        help: str | None = f"did you mean `{near}`?"
+    elif other is not None:
+        help = f"`{str(name).lower()}` is a `{other}`: write {{{other}: {str(name).lower()}}}"
+    else:
+        help = "`graphspec layers` lists them all"
+    use.error(f"unknown-{kind}", use.span_of(kind), f"unknown {kind} `{name}`", help)
+    return None
+
+
+def declared_inputs(use: Use) -> list[str]:
+    """The names of the inputs of what a node names, in order; none where it cannot be told."""
+    form, target = use.node.form, use.node.target
+    if form == "call":
+        entry = use.run.body.shared.get(target)
+        if entry is None:
+            return []
+        form, target = entry.form, entry.target
+    if form in ("block", "model"):
+        return body_inputs(use, form, target)
+    cls = REGISTRY[form].get(target) if form in REGISTRY and isinstance(target, str) else None  # type: ignore[index]
+    return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]
+
+
+def build(use: Use) -> Instance:
+    """The instance that a use stands for, added to its graph."""
+    form = use.node.form
+    if form == "parameter":
+        return _parameter(use)
+    if form == "call":
+        return _call(use)
+    if form in ("block", "model"):
+        return _placed(use, build_body(use, form))
+    op = _layer(use, form)  # type: ignore[arg-type]
+    return _placed(use, op) if op is not None else failed()
+
+
+def _placed(use: Use, instance: Instance | Op | None) -> Instance:
+    """Adds the op of a new instance to the graph, with its unit."""
+    if instance is None:
+        return failed()
+    if isinstance(instance, Op):
+        instance = Instance(dict(instance.outputs), instance)
+    op = instance.op
+    if op is None:
+        return instance
+    graph = use.run.graph
+    graph.ops.append(op)
+    if use.node.form == "call":
+        op.unit = use.unit
+    elif op.layer is None or op.kind == "layer" or op.weights():
+        trainable = use.run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
+        if not isinstance(trainable, bool):
+            use.error("wrong-type", use.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}")
+        weights = _weights_path(use)
+        op.unit = Unit(use.name, use.index, use.span, False, trainable is not False, weights)
+        graph.units.append(op.unit)
+    if op.unit is not None:
+        op.unit.calls.append(op)
+    return instance
+
+
+def _weights_path(use: Use) -> str | None:
+    weights = use.run.evaluate(use.node.weights, (*use.path, "weights"), use.index)
+    if weights is None or isinstance(weights, str):
+        return weights
+    use.error("wrong-type", use.span_of("weights"), f"`weights` is the path of a .safetensors file, not {show(weights)}")
+    return None
+
+
+def _layer(use: Use, kind: Kind) -> Op | None:
+    name = use.run.evaluate(use.node.target, (*use.path, kind), use.index)
+    if name is FAILED:
+        return None
+    cls = layer_class(use, kind, name)
+    if cls is None:
+        return None
+    arguments = use.arguments()
+    if arguments is None:
+        return None
+    if issubclass(cls, Wrapper):
+        return _wrapper(use, cls, arguments)
+    if use.node.wraps is not MISSING:
+        arguments["wraps"] = use.run.evaluate(use.node.wraps, (*use.path, "wraps"), use.index)
+        if arguments["wraps"] is FAILED:
+            return None
+    layer = read_layer(use, cls, arguments)
+    if layer is None:
+        return None
+    bound = bind(use, cls.spec_name, cls)
+    return None if bound is None else apply(use, kind, layer, bound, arguments)
+
+
+def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
+    """The layer with these arguments; each mistake is reported at the argument."""
+    try:
+        return validate(cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`")
+    except SettingError as error:
+        for problem in error.problems:
+            missing = problem.code == "missing-key"
+            span = use.span if missing else use.span_of(*problem.path)
+            if problem.code == "unknown-key":
+                document = use.run.body.document
+                span = document.key((*use.path, *problem.path))
+            use.error(problem.code, span, problem.message, problem.help)
+        return None
+
+
+def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """The fed values as a layer's call takes them, or None after an error."""
+    feed = use.feed
+    if cls.variadic:
+        if feed.named:
+            use.error("input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names")
+            return None
+        values = [b for b in feed.positional if not isinstance(b.value, Nothing)]
+        if len(values) < cls.least_inputs:
+            help = "list them: from: [a, b]" if not feed.listed else None
+            use.error("input-count", use.span_of("from"), f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}", help)
+            return None
+        feed.positional = values
+        return tuple(bound.value for bound in values)
+    if refuse_nothing(use, feed.all()):
+        return None
+    names = [argument.name for argument in cls.arguments]
+    groups: dict[str, Any] = {}
+    positional = list(feed.positional)
+    only = len(cls.arguments) == 1 and cls.arguments[0].many
+    if only:
+        groups[names[0]] = tuple(b.value for b in positional)
+    elif len(positional) > len(names):
+        use.error("input-count", use.span_of("from"), f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}", "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None)
+        return None
+    else:
+        for argument, bound in zip(cls.arguments, positional, strict=False):
+            groups[argument.name] = (bound.value,) if argument.many else bound.value
+    for name, bounds in feed.named.items():
+        argument = next((a for a in cls.arguments if a.name == name), None)
+        if argument is None or name in groups:
+            what = "stands twice" if argument else f"is no input of `{title}`"
+            use.error("unknown-key" if not argument else "input-count", use.run.body.document.key((*use.path, "from", name)), f"`{name}` {what}", near_help(name, names))
+            return None
+        if not argument.many and len(bounds) != 1:
+            use.error("input-count", use.span_of("from", name), f"`{name}` of `{title}` takes one input, not {len(bounds)}")
+            return None
+        groups[name] = tuple(b.value for b in bounds) if argument.many else bounds[0].value
+    lacking = [a.name for a in cls.arguments if a.required and a.name not in groups]
+    if lacking:
+        use.error("input-count", use.span, f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}", f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}")
+        return None
+    return tuple(groups.get(name) for name in names)
+
+
+def _count(cls: type[Layer]) -> str:
+    names = [a.name for a in cls.arguments if a.required]
+    return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
+
+
+def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]) -> Op | None:
+    """The op of a layer on values, its outputs inferred."""
+    try:
+        outputs = layer.infer(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    op = Op(use.name, use.index, use.span, kind, bound, layer=layer, title=layer.spec_name)
+    _name_outputs(op, layer, outputs)
+    op.given = arguments
+    op.expressions = use.expressions(arguments)
+    return op
+
+
+def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:
+    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = ("", *layer.output_names())
+    for name, tensor in zip(names, tensors, strict=True):
+        op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
+
+
+def report(use: Use, error: LayerError) -> None:
+    """A layer's local fact, at its place in the spec."""
+    feeds = use.feed.all()
+
+    def fill(text: str) -> str:
+        return re.sub(r"\{input(\d+)\}", lambda m: feeds[int(m[1])].text if int(m[1]) < len(feeds) else "input", text)
+
+    at = [feeds[i] for i in error.inputs if i < len(feeds)]
+    labels = []
+    if error.argument is not None:
+        span, label = use.span_of(error.argument), ""
+    elif at and "from" in _raw_keys(use):
+        last = at[-1]
+        span, label = last.span, _tensor_text(last)
+        labels = [Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span]
+    else:
+        span, label = use.span, ""
+    chained = use.index is not None and use.index > 0 and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
+    code = "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
+    use.error(code, span, fill(error.message), fill(error.help) if error.help else None, label=label, labels=labels)
+
+
+def _raw_keys(use: Use) -> list[str]:
+    return ["from"] if use.node.source is not MISSING else []
+
+
+def _tensor_text(bound: Bound) -> str:
+    return str(bound.value.tensor) if isinstance(bound.value, Value) else ""
+
+
+def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
+    """A layer around a node of any form with weights: the inner one is built on the types that the wrapper lets it see."""
+    run = use.run
+    if use.node.wraps is MISSING:
+        use.error("missing-key", use.span, f"`{cls.spec_name}` needs `wraps`", "write wraps: {layer: Dense, units: 8}")
+        return None
+    from graphspec.schema import _Reader
+
+    wrapped = _Reader(run.body.document, run.context.diagnostics).node(use.name, use.node.wraps, (*use.path, "wraps"))
+    wrapper = read_layer(use, cls, arguments)
+    bound = bind(use, cls.spec_name, cls)
+    if wrapped is None or wrapper is None or bound is None:
+        return None
+    if wrapped.form not in ("layer", "block", "model"):
+        use.error("wrong-type", use.span_of("wraps", wrapped.form), f"`{cls.spec_name}` wraps a layer, a block or a model")
+        return None
+    assert isinstance(wrapper, Wrapper)
+    try:
+        inside = wrapper.enter(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    feed = type(use.feed)([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
+    inner = Use(run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports)
+    instance: Any = build_body(inner, wrapped.form) if wrapped.form != "layer" else _layer(inner, "layer")
+    op = instance.op if isinstance(instance, Instance) else instance
+    if op is None:
+        return None
+    op.wrapper, op.inner = wrapper, tuple(inside)
+    op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+    op.arguments, op.span = bound, use.span
+    for value in op.outputs.values():
+        value.tensor = wrapper.leave(value.tensor, *(types(b) for b in bound))
+    return op
+
+
+def _parameter(use: Use) -> Instance:
+    run = use.run
+    shape = run.evaluate(use.node.parameter, (*use.path, "parameter"), use.index)
+    arguments = use.arguments()
+    if shape is FAILED or arguments is None:
+        return failed()
+    if not (isinstance(shape, list) and shape and all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in shape)):
+        use.error("wrong-type", use.span_of("parameter"), f"the shape of a parameter is a list of positive integers, not {show(shape)}", "write parameter: [1, 768]")
+        return failed()
+    unknown = [key for key in arguments if key != "initializer"]
+    for key in unknown:
+        use.error("unknown-key", run.body.document.key((*use.path, key)), f"a parameter takes no `{key}`", near_help(key, ["initializer", "trainable", "when"]))
+    initializer = _initializer(use, arguments.get("initializer", "glorot_uniform"))
+    if unknown or initializer is None:
+        return failed()
+    trainable = run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
+    fill = initializer.statement() if len(shape) > 1 or not initializer.uses_fans else initializer.statement().replace("{w}", "{w}[None]")
+    weight = Weight("", (1, *shape), use.name, initializer=fill, trainable=trainable is not False)
+    op = Op(use.name, use.index, use.span, "parameter", parameter=weight, title="Parameter")
+    op.outputs = {"": Value(Tensor((1, *shape)), use.name, op)}
+    return _placed(use, op)
+
+
+def _initializer(use: Use, value: Any) -> Initializer | None:
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return Initializer.parse(value)
+    except (PydanticCustomError, ValueError):
+        names = sorted(Initializer.members)
+        use.error("out-of-range", use.span_of("initializer"), f"unknown initializer {show(value)}", near_help(str(value), names))
+        return None
+
+
+def _call(use: Use) -> Instance:
+    """One more call of a shared entry: its arguments are evaluated once, its weights made once."""
+    run, name = use.run, use.node.call
+    entry = run.body.shared.get(name)
+    if entry is None:
+        use.error("unknown-reference", use.span_of("call"), f"`{name}` is no shared layer", near_help(name, list(run.body.shared)))
+        return failed()
+    run.context.reads_of(run.definition, run.body).called.add(name)
+    if use.node.extra:
+        cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
+        for key in use.node.extra:
+            if cls is None or key not in getattr(cls, "call_fields", ()):
+                use.error("unknown-key", run.body.document.key((*use.path, key)), f"a call takes no `{key}`", f"write it on `{name}` in `shared`")
+                return failed()
+    state = run.shared.get(name)
+    if state is None:
+        state = run.shared[name] = _shared(use, name, entry)
+    unit, exports, arguments = state
+    if unit is None:
+        return failed()
+    inner = Use(run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit)
+    inner.given = {**arguments, **use.node.extra}
+    made: Any = build_body(inner, entry.form) if entry.form != "layer" else _layer(inner, "layer")
+    instance = made if isinstance(made, Instance) else Instance(dict(made.outputs), made) if made is not None else failed()
+    op = instance.op
+    if op is None:
+        return instance
+    op.node, op.index, op.span = use.name, use.index, use.span
+    for value in op.outputs.values():
+        value.name = value.name.replace(entry.target, use.name) if not value.name else value.name
+    if unit.calls and not _same_weights(unit.calls[0], op):
+        use.error("shared-differs", use.span, f"`{name}` would need other weights for this call than for its first", f"its first call is at {unit.calls[0].span}")
+        return failed()
+    use.unit = unit
+    return _placed(use, instance)
+
+
+def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dict[str, Any]]:
+    run = use.run
+    path = run.path("shared", name)
+    holder = Use(run, name, entry, path)
+    arguments = holder.arguments()
+    trainable = run.evaluate(entry.trainable, (*path, "trainable"))
+    if arguments is None or not isinstance(trainable, bool):
+        if arguments is not None:
+            holder.error("wrong-type", holder.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}")
+        return None, Exports(), {}
+    unit = Unit(name, None, holder.span, True, trainable, _weights_path(holder))
+    position = sum(1 for other in run.graph.units if other.shared)
+    run.graph.units.insert(position, unit)
+    return unit, Exports(), arguments
+
+
+def _same_weights(a: Op, b: Op) -> bool:
+    if a.graph is None or b.graph is None:
+        return a.layer == b.layer and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
+    ops = (list(a.graph.walk()), list(b.graph.walk()))
+    return len(ops[0]) == len(ops[1]) and all(
+        x.present == y.present and [w.shape for w in x.weights()] == [w.shape for w in y.weights()]
+        for x, y in zip(*ops, strict=True)
+    )
+
+
+__all__ = ["Failed", "build", "declared_inputs"]

@@ -1,0 +1,228 @@
+"""The root of a program: its file's params and inputs, its graph, and what its outputs are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from graphspec.data.config import DataConfig, parse_data
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.bodies import declared_tensor, read_outputs
+from graphspec.elaborate.body import Run
+from graphspec.elaborate.checks import check_use
+from graphspec.elaborate.context import FAILED, Context, Nothing, Read
+from graphspec.elaborate.params import resolve_params
+from graphspec.elaborate.prune import prune
+from graphspec.graph import Definition, Graph, Value
+from graphspec.logits import ends_in
+from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
+from graphspec.objectives.setting import show
+from graphspec.schema import File, Output
+from graphspec.source import Path
+from graphspec.tensor import BATCH, Tensor, names_of, smallest
+from graphspec.train.config import TrainConfig, parse_train
+
+
+@dataclass(eq=False, slots=True)
+class Judgement:
+    """One output of a program: the tensors it returns (usually one) and what they are judged by.
+
+    `activation` is what `forward(..., logits=True)` leaves off it, if anything.
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    activation: str | None
+    loss: Loss | None
+    loss_weight: float | Literal["learned"]
+    metrics: tuple[Metric, ...]
+    target: str
+
+
+@dataclass(eq=False, slots=True)
+class Elaborated:
+    """A program without errors, as far as the front half can tell."""
+
+    name: str
+    graph: Graph
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Judgement]
+    training: TrainConfig
+    data: DataConfig | None
+    ranges: dict[str, int] = field(default_factory=dict)
+    minimum_sizes: dict[str, int] = field(default_factory=dict)
+
+
+def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
+    """The program of a file. What is wrong with it is in `context.diagnostics`; then there may be none."""
+    document = file.document
+    given = _given(context, file, params, preset)
+    values = resolve_params(context, document, (), file.body.params, given, {}, None)
+    if values is not None:
+        for name in [n for n in file.body.params if n not in values]:
+            help = f"give it with --set {name}=..., or a value in `params`"
+            context.error("missing-key", document.key(("params", name)), f"the param `{name}` is required", help)
+            values = None
+            break
+    training, data = _sections(context, file)
+    if values is None:
+        return None
+    graph = Graph(Definition(document.file, None, file.name), params=values, declared=dict(file.body.params), visible=values)
+    run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,))
+    for name, declared in file.body.inputs.items():
+        if declared is None:
+            continue
+        tensor = declared_tensor(run, name, declared)
+        if isinstance(tensor, Tensor):
+            graph.inputs[name] = Value(tensor, name)
+            run.inputs[name] = graph.inputs[name]  # type: ignore[assignment]
+        elif isinstance(tensor, Nothing):
+            run.inputs[name] = tensor
+    run.elaborate()
+    bound = read_outputs(run)
+    outputs = _judgements(run, bound)
+    check_use(context, file)
+    if context.diagnostics.errors:
+        return None
+    for name, value in bound.items():
+        if isinstance(value, Value):
+            graph.outputs[name] = value
+    if not graph.outputs:
+        run.error("unbound-output", document.key(("outputs",)), "every output is left out", "a model returns at least one")
+        return None
+    ranges, minimum = _ranges(graph), _minimum(graph)
+    prune(graph)
+    inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
+    return Elaborated(file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum)
+
+
+def _given(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if preset is not None:
+        if preset in file.presets:
+            given.update(file.presets[preset])
+        else:
+            near = nearest(preset, file.presets)
+            names = ", ".join(file.presets) or "none"
+            help = f"did you mean `{near}`?" if near else f"presets here: {names}"
+            context.error("unknown-preset", None, f"the spec has no preset `{preset}`", help)
+    for name, value in params.items():
+        if name in file.body.params:
+            given[name] = value
+        else:
+            near = nearest(name, file.body.params)
+            help = f"did you mean `{near}`?" if near else f"params here: {', '.join(file.body.params) or 'none'}"
+            context.error("unknown-param", None, f"the spec has no param `{name}` to set", help)
+    return given
+
+
+def _sections(context: Context, file: File) -> tuple[TrainConfig | None, DataConfig | None]:
+    parsed: dict[str, Any] = {}
+    for section, parse in (("train", parse_train), ("data", parse_data)):
+        value = file.sections.get(section)
+        if value is None:
+            continue
+        try:
+            parsed[section] = parse(value)
+        except SettingError as error:
+            _problems(context, file, error, (section,))
+    return parsed.get("train"), parsed.get("data")
+
+
+def _problems(context: Context, file: File, error: SettingError, path: Path) -> None:
+    for problem in error.problems:
+        where = (*path, *problem.path)
+        document = file.document
+        key = problem.code in ("unknown-key", "missing-key")
+        context.error(problem.code, document.key(where) if key else document.span(where), problem.message, problem.help)
+
+
+def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
+    outputs = {}
+    for name, output in run.body.outputs.items():
+        values = [v for key, v in bound.items() if key == name or key.partition(".")[0] == name]
+        if not values or not all(isinstance(v, Value) for v in values):
+            continue
+        judgement = _judgement(run, name, output, [v for v in values if isinstance(v, Value)])
+        if judgement is not None:
+            outputs[name] = judgement
+    return outputs
+
+
+def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judgement | None:
+    path: Path = run.body.output_path(name)
+    document = run.body.document
+    found = {}
+    for key in ("loss", "loss_weight", "metrics", "target"):
+        found[key] = run.evaluate(getattr(output, key), (*path, key))
+        if found[key] is FAILED:
+            return None
+    activation = ends_in(values[0]) if len(values) == 1 else None
+    loss = _objective(run, parse_loss, found["loss"], (*path, "loss"))
+    metrics = _metrics(run, found["metrics"], (*path, "metrics"))
+    weight = found["loss_weight"]
+    numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if weight is not None and weight != "learned" and not numeric:
+        run.error("wrong-type", document.span((*path, "loss_weight")), f"`loss_weight` is a number or `learned`, not {show(weight)}")
+        return None
+    if weight is not None and loss is None and found["loss"] is None:
+        run.error("unknown-key", document.key((*path, "loss_weight")), f"the output `{name}` has a weight and no loss", "give it a `loss`")
+        return None
+    if found["target"] is not None and not isinstance(found["target"], str):
+        run.error("wrong-type", document.span((*path, "target")), f"`target` is a column's name, not {show(found['target'])}")
+        return None
+    tensors = tuple(value.tensor for value in values)
+    if isinstance(loss, Loss):
+        misfit = loss.misfit(tensors[0], activation)
+        if misfit is not None:
+            run.error("loss-misfit", document.span((*path, "loss")), f"output `{name}`: {misfit[0]}", misfit[1])
+    return Judgement(name, tensors, activation, loss, weight if weight is not None else 1.0, metrics, found["target"] or name)
+
+
+def _objective(run: Run, parse: Any, value: Any, path: Path) -> Any:
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except SettingError as error:
+        _problems(run.context, run.file, error, path)
+        return None
+
+
+def _metrics(run: Run, value: Any, path: Path) -> tuple[Metric, ...]:
+    if value is None:
+        return ()
+    listed = isinstance(value, list)
+    parsed = [
+        _objective(run, parse_metric, item, (*path, i) if listed else path)
+        for i, item in enumerate(value if listed else [value])
+    ]
+    return tuple(metric for metric in parsed if metric is not None)
+
+
+def _ranges(graph: Graph) -> dict[str, int]:
+    """For integer inputs, the exclusive upper bound that the layers which read them accept."""
+    bounds: dict[Value, int] = {}
+
+    def visit(graph: Graph, origin: dict[Value, Value]) -> None:
+        for op in graph.ops:
+            if op.graph is not None:
+                inner = dict(zip(op.graph.inputs.values(), op.arguments, strict=True))
+                visit(op.graph, {i: origin[o] for i, o in inner.items() if i is not None and o in origin})
+            elif op.layer is not None and op.present and (limit := op.layer.limit()) is not None:
+                for value in op.inputs:
+                    if value in origin:
+                        bounds[origin[value]] = min(limit, bounds.get(origin[value], limit))
+            elif not op.present and op.inputs[0] in origin:
+                origin[op.output] = origin[op.inputs[0]]
+
+    inputs = {value: value for value in graph.inputs.values() if value is not None}
+    visit(graph, dict(inputs))
+    return {name: bounds[v] for name, v in graph.inputs.items() if v is not None and v in bounds}
+
+
+def _minimum(graph: Graph) -> dict[str, int]:
+    """The smallest legal value of each named size: every tensor of the graph must have at least one element on each axis."""
+    sizes = {size for op in graph.walk() for value in op.outputs.values() for size in value.tensor.shape}
+    names = {n for value in graph.inputs.values() if value is not None for s in value.tensor.shape for n in names_of(s)}
+    return {name: smallest(sizes, name) for name in sorted(names - {BATCH})}
