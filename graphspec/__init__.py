@@ -1,3 +1,26 @@
-"""A compiler from YAML specs to PyTorch modules."""
+"""graphspec compiles a declarative YAML graph spec into a PyTorch module, and trains it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program, compile
+    from graphspec.diagnostics import SpecError
+
+__all__ = ["Program", "SpecError", "__version__", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `import graphspec` costs nothing and never imports torch.
+    if name in ("Program", "compile"):
+        from graphspec import compiler
+
+        return getattr(compiler, name)
+    if name == "SpecError":
+        from graphspec.diagnostics import SpecError
+
+        return SpecError
+    raise AttributeError(f"module 'graphspec' has no attribute '{name}'")

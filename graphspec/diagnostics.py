@@ -75,6 +75,7 @@ CODES: dict[str, str] = {
     "cycle": "nodes depend on one another in a circle",
     "unreachable-node": "a node reaches no output",
     "unused-input": "an input that nothing reads",
+    "spec-missing": "a spec file that cannot be read",
     "unused-block": "a block that nothing uses",
     "unused-param": "a parameter that nothing uses",
     "unused-shared": "a shared layer that nothing calls",
@@ -97,6 +98,7 @@ CODES: dict[str, str] = {
     # data and training
     "not-supported": "a key or value of the language that this version does not carry out",
     "data-missing": "a data file that cannot be read",
+    "data-outside": "a data file outside the directory of the spec",
     "data-format": "a data file that is not what its name says, or of a kind that is not read",
     "data-column": "a column or array that the data lack",
     "data-empty": "data without examples, or too few to split",
@@ -277,18 +279,21 @@ def _edits(a: str, b: str, limit: int) -> int:
 LINE_WIDTH = 120
 """Display columns of source that a snippet shows; a longer line is cut around what is marked."""
 
-HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+_HIDDEN = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f"
 )
-"""Control, zero-width and bidirectional characters: text with them does not read as it looks."""
+HIDDEN = re.compile(f"[{_HIDDEN}]")
+"""Control, zero-width and bidirectional characters, surrogates: text with them does not read as it looks."""
+
+_UNPRINTABLE = re.compile(f"[\t\n\r{_HIDDEN}]")
 
 _COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;34", "note": "1;32", "help": "1;36"}
 
 
 def visible(text: str) -> str:
     """`text` with hidden characters written out as `<U+200B>`."""
-    return HIDDEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+    return _UNPRINTABLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def split_lines(text: str) -> list[str]:

@@ -1,0 +1,197 @@
+"""The pipeline, in order: text, document, declarations, graph, source, module."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
+from graphspec.elaborate import Context, Elaborated, Judgement, elaborate
+from graphspec.graph import Graph
+from graphspec.objectives.setting import show
+from graphspec.schema import Spec, read_file
+from graphspec.source import Document, read
+from graphspec.tensor import Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from graphspec.data.config import DataConfig
+    from graphspec.summary import Summary
+    from graphspec.train.config import TrainConfig
+
+
+class Program:
+    """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
+
+    def __init__(self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]):
+        self._elaborated, self._document = elaborated, document
+        self.path = path
+        self.sources = sources
+        """The text of every file that was read, by the name diagnostics call it."""
+
+    @property
+    def name(self) -> str:
+        return self._elaborated.name
+
+    @property
+    def graph(self) -> Graph:
+        return self._elaborated.graph
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The type of each input; the batch axis first."""
+        return self._elaborated.inputs
+
+    @property
+    def outputs(self) -> dict[str, Judgement]:
+        return self._elaborated.outputs
+
+    @property
+    def training(self) -> TrainConfig:
+        return self._elaborated.training
+
+    @property
+    def data(self) -> DataConfig | None:
+        return self._elaborated.data
+
+    @property
+    def ranges(self) -> dict[str, int]:
+        """For integer inputs, the exclusive upper bound that their readers accept."""
+        return self._elaborated.ranges
+
+    @property
+    def minimum_sizes(self) -> dict[str, int]:
+        """The smallest legal value of each symbolic size."""
+        return self._elaborated.minimum_sizes
+
+    @property
+    def resolved(self) -> str:
+        """The spec as YAML text, with `--set` applied."""
+        import yaml
+
+        return yaml.safe_dump(self._document.value, sort_keys=False, allow_unicode=True, width=120)
+
+    @cached_property
+    def emitted(self) -> Any:
+        """The emitted source with the spec's place of each of its lines: an `emit.Emitted`."""
+        from graphspec.emit import emit
+
+        return emit(self._elaborated)
+
+    @property
+    def source(self) -> str:
+        """The emitted Python: a file that needs torch and nothing else."""
+        return self.emitted.source
+
+    def summary(self) -> Summary:
+        """Rows and totals as data; `str()` of it is the table."""
+        from graphspec.summary import summarize
+
+        return summarize(self._elaborated)
+
+    def module(self, device: str = "cpu", seed: int = 0, weights: str | Path | None = None) -> nn.Module:
+        """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where one is given."""
+        from graphspec.load import load_module
+
+        return load_module(self, device, seed, weights)
+
+    def example_inputs(self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, Any]:
+        """Random tensors in the ranges that the graph accepts; symbolic sizes are `sizes`, or the smallest legal one but at least 8."""
+        from graphspec.load import example_inputs
+
+        return example_inputs(self, batch_size, dict(sizes or {}), seed)
+
+
+def compile(
+    spec: str | Path, params: Mapping[str, Any] | None = None, preset: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Program:
+    """The program of a spec: a path, or the text itself (a string with a line break).
+
+    `params` override the file's params; `settings` override dotted paths (`train.epochs`). Raises `SpecError`.
+    """
+    diagnostics, sources = Diagnostics(), {}
+    program = check(spec, diagnostics, sources, params, preset, settings)
+    diagnostics.raise_if_errors()
+    assert program is not None
+    return program
+
+
+def check(
+    spec: str | Path,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    params: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Program | None:
+    """As `compile`, but every mistake goes to `diagnostics`, and the texts that they point into to `sources`."""
+    path = None if isinstance(spec, str) and "\n" in spec else Path(spec)
+    if path is None:
+        shown, text = "<spec>", str(spec).encode()
+    else:
+        shown = str(path)
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            help = _other_specs(path)
+            diagnostics.add(Diagnostic("spec-missing", f"`{shown}` cannot be read: {error.strerror or error}", None, help=help))
+            return None
+    sources[shown] = text.decode("utf-8", "replace")
+    document = read(text, shown, diagnostics)
+    if document is None:
+        return None
+    params = dict(params or {})
+    for key, value in (settings or {}).items():
+        _set(document, key, value, params, diagnostics)
+    file = read_file(document, path.stem if path else "model", diagnostics)
+    context = Context(diagnostics, path)
+    elaborated = elaborate(context, file, params, preset) if file is not None else None
+    sources.update(context.sources)
+    return None if elaborated is None or diagnostics.errors else Program(elaborated, document, path, sources)
+
+
+def _other_specs(path: Path) -> str | None:
+    folder = path.parent
+    names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
+    near = nearest(str(path), names)
+    return f"did you mean `{near}`?" if near else None
+
+
+def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagnostics: Diagnostics) -> None:
+    """Applies one `--set`: a param by its name, or a dotted path into the file."""
+    head, *rest = key.split(".")
+    if not rest:
+        params[head] = value
+        if isinstance(declared := document.value.get("params"), dict) and head in declared:
+            declared[head] = value
+        return
+    if head not in Spec.model_fields:
+        near = nearest(head, Spec.model_fields)
+        help = f"did you mean `{near}`?" if near else f"a path begins with one of: {', '.join(Spec.model_fields)}"
+        diagnostics.add(Diagnostic("unknown-key", f"--set {key}: a spec has no `{head}`", None, help=help))
+        return
+    value, parent = copy.deepcopy(value), document.value
+    for position, step in enumerate([head, *rest[:-1]]):
+        if isinstance(parent, dict):
+            item = parent.get(step)
+            if item is None:
+                item = parent[step] = {}
+            elif isinstance(item, str) and step in ("optimizer", "loss"):
+                item = parent[step] = {"name": item}
+        elif isinstance(parent, list) and step.isdigit() and int(step) < len(parent):
+            item = parent[int(step)]
+        else:
+            where = ".".join([head, *rest][: position + 1])
+            diagnostics.add(Diagnostic("unknown-key", f"--set {key}: `{where}` is {show(parent)}, and has nothing below it", None))
+            return
+        parent = item
+    if isinstance(parent, dict):
+        parent[rest[-1]] = value
+    elif isinstance(parent, list) and rest[-1].isdigit() and int(rest[-1]) < len(parent):
+        parent[int(rest[-1])] = value
+    else:
+        diagnostics.add(Diagnostic("unknown-key", f"--set {key}: there is nothing of that name to set", None))
