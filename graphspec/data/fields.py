@@ -1,0 +1,273 @@
+"""What a program wants of its data, and whether arrays are that. Needs numpy, not torch.
+
+Everything is checked here, once, before the first step: shapes are never broadcast, types never silently cut,
+and no label or token out of range reaches a kernel. One axis of size 1 at the end may be missing or too many;
+it is reshaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.arrays import Source, fail
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.objectives import Loss
+from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.tensor import Dim, Size, Tensor, names_of, value_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One array that a program reads.
+
+    `tensor` is its type, batch axis first. Values lie in `low` to `high`, both included, where those are
+    given, or are `ignored`. `loss` is the loss whose target it is, `None` for an input.
+    """
+
+    name: str
+    tensor: Tensor
+    low: float | None = None
+    high: float | None = None
+    ignored: int | None = None
+    loss: Loss | None = None
+    role: str = "input"
+
+
+def fields(program: Any) -> list[Field]:
+    """The arrays of a program: its inputs, then the targets of its outputs, each name once."""
+    found = {name: _input(program, name, tensor) for name, tensor in program.inputs.items()}
+    for name, output in program.outputs.items():
+        wanted = target_type(output)
+        if wanted is None:
+            continue
+        field = _target(output.target, name, wanted, output)
+        known = found.setdefault(output.target, field)
+        if known.role == "target" and known.tensor != field.tensor:
+            message = f"`{output.target}` is the target of two outputs, as {known.tensor} and as {wanted}"
+            raise fail("data-shape", message, "give one of them another `target`")
+    return list(found.values())
+
+
+def target_type(output: Any) -> Tensor | None:
+    """What an output is compared with; None where nothing reads a target."""
+    tensor = output.tensors[0]
+    if output.loss is not None:
+        return output.loss.target(tensor)
+    return output.metrics[0].resolve(tensor, None).target(tensor) if output.metrics else None
+
+
+def _input(program: Any, name: str, tensor: Tensor) -> Field:
+    upper = program.ranges.get(name)
+    return Field(name, tensor) if upper is None else Field(name, tensor, 0, upper - 1)
+
+
+def _target(name: str, output_name: str, tensor: Tensor, output: Any) -> Field:
+    loss, role = output.loss, "target"
+    classes = output.tensors[0].shape[-1]
+    if isinstance(loss, SparseCategoricalCrossentropy) and isinstance(classes, int):
+        return Field(name, tensor, 0, classes - 1, loss.ignore_class, loss, role)
+    if isinstance(loss, Binary | Categorical):
+        return Field(name, tensor, 0, 1, None, loss, role)
+    return Field(name, tensor, None, None, None, loss, role)
+
+
+def read(
+    source: Source, wanted: Iterable[Field], minimum_sizes: Mapping[str, int]
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """The wanted arrays, in the types of their fields, and the values of the symbolic sizes.
+
+    Raises `SpecError` with every array's first mistake.
+    """
+    arrays: dict[str, Array] = {}
+    problems: list[Diagnostic] = []
+    sizes: dict[str, tuple[int, str]] = {}
+    for field in wanted:
+        try:
+            array = source.read(field.name, field.tensor.shape[1:])
+            array = _shaped(source, field, array, sizes)
+            arrays[field.name] = _checked(source, field, array)
+        except SpecError as error:
+            problems += error.diagnostics
+    problems += _too_small(source, sizes, minimum_sizes) + _lengths(source, arrays)
+    if problems:
+        raise SpecError(problems)
+    return arrays, {name: value for name, (value, _) in sizes.items()}
+
+
+def _lengths(source: Source, arrays: Mapping[str, Array]) -> list[Diagnostic]:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
+        message = f"the arrays of `{source.file}` hold different numbers of examples: {shown}"
+        return [Diagnostic("data-shape", message, None)]
+    if arrays and not any(lengths.values()):
+        return [Diagnostic("data-empty", f"`{source.file}` holds no examples", None)]
+    return []
+
+
+def _too_small(
+    source: Source, sizes: Mapping[str, tuple[int, str]], minimum: Mapping[str, int]
+) -> list[Diagnostic]:
+    return [
+        Diagnostic(
+            "data-shape",
+            f"`{name}` is {value} in `{array}` of `{source.file}`; the model needs at least {minimum[name]}",
+            None,
+            help="its windows and strides leave nothing of a shorter one: use longer examples, or pad them",
+        )
+        for name, (value, array) in sizes.items()
+        if value < minimum.get(name, 1)
+    ]
+
+
+# --- shapes
+
+
+def _shaped(source: Source, field: Field, array: Array, sizes: dict[str, tuple[int, str]]) -> Array:
+    """The array with the rank of its field, each size as declared; binds symbolic sizes on the way."""
+    wanted, given = field.tensor.shape, array.shape
+    if array.ndim == 0:
+        raise _differs(source, field, array, "a single value is no list of examples")
+    if len(given) == len(wanted) - 1 and wanted[-1] == 1:
+        array = array.reshape(*given, 1)
+    elif len(given) == len(wanted) + 1 and given[-1] == 1:
+        array = array.reshape(given[:-1])
+    if array.ndim != len(wanted):
+        raise _differs(source, field, array, _other_targets(field, array))
+    for size, value in zip(wanted[1:], array.shape[1:], strict=True):
+        expected = _expected(size, value, field, sizes)
+        if expected != value:
+            raise _differs(source, field, array, _bound(size, sizes) or _other_targets(field, array))
+    return array
+
+
+def _expected(size: Dim, value: int, field: Field, sizes: dict[str, tuple[int, str]]) -> int:
+    """What a size must be: itself, or what its names are bound to; a free name is bound to `value`."""
+    if isinstance(size, Size) and str(size) in size.names:
+        return sizes.setdefault(str(size), (value, field.name))[0]
+    known = {name: bound for name, (bound, _) in sizes.items()}
+    return value_of(size, known) if names_of(size) <= known.keys() else value
+
+
+def _bound(size: Dim, sizes: Mapping[str, tuple[int, str]]) -> str | None:
+    """Which array gave a symbolic size its value."""
+    bound = [
+        f"`{name}` is {sizes[name][0]} in `{sizes[name][1]}`"
+        for name in sorted(names_of(size))
+        if name in sizes
+    ]
+    return "; ".join(bound) or None
+
+
+def _differs(source: Source, field: Field, array: Array, help: str | None) -> SpecError:
+    given = ", ".join(str(size) for size in array.shape)
+    what = f"{field.role} `{field.name}` of `{source.file}`"
+    return fail("data-shape", f"{what} has shape [{given}], and the model needs {field.tensor}", help)
+
+
+def _other_targets(field: Field, array: Array) -> str | None:
+    """The loss for the other way to write classes, where that is what the data hold."""
+    if isinstance(field.loss, SparseCategoricalCrossentropy) and array.ndim == len(field.tensor.shape) + 1:
+        return "these look one-hot: use `categorical_crossentropy`, or class numbers"
+    if isinstance(field.loss, Categorical) and (array.ndim < len(field.tensor.shape) or array.shape[-1] == 1):
+        return "these look like class numbers: use `sparse_categorical_crossentropy`, or one-hot targets"
+    return None
+
+
+# --- types and values
+
+
+def _checked(source: Source, field: Field, array: Array) -> Array:
+    """The array in its field's type, every value legal."""
+    what = f"{field.role} `{field.name}` of `{source.file}`"
+    if array.dtype.kind not in "biuf":
+        kind = "text" if array.dtype.kind in "US" else str(array.dtype)
+        raise fail("data-dtype", f"{what} holds {kind}, and the model needs {field.tensor.dtype}")
+    if array.dtype.kind == "f":
+        _all_finite(source, what, array)
+    if field.tensor.is_float:
+        converted = array
+        if array.dtype != np.uint8:  # bytes stay bytes in memory; a batch turns into floats when it is used
+            with np.errstate(over="ignore"):
+                converted = array.astype(
+                    field.tensor.dtype if field.tensor.dtype != "bfloat16" else "float32"
+                )
+        if array.dtype.kind == "f":
+            _all_finite(source, f"{what}, as {field.tensor.dtype},", converted)
+    else:
+        converted = _as_integers(source, what, field, array)
+    _in_range(source, what, field, converted)
+    return converted
+
+
+def _all_finite(source: Source, what: str, array: Array) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        row, value = _first(~finite, array)
+        name = "NaN" if np.isnan(value) else "infinity"
+        raise fail(
+            "data-nonfinite", f"{what} holds {name} at {source.place(row)}", "remove or fill such values"
+        )
+
+
+def _as_integers(source: Source, what: str, field: Field, array: Array) -> Array:
+    dtype = np.dtype(field.tensor.dtype)
+    if array.dtype.kind == "f":
+        broken = array != np.trunc(array)
+        if broken.any():
+            row, value = _first(broken, array)
+            message = f"{what} must be integers, and is {value:g} at {source.place(row)}"
+            raise fail(
+                "data-dtype",
+                message,
+                "class numbers and tokens are integers; a float `dtype` or loss takes others",
+            )
+        if not source.file.lower().endswith(".csv"):
+            message = f"{what} is {array.dtype}, and the model needs {dtype}"
+            raise fail("data-dtype", message, f'save it as integers: `.astype("{dtype}")`')
+    if dtype.kind == "b":
+        odd = (array != 0) & (array != 1)
+    else:
+        info = np.iinfo(dtype)
+        odd = (array < info.min) | (array > info.max) if array.dtype != dtype else np.zeros(0, bool)
+    if odd.any():
+        row, value = _first(odd, array)
+        raise fail("data-range", f"{what} is {value} at {source.place(row)}, which {dtype} cannot hold")
+    return array.astype(dtype, copy=False)
+
+
+def _in_range(source: Source, what: str, field: Field, array: Array) -> None:
+    if field.low is None or field.high is None or not array.size:
+        return
+    if array.min() >= field.low and array.max() <= field.high:
+        return
+    wrong = (array < field.low) | (array > field.high)
+    if field.ignored is not None:
+        wrong &= array != field.ignored
+    if wrong.any():
+        row, value = _first(wrong, array)
+        message = f"{what} is {value:g} at {source.place(row)}, and must be from {field.low} to {field.high}"
+        raise fail("data-range", message, _range_help(field, array))
+
+
+def _range_help(field: Field, array: Array) -> str | None:
+    if field.role == "input":
+        return f"the Embedding that reads it has `input_dim: {int(field.high or 0) + 1}`"
+    if isinstance(field.loss, SparseCategoricalCrossentropy):
+        if array.min() == 1 and array.max() == (field.high or 0) + 1:
+            return "classes count from 0: subtract 1"
+        return f"the output has {int(field.high or 0) + 1} classes, counted from 0"
+    return f"the targets of `{field.loss.name}` are probabilities" if field.loss is not None else None
+
+
+def _first(mask: NDArray[np.bool_], array: Array) -> tuple[int, Any]:
+    """The row of the first marked value, and the value."""
+    index = np.unravel_index(int(mask.argmax()), mask.shape)
+    return int(index[0]), array[index]

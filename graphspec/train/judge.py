@@ -1,0 +1,134 @@
+"""How a program's outputs are judged: the loss of a step, and the means and metrics of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.objectives import Metric
+from graphspec.train import losses, metrics
+
+HELD = 2**20
+"""How many values are held before the metrics look at them: a few large calls, not one a step."""
+
+Values = dict[str, float | list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A batch, judged. `loss` is what training makes small, `parts` each output's own loss, unweighted."""
+
+    loss: Tensor
+    parts: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+
+
+class Judge:
+    """The losses of a program's outputs, weighted.
+
+    A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
+    variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
+    model.
+    """
+
+    def __init__(self, inputs: Iterable[str], outputs: Mapping[str, Any], device: torch.device):
+        self.inputs = list(inputs)
+        self.outputs = dict(outputs)
+        self.judged = [name for name, output in outputs.items() if output.loss is not None]
+        self.logits = any(output.activation is not None for output in outputs.values())
+        learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
+        self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
+
+    def __call__(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Judgement:
+        """Run the model on a batch, inputs and targets by name, and judge it."""
+        inputs = [batch[name] for name in self.inputs]
+        values = module(*inputs, logits=True) if self.logits else module(*inputs)
+        found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
+        parts = {name: self._part(name, found[name], batch) for name in self.judged}
+        if len(parts) == 1 and not self.log_variances:
+            (name,) = parts
+            weight = self.outputs[name].loss_weight
+            return Judgement(parts[name] if weight == 1 else parts[name] * weight, parts, found)
+        weighted = [self._weighted(name, part) for name, part in parts.items()]
+        return Judgement(torch.stack(weighted).sum(), parts, found)
+
+    def _part(self, name: str, value: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        output = self.outputs[name]
+        target = batch[output.target] if output.loss.takes_target else None
+        return losses.evaluate(output.loss, value, target, output.activation)
+
+    def _weighted(self, name: str, part: Tensor) -> Tensor:
+        if name in self.log_variances:
+            variance = self.log_variances[name]
+            return (-variance).exp() * part + variance
+        return part * self.outputs[name].loss_weight
+
+
+@dataclass(slots=True)
+class Meter:
+    """The means and metrics of an epoch, gathered batch by batch and named as Keras names them."""
+
+    outputs: Mapping[str, Any]
+    count: int = 0
+    _loss: Tensor | None = None
+    _parts: dict[str, Tensor] = field(default_factory=dict)
+    _held: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    _values: int = 0
+    _sums: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    def add(self, judgement: Judgement, batch: Mapping[str, Tensor]) -> None:
+        """Take in a batch and its judgement."""
+        count = len(next(iter(batch.values())))
+        loss = judgement.loss.detach() * count
+        self._loss = loss if self._loss is None else self._loss + loss
+        self.count += count
+        several = len(self.outputs) > 1
+        for name, part in judgement.parts.items() if several else ():
+            weighted = part.detach() * count
+            self._parts[name] = self._parts[name] + weighted if name in self._parts else weighted
+        for name, output in self.outputs.items():
+            if output.metrics:
+                value = judgement.outputs[name].detach()
+                self._held.setdefault(name, []).append((value, batch[output.target]))
+                self._values += value.numel()
+        if self._values > HELD:
+            self._count_up()
+
+    def loss(self) -> float:
+        """The mean loss so far, over examples."""
+        return float(self._loss) / self.count if self._loss is not None else float("nan")
+
+    def result(self, prefix: str = "") -> Values:
+        """`loss`, each output's loss where there are several, then the metrics."""
+        self._count_up()
+        found: Values = {f"{prefix}loss": self.loss()}
+        for name, total in self._parts.items():
+            found[f"{prefix}{name}_loss"] = float(total) / self.count
+        for name, output in self.outputs.items():
+            start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
+            for index, metric in enumerate(output.metrics):
+                before = sum(other.name == metric.name for other in output.metrics[:index])
+                key = f"{start}{metric.name}_{before}" if before else start + metric.name
+                found[key] = metrics.result(_resolved(metric, output), self._sums[name, index])
+        return found
+
+    def _count_up(self) -> None:
+        """Let the metrics look at what is held, and let go of it."""
+        for name, held in self._held.items():
+            output = self.outputs[name]
+            value = losses.activate(torch.cat([value for value, _ in held]), output.activation)
+            target = torch.cat([target for _, target in held])
+            for index, metric in enumerate(output.metrics):
+                sums = metrics.statistics(_resolved(metric, output), value, target)
+                known = self._sums.get((name, index))
+                self._sums[name, index] = sums if known is None else known + sums
+        self._held.clear()
+        self._values = 0
+
+
+def _resolved(metric: Metric, output: Any) -> Metric:
+    return metric.resolve(output.tensors[0], output.loss)

@@ -1,0 +1,159 @@
+"""Training: one loop, from top to bottom.
+
+result = train(program, root=Path("specs"))
+result.metrics["val_accuracy"], result.run_dir
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphspec.data.batches import Examples, order
+from graphspec.data.loading import load
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.train import device as devices
+from graphspec.train.judge import Judge, Judgement, Meter, Values
+from graphspec.train.optimizers import Optimizer
+from graphspec.train.progress import Clock, History, Progress, Reporter, Result
+from graphspec.train.run import LAST, Keeper, RunDirectory
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the weights were saved first. `result` is that of the epochs that were completed."""
+
+    def __init__(self, result: Result):
+        saved = result.run_dir / LAST
+        super().__init__(f"interrupted after {result.steps} steps; the weights are in {saved}")
+        self.result = result
+
+
+def train(
+    program: Any,
+    *,
+    data: Path | None = None,
+    root: Path | None = None,
+    device: str = "auto",
+    run_dir: Path | None = None,
+    epochs: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Train a program as its `train:` says, and leave a run directory behind.
+
+    `data` replaces the training data of the spec, whose paths are relative to `root`; `epochs` replaces the
+    spec's. `progress` is called at most every tenth of a second, and at the end of each epoch. Raises
+    `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after Ctrl-C.
+    """
+    began, config, place = time.perf_counter(), program.training, devices.choose(device)
+    training, validation, test = load(program, data, root, place)
+    module = program.module(device=str(place), seed=config.seed)
+    judge = Judge(program.inputs, program.outputs, place)
+    optimizer = Optimizer(config.optimizer, _trainable(judge, module))
+    devices.set_threads(module, training, config.batch_size)
+    run = RunDirectory.create(program.name, run_dir)
+    run.begin(program.resolved, program.source, place)
+    torch.manual_seed(config.seed)  # dropout and other random layers
+
+    total = config.epochs if epochs is None else epochs
+    history, clock, keeper = History(), Clock(), Keeper(run, module)
+    reporter = Reporter(progress, total, -(-len(training) // config.batch_size))
+    with _interruptible() as interrupted:
+        for epoch in range(total):
+            meter, started = Meter(program.outputs), time.perf_counter()
+            module.train()
+            shuffled = order(len(training), config.seed, epoch).to(place)
+            for batch in training.batches(config.batch_size, shuffled):
+                judgement = judge(module, batch)
+                if not math.isfinite(judgement.loss):
+                    keeper.write()
+                    raise _not_finite(judgement, epoch, optimizer.iterations, run)
+                judgement.loss.backward()
+                optimizer.step()
+                meter.add(judgement, batch)
+                reporter.step(epoch, meter)
+                if interrupted.is_set():
+                    break
+            clock.add(meter.count, time.perf_counter() - started)
+            if interrupted.is_set():
+                break
+            values = meter.result()
+            if validation is not None:
+                values |= evaluate(judge, module, validation, config.batch_size, "val_")
+            history.add(values)
+            run.record({"epoch": epoch + 1, **values})
+            keeper.keep(values)
+            reporter.epoch(epoch, values, clock)
+        keeper.write()
+    metrics = history.last
+    if test is not None and not interrupted.is_set():
+        metrics |= evaluate(judge, module, test, config.batch_size, "test_")
+    seconds, steps = time.perf_counter() - began, optimizer.iterations
+    result = Result(run.path, len(history), steps, str(place), metrics, history.values, seconds, clock.rate)
+    if interrupted.is_set():
+        raise Interrupted(result)
+    return result
+
+
+@torch.no_grad()
+def evaluate(judge: Judge, module: nn.Module, examples: Examples, batch_size: int, prefix: str) -> Values:
+    """The loss and the metrics of a module on examples, in inference mode."""
+    module.eval()
+    meter = Meter(judge.outputs)
+    for batch in examples.batches(batch_size):
+        meter.add(judge(module, batch), batch)
+    return meter.result(prefix)
+
+
+def _trainable(judge: Judge, module: nn.Module) -> list[nn.Parameter]:
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not judge.judged:
+        raise _refused("nothing-to-train", "no output has a loss", "give an output a `loss`")
+    if not weights:
+        help = "every layer says `trainable: false`, or has no weights"
+        raise _refused("nothing-to-train", "no weight is trainable", help)
+    return [*weights, *judge.log_variances.values()]
+
+
+def _not_finite(judgement: Judgement, epoch: int, steps: int, run: RunDirectory) -> SpecError:
+    """The error of a loss that is NaN or infinite; nothing was updated with it."""
+    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part)]
+    names = " and ".join(f"`{name}`" for name in wrong)
+    what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
+    became = "NaN" if any(math.isnan(part) for part in judgement.parts.values()) else "infinite"
+    message = f"{what} became {became} at step {steps + 1}, in epoch {epoch + 1}"
+    help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
+    note = f"the weights before that step are in {run.path / LAST}"
+    return SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no step is cut in two; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+        yield event
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _refused(code: str, message: str, help: str) -> SpecError:
+    return SpecError([Diagnostic(code, message, None, help=help)])

@@ -1,0 +1,211 @@
+"""What the losses of `graphspec.objectives` compute: the formulas of Keras 3, on torch tensors.
+
+Where an output ends in the activation that its loss wants, the loss is computed from what the activation
+takes, which no rounding can turn into `log(0)`. Elsewhere probabilities are clipped at `EPSILON`, as in
+Keras.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graphspec.objectives import Loss
+
+EPSILON = 1e-7
+
+Formula = Callable[[Any, Tensor, Tensor], Tensor]
+
+
+def evaluate(loss: Loss, output: Tensor, target: Tensor | None, activation: str | None) -> Tensor:
+    """The loss of a batch, a scalar.
+
+    `output` is what `forward(..., logits=True)` gave, which left off `activation`; `target` has the shape of
+    `loss.target`. Both start with the batch axis.
+    """
+    if target is None:
+        return _reduce(loss, output)
+    name = loss.canonical
+    if name != "sparse_categorical_crossentropy":
+        target = target.to(output.dtype)
+    if name in FROM_LOGITS and (loss.takes_logits or loss.activation == activation):
+        values = FROM_LOGITS[name](loss, output, target)
+    else:
+        values = FROM_VALUES[name](loss, activate(output, activation), target)
+    if getattr(loss, "ignore_class", None) is not None:
+        return _reduce(loss, values, target != loss.ignore_class)  # type: ignore[attr-defined]
+    return _reduce(loss, values)
+
+
+def activate(output: Tensor, activation: str | None) -> Tensor:
+    """What the model returns, from what it returns with `logits=True`."""
+    if activation == "softmax":
+        return output.softmax(-1)
+    return output.sigmoid() if activation == "sigmoid" else output
+
+
+def _reduce(loss: Loss, values: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Keras' reduction of a value for each position; `counted` says which positions have one."""
+    if loss.reduction == "sum":
+        # A loss that is defined as a mean over the last axis stays one.
+        return values.mean(-1).sum() if loss.canonical in MEANS else values.sum()
+    if counted is None:
+        return values.mean()
+    return values.sum() / counted.sum().clamp(min=1)
+
+
+def _normalized(output: Tensor) -> Tensor:
+    """Probabilities that add up to 1, away from 0 and 1."""
+    return (output / output.sum(-1, keepdim=True)).clamp(EPSILON, 1 - EPSILON)
+
+
+def _smooth(loss: Any, target: Tensor) -> Tensor:
+    """One-hot targets with a part of their mass spread over all classes."""
+    smoothing = loss.label_smoothing
+    return target * (1 - smoothing) + smoothing / target.shape[-1] if smoothing else target
+
+
+def _smooth_binary(loss: Any, target: Tensor) -> Tensor:
+    smoothing = loss.label_smoothing
+    return target * (1 - smoothing) + 0.5 * smoothing if smoothing else target
+
+
+def _hinge_target(target: Tensor) -> Tensor:
+    """Targets of 0 and 1 as -1 and 1; others as they are."""
+    binary = ((target == 0) | (target == 1)).all()
+    return torch.where(binary, 2 * target - 1, target)
+
+
+def _percentage(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return 100 * ((target - output) / target.abs().clamp(min=EPSILON)).abs()
+
+
+def _squared_logarithm(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return (output.clamp(min=EPSILON).log1p() - target.clamp(min=EPSILON).log1p()).square()
+
+
+def _log_cosh(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    difference = output - target
+    return difference + F.softplus(-2 * difference) - math.log(2)
+
+
+def _divergence(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    target, output = target.clamp(EPSILON, 1), output.clamp(EPSILON, 1)
+    return (target * (target / output).log()).sum(-1)
+
+
+def _cosine(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return -(
+        F.normalize(output, dim=loss.axis, eps=EPSILON) * F.normalize(target, dim=loss.axis, eps=EPSILON)
+    ).sum(loss.axis)
+
+
+def _categorical_hinge(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return (((1 - target) * output).amax(-1) - (target * output).sum(-1) + 1).clamp(min=0)
+
+
+def _class_numbers(loss: Any, target: Tensor) -> Tensor:
+    """Class numbers for torch, which skips -100."""
+    return target if loss.ignore_class is None else target.masked_fill(target == loss.ignore_class, -100)
+
+
+def _sparse_from_logits(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    target = _class_numbers(loss, target)
+    if output.dim() == 2:
+        return F.cross_entropy(output, target, reduction="none")
+    flat = F.cross_entropy(output.flatten(0, -2), target.flatten(), reduction="none")
+    return flat.view(target.shape)
+
+
+def _sparse_from_values(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    log = _normalized(output).log().flatten(0, -2)
+    return F.nll_loss(log, _class_numbers(loss, target).flatten(), reduction="none").view(target.shape)
+
+
+def _categorical_from_logits(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return -(_smooth(loss, target) * output.log_softmax(-1)).sum(-1)
+
+
+def _categorical_from_values(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return -(_smooth(loss, target) * _normalized(output).log()).sum(-1)
+
+
+def _focal(loss: Any, log: Tensor, target: Tensor) -> Tensor:
+    return -(_smooth(loss, target) * log * loss.alpha * (1 - log.exp()).clamp(min=0).pow(loss.gamma)).sum(-1)
+
+
+def _binary_from_logits(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(output, _smooth_binary(loss, target), reduction="none")
+
+
+def _binary_from_values(loss: Any, output: Tensor, target: Tensor) -> Tensor:
+    clipped = output.clamp(EPSILON, 1 - EPSILON)
+    return F.binary_cross_entropy(clipped, _smooth_binary(loss, target), reduction="none")
+
+
+def _binary_focal(loss: Any, crossentropy: Tensor, probability: Tensor, target: Tensor) -> Tensor:
+    target = _smooth_binary(loss, target)
+    right = target * probability + (1 - target) * (1 - probability)
+    value = (1 - right).pow(loss.gamma) * crossentropy
+    return (
+        value * (target * loss.alpha + (1 - target) * (1 - loss.alpha))
+        if loss.apply_class_balancing
+        else value
+    )
+
+
+FROM_LOGITS: dict[str, Formula] = {
+    "sparse_categorical_crossentropy": _sparse_from_logits,
+    "categorical_crossentropy": _categorical_from_logits,
+    "categorical_focal_crossentropy": lambda loss, x, t: _focal(loss, x.log_softmax(-1), t),
+    "binary_crossentropy": _binary_from_logits,
+    "binary_focal_crossentropy": lambda loss, x, t: _binary_focal(
+        loss, _binary_from_logits(loss, x, t), x.sigmoid(), t
+    ),
+}
+"""A value for each position, from what the activation that the loss wants would take."""
+
+FROM_VALUES: dict[str, Formula] = {
+    "mean_squared_error": lambda loss, y, t: (y - t).square(),
+    "mean_absolute_error": lambda loss, y, t: (y - t).abs(),
+    "mean_absolute_percentage_error": _percentage,
+    "mean_squared_logarithmic_error": _squared_logarithm,
+    "huber": lambda loss, y, t: F.huber_loss(y, t, reduction="none", delta=loss.delta),
+    "log_cosh": _log_cosh,
+    "poisson": lambda loss, y, t: y - t * (y + EPSILON).log(),
+    "cosine_similarity": _cosine,
+    "hinge": lambda loss, y, t: (1 - _hinge_target(t) * y).clamp(min=0),
+    "squared_hinge": lambda loss, y, t: (1 - _hinge_target(t) * y).clamp(min=0).square(),
+    "categorical_hinge": _categorical_hinge,
+    "kl_divergence": _divergence,
+    "sparse_categorical_crossentropy": _sparse_from_values,
+    "categorical_crossentropy": _categorical_from_values,
+    "categorical_focal_crossentropy": lambda loss, y, t: _focal(loss, _normalized(y).log(), t),
+    "binary_crossentropy": _binary_from_values,
+    "binary_focal_crossentropy": lambda loss, y, t: _binary_focal(
+        loss, _binary_from_values(loss, y, t), y, t
+    ),
+}
+"""A value for each position, or for each value of the output where the loss is a mean over the last axis."""
+
+MEANS = frozenset(
+    {
+        "mean_squared_error",
+        "mean_absolute_error",
+        "mean_absolute_percentage_error",
+        "mean_squared_logarithmic_error",
+        "huber",
+        "log_cosh",
+        "poisson",
+        "hinge",
+        "squared_hinge",
+        "binary_crossentropy",
+        "binary_focal_crossentropy",
+    }
+)
+"""The losses that are means over the last axis."""

@@ -1,0 +1,144 @@
+"""What a training tells about itself: values by epoch, speed, reports while it runs, and the result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphspec.train.judge import Meter, Values
+
+REPORT = 0.1
+"""Seconds between two reports of progress within an epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a training is. `epoch` and `step` (within the epoch) count from 1.
+
+    `values` are the epoch's at its end, and the running loss before.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    values: Values
+    examples_per_second: float
+    done: bool = False
+    """Whether the epoch is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a training came to.
+
+    `metrics` are the last epoch's; `history` has each of them for every whole epoch.
+    """
+
+    run_dir: Path
+    epochs: int
+    steps: int
+    device: str
+    metrics: Values
+    history: dict[str, list[float | list[float]]]
+    seconds: float
+    examples_per_second: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `train --json`; what is not finite is null."""
+        return plain(
+            {
+                "run_dir": str(self.run_dir),
+                "epochs": self.epochs,
+                "steps": self.steps,
+                "device": self.device,
+                "metrics": self.metrics,
+                "history": self.history,
+                "seconds": self.seconds,
+                "examples_per_second": self.examples_per_second,
+            }
+        )
+
+
+@dataclass(slots=True)
+class History:
+    """The values of every whole epoch, by name."""
+
+    values: dict[str, list[float | list[float]]] = field(default_factory=dict)
+
+    def add(self, values: Values) -> None:
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value)
+
+    def __len__(self) -> int:
+        return max(map(len, self.values.values()), default=0)
+
+    @property
+    def last(self) -> Values:
+        """The last epoch's values; empty before the first is over."""
+        return {name: values[-1] for name, values in self.values.items()}
+
+
+@dataclass(slots=True)
+class Clock:
+    """Steady training: the first epoch, which warms up, does not count when there are more."""
+
+    examples: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, examples: int, seconds: float) -> None:
+        """Take in an epoch's training, without its validation."""
+        self.examples.append(examples)
+        self.seconds.append(seconds)
+
+    @property
+    def rate(self) -> float:
+        """Examples a second."""
+        first = 1 if len(self.seconds) > 1 else 0
+        return sum(self.examples[first:]) / max(sum(self.seconds[first:]), 1e-9)
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Calls back with progress, within an epoch not more often than every `REPORT` seconds."""
+
+    callback: Callable[[Progress], None] | None
+    epochs: int
+    steps: int
+    _step: int = 0
+    _started: float = 0.0
+    _reported: float = 0.0
+
+    def step(self, epoch: int, meter: Meter) -> None:
+        """A step is over; `epoch` counts from 0."""
+        if self.callback is None:
+            return
+        now = time.perf_counter()
+        if not self._step:
+            self._started = now
+        self._step += 1
+        if now - self._reported >= REPORT:
+            self._reported = now
+            rate = meter.count / (now - self._started) if now > self._started else 0.0
+            values: Values = {"loss": meter.loss()}
+            self.callback(Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate))
+
+    def epoch(self, epoch: int, values: Values, clock: Clock) -> None:
+        """An epoch is over, with its `values`."""
+        self._step = 0
+        if self.callback is not None:
+            rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
+            self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))
+
+
+def plain(value: Any) -> Any:
+    """The same value with null for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
