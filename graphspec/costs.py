@@ -1,0 +1,101 @@
+"""What a model costs to run and to train, from shapes alone.
+
+Counted: the operations that layers report (a multiply-add is two); the bytes of each node's output. Not counted: kernels'
+workspace, the framework's own memory, temporaries within a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from graphspec.graph import Op, types
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product
+from graphspec.train.config import Optimizer
+
+BACKWARD = 2
+"""Backward FLOPs for one forward FLOP: one product for the inputs' gradients, one for the weights'."""
+
+_SLOTS = {"sgd": 0, "rmsprop": 1, "adam": 2, "adamw": 2, "adagrad": 1, "adadelta": 2, "adamax": 2, "nadam": 2}
+_WIDTHS = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "float16": 2,
+    "bfloat16": 2,
+    "int16": 2,
+    "int64": 8,
+    "float64": 8,
+}
+
+
+def nbytes(tensor: Tensor) -> Dim:
+    """Bytes of one example of a tensor, or of the whole tensor where its batch axis is 1."""
+    elements = product(size for size in tensor.shape if names_of(size) != {BATCH})
+    return elements * _WIDTHS.get(tensor.dtype, 4)
+
+
+def flops(op: Op, inside: Iterable[Dim]) -> Dim:
+    """Operations of one call on one example; `inside` are those of the nodes of its graph, if it has one."""
+    return _times(op, inside) if op.graph is not None else op.flops()
+
+
+def activation_bytes(op: Op, inside: Iterable[Dim]) -> Dim:
+    """Bytes of a node's outputs for one example; of all nodes inside a block or a model. A parameter is a weight, and is 0."""
+    if op.graph is not None:
+        return _times(op, inside)
+    return 0 if op.parameter is not None else _sum(nbytes(value.tensor) for value in op.outputs.values())
+
+
+def _times(op: Op, inside: Iterable[Dim]) -> Dim:
+    """The sum of costs in a graph, as often as a wrapper runs it for one example."""
+    total = _sum(inside)
+    return total * op.wrapper.times(*map(types, op.arguments)) if op.wrapper is not None else total
+
+
+def _sum(numbers: Iterable[Dim]) -> Dim:
+    total: Dim = 0
+    for number in numbers:
+        total = total + number
+    return total
+
+
+def slots(optimizer: Optimizer) -> int:
+    """How many numbers the optimizer keeps for each trainable one."""
+    extra = sum(bool(getattr(optimizer, key, False)) for key in ("momentum", "centered", "amsgrad"))
+    return _SLOTS[optimizer.canonical] + extra
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A training step on `batch_size` examples. FLOPs and activations depend on sizes that may be unknown."""
+
+    batch_size: int
+    forward_flops: Dim
+    activation_bytes: Dim
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+
+    @property
+    def flops(self) -> Dim:
+        """Forward and backward."""
+        return self.forward_flops * (1 + BACKWARD)
+
+    @property
+    def total_bytes(self) -> Dim:
+        return self.activation_bytes + self.weight_bytes + self.gradient_bytes + self.optimizer_bytes
+
+    def to_json(self) -> dict[str, int | str | None]:
+        """Its numbers; what depends on an unknown size is null."""
+        numbers: dict[str, Dim] = {
+            "batch_size": self.batch_size,
+            "forward_flops": self.forward_flops,
+            "flops": self.flops,
+            "weight_bytes": self.weight_bytes,
+            "gradient_bytes": self.gradient_bytes,
+            "optimizer_bytes": self.optimizer_bytes,
+            "activation_bytes": self.activation_bytes,
+            "total_bytes": self.total_bytes,
+        }
+        return {key: None if isinstance(value, Size) else value for key, value in numbers.items()}

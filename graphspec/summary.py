@@ -1,0 +1,337 @@
+"""The Keras table: a row for each node, with its shape and weights, and totals. Weights are only shapes here.
+
+summary = graphspec.compile("specs/resnet50.yaml").summary()
+summary.total_params, summary.rows[1].output_shape
+print(summary.render(expand=True))
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.costs import Step, activation_bytes, flops, nbytes, slots
+from graphspec.diagnostics import visible
+from graphspec.elaborate import Elaborated
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
+from graphspec.train.config import Optimizer
+
+CONNECTED_WIDTH = 40
+"""Columns that `Connected to` may take before it goes on below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A node, or an input. `rows` are the nodes inside a block or a model, with their names from the root.
+
+    Sizes of shapes are integers, expressions of unknown sizes, and None for the batch axis. `output_shape` is the first
+    output's. The weights of a shared layer count in the row of its first call; `shared` is its name.
+    """
+
+    name: str
+    type: str
+    output_shapes: tuple[tuple[Dim | None, ...], ...]
+    params: int
+    trainable_params: int
+    connected_to: tuple[str, ...]
+    shared: str | None = None
+    repeated_call: bool = False
+    rows: tuple[Row, ...] = ()
+    flops: Dim = 0
+    activation_bytes: Dim = 0
+
+    @property
+    def output_shape(self) -> tuple[Dim | None, ...]:
+        return self.output_shapes[0]
+
+    def to_json(
+        self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int = 1
+    ) -> dict[str, Any]:
+        """The row as `summary --json` has it; `layers` are the nodes inside it, where it is unfolded."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "type": self.type,
+            "output_shape": [size if isinstance(size, int) else None for size in self.output_shape],
+            "params": self.params,
+            "trainable_params": self.trainable_params,
+            "connected_to": list(self.connected_to),
+        }
+        for wanted, key, number in (
+            (flops, "flops", self.flops),
+            (memory, "activation_bytes", self.activation_bytes),
+        ):
+            if wanted:
+                found[key] = None if isinstance(number, Size) else number * batch_size
+        if expand and self.rows:
+            found["layers"] = [row.to_json(expand, flops, memory, batch_size) for row in self.rows]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Rows and totals of a program; `str()` of it is the table. Totals count moving statistics, as Keras does."""
+
+    name: str
+    rows: tuple[Row, ...]
+    total_params: int
+    trainable_params: int
+    optimizer: Optimizer = field(repr=False)
+
+    @property
+    def non_trainable_params(self) -> int:
+        return self.total_params - self.trainable_params
+
+    def step(self, batch_size: int = 1) -> Step:
+        """What a training step on `batch_size` examples costs: the activations are those kept for the backward pass."""
+        flops: Dim = 0
+        kept: Dim = 0
+        for row in self.rows:
+            flops, kept = flops + row.flops, kept + row.activation_bytes
+        gradients = 4 * self.trainable_params
+        return Step(
+            batch_size,
+            flops * batch_size,
+            kept * batch_size,
+            4 * self.total_params,
+            gradients,
+            gradients * slots(self.optimizer),
+        )
+
+    def to_json(
+        self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int | None = None
+    ) -> dict[str, Any]:
+        """The shape of `summary --json`; an unknown size is null. Costs are those of `batch_size` examples, else of one."""
+        size = batch_size or 1
+        found: dict[str, Any] = {
+            "name": self.name,
+            "layers": [row.to_json(expand, flops, memory, size) for row in self.rows],
+            "total_params": self.total_params,
+            "trainable_params": self.trainable_params,
+            "non_trainable_params": self.non_trainable_params,
+        }
+        if flops or memory or batch_size:
+            found["training_step"] = self.step(size).to_json()
+        return found
+
+    def render(
+        self,
+        expand: bool = False,
+        trainable: bool = False,
+        flops: bool = False,
+        memory: bool = False,
+        batch_size: int | None = None,
+        color: bool = False,
+    ) -> str:
+        """The table as text, without a final newline; costs are those of `batch_size` examples, else of one."""
+        size = batch_size or 1
+        columns: list[tuple[str, str, Callable[[Row], list[str]]]] = [
+            ("Layer (type)", "", lambda row: [_titled(row)]),
+            ("Output Shape", "36", lambda row: [show_shape(shape) for shape in row.output_shapes]),
+            ("Param #", "32", _params_cell),
+        ]
+        if trainable:
+            columns.append(("Trainable", "", lambda row: [_trainable_cell(row)]))
+        if flops:
+            columns.append(
+                ("FLOPs", "32", lambda row: [_scaled(row.flops * size, 1000, ("", "K", "M", "G", "T", "P"))])
+            )
+        if memory:
+            columns.append(("Activations", "32", lambda row: [show_bytes(row.activation_bytes * size)]))
+        columns.append(("Connected to", "", _connected_cell))
+        rows = list(_unfolded(self.rows, 0)) if expand else [(0, row) for row in self.rows]
+        cells = [
+            [_indent(get(row), depth) if i == 0 else get(row) for i, (_, _, get) in enumerate(columns)]
+            for depth, row in rows
+        ]
+        paint = (
+            (lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if code else text)
+            if color
+            else (lambda code, text: text)
+        )
+        lines = [paint("1", f'Model: "{visible(self.name)}"')]
+        lines += _table([title for title, _, _ in columns], [code for _, code, _ in columns], cells, paint)
+        lines += self._totals()
+        if flops or memory or batch_size:
+            lines += ["", *self._costs(size)]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def _totals(self) -> list[str]:
+        counts = (
+            ("Total", self.total_params),
+            ("Trainable", self.trainable_params),
+            ("Non-trainable", self.non_trainable_params),
+        )
+        return [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
+
+    def _costs(self, batch_size: int) -> list[str]:
+        step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
+        units = (" FLOPs", " KFLOPs", " MFLOPs", " GFLOPs", " TFLOPs", " PFLOPs", " EFLOPs")
+        optimizer, per = self.optimizer.canonical, slots(self.optimizer)
+        return [
+            f" Forward pass on {examples}: {_scaled(step.forward_flops, 1000, units)} (a multiply-add is 2)",
+            f" Training step on {examples}: {_scaled(step.flops, 1000, units)} (backward taken as 2 x forward)",
+            f" Memory of a training step: {show_bytes(step.total_bytes)}",
+            f"   weights {show_bytes(step.weight_bytes)}",
+            f"   gradients {show_bytes(step.gradient_bytes)}",
+            f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} for each trainable number)",
+            f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for the backward pass)",
+            " Not counted: kernels' workspace, temporaries within layers, the framework itself.",
+        ]
+
+
+def summarize(elaborated: Elaborated) -> Summary:
+    """The summary of a program."""
+    graph = elaborated.graph
+    labels: dict[Value, str] = {}
+    rows = []
+    for name, value in graph.inputs.items():
+        if value is not None:
+            labels[value] = name
+            rows.append(
+                Row(
+                    name,
+                    "InputLayer",
+                    (_shape(value.tensor),),
+                    0,
+                    0,
+                    (),
+                    activation_bytes=nbytes(value.tensor),
+                )
+            )
+    rows += _rows(graph, "", labels, True, True)
+    total, trainable = sum(row.params for row in rows), sum(row.trainable_params for row in rows)
+    return Summary(elaborated.name, tuple(rows), total, trainable, elaborated.training.optimizer)
+
+
+def _rows(graph: Graph, prefix: str, labels: dict[Value, str], trainable: bool, counted: bool) -> list[Row]:
+    """The rows of a graph whose inputs are labelled. `counted` is whether its weights are: not in a shared one's later calls."""
+    rows = []
+    for op in graph.ops:
+        name = prefix + op.name
+        if not op.present:
+            labels[op.output] = labels[op.inputs[0]]
+            continue
+        for position, (key, value) in enumerate(op.outputs.items()):
+            labels[value] = name if position == 0 else f"{name}.{key}"
+        rows.append(_row(op, name, labels, trainable, counted))
+    return rows
+
+
+def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: bool) -> Row:
+    unit = op.unit
+    again = unit is not None and unit.shared and unit.first is not op
+    trainable = trainable and (unit is None or unit.trainable)
+    counted = counted and not again
+    inside: list[Row] = []
+    if op.graph is not None:
+        for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+            if inner is not None and outer is not None:
+                labels[inner] = labels[outer] if isinstance(outer, Value) else name
+        inside = _rows(op.graph, f"{name}.", labels, trainable, counted)
+    weights = op.weights() if counted else ()
+    return Row(
+        name,
+        op.title if op.wrapper is None else f"{op.wrapper.spec_name}({op.title})",
+        tuple(_shape(value.tensor) for value in op.outputs.values()),
+        sum(w.size for w in weights) + sum(row.params for row in inside),
+        sum(w.size for w in weights if w.trainable and trainable)
+        + sum(row.trainable_params for row in inside),
+        tuple(labels[value] for value in op.inputs),
+        _shared_name(unit),
+        again or (not counted and bool(op.weights())),
+        tuple(inside),
+        flops(op, [row.flops for row in inside]),
+        activation_bytes(op, [row.activation_bytes for row in inside]),
+    )
+
+
+def _shared_name(unit: Unit | None) -> str | None:
+    return unit.name if unit is not None and unit.shared else None
+
+
+def _shape(tensor: Tensor) -> tuple[Dim | None, ...]:
+    return tuple(None if isinstance(size, Size) and str(size) == BATCH else size for size in tensor.shape)
+
+
+# --- text
+
+
+def show_shape(shape: Iterable[Dim | None]) -> str:
+    """A shape as Keras prints it, with unknown sizes as expressions: `(None, (length - 4) // 5, 32)`."""
+    sizes = ["None" if size is None else show_size(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def show_bytes(count: Dim) -> str:
+    """A number of bytes as Keras prints it: `13.54 KB`, of 1024 bytes each."""
+    return _scaled(count, 1024, (" B", " KB", " MB", " GB", " TB", " PB"))
+
+
+def _scaled(number: Dim, base: int, units: tuple[str, ...]) -> str:
+    if isinstance(number, Size):
+        return ("?" if any(name.startswith("?") for name in names_of(number)) else str(number)) + units[0]
+    amount, power = float(number), 0
+    while amount >= base and power < len(units) - 1:
+        amount, power = amount / base, power + 1
+    return f"{amount:.2f}{units[power]}" if power or base == 1024 else f"{number:,}{units[0]}"
+
+
+def _titled(row: Row) -> str:
+    kind = f"{row.shared}: {row.type}" if row.shared is not None else row.type
+    return f"{row.name} ({visible(kind)})"
+
+
+def _params_cell(row: Row) -> list[str]:
+    return ["shared" if row.repeated_call and not row.params else f"{row.params:,}"]
+
+
+def _trainable_cell(row: Row) -> str:
+    return "-" if not row.params else "Y" if row.trainable_params else "N"
+
+
+def _connected_cell(row: Row) -> list[str]:
+    return textwrap.wrap(
+        ", ".join(row.connected_to), CONNECTED_WIDTH, break_long_words=False, break_on_hyphens=False
+    ) or ["-"]
+
+
+def _indent(lines: list[str], depth: int) -> list[str]:
+    return ["  " * depth + line for line in lines]
+
+
+def _unfolded(rows: Iterable[Row], depth: int) -> Iterator[tuple[int, Row]]:
+    for row in rows:
+        yield depth, row
+        yield from _unfolded(row.rows, depth + 1)
+
+
+def _table(
+    titles: list[str], codes: list[str], rows: list[list[list[str]]], paint: Callable[[str, str], str]
+) -> list[str]:
+    """A table in Keras' frame. Numbers, whose titles these are, stand to the right."""
+    right: Mapping[str, bool] = {"Param #": True, "FLOPs": True, "Activations": True}
+    widths = [
+        max([len(title), *(len(line) for row in rows for line in row[i])]) for i, title in enumerate(titles)
+    ]
+
+    def line(cells: list[str], bar: str, styles: list[str]) -> str:
+        padded = [
+            paint(style, cell.rjust(width) if right.get(title) else cell.ljust(width))
+            for title, cell, width, style in zip(titles, cells, widths, styles, strict=True)
+        ]
+        return f"{bar} {f' {bar} '.join(padded)} {bar}"
+
+    def rule(left: str, fill: str, middle: str, end: str) -> str:
+        return left + middle.join(fill * (width + 2) for width in widths) + end
+
+    lines = [rule("┏", "━", "┳", "┓"), line(titles, "┃", ["1"] * len(titles)), rule("┡", "━", "╇", "┩")]
+    for row in rows:
+        for number in range(max(map(len, row))):
+            lines.append(line([cell[number] if number < len(cell) else "" for cell in row], "│", codes))
+    return [*lines, rule("└", "─", "┴", "┘")]
