@@ -198,27 +198,33 @@ def brace_help(inner: str) -> str:
     return f"write `$({inner})`" if inner else "write `$name` or `$(name)`"
 
 
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
 def closing(text: str, opening: int) -> int | None:
-    """The offset of the `)` that closes the `(` at `opening`, or None. Brackets in quotes do not count."""
-    depth = 0
+    """The offset of the `)` that closes the `(` at `opening`, or None. Brackets in quotes do not count.
+
+    Looks no further than an expression may be long.
+    """
+    opened: list[str] = []
     quote = ""
-    position = opening
-    while position < len(text):
+    skip = False
+    for position in range(opening, min(len(text), opening + MAX_LENGTH + 2)):
         char = text[position]
-        if quote:
-            if char == "\\":
-                position += 1
-            elif char == quote:
-                quote = ""
+        if skip:
+            skip = False
+        elif quote:
+            skip = char == "\\"
+            quote = "" if char == quote else quote
         elif char in "'\"":
             quote = char
         elif char in "([{":
-            depth += 1
-        elif char in ")]}":
-            depth -= 1
-            if depth == 0:
+            opened.append(char)
+        elif char in _PAIRS:
+            if opened.pop() != _PAIRS[char]:
+                return None
+            if not opened:
                 return position
-        position += 1
     return None
 
 
