@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 from graphspec.elaborate import Context, Elaborated, Judgement, elaborate
 from graphspec.graph import Graph
 from graphspec.objectives.setting import show
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class Program:
     """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
-    def __init__(self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]):
+    def __init__(
+        self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]
+    ):
         self._elaborated, self._document = elaborated, document
         self.path = path
         self.sources = sources
@@ -94,26 +96,36 @@ class Program:
         return summarize(self._elaborated)
 
     def module(self, device: str = "cpu", seed: int = 0, weights: str | Path | None = None) -> nn.Module:
-        """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where one is given."""
+        """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
+        one is given.
+        """
         from graphspec.load import load_module
 
         return load_module(self, device, seed, weights)
 
-    def example_inputs(self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, Any]:
-        """Random tensors in the ranges that the graph accepts; symbolic sizes are `sizes`, or the smallest legal one but at least 8."""
+    def example_inputs(
+        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """Random tensors in the ranges that the graph accepts; symbolic sizes are `sizes`, or the smallest
+        legal one but at least 8.
+        """
         from graphspec.load import example_inputs
 
         return example_inputs(self, batch_size, dict(sizes or {}), seed)
 
 
 def compile(
-    spec: str | Path, params: Mapping[str, Any] | None = None, preset: str | None = None, settings: Mapping[str, Any] | None = None
+    spec: str | Path,
+    params: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Program:
     """The program of a spec: a path, or the text itself (a string with a line break).
 
-    `params` override the file's params; `settings` override dotted paths (`train.epochs`). Raises `SpecError`.
+    `params` override the file's params; `settings` override dotted paths (`train.epochs`). Raises
+    `SpecError`.
     """
-    diagnostics, sources = Diagnostics(), {}
+    diagnostics, sources = Diagnostics(), dict[str, str]()
     program = check(spec, diagnostics, sources, params, preset, settings)
     diagnostics.raise_if_errors()
     assert program is not None
@@ -128,7 +140,9 @@ def check(
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Program | None:
-    """As `compile`, but every mistake goes to `diagnostics`, and the texts that they point into to `sources`."""
+    """As `compile`, but every mistake goes to `diagnostics`, and the texts that they point into to
+    `sources`.
+    """
     path = None if isinstance(spec, str) and "\n" in spec else Path(spec)
     if path is None:
         shown, text = "<spec>", str(spec).encode()
@@ -138,7 +152,11 @@ def check(
             text = path.read_bytes()
         except OSError as error:
             help = _other_specs(path)
-            diagnostics.add(Diagnostic("spec-missing", f"`{shown}` cannot be read: {error.strerror or error}", None, help=help))
+            diagnostics.add(
+                Diagnostic(
+                    "spec-missing", f"`{shown}` cannot be read: {error.strerror or error}", None, help=help
+                )
+            )
             return None
     sources[shown] = text.decode("utf-8", "replace")
     document = read(text, shown, diagnostics)
@@ -171,7 +189,11 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
         return
     if head not in Spec.model_fields:
         near = nearest(head, Spec.model_fields)
-        help = f"did you mean `{near}`?" if near else f"a path begins with one of: {', '.join(Spec.model_fields)}"
+        help = (
+            f"did you mean `{near}`?"
+            if near
+            else f"a path begins with one of: {', '.join(Spec.model_fields)}"
+        )
         diagnostics.add(Diagnostic("unknown-key", f"--set {key}: a spec has no `{head}`", None, help=help))
         return
     value, parent = copy.deepcopy(value), document.value
@@ -186,7 +208,11 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
             item = parent[int(step)]
         else:
             where = ".".join([head, *rest][: position + 1])
-            diagnostics.add(Diagnostic("unknown-key", f"--set {key}: `{where}` is {show(parent)}, and has nothing below it", None))
+            diagnostics.add(
+                Diagnostic(
+                    "unknown-key", f"--set {key}: `{where}` is {show(parent)}, and has nothing below it", None
+                )
+            )
             return
         parent = item
     if isinstance(parent, dict):

@@ -69,6 +69,7 @@ CODES: dict[str, str] = {
     "out-of-range": "a value outside its range",
     "input-count": "the wrong number of inputs",
     "shapes-differ": "shapes that must agree do not",
+    "wrong-dtype": "a tensor of the wrong type",
     "wrong-rank": "a tensor with the wrong number of axes",
     "window-too-large": "a window is larger than what it slides over",
     "unknown-size": "a size must be known here",

@@ -1,4 +1,5 @@
-"""The program as a graph that keeps its nesting: an instance of a block or model is one op with a graph of its own.
+"""The program as a graph that keeps its nesting: an instance of a block or model is one op with a graph of
+its own.
 
 Elaboration makes graphs in data order; summary, plot, layout and emission read them. Nothing is flattened.
 """
@@ -19,7 +20,9 @@ Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list
 
 @dataclass(eq=False, slots=True)
 class Value:
-    """A tensor that flows in one graph: an input of it, or an output of one of its ops. Compared by identity."""
+    """A tensor that flows in one graph: an input of it, or an output of one of its ops. Compared by
+    identity.
+    """
 
     tensor: Tensor
     name: str
@@ -55,10 +58,11 @@ class Unit:
 class Op:
     """One node at work: a layer, merge or op called on values; an instance of a block or model; a parameter.
 
-    Exactly one of `layer`, `graph` and `parameter` says what it does. `present` is false where `when` left it out: then it
-    hands on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes them: for each of its arguments a
-    Value, a tuple of Values, or None. `wrapper` is a layer such as TimeDistributed around it; then `inner` are the types that
-    the wrapped one sees. `results` gives, for a graph, the value inside it that each output is.
+    Exactly one of `layer`, `graph` and `parameter` says what it does. `present` is false where `when` left
+    it out: then it hands on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes
+    them: for each of its arguments a Value, a tuple of Values, or None. `wrapper` is a layer such as
+    TimeDistributed around it; then `inner` are the types that the wrapped one sees. `results` gives, for a
+    graph, the value inside it that each output is.
     """
 
     node: str
@@ -99,7 +103,9 @@ class Op:
     def site(self, first: bool = False) -> Site:
         """Where its layer stands: the types around it."""
         inputs = self.inner or tuple(types(argument) for argument in self.arguments)
-        return Site(inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first)
+        return Site(
+            inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first
+        )
 
     def weights(self) -> tuple[Weight, ...]:
         """The parameters and buffers of its own layer or parameter; those of a graph are its units'."""
@@ -119,7 +125,11 @@ class Op:
                 cost = cost + op.flops()
         else:
             cost = self.layer.flops(self.site()) if self.layer is not None else 0
-        return cost * self.wrapper.times(*(types(a) for a in self.arguments)) if self.wrapper is not None else cost
+        return (
+            cost * self.wrapper.times(*(types(a) for a in self.arguments))
+            if self.wrapper is not None
+            else cost
+        )
 
 
 def flatten(arguments: Any) -> Iterator[Value]:
@@ -140,7 +150,9 @@ def types(argument: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """Where a graph's text stands: a whole file, or a block of one. Equal definitions are one class when emitted."""
+    """Where a graph's text stands: a whole file, or a block of one. Equal definitions are one class when
+    emitted.
+    """
 
     file: str
     block: str | None
@@ -151,8 +163,9 @@ class Definition:
 class Graph:
     """One body: a file's or a block's, for given inputs and params.
 
-    `params` are its own, `visible` all that its expressions can read. `units` are its submodules in construction order:
-    shared ones first, then those of its nodes. `results` of an op of the parent point at values of this graph.
+    `params` are its own, `visible` all that its expressions can read. `units` are its submodules in
+    construction order: shared ones first, then those of its nodes. `results` of an op of the parent point
+    at values of this graph.
     """
 
     definition: Definition

@@ -9,7 +9,9 @@ SKIPPED = ("softmax", "sigmoid")
 
 
 def last_step(value: Value) -> Op | None:
-    """The op in its own graph whose final activation, or whose inside's, ends this value; left-out nodes are looked through."""
+    """The op in its own graph whose final activation, or whose inside's, ends this value; left-out nodes
+    are looked through.
+    """
     op = value.op
     while op is not None and not op.present:
         op = op.inputs[0].op
@@ -17,7 +19,9 @@ def last_step(value: Value) -> Op | None:
 
 
 def ends_in(value: Value) -> str | None:
-    """`softmax` or `sigmoid` where the value's last step is one over the last axis, through blocks, models and wrappers."""
+    """`softmax` or `sigmoid` where the value's last step is one over the last axis, through blocks, models
+    and wrappers.
+    """
     op = last_step(value)
     if op is None or op.repeated is not None:
         return None

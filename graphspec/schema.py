@@ -1,7 +1,8 @@
 """The shape of a spec file: which keys stand where, and of what plain type their values are.
 
-Values may still be `$name` or `$(...)`, so what an argument means is checked when its instance is elaborated. Here a mapping
-that should be one is one, a misspelt key is found, every node is exactly one thing, and names are names.
+Values may still be `$name` or `$(...)`, so what an argument means is checked when its instance is
+elaborated. Here a mapping that should be one is one, a misspelt key is found, every node is exactly one
+thing, and names are names.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from itertools import pairwise
+from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 from graphspec.objectives.setting import Problem, Setting, SettingError, show, validate
@@ -38,7 +40,9 @@ class Input(Setting):
 
 
 class Node(Setting):
-    """A node, or an entry of `shared`. What is not a key of every node is an argument of its layer, block, model or op."""
+    """A node, or an entry of `shared`. What is not a key of every node is an argument of its layer, block,
+    model or op.
+    """
 
     model_config = ConfigDict(extra="allow", populate_by_name=False)
 
@@ -82,7 +86,12 @@ class Node(Setting):
 class Output(Setting):
     """What one output is judged by. `from` is a reference, or a list of them."""
 
-    synonyms: ClassVar[Mapping[str, str]] = {"weight": "loss_weight", "metric": "metrics", "label": "target", "source": "from"}
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "weight": "loss_weight",
+        "metric": "metrics",
+        "label": "target",
+        "source": "from",
+    }
 
     source: Any = Field(None, alias="from")
     loss: Any = None
@@ -95,7 +104,12 @@ class Output(Setting):
 class Block(Setting):
     """A sub-graph with parameters."""
 
-    synonyms: ClassVar[Mapping[str, str]] = {"layers": "nodes", "input": "inputs", "output": "outputs", "parameters": "params"}
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "layers": "nodes",
+        "input": "inputs",
+        "output": "outputs",
+        "parameters": "params",
+    }
 
     params: dict[str, Any] = {}
     inputs: Any
@@ -106,7 +120,9 @@ class Block(Setting):
 
 
 class Spec(Setting):
-    """A whole file. The sections stay plain here; `check_structure` reads each, so that one mistake does not hide another."""
+    """A whole file. The sections stay plain here; `check_structure` reads each, so that one mistake does
+    not hide another.
+    """
 
     synonyms: ClassVar[Mapping[str, str]] = {
         "layers": "nodes",
@@ -137,7 +153,9 @@ class Spec(Setting):
 
 
 class Body:
-    """What one file or one block declares: params, inputs, shared layers, nodes, edges and outputs, each with its path."""
+    """What one file or one block declares: params, inputs, shared layers, nodes, edges and outputs, each
+    with its path.
+    """
 
     def __init__(self, document: Document, path: Path, block: str | None, title: str):
         self.document, self.path, self.block, self.title = document, path, block, title
@@ -155,7 +173,8 @@ class Body:
     @cached_property
     def above(self) -> dict[str, str | None]:
         """For each node the one above it, parameters passed over; None where there is none."""
-        above, previous = {}, None
+        above: dict[str, str | None] = {}
+        previous: str | None = None
         for name, node in self.nodes.items():
             above[name] = previous
             if node.form != "parameter":
@@ -166,7 +185,9 @@ class Body:
         """Where the output of this name is written."""
         outputs = self._raw_outputs()
         if isinstance(outputs, list):
-            return (*self.path, "outputs", outputs.index(name)) if name in outputs else (*self.path, "outputs")
+            return (
+                (*self.path, "outputs", outputs.index(name)) if name in outputs else (*self.path, "outputs")
+            )
         return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
 
     def _raw_outputs(self) -> Any:
@@ -189,7 +210,9 @@ class File:
 
 
 def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
-    """The declarations of a document. None where too little is legible to go on; what is wrong is in `diagnostics`."""
+    """The declarations of a document. None where too little is legible to go on; what is wrong is in
+    `diagnostics`.
+    """
     return _Reader(document, diagnostics).file(stem)
 
 
@@ -199,7 +222,9 @@ class _Reader:
     def __init__(self, document: Document, diagnostics: Diagnostics):
         self.document, self.diagnostics = document, diagnostics
 
-    def error(self, code: str, path: Path, message: str, help: str | None = None, *, key: bool = False) -> None:
+    def error(
+        self, code: str, path: Path, message: str, help: str | None = None, *, key: bool = False
+    ) -> None:
         span = self.document.key(path) if key else self.document.span(path)
         self.diagnostics.add(Diagnostic(code, message, span, help=help))
 
@@ -215,7 +240,9 @@ class _Reader:
     def problem(self, problem: Problem, path: Path) -> None:
         missing = problem.code == "missing-key"
         where = path if missing else (*path, *problem.path)
-        self.error(problem.code, where, problem.message, problem.help, key=missing or problem.code == "unknown-key")
+        self.error(
+            problem.code, where, problem.message, problem.help, key=missing or problem.code == "unknown-key"
+        )
 
     def mapping(self, value: Any, path: Path, what: str) -> dict[str, Any]:
         """`value` if it is a mapping, or null for an absent one; anything else is reported."""
@@ -261,11 +288,19 @@ class _Reader:
         """Whether a name is an identifier, and not one that the language keeps for itself."""
         if not IDENTIFIER.match(word):
             fixed = re.sub(r"\W+", "_", word, flags=re.ASCII).strip("_")
-            help = f"write `{fixed}`" if IDENTIFIER.match(fixed) else "letters, digits and underscores, no digit first"
-            self.error("bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True)
+            help = (
+                f"write `{fixed}`"
+                if IDENTIFIER.match(fixed)
+                else "letters, digits and underscores, no digit first"
+            )
+            self.error(
+                "bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True
+            )
             return False
         if reserved and word in RESERVED:
-            self.error("reserved-name", path, f"`{word}` has a meaning of its own and cannot name {what}", key=True)
+            self.error(
+                "reserved-name", path, f"`{word}` has a meaning of its own and cannot name {what}", key=True
+            )
             return False
         return True
 
@@ -277,9 +312,19 @@ class _Reader:
             if not self.name(name, here, "a param", reserved=True):
                 continue
             if name in FORMS or name in NODE_KEYS:
-                self.error("reserved-name", here, f"`{name}` is a key of every node and cannot name a param", key=True)
+                self.error(
+                    "reserved-name",
+                    here,
+                    f"`{name}` is a key of every node and cannot name a param",
+                    key=True,
+                )
             elif isinstance(item, dict):
-                self.error("wrong-type", here, f"the param `{name}` is a mapping", "a param is a number, a text, a boolean, null or a list")
+                self.error(
+                    "wrong-type",
+                    here,
+                    f"the param `{name}` is a mapping",
+                    "a param is a number, a text, a boolean, null or a list",
+                )
             else:
                 legal[name] = item
         return legal
@@ -306,7 +351,9 @@ class _Reader:
             if not self.name(name, path, "an input", reserved=True):
                 continue
             if isinstance(item, list):
-                self.error("wrong-type", path, f"the input `{name}` is a list", f"write {{shape: {show(item)}}}")
+                self.error(
+                    "wrong-type", path, f"the input `{name}` is a list", f"write {{shape: {show(item)}}}"
+                )
                 continue
             found[name] = self.setting(Input, item, f"the input `{name}`", path)
         return found
@@ -322,12 +369,21 @@ class _Reader:
         if isinstance(inputs, dict):
             inputs = list(inputs)
         if not isinstance(inputs, list) or not inputs or not all(isinstance(i, str) for i in inputs):
-            self.error("wrong-type", (*path, "inputs"), f"`inputs` of the block `{name}` is a list of names", "write inputs: [x]")
+            self.error(
+                "wrong-type",
+                (*path, "inputs"),
+                f"`inputs` of the block `{name}` is a list of names",
+                "write inputs: [x]",
+            )
             return None
         for position, word in enumerate(inputs):
             if self.name(word, (*path, "inputs", position), "an input", reserved=True):
                 if word in body.inputs:
-                    self.error("duplicate-name", (*path, "inputs", position), f"the block `{name}` has two inputs `{word}`")
+                    self.error(
+                        "duplicate-name",
+                        (*path, "inputs", position),
+                        f"the block `{name}` has two inputs `{word}`",
+                    )
                 body.inputs[word] = None
         body.shared = self.nodes(block.shared, (*path, "shared"), shared=True)
         body.nodes = self.nodes(block.nodes, (*path, "nodes"))
@@ -369,7 +425,12 @@ class _Reader:
         """One node, or a node under `wraps`; None, with what is wrong reported, where it cannot be used."""
         if not isinstance(value, dict):
             help = f"write {{layer: {value}}}" if isinstance(value, str) else None
-            self.error("wrong-type", path, f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}", help)
+            self.error(
+                "wrong-type",
+                path,
+                f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}",
+                help,
+            )
             return None
         node = self.setting(Node, value, f"the node `{name}`", path)
         if node is None:
@@ -377,30 +438,63 @@ class _Reader:
         forms = node.forms
         if len(forms) > 1:
             both = " and ".join(f"`{form}`" for form in forms)
-            self.error("two-forms", (*path, forms[1]), f"the node `{name}` has {both}, and can be only one of them", key=True)
+            self.error(
+                "two-forms",
+                (*path, forms[1]),
+                f"the node `{name}` has {both}, and can be only one of them",
+                key=True,
+            )
             return None
         if not forms:
             self.no_form(name, node, path)
             return None
         allowed = ("layer", "block", "model") if shared else FORMS
         if node.form not in allowed:
-            self.error("wrong-type", (*path, node.form), "a shared entry is a `layer`, a `block` or a `model`", key=True)
+            self.error(
+                "wrong-type",
+                (*path, node.form),
+                "a shared entry is a `layer`, a `block` or a `model`",
+                key=True,
+            )
             return None
         return node if self.node_keys(name, node, path, shared) else None
 
     def no_form(self, name: str, node: Node, path: Path) -> None:
         for key in node.extra:
-            if (word := nearest(key, FORMS, {"type": "layer", "kind": "layer", "class": "layer", "module": "layer", "function": "op"})) is not None:
-                self.error("unknown-key", (*path, key), f"the node `{name}` has no `{key}`", f"did you mean `{word}`?", key=True)
+            if (
+                word := nearest(
+                    key,
+                    FORMS,
+                    {"type": "layer", "kind": "layer", "class": "layer", "module": "layer", "function": "op"},
+                )
+            ) is not None:
+                self.error(
+                    "unknown-key",
+                    (*path, key),
+                    f"the node `{name}` has no `{key}`",
+                    f"did you mean `{word}`?",
+                    key=True,
+                )
                 return
-        self.error("no-form", path, f"the node `{name}` does not say what it is", f"one of: {', '.join(FORMS)}", key=True)
+        self.error(
+            "no-form",
+            path,
+            f"the node `{name}` does not say what it is",
+            f"one of: {', '.join(FORMS)}",
+            key=True,
+        )
 
     def node_keys(self, name: str, node: Node, path: Path, shared: bool) -> bool:
         """Checks which of the keys of every node may stand on a node of its form."""
         before = len(self.diagnostics)
         repeated = [key for key in ("repeat", "parallel") if getattr(node, key) is not MISSING]
         if len(repeated) == 2:
-            self.error("two-forms", (*path, "parallel"), f"the node `{name}` has both `repeat` and `parallel`", key=True)
+            self.error(
+                "two-forms",
+                (*path, "parallel"),
+                f"the node `{name}` has both `repeat` and `parallel`",
+                key=True,
+            )
         for key in repeated:
             if shared or node.form not in REPEATABLE:
                 where = "a shared entry" if shared else f"a `{node.form}` node"
@@ -408,14 +502,22 @@ class _Reader:
         if shared:
             for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
                 if field in node.model_fields_set:
-                    self.error("unknown-key", (*path, key), f"a shared entry takes no `{key}`: it belongs on its calls", key=True)
+                    self.error(
+                        "unknown-key",
+                        (*path, key),
+                        f"a shared entry takes no `{key}`: it belongs on its calls",
+                        key=True,
+                    )
         if node.form == "call":
             for key in ("trainable", "weights"):
                 if key in node.model_fields_set:
                     help = f"write it on `{node.call}` in `shared`"
                     self.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
         for key in ("weights", "preset"):
-            if node.form not in ("model", *(("block", "call") if key == "weights" else ())) and key in node.model_fields_set:
+            if (
+                node.form not in ("model", *(("block", "call") if key == "weights" else ()))
+                and key in node.model_fields_set
+            ):
                 self.error("unknown-key", (*path, key), f"a `{node.form}` node takes no `{key}`", key=True)
         return len(self.diagnostics) == before
 
@@ -433,18 +535,35 @@ class _Reader:
                 continue
             groups = [[word.strip() for word in group.split(",")] for group in text.split("->")]
             if not all(word for group in groups for word in group):
-                self.error("wrong-type", here, f"an arrow or a comma of {show(text)} leads nowhere", "write `a -> b` or `a, b -> c`")
+                self.error(
+                    "wrong-type",
+                    here,
+                    f"an arrow or a comma of {show(text)} leads nowhere",
+                    "write `a -> b` or `a, b -> c`",
+                )
                 continue
-            for sources, targets in zip(groups, groups[1:], strict=False):
+            for sources, targets in pairwise(groups):
                 for target in targets:
                     self.edge(sources, target, here, edges, body)
         return edges
 
-    def edge(self, sources: list[str], target: str, path: Path, edges: dict[str, list[tuple[str, Path]]], body: Body) -> None:
+    def edge(
+        self,
+        sources: list[str],
+        target: str,
+        path: Path,
+        edges: dict[str, list[tuple[str, Path]]],
+        body: Body,
+    ) -> None:
         if target not in body.nodes:
             word = nearest(target, body.nodes)
             what = "an input, and nothing goes into it" if target in body.inputs else "no node"
-            self.error("unknown-reference", path, f"an edge leads to `{target}`, which is {what}", f"did you mean `{word}`?" if word else None)
+            self.error(
+                "unknown-reference",
+                path,
+                f"an edge leads to `{target}`, which is {what}",
+                f"did you mean `{word}`?" if word else None,
+            )
             return
         for source in sources:
             if any(source == known for known, _ in edges.get(target, [])):
@@ -467,14 +586,18 @@ class _Reader:
             return {value: Output()}
         for name, item in self.mapping(value, ("outputs",), "`outputs`").items():
             if self.name(name, ("outputs", name), "an output"):
-                output = self.setting(Output, {} if item is None else item, f"the output `{name}`", ("outputs", name))
+                output = self.setting(
+                    Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)
+                )
                 if output is not None:
                     found[name] = output
         return found
 
     def namespace(self, body: Body) -> None:
         """Inputs, shared layers and nodes are one namespace."""
-        seen: dict[str, tuple[str, Path]] = {name: ("an input", (*body.path, "inputs", name)) for name in body.inputs}
+        seen: dict[str, tuple[str, Path]] = {
+            name: ("an input", (*body.path, "inputs", name)) for name in body.inputs
+        }
         for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
             for name in getattr(body, section):
                 path = (*body.path, section, name)

@@ -1,7 +1,8 @@
 """What is known of a tensor before it exists: its shape, with symbolic sizes, and its dtype.
 
-A size is an `int`, or a `Size`: an integer expression over named sizes, kept in one canonical form so that equal expressions
-compare equal. `length` through a convolution of width 5 and a pool of 5 is `(length - 4) // 5` however it was reached.
+A size is an `int`, or a `Size`: an integer expression over named sizes, kept in one canonical form so that
+equal expressions compare equal. `length` through a convolution of width 5 and a pool of 5 is `(length - 4)
+// 5` however it was reached.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ class Size:
         if len(variable) == 1 and variable[0][1] == 1 and len(variable[0][0]) == 1:
             atom, offset = variable[0][0][0], sum(c for m, c in rest if not m)
             if isinstance(atom, Floor):
-                return _collect(quotient) + (atom.numerator + offset * atom.divisor) // (atom.divisor * divisor)
+                return _collect(quotient) + (atom.numerator + offset * atom.divisor) // (
+                    atom.divisor * divisor
+                )
         numerator = _collect(rest)
         assert isinstance(numerator, Size)
         return _collect([*quotient, ((Floor(numerator, divisor),), 1)])
@@ -105,18 +108,27 @@ class Size:
         total = 0
         for monomial, coefficient in self.terms:
             for atom in monomial:
-                coefficient *= sizes[atom] if isinstance(atom, str) else atom.numerator.evaluate(sizes) // atom.divisor
+                coefficient *= (
+                    sizes[atom] if isinstance(atom, str) else atom.numerator.evaluate(sizes) // atom.divisor
+                )
             total += coefficient
         return total
 
     def __str__(self) -> str:
         floors = [m[0] for m, c in self.terms if len(m) == 1 and c == 1 and isinstance(m[0], Floor)]
         if len(floors) == 1 and len(self.terms) == 2 and isinstance(floors[0], Floor):
-            offset = next((c for m, c in self.terms if not m), 0)  # (length + 1) // 5 - 1 reads better as (length - 4) // 5
-            return str(Floor(floors[0].numerator + offset * floors[0].divisor, floors[0].divisor))  # type: ignore[arg-type]
-        parts = []
-        for monomial, coefficient in sorted(self.terms, key=lambda term: (term[0] == (), term[1] < 0, str(term[0]))):
-            factors = [f"({a})" if isinstance(a, Floor) and (len(monomial) > 1 or abs(coefficient) > 1) else str(a) for a in monomial]
+            offset = next((c for m, c in self.terms if not m), 0)
+            numerator = floors[0].numerator + offset * floors[0].divisor
+            assert isinstance(numerator, Size)
+            return str(Floor(numerator, floors[0].divisor))  # (length - 4) // 5, not (length + 1) // 5 - 1
+        parts: list[str] = []
+        for monomial, coefficient in sorted(
+            self.terms, key=lambda term: (term[0] == (), term[1] < 0, str(term[0]))
+        ):
+            factors = [
+                f"({a})" if isinstance(a, Floor) and (len(monomial) > 1 or abs(coefficient) > 1) else str(a)
+                for a in monomial
+            ]
             if abs(coefficient) != 1 or not factors:
                 factors.insert(0, str(abs(coefficient)))
             sign = ("- " if coefficient < 0 else "+ ") if parts else ("-" if coefficient < 0 else "")
@@ -161,7 +173,8 @@ def value_of(dim: Dim, sizes: Mapping[str, int]) -> int:
 def smallest(constraints: Iterable[Dim], name: str) -> int:
     """The smallest value of `name`, at most 2**31, for which every constraint in it alone is at least 1.
 
-    Sizes in a graph grow with their inputs, so the legal values have no gaps and can be bisected. 1 where nothing constrains.
+    Sizes in a graph grow with their inputs, so the legal values have no gaps and can be bisected. 1 where
+    nothing constrains.
     """
     alone = [c for c in constraints if isinstance(c, Size) and c.names == {name}]
 
@@ -194,7 +207,9 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Dim:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor's type. `shape` has the batch axis first (`symbol("batch")`, or 1 for a parameter); images are channels-last."""
+    """A tensor's type. `shape` has the batch axis first (`symbol("batch")`, or 1 for a parameter); images
+    are channels-last.
+    """
 
     shape: Shape
     dtype: str = "float32"

@@ -79,7 +79,9 @@ def build_body(use: Use, form: str) -> Instance:
         inner.inputs[name] = own
         graph.inputs[name] = own if isinstance(own, Value) else None
     channels = inner.channels if body.block is not None else None
-    params = resolve_params(run.context, body.document, body.path, body.params, given, outer, channels, inner.notes)
+    params = resolve_params(
+        run.context, body.document, body.path, body.params, given, outer, channels, inner.notes
+    )
     if params is None or not _required(use, body, params):
         return failed()
     graph.params, graph.visible = params, {**outer, **params}
@@ -96,7 +98,9 @@ def _file_scope(run: Run) -> dict[str, Any]:
     if run.body.block is None:
         return run.scope
     own = run.body.params
-    return {name: value for name, value in run.scope.items() if name not in own or name in run.file.body.params}
+    return {
+        name: value for name, value in run.scope.items() if name not in own or name in run.file.body.params
+    }
 
 
 def _bind(use: Use, body: Body) -> dict[str, Read] | None:
@@ -106,20 +110,40 @@ def _bind(use: Use, body: Body) -> dict[str, Read] | None:
     feed = use.feed
     if len(feed.positional) > len(names):
         count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
-        use.error("input-count", use.span_of("from"), f"`{body.title}` takes {count}, and `{use.name}` gives it {len(feed.positional)}")
+        use.error(
+            "input-count",
+            use.span_of("from"),
+            f"`{body.title}` takes {count}, and `{use.name}` gives it {len(feed.positional)}",
+        )
         return None
     bound: dict[str, Bound] = dict(zip(names, feed.positional, strict=False))
     for name, values in feed.named.items():
         if name not in body.inputs or name in bound or len(values) != 1:
-            what = "is no input of" if name not in body.inputs else "is fed twice by" if name in bound else "takes one value in"
+            what = (
+                "is no input of"
+                if name not in body.inputs
+                else "is fed twice by"
+                if name in bound
+                else "takes one value in"
+            )
             span = use.run.body.document.key((*use.path, "from", name))
-            use.error("input-count" if name in body.inputs else "unknown-key", span, f"`{name}` {what} `{body.title}`", near_help(name, names))
+            use.error(
+                "input-count" if name in body.inputs else "unknown-key",
+                span,
+                f"`{name}` {what} `{body.title}`",
+                near_help(name, names),
+            )
             return None
         bound[name] = values[0]
     lacking = [name for name in names if name not in bound and not _may_lack(body, name)]
     if lacking:
-        help = f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}" if len(names) > 1 else "say with `from:` what it reads"
-        use.error("input-count", use.span, f"`{body.title}` needs its input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}", help)
+        help = (
+            f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}"
+            if len(names) > 1
+            else "say with `from:` what it reads"
+        )
+        missing = f"input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}"
+        use.error("input-count", use.span, f"`{body.title}` needs its {missing}", help)
         return None
     result: dict[str, Read] = {}
     for name in names:
@@ -150,7 +174,12 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     given: dict[str, Any] = {}
     if preset is not None:
         if preset not in file.presets:
-            use.error("unknown-preset", use.span_of("preset"), f"`{body.title}` has no preset `{preset}`", near_help(str(preset), list(file.presets)))
+            use.error(
+                "unknown-preset",
+                use.span_of("preset"),
+                f"`{body.title}` has no preset `{preset}`",
+                near_help(str(preset), list(file.presets)),
+            )
             return None
         given.update(file.presets[preset])
     ok = True
@@ -169,7 +198,12 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
 def _required(use: Use, body: Body, params: dict[str, Any]) -> bool:
     lacking = [name for name in body.params if name not in params]
     if lacking:
-        use.error("missing-key", use.span, f"`{body.title}` requires {', '.join(f'`{n}`' for n in lacking)}", f"write {lacking[0]}: ... on `{use.name}`")
+        use.error(
+            "missing-key",
+            use.span,
+            f"`{body.title}` requires {', '.join(f'`{n}`' for n in lacking)}",
+            f"write {lacking[0]}: ... on `{use.name}`",
+        )
     return not lacking
 
 
@@ -177,26 +211,44 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
     """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error."""
     path = run.path("inputs", name)
     document = run.body.document
-    values = {key: run.evaluate(getattr(declared, key), (*path, key)) for key in ("shape", "dtype", "when", "data_format")}
+    values = {
+        key: run.evaluate(getattr(declared, key), (*path, key))
+        for key in ("shape", "dtype", "when", "data_format")
+    }
     if any(value is FAILED for value in values.values()):
         return None
     if values["when"] is not True:
         if values["when"] is False:
             return Nothing()
-        run.error("wrong-type", document.span((*path, "when")), f"`when` is true or false, not {show(values['when'])}")
+        run.error(
+            "wrong-type",
+            document.span((*path, "when")),
+            f"`when` is true or false, not {show(values['when'])}",
+        )
         return None
     if values["dtype"] not in DTYPES:
         from graphspec.elaborate.instance import near_help
 
         help = near_help(str(values["dtype"]), list(DTYPES))
-        run.error("out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help)
+        run.error(
+            "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
+        )
         return None
     if values["data_format"] not in ("channels_last", "channels_first"):
-        run.error("out-of-range", document.span((*path, "data_format")), "`data_format` is channels_last or channels_first")
+        run.error(
+            "out-of-range",
+            document.span((*path, "data_format")),
+            "`data_format` is channels_last or channels_first",
+        )
         return None
     shape = values["shape"]
     if not isinstance(shape, list):
-        run.error("wrong-type", document.span((*path, "shape")), f"a shape is a list of sizes, not {show(shape)}", f"write [{show(shape)}]")
+        run.error(
+            "wrong-type",
+            document.span((*path, "shape")),
+            f"a shape is a list of sizes, not {show(shape)}",
+            f"write [{show(shape)}]",
+        )
         return None
     sizes: list[Dim] = [symbol(BATCH)]
     for position, size in enumerate(shape):
@@ -216,14 +268,25 @@ def _size(run: Run, size: Any, path: Any) -> Dim | None:
     if isinstance(size, int) and not isinstance(size, bool):
         if size > 0:
             return size
-        run.error("out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size")
+        run.error(
+            "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
+        )
         return None
     if isinstance(size, str) and IDENTIFIER.match(size):
         if size != BATCH:
             return symbol(size)
-        run.error("reserved-name", span, f"`{BATCH}` is the batch axis, which every shape leaves out", "remove it, or give the size another name")
+        run.error(
+            "reserved-name",
+            span,
+            f"`{BATCH}` is the batch axis, which every shape leaves out",
+            "remove it, or give the size another name",
+        )
         return None
-    help = f"write {int(size)}" if isinstance(size, float) and size.is_integer() else "an integer, a name such as `length`, or null"
+    help = (
+        f"write {int(size)}"
+        if isinstance(size, float) and size.is_integer()
+        else "an integer, a name such as `length`, or null"
+    )
     run.error("wrong-type", span, f"a size is not {show(size)}", help)
     return None
 
@@ -246,7 +309,12 @@ def _demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
             ok = False
             span = use.span_of("from") if use.node.source is not None else use.span
             help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
-            use.error("shapes-differ", span, f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}", help)
+            use.error(
+                "shapes-differ",
+                span,
+                f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}",
+                help,
+            )
     return ok
 
 
@@ -265,7 +333,8 @@ def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
 def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: dict[str, Any]) -> Instance:
     """The op around an elaborated body, its outputs those that the body declares."""
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
-    op = Op(use.name, use.index, use.span, form, arguments, graph=inner.graph, title=inner.body.title)  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    op = Op(use.name, use.index, use.span, form, arguments, graph=inner.graph, title=inner.body.title)
     op.given = given
     op.expressions = use.expressions({k: v for k, v in given.items()})
     outputs: dict[str, Read] = {}
@@ -305,6 +374,12 @@ def read_outputs(inner: Run) -> dict[str, Read]:
         for position, item in enumerate(items):
             bounds = inner.reference(item, (*path, position) if isinstance(text, list) else path, "")
             if len(bounds) != 1:
-                inner.error("unbound-output", inner.body.document.span(path), f"the output `{name}` is bound to {len(bounds)} values, and takes one")
-            results[name if position == 0 else f"{name}.{position}"] = bounds[0].value if len(bounds) == 1 else FAILED
+                inner.error(
+                    "unbound-output",
+                    inner.body.document.span(path),
+                    f"the output `{name}` is bound to {len(bounds)} values, and takes one",
+                )
+            results[name if position == 0 else f"{name}.{position}"] = (
+                bounds[0].value if len(bounds) == 1 else FAILED
+            )
     return results

@@ -16,7 +16,9 @@ from graphspec.source import Path
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """One instance of a node: its outputs by name, the first first; for a block or model, the run of its body."""
+    """One instance of a node: its outputs by name, the first first; for a block or model, the run of its
+    body.
+    """
 
     outputs: dict[str, Read]
     op: Op | None = None
@@ -44,7 +46,9 @@ class Repeated:
 
 @dataclass(eq=False, slots=True)
 class Run:
-    """The elaboration of one body for given params and inputs. `notes` tell where it is used, for its errors."""
+    """The elaboration of one body for given params and inputs. `notes` tell where it is used, for its
+    errors.
+    """
 
     context: Context
     file: File
@@ -77,7 +81,9 @@ class Run:
             size = value.tensor.shape[-1]
             if isinstance(size, int):
                 return size
-            raise ExpressionError("unknown-channels", f"the last axis of `{name}` is `{size}`, and `channels` needs a number")
+            raise ExpressionError(
+                "unknown-channels", f"the last axis of `{name}` is `{size}`, and `channels` needs a number"
+            )
         word = nearest(name, self.inputs)
         help = f"did you mean `channels({word})`?" if word else f"inputs here: {', '.join(self.inputs)}"
         raise ExpressionError("unknown-channels", f"`{name}` is no input whose last axis is known", help=help)
@@ -114,7 +120,12 @@ class Run:
     def cycle(self, names: list[str]) -> None:
         chain = " -> ".join(reversed(names))
         span = self.body.document.key(self.path("nodes", names[0]))
-        self.error("cycle", span, f"nodes depend on one another in a circle: {chain}", "cut the circle: a graph runs one way")
+        self.error(
+            "cycle",
+            span,
+            f"nodes depend on one another in a circle: {chain}",
+            "cut the circle: a graph runs one way",
+        )
         for name in names:
             self.results[name] = failed()
 
@@ -188,28 +199,48 @@ class Run:
         if head in self.body.inputs:
             return [FAILED]  # an input that failed
         if head in self.body.shared:
-            self.error("unknown-reference", span, f"`{head}` is a shared layer; read a node that calls it", f"write {{call: {head}, from: ...}}")
+            self.error(
+                "unknown-reference",
+                span,
+                f"`{head}` is a shared layer; read a node that calls it",
+                f"write {{call: {head}, from: ...}}",
+            )
         else:
             word = nearest(head, [*self.body.nodes, *self.inputs])
             names = [*self.inputs, *self.body.nodes]
-            help = f"did you mean `{word}`?" if word else f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+            help = (
+                f"did you mean `{word}`?"
+                if word
+                else f"names here: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+            )
             self.error("unknown-reference", span, f"`{head}` is no node or input here", help)
         return [FAILED]
 
     def _in_repeated(self, result: Repeated, head: str, rest: list[str], span: Span | None) -> list[Read]:
         count = len(result.instances)
         if rest and rest[0] == "*":
-            return [self._in_instance(i, f"{head}.{n}", rest[1:], span) for n, i in enumerate(result.instances)]
+            return [
+                self._in_instance(i, f"{head}.{n}", rest[1:], span) for n, i in enumerate(result.instances)
+            ]
         if rest and rest[0].lstrip("-").isdigit():
             number = int(rest[0]) if len(rest[0]) < 10 else count
             if not 0 <= number < count:
                 numbers = f"0 to {count - 1}" if count else "none: it is repeated 0 times"
-                self.error("unknown-reference", span, f"`{head}` has no instance {rest[0]}; its instances are {numbers}")
+                self.error(
+                    "unknown-reference",
+                    span,
+                    f"`{head}` has no instance {rest[0]}; its instances are {numbers}",
+                )
                 return [FAILED]
             return [self._in_instance(result.instances[number], f"{head}.{number}", rest[1:], span)]
         if result.parallel:
             help = f"write `{head}.*` for all of them, or `{head}.0` for one"
-            self.error("unknown-reference", span, f"`{head}` is a parallel node, so its bare name stands for no one instance", help)
+            self.error(
+                "unknown-reference",
+                span,
+                f"`{head}` is a parallel node, so its bare name stands for no one instance",
+                help,
+            )
             return [FAILED]
         if not result.instances:
             return [result.passed]
@@ -224,13 +255,19 @@ class Run:
         if word in instance.outputs:
             return instance.outputs[word]
         if instance.op is not None and not instance.op.present:
-            self.error("left-out", span, f"`{name}` is left out here, and hands on only its first input, no `{word}`")
+            self.error(
+                "left-out", span, f"`{name}` is left out here, and hands on only its first input, no `{word}`"
+            )
             return FAILED
         if instance.run is not None and instance.exports is not None:
             return self._export(instance, tuple(rest), span)
         names = [key for key in instance.outputs if key]
         near = nearest(word, names)
-        help = f"did you mean `{near}`?" if near else (f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output")
+        help = (
+            f"did you mean `{near}`?"
+            if near
+            else (f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output")
+        )
         self.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
         return FAILED
 
@@ -238,7 +275,11 @@ class Run:
         """Makes an inner value of an instance an output of it, and of all instances that share its class."""
         assert instance.exports is not None and instance.op is not None
         if instance.op.wrapper is not None:
-            self.error("unknown-reference", span, f"what is inside `{instance.op.name}` runs once a step and cannot be read")
+            self.error(
+                "unknown-reference",
+                span,
+                f"what is inside `{instance.op.name}` runs once a step and cannot be read",
+            )
             return FAILED
         if path not in instance.exports.paths:
             instance.exports.paths.append(path)
@@ -252,7 +293,11 @@ def export(op: Op, run: Run, path: tuple[str, ...], span: Span | None) -> None:
     """Gives `op` an output for the value at `path` inside it; an error is reported at `span`."""
     found = run.resolve(".".join(path), span, "")
     if len(found) != 1:
-        run.error("unknown-reference", span, f"`{'.'.join(path)}` stands for {len(found)} values inside `{op.name}`, not for one")
+        run.error(
+            "unknown-reference",
+            span,
+            f"`{'.'.join(path)}` stands for {len(found)} values inside `{op.name}`, not for one",
+        )
         return
     if isinstance(found[0], Value):
         key = ".".join(path)

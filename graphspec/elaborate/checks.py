@@ -11,7 +11,9 @@ from graphspec.schema import Body, File
 
 
 def check_use(context: Context, root: File) -> None:
-    """Reports everything unused in every file that was read. Only where nothing else failed: a failed node reads nothing."""
+    """Reports everything unused in every file that was read. Only where nothing else failed: a failed node
+    reads nothing.
+    """
     if context.diagnostics.errors:
         return
     for definition, reads in context.reads.items():
@@ -40,20 +42,39 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
     for name in body.nodes:
         if name not in reached:
             help = "read it somewhere, add it to `outputs`, or remove it"
-            context.error("unreachable-node", body.document.key((*body.path, "nodes", name)), f"`{name}` reaches no output{where}", help)
+            context.error(
+                "unreachable-node",
+                body.document.key((*body.path, "nodes", name)),
+                f"`{name}` reaches no output{where}",
+                help,
+            )
     for position, name in enumerate(body.inputs):
         if name not in reached:
             path = (*body.path, "inputs", position) if body.block else (*body.path, "inputs", name)
             span = body.document.span(path) if body.block else body.document.key(path)
-            context.error("unused-input", span, f"nothing{where} reads the input `{name}`", "read it in a `from`, or remove it")
+            context.error(
+                "unused-input",
+                span,
+                f"nothing{where} reads the input `{name}`",
+                "read it in a `from`, or remove it",
+            )
     for name in body.shared:
-        if name not in reads.called and not any(node.form == "call" and node.call == name for node in body.nodes.values()):
+        if name not in reads.called and not any(
+            node.form == "call" and node.call == name for node in body.nodes.values()
+        ):
             span = body.document.key((*body.path, "shared", name))
-            context.error("unused-shared", span, f"nothing calls the shared `{name}`", f"write {{call: {name}, from: ...}}, or remove it")
+            context.error(
+                "unused-shared",
+                span,
+                f"nothing calls the shared `{name}`",
+                f"write {{call: {name}, from: ...}}, or remove it",
+            )
 
 
 def _written(body: Body, name: str) -> list[str]:
-    """What a node's text names, evaluated or not: a left-out node reads nothing, and its sources are used all the same."""
+    """What a node's text names, evaluated or not: a left-out node reads nothing, and its sources are used
+    all the same.
+    """
     node = body.nodes[name]
     found: list[str] = []
 
@@ -84,7 +105,12 @@ def _unused_blocks(context: Context, file: File) -> None:
                 _names_blocks(node.wraps.get("block"), named[file.document.file])
     for name in file.blocks:
         if (file.document.file, name) not in context.used_blocks and name not in named[file.document.file]:
-            context.error("unused-block", file.document.key(("blocks", name)), f"nothing uses the block `{name}`", f"write {{block: {name}}}, or remove it")
+            context.error(
+                "unused-block",
+                file.document.key(("blocks", name)),
+                f"nothing uses the block `{name}`",
+                f"write {{block: {name}}}, or remove it",
+            )
 
 
 def _names_blocks(value: Any, into: set[str]) -> None:
@@ -103,10 +129,20 @@ def _unused_params(context: Context, file: File) -> None:
         used |= inside - set(body.params)
         for param in body.params:
             if param not in inside:
-                context.error("unused-param", file.document.key(("blocks", name, "params", param)), f"nothing uses the param `{param}` of `{name}`", f"write ${param} where it belongs, or remove it")
+                context.error(
+                    "unused-param",
+                    file.document.key(("blocks", name, "params", param)),
+                    f"nothing uses the param `{param}` of `{name}`",
+                    f"write ${param} where it belongs, or remove it",
+                )
     for param in file.body.params:
         if param not in used:
-            context.error("unused-param", file.document.key(("params", param)), f"nothing uses the param `{param}`", f"write ${param} where it belongs, or remove it")
+            context.error(
+                "unused-param",
+                file.document.key(("params", param)),
+                f"nothing uses the param `{param}`",
+                f"write ${param} where it belongs, or remove it",
+            )
 
 
 def _names(value: Any) -> set[str]:

@@ -1,4 +1,6 @@
-"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and what was read by whom."""
+"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and what was read by
+whom.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Bound:
 
 @dataclass(eq=False, slots=True)
 class Exports:
-    """Inner values read by their path, `vision.block5_pool`, of ops that share one class: what one exports all do."""
+    """Inner values read by their path, `vision.block5_pool`, of ops that share one class: what one exports
+    all do.
+    """
 
     paths: list[tuple[str, ...]] = field(default_factory=list)
     ops: list[tuple[Op, Any]] = field(default_factory=list)  # each with the elaboration of its body
@@ -49,7 +53,9 @@ class Exports:
 
 @dataclass(slots=True)
 class Reads:
-    """Of one body's text, over all its instances: which nodes read which, and whether the outputs were reached."""
+    """Of one body's text, over all its instances: which nodes read which, and whether the outputs were
+    reached.
+    """
 
     body: Body
     edges: dict[str, set[str]] = field(default_factory=dict)  # reader ("" is an output) -> what it reads
@@ -84,8 +90,12 @@ class Context:
             Diagnostic(code, message, span, label=label, labels=tuple(labels), notes=tuple(notes), help=help)
         )
 
-    def expression_error(self, error: ExpressionError, document: Document, path: Path, notes: Iterable[str] = ()) -> None:
-        """Reports an expression's error at its characters, where the text stands on one line as it is written."""
+    def expression_error(
+        self, error: ExpressionError, document: Document, path: Path, notes: Iterable[str] = ()
+    ) -> None:
+        """Reports an expression's error at its characters, where the text stands on one line as it is
+        written.
+        """
         span = document.span((*path, *error.path))
         value: Any = document.value
         for key in (*path, *error.path):
@@ -94,7 +104,9 @@ class Context:
             quote = (span.end_column - span.column - len(value)) // 2
             if quote in (0, 1):
                 start = span.column + quote + error.start
-                span = Span(span.file, span.line, start, span.line, max(span.column + quote + error.end, start + 1))
+                span = Span(
+                    span.file, span.line, start, span.line, max(span.column + quote + error.end, start + 1)
+                )
         self.error(error.code, span, error.message, error.help, notes=notes)
 
     def count(self, span: Span | None) -> None:
@@ -112,16 +124,22 @@ class Context:
     def reads_of(self, definition: Definition, body: Body) -> Reads:
         return self.reads.setdefault(definition, Reads(body))
 
-    def model_file(self, name: str, base: Document, span: Span | None, open_files: tuple[str, ...]) -> File | None:
+    def model_file(
+        self, name: str, base: Document, span: Span | None, open_files: tuple[str, ...]
+    ) -> File | None:
         """The model file `name`, relative to the file that names it. Reports what keeps it from being one."""
         if self.file is None:
-            self.error("model-missing", span, f"the model file `{name}` is relative to a spec that is no file")
+            self.error(
+                "model-missing", span, f"the model file `{name}` is relative to a spec that is no file"
+            )
             return None
         root = self.file.parent.resolve()
         path = (self.locations.get(base.file, self.file).parent / name).resolve()
         if not path.is_relative_to(root):
             help = "copy it below the directory of the spec that is built"
-            self.error("model-outside", span, f"the model file `{name}` lies outside the directory of the spec", help)
+            self.error(
+                "model-outside", span, f"the model file `{name}` lies outside the directory of the spec", help
+            )
             return None
         shown = str(self.file.parent / path.relative_to(root))
         if shown in open_files:
@@ -138,7 +156,12 @@ class Context:
         except OSError as error:
             others = sorted(p.name for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
             help = f"files there: {', '.join(others)}" if others else None
-            self.error("model-missing", span, f"the model file `{name}` cannot be read: {error.strerror or error}", help)
+            self.error(
+                "model-missing",
+                span,
+                f"the model file `{name}` cannot be read: {error.strerror or error}",
+                help,
+            )
             return None
         document = read(text, shown, self.diagnostics)
         self.sources[shown] = text.decode("utf-8", "replace")

@@ -1,4 +1,6 @@
-"""What each form of node builds: a layer, merge or op called on values, a parameter, a block, a model, a call."""
+"""What each form of node builds: a layer, merge or op called on values, a parameter, a block, a model, a
+call.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import re
 from typing import Any
 
 from graphspec.diagnostics import Label, nearest
-from graphspec.elaborate.bodies import body_inputs, build_body, find_body
+from graphspec.elaborate.bodies import body_inputs, build_body
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import FAILED, Bound, Exports, Failed, Nothing
 from graphspec.elaborate.instance import Use, near_help, refuse_nothing
@@ -39,7 +41,17 @@ PYTORCH_LAYERS = {
     "Dropout2d": "SpatialDropout2D",
     "Unflatten": "Reshape",
 }
-MERGE_WORDS = {"concat": "concatenate", "cat": "concatenate", "sum": "add", "mul": "multiply", "mean": "average", "avg": "average", "max": "maximum", "min": "minimum", "sub": "subtract"}
+MERGE_WORDS = {
+    "concat": "concatenate",
+    "cat": "concatenate",
+    "sum": "add",
+    "mul": "multiply",
+    "mean": "average",
+    "avg": "average",
+    "max": "maximum",
+    "min": "minimum",
+    "sub": "subtract",
+}
 
 
 def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
@@ -70,7 +82,8 @@ def declared_inputs(use: Use) -> list[str]:
         form, target = entry.form, entry.target
     if form in ("block", "model"):
         return body_inputs(use, form, target)
-    cls = REGISTRY[form].get(target) if form in REGISTRY and isinstance(target, str) else None  # type: ignore[index]
+    # type: ignore[index]
+    cls = REGISTRY[form].get(target) if form in REGISTRY and isinstance(target, str) else None
     return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]
 
 
@@ -103,7 +116,9 @@ def _placed(use: Use, instance: Instance | Op | None) -> Instance:
     elif op.layer is None or op.kind == "layer" or op.weights():
         trainable = use.run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
         if not isinstance(trainable, bool):
-            use.error("wrong-type", use.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}")
+            use.error(
+                "wrong-type", use.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}"
+            )
         weights = _weights_path(use)
         op.unit = Unit(use.name, use.index, use.span, False, trainable is not False, weights)
         graph.units.append(op.unit)
@@ -116,7 +131,11 @@ def _weights_path(use: Use) -> str | None:
     weights = use.run.evaluate(use.node.weights, (*use.path, "weights"), use.index)
     if weights is None or isinstance(weights, str):
         return weights
-    use.error("wrong-type", use.span_of("weights"), f"`weights` is the path of a .safetensors file, not {show(weights)}")
+    use.error(
+        "wrong-type",
+        use.span_of("weights"),
+        f"`weights` is the path of a .safetensors file, not {show(weights)}",
+    )
     return None
 
 
@@ -146,7 +165,9 @@ def _layer(use: Use, kind: Kind) -> Op | None:
 def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
     """The layer with these arguments; each mistake is reported at the argument."""
     try:
-        return validate(cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`")
+        return validate(
+            cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
+        )
     except SettingError as error:
         for problem in error.problems:
             missing = problem.code == "missing-key"
@@ -163,12 +184,17 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     feed = use.feed
     if cls.variadic:
         if feed.named:
-            use.error("input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names")
+            use.error(
+                "input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names"
+            )
             return None
         values = [b for b in feed.positional if not isinstance(b.value, Nothing)]
         if len(values) < cls.least_inputs:
             help = "list them: from: [a, b]" if not feed.listed else None
-            use.error("input-count", use.span_of("from"), f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}", help)
+            message = (
+                f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
+            )
+            use.error("input-count", use.span_of("from"), message, help)
             return None
         feed.positional = values
         return tuple(bound.value for bound in values)
@@ -181,7 +207,12 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     if only:
         groups[names[0]] = tuple(b.value for b in positional)
     elif len(positional) > len(names):
-        use.error("input-count", use.span_of("from"), f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}", "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None)
+        use.error(
+            "input-count",
+            use.span_of("from"),
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}",
+            "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None,
+        )
         return None
     else:
         for argument, bound in zip(cls.arguments, positional, strict=False):
@@ -190,15 +221,29 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
         argument = next((a for a in cls.arguments if a.name == name), None)
         if argument is None or name in groups:
             what = "stands twice" if argument else f"is no input of `{title}`"
-            use.error("unknown-key" if not argument else "input-count", use.run.body.document.key((*use.path, "from", name)), f"`{name}` {what}", near_help(name, names))
+            use.error(
+                "unknown-key" if not argument else "input-count",
+                use.run.body.document.key((*use.path, "from", name)),
+                f"`{name}` {what}",
+                near_help(name, names),
+            )
             return None
         if not argument.many and len(bounds) != 1:
-            use.error("input-count", use.span_of("from", name), f"`{name}` of `{title}` takes one input, not {len(bounds)}")
+            use.error(
+                "input-count",
+                use.span_of("from", name),
+                f"`{name}` of `{title}` takes one input, not {len(bounds)}",
+            )
             return None
         groups[name] = tuple(b.value for b in bounds) if argument.many else bounds[0].value
     lacking = [a.name for a in cls.arguments if a.required and a.name not in groups]
     if lacking:
-        use.error("input-count", use.span, f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}", f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}")
+        use.error(
+            "input-count",
+            use.span,
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}",
+            f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}",
+        )
         return None
     return tuple(groups.get(name) for name in names)
 
@@ -234,7 +279,9 @@ def report(use: Use, error: LayerError) -> None:
     feeds = use.feed.all()
 
     def fill(text: str) -> str:
-        return re.sub(r"\{input(\d+)\}", lambda m: feeds[int(m[1])].text if int(m[1]) < len(feeds) else "input", text)
+        return re.sub(
+            r"\{input(\d+)\}", lambda m: feeds[int(m[1])].text if int(m[1]) < len(feeds) else "input", text
+        )
 
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
     labels = []
@@ -243,12 +290,22 @@ def report(use: Use, error: LayerError) -> None:
     elif at and "from" in _raw_keys(use):
         last = at[-1]
         span, label = last.span, _tensor_text(last)
-        labels = [Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span]
+        labels = [
+            Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span
+        ]
     else:
         span, label = use.span, ""
-    chained = use.index is not None and use.index > 0 and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
-    code = "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
-    use.error(code, span, fill(error.message), fill(error.help) if error.help else None, label=label, labels=labels)
+    chained = (
+        use.index is not None
+        and use.index > 0
+        and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
+    )
+    code = (
+        "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
+    )
+    use.error(
+        code, span, fill(error.message), fill(error.help) if error.help else None, label=label, labels=labels
+    )
 
 
 def _raw_keys(use: Use) -> list[str]:
@@ -260,20 +317,33 @@ def _tensor_text(bound: Bound) -> str:
 
 
 def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
-    """A layer around a node of any form with weights: the inner one is built on the types that the wrapper lets it see."""
+    """A layer around a node of any form with weights: the inner one is built on the types that the wrapper
+    lets it see.
+    """
     run = use.run
     if use.node.wraps is MISSING:
-        use.error("missing-key", use.span, f"`{cls.spec_name}` needs `wraps`", "write wraps: {layer: Dense, units: 8}")
+        use.error(
+            "missing-key",
+            use.span,
+            f"`{cls.spec_name}` needs `wraps`",
+            "write wraps: {layer: Dense, units: 8}",
+        )
         return None
     from graphspec.schema import _Reader
 
-    wrapped = _Reader(run.body.document, run.context.diagnostics).node(use.name, use.node.wraps, (*use.path, "wraps"))
+    wrapped = _Reader(run.body.document, run.context.diagnostics).node(
+        use.name, use.node.wraps, (*use.path, "wraps")
+    )
     wrapper = read_layer(use, cls, arguments)
     bound = bind(use, cls.spec_name, cls)
     if wrapped is None or wrapper is None or bound is None:
         return None
     if wrapped.form not in ("layer", "block", "model"):
-        use.error("wrong-type", use.span_of("wraps", wrapped.form), f"`{cls.spec_name}` wraps a layer, a block or a model")
+        use.error(
+            "wrong-type",
+            use.span_of("wraps", wrapped.form),
+            f"`{cls.spec_name}` wraps a layer, a block or a model",
+        )
         return None
     assert isinstance(wrapper, Wrapper)
     try:
@@ -281,7 +351,9 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
     except LayerError as error:
         report(use, error)
         return None
-    feed = type(use.feed)([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
+    feed = type(use.feed)(
+        [Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside]
+    )
     inner = Use(run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports)
     instance: Any = build_body(inner, wrapped.form) if wrapped.form != "layer" else _layer(inner, "layer")
     op = instance.op if isinstance(instance, Instance) else instance
@@ -301,17 +373,35 @@ def _parameter(use: Use) -> Instance:
     arguments = use.arguments()
     if shape is FAILED or arguments is None:
         return failed()
-    if not (isinstance(shape, list) and shape and all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in shape)):
-        use.error("wrong-type", use.span_of("parameter"), f"the shape of a parameter is a list of positive integers, not {show(shape)}", "write parameter: [1, 768]")
+    if not (
+        isinstance(shape, list)
+        and shape
+        and all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in shape)
+    ):
+        use.error(
+            "wrong-type",
+            use.span_of("parameter"),
+            f"the shape of a parameter is a list of positive integers, not {show(shape)}",
+            "write parameter: [1, 768]",
+        )
         return failed()
     unknown = [key for key in arguments if key != "initializer"]
     for key in unknown:
-        use.error("unknown-key", run.body.document.key((*use.path, key)), f"a parameter takes no `{key}`", near_help(key, ["initializer", "trainable", "when"]))
+        use.error(
+            "unknown-key",
+            run.body.document.key((*use.path, key)),
+            f"a parameter takes no `{key}`",
+            near_help(key, ["initializer", "trainable", "when"]),
+        )
     initializer = _initializer(use, arguments.get("initializer", "glorot_uniform"))
     if unknown or initializer is None:
         return failed()
     trainable = run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
-    fill = initializer.statement() if len(shape) > 1 or not initializer.uses_fans else initializer.statement().replace("{w}", "{w}[None]")
+    fill = (
+        initializer.statement()
+        if len(shape) > 1 or not initializer.uses_fans
+        else initializer.statement().replace("{w}", "{w}[None]")
+    )
     weight = Weight("", (1, *shape), use.name, initializer=fill, trainable=trainable is not False)
     op = Op(use.name, use.index, use.span, "parameter", parameter=weight, title="Parameter")
     op.outputs = {"": Value(Tensor((1, *shape)), use.name, op)}
@@ -325,7 +415,12 @@ def _initializer(use: Use, value: Any) -> Initializer | None:
         return Initializer.parse(value)
     except (PydanticCustomError, ValueError):
         names = sorted(Initializer.members)
-        use.error("out-of-range", use.span_of("initializer"), f"unknown initializer {show(value)}", near_help(str(value), names))
+        use.error(
+            "out-of-range",
+            use.span_of("initializer"),
+            f"unknown initializer {show(value)}",
+            near_help(str(value), names),
+        )
         return None
 
 
@@ -334,14 +429,24 @@ def _call(use: Use) -> Instance:
     run, name = use.run, use.node.call
     entry = run.body.shared.get(name)
     if entry is None:
-        use.error("unknown-reference", use.span_of("call"), f"`{name}` is no shared layer", near_help(name, list(run.body.shared)))
+        use.error(
+            "unknown-reference",
+            use.span_of("call"),
+            f"`{name}` is no shared layer",
+            near_help(name, list(run.body.shared)),
+        )
         return failed()
     run.context.reads_of(run.definition, run.body).called.add(name)
     if use.node.extra:
         cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
         for key in use.node.extra:
             if cls is None or key not in getattr(cls, "call_fields", ()):
-                use.error("unknown-key", run.body.document.key((*use.path, key)), f"a call takes no `{key}`", f"write it on `{name}` in `shared`")
+                use.error(
+                    "unknown-key",
+                    run.body.document.key((*use.path, key)),
+                    f"a call takes no `{key}`",
+                    f"write it on `{name}` in `shared`",
+                )
                 return failed()
     state = run.shared.get(name)
     if state is None:
@@ -349,10 +454,18 @@ def _call(use: Use) -> Instance:
     unit, exports, arguments = state
     if unit is None:
         return failed()
-    inner = Use(run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit)
+    inner = Use(
+        run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit
+    )
     inner.given = {**arguments, **use.node.extra}
     made: Any = build_body(inner, entry.form) if entry.form != "layer" else _layer(inner, "layer")
-    instance = made if isinstance(made, Instance) else Instance(dict(made.outputs), made) if made is not None else failed()
+    instance = (
+        made
+        if isinstance(made, Instance)
+        else Instance(dict(made.outputs), made)
+        if made is not None
+        else failed()
+    )
     op = instance.op
     if op is None:
         return instance
@@ -360,7 +473,12 @@ def _call(use: Use) -> Instance:
     for value in op.outputs.values():
         value.name = value.name.replace(entry.target, use.name) if not value.name else value.name
     if unit.calls and not _same_weights(unit.calls[0], op):
-        use.error("shared-differs", use.span, f"`{name}` would need other weights for this call than for its first", f"its first call is at {unit.calls[0].span}")
+        use.error(
+            "shared-differs",
+            use.span,
+            f"`{name}` would need other weights for this call than for its first",
+            f"its first call is at {unit.calls[0].span}",
+        )
         return failed()
     use.unit = unit
     return _placed(use, instance)
@@ -374,7 +492,11 @@ def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dic
     trainable = run.evaluate(entry.trainable, (*path, "trainable"))
     if arguments is None or not isinstance(trainable, bool):
         if arguments is not None:
-            holder.error("wrong-type", holder.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}")
+            holder.error(
+                "wrong-type",
+                holder.span_of("trainable"),
+                f"`trainable` is true or false, not {show(trainable)}",
+            )
         return None, Exports(), {}
     unit = Unit(name, None, holder.span, True, trainable, _weights_path(holder))
     position = sum(1 for other in run.graph.units if other.shared)

@@ -30,7 +30,9 @@ class Feed:
 
 @dataclass(eq=False, slots=True)
 class Use:
-    """One instance to be: the node's text and place, its number, its own arguments from a repeat list, and its feed."""
+    """One instance to be: the node's text and place, its number, its own arguments from a repeat list, and
+    its feed.
+    """
 
     run: Run
     name: str
@@ -42,6 +44,7 @@ class Use:
     exports: Exports = field(default_factory=Exports)
     unit: Unit | None = None  # the shared one, for a call
     given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
+    count: int | None = None  # how many instances its node has
 
     @property
     def span(self) -> Span:
@@ -66,7 +69,9 @@ class Use:
         self.run.error(code, span, message, help, notes=notes, **more)
 
     def arguments(self) -> dict[str, Any] | None:
-        """The plain arguments of the instance; None where an expression failed. A repeat list's come over the node's."""
+        """The plain arguments of the instance; None where an expression failed. A repeat list's come over
+        the node's.
+        """
         if self.given:
             return dict(self.given)
         result = {}
@@ -79,7 +84,9 @@ class Use:
     def expressions(self, arguments: dict[str, Any]) -> tuple[tuple[Expression, Any], ...]:
         """The expressions behind the arguments, for emission."""
         raw = {key: value for key, value in self.node.extra.items() if key not in self.overrides}
-        return tuple(expressions_in(raw, arguments))
+        found = list(expressions_in(raw, arguments))
+        count = _expression(self.node.repeat if self.node.repeat is not MISSING else self.node.parallel)
+        return (*found, *([(count, self.count)] if count is not None and self.count is not None else ()))
 
 
 def elaborate_node(run: Run, name: str) -> Instance | Repeated:
@@ -99,7 +106,7 @@ def elaborate_node(run: Run, name: str) -> Instance | Repeated:
     exports = Exports()
     instances: list[Instance] = []
     for index, overrides in enumerate(plan):
-        use = Use(run, name, node, path, index, overrides, exports=exports)
+        use = Use(run, name, node, path, index, overrides, exports=exports, count=len(plan))
         previous = instances[-1] if instances and not parallel else None
         instance = _instance(use, previous)
         if instance.op is not None:
@@ -121,21 +128,47 @@ def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[st
     if isinstance(value, int) and not isinstance(value, bool):
         if 0 <= value <= MAX_REPEAT:
             return [{} for _ in range(value)]
-        run.error("out-of-range", span, f"`{name}` is repeated {value} times; a count lies between 0 and {MAX_REPEAT:,}")
+        run.error(
+            "out-of-range",
+            span,
+            f"`{name}` is repeated {value} times; a count lies between 0 and {MAX_REPEAT:,}",
+        )
         return None
     if not isinstance(value, dict):
-        help = f"write {int(value)}, or use `//`" if isinstance(value, float) and value.is_integer() else f"write {key}: 3, or {key}: {{units: [64, 32]}}"
-        run.error("wrong-type", span, f"`{key}` is a count, or a mapping from arguments to lists, not {value!r}", help)
+        help = (
+            f"write {int(value)}, or use `//`"
+            if isinstance(value, float) and value.is_integer()
+            else f"write {key}: 3, or {key}: {{units: [64, 32]}}"
+        )
+        run.error(
+            "wrong-type",
+            span,
+            f"`{key}` is a count, or a mapping from arguments to lists, not {value!r}",
+            help,
+        )
         return None
     for word, items in value.items():
         if not isinstance(items, list):
-            run.error("wrong-type", run.body.document.span((*here, word)), f"`{word}` under `{key}` is a list with one item for each instance")
+            run.error(
+                "wrong-type",
+                run.body.document.span((*here, word)),
+                f"`{word}` under `{key}` is a list with one item for each instance",
+            )
             return None
         if word in node.extra or (word == "from" and node.source is not MISSING):
-            run.error("duplicate-key", run.body.document.key((*here, word)), f"`{word}` stands in `{key}` and beside it")
+            run.error(
+                "duplicate-key",
+                run.body.document.key((*here, word)),
+                f"`{word}` stands in `{key}` and beside it",
+            )
             return None
         if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
-            run.error("unknown-key", run.body.document.key((*here, word)), f"`{word}` cannot vary in `{key}`", "it may use `index` where it stands")
+            run.error(
+                "unknown-key",
+                run.body.document.key((*here, word)),
+                f"`{word}` cannot vary in `{key}`",
+                "it may use `index` where it stands",
+            )
             return None
     lengths = {word: len(items) for word, items in value.items()}
     if len(set(lengths.values())) != 1:
@@ -197,7 +230,8 @@ def _left_out(use: Use, previous: Instance | None) -> Instance:
         value = first.value if first is not None else FAILED
     if not isinstance(value, Value):
         return Instance({"": value})
-    op = Op(use.name, use.index, use.span, node.form, (value,), present=False, title=str(node.target))  # type: ignore[arg-type]
+    title = str(node.target)
+    op = Op(use.name, use.index, use.span, node.form, (value,), present=False, title=title)  # type: ignore[arg-type]
     op.outputs = {"": Value(value.tensor, use.name, op)}
     op.when = _expression(node.when)
     if use.index is not None:
@@ -207,7 +241,9 @@ def _left_out(use: Use, previous: Instance | None) -> Instance:
 
 
 def _first_input(use: Use) -> Bound | None:
-    """The input that a left-out node hands on: the first that what it names declares. Nothing else is resolved."""
+    """The input that a left-out node hands on: the first that what it names declares. Nothing else is
+    resolved.
+    """
     from graphspec.elaborate.forms import declared_inputs
 
     raw = use.node.source
@@ -215,7 +251,12 @@ def _first_input(use: Use) -> Bound | None:
         names = declared_inputs(use)
         key = next((name for name in names if name in raw), None)
         if key is None:
-            use.error("no-input", use.span, f"`{use.name}` is left out and has no first input to hand on", "say with `else:` what it hands on")
+            use.error(
+                "no-input",
+                use.span,
+                f"`{use.name}` is left out and has no first input to hand on",
+                "say with `else:` what it hands on",
+            )
             return None
         item, path = raw[key], (*use.path, "from", key)
     elif isinstance(raw, list) and raw:
@@ -230,8 +271,10 @@ def _first_input(use: Use) -> Bound | None:
 
 
 def _feed(use: Use, previous: Instance | None) -> Feed:
-    """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the instance before."""
-    run, node, body = use.run, use.node, use.run.body
+    """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the
+    instance before.
+    """
+    node, body = use.node, use.run.body
     raw = use.overrides.pop("from") if "from" in use.overrides else node.source
     path = (*use.path, "from")
     if node.form == "parameter":
@@ -240,7 +283,12 @@ def _feed(use: Use, previous: Instance | None) -> Feed:
         return Feed()
     edges = (body.edges or {}).get(use.name, [])
     if raw is not MISSING and edges:
-        use.error("from-and-edges", use.span_of("from"), f"`{use.name}` has both `from` and edges", f"remove one; its edges begin at {body.document.span(edges[0][1])}")
+        use.error(
+            "from-and-edges",
+            use.span_of("from"),
+            f"`{use.name}` has both `from` and edges",
+            f"remove one; its edges begin at {body.document.span(edges[0][1])}",
+        )
         return Feed([Bound(FAILED, "", None)])
     chained = _chained(use, previous) if previous is not None else {}
     if raw is MISSING:
@@ -262,7 +310,9 @@ def _feed(use: Use, previous: Instance | None) -> Feed:
 
 
 def _chained(use: Use, previous: Instance) -> dict[str, Bound]:
-    """The inputs that the instance before feeds: by name where its outputs are named like inputs, else ("") the first."""
+    """The inputs that the instance before feeds: by name where its outputs are named like inputs, else ("")
+    the first.
+    """
     from graphspec.elaborate.forms import declared_inputs
 
     span = use.span
@@ -318,7 +368,12 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
     if skip:
         return Feed()
     if body.edges is not None:
-        use.error("no-input", use.span, f"`{use.name}` has no `from`, and no edge leads to it", f"write the edge `... -> {use.name}`")
+        use.error(
+            "no-input",
+            use.span,
+            f"`{use.name}` has no `from`, and no edge leads to it",
+            f"write the edge `... -> {use.name}`",
+        )
         return Feed([Bound(FAILED, "", None)])
     above = body.above[use.name]
     if above is not None:
@@ -327,7 +382,12 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
         name = next(iter(body.inputs))
         return Feed([Bound(value, name, use.span) for value in run.resolve(name, use.span, use.name)])
     names = ", ".join(body.inputs)
-    use.error("no-input", use.span, f"`{use.name}` is the first node, and there are {len(body.inputs)} inputs: {names}", "say which with `from:`")
+    use.error(
+        "no-input",
+        use.span,
+        f"`{use.name}` is the first node, and there are {len(body.inputs)} inputs: {names}",
+        "say which with `from:`",
+    )
     _ = document
     return Feed([Bound(FAILED, "", None)])
 
@@ -336,11 +396,18 @@ def refuse_nothing(use: Use, bounds: list[Bound]) -> bool:
     """Reports inputs that were left out, for a reader that needs them."""
     for bound in bounds:
         if isinstance(bound.value, Nothing):
-            use.error("left-out", bound.span, f"`{use.name}` reads `{bound.text}`, which is left out here and is nothing", "give the reader a `when`, or the node an `else`")
+            use.error(
+                "left-out",
+                bound.span,
+                f"`{use.name}` reads `{bound.text}`, which is left out here and is nothing",
+                "give the reader a `when`, or the node an `else`",
+            )
             return True
     return False
 
 
 def near_help(word: str, names: list[str]) -> str | None:
     near = nearest(word, names)
-    return f"did you mean `{near}`?" if near else (f"one of: {', '.join(sorted(names)[:20])}" if names else None)
+    return (
+        f"did you mean `{near}`?" if near else (f"one of: {', '.join(sorted(names)[:20])}" if names else None)
+    )

@@ -20,7 +20,8 @@ def resolve_params(
     channels: Callable[[str], int] | None,
     notes: tuple[str, ...] = (),
 ) -> dict[str, Any] | None:
-    """The values of a body's own params. `outer` is what its expressions see beside them. None where one failed (reported).
+    """The values of a body's own params. `outer` is what its expressions see beside them. None where one
+    failed (reported).
 
     A param that is `required` and not given is left out: its absence is the caller's to report.
     """
@@ -38,7 +39,12 @@ def resolve_params(
         here = (*path, "params", name)
         if name in active:
             chain = " -> ".join([*active[active.index(name) :], name])
-            context.error("cycle", document.span(here), f"params depend on one another in a circle: {chain}", notes=notes)
+            context.error(
+                "cycle",
+                document.span(here),
+                f"params depend on one another in a circle: {chain}",
+                notes=notes,
+            )
             failures.add(name)
             return
         active.append(name)

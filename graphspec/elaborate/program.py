@@ -61,13 +61,20 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     if values is not None:
         for name in [n for n in file.body.params if n not in values]:
             help = f"give it with --set {name}=..., or a value in `params`"
-            context.error("missing-key", document.key(("params", name)), f"the param `{name}` is required", help)
+            context.error(
+                "missing-key", document.key(("params", name)), f"the param `{name}` is required", help
+            )
             values = None
             break
     training, data = _sections(context, file)
     if values is None:
         return None
-    graph = Graph(Definition(document.file, None, file.name), params=values, declared=dict(file.body.params), visible=values)
+    graph = Graph(
+        Definition(document.file, None, file.name),
+        params=values,
+        declared=dict(file.body.params),
+        visible=values,
+    )
     run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,))
     for name, declared in file.body.inputs.items():
         if declared is None:
@@ -88,7 +95,12 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         if isinstance(value, Value):
             graph.outputs[name] = value
     if not graph.outputs:
-        run.error("unbound-output", document.key(("outputs",)), "every output is left out", "a model returns at least one")
+        run.error(
+            "unbound-output",
+            document.key(("outputs",)),
+            "every output is left out",
+            "a model returns at least one",
+        )
         return None
     ranges, minimum = _ranges(graph), _minimum(graph)
     prune(graph)
@@ -111,7 +123,9 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             given[name] = value
         else:
             near = nearest(name, file.body.params)
-            help = f"did you mean `{near}`?" if near else f"params here: {', '.join(file.body.params) or 'none'}"
+            help = (
+                f"did you mean `{near}`?" if near else f"params here: {', '.join(file.body.params) or 'none'}"
+            )
             context.error("unknown-param", None, f"the spec has no param `{name}` to set", help)
     return given
 
@@ -134,7 +148,9 @@ def _problems(context: Context, file: File, error: SettingError, path: Path) -> 
         where = (*path, *problem.path)
         document = file.document
         key = problem.code in ("unknown-key", "missing-key")
-        context.error(problem.code, document.key(where) if key else document.span(where), problem.message, problem.help)
+        context.error(
+            problem.code, document.key(where) if key else document.span(where), problem.message, problem.help
+        )
 
 
 def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
@@ -163,20 +179,43 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
     weight = found["loss_weight"]
     numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
     if weight is not None and weight != "learned" and not numeric:
-        run.error("wrong-type", document.span((*path, "loss_weight")), f"`loss_weight` is a number or `learned`, not {show(weight)}")
+        run.error(
+            "wrong-type",
+            document.span((*path, "loss_weight")),
+            f"`loss_weight` is a number or `learned`, not {show(weight)}",
+        )
         return None
     if weight is not None and loss is None and found["loss"] is None:
-        run.error("unknown-key", document.key((*path, "loss_weight")), f"the output `{name}` has a weight and no loss", "give it a `loss`")
+        run.error(
+            "unknown-key",
+            document.key((*path, "loss_weight")),
+            f"the output `{name}` has a weight and no loss",
+            "give it a `loss`",
+        )
         return None
     if found["target"] is not None and not isinstance(found["target"], str):
-        run.error("wrong-type", document.span((*path, "target")), f"`target` is a column's name, not {show(found['target'])}")
+        run.error(
+            "wrong-type",
+            document.span((*path, "target")),
+            f"`target` is a column's name, not {show(found['target'])}",
+        )
         return None
     tensors = tuple(value.tensor for value in values)
     if isinstance(loss, Loss):
         misfit = loss.misfit(tensors[0], activation)
         if misfit is not None:
-            run.error("loss-misfit", document.span((*path, "loss")), f"output `{name}`: {misfit[0]}", misfit[1])
-    return Judgement(name, tensors, activation, loss, weight if weight is not None else 1.0, metrics, found["target"] or name)
+            run.error(
+                "loss-misfit", document.span((*path, "loss")), f"output `{name}`: {misfit[0]}", misfit[1]
+            )
+    return Judgement(
+        name,
+        tensors,
+        activation,
+        loss,
+        weight if weight is not None else 1.0,
+        metrics,
+        found["target"] or name,
+    )
 
 
 def _objective(run: Run, parse: Any, value: Any, path: Path) -> Any:
@@ -222,7 +261,15 @@ def _ranges(graph: Graph) -> dict[str, int]:
 
 
 def _minimum(graph: Graph) -> dict[str, int]:
-    """The smallest legal value of each named size: every tensor of the graph must have at least one element on each axis."""
+    """The smallest legal value of each named size: every tensor of the graph must have at least one element
+    on each axis.
+    """
     sizes = {size for op in graph.walk() for value in op.outputs.values() for size in value.tensor.shape}
-    names = {n for value in graph.inputs.values() if value is not None for s in value.tensor.shape for n in names_of(s)}
+    names = {
+        n
+        for value in graph.inputs.values()
+        if value is not None
+        for s in value.tensor.shape
+        for n in names_of(s)
+    }
     return {name: smallest(sizes, name) for name in sorted(names - {BATCH})}

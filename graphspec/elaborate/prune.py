@@ -10,7 +10,8 @@ from graphspec.graph import Graph, Op, Value
 def prune(root: Graph) -> None:
     """Removes from all graphs the ops that no output needs, and from ops the outputs that nobody reads.
 
-    Instances that are one class when emitted keep the same: all of a repeated node, and all calls of a shared one.
+    Instances that are one class when emitted keep the same: all of a repeated node, and all calls of a
+    shared one.
     """
     owner: dict[Op, Graph] = {}
     groups: dict[object, list[Op]] = defaultdict(list)
