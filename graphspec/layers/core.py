@@ -38,6 +38,8 @@ class Dense(Layer):
         Example({"units": 5}, ((7,),)),
         Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
         Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
+        Example({"units": 6, "activation": "glu"}, ((4,),)),
+        Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((9,),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
@@ -90,6 +92,12 @@ class Embedding(Layer):
     examples = (
         Example({"input_dim": 11, "output_dim": 4}, ((6,),), dtype="int64", high=11),
         Example({"input_dim": 3, "output_dim": 5}, ((2, 3),), dtype="int32", high=3),
+        Example(
+            {"input_dim": 30, "output_dim": 5, "embeddings_initializer": "glorot_uniform"},
+            ((2, 3),),
+            dtype="int64",
+            high=30,
+        ),
     )
 
     def infer(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.layers.base import LayerError, Leaf, helper, need_float, need_rank
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -25,7 +25,7 @@ def _window(rank: int) -> Any:
         if len(sizes) != rank or not all(type(size) is int for size in sizes):
             raise PydanticCustomError("window_type", wanted)
         if min(sizes) < 1:
-            raise ValueError(f"a window, stride or dilation is at least 1, not {min(sizes)}")
+            raise PydanticKnownError("greater_than_equal", {"ge": 1})
         return sizes
 
     size = {"type": "integer", "minimum": 1}

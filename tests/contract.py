@@ -1,0 +1,153 @@
+"""What the tests of the layer contract share: one example of one layer, and comparisons with Keras."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import graphspec
+from graphspec.layers.base import Example, Layer, Weight
+from graphspec.tensor import Size, symbol
+from graphspec.tensor import Tensor as Type
+from tests import oracle
+
+BATCH = 4
+RTOL, ATOL = 1e-5, 1e-9
+
+
+@dataclass(frozen=True)
+class Case:
+    """One example of one class, with everything that the tests need of it."""
+
+    cls: type[Layer]
+    example: Example
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The class with the example's arguments."""
+        return self.cls.model_validate(dict(self.example.arguments))
+
+    @cached_property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """The inputs' shapes with the batch axis."""
+        return tuple((BATCH, *shape) for shape in self.example.shapes)
+
+    @cached_property
+    def types(self) -> tuple[Type, ...]:
+        """The inputs' types, with a symbolic batch axis."""
+        return tuple(Type((symbol("batch"), *shape), self.example.dtype) for shape in self.example.shapes)
+
+    def spec(self, symbols: dict[int, str] | None = None, **node: Any) -> str:
+        """A spec with this one node; sizes in `symbols` become names. JSON is YAML."""
+        names = [f"x{position}" for position in range(len(self.sizes))]
+        shapes = [[(symbols or {}).get(size, size) for size in shape] for shape in self.example.shapes]
+        inputs = {
+            name: {"shape": shape, "dtype": self.example.dtype}
+            for name, shape in zip(names, shapes, strict=True)
+        }
+        source: Any = names
+        if self.cls.kind == "layer" and not self.cls.variadic and len(names) > 1:
+            source = oracle.named(self.cls, names)
+        body = {
+            self.cls.kind: self.cls.spec_name,
+            "from": source,
+            **self.example.arguments,
+            **self.example.call,
+        }
+        outputs = {"node": {}, **{name: {"from": f"node.{name}"} for name in self.layer.output_names()}}
+        return json.dumps(
+            {"inputs": inputs, "nodes": {"node": {**body, **node}}, "outputs": outputs}, indent=1
+        )
+
+    def tensors(self, batch: int = BATCH) -> list[Tensor]:
+        """Seeded inputs: floats that require gradients, or integers below the example's bound."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = []
+        for shape in self.example.shapes:
+            if self.example.dtype.startswith("float"):
+                x = torch.randn((batch, *shape), generator=generator, dtype=torch.float64).requires_grad_()
+            else:
+                x = torch.randint(self.example.high, (batch, *shape), generator=generator)
+                x = x.to(getattr(torch, self.example.dtype))
+            drawn.append(x)
+        return drawn
+
+    def outputs(self) -> tuple[Type, ...]:
+        """What `infer` says of its outputs."""
+        return as_tuple(self.layer.infer(*self.types))
+
+    def weights(self) -> tuple[Weight, ...]:
+        return self.layer.weights(*self.types)
+
+    def module(self, text: str | None = None, seed: int = 0) -> nn.Module:
+        """The compiled module, in float64."""
+        return graphspec.compile(text or self.spec()).module(seed=seed).double()
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, dict):
+        return tuple(value.values())
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def copy_weights(case: Case, variables: list[oracle.Variable], module: nn.Module) -> dict[str, Tensor]:
+    """Loads Keras' variables into the module as `Weight` says; returns the module's tensors by weight."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    held = {}
+    for weight, variable in zip(case.weights(), variables, strict=True):
+        held[weight.name] = state[f"node.{weight.name}"]
+        with torch.no_grad():
+            held[weight.name].copy_(converted(weight, variable.value))
+    return held
+
+
+def converted(weight: Weight, value: Tensor) -> Tensor:
+    """A Keras variable's numbers as the module holds them."""
+    value = value.permute(weight.permute) if weight.permute else value
+    value = value.reshape(weight.shape)
+    if weight.gates:
+        blocks = value.chunk(len(weight.gates))
+        value = torch.cat([blocks[gate] for gate in weight.gates])
+    return value
+
+
+def gradients(outputs: tuple[Tensor, ...], wanted: list[Tensor]) -> list[Tensor]:
+    """The gradients of a fixed random combination of the outputs; zeros where there is none."""
+    generator = torch.Generator().manual_seed(1)
+    total = torch.zeros((), dtype=torch.float64)
+    for output in outputs:
+        if output.dtype.is_floating_point and output.requires_grad:
+            total = (
+                total + (output * torch.randn(output.shape, generator=generator, dtype=output.dtype)).sum()
+            )
+    if not wanted or not total.requires_grad:
+        return [torch.zeros_like(x) for x in wanted]
+    found = torch.autograd.grad(total, wanted, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(wanted, found, strict=True)]
+
+
+def assert_equal(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Equal shapes, and numbers equal to RTOL of the largest."""
+    assert actual.shape == expected.shape, what
+    if not actual.dtype.is_floating_point:
+        assert torch.equal(actual, expected.to(actual.dtype)), what
+        return
+    finite = expected.detach()[expected.detach().isfinite()]
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    np.testing.assert_allclose(
+        actual.detach().numpy(),
+        expected.detach().numpy(),
+        rtol=RTOL,
+        atol=ATOL + RTOL * 1e-3 * scale,
+        err_msg=what,
+    )
+
+
+def numbers(tensor: Type, sizes: dict[str, int] | None = None) -> tuple[int, ...]:
+    """A type's shape, given its named sizes; the batch has BATCH examples."""
+    known = {"batch": BATCH, **(sizes or {})}
+    return tuple(size.evaluate(known) if isinstance(size, Size) else size for size in tensor.shape)

@@ -1,0 +1,169 @@
+"""Keras, on its torch backend and in float64, as the oracle of the layer contract."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import torch
+from keras.src.backend.common import dtypes
+from torch import Tensor
+from torch.nn import functional as F
+
+from graphspec.layers.base import Example, Layer
+
+MERGES = {
+    "add": "Add",
+    "subtract": "Subtract",
+    "multiply": "Multiply",
+    "average": "Average",
+    "maximum": "Maximum",
+    "minimum": "Minimum",
+    "concatenate": "Concatenate",
+    "dot": "Dot",
+}
+
+
+@contextmanager
+def double_precision() -> Iterator[None]:
+    """Floats of 64 bits throughout: on torch, many of Keras' functions else return 32."""
+    before, rounding = keras.config.floatx(), dict(dtypes.BIT64_TO_BIT32_DTYPE)
+    keras.config.set_floatx("float64")
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        dtypes.BIT64_TO_BIT32_DTYPE.update(rounding)
+
+
+class Variable:
+    """One of Keras' variables: its name, whether it trains, and the torch tensor that it is."""
+
+    def __init__(self, variable: Any):
+        self.name, self.trainable, self.variable = variable.name, variable.trainable, variable
+
+    @property
+    def value(self) -> Tensor:
+        return self.variable.value
+
+
+class Twin:
+    """What Keras has for one example: called on a list of tensors, in the order of the layer's arguments."""
+
+    def __init__(self, call: Callable[..., Any], layer: Any = None):
+        self.call, self.layer = call, layer
+
+    def __call__(self, tensors: list[Tensor], *, training: bool) -> Any:
+        return self.call(tensors, training)
+
+    @property
+    def variables(self) -> list[Variable]:
+        return [Variable(variable) for variable in self.layer.weights] if self.layer is not None else []
+
+    def randomize(self) -> None:
+        """Other weights than the initial ones; variances stay positive."""
+        generator = torch.Generator().manual_seed(2)
+        for variable in self.variables:
+            value = torch.randn(variable.value.shape, generator=generator, dtype=torch.float64)
+            variable.variable.assign(value.abs() + 0.5 if "variance" in variable.name else value / 2)
+
+
+def build(cls: type[Layer], example: Example, tensors: list[Tensor]) -> Twin:
+    """Keras' counterpart, built for these tensors."""
+    if cls.kind == "op":
+        return _op(cls, example)
+    if cls.kind == "merge" and cls.spec_name not in MERGES:
+        return Twin(lambda xs, training: getattr(keras.ops, cls.spec_name)(xs, **example.arguments))
+    layer = make(MERGES.get(cls.spec_name, cls.spec_name), dict(example.arguments))
+    call = _caller(cls, example, layer)
+    call(tensors, False)  # builds its weights
+    if example.arguments.get("activation") == "sparsemax":
+        return Twin(lambda xs, training: _sparsemax(xs[0]), layer)
+    if cls.spec_name.startswith("AveragePooling") and example.arguments.get("padding") == "same":
+        return Twin(lambda xs, training: _average_same(layer, xs[0]), layer)
+    return Twin(call, layer)
+
+
+def named(cls: type[Layer], values: list[Any]) -> dict[str, Any]:
+    """Values by the names of a layer's arguments; one that takes many gets the rest."""
+    found, rest = {}, list(values)
+    for argument in cls.arguments:
+        if rest:
+            found[argument.name], rest = (rest, []) if argument.many else (rest[0], rest[1:])
+    return found
+
+
+def _caller(cls: type[Layer], example: Example, layer: Any) -> Callable[..., Any]:
+    # the mode is a keyword only of layers that behave differently in training
+    takes_training = layer._call_has_training_arg
+
+    def call(xs: list[Tensor], training: bool) -> Any:
+        keywords = {**example.call, **({"training": training} if takes_training else {})}
+        if cls.variadic:
+            return layer(xs, **keywords)
+        first, *others = named(cls, xs).items()
+        return layer(first[1], **dict(others), **keywords)
+
+    return call
+
+
+def make(name: str, arguments: dict[str, Any]) -> Any:
+    """A Keras layer from a spec's arguments."""
+    if "wraps" in arguments:
+        inner = dict(arguments.pop("wraps"))
+        arguments["layer"] = make(inner.pop("layer"), inner)
+    for key, value in arguments.items():
+        if key.endswith("initializer") and isinstance(value, dict):
+            options = {option: item for option, item in value.items() if option != "name"}
+            arguments[key] = keras.initializers.get({"class_name": value["name"], "config": options})
+    return getattr(keras.layers, name)(dtype="float64", **arguments)
+
+
+def _op(cls: type[Layer], example: Example) -> Twin:
+    """A function of keras.ops. Its tensors fill the arguments that constants leave."""
+    name, constants = cls.spec_name, dict(example.arguments)
+    if name.startswith("random_"):
+        draw = getattr(keras.random, name.removeprefix("random_"))
+        return Twin(lambda xs, training: draw(tuple(xs[0].shape), **constants))
+    function = getattr(keras.ops, name)
+    if cls.variadic:
+        return Twin(lambda xs, training: function(*constants.values(), *xs))
+
+    def call(xs: list[Tensor], training: bool) -> Any:
+        rest, keywords = iter(xs), dict(constants)
+        operands = [keywords.pop(a.name) if a.name in keywords else next(rest) for a in cls.arguments]
+        return function(*operands, **keywords)
+
+    return Twin(call)
+
+
+def _sparsemax(x: Tensor) -> Tensor:
+    """The point of the simplex next to `x`, by bisection of its threshold.
+
+    Keras adds the cumulative sums of the support where it should take the last: its rows do not sum to 1.
+    """
+    low, high = x.detach().amax(-1, keepdim=True) - 1, x.detach().amax(-1, keepdim=True)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = (x.detach() - middle).clamp(min=0).sum(-1, keepdim=True) > 1
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    support = (x.detach() > high).to(x.dtype)
+    threshold = ((x * support).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
+    return (x - threshold).clamp(min=0)
+
+
+def _average_same(layer: Any, x: Tensor) -> Tensor:
+    """Average pooling whose padding does not count, as Keras has it on JAX and TensorFlow.
+
+    On torch Keras repeats the border where padding is uneven, and counts it.
+    """
+    first = layer.data_format == "channels_first"
+    sizes = x.shape[2:] if first else x.shape[1:-1]
+    pads: list[int] = []
+    for size, width, stride in zip(sizes, layer.pool_size, layer.strides, strict=True):
+        total = max((-(-size // stride) - 1) * stride + width - size, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    pads = pads if first else [0, 0, *pads]
+    valid = type(layer)(layer.pool_size, layer.strides, data_format=layer.data_format, dtype="float64")
+    return valid(F.pad(x, pads)) / valid(F.pad(torch.ones_like(x), pads))

@@ -1,0 +1,252 @@
+"""The layer contract: every example of every layer, merge and op, compiled and run beside Keras in float64.
+
+Shapes, weights, outputs, gradients and moving statistics agree; of random layers, the distributions.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Example, Layer, LayerError
+from graphspec.tensor import Tensor as Type
+from graphspec.tensor import symbol
+from tests import oracle
+from tests.contract import Case, as_tuple, assert_equal, converted, copy_weights, gradients, numbers
+
+UNEXERCISED: dict[tuple[str, str], str] = {}
+"""Fields that no example sets, and why."""
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    with oracle.double_precision():
+        yield
+
+
+def cases() -> Iterator[Any]:
+    for kind, classes in REGISTRY.items():
+        for name, cls in sorted(classes.items()):
+            for number, example in enumerate(cls.examples):
+                yield pytest.param(Case(cls, example), id=f"{kind}-{name}-{number}")
+
+
+CASES = list(cases())
+FIXED = [case for case in CASES if not case.values[0].cls.random]
+WEIGHTED = [case for case in FIXED if case.values[0].weights()]
+RANDOM = [case for case in CASES if case.values[0].cls.random]
+CLASSES = [
+    pytest.param(cls, id=name) for classes in REGISTRY.values() for name, cls in sorted(classes.items())
+]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_class_has_examples_and_every_field_is_exercised(cls: type[Layer]) -> None:
+    assert cls.examples
+    exercised = {key for example in cls.examples for key in example.arguments}
+    excused = {field for name, field in UNEXERCISED if name == cls.spec_name}
+    assert set(cls.model_fields) - exercised == excused
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shapes_and_weights_are_those_of_keras(case: Case) -> None:
+    twin = oracle.build(case.cls, case.example, case.tensors())
+    expected = [tuple(output.shape) for output in as_tuple(twin(case.tensors(), training=False))]
+    assert [numbers(output) for output in case.outputs()] == expected
+    weights = case.weights()
+    assert [w.keras.rsplit("/")[-1] for w in weights] == [v.name for v in twin.variables]
+    assert [w.trainable for w in weights] == [v.trainable for v in twin.variables]
+    pairs = zip(weights, twin.variables, strict=True)
+    assert [w.shape for w in weights] == [tuple(converted(w, v.value).shape) for w, v in pairs]
+    state = case.module().state_dict()
+    assert {key: tuple(value.shape) for key, value in state.items()} == {
+        f"node.{w.name}": w.shape for w in weights
+    }
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("case", FIXED)
+def test_outputs_gradients_and_statistics_are_those_of_keras(case: Case, training: bool) -> None:
+    inputs, twin_inputs = case.tensors(), case.tensors()
+    twin = oracle.build(case.cls, case.example, twin_inputs)
+    twin.randomize()
+    module = case.module().train(training)
+    held = copy_weights(case, twin.variables, module)
+    expected = as_tuple(twin(twin_inputs, training=training))
+    actual = as_tuple(module(*inputs))
+    assert len(actual) == len(expected)
+    for position, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
+        assert theirs.dtype != torch.float32 or case.example.dtype != "float32"
+        assert_equal(ours, theirs, f"output {position}")
+    assert_equal_gradients(case, twin, (actual, inputs, held), (expected, twin_inputs))
+    for weight, variable in zip(case.weights(), twin.variables, strict=True):
+        assert_equal(held[weight.name], converted(weight, variable.value), f"{weight.name} after the call")
+
+
+def assert_equal_gradients(case: Case, twin: oracle.Twin, ours: Any, theirs: Any) -> None:
+    """With respect to floating inputs and to trainable weights."""
+    actual, inputs, held = ours
+    expected, twin_inputs = theirs
+    trainable = [(w, v) for w, v in zip(case.weights(), twin.variables, strict=True) if w.trainable]
+    floats = [x for x in inputs if x.requires_grad]
+    twin_floats = [x for x in twin_inputs if x.requires_grad]
+    found = gradients(actual, [*floats, *(held[w.name] for w, _ in trainable)])
+    wanted = gradients(expected, [*twin_floats, *(v.value for _, v in trainable)])
+    wanted[len(floats) :] = [
+        converted(w, g) for (w, _), g in zip(trainable, wanted[len(floats) :], strict=True)
+    ]
+    for position, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        assert_equal(a, b, f"gradient {position}")
+
+
+def symbolic(case: Case) -> tuple[dict[int, str], tuple[Type, ...]]:
+    """As many sizes of the inputs as may be unknown, by value, and the types with names in their place."""
+    names: dict[int, str] = {}
+    types = case.types
+    for size in dict.fromkeys(size for shape in case.example.shapes for size in shape if size > 1):
+        trial = {**names, size: f"n{size}"}
+        named = tuple(
+            Type(
+                (symbol("batch"), *(symbol(trial[s]) if s in trial else s for s in shape)), case.example.dtype
+            )
+            for shape in case.example.shapes
+        )
+        try:
+            case.layer.infer(*named)
+            case.layer.weights(*named)
+        except LayerError:
+            continue
+        names, types = trial, named
+    return names, types
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_symbolic_sizes_agree_with_numbers(case: Case) -> None:
+    names, types = symbolic(case)
+    sizes = {name: size for size, name in names.items()}
+    inferred = as_tuple(case.layer.infer(*types))
+    assert [numbers(output, sizes) for output in inferred] == [numbers(output) for output in case.outputs()]
+    assert case.layer.weights(*types) == case.weights()
+    if not names:
+        return
+    known, unknown = case.module().eval(), case.module(case.spec(names)).eval()
+    unknown.load_state_dict(known.state_dict())
+    for a, b in zip(as_tuple(unknown(*case.tensors())), as_tuple(known(*case.tensors())), strict=True):
+        assert_equal(a, b, "with symbolic sizes")
+
+
+@pytest.mark.parametrize("case", [c for c in FIXED if c.values[0].cls.kind == "layer"])
+def test_channels_first_memory_changes_nothing(case: Case) -> None:
+    """After a layer that keeps channels at axis 1: elementwise layers stay there, others move it back."""
+    rank = len(case.example.shapes[0])
+    if len(case.sizes) > 1 or rank not in (2, 3) or case.example.dtype != "float32":
+        pytest.skip("no pooling comes before it")
+    spec = json.loads(case.spec())
+    spec["nodes"]["node"]["from"] = "before"
+    before = {"layer": f"MaxPooling{rank - 1}D", "from": "x0", "pool_size": 1}
+    spec["nodes"] = {"before": before, **spec["nodes"]}
+    plain, behind = case.module().eval(), case.module(json.dumps(spec, indent=1)).eval()
+    behind.load_state_dict(plain.state_dict())
+    for a, b in zip(as_tuple(behind(*case.tensors())), as_tuple(plain(*case.tensors())), strict=True):
+        assert_equal(a, b, "behind a pooling")
+
+
+@pytest.mark.parametrize("case", RANDOM)
+def test_random_layers_have_the_distribution_of_keras(case: Case) -> None:
+    batch = max(64, 200_000 // sum(math.prod(shape) for shape in case.example.shapes))
+    inputs = [x.detach() + 3 for x in case.tensors(batch)]
+    twin = oracle.build(case.cls, case.example, inputs)
+    module = case.module()
+    if case.cls.kind == "layer":
+        assert_equal(module.eval()(*inputs), twin(inputs, training=False), "inference")
+    torch.manual_seed(0)
+    ours, theirs = module.train()(*inputs), twin(inputs, training=True)
+    assert ours.shape == theirs.shape
+    expected = statistics(theirs)
+    for what, value in statistics(ours).items():
+        assert abs(value - expected[what]) < 0.08 * max(1.0, abs(expected[what])), what
+
+
+def statistics(x: Tensor) -> dict[str, float]:
+    """Mean, deviation, the share kept, and how often neighbours along each axis share their fate."""
+    kept = x != 0
+    found = {"mean": float(x.mean()), "deviation": float(x.std()), "kept": float(kept.double().mean())}
+    for axis in range(x.dim()):
+        if x.shape[axis] > 1:
+            length = x.shape[axis] - 1
+            alike = kept.narrow(axis, 0, length) == kept.narrow(axis, 1, length)
+            found[f"alike along axis {axis}"] = float(alike.double().mean())
+    return found
+
+
+@pytest.mark.parametrize("case", WEIGHTED)
+def test_weights_start_as_keras_starts_them(case: Case) -> None:
+    twin = oracle.build(case.cls, case.example, case.tensors())
+    state = case.module().state_dict()
+    for weight, variable in zip(case.weights(), twin.variables, strict=True):
+        ours, theirs = state[f"node.{weight.name}"], converted(weight, variable.value).detach()
+        spread = float(theirs.std(correction=0))
+        if spread == 0:
+            assert_equal(ours, theirs, weight.name)
+        elif weight.size < 30:  # too few to tell distributions apart: `LARGE` weights are for that
+            assert float(ours.std()) > 0, weight.name
+        else:
+            noise = 10 * spread / weight.size**0.5
+            assert abs(float(ours.mean() - theirs.mean())) < noise, weight.name
+            assert abs(float(ours.std()) - spread) < noise, weight.name
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_batch_normalization_trains_on_one_value_a_channel(batch: int) -> None:
+    case = Case(REGISTRY["layer"]["BatchNormalization"], Example({}, ((3,),)))
+    inputs, twin_inputs = case.tensors(batch), case.tensors(batch)
+    twin = oracle.build(case.cls, case.example, twin_inputs)
+    module = case.module().train()
+    held = copy_weights(case, twin.variables, module)
+    assert_equal(module(*inputs), twin(twin_inputs, training=True), "output")
+    for weight, variable in zip(case.weights(), twin.variables, strict=True):
+        assert_equal(held[weight.name], variable.value, weight.name)
+
+
+def test_frozen_batch_normalization_stays_in_inference_mode() -> None:
+    case = Case(REGISTRY["layer"]["BatchNormalization"], Example({}, ((4, 4, 3),)))
+    inputs = case.tensors()
+    twin = oracle.build(case.cls, case.example, inputs)
+    twin.randomize()
+    twin.layer.trainable = False
+    module = case.module(case.spec(trainable=False)).train()
+    copy_weights(case, twin.variables, module)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    assert_equal(module(*inputs), twin(inputs, training=True), "output")
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+EXPORTED = [
+    ("Conv1D", {"filters": 2, "kernel_size": 3, "padding": "same", "strides": 2}),
+    ("Conv1D", {"filters": 2, "kernel_size": 2, "padding": "same", "strides": 3}),
+    ("Conv1D", {"filters": 2, "kernel_size": 3, "padding": "causal"}),
+    ("MaxPooling1D", {"pool_size": 2}),
+    ("MaxPooling1D", {"pool_size": 2, "padding": "same"}),
+    ("MaxPooling1D", {"pool_size": 3, "strides": 2, "padding": "same"}),
+    ("AveragePooling1D", {"pool_size": 3, "strides": 2, "padding": "same"}),
+    ("GlobalMaxPooling1D", {}),
+    ("BatchNormalization", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), EXPORTED, ids=lambda value: json.dumps(value))
+def test_unknown_lengths_can_be_exported(name: str, arguments: dict[str, Any]) -> None:
+    case = Case(REGISTRY["layer"][name], Example(arguments, ((10, 3),)))
+    module = case.module(case.spec({10: "length"})).eval()
+    length = torch.export.Dim("length", min=4, max=100)
+    example = torch.randn(2, 10, 3, dtype=torch.float64)
+    program = torch.export.export(module, (example,), dynamic_shapes=({1: length},), strict=True)
+    for size in (10, 11, 12, 13):
+        x = torch.randn(2, size, 3, dtype=torch.float64)
+        assert_equal(program.module()(x), module(x), f"length {size}")
