@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphspec.layers.base import LayerError
 from graphspec.tensor import Dim, Tensor
 
 _INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
@@ -50,3 +51,21 @@ def unsqueezed(name: str, missing: int) -> str:
 def aligned(tensor: Tensor, rank: int) -> Tensor:
     """The same tensor with axes of size 1 after the batch axis, up to `rank` axes."""
     return tensor.with_shape(*tensor.shape[:1], *[1] * (rank - tensor.rank), *tensor.shape[1:])
+
+
+def example_axis(name: str, axis: int, rank: int, argument: str = "axis") -> int:
+    """An axis counted from 0, the batch, or from the end, as a positive number. Refuses the batch."""
+    if not -rank <= axis < rank:
+        raise LayerError(
+            "out-of-range",
+            f"`{name}` has no axis {axis} here: there are axes 0 (the batch) to {rank - 1}",
+            argument=argument,
+        )
+    if axis % rank == 0:
+        raise LayerError(
+            "out-of-range",
+            f"axis 0 is the batch, and `{name}` may not mix examples",
+            help=f"count from 1, or from the end: `{argument}: {1 if rank == 2 else -1}`",
+            argument=argument,
+        )
+    return axis % rank

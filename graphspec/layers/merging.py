@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator
 
 from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
-from graphspec.layers.broadcasting import aligned, promote, stretch, to_float, unsqueezed
+from graphspec.layers.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
 from graphspec.layers.core import _as_tuple
 from graphspec.layers.proposals import misfit, propose
 from graphspec.tensor import Dim, Tensor, product
@@ -203,24 +203,6 @@ def _stretched_list(site: Site) -> str:
     return f"[{', '.join(terms)}]"
 
 
-def _need_axis(merge: _Merge, axis: int, rank: int) -> int:
-    """An axis from its end or its start, the batch being 0, as a positive number."""
-    if not -rank <= axis < rank:
-        raise LayerError(
-            "out-of-range",
-            f"`{merge.spec_name}` has no axis {axis} to use: the axes are 0 (the batch) to {rank - 1}",
-            argument="axis",
-        )
-    if axis % rank == 0:
-        raise LayerError(
-            "out-of-range",
-            f"axis 0 is the batch, and `{merge.spec_name}` may not mix examples",
-            help=f"count from 1, or from the end: `axis: {1 if rank == 2 else -1}`",
-            argument="axis",
-        )
-    return axis % rank
-
-
 class Concatenate(_Merge, spec_name="concatenate"):
     """All inputs one after another along an axis; along the other axes they have the same sizes."""
 
@@ -236,7 +218,7 @@ class Concatenate(_Merge, spec_name="concatenate"):
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)
-        axis = _need_axis(self, self.axis, inputs[0].rank)
+        axis = example_axis(self.spec_name, self.axis, inputs[0].rank)
         shape = _joined(self, inputs, axis)
         shape[axis] = sum((x.shape[axis] for x in inputs[1:]), inputs[0].shape[axis])
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
@@ -261,7 +243,7 @@ class Stack(_Merge, spec_name="stack"):
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)
-        axis = _need_axis(self, self.axis, inputs[0].rank + 1)
+        axis = example_axis(self.spec_name, self.axis, inputs[0].rank + 1)
         shape = _joined(self, inputs, None)
         shape.insert(axis, len(inputs))
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))

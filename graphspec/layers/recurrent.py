@@ -226,7 +226,7 @@ class Recurrent(Layer, abstract=True):
                 f"`initial_state` of {layer} takes {count} tensors and gets {len(states)}",
                 help=f"`return_state: true` gives as many: the state of a {self.spec_name} is "
                 + " and ".join(f"`{name}`" for name in self.state_names),
-                argument="initial_state",
+                inputs=(1,),
             )
         for position, state in enumerate(states, 1):
             fits = state.rank == 2 and state.shape[1] == self.units and state.dtype == sequences.dtype
@@ -236,7 +236,6 @@ class Recurrent(Layer, abstract=True):
                     "shapes-differ",
                     f"the state of {layer} is {wanted}, and {{input{position}}} is {state}",
                     help=f"the layer that gives the state needs `units: {self.units}`",
-                    argument="initial_state",
                     inputs=(position,),
                 )
         return sequences.shape[0]
@@ -365,10 +364,10 @@ class LSTM(Recurrent):
             {"units": 3, "kernel_initializer": "he_normal", "recurrent_initializer": "glorot_uniform"},
             ((4, 2),),
         ),
-        Example(
-            {"units": 3, "bias_initializer": "ones", "unit_forget_bias": False, "unroll": True}, ((4, 2),)
-        ),
+        Example({"units": 3, "bias_initializer": "ones", "unit_forget_bias": False}, ((4, 2),)),
         Example({"units": 3, "bias_initializer": {"name": "constant", "value": 0.5}}, ((4, 2),)),
+        Example({"units": 3, "dropout": 0.0, "recurrent_dropout": 0.0, "seed": None}, ((4, 2),)),
+        Example({"units": 3, "stateful": False, "unroll": True}, ((4, 2),)),
     )
 
     @property

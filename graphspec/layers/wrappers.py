@@ -88,7 +88,7 @@ helper(
     "Bidirectional",
     '''
 class Bidirectional(nn.Module):
-    """A recurrent layer over the sequence, another over its reverse, and their merge."""
+    """A recurrent layer over the sequence, another over its reverse, merged."""
 
     def __init__(
         self,

@@ -1,0 +1,235 @@
+"""Functions of keras.ops: constants beside tensors, what would mix examples, unknown sizes, noise."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import LayerError, Ref, Site
+from graphspec.tensor import Tensor, symbol
+
+BATCH, LENGTH = symbol("batch"), symbol("length")
+
+
+def tensor(*shape, dtype="float32", batch=BATCH):
+    return Tensor((batch, *shape), dtype)
+
+
+def op(name, **arguments):
+    return REGISTRY["op"][name].model_validate(arguments)
+
+
+def refused(layer, *inputs):
+    with pytest.raises(LayerError) as error:
+        layer.infer(*inputs)
+    return error.value
+
+
+def run(layer, *arrays):
+    """The op on real tensors, by the code that it emits, checked against what it infers."""
+    types = tuple(
+        Tensor((BATCH if a.shape[0] > 1 else 1, *a.shape[1:]), str(a.dtype).removeprefix("torch."))
+        for a in arrays
+    )
+    output = layer.infer(*types)
+    code = layer.code(Site(types, (output,)))
+    assert code.activation == "linear"
+    names = {argument.name: f"inputs[{i}]" for i, argument in enumerate(layer.arguments)} | {"*": "*inputs"}
+    for name, value in code.constants.items():
+        names[name] = value.text if isinstance(value, Ref) else repr(value)
+    text = re.sub(r"\{([\w*]+)\}", lambda match: names[match[1]], code.call)
+    result = eval(text, {"torch": torch, "inputs": list(arrays)})
+    assert tuple(result.shape[1:]) == output.shape[1:]
+    assert result.shape[0] == (arrays[0].shape[0] if output.shape[0] == 1 else max(len(a) for a in arrays))
+    assert str(result.dtype) == f"torch.{output.dtype}"
+    return result
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("add", lambda x: 3 + x),
+        ("subtract", lambda x: 3 - x),
+        ("multiply", lambda x: 3 * x),
+        ("divide", lambda x: 3 / x),
+        ("power", lambda x: 3**x),
+        ("mod", lambda x: torch.remainder(torch.tensor(3.0), x)),
+        ("maximum", lambda x: x.clamp(min=3)),
+        ("minimum", lambda x: x.clamp(max=3)),
+    ],
+)
+def test_tensors_fill_what_constants_leave(name, expected):
+    x = torch.randn(4, 5, requires_grad=True)
+    result = run(op(name, x1=3), x)
+    torch.testing.assert_close(result, expected(x))
+    result.sum().backward()
+    tensors = tensor(5)
+    assert op(name, x1=3.0).infer(None, tensors) == op(name, x1=3.0).infer(tensors, None) == tensors
+    assert op(name, x1=3.0).code(Site((None, tensors), (tensors,))).call.count("{x2}") >= 1
+
+
+def test_two_operands_are_needed():
+    for layer, inputs in (
+        (op("add"), (tensor(3), None)),
+        (op("add", x1=1, x2=2), (None, None)),
+        (op("add", x2=2), (tensor(3), tensor(3))),
+    ):
+        assert refused(layer, *inputs).code == "input-count"
+    assert refused(op("divide", x2=0), tensor(3), None).argument == "x2"
+    for constant in (True, float("nan"), float("inf"), "2"):
+        with pytest.raises(ValidationError):
+            op("add", x2=constant)
+
+
+def test_dtypes_follow_keras():
+    integers = tensor(3, dtype="int32")
+    assert op("add", x2=2).infer(integers, None).dtype == "int32"
+    assert op("add", x2=0.5).infer(integers, None).dtype == "float32"
+    assert op("divide").infer(integers, integers).dtype == "float32"
+    assert op("multiply").infer(integers, tensor(3, dtype="float16")).dtype == "float16"
+    assert op("sum", axis=1).infer(tensor(3, dtype="int8")).dtype == "int32"
+    assert op("mean", axis=1).infer(integers).dtype == "float32"
+    assert refused(op("add", x2=1), tensor(3, dtype="bool"), None).code == "wrong-dtype"
+    for name, dtype in (
+        ("sum", torch.int8),
+        ("sum", torch.int64),
+        ("mean", torch.int64),
+        ("mean", torch.int32),
+    ):
+        run(op(name, axis=1), torch.ones(2, 3, dtype=dtype))
+
+
+def test_a_batch_meets_only_a_batch():
+    error = refused(op("multiply"), tensor(8), tensor(4, 8))
+    assert error.code == "wrong-rank"
+    assert "batch of {input0}" in error.message
+    assert "expand_dims, from: {input0}, axis: 1" in error.help
+    assert op("multiply").infer(tensor(8, batch=1), tensor(4, 8)).shape == (BATCH, 4, 8)
+    assert op("multiply").infer(tensor(LENGTH, 8), tensor(LENGTH, 1)).shape == (BATCH, LENGTH, 8)
+    assert refused(op("multiply"), tensor(LENGTH), tensor(symbol("other"))).code == "shapes-differ"
+    assert "Dense" in refused(op("add"), tensor(7), tensor(9)).help
+
+
+sizes = st.integers(1, 2)
+
+
+@given(st.tuples(sizes, sizes, sizes), st.tuples(sizes, sizes, sizes), st.integers(0, 3), st.booleans())
+def test_inferred_shapes_are_those_of_numpy_broadcasting(first, second, axes, single):
+    a, b = torch.randn(3, *first), torch.randn(1 if single else 3, *second[:axes])
+    if not single and axes < 3:
+        assert refused(op("add"), tensor(*first), tensor(*second[:axes])).code == "wrong-rank"
+        return
+    torch.testing.assert_close(run(op("add"), a, b), a + b)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
+def test_reductions_spare_the_batch(name):
+    assert refused(op(name), tensor(3, 4)).help.endswith("`axis: [1, 2]`")
+    for axis in (0, -3, [0, 1], 3, [1, -2]):
+        assert refused(op(name, axis=axis), tensor(3, 4)).argument == "axis"
+    assert op(name, axis=[1, 2]).infer(tensor(LENGTH, 4)) == tensor()
+    assert op(name, axis=-1, keepdims=True).infer(tensor(LENGTH, 4)) == tensor(LENGTH, 1)
+
+
+def test_take_checks_what_it_can_know():
+    assert op("take", indices=5, axis=1).infer(tensor(LENGTH, 4)) == tensor(4)
+    assert op("take", indices=[0, -4], axis=2).infer(tensor(LENGTH, 4)) == tensor(LENGTH, 2)
+    for index in (4, -5, [0, 4], []):
+        assert refused(op("take", indices=index, axis=-1), tensor(LENGTH, 4)).argument == "indices"
+    for axis in (None, 0):
+        assert refused(op("take", indices=0, axis=axis), tensor(3)).argument == "axis"
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3, -1, -2])
+@pytest.mark.parametrize("indices", [1, -1, [1, 0, 1]])
+def test_take_along_every_axis(axis, indices):
+    x = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    expected = x.index_select(axis, torch.tensor(indices).reshape(-1) % x.shape[axis])
+    expected = expected.squeeze(axis) if isinstance(indices, int) else expected
+    assert torch.equal(run(op("take", indices=indices, axis=axis), x), expected)
+
+
+def test_reshape_keeps_examples_apart():
+    assert op("reshape", newshape=[-1, 2, 6]).infer(tensor(3, 4)) == tensor(2, 6)
+    for newshape in ([], [12], [-1, -1, 6], [2, 6], [-1, 0]):
+        assert refused(op("reshape", newshape=newshape), tensor(3, 4)).argument == "newshape"
+    assert refused(op("reshape", newshape=[-1, 5]), tensor(3, 4)).code == "shapes-differ"
+    assert refused(op("reshape", newshape=[-1, 8]), tensor(LENGTH, 8)).code == "shapes-differ"
+
+
+def test_axes_are_moved_made_and_taken_away():
+    assert op("transpose", axes=[0, 2, 1]).infer(tensor(LENGTH, 4)) == tensor(4, LENGTH)
+    for axes in (None, [1, 0, 2], [0, 1], [0, 1, 1], [0, 1, 3]):
+        error = refused(op("transpose", axes=axes), tensor(LENGTH, 4))
+        assert (error.argument, error.help) == ("axes", "for example `axes: [0, 2, 1]`")
+    assert op("expand_dims", axis=[1, 3]).infer(tensor(LENGTH)) == tensor(1, LENGTH, 1)
+    assert refused(op("expand_dims", axis=0), tensor(4)).argument == "axis"
+    assert op("squeeze").infer(tensor(1, LENGTH, 1, batch=1)) == tensor(LENGTH, batch=1)
+    assert op("squeeze", axis=-1).infer(tensor(1, LENGTH, 1)) == tensor(1, LENGTH)
+    assert refused(op("squeeze", axis=1), tensor(LENGTH)).code == "shapes-differ"
+
+
+def test_matmul_multiplies_matrices_of_each_example():
+    assert op("matmul").infer(tensor(LENGTH, 4), tensor(4, 5)) == tensor(LENGTH, 5)
+    assert op("matmul").infer(tensor(2, 3, 4), tensor(4, 5, batch=1)) == tensor(2, 3, 5)
+    assert refused(op("matmul"), tensor(2, 3, 4), tensor(4, 5)).code == "wrong-rank"
+    assert refused(op("matmul"), tensor(4), tensor(4, 5)).inputs == (0,)
+    assert refused(op("matmul"), tensor(3, 4), tensor(3, 4)).help.startswith("turn one")
+    assert refused(op("matmul"), tensor(3, 4), tensor(4, 5, dtype="int32")).code == "wrong-dtype"
+    run(op("matmul"), torch.randn(5, 2, 3, 4), torch.randn(1, 4, 2))
+
+
+def test_einsum_keeps_the_batch_first():
+    assert op("einsum", subscripts="bij,bkj->bik").infer(tensor(LENGTH, 4), tensor(7, 4)) == tensor(LENGTH, 7)
+    run(op("einsum", subscripts="bij,bjk->bik"), torch.randn(5, 2, 3), torch.randn(1, 3, 4))
+    for subscripts in (
+        "bij",
+        "bij,bjk",
+        "bij,bjk->ikb",
+        "bij,jk->bik",
+        "bij,bjk,bk->bi",
+        "bii,bjk->bk",
+        "b.i,bjk->b",
+    ):
+        error = refused(op("einsum", subscripts=subscripts), tensor(3, 4), tensor(4, 5))
+        assert (error.code, error.argument) == ("out-of-range", "subscripts")
+    assert (
+        refused(op("einsum", subscripts="bij,bjk->bik"), tensor(3, 4), tensor(3, 4)).code == "shapes-differ"
+    )
+
+
+def test_a_softmax_along_the_last_axis_can_be_left_off_for_logits():
+    assert op("softmax").output_activation() == "softmax"
+    assert op("softmax", axis=1).output_activation() is None
+    assert op("sigmoid").output_activation() == "sigmoid"
+    assert op("add", x2=1).output_activation() is op("relu").output_activation() is None
+    assert refused(op("softmax", axis=0), tensor(4)).argument == "axis"
+
+
+def test_elementwise_functions_take_any_layout():
+    image = tensor(4, 5, 3)
+    for layer, inputs in (
+        (op("exp"), (image,)),
+        (op("add"), (image, image)),
+        (op("add", x2=1), (image, None)),
+    ):
+        assert layer.memory(*inputs) == "any"
+    assert op("add").memory(image, tensor(3, batch=1)) == "spec"
+    assert op("softmax").code(Site((image,), (image,), first=True)).activation_axis == 1
+
+
+def test_noise_has_the_shape_of_another_tensor():
+    torch.manual_seed(0)
+    x = torch.zeros(100, 200)
+    normal = run(op("random_normal", mean=2.0, stddev=0.5), x)
+    assert normal.mean() == pytest.approx(2, abs=0.02)
+    assert normal.std() == pytest.approx(0.5, abs=0.02)
+    uniform = run(op("random_uniform", minval=-1.0, maxval=3.0), x)
+    assert -1 <= uniform.min() < -0.99 and 2.99 < uniform.max() <= 3
+    for name in ("random_normal", "random_uniform"):
+        assert run(op(name), x.long()).std() > 0.1
+    assert refused(op("random_uniform", minval=2.0), tensor(3)).argument == "maxval"
