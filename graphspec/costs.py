@@ -1,7 +1,7 @@
 """What a model costs to run and to train, from shapes alone.
 
-Counted: the operations that layers report (a multiply-add is two); the bytes of each node's output. Not counted: kernels'
-workspace, the framework's own memory, temporaries within a layer.
+Counted: the operations that layers report (a multiply-add is two); the bytes of each node's output.
+Not counted: kernels' workspace, the framework's own memory, temporaries within a layer.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def flops(op: Op, inside: Iterable[Dim]) -> Dim:
 
 
 def activation_bytes(op: Op, inside: Iterable[Dim]) -> Dim:
-    """Bytes of a node's outputs for one example; of all nodes inside a block or a model. A parameter is a weight, and is 0."""
+    """Bytes of a node's outputs for one example; of all nodes inside a block or model. 0 for a parameter."""
     if op.graph is not None:
         return _times(op, inside)
     return 0 if op.parameter is not None else _sum(nbytes(value.tensor) for value in op.outputs.values())

@@ -27,8 +27,9 @@ CONNECTED_WIDTH = 40
 class Row:
     """A node, or an input. `rows` are the nodes inside a block or a model, with their names from the root.
 
-    Sizes of shapes are integers, expressions of unknown sizes, and None for the batch axis. `output_shape` is the first
-    output's. The weights of a shared layer count in the row of its first call; `shared` is its name.
+    Sizes of shapes are integers, expressions of unknown sizes, and None for the batch axis.
+    `output_shape` is the first output's. The weights of a shared layer count in the row of its first call;
+    `shared` is its name.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Rows and totals of a program; `str()` of it is the table. Totals count moving statistics, as Keras does."""
+    """Rows and totals of a program; `str()` is the table. Totals count moving statistics, as Keras does."""
 
     name: str
     rows: tuple[Row, ...]
@@ -85,7 +86,7 @@ class Summary:
         return self.total_params - self.trainable_params
 
     def step(self, batch_size: int = 1) -> Step:
-        """What a training step on `batch_size` examples costs: the activations are those kept for the backward pass."""
+        """What a training step on `batch_size` examples costs; every node's output is kept for backward."""
         flops: Dim = 0
         kept: Dim = 0
         for row in self.rows:
@@ -103,7 +104,7 @@ class Summary:
     def to_json(
         self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int | None = None
     ) -> dict[str, Any]:
-        """The shape of `summary --json`; an unknown size is null. Costs are those of `batch_size` examples, else of one."""
+        """The shape of `summary --json`; an unknown size is null. Costs are of `batch_size` examples."""
         size = batch_size or 1
         found: dict[str, Any] = {
             "name": self.name,
@@ -125,7 +126,7 @@ class Summary:
         batch_size: int | None = None,
         color: bool = False,
     ) -> str:
-        """The table as text, without a final newline; costs are those of `batch_size` examples, else of one."""
+        """The table as text, without a final newline; costs are of `batch_size` examples, else of one."""
         size = batch_size or 1
         columns: list[tuple[str, str, Callable[[Row], list[str]]]] = [
             ("Layer (type)", "", lambda row: [_titled(row)]),
@@ -175,12 +176,12 @@ class Summary:
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
         return [
             f" Forward pass on {examples}: {_scaled(step.forward_flops, 1000, units)} (a multiply-add is 2)",
-            f" Training step on {examples}: {_scaled(step.flops, 1000, units)} (backward taken as 2 x forward)",
+            f" Training step on {examples}: {_scaled(step.flops, 1000, units)} (backward is 2 x forward)",
             f" Memory of a training step: {show_bytes(step.total_bytes)}",
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",
-            f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} for each trainable number)",
-            f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for the backward pass)",
+            f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} per weight)",
+            f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for backward)",
             " Not counted: kernels' workspace, temporaries within layers, the framework itself.",
         ]
 
@@ -210,7 +211,7 @@ def summarize(elaborated: Elaborated) -> Summary:
 
 
 def _rows(graph: Graph, prefix: str, labels: dict[Value, str], trainable: bool, counted: bool) -> list[Row]:
-    """The rows of a graph whose inputs are labelled. `counted` is whether its weights are: not in a shared one's later calls."""
+    """The rows of a graph whose inputs are labelled. Weights are not `counted` in a later call of them."""
     rows = []
     for op in graph.ops:
         name = prefix + op.name
