@@ -7,12 +7,27 @@ one for people, `nearest` finds the legal word that was meant.
 from __future__ import annotations
 
 import re
-import unicodedata
+import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
+
+from .rendering import HIDDEN, render, split_lines, visible
+
+__all__ = [
+    "CODES",
+    "HIDDEN",
+    "Diagnostic",
+    "Diagnostics",
+    "Label",
+    "Span",
+    "SpecError",
+    "nearest",
+    "render",
+    "split_lines",
+    "visible",
+]
 
 CODES: dict[str, str] = {
     # reading YAML
@@ -180,6 +195,9 @@ class SpecError(Exception):
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 
 
+MAX_DIAGNOSTICS = 500
+
+
 class Diagnostics:
     """Collects what all stages find, so that one run reports every mistake."""
 
@@ -187,7 +205,10 @@ class Diagnostics:
         self._found: list[Diagnostic] = []
 
     def add(self, diagnostic: Diagnostic) -> None:
+        """Raises SpecError with all that was found when that is more than anyone reads."""
         self._found.append(diagnostic)
+        if len(self._found) >= MAX_DIAGNOSTICS:
+            raise SpecError(self.sorted())
 
     def __len__(self) -> int:
         return len(self._found)
@@ -216,6 +237,10 @@ class Diagnostics:
 # --- the nearest legal word
 
 
+_LONGEST_WORD = 64
+_MANY = 500
+
+
 @lru_cache(maxsize=65536)
 def _plain(word: str) -> str:
     return re.sub(r"[\W_]+", "", word).casefold()
@@ -226,15 +251,17 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
 
     In this order: the synonym (another vocabulary's word), the same letters in another case or with other
     underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one the
-    start of the other.
+    start or the end of the other. Among many hundreds of candidates one typing mistake is looked for.
     """
-    names = [name for name in candidates if isinstance(name, str)]
-    plain = _plain(word)
+    names = dict.fromkeys(name for name in candidates if isinstance(name, str))
+    plain = _plain(word[:_LONGEST_WORD])
     for foreign, ours in (synonyms or {}).items():
         if (foreign == word or _plain(foreign) == plain) and ours in names:
             return ours
-    if not plain:
+    if not plain or len(word) > _LONGEST_WORD:
         return None
+    if len(names) > _MANY:
+        return next((name for name in _one_mistake(word) if name in names), None)
     best: tuple[int, str] | None = None
     for name in names:
         other = _plain(name)
@@ -246,12 +273,29 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
             best = (distance, name)
     if best is not None:
         return best[1]
-    starts = [name for name in names if _is_start(plain, _plain(name))]
-    return min(starts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
+    parts = [name for name in names if _is_part(plain, _plain(name))]
+    return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
 
 
-def _is_start(a: str, b: str) -> bool:
-    return min(len(a), len(b)) >= 3 and (a.startswith(b) or b.startswith(a))
+def _is_part(a: str, b: str) -> bool:
+    short, long = sorted((a, b), key=len)
+    return (len(short) >= 3 and long.startswith(short)) or (len(short) >= 4 and long.endswith(short))
+
+
+def _one_mistake(word: str) -> Iterator[str]:
+    """Every word that is one typing mistake away."""
+    yield from (word.lower(), word.upper(), word.capitalize())
+    letters = string.ascii_letters + string.digits + "_"
+    for i in range(len(word) + 1):
+        before, after = word[:i], word[i:]
+        if after:
+            yield before + after[1:]
+        if len(after) > 1:
+            yield before + after[1] + after[0] + after[2:]
+        for letter in letters:
+            yield before + letter + after
+            if after:
+                yield before + letter + after[1:]
 
 
 def _edits(a: str, b: str, limit: int) -> int:
@@ -273,203 +317,3 @@ def _edits(a: str, b: str, limit: int) -> int:
             return limit + 1
         before, row = row, new
     return min(row[-1], limit + 1)
-
-
-# --- rendering
-
-LINE_WIDTH = 120
-"""Display columns of source that a snippet shows; a longer line is cut around what is marked."""
-
-_HIDDEN = (
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f"
-)
-HIDDEN = re.compile(f"[{_HIDDEN}]")
-"""Control, zero-width and bidirectional characters, surrogates: text with them does not read as it looks."""
-
-_UNPRINTABLE = re.compile(f"[\t\n\r{_HIDDEN}]")
-
-_COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;34", "note": "1;32", "help": "1;36"}
-
-
-def visible(text: str) -> str:
-    """`text` with hidden characters written out as `<U+200B>`."""
-    return _UNPRINTABLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
-
-
-def split_lines(text: str) -> list[str]:
-    """The lines as YAML and editors count them: `\\n`, `\\r\\n` and `\\r` end a line, nothing else does."""
-    return re.split(r"\r\n|\r|\n", text)
-
-
-def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:
-    """The diagnostic as text, without a final newline, in the manner of rustc.
-
-    `sources` maps file names to their text; a place in a file that is not there is named without its line.
-    """
-    paint = _painter(color)
-    head = paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
-    out = [head + paint("code", ": " + visible(diagnostic.message))]
-    if diagnostic.span is not None:
-        out += _snippets(diagnostic, diagnostic.span, sources, paint)
-    for kind, text in [*(("note", note) for note in diagnostic.notes), ("help", diagnostic.help or "")]:
-        if text:
-            first, *rest = text.split("\n")
-            out.append(paint(kind, f"{kind}:") + " " + visible(first))
-            out += [" " * (len(kind) + 2) + visible(line) for line in rest]
-    return "\n".join(out)
-
-
-def _painter(color: bool) -> Any:
-    if not color:
-        return lambda kind, text: text
-    return lambda kind, text: f"\x1b[{_COLORS.get(kind, '0')}m{text}\x1b[0m"
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    span: Span
-    text: str
-    primary: bool
-
-
-def _snippets(diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], paint: Any) -> list[str]:
-    marks = [_Mark(span, diagnostic.label, True)]
-    marks += [_Mark(label.span, label.text, False) for label in diagnostic.labels]
-    width = len(str(max(mark.span.line for mark in marks)))
-    files = dict.fromkeys(mark.span.file for mark in marks)
-    out: list[str] = []
-    for file in files:
-        here = sorted((mark for mark in marks if mark.span.file == file), key=lambda mark: mark.span)
-        first = next((mark for mark in here if mark.primary), here[0])
-        arrow = "-->" if file == span.file else ":::"
-        out.append(" " * width + paint("frame", arrow) + " " + visible(str(first.span)))
-        if file in sources:
-            out += _file_snippet(here, split_lines(sources[file]), width, diagnostic.severity, paint)
-        else:
-            out += [f"note: {visible(str(m.span))}: {visible(m.text)}" for m in here if m.text]
-    return out
-
-
-def _file_snippet(marks: list[_Mark], lines: list[str], width: int, severity: str, paint: Any) -> list[str]:
-    bar = paint("frame", "|")
-    blank = " " * (width + 1) + bar
-    out = [blank]
-    previous: int | None = None
-    for number, group in _groups(marks, lines):
-        if previous is not None and number > previous + 1:
-            out.append(paint("frame", "..."))
-        text = lines[number - 1] if number <= len(lines) else ""
-        source, rows = _line_snippet(text, number, group, severity, paint)
-        out.append(f"{paint('frame', str(number).rjust(width))} {bar} {source}".rstrip())
-        out += [f"{blank} {row}" for row in rows]
-        previous = number
-    return out
-
-
-def _groups(marks: list[_Mark], lines: list[str]) -> Iterator[tuple[int, list[_Mark]]]:
-    """Marks by line; on a line too long to show, those that fit into one window together."""
-    by_line: dict[int, list[_Mark]] = {}
-    for mark in marks:
-        by_line.setdefault(mark.span.line, []).append(mark)
-    for number, group in by_line.items():
-        text = lines[number - 1] if number <= len(lines) else ""
-        window: list[_Mark] = []
-        for mark in group:
-            reach = mark.span.end_column if mark.span.end_line == number else len(text) + 1
-            if window and len(text) > LINE_WIDTH and reach - window[0].span.column > LINE_WIDTH // 2:
-                yield number, window
-                window = []
-            window.append(mark)
-        yield number, window
-
-
-def _line_snippet(
-    text: str, number: int, marks: list[_Mark], severity: str, paint: Any
-) -> tuple[str, list[str]]:
-    """The line as shown, and the rows of marks and labels under it."""
-    cells = [_cell(char) for char in text]
-    starts = [0]
-    for cell in cells:
-        starts.append(starts[-1] + _width(cell))
-
-    def at(column: int) -> int:
-        beyond = max(column - 1 - len(cells), 0)
-        return starts[min(column - 1, len(cells))] + min(beyond, 1)
-
-    places = []
-    for mark in marks:
-        begin = at(mark.span.column)
-        end = at(mark.span.end_column) if mark.span.end_line == number else starts[-1]
-        places.append((begin, max(end, begin + 1), mark))
-    source, shift, limit = _window(cells, starts, places)
-    shown = [(max(b + shift, 0), min(max(e + shift, b + shift + 1), limit), mark) for b, e, mark in places]
-    return source, _mark_rows(shown, severity, paint)
-
-
-def _window(
-    cells: list[str], starts: list[int], places: list[tuple[int, int, _Mark]]
-) -> tuple[str, int, int]:
-    """The part of the line to show, how far its columns moved, and how far marks may reach."""
-    total = starts[-1]
-    if total <= LINE_WIDTH:
-        return "".join(cells).rstrip(), 0, total + 2
-    begin = min(place[0] for place in places)
-    end = min(max(place[1] for place in places), begin + LINE_WIDTH - 10)
-    left = max(0, min(begin - (LINE_WIDTH - (end - begin)) // 2, total - LINE_WIDTH))
-    right = left + LINE_WIDTH
-    # A cell that straddles an edge of the window is left out; `first` keeps the columns right.
-    inside = [i for i in range(len(cells)) if starts[i] >= left and starts[i + 1] <= right]
-    first = starts[inside[0]] if inside else left
-    before, after = ("..." if first > 0 else ""), ("..." if right < total else "")
-    body = "".join(cells[i] for i in inside)
-    return (before + body + after).rstrip(), len(before) - first, len(before) + LINE_WIDTH + 2
-
-
-def _cell(char: str) -> str:
-    return "    " if char == "\t" else visible(char)
-
-
-def _width(cell: str) -> int:
-    """Terminal columns of what is shown for one character."""
-    if len(cell) > 1:
-        return len(cell)
-    if unicodedata.combining(cell) or unicodedata.category(cell) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(cell) in "WF" else 1
-
-
-def _mark_rows(places: list[tuple[int, int, _Mark]], severity: str, paint: Any) -> list[str]:
-    """`^^^` and `---`, the label of the last mark beside them, the others below at their marks' columns."""
-    canvas: list[tuple[str, str]] = [(" ", "")] * max(end for _, end, _ in places)
-    for begin, end, mark in sorted(places, key=lambda place: (place[0] - place[1], place[2].primary)):
-        canvas[begin:end] = [("^", severity) if mark.primary else ("-", "frame")] * (end - begin)
-    labelled = sorted((place for place in places if place[2].text), key=lambda p: (p[1], p[0], p[2].primary))
-    rows = []
-    row = _join(canvas, paint)
-    if labelled and labelled[-1][1] == len(canvas):
-        row += " " + _label(labelled.pop()[2], severity, paint)
-    rows.append(row)
-    labelled.sort(key=lambda place: place[0])
-    while labelled:
-        begin, _, mark = labelled.pop()
-        bars = [(" ", "")] * begin
-        for other, _, pending in labelled:
-            if other < begin:
-                bars[other] = ("|", severity if pending.primary else "frame")
-        rows.append(_join(bars, paint) + _label(mark, severity, paint))
-    return rows
-
-
-def _label(mark: _Mark, severity: str, paint: Any) -> str:
-    return paint(severity if mark.primary else "frame", visible(mark.text))
-
-
-def _join(canvas: list[tuple[str, str]], paint: Any) -> str:
-    """The characters with runs of one colour painted as one."""
-    edges = [0, *(i for i, (a, b) in enumerate(pairwise(canvas), 1) if a[1] != b[1]), len(canvas)]
-    out = []
-    for a, b in pairwise(edges):
-        text = "".join(char for char, _ in canvas[a:b])
-        out.append(paint(canvas[a][1], text) if text.strip() else text)
-    return "".join(out)
