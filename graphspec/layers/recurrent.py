@@ -289,18 +289,15 @@ class Recurrent(Layer, abstract=True):
         return self.cell_weights(known_channels(sequences, layer=self.spec_name))
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        """The keywords of the module, beside the sizes; those of the scan only where it is used."""
-        options: dict[str, tuple[Leaf, Leaf]] = {
+        """The keywords of the scan; those that `module` lacks are at their defaults where it stands."""
+        return {
             "bias": (self.use_bias, True),
             "return_sequences": (self.return_sequences, False),
             "return_state": (self.return_state, False),
+            "activation": (Ref(ACTIVATIONS[self.activation].function), Ref("torch.tanh")),
+            "dropout": (self.dropout - self.input_dropout, 0.0),
+            "recurrent_dropout": (self.recurrent_dropout, 0.0),
         }
-        if not self.fast:
-            options["activation"] = (Ref(ACTIVATIONS[self.activation].function), Ref("torch.tanh"))
-            if self.recurrent_dropout:
-                options["dropout"] = (self.dropout, 0.0)
-                options["recurrent_dropout"] = (self.recurrent_dropout, 0.0)
-        return options
 
     def cell_module(self, features: int) -> Construct:
         """The module for sequences of `features`."""
@@ -375,11 +372,8 @@ class LSTM(Recurrent):
         return super().fast and self.recurrent_activation == "sigmoid"
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        options = super().options()
-        if not self.fast:
-            function = Ref(ACTIVATIONS[self.recurrent_activation].function)
-            options["recurrent_activation"] = (function, Ref("torch.sigmoid"))
-        return options
+        function = Ref(ACTIVATIONS[self.recurrent_activation].function)
+        return {**super().options(), "recurrent_activation": (function, Ref("torch.sigmoid"))}
 
     def functions(self) -> tuple[str, ...]:
         return (self.activation, self.recurrent_activation)
