@@ -285,12 +285,11 @@ def _compiling(
 
 @contextmanager
 def _reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
-    """Turns what stops a command into an exit code: 1 with diagnostics, 130 after Ctrl-C."""
+    """Turns what is wrong with a spec, its data or its run into diagnostics and exit code 1."""
     from graphspec.diagnostics import SpecError
 
     try:
         yield
-        sys.stdout.flush()
     except SpecError as error:
         if as_json:
             _print_json(
@@ -299,14 +298,8 @@ def _reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
         else:
             _show(error.diagnostics, sources, sys.stderr)
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the flush at exit must not fail again
-        raise typer.Exit from None
+    finally:
+        sys.stdout.flush()  # a reader that has gone is found here, where typer is quiet about it
 
 
 def _settings(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[str, Any]:

@@ -1,0 +1,209 @@
+"""The command line: what it prints, its JSON, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from graphspec.cli import app
+from graphspec.layers import REGISTRY
+
+GOOD = """
+params: {width: 8}
+presets: {wide: {width: 64}}
+inputs: {x: {shape: [4]}}
+nodes: {hidden: {layer: Dense, units: $width}, y: {layer: Dense, units: 2}}
+outputs: {y: {loss: mse}}
+"""
+BAD = GOOD.replace("layer: Dense, units: 2", "layer: Linear, units: 2")
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A good spec in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("good.yaml").write_text(GOOD)
+    Path("bad.yaml").write_text(BAD)
+    return Path("good.yaml")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def parsed(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+def test_check_says_ok(spec: Path) -> None:
+    result = run("check", spec)
+    assert (result.exit_code, result.stdout) == (0, "good.yaml: ok\n")
+
+
+def test_check_shows_the_place_and_counts(spec: Path) -> None:
+    result = run("check", spec, "bad.yaml")
+    assert result.exit_code == 1
+    assert "error[unknown-layer]" in result.stdout
+    assert "--> bad.yaml:5:" in result.stdout
+    assert "did you mean `Dense`?" in result.stdout
+    assert result.stdout.startswith("good.yaml: ok\n")
+    assert result.stdout.endswith("\n\n1 error in 1 file\n")
+    assert "\x1b" not in result.stdout
+
+
+def test_check_json(spec: Path) -> None:
+    result = run("check", spec, "bad.yaml", "--json")
+    assert result.exit_code == 1
+    found = parsed(result)
+    assert found["ok"] is False
+    assert found["files"][0] == {"file": "good.yaml", "ok": True, "diagnostics": []}
+    (diagnostic,) = found["files"][1]["diagnostics"]
+    assert (diagnostic["code"], diagnostic["file"], diagnostic["line"]) == ("unknown-layer", "bad.yaml", 5)
+
+
+def test_a_missing_spec(spec: Path) -> None:
+    result = run("summary", "goood.yaml")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "spec-missing" in result.stderr
+    assert "did you mean `good.yaml`?" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["summary", "build", "train"])
+def test_a_spec_error_in_json(spec: Path, command: str) -> None:
+    result = run(command, "bad.yaml", "--json")
+    assert result.exit_code == 1
+    found = parsed(result)
+    assert found["ok"] is False
+    assert [diagnostic["code"] for diagnostic in found["diagnostics"]] == ["unknown-layer"]
+
+
+def test_summary(spec: Path) -> None:
+    assert "Total params: 58 (232.00 B)" in run("summary", spec).stdout
+    assert parsed(run("summary", spec, "--json"))["total_params"] == 58
+    assert (
+        "Training step on 3 examples" in run("summary", spec, "--flops", "--memory", "--batch-size", 3).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "units"),
+    [
+        (("--set", "width=16"), 16),
+        (("--preset", "wide"), 64),
+        (("--preset", "wide", "--set", "width=5"), 5),
+        (("--set", "nodes.hidden.units=$(width + 1)"), 9),
+    ],
+)
+def test_set_and_preset(spec: Path, arguments: tuple[str, ...], units: int) -> None:
+    found = parsed(run("summary", spec, "--json", *arguments))
+    assert found["layers"][1]["output_shape"] == [None, units]
+
+
+def test_set_reads_yaml(spec: Path) -> None:
+    result = run("summary", spec, "--set", "width=[1, 2]")
+    assert (result.exit_code, "wrong-type" in result.stderr) == (1, True)
+    result = run("summary", spec, "--set", "width=[1")
+    assert (result.exit_code, "yaml-syntax" in result.stderr) == (1, True)
+    assert "--set width" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("summary", "good.yaml", "--set", "width"),
+        ("summary", "good.yaml", "--batch-size", "0"),
+        ("summary",),
+        ("check",),
+        ("nonsense",),
+        ("build", "good.yaml", "--format", "tflite"),
+        ("build", "good.yaml", "-o", "nowhere/model.py"),
+        ("build", "good.yaml", "-o", "good.yaml"),
+        ("build", "good.yaml", "-o", "."),
+        ("new", "good"),
+    ],
+)
+def test_wrong_usage(spec: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert spec.read_text() == GOOD
+
+
+def test_new_writes_a_spec_that_passes(spec: Path) -> None:
+    assert run("new", "first").exit_code == 0
+    assert run("check", "first.yaml").stdout == "first.yaml: ok\n"
+
+
+def test_layers_lists_everything() -> None:
+    found = parsed(run("layers", "--json"))["layers"]
+    assert {(entry["kind"], entry["name"]) for entry in found} == {
+        (kind, name) for kind, classes in REGISTRY.items() for name in classes
+    }
+    text = run("layers").stdout
+    assert "\n  Dense " in text
+    assert all(entry["doc"] for entry in found)
+
+
+def test_layers_explains_one() -> None:
+    text = run("layers", "Dense").stdout
+    assert "units" in text
+    assert "required" in text
+    assert "default: true" in text
+    result = run("layers", "Linear")
+    assert result.exit_code == 1
+    assert "did you mean `Dense`?" in result.stderr
+
+
+def test_schema_knows_every_layer_and_lets_expressions_in() -> None:
+    found = parsed(run("schema"))
+    assert found["$schema"].endswith("2020-12/schema")
+    definitions = found["$defs"]
+    assert {
+        key for kind, classes in REGISTRY.items() for key in (f"{kind}.{name}" for name in classes)
+    } <= set(definitions)
+    units = definitions["layer.Dense"]["properties"]["units"]
+    assert {"$ref": "#/$defs/expression"} in units["anyOf"]
+    references = set(_references(found))
+    assert {reference.removeprefix("#/$defs/") for reference in references} <= set(definitions)
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        here = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return here + [found for item in value.values() for found in _references(item)]
+    return [found for item in value for found in _references(item)] if isinstance(value, list) else []
+
+
+def test_interrupted(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: Any, **keywords: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graphspec.compiler.check", interrupt)
+    assert run("check", spec).exit_code == 130
+    assert run("summary", spec).exit_code == 130
+
+
+def test_whole_process_is_quiet_when_nobody_reads_and_imports_no_torch(spec: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['graphspec', 'summary', 'good.yaml']\n"
+        "from graphspec.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'numpy', 'rich'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(writer)
+    assert process.stderr == b""
