@@ -89,6 +89,11 @@ class Program:
         """The emitted Python: a file that needs torch and nothing else."""
         return self.emitted.source
 
+    @property
+    def class_name(self) -> str:
+        """The name of the emitted class that is the program."""
+        return self.emitted.class_name
+
     def summary(self) -> Summary:
         """Rows and totals as data; `str()` of it is the table."""
         from graphspec.summary import summarize

@@ -110,6 +110,8 @@ CODES: dict[str, str] = {
     "model-recursive": "a model file that includes itself",
     "model-outside": "a model file outside the directory of the spec",
     "block-recursive": "a block that contains itself",
+    "weights-missing": "a file of weights that cannot be read",
+    "weights-misfit": "weights that do not fit the model",
     "shared-differs": "a shared layer is called on inputs that do not fit one set of weights",
     # data and training
     "not-supported": "a key or value of the language that this version does not carry out",

@@ -10,6 +10,7 @@ from graphspec.elaborate.body import Instance, Repeated, Run, expressions_in, fa
 from graphspec.elaborate.context import FAILED, NOTHING, Bound, Exports, Failed, Nothing, Read
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.graph import Op, Unit, Value
+from graphspec.objectives.setting import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
 
@@ -23,6 +24,11 @@ class Feed:
     positional: list[Bound] = field(default_factory=list)
     named: dict[str, list[Bound]] = field(default_factory=dict)
     listed: bool = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a value of it has failed, so that its reader fails silently."""
+        return any(isinstance(bound.value, Failed) for bound in self.all())
 
     def all(self) -> list[Bound]:
         return [*self.positional, *(bound for group in self.named.values() for bound in group)]
@@ -78,7 +84,8 @@ class Use:
         for key, value in self.node.extra.items():
             result[key] = self.run.evaluate(value, (*self.path, key), self.index)
         for key, value in self.overrides.items():
-            result[key] = value
+            if key != "from":
+                result[key] = value
         return None if any(value is FAILED for value in result.values()) else result
 
     def expressions(self, arguments: dict[str, Any]) -> tuple[tuple[Expression, Any], ...]:
@@ -113,7 +120,7 @@ def elaborate_node(run: Run, name: str) -> Instance | Repeated:
             instance.op.repeated = "parallel" if parallel else "repeat"
         instances.append(instance)
         if isinstance(instance.first, Failed):
-            break  # what follows would fail for the same reason
+            return Repeated(instances, parallel, broken=True)  # the next would fail for the same reason
     return Repeated(instances, parallel)
 
 
@@ -143,7 +150,7 @@ def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[st
         run.error(
             "wrong-type",
             span,
-            f"`{key}` is a count, or a mapping from arguments to lists, not {value!r}",
+            f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}",
             help,
         )
         return None
@@ -186,13 +193,11 @@ def _instance(use: Use, previous: Instance | None) -> Instance:
     if when is FAILED:
         return failed()
     if not isinstance(when, bool):
-        use.error("wrong-type", use.span_of("when"), f"`when` is true or false, not {when!r}")
+        use.error("wrong-type", use.span_of("when"), f"`when` is true or false, not {show(when)}")
         return failed()
     if not when:
         return _left_out(use, previous)
     use.feed = _feed(use, previous)
-    if any(isinstance(bound.value, Failed) for bound in use.feed.all()):
-        return failed()
     from graphspec.elaborate.forms import build
 
     instance = build(use)
@@ -232,12 +237,23 @@ def _left_out(use: Use, previous: Instance | None) -> Instance:
         return Instance({"": value})
     title = str(node.target)
     op = Op(use.name, use.index, use.span, node.form, (value,), present=False, title=title)  # type: ignore[arg-type]
-    op.outputs = {"": Value(value.tensor, use.name, op)}
+    op.outputs = {_first_output(use): Value(value.tensor, use.name, op)}
     op.when = _expression(node.when)
     if use.index is not None:
         op.repeated = "repeat" if node.repeat is not MISSING else "parallel"
     run.graph.ops.append(op)
     return Instance(dict(op.outputs), op)
+
+
+def _first_output(use: Use) -> str:
+    """The name of the first output that a left-out node would have."""
+    from graphspec.elaborate.bodies import find_body
+
+    form, target = use.node.form, use.node.target
+    if form == "call" and (entry := use.run.body.shared.get(target)) is not None:
+        form, target = entry.form, entry.target
+    found = find_body(use, form, target, quiet=True) if form == "block" else None
+    return next(iter(found[1].outputs), "") if found is not None else ""
 
 
 def _first_input(use: Use) -> Bound | None:
@@ -275,8 +291,9 @@ def _feed(use: Use, previous: Instance | None) -> Feed:
     instance before.
     """
     node, body = use.node, use.run.body
-    raw = use.overrides.pop("from") if "from" in use.overrides else node.source
-    path = (*use.path, "from")
+    raw, path = node.source, (*use.path, "from")
+    if "from" in use.overrides:
+        raw, path = use.overrides["from"], (*use.path, "parallel", "from", use.index or 0)
     if node.form == "parameter":
         if raw is not MISSING:
             use.error("input-count", use.span_of("from"), f"`{use.name}` is a parameter and takes no input")
@@ -359,7 +376,7 @@ def _written_feed(use: Use, raw: Any, path: Path, chained: dict[str, Bound]) -> 
 
 
 def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
-    run, body, document = use.run, use.run.body, use.run.body.document
+    run, body = use.run, use.run.body
     if edges:
         bounds = []
         for text, path in edges[1:] if skip else edges:
@@ -381,6 +398,11 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
     if len(body.inputs) == 1:
         name = next(iter(body.inputs))
         return Feed([Bound(value, name, use.span) for value in run.resolve(name, use.span, use.name)])
+    if not body.inputs:
+        if not body.incomplete:
+            help = "declare one: inputs: {x: {shape: [64]}}"
+            use.error("no-input", use.span, f"`{use.name}` is the first node, and there is no input", help)
+        return Feed([Bound(FAILED, "", None)])
     names = ", ".join(body.inputs)
     use.error(
         "no-input",
@@ -388,7 +410,6 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
         f"`{use.name}` is the first node, and there are {len(body.inputs)} inputs: {names}",
         "say which with `from:`",
     )
-    _ = document
     return Feed([Bound(FAILED, "", None)])
 
 

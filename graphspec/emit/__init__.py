@@ -1,0 +1,305 @@
+"""Graph to Python source: what an expert would have written, and the spec's place of every line."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from graphspec import names
+from graphspec.diagnostics import Span
+from graphspec.elaborate import Elaborated
+from graphspec.emit.classes import Classes, Group
+from graphspec.emit.construct import Constructor, Line, signature
+from graphspec.emit.format import WIDTH, comment, lines, literal
+from graphspec.emit.forward import Forward
+from graphspec.graph import Op, Value
+from graphspec.layers import HELPERS
+from graphspec.layers.base import helper
+from graphspec.layout import Layout
+from graphspec.logits import last_step
+from graphspec.tensor import BATCH, Size, names_of, show_size, symbol
+
+helper(
+    "freeze",
+    '''
+def freeze(module: nn.Module) -> None:
+    """Takes a module out of training: no gradients, and batch normalization keeps its statistics."""
+    module.requires_grad_(False)
+    for layer in module.modules():
+        layer.frozen = True
+''',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A Python file. `places` gives, for its line numbers from 1, where in the spec a line comes from."""
+
+    source: str
+    places: dict[int, Span]
+    class_name: str
+
+
+@dataclass(eq=False, slots=True)
+class Writer:
+    """Collects the file's lines with their places."""
+
+    lines: list[str] = field(default_factory=list)
+    places: dict[int, Span] = field(default_factory=dict)
+
+    def add(self, *texts: str, span: Span | None = None) -> None:
+        for text in texts:
+            self.lines.append(text)
+            if span is not None:
+                self.places[len(self.lines)] = span
+
+    def statement(self, line: Line) -> None:
+        """One statement, wrapped; its comment behind it where there is room."""
+        written = lines(line.prefix, line.expression, line.indent)
+        if line.comment and len(written) == 1 and len(written[0]) + len(line.comment) + 4 <= WIDTH:
+            written[0] += f"  # {line.comment}"
+        self.add(*written, span=line.span)
+
+
+def emit(program: Elaborated) -> Emitted:
+    """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and nothing else."""
+    graph = program.graph
+    layout = Layout()
+    layout.run(graph, True)
+    classes = Classes(graph, layout, logit_values(program))
+    root = classes.of[graph]
+    helpers: set[str] = set()
+    bodies = Writer()
+    parts = []
+    for group in classes.groups:
+        constructor = Constructor(classes, group)
+        constructor.write()
+        forward = Forward(constructor, group is root)
+        forward.write()
+        parts.append((group, constructor, forward))
+    fills = Initialization(classes)
+    for group, constructor, forward in parts:
+        helpers |= constructor.helpers
+        write_class(bodies, group, constructor, forward, program if group is root else None, fills)
+    helpers |= fills.helpers
+    return assemble(program, bodies, helpers, fills, root.name)
+
+
+def logit_values(program: Elaborated) -> set[Value]:
+    """The values whose last activation `logits=True` leaves off, in every graph that they pass."""
+    found: set[Value] = set()
+
+    def follow(value: Value) -> None:
+        found.add(value)
+        op = last_step(value)
+        if op is None:
+            return
+        source = value
+        while source.op is not None and not source.op.present:
+            source = source.op.inputs[0]
+        found.add(source)
+        if op.graph is not None:
+            key = next(k for k, v in op.outputs.items() if v is source)
+            follow(op.results[key])
+
+    for name, judgement in program.outputs.items():
+        if judgement.activation is not None:
+            follow(program.graph.outputs[name])
+    return found
+
+
+class Initialization:
+    """Keras' initializers: `init_weights`, by the type of a module, and by its owner where a spec says otherwise."""
+
+    def __init__(self, classes: Classes):
+        self.by_type: dict[str, dict[str, str]] = {}
+        self.optional: dict[str, set[str]] = defaultdict(set)
+        self.by_owner: dict[str, list[str]] = defaultdict(list)
+        self.helpers: set[str] = set()
+        found: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        ops = [(g, slot, op) for g in classes.groups for s in g.slots for slot in s for op in slot.ops if op.present and op.layer]
+        for _, _, op in ops:
+            for weight in op.weights():
+                if weight.initializer:
+                    found[self._type(classes, op)][weight.name][weight.initializer] += 1
+        for kind, weights in found.items():
+            self.by_type[kind] = {name: counts.most_common(1)[0][0] for name, counts in weights.items()}
+        for group, slot, op in ops:
+            self._differing(classes, group, slot, op)
+        for _, _, op in ops:
+            kind = self._type(classes, op)
+            held = {weight.name for weight in op.weights()}
+            self.optional[kind] |= {name for name in self.by_type.get(kind, {}) if name not in held}
+
+    def _type(self, classes: Classes, op: Op) -> str:
+        construct = classes.code(op).construct
+        if construct is None:
+            return ""
+        helped = HELPERS.get(construct.target)
+        base = re.match(r"class \w+\((nn\.\w+)\)", helped.source) if helped is not None else None
+        return base[1] if base is not None and base[1] != "nn.Module" else construct.target
+
+    def _differing(self, classes: Classes, group: Group, slot: object, op: Op) -> None:
+        kind = self._type(classes, op)
+        unit = op.unit
+        attribute = f"module.{names.attribute(unit.name if unit and unit.shared else op.node)}"
+        for weight in op.weights():
+            if not weight.initializer or self.by_type[kind].get(weight.name) == weight.initializer:
+                continue
+            target = f"{attribute}.{weight.name}" if op.index is None or (unit and unit.shared) else f"{attribute}[{op.index}].{weight.name}"
+            text = weight.initializer.replace("{w}", target)
+            if text not in self.by_owner[group.name]:
+                self.by_owner[group.name].append(text)
+
+    @property
+    def needed(self) -> bool:
+        return bool(self.by_type or self.by_owner)
+
+    def write(self, writer: Writer) -> None:
+        writer.add("def init_weights(module: nn.Module) -> None:", '    """Fills a module\'s own weights by Keras\' initializers."""')
+        kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for kind, fills in self.by_type.items():
+            body = []
+            for name, text in fills.items():
+                text = text.replace("{w}", f"module.{name}")
+                if name in self.optional[kind]:
+                    body += [f"if module.{name} is not None:", f"    {text}"]
+                else:
+                    body.append(text)
+            kinds[tuple(body)].append(kind)
+        word = "if"
+        for kind_body, targets in kinds.items():
+            types = targets[0] if len(targets) == 1 else f"({', '.join(sorted(targets))})"
+            writer.add(f"    {word} isinstance(module, {types}):", *(f"        {text}" for text in kind_body))
+            word = "elif"
+        for owner, texts in self.by_owner.items():
+            writer.add(f"    {word} isinstance(module, {owner}):", *(f"        {text}" for text in texts))
+            word = "elif"
+
+
+def write_class(
+    writer: Writer, group: Group, constructor: Constructor, forward: Forward, program: Elaborated | None, fills: Initialization
+) -> None:
+    """One class: its docstring where it is the program, `__init__`, `forward`."""
+    writer.add("", "", f"class {group.name}(nn.Module):")
+    closing = []
+    if program is not None:
+        if fills.needed:
+            closing.append(Line("", "self.apply(init_weights)"))
+        if any(constructor.classes.layout.op_first(op) and op.layer and op.site().x.rank == 4 and op.weights() for op in group.graph.walk() if op.present and op.layer):
+            closing.append(Line("", "self.to(memory_format=torch.channels_last)"))
+    if constructor.lines or closing or group.args:
+        writer.add(*_signature("def __init__(", signature(group), "):"))
+        writer.add("        super().__init__()")
+        for line in [*constructor.lines, *closing]:
+            writer.statement(line)
+        writer.add("")
+    inputs = []
+    for name in group.graph.inputs:
+        optional = any(body.inputs[name] is None for body in group.bodies)
+        inputs.append(f"{names.local(name)}: Tensor | None = None" if optional else f"{names.local(name)}: Tensor")
+    if group.logits:
+        inputs.append("*, logits: bool = False")
+    count = len(group.graph.outputs)
+    result = "Tensor" if count == 1 else "dict[str, Tensor]" if program is not None else f"tuple[{', '.join(['Tensor'] * count)}]"
+    writer.add(*_signature("def forward(", ", ".join(["self", *inputs]), f") -> {result}:"))
+    if program is not None:
+        writer.add(*size_checks(program))
+    for line in forward.lines:
+        writer.statement(line)
+
+
+def _signature(head: str, parameters: str, tail: str) -> list[str]:
+    single = f"    {head}{parameters}{tail}"
+    if len(single) <= WIDTH:
+        return [single]
+    if len(parameters) + 8 <= WIDTH:
+        return [f"    {head}", f"        {parameters}", f"    {tail}"]
+    from graphspec.emit.format import split_items
+
+    return [f"    {head}", *(f"        {item}," for item in split_items(parameters)), f"    {tail}"]
+
+
+def size_checks(program: Elaborated) -> list[str]:
+    """The statements that refuse sequences too short for the model, and sizes that should be one and are two."""
+    out: list[str] = []
+    seen: dict[str, str] = {}
+    for name, tensor in program.inputs.items():
+        for axis, size in enumerate(tensor.shape):
+            if not isinstance(size, Size) or size == symbol(BATCH):
+                continue
+            (word,) = names_of(size) if len(names_of(size)) == 1 else ("",)
+            if size != symbol(word):
+                continue
+            here = f"{names.local(name)}.shape[{axis}]"
+            least = program.minimum_sizes.get(word, 1)
+            label = "size" if word.startswith("?") else word
+            if word in seen:
+                message = f"{name}: `{label}` is {{{here}}}, and {{{seen[word]}}} before"
+                out += _check(f"{here} != {seen[word]}", message)
+                continue
+            seen[word] = here
+            if least > 1:
+                out += _check(f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}")
+    return out
+
+
+def _check(condition: str, message: str) -> list[str]:
+    return [f"        if {condition}:", *lines("raise ", f'ValueError(f"{message}")', 12)]
+
+
+def assemble(program: Elaborated, bodies: Writer, helpers: set[str], fills: Initialization, name: str) -> Emitted:
+    """The whole file: docstring, imports, helpers, initializers, classes."""
+    top = Writer()
+    arrow = ", ".join(f"{name} {_type(value.tensor)}" for name, value in program.graph.inputs.items() if value is not None)
+    results = ", ".join(f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items())
+    docstring = comment(f"{program.name}: {arrow} -> {results}.")
+    if len(docstring) + 6 <= WIDTH:
+        top.add(f'"""{docstring}"""', "")
+    else:
+        top.add(f'"""{comment(program.name)}: {comment(arrow)}', f"-> {comment(results)}.", '"""', "")
+    middle = Writer()
+    for word in _closure(helpers | _fill_helpers(fills)):
+        middle.add("", "", *HELPERS[word].source.split("\n"))
+    if fills.needed:
+        middle.add("", "")
+        fills.write(middle)
+    text = "\n".join([*middle.lines, *bodies.lines])
+    imports = ["from collections.abc import Callable", ""] if "Callable[" in text else []
+    imports += ["import torch"] if re.search(r"\btorch\.", text) else []
+    imports += ["from torch import Tensor, nn"]
+    imports += ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
+    top.add(*imports)
+    offset = len(top.lines) + len(middle.lines)
+    source = "\n".join([*top.lines, *middle.lines, *bodies.lines]) + "\n"
+    return Emitted(source, {number + offset: span for number, span in bodies.places.items()}, name)
+
+
+def _type(tensor: object) -> str:
+    shape = ", ".join("N" if size == symbol(BATCH) else show_size(size) for size in tensor.shape)  # type: ignore[attr-defined]
+    return f"{tensor.dtype}[{shape}]"  # type: ignore[attr-defined]
+
+
+def _fill_helpers(fills: Initialization) -> set[str]:
+    texts = [text for body in fills.by_type.values() for text in body.values()] + [t for b in fills.by_owner.values() for t in b]
+    return {name for name in HELPERS if any(re.search(rf"\b{name}\(", text) for text in texts)}
+
+
+def _closure(wanted: set[str]) -> list[str]:
+    """The helpers and all they need, in the order of their definition, what is needed first."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for other in HELPERS[name].needs:
+                visit(other)
+            order.append(name)
+
+    for name in HELPERS:
+        if name in wanted:
+            visit(name)
+    return order
+
+
+__all__ = ["Emitted", "emit", "literal"]

@@ -1,0 +1,223 @@
+"""A class's constructor: its arguments, and the statement that makes each submodule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphspec import names
+from graphspec.diagnostics import Span
+from graphspec.emit.classes import MISSING, Arg, Cell, Classes, Group, same
+from graphspec.emit.format import literal
+from graphspec.emit.slots import Slot
+from graphspec.graph import Op
+from graphspec.layers.base import Leaf, Weight
+
+
+class Varies(Exception):
+    """A value differs between instances in a way that one expression cannot say."""
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """One statement to come: what stands left of the expression, the expression, a comment, and the spec's place."""
+
+    prefix: str
+    expression: str
+    span: Span | None = None
+    comment: str = ""
+    indent: int = 8
+
+
+@dataclass(eq=False, slots=True)
+class Constructor:
+    """The statements of `__init__`, and the names under which `forward` finds what they made."""
+
+    classes: Classes
+    group: Group
+    lines: list[Line] = field(default_factory=list)
+    modules: dict[int, str] = field(default_factory=dict)  # slot -> attribute
+    flags: dict[int, str] = field(default_factory=dict)  # slot -> what says in `forward` that it is present
+    helpers: set[str] = field(default_factory=set)
+
+    def write(self) -> None:
+        """Fills everything, one submodule after another: shared ones first."""
+        made: set[str] = set()
+        for slot in self.group.slots[0]:
+            unit = slot.op.unit
+            if unit is not None and unit.shared and unit.name not in made:
+                made.add(unit.name)
+                self._submodule(unit.name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
+        for slot in self.group.slots[0]:
+            self._slot(slot)
+
+    def attribute(self, slot: Slot) -> str:
+        unit = slot.op.unit
+        return names.attribute(unit.name if unit is not None and unit.shared else slot.node)
+
+    def _slot(self, slot: Slot) -> None:
+        cells = self.group.cells(slot.position)
+        if not cells:
+            return
+        if slot.op.unit is not None and slot.op.unit.shared:
+            self.modules[slot.position] = f"self.{self.attribute(slot)}"
+        elif slot.repeated:
+            self._repeated(slot, cells)
+        else:
+            self._submodule(slot.node, slot, cells)
+        if not slot.repeated and len(cells) < len(self.group.bodies):
+            self._presence(slot, cells)
+
+    def _submodule(self, node: str, slot: Slot, cells: dict[Cell, Op]) -> None:
+        attribute = f"self.{names.attribute(node)}"
+        op = next(iter(cells.values()))
+        try:
+            expression = self.expression(cells, node)
+        except Varies:
+            raise AssertionError(f"{node} differs within one instance") from None
+        if expression is None:
+            return
+        self.modules[slot.position] = attribute
+        if not slot.repeated and len(cells) < len(self.group.bodies):
+            expression = f"{expression} if {self._condition(slot, cells)} else None"
+        self.lines.append(Line(f"{attribute} = ", expression, op.span))
+        self._after(attribute, op)
+
+    def _after(self, attribute: str, op: Op) -> None:
+        if op.parameter is not None and op.parameter.initializer:
+            self.lines.append(Line("", op.parameter.initializer.replace("{w}", attribute), op.span))
+        if op.unit is not None and not op.unit.trainable and op.parameter is None:
+            self.helpers.add("freeze")
+            self.lines.append(Line("", f"freeze({attribute})", op.span))
+
+    def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
+        """An `nn.ModuleList`: a comprehension where one expression says all instances, else a list."""
+        attribute = f"self.{names.attribute(slot.node)}"
+        try:
+            expression = self.expression(cells, slot.node)
+        except Varies:
+            expression = self._listed(slot)
+        else:
+            if expression is None:
+                return
+            if slot.loop:
+                index = "index" if "index" in expression.replace("_index", "") else "_"
+                expression = f"nn.ModuleList({expression} for {index} in range({self.count(slot)}))"
+            else:
+                expression = self._listed(slot)
+        self.modules[slot.position] = attribute
+        self.lines.append(Line(f"{attribute} = ", expression, slot.op.span))
+        self._after(attribute, next(iter(cells.values())))
+
+    def _listed(self, slot: Slot) -> str:
+        items = []
+        for number in range(len(slot.ops)):
+            cells = {
+                (body, 0): slots[slot.position].ops[number]
+                for body, slots in enumerate(self.group.slots)
+                if slots[slot.position].ops[number].present
+            }
+            items.append((self.expression(cells, f"{slot.node}_{number}") if cells else None) or "nn.Identity()")
+        return f"nn.ModuleList([{', '.join(items)}])"
+
+    def count(self, slot: Slot) -> str:
+        """The code for the number of instances."""
+        counts = {(b, 0): len(slots[slot.position].ops) for b, slots in enumerate(self.group.slots)}
+        ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
+        return self.group.write(counts, ops, f"{slot.node}_count") or "0"
+
+    def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> str:
+        """The code that is true where the node is present."""
+        op = slot.op
+        if op.when is not None and (code := self.group._expression(op.when)) is not None:
+            return code
+        present: dict[Cell, Leaf] = {(body, 0): (body, 0) in cells for body in range(len(self.group.bodies))}
+        ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
+        return self.group.write(present, ops, f"has_{slot.node}") or "True"
+
+    def _presence(self, slot: Slot, cells: dict[Cell, Op]) -> None:
+        if slot.position in self.modules and not (slot.op.unit is not None and slot.op.unit.shared):
+            self.flags[slot.position] = f"{self.modules[slot.position]} is not None"
+            return
+        code = self._condition(slot, cells)
+        name = names.attribute(code if code.isidentifier() else f"has_{slot.node}")
+        self.flags[slot.position] = self.keep(name, code, slot)
+
+    def keep(self, name: str, code: str, slot: Slot) -> str:
+        """An attribute that holds a constructor's value for `forward`."""
+        if name in {names.attribute(other.node) for other in self.group.slots[0]}:
+            name = f"{name}_value"
+        line = Line(f"self.{name} = ", code, slot.op.span)
+        if not any((known.prefix, known.expression) == (line.prefix, line.expression) for known in self.lines):
+            self.lines.append(line)
+        return f"self.{name}"
+
+    # --- expressions
+
+    def expression(self, cells: dict[Cell, Op], hint: str) -> str | None:
+        """The code that makes the submodule of these ops; None where they need none. Raises `Varies`."""
+        op = next(iter(cells.values()))
+        if op.graph is not None:
+            return self._instance(cells, hint)
+        if op.parameter is not None:
+            return self._parameter(cells, op.parameter, hint)
+        codes = {cell: self.classes.code(op) for cell, op in cells.items()}
+        constructs = {cell: code.construct for cell, code in codes.items() if code.construct is not None}
+        for code in codes.values():
+            self.helpers.update(code.helpers)
+        if not constructs:
+            return None
+        targets = {construct.target for construct in constructs.values()}
+        first = next(iter(constructs.values()))
+        target = first.target if len(targets) == 1 else first.general or first.target
+        if not target.startswith("nn."):
+            self.helpers.add(target)
+        parts = [self._leaf({c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}") for name in first.positional]
+        for name, (_, default) in first.keyword.items():
+            values = {cell: construct.keyword[name][0] for cell, construct in constructs.items()}
+            if not all(same(value, default) for value in values.values()):
+                parts.append(f"{name}={self._leaf(values, cells, f'{hint}_{name}')}")
+        return f"{target}({', '.join(parts)})"
+
+    def _leaf(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> str:
+        code = self.group.write(values, ops, hint)
+        if code is None:
+            raise Varies(hint)
+        return code
+
+    def _instance(self, cells: dict[Cell, Op], hint: str) -> str:
+        graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
+        child = self.classes.of[next(iter(graphs.values()))]
+        parts = []
+        for arg in ordered(child.args.values()):
+            values = {cell: arg.values[child.bodies.index(graph)] for cell, graph in graphs.items()}
+            if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
+                continue
+            code = self._leaf(values, cells, f"{hint}_{arg.name}")
+            parts.append(code if arg.default is MISSING else f"{arg.name}={code}")
+        return f"{child.name}({', '.join(parts)})"
+
+    def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str) -> str:
+        shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}
+        sizes = [self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, f"{hint}_size") for axis in range(len(weight.shape))]
+        flag = "" if weight.trainable else ", requires_grad=False"
+        return f"nn.Parameter(torch.empty({', '.join(sizes)}){flag})"
+
+
+def ordered(args: object) -> list[Arg]:
+    """Arguments as a signature has them: channels first, then those without a default."""
+    items: list[Arg] = list(args)  # type: ignore[call-overload]
+
+    def rank(arg: Arg) -> tuple[bool, bool]:
+        channels = arg.name.endswith(("in_channels", "in_features", "_channels", "_features"))
+        return arg.default is not MISSING, not channels
+
+    return sorted(items, key=rank)
+
+
+def signature(group: Group) -> str:
+    """The parameters of `__init__`, after `self`."""
+    parts = []
+    for arg in ordered(group.args.values()):
+        default = "" if arg.default is MISSING else f" = {literal(arg.default)}"
+        parts.append(f"{arg.name}: {arg.annotation}{default}")
+    return ", ".join(["self", *parts])

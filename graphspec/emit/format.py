@@ -1,0 +1,166 @@
+"""Source text: literals, templates, and lines wrapped as ruff wraps them."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Callable, Iterator
+
+from graphspec.layers.base import Leaf, Ref
+
+WIDTH = 88
+
+
+def literal(value: Leaf) -> str:
+    """The one way a value gets into source: trusted code, or the `repr` of a plain value, strings in double quotes."""
+    if isinstance(value, Ref):
+        return value.text
+    if value is None or isinstance(value, bool | int):
+        return repr(value)
+    if isinstance(value, float):
+        if math.isinf(value) or math.isnan(value):
+            return f'float("{value}")'
+        return repr(value)
+    if isinstance(value, str):
+        return '"' + ascii(value)[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+    if isinstance(value, tuple | list):
+        inner = ", ".join(literal(item) for item in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    raise TypeError(f"no literal for {type(value).__name__}")
+
+
+def comment(text: str) -> str:
+    """Text that is safe in a comment or docstring: printable ASCII, no quotes that could end it."""
+    return re.sub(r"[^ -~]", "?", text).replace("\\", "/").replace('"""', "'''")
+
+
+def atomic(expression: str) -> bool:
+    """Whether a method can be called on an expression without parentheses around it."""
+    if expression.isidentifier():
+        return True
+    node = ast.parse(expression, mode="eval").body
+    return isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.List | ast.Tuple)
+
+
+def fill(template: str, value: Callable[[str], str]) -> str:
+    """A template with each `{hole}` filled, in parentheses where precedence asks for them."""
+
+    def replace(match: re.Match[str]) -> str:
+        text = value(match[1])
+        before, after = template[: match.start()].rstrip()[-1:], template[match.end() :].lstrip()[:1]
+        if (before in ("", "(", ",", "[", "=") and after in ("", ")", ",", "]")) or match[1] in ("*", "list"):
+            return text
+        return text if atomic(text) else f"({text})"
+
+    return re.sub(r"\{([\w*]+)\}", replace, template)
+
+
+def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[str]:
+    """`prefix expression suffix` as one or more lines at an indent of so many spaces."""
+    pad = " " * indent
+    single = f"{pad}{prefix}{expression}{suffix}"
+    if len(single) <= WIDTH:
+        return [single]
+    split = _last_brackets(expression) if len(_parts(expression)) == 1 else None
+    if split is None:
+        if prefix.endswith(("= ", "return ")) and not suffix:
+            return [f"{pad}{prefix}(", *_operands(expression, indent + 4), f"{pad})"]
+        return [single]
+    head, items, tail = split
+    body = ", ".join(items)
+    if len(pad) + 4 + len(body) <= WIDTH and not _is_literal_list(body):
+        return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
+    if len(items) == 1 and (items[0].startswith("[") or " for " in items[0]):
+        inner = _comprehension(items[0], indent + 4) if " for " in items[0] and not items[0].startswith("[") else lines("", items[0], indent + 4)
+        return [f"{pad}{prefix}{head}", *inner, f"{pad}{tail}{suffix}"]
+    out = [f"{pad}{prefix}{head}"]
+    for item in items:
+        out += lines("", item, indent + 4, ",")
+    return [*out, f"{pad}{tail}{suffix}"]
+
+
+def _is_literal_list(body: str) -> bool:
+    return body.startswith("[") and body.endswith("]") and len(body) > WIDTH
+
+
+def _comprehension(text: str, indent: int) -> list[str]:
+    element, _, loop = text.rpartition(" for ")
+    return [*lines("", element, indent), f"{' ' * indent}for {loop}"]
+
+
+def _operands(expression: str, indent: int) -> list[str]:
+    pad = " " * indent
+    if len(pad + expression) <= WIDTH:
+        return [pad + expression]
+    out: list[str] = []
+    for prefix, operand in _parts(expression):
+        out += lines(prefix, operand, indent)
+    return out
+
+
+def _parts(expression: str) -> list[tuple[str, str]]:
+    """The operands of the loosest operators of an expression, each with the operator before it."""
+    depth, top = 0, set()
+    for position, char in _code(expression):
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0 and char == " ":
+            top.add(position)
+    for words in ((" if ", " else "), (" + ", " - "), (" * ", " / ", " @ ")):
+        cuts = [m for m in re.finditer("|".join(map(re.escape, words)), expression) if m.start() in top]
+        if cuts:
+            ends = [*(m.start() for m in cuts[1:]), len(expression)]
+            first = ("", expression[: cuts[0].start()])
+            return [first, *((m[0][1:], expression[m.end() : end]) for m, end in zip(cuts, ends, strict=True))]
+    return [("", expression)]
+
+
+def _last_brackets(text: str) -> tuple[str, list[str], str] | None:
+    """The text up to its last top-level opening bracket, what stands between, and from its closing bracket on."""
+    if not text.endswith((")", "]")):
+        return None
+    depth, opening = 0, -1
+    spans: list[tuple[int, int]] = []
+    for position, char in _code(text):
+        if char in "([{":
+            if depth == 0:
+                opening = position
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+            if depth == 0:
+                spans.append((opening, position))
+    if not spans or spans[-1][1] != len(text) - 1:
+        return None
+    start, end = spans[-1]
+    items = split_items(text[start + 1 : end])
+    return (text[: start + 1], items, text[end:]) if items else None
+
+
+def split_items(text: str) -> list[str]:
+    """The parts of a text between commas outside brackets and strings."""
+    items, depth, begin = [], 0, 0
+    for position, char in _code(text):
+        if char in "([{":
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+        elif char == "," and depth == 0:
+            items.append(text[begin:position].strip())
+            begin = position + 1
+    items.append(text[begin:].strip())
+    return [item for item in items if item]
+
+
+def _code(text: str) -> Iterator[tuple[int, str]]:
+    """The characters outside string literals."""
+    inside = False
+    escaped = False
+    for position, char in enumerate(text):
+        if inside:
+            inside = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            inside = True
+        else:
+            yield position, char

@@ -1,0 +1,113 @@
+"""Emitted source to a running module, its weights, and inputs to try it on. The first room that imports torch."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.graph import Graph
+from graphspec.names import attribute
+from graphspec.tensor import BATCH, Size, value_of
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")}
+
+
+def load_module(program: Program, device: str, seed: int, weights: str | Path | None) -> nn.Module:
+    """The module of a program: initialised from `seed` without touching the global generator, then filled from files.
+
+    Raises `SpecError` where a weights file is missing or does not fit.
+    """
+    namespace = execute(program.source, source_name(program))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = namespace[program.class_name]()
+    assert isinstance(module, nn.Module)
+    for prefix, path, span in weight_files(program.graph):
+        base = Path(span.file).parent if span is not None and program.path is not None else Path()
+        fill(module, base / path, prefix, span)
+    if weights is not None:
+        fill(module, Path(weights), "", None)
+    return module.to(device)
+
+
+def source_name(program: Program) -> str:
+    """What tracebacks call the emitted source."""
+    return f"<graphspec {program.name}>"
+
+
+def execute(source: str, name: str) -> dict[str, Any]:
+    """The definitions of emitted source; its lines show in tracebacks."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    module = ModuleType("graphspec_emitted")
+    exec(compile(source, name, "exec"), module.__dict__)  # what the emitter wrote, never a user's text
+    return module.__dict__
+
+
+def place_of(program: Program, error: BaseException) -> Span | None:
+    """The spec's place of the innermost emitted line that an error passed through."""
+    found, trace, name = None, error.__traceback__, source_name(program)
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == name:
+            found = program.emitted.places.get(trace.tb_lineno, found)
+        trace = trace.tb_next
+    return found
+
+
+def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Span | None]]:
+    """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in the spec."""
+    for unit in graph.units:
+        name = attribute(unit.name)
+        here = prefix + (name if unit.index is None else f"{name}.{unit.index}") + "."
+        if unit.first.graph is not None:
+            yield from weight_files(unit.first.graph, here)
+        if unit.weights is not None:
+            yield here, unit.weights, unit.span
+
+
+def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
+    """Copies a `.safetensors` file into the part of a module below `prefix`. The file may hold more than the part needs."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SpecError([Diagnostic("weights-missing", f"the weights `{path}` cannot be read: {error}", span)]) from None
+    state = {key: value for key, value in module.state_dict().items() if key.startswith(prefix)}
+    lacking = [key for key in state if key[len(prefix) :] not in tensors]
+    if lacking:
+        message = f"the weights `{path}` lack `{lacking[0][len(prefix) :]}` and {len(lacking) - 1} more"
+        raise SpecError([Diagnostic("weights-misfit", message, span, help=f"they hold: {', '.join(list(tensors)[:6])}, ...")])
+    for key, value in state.items():
+        given = tensors[key[len(prefix) :]]
+        if given.shape != value.shape:
+            message = f"`{key}` has the shape {list(value.shape)}, and {list(given.shape)} in `{path}`"
+            raise SpecError([Diagnostic("weights-misfit", message, span)])
+        with torch.no_grad():
+            value.copy_(given)
+
+
+def example_inputs(program: Program, batch_size: int, sizes: dict[str, int], seed: int) -> dict[str, torch.Tensor]:
+    """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the smallest legal, or 8."""
+    generator = torch.Generator().manual_seed(seed)
+    bound = {name: max(least, 8) for name, least in program.minimum_sizes.items()} | sizes | {BATCH: batch_size}
+    inputs = {}
+    for name, tensor in program.inputs.items():
+        shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
+        dtype = DTYPES[tensor.dtype]
+        if tensor.is_float:
+            inputs[name] = torch.randn(shape, generator=generator).to(dtype)
+        else:
+            high = program.ranges.get(name, 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256)
+            inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
+    return inputs

@@ -1,0 +1,55 @@
+"""Legal, unique Python names: the one gate between a spec's words and emitted source."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+
+MODULE_ATTRIBUTES = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval
+    extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia
+    named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
+    register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory
+    state_dict to to_empty train training type xpu zero_grad
+    """.split()
+)
+"""What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
+
+GLOBALS = frozenset({"torch", "nn", "F", "Tensor", "Callable", "self", "logits", *dir(builtins)})
+
+
+def attribute(word: str) -> str:
+    """The attribute that a node's name becomes: itself, with an underscore where Python or nn.Module uses it."""
+    return f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
+
+
+def local(word: str) -> str:
+    """The variable or argument that a name becomes: no keyword, and nothing that the source calls."""
+    return f"{word}_" if word in GLOBALS or keyword.iskeyword(word) else word
+
+
+def class_name(word: str) -> str:
+    """`conv_norm` is `ConvNorm`; what is no identifier is made one."""
+    parts = [part for part in re.split(r"[^A-Za-z0-9]+", word) if part]
+    name = "".join(part[0].upper() + part[1:] for part in parts) or "Model"
+    return f"Model{name}" if name[0].isdigit() else name
+
+
+class Namespace:
+    """Hands out names, each once."""
+
+    def __init__(self, taken: frozenset[str] | set[str] = frozenset()):
+        self.taken = set(taken)
+
+    def claim(self, word: str) -> str:
+        """`word`, or `word_2`, `word_3`... when it is taken."""
+        name, number = word, 1
+        while name in self.taken:
+            number += 1
+            name = f"{word}_{number}" if word[-1:].isdigit() or "_" in word else f"{word}{number}"
+        self.taken.add(name)
+        return name
