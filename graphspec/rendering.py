@@ -85,13 +85,15 @@ def _snippets(diagnostic: Diagnostic, span: Span, sources: Mapping[str, str], pa
         arrow = "-->" if file == span.file else ":::"
         out.append(" " * width + paint("frame", arrow) + " " + visible(str(first.span)))
         if file in sources:
-            out += _file_snippet(here, split_lines(sources[file]), width, diagnostic.severity, paint)
+            out += _file_snippet(here, sources[file], width, diagnostic.severity, paint)
         else:
             out += [f"note: {visible(str(m.span))}: {visible(m.text)}" for m in here if m.text]
     return out
 
 
-def _file_snippet(marks: list[_Mark], lines: list[str], width: int, severity: str, paint: Paint) -> list[str]:
+def _file_snippet(marks: list[_Mark], source: str, width: int, severity: str, paint: Paint) -> list[str]:
+    # A byte order mark is no character of the first line.
+    lines = split_lines(source.removeprefix("\ufeff"))
     bar = paint("frame", "|")
     blank = " " * (width + 1) + bar
     out = [blank]
@@ -100,8 +102,8 @@ def _file_snippet(marks: list[_Mark], lines: list[str], width: int, severity: st
         if previous is not None and number > previous + 1:
             out.append(paint("frame", "..."))
         text = lines[number - 1] if number <= len(lines) else ""
-        source, rows = _line_snippet(text, number, group, severity, paint)
-        out.append(f"{paint('frame', str(number).rjust(width))} {bar} {source}".rstrip())
+        shown, rows = _line_snippet(text, number, group, severity, paint)
+        out.append(f"{paint('frame', str(number).rjust(width))} {bar} {shown}".rstrip())
         out += [f"{blank} {row}" for row in rows]
         previous = number
     return out

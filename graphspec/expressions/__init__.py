@@ -1,0 +1,293 @@
+"""The expression language: `$name`, `$(...)` and text with insertions.
+
+    parse_value("$(4 * filters)")  ->  Expression, whose value keeps its type
+    parse_value("block_$index")    ->  Template, whose value is text
+    parse_value("costs $$5")       ->  "costs $5"
+
+Python's own parser reads what stands in the parentheses; a closed list of node types decides what is allowed
+(`grammar`), a small evaluator computes it (`evaluator`), and it can be written as Python again (`writer`).
+Nothing is ever passed to `eval`. Every text ends in a value or in an `ExpressionError`, within bounds on
+length, depth, digits and elements.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from .evaluator import MAX_TEXT, Channels, Evaluator, Value
+from .grammar import IDENTIFIER, MAX_LENGTH, WORDS, ExpressionError, called, parse_tree
+from .writer import Writer
+
+__all__ = [
+    "MAX_LENGTH",
+    "Channels",
+    "Expression",
+    "ExpressionError",
+    "Template",
+    "Value",
+    "brace_help",
+    "braced_name",
+    "closing",
+    "evaluate",
+    "names_in",
+    "parse_value",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One expression; `text` is its source without `$(` and `)`, `start` where that stands in the value.
+    Those of equal text are equal.
+    """
+
+    text: str
+    tree: ast.expr = field(compare=False, repr=False)
+    start: int = field(compare=False)
+    names: frozenset[str]
+    channels: frozenset[str]
+
+    def evaluate(self, scope: Mapping[str, Value], channels: Channels | None = None) -> Value:
+        """The value. `channels` gives the last axis of a named input: it raises KeyError for one that is not
+        there and may raise ExpressionError, to which the place is added.
+        """
+        try:
+            return Evaluator(self.text, scope, channels).value(self.tree)
+        except ExpressionError as error:
+            raise error.shifted(self.start) from None
+
+    def python(self, rename: Mapping[str, str]) -> str:
+        """The expression as Python source, formatted as ruff formats a line that is short enough.
+
+        `rename` maps names, and `channels(x)` under the key "channels(x)", to Python expressions. `ceil` and
+        `floor` become `math.ceil` and `math.floor`.
+        """
+        return Writer(rename).write(self.tree)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with insertions."""
+
+    parts: tuple[str | Expression, ...]
+    names: frozenset[str] = field(init=False)
+    channels: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        inserted = [part for part in self.parts if isinstance(part, Expression)]
+        object.__setattr__(self, "names", frozenset().union(*(part.names for part in inserted)))
+        object.__setattr__(self, "channels", frozenset().union(*(part.channels for part in inserted)))
+
+    def evaluate(self, scope: Mapping[str, Value], channels: Channels | None = None) -> str:
+        out: list[str] = []
+        added = 0
+        for part in self.parts:
+            if isinstance(part, str):
+                out.append(part)
+                continue
+            end = part.start + len(part.text)
+            value = part.evaluate(scope, channels)
+            if isinstance(value, list):
+                message = f"`{part.text}` is a list, which cannot be inserted into text"
+                raise ExpressionError("operand-type", message, part.start, end, "take one element: [0]")
+            text = _as_text(value)
+            added += len(text)
+            if added > MAX_TEXT:
+                message = f"the insertions add more than {MAX_TEXT:,} characters"
+                raise ExpressionError("value-too-long", message, part.start, end)
+            out.append(text)
+        return "".join(out)
+
+
+def _as_text(value: Value) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value)
+
+
+_INSERTION = re.compile(rf"\$(?:(\$)|(\()|(\{{)|({IDENTIFIER.pattern}))?")
+
+
+@lru_cache(maxsize=4096)
+def parse_value(text: str) -> str | Expression | Template:
+    """A string of a spec: plain text (with `$$` undone), one expression, or text with insertions."""
+    if "$" not in text:
+        return text
+    parts: list[str | Expression] = []
+    position = 0
+    while match := _INSERTION.search(text, position):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        dollar, opened, braced, name = match.groups()
+        if dollar:
+            parts.append("$")
+        elif name:
+            parts.append(_name(name, match.start(4)))
+        elif opened:
+            end = closing(text, match.end() - 1)
+            if end is None:
+                help = "close it: every `(` needs its `)`, every quote its second"
+                message = f"`{text[match.start() : match.start() + 40]}` is never closed"
+                raise ExpressionError("unclosed-expression", message, match.start(), len(text), help)
+            parts.append(_parse(text[position:end], position))
+            position = end + 1
+        else:
+            raise _dollar_error(text, match.start(), braced)
+    parts.append(text[position:])
+    return _joined(parts)
+
+
+def _joined(parts: list[str | Expression]) -> str | Expression | Template:
+    merged: list[str | Expression] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        elif part != "":
+            merged.append(part)
+    if not merged:
+        return ""
+    return merged[0] if len(merged) == 1 else Template(tuple(merged))
+
+
+def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
+    if not braced:
+        return ExpressionError(
+            "lone-dollar", "`$` stands before nothing", start, start + 1, "write `$$` for a dollar sign"
+        )
+    inner, end = braced_name(text, start)
+    return ExpressionError(
+        "dollar-brace", f"`{text[start:end]}` is not a parameter", start, end, brace_help(inner)
+    )
+
+
+def braced_name(text: str, start: int) -> tuple[str, int]:
+    """What stands in the `${...}` at `start`, and where it ends."""
+    end = text.find("}", start)
+    end = len(text) if end < 0 else end + 1
+    return text[start + 2 : end].removesuffix("}").strip(), end
+
+
+def brace_help(inner: str) -> str:
+    """The legal way to write `${inner}`."""
+    if IDENTIFIER.fullmatch(inner):
+        return f"write `${inner}` or `$({inner})`"
+    return f"write `$({inner})`" if inner else "write `$name` or `$(name)`"
+
+
+_PAIRS = {")": "(", "]": "[", "}": "{"}
+
+
+def closing(text: str, opening: int) -> int | None:
+    """The offset of the `)` that closes the `(` at `opening`, or None. Brackets in quotes do not count."""
+    opened: list[str] = []
+    quote = ""
+    skip = False
+    for position in range(opening, len(text)):
+        char = text[position]
+        if skip:
+            skip = False
+        elif quote:
+            skip = char == "\\"
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            opened.append(char)
+        elif char in _PAIRS:
+            if opened.pop() != _PAIRS[char]:
+                return None
+            if not opened:
+                return position
+    return None
+
+
+def _name(name: str, start: int) -> Expression:
+    tree: ast.expr = ast.Constant(WORDS[name]) if name in WORDS else ast.Name(name)
+    tree.col_offset, tree.end_col_offset = 0, len(name)
+    names = frozenset() if name in WORDS else frozenset([name])
+    return Expression(name, tree, start, names, frozenset())
+
+
+def _parse(text: str, start: int) -> Expression:
+    """The expression between the parentheses of a `$(...)`; errors have offsets in the whole value."""
+    try:
+        tree = parse_tree(text)
+    except ExpressionError as error:
+        raise error.shifted(start) from None
+    names: set[str] = set()
+    channels: set[str] = set()
+    for node in _outside_calls(tree):
+        if isinstance(node, ast.Call) and called(node) == "channels":
+            channels.add(ast.unparse(node.args[0]))
+        elif isinstance(node, ast.Name) and node.id not in WORDS:
+            names.add(node.id)
+    return Expression(text, tree, start, frozenset(names), frozenset(channels))
+
+
+def _outside_calls(tree: ast.expr) -> Iterator[ast.AST]:
+    """Every node but the names of functions and the argument of `channels`."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.Call):
+            todo += [] if called(node) == "channels" else node.args
+        else:
+            todo += ast.iter_child_nodes(node)
+
+
+def names_in(value: Any) -> frozenset[str]:
+    """The free names of every string in nested plain data; raises ExpressionError with its `path`."""
+    names: set[str] = set()
+    for path, text in _strings(value, ()):
+        try:
+            parsed = parse_value(text)
+        except ExpressionError as error:
+            raise _placed(error, path) from None
+        if not isinstance(parsed, str):
+            names |= parsed.names
+    return frozenset(names)
+
+
+def _strings(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str):
+        if "$" in value:
+            yield path, value
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _strings(item, (*path, key))
+
+
+def evaluate(value: Any, scope: Mapping[str, Value], channels: Channels | None = None) -> Any:
+    """Nested plain data with every expression replaced by its value, as new lists and dicts.
+
+    Raises ExpressionError whose `path` says where inside `value` it happened.
+    """
+    if isinstance(value, str):
+        if "$" not in value:
+            return value
+        parsed = parse_value(value)
+        return parsed if isinstance(parsed, str) else parsed.evaluate(scope, channels)
+    if isinstance(value, dict):
+        return {key: _evaluate_item(key, item, scope, channels) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_evaluate_item(index, item, scope, channels) for index, item in enumerate(value)]
+    return value
+
+
+def _evaluate_item(key: str | int, item: Any, scope: Mapping[str, Value], channels: Channels | None) -> Any:
+    try:
+        return evaluate(item, scope, channels)
+    except ExpressionError as error:
+        raise _placed(error, (key,)) from None
+
+
+def _placed(error: ExpressionError, path: tuple[str | int, ...]) -> ExpressionError:
+    error.path = path + error.path
+    return error

@@ -1,0 +1,288 @@
+"""Evaluating a checked expression, within bounds on digits, characters and elements."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..diagnostics import nearest
+from .grammar import BINARY, COMPARE, MAX_DEPTH, TOO_LARGE, WORDS, ExpressionError, called, error_at, is_sound
+
+Value = int | float | str | bool | None | list
+Channels = Callable[[str], int]
+
+MAX_TEXT = 10_000
+"""Characters that insertions may add to a text, or a concatenation may have."""
+MAX_ELEMENTS = 1_000
+"""Numbers, strings and lists in a list that an expression builds."""
+
+_ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+
+_ROUNDINGS: dict[str, Callable[[Any], Any]] = {
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "int": int,
+    "abs": abs,
+}
+
+
+def _is_number(value: object) -> bool:
+    """Booleans count as 0 and 1, as in Python."""
+    return isinstance(value, int | float)
+
+
+def _kind(value: Value) -> str:
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}
+    return kinds[type(value)]
+
+
+def _elements(value: Value) -> int:
+    """Elements of nested lists, counted to just over the limit; too deep a nesting counts as too many."""
+    count = 0
+    todo = [(value, 0)]
+    while todo:
+        item, depth = todo.pop()
+        count += 1
+        if count > MAX_ELEMENTS or depth > MAX_DEPTH:
+            return MAX_ELEMENTS + 1
+        if isinstance(item, list):
+            if count + len(item) > MAX_ELEMENTS:
+                return MAX_ELEMENTS + 1
+            todo += [(element, depth + 1) for element in item]
+    return count
+
+
+class Evaluator:
+    """Evaluates a checked tree; recursion is bounded by MAX_DEPTH."""
+
+    def __init__(self, text: str, scope: Mapping[str, Value], channels: Channels | None) -> None:
+        self.text, self.scope, self.channels = text, scope, channels
+
+    def value(self, node: ast.AST) -> Any:
+        return getattr(self, "_" + type(node).__name__.lower())(node)
+
+    def _source(self, node: ast.expr) -> str:
+        return self.text[node.col_offset : node.end_col_offset]
+
+    def _constant(self, node: ast.Constant) -> Any:
+        return node.value
+
+    def _name(self, node: ast.Name) -> Any:
+        if node.id in WORDS:
+            return WORDS[node.id]
+        if node.id in self.scope:
+            return self.scope[node.id]
+        near = nearest(node.id, self.scope)
+        if near:
+            help = f"did you mean `{near}`?"
+        elif self.scope:
+            help = "known here: " + ", ".join(list(self.scope)[:20])
+        else:
+            help = "declare it under `params`"
+        raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
+
+    def _list(self, node: ast.List) -> list:
+        return self._bounded(node, [self.value(element) for element in node.elts])
+
+    def _ifexp(self, node: ast.IfExp) -> Any:
+        return self.value(node.body if self.value(node.test) else node.orelse)
+
+    def _boolop(self, node: ast.BoolOp) -> Any:
+        stop_at = isinstance(node.op, ast.Or)
+        result: Any = None
+        for operand in node.values:
+            result = self.value(operand)
+            if bool(result) is stop_at:
+                break
+        return result
+
+    def _unaryop(self, node: ast.UnaryOp) -> Any:
+        operand = self.value(node.operand)
+        if isinstance(node.op, ast.Not):
+            return not operand
+        if not _is_number(operand):
+            message = f"`{self._source(node.operand)}` is {_kind(operand)}, not a number"
+            raise error_at(node.operand, "operand-type", message)
+        return -operand if isinstance(node.op, ast.USub) else +operand
+
+    def _binop(self, node: ast.BinOp) -> Any:
+        left, right = self.value(node.left), self.value(node.right)
+        operation = type(node.op)
+        if _is_number(left) and _is_number(right):
+            return self._arithmetic(node, left, right)
+        if operation is ast.Add and type(left) is type(right) and isinstance(left, str | list):
+            if isinstance(left, str) and len(left) + len(right) > MAX_TEXT:
+                raise error_at(node, "value-too-long", f"the text has more than {MAX_TEXT:,} characters")
+            return self._bounded(node, left + right)
+        if operation is ast.Mult and list in (type(left), type(right)) and int in (type(left), type(right)):
+            items, times = (left, right) if isinstance(left, list) else (right, left)
+            if len(items) * times > MAX_ELEMENTS:
+                raise error_at(node, "value-too-long", f"the list has more than {MAX_ELEMENTS:,} elements")
+            return self._bounded(node, items * times)
+        symbol = BINARY[operation]
+        message = f"`{symbol}` does not work on {_kind(left)} and {_kind(right)}"
+        has_text = isinstance(left, str) or isinstance(right, str)
+        help = "text is put together outside of the parentheses: `a_$(b)`" if has_text else None
+        raise error_at(node, "operand-type", message, help)
+
+    def _arithmetic(self, node: ast.BinOp, left: Any, right: Any) -> Any:
+        operation = type(node.op)
+        integers = isinstance(left, int) and isinstance(right, int)
+        if operation is ast.Pow and integers and abs(left) > 1 and right > 64:
+            raise error_at(node, "number-too-large", TOO_LARGE)
+        try:
+            result = _ARITHMETIC[operation](left, right)
+        except ZeroDivisionError:
+            raise error_at(node, "division-by-zero", f"`{self._source(node)}` divides by zero") from None
+        except OverflowError:
+            raise error_at(node, "number-too-large", TOO_LARGE) from None
+        if isinstance(result, complex):
+            raise error_at(node, "operand-type", f"`{self._source(node)}` is not a real number")
+        return self._sound(node, result)
+
+    def _sound(self, node: ast.expr, result: Any) -> Any:
+        if not is_sound(result):
+            raise error_at(node, "number-too-large", f"`{self._source(node)}`: {TOO_LARGE}")
+        return result
+
+    def _bounded(self, node: ast.expr, value: Any) -> Any:
+        if isinstance(value, list) and _elements(value) > MAX_ELEMENTS:
+            raise error_at(node, "value-too-long", f"the list has more than {MAX_ELEMENTS:,} elements")
+        return value
+
+    def _compare(self, node: ast.Compare) -> bool:
+        left = self.value(node.left)
+        for operation, comparator in zip(node.ops, node.comparators, strict=True):
+            right = self.value(comparator)
+            if not self._compare_two(node, type(operation), left, right):
+                return False
+            left = right
+        return True
+
+    def _compare_two(self, node: ast.Compare, operation: type, left: Any, right: Any) -> bool:
+        symbol = COMPARE[operation]
+        if operation in (ast.In, ast.NotIn):
+            fits = isinstance(right, list)
+        elif operation in (ast.Eq, ast.NotEq):
+            fits = None in (left, right) or _comparable(left, right) or type(left) is type(right)
+        else:
+            fits = _comparable(left, right)
+        if not fits:
+            message = f"`{symbol}` does not compare {_kind(left)} with {_kind(right)}"
+            raise error_at(node, "operand-type", message)
+        return _COMPARISONS[operation](left, right)
+
+    def _subscript(self, node: ast.Subscript) -> Any:
+        items = self.value(node.value)
+        if not isinstance(items, list):
+            message = f"`{self._source(node.value)}` is {_kind(items)}, not a list"
+            raise error_at(node.value, "operand-type", message)
+        if isinstance(node.slice, ast.Slice):
+            return items[self._slice(node.slice)]
+        index = self._integer(node.slice)
+        if not -len(items) <= index < len(items):
+            message = f"index {index} is outside of a list of {len(items)} elements"
+            raise error_at(node, "index-out-of-range", message, "the first element is [0], the last [-1]")
+        return items[index]
+
+    def _slice(self, node: ast.Slice) -> slice:
+        ends = [None if end is None else self._integer(end) for end in (node.lower, node.upper, node.step)]
+        if ends[2] == 0:
+            raise error_at(node, "operand-type", "the step of a slice cannot be 0")
+        return slice(*ends)
+
+    def _integer(self, node: ast.expr) -> int:
+        index = self.value(node)
+        if not isinstance(index, int) or isinstance(index, bool):
+            help = "divide with `//`" if isinstance(index, float) else None
+            message = f"an index is an integer; `{self._source(node)}` is {_kind(index)}"
+            raise error_at(node, "operand-type", message, help)
+        return index
+
+    def _call(self, node: ast.Call) -> Any:
+        name = called(node)
+        if name == "channels":
+            return self._channels(node)
+        arguments = [self.value(argument) for argument in node.args]
+        if name in ("min", "max"):
+            return self._extreme(node, name, arguments)
+        if name == "len":
+            return self._len(node, arguments[0])
+        if name == "sum":
+            return self._sum(node, arguments[0])
+        for argument in arguments:
+            if not _is_number(argument):
+                raise error_at(node, "operand-type", f"`{name}` takes a number, not {_kind(argument)}")
+        if not all(is_sound(argument) for argument in arguments):
+            raise error_at(node, "number-too-large", TOO_LARGE)
+        if name == "round":
+            return self._round(node, arguments)
+        return self._sound(node, _ROUNDINGS[name](arguments[0]))
+
+    def _round(self, node: ast.Call, arguments: list) -> Any:
+        if len(arguments) == 2 and (not isinstance(arguments[1], int) or abs(arguments[1]) > 18):
+            raise error_at(node.args[1], "operand-type", "`round` takes a number of digits from -18 to 18")
+        return self._sound(node, round(*arguments))
+
+    def _extreme(self, node: ast.Call, name: str, arguments: list) -> Any:
+        items = arguments[0] if len(arguments) == 1 else arguments
+        if not isinstance(items, list):
+            raise error_at(node, "operand-type", f"`{name}` of one value takes a list, not {_kind(items)}")
+        if not items:
+            raise error_at(node, "operand-type", f"`{name}` of an empty list has no value")
+        if not (all(map(_is_number, items)) or all(isinstance(item, str) for item in items)):
+            raise error_at(node, "operand-type", f"`{name}` takes numbers")
+        return min(items) if name == "min" else max(items)
+
+    def _len(self, node: ast.Call, items: Any) -> int:
+        if not isinstance(items, list | str):
+            raise error_at(node, "operand-type", f"`len` takes a list or a string, not {_kind(items)}")
+        return len(items)
+
+    def _sum(self, node: ast.Call, items: Any) -> Any:
+        if not isinstance(items, list) or not all(map(_is_number, items)):
+            raise error_at(node, "operand-type", "`sum` takes a list of numbers")
+        return self._sound(node, sum(items))
+
+    def _channels(self, node: ast.Call) -> int:
+        argument = node.args[0]
+        if self.channels is None:
+            help = "`channels` reads an input of the block it stands in"
+            raise error_at(node, "unknown-channels", "`channels` has no meaning here", help)
+        try:
+            return self.channels(self._source(argument))
+        except KeyError:
+            message = f"`{self._source(argument)}` is not an input of this block"
+            raise error_at(argument, "unknown-channels", message) from None
+        except ExpressionError as error:
+            raise error_at(node, error.code, error.message, error.help) from None
+
+
+def _comparable(left: Any, right: Any) -> bool:
+    """Numbers with numbers, strings with strings; a boolean is no number here."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return False
+    return (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))

@@ -1,0 +1,309 @@
+"""What an expression may be: the tree of Python's parser, of which a closed list of node types is allowed."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+import re
+import warnings
+
+from ..diagnostics import nearest
+
+MAX_LENGTH = 2_000
+"""Characters of one expression."""
+MAX_DEPTH = 40
+"""Levels of nesting: brackets in the text, nodes in the tree, lists in a value."""
+MAX_NUMBER = 10**18
+"""Bound on the size of an integer: more than 18 digits are a mistake, and int64 ends soon after."""
+
+WORDS = {"true": True, "false": False, "null": None}
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+TOO_LARGE = "a number has more than 18 digits or no end"
+
+
+class ExpressionError(Exception):
+    """What is wrong with an expression: `start` and `end` are offsets in the text it was read from.
+
+    `path` says where in nested data that text stands; `evaluate` sets it.
+    """
+
+    def __init__(
+        self, code: str, message: str, start: int = 0, end: int = 0, help: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code, self.message, self.help = code, message, help
+        self.start, self.end = start, end
+        self.path: tuple[str | int, ...] = ()
+
+    def shifted(self, offset: int) -> ExpressionError:
+        """The same error in a text in which this one begins at `offset`."""
+        self.start += offset
+        self.end += offset
+        return self
+
+
+def error_at(node: ast.AST, code: str, message: str, help: str | None = None) -> ExpressionError:
+    """An error at a node of a tree that `parse_tree` made."""
+    assert isinstance(node, ast.expr)
+    return ExpressionError(code, message, node.col_offset, node.end_col_offset or node.col_offset, help)
+
+
+BINARY: dict[type, str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+}
+COMPARE: dict[type, str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+UNARY: dict[type, str] = {ast.UAdd: "+", ast.USub: "-", ast.Not: "not "}
+FUNCTIONS: dict[str, int | None] = {
+    "min": None,
+    "max": None,
+    "round": 2,
+    "ceil": 1,
+    "floor": 1,
+    "int": 1,
+    "abs": 1,
+    "len": 1,
+    "sum": 1,
+    "channels": 1,
+}
+"""Each function with the greatest number of its arguments, None for any; the least is one."""
+
+_REFUSED: dict[type, str] = {
+    ast.Lambda: "a lambda",
+    ast.ListComp: "a comprehension",
+    ast.SetComp: "a comprehension",
+    ast.DictComp: "a comprehension",
+    ast.GeneratorExp: "a comprehension",
+    ast.JoinedStr: "an f-string",
+    ast.Dict: "a mapping",
+    ast.Set: "a set",
+    ast.Tuple: "a tuple",
+    ast.NamedExpr: "an assignment",
+    ast.Starred: "a starred value",
+    ast.Await: "`await`",
+    ast.Yield: "`yield`",
+    ast.YieldFrom: "`yield`",
+}
+_FORMS = (
+    "expressions have + - * / // % **, comparisons, and, or, not, `a if c else b`, lists in brackets, "
+    "their indices and slices"
+)
+_FOREIGN: tuple[tuple[str, str], ...] = (
+    (r"&&", "write `and`"),
+    (r"\|\|", "write `or`"),
+    (r"!(?!=)", "write `not`"),
+    (r"\?", "write `a if condition else b`"),
+    (r"(?<![=!<>])=(?!=)", "compare with `==`"),
+    (r"\$", "inside of `$(...)` a parameter is written without `$`"),
+)
+"""Signs of other languages in an expression that cannot be read, and what stands for them here."""
+
+
+def called(node: ast.Call) -> str:
+    """The name of the function, or "" where something else is called."""
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+# --- reading
+
+_STRING = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+_WORD = re.compile(rf"{_STRING}|[A-Za-z_][A-Za-z0-9_]*")
+_KEPT = {"and", "or", "not", "if", "else", "in", "is", "for", "await", "yield", "True", "False", "None"}
+_HIDDEN_FIRST = {chr(ord("a") + i): chr(0x430 + i) for i in range(26)}
+_SHOWN_FIRST = {hidden: shown for shown, hidden in _HIDDEN_FIRST.items()}
+
+
+def parse_tree(text: str) -> ast.expr:
+    """Python's tree of `text`, in which `col_offset` and `end_col_offset` are character offsets in `text`.
+
+    Only allowed nodes are in it, nested within MAX_DEPTH. Raises ExpressionError.
+    """
+    if len(text) > MAX_LENGTH:
+        message = f"the expression has more than {MAX_LENGTH:,} characters"
+        raise ExpressionError("expression-too-long", message, 0, len(text))
+    _scan(text)
+    # In parentheses Python takes line breaks and indentation as blanks; one line keeps offsets simple.
+    source = "(" + _WORD.sub(_hide_keyword, re.sub(r"\s", " ", text)) + ")"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise _syntax_error(text, error) from None
+    except (ValueError, RecursionError, MemoryError):
+        message = "the expression is nested too deeply"
+        raise ExpressionError("expression-too-long", message, 0, len(text)) from None
+    _restore(tree, source)
+    _check(tree, text)
+    return tree
+
+
+def _hide_keyword(match: re.Match[str]) -> str:
+    """Parameters may have names that Python keeps for itself: `class`. A Cyrillic first letter, which no
+    expression has outside of its strings, makes identifiers of them for the time of parsing.
+    """
+    word = match[0]
+    if not keyword.iskeyword(word) or word in _KEPT:
+        return word
+    if word == "lambda" and not re.match(
+        r"\s*([-+*/%<>=!,)\]]|$|(and|or|if|else)\b)", match.string[match.end() :]
+    ):
+        return word
+    return _HIDDEN_FIRST[word[0]] + word[1:]
+
+
+def _syntax_error(text: str, error: SyntaxError) -> ExpressionError:
+    at = min(max((error.offset or 1) - 2, 0), len(text) - 1)
+    bare = re.sub(_STRING, lambda match: " " * len(match[0]), text)
+    for sign, help in _FOREIGN:
+        if match := re.search(sign, bare):
+            message = f"`{match[0]}` is not an operation of an expression"
+            return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
+    if "integer string conversion" in error.msg or "too many digits" in error.msg:
+        return ExpressionError("number-too-large", TOO_LARGE, at, at + 1)
+    message = "the expression cannot be read"
+    if "leading zeros" in error.msg:
+        message += ": a number cannot begin with 0"
+    return ExpressionError("expression-syntax", message, at, at + 1, _FORMS)
+
+
+def _scan(text: str) -> None:
+    """Refuse what Python's parser would read otherwise than meant: comments, other letters, deep brackets."""
+    if not text.strip():
+        raise ExpressionError("expression-syntax", "the expression is empty", 0, len(text))
+    depth = 0
+    quote = ""
+    skip = False
+    for position, char in enumerate(text):
+        if skip:
+            skip = False
+        elif quote:
+            skip = char == "\\"
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                message = f"more than {MAX_DEPTH} brackets stand in one another"
+                raise ExpressionError("expression-too-long", message, position, position + 1)
+        elif char in ")]}":
+            depth -= 1
+        elif char in "#\\" or not (" " <= char <= "~" or char in "\t\r\n"):
+            shown = char if char.isprintable() else f"U+{ord(char):04X}"
+            message = f"`{shown}` has no meaning in an expression"
+            raise ExpressionError("expression-syntax", message, position, position + 1)
+
+
+def _restore(tree: ast.expr, source: str) -> None:
+    """Python counts the bytes of UTF-8 from the added parenthesis; we count characters of the text."""
+    raw = source.encode()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr):
+            node.col_offset = len(raw[: node.col_offset].decode()) - 1
+            node.end_col_offset = len(raw[: node.end_col_offset].decode()) - 1
+        if isinstance(node, ast.Name) and node.id[0] in _SHOWN_FIRST:
+            node.id = _SHOWN_FIRST[node.id[0]] + node.id[1:]
+
+
+# --- checking
+
+
+def _check(tree: ast.expr, text: str) -> None:
+    todo: list[tuple[ast.expr, int]] = [(tree, 1)]
+    while todo:
+        node, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            message = f"the expression is nested more than {MAX_DEPTH} deep"
+            raise ExpressionError("expression-too-long", message, 0, len(text))
+        todo += [(child, depth + 1) for child in reversed(_operands(node, text))]
+
+
+def _operands(node: ast.expr, text: str) -> list[ast.expr]:
+    """The operands of an allowed node, from left to right; raises for any other."""
+    if isinstance(node, ast.Constant):
+        _check_constant(node, text)
+        return []
+    if isinstance(node, ast.Name):
+        return []
+    if isinstance(node, ast.Call):
+        return _check_call(node, text)
+    if isinstance(node, ast.Attribute):
+        raise _attribute(node)
+    if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
+        return [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and type(node.op) in UNARY:
+        return [node.operand]
+    if isinstance(node, ast.Compare) and all(type(op) in COMPARE for op in node.ops):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.BoolOp | ast.IfExp | ast.List | ast.Subscript | ast.Slice):
+        return [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
+    raise _refused(node, text)
+
+
+def _attribute(node: ast.Attribute) -> ExpressionError:
+    message = f"`.{node.attr}` reads an attribute; in an expression nothing has one"
+    help = "a reference stands outside of the parentheses: `node.$(index).output`"
+    return error_at(node, "expression-attribute", message, help)
+
+
+def _refused(node: ast.expr, text: str) -> ExpressionError:
+    what, help = _REFUSED.get(type(node)), _FORMS
+    if isinstance(node, ast.Compare):
+        what, help = "`is`", "compare with `==`"
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
+        what, help = "`^`", "a power is written `**`"
+    elif what is None:
+        what = f"`{text[node.col_offset : node.end_col_offset]}`"
+    return error_at(node, "expression-form", f"{what} is not part of an expression", help)
+
+
+def _check_constant(node: ast.Constant, text: str) -> None:
+    value = node.value
+    if not isinstance(value, int | float | str | None):
+        what = text[node.col_offset : node.end_col_offset]
+        raise error_at(node, "expression-form", f"`{what}` is not a value of an expression", _FORMS)
+    if isinstance(value, int | float) and not is_sound(value):
+        raise error_at(node, "number-too-large", TOO_LARGE)
+
+
+def is_sound(value: int | float) -> bool:
+    """Whether a number is finite and an integer not too long."""
+    return -MAX_NUMBER < value < MAX_NUMBER if isinstance(value, int) else math.isfinite(value)
+
+
+def _check_call(node: ast.Call, text: str) -> list[ast.expr]:
+    name = called(node)
+    if name not in FUNCTIONS:
+        if isinstance(node.func, ast.Attribute):
+            raise _attribute(node.func)
+        near = nearest(name, FUNCTIONS)
+        help = f"did you mean `{near}`? " if near else ""
+        help += "functions are " + ", ".join(FUNCTIONS)
+        what = text[node.func.col_offset : node.func.end_col_offset]
+        raise error_at(node.func, "unknown-function", f"`{what}` cannot be called in an expression", help)
+    if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+        raise error_at(node, "call-arguments", f"`{name}` takes plain arguments, without names or stars")
+    most = FUNCTIONS[name]
+    if not node.args or (most is not None and len(node.args) > most):
+        expected = {1: "one argument", 2: "one or two arguments", None: "arguments"}[most]
+        raise error_at(node, "call-arguments", f"`{name}` takes {expected}, not {len(node.args)}")
+    if name == "channels" and not isinstance(node.args[0], ast.Name):
+        help = "write the name of an input of the block: channels(x)"
+        raise error_at(node.args[0], "call-arguments", "`channels` takes the name of an input", help)
+    return node.args
