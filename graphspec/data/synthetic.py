@@ -5,56 +5,26 @@ The copy has weights of its own, so there is something to learn, and everything 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from graphspec import objectives
-from graphspec.data.batches import Examples, generator
+from graphspec.data.batches import Examples
 from graphspec.data.fields import Field
 from graphspec.objectives.losses import Binary, CategoricalHinge, Hinge, SquaredHinge
-from graphspec.tensor import Tensor, names_of, value_of
+from graphspec.tensor import Tensor
 
-LENGTH = 16
-"""The value of a symbolic size, unless the model needs more."""
 BATCHES = 10
 """How many batches of examples there are."""
-INPUTS, TARGETS = -2, 1
-"""The stream of the random inputs, and what is added to the seed for the copy's weights."""
-
-
-def example_inputs(
-    inputs: Mapping[str, Tensor],
-    ranges: Mapping[str, int],
-    minimum_sizes: Mapping[str, int],
-    batch_size: int = 2,
-    sizes: Mapping[str, int] | None = None,
-    seed: int = 0,
-) -> dict[str, torch.Tensor]:
-    """Random inputs that a graph accepts: normal floats, integers below `ranges`, booleans.
-
-    A symbolic size that `sizes` leaves out is 16, or the smallest legal one above that.
-    """
-    names = {name for tensor in inputs.values() for size in tensor.shape[1:] for name in names_of(size)}
-    known = {name: max(LENGTH, minimum_sizes.get(name, 1)) for name in names} | dict(sizes or {})
-    source = generator(seed, INPUTS)
-    made = {}
-    for name, tensor in inputs.items():
-        shape = (batch_size, *(value_of(size, known) for size in tensor.shape[1:]))
-        dtype = getattr(torch, tensor.dtype)
-        if tensor.is_float:
-            made[name] = torch.randn(shape, generator=source).to(dtype)
-        else:
-            upper = 2 if tensor.dtype == "bool" else ranges.get(name, 2)
-            made[name] = torch.randint(upper, shape, generator=source).to(dtype)
-    return made
+TEACHER = 1
+"""What is added to the seed for the copy's weights."""
 
 
 def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> Examples:
     """`count` examples for the fields of a program."""
-    arrays = example_inputs(program.inputs, program.ranges, program.minimum_sizes, count, seed=seed)
-    teacher = program.module(device="cpu", seed=seed + TARGETS).eval()
+    arrays = program.example_inputs(count, seed=seed)
+    teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
     raw: dict[str, list[torch.Tensor]] = {name: [] for name in program.outputs}
     step = max(1, min(count, program.training.batch_size))
     with torch.no_grad():

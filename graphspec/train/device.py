@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from graphspec.data.batches import Examples
+import torch
+
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.tensor import names_of, value_of
+
+LARGE = 1e9
+"""FLOPs of a training step (forward and backward, all examples) from which on several threads pay."""
+TYPICAL = 128
+"""What a symbolic size is taken to be in that estimate."""
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -31,8 +40,29 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def set_threads(module: nn.Module, training: Examples, batch_size: int) -> None:
-    """Choose how many threads torch uses."""
+def threads(program: Any) -> int:
+    """How many threads a training is worth: one for small steps, else every core the process may use.
+
+    Threads that wait for each other cost more than they bring below `LARGE` FLOPs a step, and where other
+    processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice.
+    """
+    if os.environ.get("OMP_NUM_THREADS"):
+        return torch.get_num_threads()
+    flops = program.summary().step(program.training.batch_size).flops
+    sizes = {name: max(TYPICAL, program.minimum_sizes.get(name, 1)) for name in names_of(flops)}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if value_of(flops, sizes) < LARGE else cores
+
+
+@contextmanager
+def computing(threads: int) -> Iterator[None]:
+    """Torch uses this many threads inside, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _missing(message: str, help: str) -> SpecError:

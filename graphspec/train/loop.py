@@ -53,27 +53,39 @@ def train(
     spec's. `progress` is called at most every tenth of a second, and at the end of each epoch. Raises
     `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after Ctrl-C.
     """
-    began, config, place = time.perf_counter(), program.training, devices.choose(device)
-    training, validation, test = load(program, data, root, place)
+    place = devices.choose(device)
+    with devices.computing(devices.threads(program)):
+        examples = load(program, data, root, place)
+        return _train(program, examples, place, run_dir, epochs or program.training.epochs, progress)
+
+
+def _train(
+    program: Any,
+    examples: tuple[Examples, Examples | None, Examples | None],
+    place: torch.device,
+    run_dir: Path | None,
+    epochs: int,
+    progress: Callable[[Progress], None] | None,
+) -> Result:
+    began, config = time.perf_counter(), program.training
+    training, validation, test = examples
     module = program.module(device=str(place), seed=config.seed)
     judge = Judge(program.inputs, program.outputs, place)
     optimizer = Optimizer(config.optimizer, _trainable(judge, module))
-    devices.set_threads(module, training, config.batch_size)
     run = RunDirectory.create(program.name, run_dir)
     run.begin(program.resolved, program.source, place)
     torch.manual_seed(config.seed)  # dropout and other random layers
 
-    total = config.epochs if epochs is None else epochs
     history, clock, keeper = History(), Clock(), Keeper(run, module)
-    reporter = Reporter(progress, total, -(-len(training) // config.batch_size))
+    reporter = Reporter(progress, epochs, -(-len(training) // config.batch_size))
     with _interruptible() as interrupted:
-        for epoch in range(total):
+        for epoch in range(epochs):
             meter, started = Meter(program.outputs), time.perf_counter()
             module.train()
             shuffled = order(len(training), config.seed, epoch).to(place)
             for batch in training.batches(config.batch_size, shuffled):
                 judgement = judge(module, batch)
-                if not math.isfinite(judgement.loss):
+                if not math.isfinite(judgement.loss.item()):
                     keeper.write()
                     raise _not_finite(judgement, epoch, optimizer.iterations, run)
                 judgement.loss.backward()
@@ -125,10 +137,10 @@ def _trainable(judge: Judge, module: nn.Module) -> list[nn.Parameter]:
 
 def _not_finite(judgement: Judgement, epoch: int, steps: int, run: RunDirectory) -> SpecError:
     """The error of a loss that is NaN or infinite; nothing was updated with it."""
-    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part)]
+    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part.item())]
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
-    became = "NaN" if any(math.isnan(part) for part in judgement.parts.values()) else "infinite"
+    became = "NaN" if any(math.isnan(part.item()) for part in judgement.parts.values()) else "infinite"
     message = f"{what} became {became} at step {steps + 1}, in epoch {epoch + 1}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
     note = f"the weights before that step are in {run.path / LAST}"

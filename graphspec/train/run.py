@@ -80,6 +80,7 @@ class RunDirectory:
 
         def write(temporary: Path) -> None:
             save_file(tensors, temporary, metadata)
+            temporary.chmod(0o644)  # safetensors makes it private
             if not _holds(temporary, tensors):
                 raise OSError(None, "what was written differs from what is read back", str(temporary))
 
