@@ -8,6 +8,7 @@ thing, and names are names.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
@@ -15,13 +16,15 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, nearest
 from graphspec.objectives.setting import Problem, Setting, SettingError, show, validate
 from graphspec.source import Document, Path
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "parameter")
 NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
 RESERVED = ("index", "logits", "batch")
+LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])
+"""Mistakes of the YAML after which part of a value is missing."""
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 MISSING: Any = object()  # distinguishes a key that is absent from one that is null
 
@@ -165,6 +168,10 @@ class Body:
         self.nodes: dict[str, Node] = {}
         self.edges: dict[str, list[tuple[str, Path]]] | None = None  # target -> its sources, in order
         self.outputs: dict[str, Any] = {}  # name -> Output, or in a block a reference
+        self.written: list[str] = []  # the names under `nodes`, those that failed among them
+        self.failed: set[str] = set()  # names whose own mistake is reported: reading them is none
+        self.failed_params: set[str] = set()
+        self.incomplete = False  # a section could not be read: a name that is missing may stand in it
 
     @property
     def file(self) -> str:
@@ -175,9 +182,9 @@ class Body:
         """For each node the one above it, parameters passed over; None where there is none."""
         above: dict[str, str | None] = {}
         previous: str | None = None
-        for name, node in self.nodes.items():
+        for name in self.written:
             above[name] = previous
-            if node.form != "parameter":
+            if name not in self.nodes or self.nodes[name].form != "parameter":
                 previous = name
         return above
 
@@ -209,6 +216,11 @@ class File:
         return self.body.title
 
 
+def read_node(document: Document, name: str, value: Any, path: Path, diagnostics: Diagnostics) -> Node | None:
+    """The node under a `wraps`; None, with what is wrong reported, where it cannot be used."""
+    return _Reader(document, diagnostics).node(name, value, path)
+
+
 def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
     """The declarations of a document. None where too little is legible to go on; what is wrong is in
     `diagnostics`.
@@ -221,15 +233,35 @@ class _Reader:
 
     def __init__(self, document: Document, diagnostics: Diagnostics):
         self.document, self.diagnostics = document, diagnostics
+        self.damage = [
+            d.span for d in diagnostics if d.code in LOSSY and d.span and d.span.file == document.file
+        ]
 
     def error(
-        self, code: str, path: Path, message: str, help: str | None = None, *, key: bool = False
+        self,
+        code: str,
+        path: Path,
+        message: str,
+        help: str | None = None,
+        *,
+        key: bool = False,
+        labels: tuple[Label, ...] = (),
     ) -> None:
         span = self.document.key(path) if key else self.document.span(path)
-        self.diagnostics.add(Diagnostic(code, message, span, help=help))
+        self.diagnostics.add(Diagnostic(code, message, span, help=help, labels=labels))
+
+    def damaged(self, path: Path) -> bool:
+        """Whether YAML could not be read inside the entry at `path`: what is missing there is no mistake."""
+        if not self.damage:
+            return False
+        key, value = self.document.key(path), self.document.span(path)
+        start, end = (key.line, key.column), (value.end_line, value.end_column)
+        return any(start <= (span.line, span.column) < end for span in self.damage)
 
     def setting(self, cls: type[Any], value: Any, what: str, path: Path) -> Any:
         """`cls` read from `value`, or None with its problems reported."""
+        if path and self.damaged(path):
+            return None
         try:
             return validate(cls, value, what)
         except SettingError as error:
@@ -239,22 +271,33 @@ class _Reader:
 
     def problem(self, problem: Problem, path: Path) -> None:
         missing = problem.code == "missing-key"
+        if missing and not path:
+            if not self.damage:
+                first = next(iter(self.document.value), "")
+                self.error(problem.code, (first,), problem.message, problem.help, key=True)
+            return
         where = path if missing else (*path, *problem.path)
         self.error(
-            problem.code, where, problem.message, problem.help, key=missing or problem.code == "unknown-key"
+            problem.code,
+            where,
+            problem.message,
+            problem.help,
+            key=missing or problem.code == "unknown-key",
         )
 
-    def mapping(self, value: Any, path: Path, what: str) -> dict[str, Any]:
+    def mapping(self, value: Any, path: Path, what: str, body: Body | None = None) -> dict[str, Any]:
         """`value` if it is a mapping, or null for an absent one; anything else is reported."""
         if value is None:
             return {}
         if isinstance(value, dict):
             return value
-        self.error("wrong-type", path, f"{what} is a mapping from names, not {show(value)}")
+        if body is not None:
+            body.incomplete = True
+        if not self.damaged(path):
+            self.error("wrong-type", path, f"{what} is a mapping from names, not {show(value)}")
         return {}
 
     def file(self, stem: str) -> File | None:
-        before = len(self.diagnostics)
         spec = self.setting(Spec, self.document.value, "a spec", ())
         if spec is None:  # unknown or missing keys: go on with what is there
             known = {key: value for key, value in self.document.value.items() if key in Spec.model_fields}
@@ -264,30 +307,37 @@ class _Reader:
             self.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
             name = None
         body = Body(self.document, (), None, name or stem)
-        body.params = self.params(spec.params, ())
-        body.inputs = self.inputs(spec.inputs)
+        body.incomplete = bool(self.damage) or not {"inputs", "nodes"} <= self.document.value.keys()
+        self.params(spec.params, body)
+        self.inputs(spec.inputs, body)
         blocks = {
             block: self.block(block, value)
             for block, value in self.mapping(spec.blocks, ("blocks",), "`blocks`").items()
             if self.name(block, ("blocks", block), "a block")
         }
-        body.shared = self.nodes(spec.shared, ("shared",), shared=True)
-        body.nodes = self.nodes(spec.nodes, ("nodes",))
+        body.shared = self.nodes(spec.shared, ("shared",), body, shared=True)
+        body.nodes = self.nodes(spec.nodes, ("nodes",), body)
         body.edges = self.edges(spec.edges, ("edges",), body)
         body.outputs = self.outputs(spec.outputs)
         self.namespace(body)
         sections = {
             "presets": self.presets(spec.presets, body.params),
-            **{key: value for key in ("data", "train", "tune") if (value := getattr(spec, key)) is not None},
+            **{
+                key: value
+                for key in ("data", "train", "tune")
+                if (value := getattr(spec, key)) is not None and not self.damaged((key,))
+            },
         }
-        if not body.nodes and len(self.diagnostics) == before:
+        if not body.written and not body.incomplete:
             self.error("missing-key", ("nodes",), "a spec has at least one node")
         return File(self.document, body, {k: b for k, b in blocks.items() if b is not None}, sections)
 
     def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
         """Whether a name is an identifier, and not one that the language keeps for itself."""
         if not IDENTIFIER.match(word):
-            fixed = re.sub(r"\W+", "_", word, flags=re.ASCII).strip("_")
+            plain = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
+            plain = "".join(c for c in plain if not unicodedata.combining(c))
+            fixed = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_")
             help = (
                 f"write `{fixed}`"
                 if IDENTIFIER.match(fixed)
@@ -304,11 +354,11 @@ class _Reader:
             return False
         return True
 
-    def params(self, value: Any, path: Path) -> dict[str, Any]:
-        params = self.mapping(value, (*path, "params"), "`params`")
-        legal = {}
+    def params(self, value: Any, body: Body) -> None:
+        params = self.mapping(value, (*body.path, "params"), "`params`", body)
         for name, item in params.items():
-            here = (*path, "params", name)
+            here = (*body.path, "params", name)
+            body.failed_params.add(name)
             if not self.name(name, here, "a param", reserved=True):
                 continue
             if name in FORMS or name in NODE_KEYS:
@@ -325,9 +375,9 @@ class _Reader:
                     f"the param `{name}` is a mapping",
                     "a param is a number, a text, a boolean, null or a list",
                 )
-            else:
-                legal[name] = item
-        return legal
+            elif not self.damaged(here):
+                body.params[name] = item
+                body.failed_params.discard(name)
 
     def presets(self, value: Any, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         presets = self.mapping(value, ("presets",), "`presets`")
@@ -344,10 +394,11 @@ class _Reader:
                     )
         return {name: settings for name, settings in presets.items() if isinstance(settings, dict)}
 
-    def inputs(self, value: Any) -> dict[str, Input | None]:
-        found: dict[str, Input | None] = {}
-        for name, item in self.mapping(value, ("inputs",), "`inputs`").items():
+    def inputs(self, value: Any, body: Body) -> None:
+        found = body.inputs
+        for name, item in self.mapping(value, ("inputs",), "`inputs`", body).items():
             path = ("inputs", name)
+            found[name] = None
             if not self.name(name, path, "an input", reserved=True):
                 continue
             if isinstance(item, list):
@@ -356,7 +407,6 @@ class _Reader:
                 )
                 continue
             found[name] = self.setting(Input, item, f"the input `{name}`", path)
-        return found
 
     def block(self, name: str, value: Any) -> Body | None:
         path: Path = ("blocks", name)
@@ -364,7 +414,8 @@ class _Reader:
         if block is None:
             return None
         body = Body(self.document, path, name, name)
-        body.params = self.params(block.params, path)
+        body.incomplete = bool(self.damage)
+        self.params(block.params, body)
         inputs = block.inputs
         if isinstance(inputs, dict):
             inputs = list(inputs)
@@ -385,8 +436,8 @@ class _Reader:
                         f"the block `{name}` has two inputs `{word}`",
                     )
                 body.inputs[word] = None
-        body.shared = self.nodes(block.shared, (*path, "shared"), shared=True)
-        body.nodes = self.nodes(block.nodes, (*path, "nodes"))
+        body.shared = self.nodes(block.shared, (*path, "shared"), body, shared=True)
+        body.nodes = self.nodes(block.nodes, (*path, "nodes"), body)
         body.edges = self.edges(block.edges, (*path, "edges"), body)
         body.outputs = self.block_outputs(block.outputs, path, body)
         self.namespace(body)
@@ -394,7 +445,7 @@ class _Reader:
 
     def block_outputs(self, value: Any, path: Path, body: Body) -> dict[str, Any]:
         if value is None:
-            last = list(body.nodes)[-1:]
+            last = body.written[-1:]
             return {name: name for name in last}
         if isinstance(value, str):
             value = [value]
@@ -410,19 +461,24 @@ class _Reader:
         )
         return {}
 
-    def nodes(self, value: Any, path: Path, shared: bool = False) -> dict[str, Node]:
+    def nodes(self, value: Any, path: Path, body: Body, shared: bool = False) -> dict[str, Node]:
         found = {}
-        for name, item in self.mapping(value, path, f"`{path[-1]}`").items():
+        for name, item in self.mapping(value, path, f"`{path[-1]}`", body).items():
             here = (*path, name)
-            if not self.name(name, here, "a node"):
-                continue
-            node = self.node(name, item, here, shared)
+            if not shared:
+                body.written.append(name)
+            legal = self.name(name, here, "a node")
+            node = self.node(name, item, here, shared) if legal else None
             if node is not None:
                 found[name] = node
+            else:
+                body.failed.add(name)
         return found
 
     def node(self, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:
         """One node, or a node under `wraps`; None, with what is wrong reported, where it cannot be used."""
+        if self.damaged(path):
+            return None
         if not isinstance(value, dict):
             help = f"write {{layer: {value}}}" if isinstance(value, str) else None
             self.error(
@@ -555,6 +611,8 @@ class _Reader:
         edges: dict[str, list[tuple[str, Path]]],
         body: Body,
     ) -> None:
+        if target in body.failed:
+            return
         if target not in body.nodes:
             word = nearest(target, body.nodes)
             what = "an input, and nothing goes into it" if target in body.inputs else "no node"
@@ -562,7 +620,7 @@ class _Reader:
                 "unknown-reference",
                 path,
                 f"an edge leads to `{target}`, which is {what}",
-                f"did you mean `{word}`?" if word else None,
+                f"did you mean `{word}`?" if word else f"nodes here: {', '.join(list(body.nodes)[:12])}",
             )
             return
         for source in sources:
@@ -596,7 +654,8 @@ class _Reader:
     def namespace(self, body: Body) -> None:
         """Inputs, shared layers and nodes are one namespace."""
         seen: dict[str, tuple[str, Path]] = {
-            name: ("an input", (*body.path, "inputs", name)) for name in body.inputs
+            name: ("an input", (*body.path, "inputs", position if body.block else name))
+            for position, name in enumerate(body.inputs)
         }
         for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
             for name in getattr(body, section):
@@ -606,8 +665,9 @@ class _Reader:
                     self.error(
                         "duplicate-name",
                         path,
-                        f"`{name}` is {what} here and {other} at {self.document.key(place)}",
-                        "inputs, shared layers and nodes share one set of names",
+                        f"`{name}` is {what} here and {other} above",
+                        "rename one: inputs, shared layers and nodes share one set of names",
                         key=True,
+                        labels=(Label(self.document.key(place), other),),
                     )
                 seen[name] = (what, path)

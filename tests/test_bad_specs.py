@@ -1,9 +1,12 @@
-"""One bad spec for every code, each with what must be said about it: `# error: [code] column=7` on the line at fault."""
+"""One bad spec for every code, each with what must be said about it: `# error: [code] column=7` on its line."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,64 @@ from graphspec.diagnostics import CODES, Diagnostic, Diagnostics, render
 BAD = Path(__file__).parent / "bad"
 SPECS = sorted(BAD.glob("*.yaml"))
 EXPECTED = re.compile(r"# error: \[([a-z-]+)\](?: column=(\d+))?")
+
+ELSEWHERE = {
+    # of data, weights, training and devices, which have their own tests
+    "data-missing",
+    "data-outside",
+    "data-format",
+    "data-column",
+    "data-empty",
+    "data-shape",
+    "data-dtype",
+    "data-range",
+    "data-nonfinite",
+    "nothing-to-train",
+    "device-missing",
+    "non-finite-loss",
+    "run-directory",
+    "weights-misfit",
+    "weights-missing",
+    "not-supported",
+}
+
+HEAD = "inputs:\n  x: {shape: [4]}\nnodes:\n"
+WITHOUT_COMMENTS: dict[str, tuple[bytes, str, int]] = {
+    # texts that can hold no comment of ours, or are too long to keep: the code and the line
+    "byte": (b"inputs: \xff\n", "encoding", 1),
+    "utf-16": ("inputs: {}\n".encode("utf-16"), "encoding", 1),
+    "zero-width": ("inputs: {}\nno\u200bdes: {}\n".encode(), "control-character", 2),
+    "bidirectional": ("inputs: {}\nname: \u202eabc\n".encode(), "control-character", 2),
+    "control": (b"inputs: {}\nname: a\x07b\n", "control-character", 2),
+    "escaped": (
+        b'name: "\\e"\n' + (HEAD + "  a: {layer: Dense, units: 1}\noutputs: [a]\n").encode(),
+        "control-character",
+        1,
+    ),
+    "large": (b"# " + b"x" * 2**20, "file-too-large", 1),
+    "empty": (b"", "empty-document", 1),
+    "comment": (b"# nothing\n", "empty-document", 1),
+    "deep": (b"a: " + b"[" * 3000 + b"]" * 3000, "too-deep", 1),
+    "deep-block": (b"".join(b" " * i + b"a:\n" for i in range(1400)), "too-deep", 101),
+    "digits": (
+        (HEAD + f"  a: {{layer: Dense, units: {'9' * 5000}}}\noutputs: [a]\n").encode(),
+        "number-too-large",
+        4,
+    ),
+    "exponent": (
+        (HEAD + "  a: {layer: Dropout, rate: 1e999}\noutputs: [a]\n").encode(),
+        "number-too-large",
+        4,
+    ),
+    "aliases": (
+        (
+            "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+        ).encode(),
+        "too-many-aliases",
+        5,
+    ),
+}
 
 Expectation = tuple[int, str, int | None]
 
@@ -26,22 +87,77 @@ def expectations(text: str) -> list[Expectation]:
     ]
 
 
-def diagnose(spec: Path | str, **given: object) -> tuple[list[Diagnostic], dict[str, str]]:
+def diagnose(spec: Path | str, **given: Any) -> tuple[list[Diagnostic], dict[str, str]]:
+    """What a check says, by place, and the texts that it points into."""
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    check(spec, diagnostics, sources, **given)  # type: ignore[arg-type]
+    check(spec, diagnostics, sources, **given)
     return diagnostics.sorted(), sources
+
+
+def written() -> Iterator[str]:
+    for path in SPECS:
+        yield from (code for _, code, _ in expectations(path.read_text()))
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_bad_spec(path: Path) -> None:
     found, sources = diagnose(path)
     expected = expectations(path.read_text())
-    assert expected
     shown = "\n\n".join(render(diagnostic, sources) for diagnostic in found)
-    assert len(found) == len(expected), shown
+    assert expected and len(found) == len(expected), shown
     for diagnostic, (line, code, column) in zip(found, expected, strict=True):
         span = diagnostic.span
         assert span is not None, shown
         assert (span.line, diagnostic.code) == (line, code), shown
         assert column is None or span.column == column, shown
         assert Path(span.file) == path, shown
+        assert span.end_line == span.line, shown
+    for word in ("MISSING", "object at 0x", "None", "Failed", "Traceback", "PydanticUndefined"):
+        assert word not in re.sub(r"(?m)^ *\d+ \|.*", "", shown)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_file_is_named_after_what_it_shows(path: Path) -> None:
+    codes = {code for _, code, _ in expectations(path.read_text())}
+    assert any(path.stem.startswith(code) for code in codes) or path.stem in GENERAL
+
+
+GENERAL = {"all-errors-in-one-pass", "one-error-for-one-mistake"}
+
+
+@pytest.mark.parametrize("name", WITHOUT_COMMENTS)
+def test_text_without_comments(name: str, tmp_path: Path) -> None:
+    data, code, line = WITHOUT_COMMENTS[name]
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(data)
+    start = time.process_time()
+    found, sources = diagnose(path)
+    assert [d.code for d in found] == [code], "\n".join(render(d, sources) for d in found)
+    assert found[0].span is not None and found[0].span.line == line
+    assert time.process_time() - start < 2
+
+
+GIVEN: dict[str, tuple[dict[str, Any], str, str]] = {
+    "preset": ({"preset": "wdie"}, "unknown-preset", "did you mean `wide`?"),
+    "param": ({"params": {"widht": 3}}, "unknown-param", "did you mean `width`?"),
+    "setting": ({"settings": {"trian.epochs": 3}}, "unknown-key", "did you mean `train`?"),
+    "type": ({"params": {"width": "wide"}}, "wrong-type", "a number is written without quotes"),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_values_from_outside_the_file(name: str) -> None:
+    given, code, help = GIVEN[name]
+    found, _ = diagnose(BAD / "parts" / "dense.yaml", **given)
+    assert [(d.code, d.help) for d in found] == [(code, help)]
+
+
+def test_missing_spec_names_its_neighbour() -> None:
+    found, _ = diagnose(BAD / "parts" / "dens.yaml")
+    assert [d.code for d in found] == ["spec-missing"]
+    assert found[0].help == f"did you mean `{BAD / 'parts' / 'dense.yaml'}`?"
+
+
+def test_every_code_has_a_bad_spec() -> None:
+    shown = {*written(), *(code for _, code, _ in WITHOUT_COMMENTS.values()), "spec-missing"}
+    assert shown == CODES.keys() - ELSEWHERE

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import Instance, Run, export, failed
 from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Read
 from graphspec.elaborate.params import resolve_params
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.setting import show
-from graphspec.schema import Body, File, Input
+from graphspec.schema import MISSING, Body, File, Input, Output
+from graphspec.source import Path
 from graphspec.tensor import BATCH, Dim, Tensor, names_of, symbol
 
 if TYPE_CHECKING:
     from graphspec.elaborate.instance import Use
 
+DTYPE_WORDS = {
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "int": "int64",
+    "integer": "int64",
+    "long": "int64",
+    "short": "int16",
+    "byte": "uint8",
+    "f32": "float32",
+    "i64": "int64",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "boolean": "bool",
+}
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -64,8 +81,8 @@ def build_body(use: Use, form: str) -> Instance:
     if len(run.open_blocks) + len(run.open_files) >= MAX_NESTING:
         use.error("too-deep", use.span, f"blocks and models are nested more than {MAX_NESTING} deep")
         return failed()
-    inputs = _bind(use, body)
     given = _given(use, file, body)
+    inputs = _bind(use, body) if not use.feed.broken else None
     if inputs is None or given is None:
         return failed()
     where = f"in {form} `{target}`, used by `{use.title}` at {use.span}"
@@ -79,10 +96,13 @@ def build_body(use: Use, form: str) -> Instance:
         inner.inputs[name] = own
         graph.inputs[name] = own if isinstance(own, Value) else None
     channels = inner.channels if body.block is not None else None
-    params = resolve_params(
-        run.context, body.document, body.path, body.params, given, outer, channels, inner.notes
+    unknown = frozenset(body.failed_params)
+    if body.block is not None:
+        unknown |= run.unknown - body.params.keys()
+    params, inner.unknown = resolve_params(
+        run.context, body.document, body.path, body.params, given, outer, channels, inner.notes, unknown
     )
-    if params is None or not _required(use, body, params):
+    if not _required(use, body, params, inner.unknown):
         return failed()
     graph.params, graph.visible = params, {**outer, **params}
     graph.declared = dict(body.params)
@@ -187,7 +207,7 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
         if key not in body.params:
             ok = False
             document = use.run.body.document
-            where = (*use.path, "repeat" if use.node.repeat is not None and key in use.overrides else key)
+            where = (*use.path, "repeat" if use.node.repeat is not MISSING else "parallel")
             span = document.key((*where, key)) if key in use.overrides else document.key((*use.path, key))
             known = list(body.params)
             help = near_help(key, known) if known else f"`{body.title}` has no params"
@@ -195,8 +215,8 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     return {**given, **arguments} if ok else None
 
 
-def _required(use: Use, body: Body, params: dict[str, Any]) -> bool:
-    lacking = [name for name in body.params if name not in params]
+def _required(use: Use, body: Body, params: dict[str, Any], unknown: frozenset[str]) -> bool:
+    lacking = [name for name in body.params if name not in params and name not in unknown]
     if lacking:
         use.error(
             "missing-key",
@@ -227,9 +247,8 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
         )
         return None
     if values["dtype"] not in DTYPES:
-        from graphspec.elaborate.instance import near_help
-
-        help = near_help(str(values["dtype"]), list(DTYPES))
+        near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
+        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
         run.error(
             "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
         )
@@ -307,7 +326,7 @@ def _demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
             continue
         elif not _fits(wanted, value.tensor, bindings):
             ok = False
-            span = use.span_of("from") if use.node.source is not None else use.span
+            span = use.span_of("from") if use.node.source is not MISSING else use.span
             help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
             use.error(
                 "shapes-differ",
@@ -333,8 +352,8 @@ def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
 def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: dict[str, Any]) -> Instance:
     """The op around an elaborated body, its outputs those that the body declares."""
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
-    # type: ignore[arg-type]
-    op = Op(use.name, use.index, use.span, form, arguments, graph=inner.graph, title=inner.body.title)
+    kind: Any = form
+    op = Op(use.name, use.index, use.span, kind, arguments, graph=inner.graph, title=inner.body.title)
     op.given = given
     op.expressions = use.expressions({k: v for k, v in given.items()})
     outputs: dict[str, Read] = {}
@@ -359,27 +378,62 @@ def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: d
 
 def read_outputs(inner: Run) -> dict[str, Read]:
     """What the outputs of a body are bound to."""
-    body, results = inner.body, {}
-    for name, output in body.outputs.items():
-        path = body.output_path(name)
+    results: dict[str, Read] = {}
+    for name, output in inner.body.outputs.items():
+        path = inner.body.output_path(name)
         text: Any = output
-        if not isinstance(output, str):
-            when = inner.evaluate(output.when, (*path, "when"))
+        if isinstance(output, Output):
+            text = name if output.source is None else output.source
+            when = _when(inner, output, path)
             if when is not True:
-                results[name] = FAILED if when is not False else Nothing()
+                _mark_read(inner, text)
+                results[name] = FAILED if when is None else Nothing()
                 continue
-            text = output.source if output.source is not None else name
-            path = (*path, "from") if output.source is not None else path
+            path = path if output.source is None else (*path, "from")
+        if not _bindable(inner, name, text, path):
+            results[name] = FAILED
+            continue
         items = text if isinstance(text, list) else [text]
         for position, item in enumerate(items):
-            bounds = inner.reference(item, (*path, position) if isinstance(text, list) else path, "")
+            where = (*path, position) if isinstance(text, list) else path
+            bounds = inner.reference(item, where, "")
             if len(bounds) != 1:
-                inner.error(
-                    "unbound-output",
-                    inner.body.document.span(path),
-                    f"the output `{name}` is bound to {len(bounds)} values, and takes one",
-                )
-            results[name if position == 0 else f"{name}.{position}"] = (
-                bounds[0].value if len(bounds) == 1 else FAILED
-            )
+                message = f"the output `{name}` is bound to {len(bounds)} values, and takes one"
+                help = f"read one instance, `{str(item).partition('.')[0]}.0`, or merge them first"
+                inner.error("unbound-output", inner.body.document.span(path), message, help)
+            key = name if position == 0 else f"{name}.{position}"
+            results[key] = bounds[0].value if len(bounds) == 1 else FAILED
     return results
+
+
+def _when(inner: Run, output: Output, path: Path) -> bool | None:
+    """The `when` of an output; None after an error."""
+    when = inner.evaluate(output.when, (*path, "when"))
+    if isinstance(when, bool):
+        return when
+    if when is not FAILED:
+        span = inner.body.document.span((*path, "when"))
+        inner.error("wrong-type", span, f"`when` is true or false, not {show(when)}")
+    return None
+
+
+def _mark_read(inner: Run, text: Any) -> None:
+    """A left-out output reads nothing, and what it names is used all the same."""
+    reads = inner.context.reads_of(inner.definition, inner.body).edges.setdefault("", set())
+    for item in text if isinstance(text, list) else [text]:
+        if isinstance(item, str):
+            reads.add(item.partition(".")[0])
+
+
+def _bindable(inner: Run, name: str, text: Any, path: Path) -> bool:
+    """Whether an output that says no `from` has the name of a node; an error is reported."""
+    if text != name or path[-1:] == ("from",) or inner.has(name):
+        return True
+    names = [*inner.body.nodes, *inner.inputs]
+    near = nearest(name, names)
+    help = f"did you mean `{near}`? Or say what it is with `from:`" if near else "say what it is with `from:`"
+    span = inner.body.document.key(path)
+    inner.error(
+        "unbound-output", span, f"the output `{name}` is bound to nothing: no node has that name", help
+    )
+    return False

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
-from graphspec.elaborate.context import FAILED, NOTHING, Bound, Context, Exports, Failed, Read
-from graphspec.expressions import Expression, ExpressionError, evaluate, parse_value
+from graphspec.elaborate.context import FAILED, NOTHING, Bound, Context, Exports, Failed, Nothing, Read
+from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.schema import MISSING, Body, File, Node
 from graphspec.source import Path
+from graphspec.tensor import show_size
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +43,7 @@ class Repeated:
     instances: list[Instance]
     parallel: bool
     passed: Read = FAILED
+    broken: bool = False  # the last instance failed, and those after it were not tried
 
 
 @dataclass(eq=False, slots=True)
@@ -59,6 +61,7 @@ class Run:
     notes: tuple[str, ...] = ()
     open_files: tuple[str, ...] = ()
     open_blocks: tuple[str, ...] = ()
+    unknown: frozenset[str] = frozenset()  # params whose own mistake is reported: what uses them is none
     results: dict[str, Instance | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     shared: dict[str, Any] = field(default_factory=dict)  # name -> what elaborate.instance knows of the entry
@@ -71,6 +74,8 @@ class Run:
         return (*self.body.path, *keys)
 
     def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
+        if span is None:
+            return  # asked for another instance's sake, which has reported it
         notes = (*more.pop("notes", ()), *self.notes)
         self.context.error(code, span, message, help, notes=notes, **more)
 
@@ -81,19 +86,27 @@ class Run:
             size = value.tensor.shape[-1]
             if isinstance(size, int):
                 return size
-            raise ExpressionError(
-                "unknown-channels", f"the last axis of `{name}` is `{size}`, and `channels` needs a number"
-            )
+            message = f"the last axis of `{name}` is `{show_size(size)}`, and `channels` needs a number"
+            help = f"write a number for it where `{name}` comes from, or a param in place of `channels`"
+            raise ExpressionError("unknown-channels", message, help=help)
+        if name in self.inputs:
+            raise ExpressionError("unknown-channels", f"`{name}` is left out here, and has no last axis")
         word = nearest(name, self.inputs)
         help = f"did you mean `channels({word})`?" if word else f"inputs here: {', '.join(self.inputs)}"
-        raise ExpressionError("unknown-channels", f"`{name}` is no input whose last axis is known", help=help)
+        raise ExpressionError("unknown-channels", f"`{name}` is no input here", help=help)
 
     def evaluate(self, value: Any, path: Path, index: int | None = None) -> Any:
         """A plain value with its expressions computed, or FAILED after reporting why not."""
+        if value is None or isinstance(value, int | float):
+            return value
         scope = self.scope if index is None else {**self.scope, "index": index}
         try:
+            if self.unknown and names_in(value) & self.unknown:
+                return FAILED
             return evaluate(value, scope, self.channels if self.body.block is not None else None)
         except ExpressionError as error:
+            if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
+                error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
             self.context.expression_error(error, self.body.document, path, self.notes)
             return FAILED
 
@@ -183,6 +196,11 @@ class Run:
             return [Bound(FAILED, str(text), span)]
         return [Bound(value, text, span) for value in self.resolve(text, span, reader)]
 
+    def has(self, name: str) -> bool:
+        """Whether a name stands for something here, were it only a mistake that is reported."""
+        body = self.body
+        return name in body.nodes or name in body.inputs or name in body.failed or body.incomplete
+
     def resolve(self, text: str, span: Span | None, reader: str) -> list[Read]:
         head, *rest = text.split(".")
         self.context.reads_of(self.definition, self.body).edges.setdefault(reader, set()).add(head)
@@ -196,8 +214,8 @@ class Run:
             if isinstance(result, Repeated):
                 return self._in_repeated(result, head, rest, span)
             return [self._in_instance(result, head, rest, span)]
-        if head in self.body.inputs:
-            return [FAILED]  # an input that failed
+        if head in self.body.inputs or head in self.body.failed:
+            return [FAILED]
         if head in self.body.shared:
             self.error(
                 "unknown-reference",
@@ -205,7 +223,7 @@ class Run:
                 f"`{head}` is a shared layer; read a node that calls it",
                 f"write {{call: {head}, from: ...}}",
             )
-        else:
+        elif not self.body.incomplete:
             word = nearest(head, [*self.body.nodes, *self.inputs])
             names = [*self.inputs, *self.body.nodes]
             help = (
@@ -224,6 +242,8 @@ class Run:
             ]
         if rest and rest[0].lstrip("-").isdigit():
             number = int(rest[0]) if len(rest[0]) < 10 else count
+            if number >= count and result.broken:
+                return [FAILED]
             if not 0 <= number < count:
                 numbers = f"0 to {count - 1}" if count else "none: it is repeated 0 times"
                 self.error(
@@ -243,6 +263,10 @@ class Run:
             )
             return [FAILED]
         if not result.instances:
+            if rest:
+                message = f"`{head}` is repeated 0 times, and hands on only its first input, no `{rest[0]}`"
+                self.error("left-out", span, message)
+                return [FAILED]
             return [result.passed]
         return [self._in_instance(result.instances[-1], f"{head}.{count - 1}", rest, span)]
 
@@ -254,7 +278,7 @@ class Run:
         word = ".".join(rest)
         if word in instance.outputs:
             return instance.outputs[word]
-        if instance.op is not None and not instance.op.present:
+        if isinstance(instance.first, Nothing) or (instance.op is not None and not instance.op.present):
             self.error(
                 "left-out", span, f"`{name}` is left out here, and hands on only its first input, no `{word}`"
             )
@@ -280,6 +304,13 @@ class Run:
                 span,
                 f"what is inside `{instance.op.name}` runs once a step and cannot be read",
             )
+            return FAILED
+        if instance.run is not None and not instance.run.has(path[0]):
+            names = [*(key for key in instance.outputs if key), *instance.run.body.nodes]
+            near = nearest(path[0], names)
+            help = f"did you mean `{near}`?" if near else f"its outputs and nodes: {', '.join(names[:12])}"
+            message = f"`{instance.op.name}` has no output and no node `{path[0]}`"
+            self.error("unknown-reference", span, message, help)
             return FAILED
         if path not in instance.exports.paths:
             instance.exports.paths.append(path)

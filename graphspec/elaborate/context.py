@@ -98,6 +98,7 @@ class Context:
         """
         span = document.span((*path, *error.path))
         value: Any = document.value
+        key: Any
         for key in (*path, *error.path):
             value = value[key] if isinstance(value, dict | list) and _has(value, key) else None
         if isinstance(value, str) and span.line == span.end_line and error.end > error.start:

@@ -5,9 +5,10 @@ call.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from graphspec.diagnostics import Label, nearest
+from graphspec.diagnostics import Label, Span, nearest
 from graphspec.elaborate.bodies import body_inputs, build_body
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import FAILED, Bound, Exports, Failed, Nothing
@@ -17,7 +18,7 @@ from graphspec.layers import REGISTRY
 from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
 from graphspec.layers.initializers import Initializer
 from graphspec.objectives.setting import SettingError, show, validate
-from graphspec.schema import MISSING, Node
+from graphspec.schema import MISSING, Node, read_node
 from graphspec.tensor import Tensor
 
 PYTORCH_LAYERS = {
@@ -41,6 +42,8 @@ PYTORCH_LAYERS = {
     "Dropout2d": "SpatialDropout2D",
     "Unflatten": "Reshape",
 }
+INFERRED = ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape")
+"""What other libraries must be told of a layer's input."""
 MERGE_WORDS = {
     "concat": "concatenate",
     "cat": "concatenate",
@@ -82,8 +85,8 @@ def declared_inputs(use: Use) -> list[str]:
         form, target = entry.form, entry.target
     if form in ("block", "model"):
         return body_inputs(use, form, target)
-    # type: ignore[index]
-    cls = REGISTRY[form].get(target) if form in REGISTRY and isinstance(target, str) else None
+    known: Mapping[str, type[Layer]] = REGISTRY.get(form, {})  # type: ignore[call-overload]
+    cls = known.get(target) if isinstance(target, str) else None
     return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]
 
 
@@ -115,7 +118,7 @@ def _placed(use: Use, instance: Instance | Op | None) -> Instance:
         op.unit = use.unit
     elif op.layer is None or op.kind == "layer" or op.weights():
         trainable = use.run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
-        if not isinstance(trainable, bool):
+        if not isinstance(trainable, bool | Failed):
             use.error(
                 "wrong-type", use.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}"
             )
@@ -131,6 +134,8 @@ def _weights_path(use: Use) -> str | None:
     weights = use.run.evaluate(use.node.weights, (*use.path, "weights"), use.index)
     if weights is None or isinstance(weights, str):
         return weights
+    if weights is FAILED:
+        return None
     use.error(
         "wrong-type",
         use.span_of("weights"),
@@ -156,7 +161,7 @@ def _layer(use: Use, kind: Kind) -> Op | None:
         if arguments["wraps"] is FAILED:
             return None
     layer = read_layer(use, cls, arguments)
-    if layer is None:
+    if layer is None or use.feed.broken:
         return None
     bound = bind(use, cls.spec_name, cls)
     return None if bound is None else apply(use, kind, layer, bound, arguments)
@@ -172,10 +177,13 @@ def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer |
         for problem in error.problems:
             missing = problem.code == "missing-key"
             span = use.span if missing else use.span_of(*problem.path)
+            help = problem.help
             if problem.code == "unknown-key":
                 document = use.run.body.document
                 span = document.key((*use.path, *problem.path))
-            use.error(problem.code, span, problem.message, problem.help)
+                if problem.path[-1] in INFERRED:
+                    help = "it is not needed here: the size is inferred from the input"
+            use.error(problem.code, span, problem.message, help)
         return None
 
 
@@ -218,24 +226,24 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
         for argument, bound in zip(cls.arguments, positional, strict=False):
             groups[argument.name] = (bound.value,) if argument.many else bound.value
     for name, bounds in feed.named.items():
-        argument = next((a for a in cls.arguments if a.name == name), None)
-        if argument is None or name in groups:
-            what = "stands twice" if argument else f"is no input of `{title}`"
+        known = next((a for a in cls.arguments if a.name == name), None)
+        if known is None or name in groups:
+            what = "stands twice" if known else f"is no input of `{title}`"
             use.error(
-                "unknown-key" if not argument else "input-count",
+                "unknown-key" if not known else "input-count",
                 use.run.body.document.key((*use.path, "from", name)),
                 f"`{name}` {what}",
                 near_help(name, names),
             )
             return None
-        if not argument.many and len(bounds) != 1:
+        if not known.many and len(bounds) != 1:
             use.error(
                 "input-count",
                 use.span_of("from", name),
                 f"`{name}` of `{title}` takes one input, not {len(bounds)}",
             )
             return None
-        groups[name] = tuple(b.value for b in bounds) if argument.many else bounds[0].value
+        groups[name] = tuple(b.value for b in bounds) if known.many else bounds[0].value
     lacking = [a.name for a in cls.arguments if a.required and a.name not in groups]
     if lacking:
         use.error(
@@ -274,17 +282,26 @@ def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) ->
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
 
 
+HELP = {
+    "wrong-rank": "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` "
+    "leaves out the batch axis",
+}
+
+
 def report(use: Use, error: LayerError) -> None:
     """A layer's local fact, at its place in the spec."""
     feeds = use.feed.all()
 
     def fill(text: str) -> str:
-        return re.sub(
-            r"\{input(\d+)\}", lambda m: feeds[int(m[1])].text if int(m[1]) < len(feeds) else "input", text
-        )
+        def name(match: re.Match[str]) -> str:
+            word = feeds[int(match[2])].text if int(match[2]) < len(feeds) else "input"
+            return f"from: {word}" if match[1] else f"`{word}`"
+
+        return re.sub(r"(from: )?\{input(\d+)\}", name, text)
 
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
-    labels = []
+    labels: list[Label] = []
+    span: Span | None
     if error.argument is not None:
         span, label = use.span_of(error.argument), ""
     elif at and "from" in _raw_keys(use):
@@ -304,7 +321,12 @@ def report(use: Use, error: LayerError) -> None:
         "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
     )
     use.error(
-        code, span, fill(error.message), fill(error.help) if error.help else None, label=label, labels=labels
+        code,
+        span,
+        fill(error.message),
+        fill(error.help) if error.help else HELP.get(error.code),
+        label=label,
+        labels=labels,
     )
 
 
@@ -329,13 +351,10 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
             "write wraps: {layer: Dense, units: 8}",
         )
         return None
-    from graphspec.schema import _Reader
-
-    wrapped = _Reader(run.body.document, run.context.diagnostics).node(
-        use.name, use.node.wraps, (*use.path, "wraps")
-    )
+    place = (*use.path, "wraps")
+    wrapped = read_node(run.body.document, use.name, use.node.wraps, place, run.context.diagnostics)
     wrapper = read_layer(use, cls, arguments)
-    bound = bind(use, cls.spec_name, cls)
+    bound = bind(use, cls.spec_name, cls) if not use.feed.broken else None
     if wrapped is None or wrapper is None or bound is None:
         return None
     if wrapped.form not in ("layer", "block", "model"):
@@ -428,6 +447,8 @@ def _call(use: Use) -> Instance:
     """One more call of a shared entry: its arguments are evaluated once, its weights made once."""
     run, name = use.run, use.node.call
     entry = run.body.shared.get(name)
+    if entry is None and (name in run.body.failed or run.body.incomplete):
+        return failed()
     if entry is None:
         use.error(
             "unknown-reference",
@@ -491,7 +512,7 @@ def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dic
     arguments = holder.arguments()
     trainable = run.evaluate(entry.trainable, (*path, "trainable"))
     if arguments is None or not isinstance(trainable, bool):
-        if arguments is not None:
+        if arguments is not None and trainable is not FAILED:
             holder.error(
                 "wrong-type",
                 holder.span_of("trainable"),

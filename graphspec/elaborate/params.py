@@ -19,7 +19,8 @@ def resolve_params(
     outer: Mapping[str, Any],
     channels: Callable[[str], int] | None,
     notes: tuple[str, ...] = (),
-) -> dict[str, Any] | None:
+    unknown: frozenset[str] = frozenset(),
+) -> tuple[dict[str, Any], frozenset[str]]:
     """The values of a body's own params. `outer` is what its expressions see beside them. None where one
     failed (reported).
 
@@ -39,20 +40,16 @@ def resolve_params(
         here = (*path, "params", name)
         if name in active:
             chain = " -> ".join([*active[active.index(name) :], name])
-            context.error(
-                "cycle",
-                document.span(here),
-                f"params depend on one another in a circle: {chain}",
-                notes=notes,
-            )
-            failures.add(name)
+            message = f"params depend on one another in a circle: {chain}"
+            context.error("cycle", document.span(here), message, "give one of them a value", notes=notes)
+            failures.update(active[active.index(name) :])
             return
         active.append(name)
         try:
-            needed = [other for other in names_in(declared[name]) if other in declared]
-            for other in needed:
+            needed = names_in(declared[name])
+            for other in needed & declared.keys():
                 resolve(other)
-            if not any(other in failures for other in needed):
+            if not needed & failures:
                 values[name] = evaluate(declared[name], {**outer, **values}, channels)
         except ExpressionError as error:
             context.expression_error(error, document, here, notes)
@@ -61,7 +58,7 @@ def resolve_params(
         if name not in values:
             failures.add(name)
 
-    failures: set[str] = set()
+    failures: set[str] = set(unknown)
     for name in declared:
         resolve(name)
-    return None if failures else values
+    return values, frozenset(failures)

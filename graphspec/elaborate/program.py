@@ -57,25 +57,20 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     """The program of a file. What is wrong with it is in `context.diagnostics`; then there may be none."""
     document = file.document
     given = _given(context, file, params, preset)
-    values = resolve_params(context, document, (), file.body.params, given, {}, None)
-    if values is not None:
-        for name in [n for n in file.body.params if n not in values]:
-            help = f"give it with --set {name}=..., or a value in `params`"
-            context.error(
-                "missing-key", document.key(("params", name)), f"the param `{name}` is required", help
-            )
-            values = None
-            break
+    bad = frozenset(file.body.failed_params)
+    values, unknown = resolve_params(context, document, (), file.body.params, given, {}, None, unknown=bad)
+    for name in [n for n in file.body.params if n not in values and n not in unknown]:
+        help = f"give it with --set {name}=..., or a value in `params`"
+        context.error("missing-key", document.key(("params", name)), f"the param `{name}` is required", help)
+        unknown |= {name}
     training, data = _sections(context, file)
-    if values is None:
-        return None
     graph = Graph(
         Definition(document.file, None, file.name),
         params=values,
         declared=dict(file.body.params),
         visible=values,
     )
-    run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,))
+    run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,), unknown=unknown)
     for name, declared in file.body.inputs.items():
         if declared is None:
             continue
@@ -88,20 +83,15 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     run.elaborate()
     bound = read_outputs(run)
     outputs = _judgements(run, bound)
+    if all(isinstance(value, Nothing) for value in bound.values()) and not context.diagnostics.errors:
+        message = "every output is left out" if bound else "the spec has no output"
+        run.error("unbound-output", document.key(("outputs",)), message, "a model returns at least one")
     check_use(context, file)
     if context.diagnostics.errors:
         return None
     for name, value in bound.items():
         if isinstance(value, Value):
             graph.outputs[name] = value
-    if not graph.outputs:
-        run.error(
-            "unbound-output",
-            document.key(("outputs",)),
-            "every output is left out",
-            "a model returns at least one",
-        )
-        return None
     ranges, minimum = _ranges(graph), _minimum(graph)
     prune(graph)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
@@ -157,10 +147,9 @@ def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
     outputs = {}
     for name, output in run.body.outputs.items():
         values = [v for key, v in bound.items() if key == name or key.partition(".")[0] == name]
-        if not values or not all(isinstance(v, Value) for v in values):
-            continue
-        judgement = _judgement(run, name, output, [v for v in values if isinstance(v, Value)])
-        if judgement is not None:
+        whole = bool(values) and all(isinstance(v, Value) for v in values)
+        judgement = _judgement(run, name, output, [v for v in values if whole and isinstance(v, Value)])
+        if judgement is not None and whole:
             outputs[name] = judgement
     return outputs
 
@@ -201,7 +190,7 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
         )
         return None
     tensors = tuple(value.tensor for value in values)
-    if isinstance(loss, Loss):
+    if isinstance(loss, Loss) and tensors:
         misfit = loss.misfit(tensors[0], activation)
         if misfit is not None:
             run.error(

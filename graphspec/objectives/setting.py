@@ -133,6 +133,7 @@ class Family:
         """What to write in place of an unknown name."""
         word = nearest(name, self.members, self.synonyms)
         if word is not None:
+            word = word if word.islower() else self.members[word].names()[0]
             return f"did you mean `{word}`?"
         return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
 
@@ -183,7 +184,15 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
             path,
         )
     if kind == "missing":
-        return Problem("missing-key", f"{what} needs `{path[-1]}`", None, path)
+        return Problem("missing-key", f"{what} needs `{path[-1]}`", f"write `{path[-1]}: ...`", path)
+    if kind == "unknown_name":
+        word = nearest(context["word"], context["legal"])
+        legal = f"one of: {', '.join(context['legal'])}"
+        help = f"did you mean `{word}`?" if word else legal
+        return Problem("out-of-range", f"unknown {context['what']} {show(given)}", help, path)
+    if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
+        inner = context["error"].errors(include_url=False)[0]
+        return _problem(cls, {**inner, "loc": (*path, *inner["loc"])}, key)
     if kind == "value_error":
         return Problem("out-of-range", str(context["error"]), None, path)
     if kind in _BOUNDS:
@@ -197,6 +206,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         return Problem(
             "out-of-range", f"{key} is {show(given)}, but must be {context['expected']}", None, path
         )
+    if kind == "finite_number":
+        return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
     wanted = _WANTED.get(kind, detail["msg"])
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", _remedy(kind, given), path)
 
@@ -218,7 +229,6 @@ _WANTED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
-    "finite_number": "a finite number",
 }
 
 
@@ -227,7 +237,12 @@ def _remedy(kind: str, given: object) -> str | None:
         return f"write {int(given)}"
     if kind in ("int_type", "float_type") and isinstance(given, str):
         return "a number is written without quotes"
+    if kind == "bool_type" and isinstance(given, str) and given.lower() in _BOOLEANS:
+        return f"write `{_BOOLEANS[given.lower()]}`: `{given}` is a text in YAML 1.2"
     return None
+
+
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 def show(value: object) -> str:
@@ -235,4 +250,8 @@ def show(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, list | tuple):
+        text = f"[{', '.join(map(show, value[:60]))}]"
+    elif isinstance(value, dict):
+        text = f"{{{', '.join(f'{key}: {show(item)}' for key, item in list(value.items())[:60])}}}"
     return text if len(text) <= 60 else text[:57] + "..."
