@@ -40,7 +40,7 @@ def atomic(expression: str) -> bool:
     if expression.isidentifier():
         return True
     node = ast.parse(expression, mode="eval").body
-    return isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.List | ast.Tuple)
+    return isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.List | ast.Tuple | ast.Constant)
 
 
 def fill(template: str, value: Callable[[str], str]) -> str:
@@ -69,7 +69,7 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
         return [single]
     head, items, tail = split
     body = ", ".join(items)
-    if len(pad) + 4 + len(body) <= WIDTH and not _is_literal_list(body):
+    if len(pad) + 4 + len(body) <= WIDTH and head[-1] == "(":
         return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
     if len(items) == 1 and (items[0].startswith("[") or " for " in items[0]):
         inner = _comprehension(items[0], indent + 4) if " for " in items[0] and not items[0].startswith("[") else lines("", items[0], indent + 4)
@@ -78,10 +78,6 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
     for item in items:
         out += lines("", item, indent + 4, ",")
     return [*out, f"{pad}{tail}{suffix}"]
-
-
-def _is_literal_list(body: str) -> bool:
-    return body.startswith("[") and body.endswith("]") and len(body) > WIDTH
 
 
 def _comprehension(text: str, indent: int) -> list[str]:
@@ -117,7 +113,7 @@ def _parts(expression: str) -> list[tuple[str, str]]:
 
 def _last_brackets(text: str) -> tuple[str, list[str], str] | None:
     """The text up to its last top-level opening bracket, what stands between, and from its closing bracket on."""
-    if not text.endswith((")", "]")):
+    if not text.endswith((")", "]", "}")):
         return None
     depth, opening = 0, -1
     spans: list[tuple[int, int]] = []

@@ -421,7 +421,7 @@ class Forward:
             name = carried.get(key)
             if name is None:
                 read = inside or self._read_later(values[-1], slot)
-                name = self.space.claim(_singular(f"{slot.node}_{key}" if key else slot.node)) if read else "_"
+                name = self.space.claim(names.local(key) if key else _singular(slot.node)) if read else "_"
             targets.append(name)
             if inside:
                 collected = self.space.claim(names.local(f"{slot.node}_{key}" if key and len(slot.op.outputs) > 1 else slot.node))
