@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -331,7 +332,7 @@ def _check_target(path: Path, force: bool) -> None:
     if path.exists() and not force:
         with path.open(encoding="utf-8", errors="replace") as stream:
             head = stream.read(2000)
-        if head.strip() and "graphspec" not in head:
+        if head and not re.match(r'"""[^"]+: [^"]+ -> [^"]+"""', head):  # as every emitted file begins
             raise typer.BadParameter(
                 f"{path} exists and is not graphspec's; --force overwrites it", param_hint="-o"
             )

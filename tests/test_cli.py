@@ -89,7 +89,8 @@ def test_summary(spec: Path) -> None:
     assert "Total params: 58 (232.00 B)" in run("summary", spec).stdout
     assert parsed(run("summary", spec, "--json"))["total_params"] == 58
     assert (
-        "Training step on 3 examples" in run("summary", spec, "--flops", "--memory", "--batch-size", 3).stdout
+        "Training step on 3 examples"
+        in run("summary", spec, "--flops", "--memory", "--batch-size", "3").stdout
     )
 
 
@@ -135,6 +136,72 @@ def test_wrong_usage(spec: Path, arguments: tuple[str, ...]) -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert spec.read_text() == GOOD
+
+
+def test_build_writes_what_it_proved(spec: Path) -> None:
+    assert run("build", spec).stdout == "wrote good.py\n"
+    source = Path("good.py").read_text()
+    assert run("build", spec, "-o", "-").stdout == source
+    assert parsed(run("build", spec, "--json")) == {"ok": True, "file": "good.py", "source": None}
+    assert Path("good.py").read_text() == source  # its own file may be written again
+    Path("mine.py").write_text("import torch\n")
+    assert run("build", spec, "-o", "mine.py").exit_code == 2
+    assert run("build", spec, "-o", "mine.py", "--force").exit_code == 0
+    assert Path("mine.py").read_text() == source
+    assert sorted(path.name for path in Path().iterdir()) == ["bad.yaml", "good.py", "good.yaml", "mine.py"]
+
+
+def test_build_writes_nothing_that_fails(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **keywords: Any) -> None:
+        raise RuntimeError("not to be written")
+
+    monkeypatch.setattr("graphspec.load.load_module", fail)
+    assert run("build", spec).exit_code == 1
+    assert not Path("good.py").exists()
+
+
+def test_train_prints_a_line_an_epoch(spec: Path) -> None:
+    result = run("train", spec, "--device", "cpu", "--set", "train.epochs=2", "--run-dir", "run")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert "loss" in lines[0]
+    assert "examples/s" in lines[0]
+    assert lines[-1] == "run directory: run"
+    assert Path("run", "last.safetensors").exists()
+
+
+def test_train_json(spec: Path) -> None:
+    result = run("train", spec, "--device", "cpu", "--json")
+    assert result.exit_code == 0
+    found = parsed(result)
+    assert set(found) == {
+        "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
+    }  # fmt: skip
+    assert found["history"]["loss"] == [found["metrics"]["loss"]]
+
+
+def test_train_refusals(spec: Path) -> None:
+    result = run("train", spec, "--device", "tpu")
+    assert (result.exit_code, "device-missing" in result.stderr) == (1, True)
+    result = run("train", spec, "--data", "none.npz", "--json")
+    assert result.exit_code == 1
+    assert parsed(result)["diagnostics"][0]["code"] == "data-missing"
+
+
+def test_an_interrupted_training_tells_where_the_weights_are(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphspec.train import loop
+    from graphspec.train.progress import Result as Trained
+
+    def interrupt(*arguments: Any, **keywords: Any) -> None:
+        raise loop.Interrupted(Trained(Path("runs/good-1"), 0, 3, "cpu", {}, {}, 1.0, 2.0))
+
+    monkeypatch.setattr(loop, "train", interrupt)
+    result = run("train", spec)
+    assert result.exit_code == 130
+    assert "runs/good-1/last.safetensors" in result.stderr.replace("\\", "/")
 
 
 def test_new_writes_a_spec_that_passes(spec: Path) -> None:
