@@ -1,0 +1,141 @@
+"""Reading YAML: text -> plain values, and the place of every key and value by its path.
+
+The file is read as YAML 1.2 core, from the events of PyYAML's parser, whose own resolution (YAML 1.1) and
+construction are not used. So `yes`, `on`, `12:30`, `1_000` and `2001-12-14` are strings, `1e-3` and `.5` are
+numbers, `0o17` is 15, and `010` is the ten that it looks like (YAML 1.1 would read eight). A key is its text,
+whatever it looks like: `1: x` and `"1": x` are the same key.
+
+Anchors and aliases work within a budget; an alias yields a copy. Tags, merge keys and directives do not.
+
+An expression that YAML cuts in two (`{units: $(max(a, b))}`) is one mistake and not the several that its
+pieces would be: the text is parsed again with the expression masked, and goes on with what was meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
+from .cuts import Cut
+from .places import line_starts, place
+from .reader import MAX_ERRORS, Node, Reader, Stop
+
+Path = tuple[str | int, ...]
+
+MAX_BYTES = 2**20
+_MAX_REPARSED = 4 * MAX_BYTES
+"""Characters that may be parsed again to go on after expressions that YAML cuts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds: `value` is made of dict, list, str, int, float, bool and None only."""
+
+    file: str
+    text: str
+    value: Any
+    root: Node = field(repr=False)
+    lines: list[int] = field(repr=False)
+
+    def span(self, path: Path) -> Span:
+        """The place of the value at `path`, or of its nearest parent that exists."""
+        node = self.root
+        for step in path:
+            below = _below(node, step)
+            if below is None:
+                break
+            node = below[2] if isinstance(node[2], dict) else below
+        return place(self.file, self.lines, node[0], node[1])
+
+    def key(self, path: Path) -> Span:
+        """The place of the key that `path` ends in; that of the value where it ends in an index."""
+        node = self.root
+        for position, step in enumerate(path, 1):
+            below = _below(node, step)
+            if below is None:
+                break
+            if isinstance(node[2], dict):
+                if position == len(path):
+                    return place(self.file, self.lines, below[0], below[1])
+                below = below[2]
+            node = below
+        return place(self.file, self.lines, node[0], node[1])
+
+
+def _below(node: Node, step: str | int) -> Any:
+    children = node[2]
+    if isinstance(children, dict):
+        return children.get(step)
+    if isinstance(children, list) and isinstance(step, int) and 0 <= step < len(children):
+        return children[step]
+    return None
+
+
+def read(text: str | bytes, file: str, diagnostics: Diagnostics) -> Document | None:
+    """The document in `text`; None when it cannot be read so far that there is anything to go on with.
+
+    What is wrong is added to `diagnostics`. Never raises for any text.
+    """
+    decoded = _decode(text, file, diagnostics)
+    if decoded is None:
+        return None
+    masks: dict[int, Cut] = {}
+    parsed = 0
+    while True:
+        reader = Reader(decoded, file, masks)
+        reader.run()
+        # A pass costs something for the whole text, and most for the part that was parsed.
+        parsed += reader.reached + len(decoded) // 16
+        if not reader.cuts or parsed > _MAX_REPARSED or len(masks) > MAX_ERRORS:
+            break
+        masks = masks | reader.cuts
+    for diagnostic in _findings(reader):
+        diagnostics.add(diagnostic)
+    return None if reader.root is None else Document(file, decoded, reader.value, reader.root, reader.lines)
+
+
+def _findings(reader: Reader) -> list[Diagnostic]:
+    """What the last pass found, with the expressions for which there was no other pass."""
+    try:
+        for cut in reader.cuts.values():
+            reader.tell(cut, reader.text[cut.start : cut.end])
+    except Stop:
+        pass
+    return reader.found
+
+
+def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | None:
+    def fail(code: str, before: str, length: int, message: str, help: str | None = None) -> None:
+        span = place(file, line_starts(before), len(before), len(before))
+        span = Span(file, span.line, span.column, span.line, span.column + length)
+        diagnostics.add(Diagnostic(code, message, span, help=help))
+
+    size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        fail("file-too-large", "", 0, f"the file has {size:,} bytes; a spec has at most {MAX_BYTES:,}")
+        return None
+    if isinstance(text, bytes):
+        raw = text
+        wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw[1:4:2] == b"\0\0" or raw[:3:2] == b"\0\0"
+        if wide:
+            fail("encoding", "", 0, "the file is UTF-16 or UTF-32", "save it as UTF-8")
+            return None
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = raw[: error.start].decode("utf-8").removeprefix("\ufeff")
+            fail(
+                "encoding",
+                before,
+                1,
+                f"byte 0x{raw[error.start]:02X} is not UTF-8",
+                "save the file as UTF-8",
+            )
+            return None
+    text = text.removeprefix("\ufeff")
+    found = [match.start() for match, _ in zip(HIDDEN.finditer(text), range(MAX_ERRORS), strict=False)]
+    for start in found:
+        message = f"the invisible or control character U+{ord(text[start]):04X} stands here"
+        fail("control-character", text[:start], 1, message, "delete it; in double quotes YAML has escapes")
+    return None if found else text

@@ -1,0 +1,391 @@
+"""From the parser's events to plain values, with the node of each."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ..diagnostics import HIDDEN, Diagnostic, Label, nearest
+from ..expressions import brace_help, braced_name
+from .complaints import explain
+from .cuts import Cut, cut_around, cut_in_scalar, meant, quoted, unclosed
+from .places import line_end, line_starts, place
+from .scalars import NULLS, NumberTooLarge, resolve
+
+# Without libyaml PyYAML is some twenty times slower, and as right.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Node = tuple[int, int, Any]
+"""Start and end offset of a value, and None, the list of its elements' nodes, or a dict from each key to
+(start of the key, end of the key, node of the value)."""
+
+MAX_DEPTH = 100
+MAX_ALIASED = 100_000
+"""Values that aliases may add to those that are written out."""
+MAX_ERRORS = 100
+_DIRECTIVE = "a directive is not part of the language"
+_DIRECTIVE_HELP = "delete the line, and the `---`"
+_COMMA_HELP = (
+    'in {...} YAML wants quotes around an expression with a comma or a bracket, "$(max(a, b))", '
+    "and [...] around a list"
+)
+
+
+class Stop(Exception):
+    """Nothing more can be read."""
+
+
+class Frame:
+    """A list or a mapping that is being read. `key` is the key that waits for its value, with its offsets;
+    its name is None where the value is to be dropped.
+    """
+
+    __slots__ = ("anchor", "children", "flow", "height", "key", "opened", "start", "value")
+
+    def __init__(self, value: list | dict, start: int, flow: bool, anchor: str | None, opened: int) -> None:
+        self.value: Any = value
+        self.children: Any = [] if isinstance(value, list) else {}
+        self.start, self.flow, self.anchor, self.opened = start, flow, anchor, opened
+        self.height = 1
+        self.key: tuple[str | None, int, int] | None = None
+
+    @property
+    def wants_key(self) -> bool:
+        return self.key is None and isinstance(self.value, dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """What an anchor stands for: the value, its node, how many values it holds and how deep they nest."""
+
+    value: Any
+    node: Node
+    count: int
+    height: int
+
+
+class Reader:
+    """One pass over one text. Nothing recurses but the copy of an alias, whose depth is bounded.
+
+    After `run`: `value` and `root` (None when nothing can be read), what was `found`, the `cuts` for whose
+    sake another pass is worth while, and how far the text was `reached`.
+    """
+
+    def __init__(self, text: str, file: str, masks: dict[int, Cut]) -> None:
+        self.text, self.file, self.masks = text, file, masks
+        self.mask_starts = sorted(masks)
+        self.lines = line_starts(text)
+        self.found: list[Diagnostic] = []
+        self.cuts: dict[int, Cut] = {}
+        self.searches = 0
+        self.stack: list[Frame] = []
+        self.anchors: dict[str, Anchored | None] = {}
+        self.values = self.aliased = self.reached = 0
+        self.value: Any = None
+        self.root: Node | None = None
+
+    def run(self) -> None:
+        try:
+            for event in yaml.parse(self._masked(), Loader=_LOADER):
+                self.reached = event.start_mark.index  # type: ignore[union-attr]
+                self._event(event)
+            self._check_root()
+        except yaml.MarkedYAMLError as error:
+            self._syntax_error(error)
+        except Stop:
+            pass
+        if not isinstance(self.value, dict):
+            self.root = None
+
+    def _masked(self) -> str:
+        parts, position = [], 0
+        for start in self.mask_starts:
+            end = self.masks[start].end
+            parts += [self.text[position:start], "x" * (end - start)]
+            position = end
+        return "".join([*parts, self.text[position:]])
+
+    def _report(
+        self, code: str, start: int, end: int, message: str, help: str | None = None, **more: Any
+    ) -> None:
+        span = place(self.file, self.lines, start, end)
+        self.found.append(Diagnostic(code, message, span, help=help, **more))
+
+    def _error(self, *arguments: Any, **more: Any) -> None:
+        self._report(*arguments, **more)
+        if len(self.found) >= MAX_ERRORS:
+            self.root = None
+            raise Stop
+
+    # --- events
+
+    def _event(self, event: Any) -> None:
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            self._scalar(event)
+        elif kind is yaml.MappingStartEvent:
+            self._open(event, {})
+        elif kind is yaml.SequenceStartEvent:
+            self._open(event, [])
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._close(event)
+        elif kind is yaml.AliasEvent:
+            self._alias(event)
+        elif kind is yaml.DocumentStartEvent:
+            self._document(event)
+
+    def _document(self, event: Any) -> None:
+        start = event.start_mark.index
+        if self.root is not None:
+            self._report(
+                "several-documents", start, start + 3, "a second document begins here", "use a file for each"
+            )
+            raise Stop
+        if event.version or event.tags:
+            end = line_end(self.text, start, 100)
+            self._error("yaml-directive", start, end, _DIRECTIVE, _DIRECTIVE_HELP)
+
+    def _open(self, event: Any, value: list | dict) -> None:
+        start = event.start_mark.index
+        if len(self.stack) >= MAX_DEPTH:
+            self._too_deep(start)
+        if event.tag is not None:
+            self._tag(start)
+        self.values += 1
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        self.stack.append(Frame(value, start, event.flow_style, event.anchor, self.values))
+
+    def _too_deep(self, start: int) -> None:
+        self._report("too-deep", start, start + 1, f"values are nested more than {MAX_DEPTH} deep")
+        raise Stop
+
+    def _tag(self, start: int) -> None:
+        end = start + len(self.text[start : start + 80].split(maxsplit=1)[0])
+        self._error(
+            "yaml-tag", start, end, "a tag is not part of the language", "delete it, or quote the text"
+        )
+
+    def _close(self, event: Any) -> None:
+        frame = self.stack.pop()
+        end = event.end_mark.index
+        if end == event.start_mark.index:
+            # A block collection ends where the next thing begins; its place ends with its last value.
+            last = next(
+                reversed(frame.children.values() if frame.value.__class__ is dict else frame.children), None
+            )
+            end = frame.start if last is None else last[2][1] if frame.value.__class__ is dict else last[1]
+        node = (frame.start, end, frame.children)
+        if frame.anchor:
+            count = self.values - frame.opened + 1
+            self.anchors[frame.anchor] = Anchored(frame.value, node, count, frame.height)
+        self._attach(frame.value, node, frame.height)
+
+    def _alias(self, event: Any) -> None:
+        start, end = event.start_mark.index, event.end_mark.index
+        name = event.anchor
+        target = self.anchors.get(name)
+        if target is None:
+            self._unknown_alias(name, start, end)
+            self._attach(None, (start, end, None), 0)
+            return
+        self.values += target.count
+        self.aliased += target.count
+        if self.aliased > MAX_ALIASED:
+            self._report("too-many-aliases", start, end, f"aliases add more than {MAX_ALIASED:,} values")
+            raise Stop
+        if len(self.stack) + target.height > MAX_DEPTH:
+            self._too_deep(start)
+        self._attach(_copy(target.value), (start, end, target.node[2]), target.height)
+
+    def _unknown_alias(self, name: str, start: int, end: int) -> None:
+        if name in self.anchors:
+            self._error("recursive-anchor", start, end, f"`*{name}` stands inside of `&{name}` itself")
+            return
+        near = nearest(name, self.anchors)
+        help = f"did you mean `*{near}`?" if near else f"write `&{name}` above, or put the text in quotes"
+        self._error("unknown-anchor", start, end, f"there is no anchor `&{name}` above", help)
+
+    def _attach(self, value: Any, node: Node, height: int) -> None:
+        """Put a finished value where it belongs."""
+        if not self.stack:
+            self.value, self.root = value, node
+            return
+        frame = self.stack[-1]
+        frame.height = max(frame.height, height + 1)
+        if frame.value.__class__ is list:
+            frame.value.append(value)
+            frame.children.append(node)
+        elif frame.key is None:
+            help = "a parameter is written `$name`, an expression `$(...)`; a text in braces needs quotes"
+            self._error("complex-key", node[0], node[1], "a key is a list, a mapping or an alias", help)
+            frame.key = (None, node[0], node[1])
+        else:
+            name, start, end = frame.key
+            frame.key = None
+            if name is not None:
+                frame.value[name] = value
+                frame.children[name] = (start, end, node)
+
+    # --- scalars
+
+    def _scalar(self, event: Any) -> None:
+        start, end = event.start_mark.index, event.end_mark.index
+        text, plain = event.value, not event.style
+        if event.tag is not None:
+            self._tag(start)
+        if plain:
+            if self.mask_starts:
+                text = self._unmasked(start, end, text)
+            if "$" in text:
+                self._find_cut(start, end, text)
+        elif event.style == '"' and (hidden := HIDDEN.search(text)):
+            message = f"the text holds the invisible or control character U+{ord(hidden[0]):04X}"
+            self._error("control-character", start, end, message, "delete its escape")
+        frame = self.stack[-1] if self.stack else None
+        node = (start, end, None)
+        if frame is not None and frame.wants_key:
+            value: Any = text
+            self._key(frame, text, plain, start, end)
+        else:
+            if start == end and plain and frame is not None and frame.flow and frame.key is not None:
+                self._check_colon(frame, start)
+            self.values += 1
+            value = self._resolved(text, start, end) if plain else text
+            self._attach(value, node, 0)
+        if event.anchor:
+            self.anchors[event.anchor] = Anchored(value, node, 1, 0)
+
+    def _resolved(self, text: str, start: int, end: int) -> Any:
+        try:
+            return resolve(text)
+        except NumberTooLarge as error:
+            self._error("number-too-large", start, end, str(error))
+            return error.stand_in
+
+    def _key(self, frame: Frame, text: str, plain: bool, start: int, end: int) -> None:
+        frame.key = (None, start, end)
+        if plain and text in NULLS:
+            self._error("null-key", start, end, "a key is empty", _COMMA_HELP)
+        elif plain and text == "<<":
+            help = "write the keys out, or give what they share to a block"
+            self._error("merge-key", start, end, "the merge key `<<` is not part of the language", help)
+        elif text in frame.value:
+            first = place(self.file, self.lines, *frame.children[text][:2])
+            message = f"the key `{shortened(text)}` is written twice"
+            label = Label(first, "first written here")
+            self._error(
+                "duplicate-key", start, end, message, "delete or rename one", label="again", labels=(label,)
+            )
+        else:
+            frame.key = (text, start, end)
+
+    def _check_colon(self, frame: Frame, start: int) -> None:
+        """In `{a: 1, b}` the key `b` has no value: mostly what an unquoted comma left behind."""
+        name, key_start, key_end = frame.key or (None, start, start)
+        if name is None or ":" in self.text[key_end:start]:
+            return
+        frame.key = (None, key_start, key_end)
+        # `{{ name }}` is told once, as a mapping that is a key.
+        if len(self.stack) < 2 or not self.stack[-2].wants_key:
+            message = f"`{shortened(name)}` stands in braces without a value"
+            help = f"write `{shortened(name)}: value`; {_COMMA_HELP}"
+            self._error("null-key", key_start, key_end, message, help)
+
+    # --- expressions that YAML cuts
+
+    def _find_cut(self, start: int, end: int, text: str) -> None:
+        if self.searches >= MAX_ERRORS or not (text.endswith("$") or unclosed(text) is not None):
+            return
+        self.searches += 1
+        cut = cut_in_scalar(self.text, start, end, text, bool(self.stack) and self.stack[-1].flow)
+        if cut is not None and cut.start not in self.masks:
+            self.cuts[cut.start] = cut
+
+    def _unmasked(self, start: int, end: int, text: str) -> str:
+        """The value that was meant where masks stand, and what is to be said about them."""
+        first = bisect_left(self.mask_starts, start)
+        last = bisect_left(self.mask_starts, end, first)
+        if first == last:
+            return text
+        cuts = [self.masks[mask] for mask in self.mask_starts[first:last]]
+        whole = self.text[start:end]
+        for cut in cuts:
+            self.tell(cut, whole)
+        return meant(whole, [(self.text[cut.start : cut.end], cut) for cut in cuts])
+
+    def tell(self, cut: Cut, whole: str) -> None:
+        """Report a cut expression; `whole` is the scalar that holds it."""
+        source = self.text[cut.start : cut.end]
+        if cut.kind == "dollar-brace":
+            message = f"`{shortened(source)}` is not a parameter"
+            self._error(cut.kind, cut.start, cut.end, message, brace_help(braced_name(source, 0)[0]))
+        elif cut.kind:
+            message = f"`{shortened(source)}` needs quotes: without them YAML ends the value at `{cut.at}`"
+            self._error(cut.kind, cut.start, cut.end, message, f"write {quoted(whole)}")
+
+    # --- what the parser and the end of the file have to say
+
+    def _check_root(self) -> None:
+        if isinstance(self.value, dict) or self.found:
+            return
+        if self.root is None or self.value is None:
+            help = "`graphspec new` writes one to start from"
+            self._report("empty-document", 0, 0, "the file holds no spec", help)
+        else:
+            start = self.root[0]
+            help = "a spec begins with keys such as `inputs:`; a colon wants a space behind it"
+            self._report("not-a-mapping", start, start, "a spec is a mapping of keys to values", help)
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:
+        mark = error.problem_mark or error.context_mark
+        index = min(mark.index if mark else 0, len(self.text))
+        self.reached = max(self.reached, index)
+        line = self.lines[bisect_right(self.lines, index) - 1]
+        cut = cut_around(self.text, line, index, self.masks.keys() | self.cuts.keys())
+        if cut is not None:
+            self.cuts[cut.start] = cut
+        if self.cuts:
+            return
+        indent = re.compile(r"[ \t]*").match(self.text, line)
+        tab = self.text.find("\t", line, max(indent.end() if indent else line, index + 1))
+        problem, context = error.problem or "", error.context or ""
+        if tab >= 0 and not self.text[line:tab].strip():
+            self._report("yaml-tab", tab, tab + 1, "a tab stands in the indentation", "indent with spaces")
+        elif self.text[line : line + 1] == "%":
+            end = line_end(self.text, line, 100)
+            self._report("yaml-directive", line, end, _DIRECTIVE, _DIRECTIVE_HELP)
+        elif "nesting depth" in problem:
+            self._report("too-deep", index, index + 1, f"values are nested more than {MAX_DEPTH} deep")
+        else:
+            self._not_yaml(index, problem, context, error.context_mark)
+
+    def _not_yaml(self, index: int, problem: str, context: str, mark: Any) -> None:
+        opened = min(mark.index, len(self.text)) if mark else index
+        if "flow" in context and self.text[opened : opened + 1] not in ("[", "{") and self.stack:
+            opened = self.stack[-1].start
+        sign = self.text[opened : opened + 1]
+        bracket = "flow" in context and sign in ("[", "{")
+        if not self.text[index:].strip():
+            index = len(self.text[:index].rstrip())
+            if bracket or "quoted" in context:
+                self._report("yaml-syntax", opened, opened + 1, f"`{sign}` is never closed")
+                return
+        message, help = explain(problem, context)
+        labels = (Label(place(self.file, self.lines, opened, opened + 1), "opened here"),) if bracket else ()
+        self._report("yaml-syntax", index, index + 1, message, help, labels=labels)
+
+
+def shortened(text: str) -> str:
+    """As much of `text` as a message quotes."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
