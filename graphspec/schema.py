@@ -488,6 +488,8 @@ class _Reader:
                 help,
             )
             return None
+        if "op" in value and "like" in value and "from" not in value:  # what random ops call their input
+            value = {"from" if key == "like" else key: item for key, item in value.items()}
         node = self.setting(Node, value, f"the node `{name}`", path)
         if node is None:
             return None

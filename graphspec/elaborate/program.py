@@ -14,7 +14,7 @@ from graphspec.elaborate.context import FAILED, Context, Nothing, Read
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
 from graphspec.graph import Definition, Graph, Value
-from graphspec.logits import ends_in
+from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.setting import show
 from graphspec.schema import File, Output
@@ -191,7 +191,7 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
         return None
     tensors = tuple(value.tensor for value in values)
     if isinstance(loss, Loss) and tensors:
-        misfit = loss.misfit(tensors[0], activation)
+        misfit = loss.misfit(tensors[0], ending(values[0]))
         if misfit is not None:
             run.error(
                 "loss-misfit", document.span((*path, "loss")), f"output `{name}`: {misfit[0]}", misfit[1]

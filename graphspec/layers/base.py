@@ -186,6 +186,7 @@ class Layer(Setting):
     least_inputs: ClassVar[int] = 1
     kind: ClassVar[Kind] = "layer"
     spec_name: ClassVar[str] = ""
+    rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     examples: ClassVar[tuple[Example, ...]] = ()
 

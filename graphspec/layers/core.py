@@ -132,6 +132,7 @@ class Embedding(Layer):
 class Flatten(Layer):
     """One axis out of all axes but the batch, in the spec's order (images: height, width, channels)."""
 
+    rearranges = True
     examples = (Example({}, ((2, 3, 4),)), Example({}, ((5,),)), Example({}, ((),)))
 
     def infer(self, x: Tensor) -> Tensor:
@@ -150,6 +151,7 @@ def _as_tuple(value: object) -> object:
 class Reshape(Layer):
     """The same elements in another shape, in the spec's order. One size may be -1: whatever is left."""
 
+    rearranges = True
     target_shape: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
 
     examples = (

@@ -154,15 +154,16 @@ class Categorical(Loss):
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         found = super().misfit(output, activation) or width_misfit(self.name, output)
-        if found is not None or self.takes_logits or activation in ("softmax", "unknown", None):
+        if found is not None or self.takes_logits or activation in ("softmax", "unknown"):
             return found
         if activation == "sigmoid":
             return (
                 f"`{self.name}` judges one choice among several, but the output ends in sigmoid",
                 "end it in `activation: softmax`, or use `binary_crossentropy` for several yes or no",
             )
+        ends = "no activation" if activation in (None, "linear") else activation
         return (
-            f"`{self.name}` needs probabilities that add up to 1, but the output ends in {activation}",
+            f"`{self.name}` needs probabilities that add up to 1, but the output ends in {ends}",
             f"end it in `activation: softmax`, or write {{name: {self.name}, from_logits: true}}",
         )
 
