@@ -131,7 +131,7 @@ class Family:
 
     def suggest(self, name: str) -> str:
         """What to write in place of an unknown name."""
-        word = nearest(name, self.members, self.synonyms)
+        word = nearest(name, [known for known in self.members if known.islower()], self.synonyms)
         if word is not None:
             word = word if word.islower() else self.members[word].names()[0]
             return f"did you mean `{word}`?"

@@ -1,0 +1,345 @@
+"""Losses and metrics: what a spec may say of them, and their values beside Keras'."""
+
+import subprocess
+import sys
+from typing import Any
+
+import keras
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphspec.objectives import LOSSES, METRICS, SettingError, parse_loss, parse_metric
+from graphspec.tensor import Tensor, symbol
+from graphspec.train import losses, metrics
+
+BATCH = symbol("batch")
+WIDE = Tensor((BATCH, 5))
+NARROW = Tensor((BATCH, 1))
+
+# --- reading
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "key", "words"),
+    [
+        ("CrossEntropyLoss", "unknown-loss", "name", "sparse_categorical_crossentropy"),
+        ("BCEWithLogitsLoss", "unknown-loss", "name", "binary_crossentropy"),
+        ("nll_loss", "unknown-loss", "name", "sparse_categorical_crossentropy"),
+        ("l1", "unknown-loss", "name", "mean_absolute_error"),
+        ("smooth_l1", "unknown-loss", "name", "huber"),
+        ("mean_squared_eror", "unknown-loss", "name", "mean_squared_error"),
+        ("MeanSquaredError", "unknown-loss", "name", "mean_squared_error"),
+        ("ms", "unknown-loss", "name", "mse"),
+        ({"name": "huber", "delat": 2.0}, "unknown-key", "delat", "delta"),
+        ({"name": "huber", "delta": "2"}, "wrong-type", "delta", "quotes"),
+        ({"name": "huber", "delta": True}, "wrong-type", "delta", None),
+        ({"name": "huber", "delta": -1}, "out-of-range", "delta", None),
+        ({"name": "huber", "delta": float("nan")}, "out-of-range", "delta", None),
+        ({"name": "binary_crossentropy", "label_smoothing": 2}, "out-of-range", "label_smoothing", None),
+        ({"delta": 2.0}, "missing-key", None, None),
+        ({"name": ["mse"]}, "wrong-type", "name", None),
+        (["mse"], "wrong-type", None, None),
+        (7, "wrong-type", None, None),
+    ],
+)
+def test_a_wrong_loss_says_what_is_wrong(value: Any, code: str, key: str | None, words: str | None) -> None:
+    with pytest.raises(SettingError) as caught:
+        parse_loss(value)
+    assert (caught.value.code, caught.value.key) == (code, key)
+    assert words is None or words in (caught.value.help or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "key"),
+    [
+        ("acuracy", "unknown-metric", "name"),
+        ({"name": "precision", "thresholds": [0.5, 2.0]}, "out-of-range", 1),
+        ({"name": "precision", "thresholds": []}, "out-of-range", "thresholds"),
+        ({"name": "f1_score", "average": "mean"}, "out-of-range", "average"),
+        ({"name": "auc", "num_thresholds": 1}, "out-of-range", "num_thresholds"),
+        ({"name": "top_k_categorical_accuracy", "k": 5.0}, "wrong-type", "k"),
+    ],
+)
+def test_a_wrong_metric_says_what_is_wrong(value: Any, code: str, key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        parse_metric(value)
+    assert (caught.value.code, caught.value.key) == (code, key)
+
+
+def test_several_mistakes_are_several_problems() -> None:
+    with pytest.raises(SettingError) as caught:
+        parse_loss({"name": "binary_crossentropy", "label_smoothing": 2, "from_logits": 1, "gamma": 2})
+    assert [problem.code for problem in caught.value.problems] == [
+        "wrong-type",
+        "out-of-range",
+        "unknown-key",
+    ]
+
+
+def test_names_are_kept_as_written_and_known_by_one() -> None:
+    assert parse_loss("mse").name == "mse"
+    assert parse_loss("mse").canonical == parse_loss("MSE").canonical == "mean_squared_error"
+    assert parse_metric("acc").canonical == "accuracy"
+
+
+@given(
+    st.one_of(
+        st.text(max_size=20),
+        st.integers(),
+        st.dictionaries(
+            st.sampled_from(["name", "delta", "from_logits", "reduction", "thresholds", "k", "x"]),
+            st.one_of(
+                st.sampled_from(["mse", "huber", "auc", "precision"]), st.floats(), st.booleans(), st.none()
+            ),
+        ),
+    )
+)
+def test_any_value_is_read_or_refused(value: Any) -> None:
+    for parse in (parse_loss, parse_metric):
+        try:
+            assert parse(value).canonical
+        except SettingError as error:
+            assert error.problems and all(problem.message for problem in error.problems)
+
+
+def test_objectives_and_configs_do_not_import_torch() -> None:
+    code = (
+        "import sys, graphspec.objectives, graphspec.train.config, graphspec.data.config;"
+        "assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_objective_is_computed_and_documented() -> None:
+    canonical = {cls.names()[0] for cls in LOSSES.members.values()}
+    assert canonical - {"mean"} == set(losses.FROM_VALUES)
+    assert set(losses.FROM_LOGITS) == {n for n in canonical if "crossentropy" in n}
+    assert {cls.names()[0] for cls in METRICS.members.values()} - {"accuracy"} == set(metrics.SUMS)
+    assert all(cls.__doc__ for family in (LOSSES, METRICS) for cls in family.members.values())
+
+
+# --- targets and fit
+
+
+def test_targets_follow_the_output() -> None:
+    assert parse_loss("sparse_categorical_crossentropy").target(WIDE) == Tensor((BATCH,), "int64")
+    assert parse_loss("categorical_crossentropy").target(WIDE) == WIDE
+    assert parse_loss("mean").target(WIDE) is None
+    sequence = Tensor((BATCH, symbol("length"), 9))
+    assert parse_loss("sparse_categorical_crossentropy").target(sequence) == Tensor(
+        sequence.shape[:-1], "int64"
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "activation", "words"),
+    [
+        ("categorical_crossentropy", NARROW, "softmax", "at least 2 classes"),
+        ("sparse_categorical_crossentropy", WIDE, "sigmoid", "one choice among several"),
+        ("sparse_categorical_crossentropy", WIDE, "linear", "from_logits"),
+        ("binary_crossentropy", WIDE, "softmax", "softmax"),
+        ("binary_crossentropy", NARROW, None, "sigmoid"),
+        ({"name": "binary_crossentropy", "from_logits": True}, NARROW, "sigmoid", "from_logits"),
+        ("kl_divergence", NARROW, "softmax", "classes"),
+        ("mse", WIDE.with_dtype("int64"), None, "float"),
+        ({"name": "cosine_similarity", "axis": 2}, WIDE, None, "axis 2"),
+        ({"name": "cosine_similarity", "axis": 0}, WIDE, None, "axis 0"),
+        ("mse", WIDE, "softmax", None),
+        ("categorical_crossentropy", WIDE, None, None),
+        ("binary_crossentropy", WIDE, "sigmoid", None),
+        ("binary_crossentropy", NARROW, "unknown", None),
+        ({"name": "binary_crossentropy", "from_logits": True}, NARROW, None, None),
+        ({"name": "categorical_crossentropy", "from_logits": True}, WIDE, "linear", None),
+    ],
+)
+def test_a_loss_fits_its_output_or_says_why_not(
+    loss: Any, output: Tensor, activation: str | None, words: str | None
+) -> None:
+    found = parse_loss(loss).misfit(output, activation)
+    assert (found is None) == (words is None)
+    assert found is None or words is None or words in " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("metric", "output", "loss", "words"),
+    [
+        ("categorical_accuracy", WIDE, "sparse_categorical_crossentropy", "sparse_categorical_accuracy"),
+        ("sparse_categorical_accuracy", WIDE, "categorical_crossentropy", "categorical_accuracy"),
+        ("precision", WIDE, "sparse_categorical_crossentropy", "class numbers"),
+        ({"name": "precision", "class_id": 5}, WIDE, "categorical_crossentropy", "class 5"),
+        ("r2_score", Tensor((BATCH, 4, 5)), "mse", "[batch, classes]"),
+        ("accuracy", WIDE, "sparse_categorical_crossentropy", None),
+        ("accuracy", WIDE, "categorical_crossentropy", None),
+        ("accuracy", NARROW, "binary_crossentropy", None),
+    ],
+)
+def test_a_metric_fits_its_output_or_says_why_not(
+    metric: Any, output: Tensor, loss: str, words: str | None
+) -> None:
+    found = parse_metric(metric).misfit(output, None, parse_loss(loss))
+    assert (found is None) == (words is None)
+    assert found is None or words is None or words in " ".join(found)
+
+
+def test_accuracy_is_what_the_output_asks_for() -> None:
+    accuracy = parse_metric("accuracy")
+    for loss, output, name in (
+        ("sparse_categorical_crossentropy", WIDE, "sparse_categorical_accuracy"),
+        ("categorical_crossentropy", WIDE, "categorical_accuracy"),
+        ("binary_crossentropy", WIDE, "binary_accuracy"),
+        ("mse", NARROW, "binary_accuracy"),
+    ):
+        assert accuracy.resolve(output, parse_loss(loss)).canonical == name
+
+
+# --- values beside Keras'
+
+
+def _numbers(name: str, seed: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, str | None]:
+    """What the model gives before its activation, legal targets, and the activation."""
+    source = torch.Generator().manual_seed(seed)
+    raw = torch.randn(shape, generator=source) * 3
+    values = torch.randn(shape, generator=source)
+    kinds = torch.randint(shape[-1], shape[:-1], generator=source)
+    one_hot = torch.nn.functional.one_hot(kinds, shape[-1]).float()
+    if name == "sparse_categorical_crossentropy":
+        return raw, kinds, "softmax"
+    if name in ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence"):
+        return raw, one_hot if "kl" not in name else values.softmax(-1), "softmax"
+    if name.startswith("binary"):
+        return raw, (values > 0).float(), "sigmoid"
+    if name == "categorical_hinge":
+        return raw, one_hot, None
+    if "hinge" in name:
+        return raw, (values > 0).float(), None
+    return (
+        (raw.abs(), values.abs(), None)
+        if name in ("poisson", "mean_squared_logarithmic_error")
+        else (raw, values, None)
+    )
+
+
+ARGUMENTS: dict[str, list[dict[str, Any]]] = {
+    "huber": [{"delta": 0.7}],
+    "cosine_similarity": [{"axis": 1}],
+    "categorical_crossentropy": [{"label_smoothing": 0.1}],
+    "sparse_categorical_crossentropy": [{"ignore_class": 2}],
+    "binary_crossentropy": [{"label_smoothing": 0.2}],
+    "binary_focal_crossentropy": [{"apply_class_balancing": True, "alpha": 0.3, "gamma": 1.5}],
+    "categorical_focal_crossentropy": [{"alpha": 0.4, "gamma": 3.0, "label_smoothing": 0.1}],
+}
+CASES = [
+    (name, arguments, shape)
+    for name in losses.FROM_VALUES
+    for arguments in [{}, *ARGUMENTS.get(name, []), {"reduction": "sum"}]
+    for shape in ((6, 5), (4, 3, 5))
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+def test_losses_are_those_of_keras(name: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
+    raw, target, activation = _numbers(name, len(shape), shape)
+    loss = parse_loss({"name": name, **arguments})
+    theirs = _keras_loss(name, arguments)
+    expected = theirs(target, losses.activate(raw, activation))
+    torch.testing.assert_close(losses.evaluate(loss, raw, target, activation), expected, rtol=1e-5, atol=1e-6)
+    values = losses.activate(raw, activation)
+    torch.testing.assert_close(losses.evaluate(loss, values, target, None), expected, rtol=1e-5, atol=1e-6)
+    if name in losses.FROM_LOGITS:
+        from_logits = parse_loss({"name": name, **arguments, "from_logits": True})
+        expected = _keras_loss(name, {**arguments, "from_logits": True})(target, raw)
+        torch.testing.assert_close(
+            losses.evaluate(from_logits, raw, target, None), expected, rtol=1e-5, atol=1e-6
+        )
+
+
+def _keras_loss(name: str, arguments: dict[str, Any]) -> Any:
+    class_name = {"kl_divergence": "KLDivergence"}.get(
+        name, "".join(part.title() for part in name.split("_"))
+    )
+    return getattr(keras.losses, class_name)(**arguments)
+
+
+def test_a_loss_from_logits_stays_finite_where_probabilities_round_to_zero() -> None:
+    raw = torch.tensor([[200.0, -200.0]], requires_grad=True)
+    loss = losses.evaluate(parse_loss("sparse_categorical_crossentropy"), raw, torch.tensor([1]), "softmax")
+    loss.backward()
+    assert loss.item() == 400.0
+    assert raw.grad is not None and raw.grad.tolist() == [[1.0, -1.0]]
+
+
+def test_nothing_counted_is_a_loss_of_zero() -> None:
+    loss = parse_loss({"name": "sparse_categorical_crossentropy", "ignore_class": 0})
+    assert (
+        losses.evaluate(loss, torch.randn(3, 4), torch.zeros(3, dtype=torch.int64), "softmax").item() == 0.0
+    )
+
+
+METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("binary_accuracy", "BinaryAccuracy", {}),
+    ("binary_accuracy", "BinaryAccuracy", {"threshold": 0.3}),
+    ("categorical_accuracy", "CategoricalAccuracy", {}),
+    ("sparse_categorical_accuracy", "SparseCategoricalAccuracy", {}),
+    ("top_k_categorical_accuracy", "TopKCategoricalAccuracy", {"k": 2}),
+    ("sparse_top_k_categorical_accuracy", "SparseTopKCategoricalAccuracy", {"k": 3}),
+    ("mean_squared_error", "MeanSquaredError", {}),
+    ("root_mean_squared_error", "RootMeanSquaredError", {}),
+    ("mean_absolute_error", "MeanAbsoluteError", {}),
+    ("mean_absolute_percentage_error", "MeanAbsolutePercentageError", {}),
+    ("mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", {}),
+    ("cosine_similarity", "CosineSimilarity", {}),
+    ("r2_score", "R2Score", {}),
+    ("r2_score", "R2Score", {"class_aggregation": "variance_weighted_average"}),
+    ("r2_score", "R2Score", {"class_aggregation": None}),
+    ("f1_score", "F1Score", {}),
+    ("f1_score", "F1Score", {"average": "macro", "threshold": 0.4}),
+    ("f_beta_score", "FBetaScore", {"average": "weighted", "beta": 2.0}),
+    ("f_beta_score", "FBetaScore", {"average": "micro"}),
+    ("auc", "AUC", {}),
+    ("auc", "AUC", {"curve": "PR"}),
+    ("auc", "AUC", {"curve": "PR", "summation_method": "minoring", "num_thresholds": 50}),
+    ("auc", "AUC", {"summation_method": "majoring"}),
+    ("precision", "Precision", {}),
+    ("precision", "Precision", {"thresholds": [0.2, 0.7]}),
+    ("precision", "Precision", {"class_id": 1}),
+    ("recall", "Recall", {}),
+    ("recall", "Recall", {"class_id": 0, "thresholds": 0.3}),
+    ("true_positives", "TruePositives", {}),
+    ("true_negatives", "TrueNegatives", {}),
+    ("false_positives", "FalsePositives", {}),
+    ("false_negatives", "FalseNegatives", {"thresholds": [0.1, 0.9]}),
+]
+
+
+@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+def test_metrics_are_those_of_keras(name: str, class_name: str, arguments: dict[str, Any]) -> None:
+    metric, theirs = (
+        parse_metric({"name": name, **arguments}),
+        getattr(keras.metrics, class_name)(**arguments),
+    )
+    source = torch.Generator().manual_seed(3)
+    sums: torch.Tensor | None = None
+    for count in (40, 25, 7):
+        output = torch.rand(count, 5, generator=source).softmax(-1) * 2 - 0.2
+        output = output.clamp(0, 1)
+        kinds = torch.randint(5, (count,), generator=source)
+        target = torch.nn.functional.one_hot(kinds, 5).float()
+        if metric.target(WIDE).rank == 1:
+            target = kinds
+        elif name.startswith(("mean_", "root", "cosine", "r2")):
+            target = torch.rand(count, 5, generator=source)
+        theirs.update_state(target, output)
+        found = metrics.statistics(metric, output, target)
+        sums = found if sums is None else sums + found
+    assert sums is not None
+    expected = torch.as_tensor(theirs.result(), dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.tensor(metrics.result(metric, sums), dtype=torch.float64), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_metrics_are_named_as_keras_names_them() -> None:
+    for word in ("accuracy", "mse", "mae", "auc", "precision", "f1_score"):
+        assert parse_metric(word).name == word
