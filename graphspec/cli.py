@@ -204,7 +204,7 @@ def train(
 @app.command()
 def schema(as_json: Json = False) -> None:
     """Print a JSON Schema of specs, for editors."""
-    from graphspec.reference import json_schema
+    from graphspec.json_schema import json_schema
 
     with _reporting(as_json, {}):
         _print_json(json_schema())

@@ -4,64 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import graphspec
 from graphspec.summary import Row, Summary, show_bytes
 
-RESNET50 = """
-params: {widths: [64, 128, 256, 512], depths: [3, 4, 6, 3]}
-inputs:
-  image: {shape: [224, 224, 3]}
-blocks:
-  conv_norm:
-    params: {filters: required, kernel_size: 1, strides: 1, activation: relu}
-    inputs: [x]
-    nodes:
-      conv: {layer: Conv2D, filters: $filters, kernel_size: $kernel_size, strides: $strides, padding: same}
-      norm: {layer: BatchNormalization, epsilon: 1.001e-5}
-      act:  {layer: Activation, activation: $activation}
-  bottleneck:
-    params: {filters: required, strides: 1, project: $(strides > 1 or channels(x) != 4 * filters)}
-    inputs: [x]
-    nodes:
-      shortcut:
-        {block: conv_norm, from: x, filters: $(4 * filters), strides: $strides, activation: linear,
-         when: $project}
-      reduce:   {block: conv_norm, from: x, filters: $filters, strides: $strides}
-      spatial:  {block: conv_norm, filters: $filters, kernel_size: 3}
-      expand:   {block: conv_norm, filters: $(4 * filters), activation: linear}
-      sum:      {merge: add, from: [shortcut, expand]}
-      act:      {layer: Activation, activation: relu}
-  stage:
-    params: {filters: required, depth: required, strides: 1}
-    inputs: [x]
-    nodes:
-      first: {block: bottleneck, filters: $filters, strides: $strides}
-      rest:  {block: bottleneck, filters: $filters, repeat: $(depth - 1)}
-nodes:
-  stem:   {block: conv_norm, filters: 64, kernel_size: 7, strides: 2}
-  pool:   {layer: MaxPooling2D, pool_size: 3, strides: 2, padding: same}
-  stages: {block: stage, repeat: {filters: $widths, depth: $depths, strides: [1, 2, 2, 2]}}
-  flat:   {layer: GlobalAveragePooling2D}
-  probs:  {layer: Dense, units: 1000, activation: softmax}
-outputs:
-  probs: {loss: categorical_crossentropy}
-"""
-
-SIAMESE = """
-inputs:
-  left:  {shape: [left_length, 128]}
-  right: {shape: [right_length, 128]}
-shared:
-  encoder: {layer: LSTM, units: 32}
-nodes:
-  left_code:  {call: encoder, from: left}
-  right_code: {call: encoder, from: right}
-  merged:     {merge: concatenate, from: [left_code, right_code]}
-  similarity: {layer: Dense, units: 1, activation: sigmoid}
-outputs:
-  similarity: {loss: binary_crossentropy}
-"""
+SPECS = Path(__file__).parents[1] / "specs"
+RESNET50 = (SPECS / "resnet50.yaml").read_text()
+SIAMESE = (SPECS / "siamese.yaml").read_text()
 
 
 def summary(text: str) -> Summary:
