@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any
 
-from .rendering import HIDDEN, render, split_lines, visible
+from .rendering import HIDDEN, render, shortened, split_lines, visible
 
 __all__ = [
     "CODES",
@@ -25,6 +25,7 @@ __all__ = [
     "SpecError",
     "nearest",
     "render",
+    "shortened",
     "split_lines",
     "visible",
 ]

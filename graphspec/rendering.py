@@ -37,6 +37,11 @@ def visible(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
+def shortened(text: str) -> str:
+    """As much of `text` as a message quotes."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def split_lines(text: str) -> list[str]:
     """The lines as YAML and editors count them: `\\n`, `\\r\\n` and `\\r` end a line, nothing else does."""
     return re.split(r"\r\n|\r|\n", text)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from ..diagnostics import shortened
 from .evaluator import MAX_TEXT, Channels, Evaluator, Value
 from .grammar import IDENTIFIER, MAX_LENGTH, WORDS, ExpressionError, called, parse_tree
 from .writer import Writer
@@ -133,7 +134,7 @@ def parse_value(text: str) -> str | Expression | Template:
             end = closing(text, match.end() - 1)
             if end is None:
                 help = "close it: every `(` needs its `)`, every quote its second"
-                message = f"`{text[match.start() : match.start() + 40]}` is never closed"
+                message = f"`{shortened(text[match.start() :])}` is never closed"
                 raise ExpressionError("unclosed-expression", message, match.start(), len(text), help)
             parts.append(_parse(text[position:end], position))
             position = end + 1
@@ -162,7 +163,7 @@ def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
         )
     inner, end = braced_name(text, start)
     return ExpressionError(
-        "dollar-brace", f"`{text[start:end]}` is not a parameter", start, end, brace_help(inner)
+        "dollar-brace", f"`{shortened(text[start:end])}` is not a parameter", start, end, brace_help(inner)
     )
 
 
@@ -177,7 +178,7 @@ def brace_help(inner: str) -> str:
     """The legal way to write `${inner}`."""
     if IDENTIFIER.fullmatch(inner):
         return f"write `${inner}` or `$({inner})`"
-    return f"write `$({inner})`" if inner else "write `$name` or `$(name)`"
+    return f"write `$({shortened(inner)})`" if inner else "write `$name` or `$(name)`"
 
 
 _PAIRS = {")": "(", "]": "[", "}": "{"}

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..diagnostics import nearest
+from ..diagnostics import nearest, shortened
 from .grammar import BINARY, COMPARE, MAX_DEPTH, TOO_LARGE, WORDS, ExpressionError, called, error_at, is_sound
 
 Value = int | float | str | bool | None | list
@@ -85,7 +85,7 @@ class Evaluator:
         return getattr(self, "_" + type(node).__name__.lower())(node)
 
     def _source(self, node: ast.expr) -> str:
-        return self.text[node.col_offset : node.end_col_offset]
+        return shortened(self.text[node.col_offset : node.end_col_offset])
 
     def _constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -273,7 +273,7 @@ class Evaluator:
             help = "`channels` reads an input of the block it stands in"
             raise error_at(node, "unknown-channels", "`channels` has no meaning here", help)
         try:
-            return self.channels(self._source(argument))
+            return self.channels(ast.unparse(argument))
         except KeyError:
             message = f"`{self._source(argument)}` is not an input of this block"
             raise error_at(argument, "unknown-channels", message) from None

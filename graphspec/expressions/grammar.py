@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 
-from ..diagnostics import nearest
+from ..diagnostics import nearest, shortened
 
 MAX_LENGTH = 2_000
 """Characters of one expression."""
@@ -269,7 +269,7 @@ def _refused(node: ast.expr, text: str) -> ExpressionError:
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
         what, help = "`^`", "a power is written `**`"
     elif what is None:
-        what = f"`{text[node.col_offset : node.end_col_offset]}`"
+        what = f"`{shortened(text[node.col_offset : node.end_col_offset])}`"
     return error_at(node, "expression-form", f"{what} is not part of an expression", help)
 
 
@@ -277,7 +277,9 @@ def _check_constant(node: ast.Constant, text: str) -> None:
     value = node.value
     if not isinstance(value, int | float | str | None):
         what = text[node.col_offset : node.end_col_offset]
-        raise error_at(node, "expression-form", f"`{what}` is not a value of an expression", _FORMS)
+        raise error_at(
+            node, "expression-form", f"`{shortened(what)}` is not a value of an expression", _FORMS
+        )
     if isinstance(value, int | float) and not is_sound(value):
         raise error_at(node, "number-too-large", TOO_LARGE)
 
@@ -296,7 +298,9 @@ def _check_call(node: ast.Call, text: str) -> list[ast.expr]:
         help = f"did you mean `{near}`? " if near else ""
         help += "functions are " + ", ".join(FUNCTIONS)
         what = text[node.func.col_offset : node.func.end_col_offset]
-        raise error_at(node.func, "unknown-function", f"`{what}` cannot be called in an expression", help)
+        raise error_at(
+            node.func, "unknown-function", f"`{shortened(what)}` cannot be called in an expression", help
+        )
     if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
         raise error_at(node, "call-arguments", f"`{name}` takes plain arguments, without names or stars")
     most = FUNCTIONS[name]

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..diagnostics import HIDDEN, Diagnostic, Label, nearest
+from ..diagnostics import HIDDEN, Diagnostic, Label, nearest, shortened
 from ..expressions import brace_help, braced_name
 from .complaints import explain
 from .cuts import Cut, cut_around, cut_in_scalar, meant, quoted, unclosed
@@ -378,11 +378,6 @@ class Reader:
         message, help = explain(problem, context)
         labels = (Label(place(self.file, self.lines, opened, opened + 1), "opened here"),) if bracket else ()
         self._report("yaml-syntax", index, index + 1, message, help, labels=labels)
-
-
-def shortened(text: str) -> str:
-    """As much of `text` as a message quotes."""
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _copy(value: Any) -> Any:

@@ -19,6 +19,7 @@ _KEYWORDS: dict[str, Any] = {
 }
 _NUMBER_STARTS = frozenset("+-.0123456789")
 _INTEGER = re.compile(r"([-+]?[0-9]+)|0o([0-7]+)|0x([0-9a-fA-F]+)")
+_BASES = {1: 10, 2: 8, 3: 16}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
@@ -37,9 +38,8 @@ def resolve(text: str) -> Any:
     if text[0] not in _NUMBER_STARTS:
         return text
     if match := _INTEGER.fullmatch(text):
-        digits, base = next(
-            (match[group], base) for group, base in ((1, 10), (2, 8), (3, 16)) if match[group]
-        )
+        group = match.lastindex or 1
+        digits, base = match[group], _BASES[group]
         if len(digits.lstrip("+-0")) > MAX_DIGITS or abs(integer := int(digits, base)) >= 10**MAX_DIGITS:
             raise NumberTooLarge(f"an integer has at most {MAX_DIGITS} digits", 1)
         return integer
