@@ -1,4 +1,4 @@
-"""One bad spec for every code, each with what must be said about it: `# error: [code] column=7` on its line."""
+"""One bad spec for every code, each with what must be said: `# error: [code] column=7` on its line."""
 
 from __future__ import annotations
 

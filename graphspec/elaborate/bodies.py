@@ -72,12 +72,10 @@ def build_body(use: Use, form: str) -> Instance:
     if found is None:
         return failed()
     file, body = found
-    if body.block is not None:
-        run.context.used_blocks.add((body.file, body.block))
-        if body.block in run.open_blocks:
-            chain = " -> ".join((*run.open_blocks[run.open_blocks.index(body.block) :], body.block))
-            use.error("block-recursive", use.span_of("block"), f"the block contains itself: {chain}")
-            return failed()
+    if body.block is not None and body.block in run.open_blocks:
+        chain = " -> ".join((*run.open_blocks[run.open_blocks.index(body.block) :], body.block))
+        use.error("block-recursive", use.span_of("block"), f"the block contains itself: {chain}")
+        return failed()
     if len(run.open_blocks) + len(run.open_files) >= MAX_NESTING:
         use.error("too-deep", use.span, f"blocks and models are nested more than {MAX_NESTING} deep")
         return failed()

@@ -97,25 +97,21 @@ def _written(body: Body, name: str) -> list[str]:
 
 
 def _unused_blocks(context: Context, file: File) -> None:
-    named = {file.document.file: set[str]()}
+    named: set[str] = set()
     for body in (file.body, *file.blocks.values()):
         for node in (*body.nodes.values(), *body.shared.values()):
-            _names_blocks(node.block, named[file.document.file])
-            if isinstance(node.wraps, dict):
-                _names_blocks(node.wraps.get("block"), named[file.document.file])
+            wraps = node.wraps if isinstance(node.wraps, dict) else {}
+            named |= {name for name in (node.block, wraps.get("block")) if isinstance(name, str)}
+    if any("$" in name for name in named):
+        return  # params choose among them
     for name in file.blocks:
-        if (file.document.file, name) not in context.used_blocks and name not in named[file.document.file]:
+        if name not in named:
             context.error(
                 "unused-block",
                 file.document.key(("blocks", name)),
                 f"nothing uses the block `{name}`",
                 f"write {{block: {name}}}, or remove it",
             )
-
-
-def _names_blocks(value: Any, into: set[str]) -> None:
-    if isinstance(value, str):
-        into.add(value)
 
 
 def _unused_params(context: Context, file: File) -> None:

@@ -71,7 +71,6 @@ class Context:
         self.locations: dict[str, FilePath] = {}  # a document's displayed name -> the file
         self.files: dict[FilePath, File | None] = {}
         self.reads: dict[Definition, Reads] = {}
-        self.used_blocks: set[tuple[str, str]] = set()
         self.instances = 0
         self.anonymous = 0
 

@@ -253,7 +253,9 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
             f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}",
         )
         return None
-    feed.named = {name: feed.named[name] for name in names if name in feed.named}  # as `LayerError.inputs` counts
+    feed.named = {
+        name: feed.named[name] for name in names if name in feed.named
+    }  # as `LayerError.inputs` counts
     return tuple(groups.get(name) for name in names)
 
 

@@ -63,7 +63,6 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         help = f"give it with --set {name}=..., or a value in `params`"
         context.error("missing-key", document.key(("params", name)), f"the param `{name}` is required", help)
         unknown |= {name}
-    training, data = _sections(context, file)
     graph = Graph(
         Definition(document.file, None, file.name),
         params=values,
@@ -80,6 +79,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             run.inputs[name] = graph.inputs[name]  # type: ignore[assignment]
         elif isinstance(tensor, Nothing):
             run.inputs[name] = tensor
+    training, data = _sections(run)
     run.elaborate()
     bound = read_outputs(run)
     outputs = _judgements(run, bound)
@@ -120,16 +120,16 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
     return given
 
 
-def _sections(context: Context, file: File) -> tuple[TrainConfig | None, DataConfig | None]:
+def _sections(run: Run) -> tuple[TrainConfig | None, DataConfig | None]:
     parsed: dict[str, Any] = {}
     for section, parse in (("train", parse_train), ("data", parse_data)):
-        value = file.sections.get(section)
-        if value is None:
+        value = run.evaluate(run.file.sections.get(section), (section,))
+        if value is None or value is FAILED:
             continue
         try:
             parsed[section] = parse(value)
         except SettingError as error:
-            _problems(context, file, error, (section,))
+            _problems(run.context, run.file, error, (section,))
     return parsed.get("train"), parsed.get("data")
 
 
