@@ -133,7 +133,6 @@ class Family:
         """What to write in place of an unknown name."""
         word = nearest(name, [known for known in self.members if known.islower()], self.synonyms)
         if word is not None:
-            word = word if word.islower() else self.members[word].names()[0]
             return f"did you mean `{word}`?"
         return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
 
