@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.layers.base import Example, Layer, Weight
-from graphspec.tensor import Size, symbol
+from graphspec.graph import Op
+from graphspec.layers.base import Example, Layer, Weight, Wrapper
+from graphspec.tensor import Size
 from graphspec.tensor import Tensor as Type
 from tests import oracle
 
@@ -27,19 +28,16 @@ class Case:
     example: Example
 
     @cached_property
-    def layer(self) -> Layer:
-        """The class with the example's arguments."""
-        return self.cls.model_validate(dict(self.example.arguments))
-
-    @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
         """The inputs' shapes with the batch axis."""
         return tuple((BATCH, *shape) for shape in self.example.shapes)
 
     @cached_property
-    def types(self) -> tuple[Type, ...]:
-        """The inputs' types, with a symbolic batch axis."""
-        return tuple(Type((symbol("batch"), *shape), self.example.dtype) for shape in self.example.shapes)
+    def others(self) -> tuple[str, ...]:
+        """The names of its outputs after the first."""
+        if issubclass(self.cls, Wrapper):
+            return ()
+        return self.cls.model_validate(dict(self.example.arguments)).output_names()
 
     def spec(self, symbols: dict[int, str] | None = None, **node: Any) -> str:
         """A spec with this one node; sizes in `symbols` become names. JSON is YAML."""
@@ -58,10 +56,20 @@ class Case:
             **self.example.arguments,
             **self.example.call,
         }
-        outputs = {"node": {}, **{name: {"from": f"node.{name}"} for name in self.layer.output_names()}}
+        outputs = {"node": {}, **{name: {"from": f"node.{name}"} for name in self.others}}
         return json.dumps(
             {"inputs": inputs, "nodes": {"node": {**body, **node}}, "outputs": outputs}, indent=1
         )
+
+    def behind(self) -> str | None:
+        """The same after a pooling that only leaves channels at axis 1 in memory; None where none fits."""
+        rank = len(self.example.shapes[0])
+        if len(self.sizes) > 1 or rank not in (2, 3) or self.example.dtype != "float32":
+            return None
+        spec = json.loads(self.spec())
+        spec["nodes"]["node"]["from"] = "before"
+        before = {"layer": f"MaxPooling{rank - 1}D", "from": "x0", "pool_size": 1}
+        return json.dumps({**spec, "nodes": {"before": before, **spec["nodes"]}}, indent=1)
 
     def tensors(self, batch: int = BATCH) -> list[Tensor]:
         """Seeded inputs: floats that require gradients, or integers below the example's bound."""
@@ -76,12 +84,13 @@ class Case:
             drawn.append(x)
         return drawn
 
-    def outputs(self) -> tuple[Type, ...]:
-        """What `infer` says of its outputs."""
-        return as_tuple(self.layer.infer(*self.types))
+    def op(self, symbols: dict[int, str] | None = None) -> Op:
+        """The compiled node. Raises `SpecError` where a size may not be unknown."""
+        return graphspec.compile(self.spec(symbols)).graph.ops[-1]
 
+    @cached_property
     def weights(self) -> tuple[Weight, ...]:
-        return self.layer.weights(*self.types)
+        return self.op().weights()
 
     def module(self, text: str | None = None, seed: int = 0) -> nn.Module:
         """The compiled module, in float64."""
@@ -98,7 +107,7 @@ def copy_weights(case: Case, variables: list[oracle.Variable], module: nn.Module
     """Loads Keras' variables into the module as `Weight` says; returns the module's tensors by weight."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     held = {}
-    for weight, variable in zip(case.weights(), variables, strict=True):
+    for weight, variable in zip(case.weights, variables, strict=True):
         held[weight.name] = state[f"node.{weight.name}"]
         with torch.no_grad():
             held[weight.name].copy_(converted(weight, variable.value))

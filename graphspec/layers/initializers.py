@@ -171,7 +171,7 @@ class Identity(Initializer, word="identity"):
     gain: float = 1.0
 
     def statement(self) -> str:
-        return "nn.init.eye_({w})" if self.gain == 1.0 else f"nn.init.eye_({{w}}).mul_({self.gain!r})"
+        return "nn.init.eye_({w})" if self.gain == 1.0 else f"nn.init.eye_({{w}}).detach().mul_({self.gain!r})"
 
 
 def need_fillable(layer: Layer, **ranks: int) -> None:
