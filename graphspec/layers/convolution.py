@@ -37,7 +37,7 @@ helper(
 class Conv1d(nn.Conv1d):
     """Pads as Keras does: `same` at any stride, the odd step last; `causal` in front."""
 
-    def __init__(self, *args, padding: int | str = 0, **kwargs):
+    def __init__(self, *args, padding: str = "valid", **kwargs):
         super().__init__(*args, **kwargs)
         self.pads = padding
 
@@ -63,7 +63,7 @@ helper(
 class Conv2d(nn.Conv2d):
     """Pads as Keras' `same` does at any stride: the odd row and column go last."""
 
-    def __init__(self, *args, padding: int | str = 0, **kwargs):
+    def __init__(self, *args, padding: str = "valid", **kwargs):
         super().__init__(*args, **kwargs)
         self.pads = padding
 
@@ -167,7 +167,7 @@ class _Convolution(Layer, abstract=True):
             },
             {
                 "stride": (short(self.strides), 1),
-                "padding": (0 if self.padding == "valid" else self.padding, 0),
+                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
                 "dilation": (short(self.dilation_rate), 1),
                 "groups": (self.groups, 1),
                 "bias": (self.use_bias, True),
