@@ -12,7 +12,7 @@ helper(
     "variance_scaling_",
     '''
 def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
-    """Keras' VarianceScaling for a weight [out, in, *kernel], or a vector; normals are cut at two standard deviations."""
+    """Keras' VarianceScaling of [out, in, *kernel] or a vector; normals are cut at two sigmas."""
     fan_in, fan_out = (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
     variance = scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
     if distribution == "uniform":
@@ -31,7 +31,7 @@ class Initializer(Named, family="initializer"):
 
     seed: None = None
     uses_fans: ClassVar[bool] = False
-    ranks: ClassVar[tuple[float, float]] = (1, inf)  # the fewest and most axes of a weight that it can fill
+    ranks: ClassVar[tuple[float, float]] = (1, inf)  # how few and many axes it can fill
 
     def statement(self) -> str:
         """A statement that fills `{w}`, a weight laid out [out, in, *kernel]."""
@@ -42,7 +42,7 @@ class Initializer(Named, family="initializer"):
         return ()
 
     def vector_statement(self) -> str:
-        """A statement that fills `{w}`, a weight of one axis, which PyTorch's own functions of fans refuse."""
+        """A statement that fills `{w}`, a weight of one axis: PyTorch refuses fans there."""
         return self.statement()
 
     def vector_helpers(self) -> tuple[str, ...]:
@@ -171,19 +171,20 @@ class Identity(Initializer, word="identity"):
     gain: float = 1.0
 
     def statement(self) -> str:
-        return "nn.init.eye_({w})" if self.gain == 1.0 else f"nn.init.eye_({{w}}).detach().mul_({self.gain!r})"
+        fill = "nn.init.eye_({w})"
+        return fill if self.gain == 1.0 else f"{fill}.detach().mul_({self.gain!r})"
 
 
 def need_fillable(layer: Layer, **ranks: int) -> None:
-    """Refuses initializers that cannot fill a weight. `ranks` gives for each argument its weight's number of axes."""
+    """Refuses initializers that cannot fill a weight; `ranks` has its number of axes by argument."""
     for argument, rank in ranks.items():
         initializer = getattr(layer, argument)
         least, most = initializer.ranks
         if not least <= rank <= most:
-            kind = {1: "vector", 2: "matrix"}.get(rank, "kernel")
+            kind = "vector" if rank == 1 else f"kernel with {rank} axes"
             raise LayerError(
                 "out-of-range",
-                f"the initializer `{initializer.word}` cannot fill a {kind} with {rank} {'axis' if rank == 1 else 'axes'}",
+                f"the initializer `{initializer.word}` cannot fill a {kind}",
                 help="it takes exactly two axes" if most == 2 else "it takes two axes or more",
                 argument=argument,
             )
