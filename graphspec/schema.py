@@ -66,7 +66,7 @@ class Node(Setting):
     preset: Any = None
     wraps: Any = MISSING
 
-    @property
+    @cached_property
     def forms(self) -> list[str]:
         """The keys that say what it is; exactly one in a legal node."""
         return [form for form in FORMS if getattr(self, form) is not MISSING]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
@@ -34,7 +35,7 @@ class Feed:
         return [*self.positional, *(bound for group in self.named.values() for bound in group)]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Use:
     """One instance to be: the node's text and place, its number, its own arguments from a repeat list, and
     its feed.
@@ -52,7 +53,7 @@ class Use:
     given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
     count: int | None = None  # how many instances its node has
 
-    @property
+    @cached_property
     def span(self) -> Span:
         return self.run.body.document.key(self.path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from graphspec.graph import Graph, Op, Value
 
@@ -13,46 +14,65 @@ def prune(root: Graph) -> None:
     Instances that are one class when emitted keep the same: all of a repeated node, and all calls of a
     shared one.
     """
-    owner: dict[Op, Graph] = {}
-    groups: dict[object, list[Op]] = defaultdict(list)
-    group_of: dict[Op, list[Op]] = {}
-
-    def index(graph: Graph) -> None:
-        for op in graph.ops:
-            owner[op] = graph
-            key = op.unit if op.unit is not None and op.unit.shared else (graph, op.node)
-            groups[key].append(op)
-            group_of[op] = groups[key]
-            if op.graph is not None:
-                index(op.graph)
-
-    index(root)
-    needed: set[tuple[Op, str]] = set()
-    live: set[Op] = set()
-    work: list[Value] = list(root.outputs.values())
-    while work:
-        value = work.pop()
-        op = value.op
-        if op is None:
-            continue
-        key = next(name for name, output in op.outputs.items() if output is value)
-        for mate in group_of[op]:
-            if (mate, key) in needed or (mate not in live and mate is not op and not _together(mate, op)):
-                continue
-            if mate not in live:
-                live.add(mate)
-                work += mate.inputs
-            if key in mate.outputs:
-                needed.add((mate, key))
-                if key in mate.results:
-                    work.append(mate.results[key])
-    for graph in {root, *(op.graph for op in owner if op.graph is not None)}:
-        _sweep(graph, live, needed)
+    need = _Need(root)
+    need.trace(root.outputs.values())
+    for graph in need.graphs:
+        _sweep(graph, need.live, need.outputs)
 
 
-def _together(a: Op, b: Op) -> bool:
-    """Whether one being needed keeps the other: instances of one repeated node."""
-    return a.node == b.node and a.repeated is not None
+class _Need:
+    """What the outputs of a program need: `live` ops, and of them the outputs that are read."""
+
+    def __init__(self, root: Graph):
+        self.graphs = [root]
+        self.live: set[Op] = set()
+        self.outputs: set[tuple[Op, str]] = set()
+        self._groups: dict[object, list[Op]] = defaultdict(list)
+        self._keys: dict[object, list[str]] = defaultdict(list)  # the outputs that are read of a group
+        self._group_of: dict[Op, object] = {}
+        self._work: list[Value] = []
+        for graph in self.graphs:  # grows as graphs are found inside
+            for op in graph.ops:
+                shared = op.unit is not None and op.unit.shared
+                group: object = op.unit if shared else (graph, op.node)
+                self._groups[group].append(op)
+                self._group_of[op] = group
+                if op.graph is not None:
+                    self.graphs.append(op.graph)
+
+    def trace(self, values: Iterable[Value]) -> None:
+        """Marks what these values need."""
+        self._work += values
+        while self._work:
+            value = self._work.pop()
+            if value.op is not None:
+                self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
+
+    def _read(self, op: Op, key: str) -> None:
+        self._enliven(op)
+        group = self._group_of[op]
+        if key not in self._keys[group]:
+            self._keys[group].append(key)
+            for mate in self._groups[group]:
+                if mate in self.live:
+                    self._keep(mate, key)
+
+    def _enliven(self, op: Op) -> None:
+        if op in self.live:
+            return
+        group = self._group_of[op]
+        alike = [op] if op.repeated is None else [o for o in self._groups[group] if o.node == op.node]
+        self.live.update(alike)
+        for mate in alike:
+            self._work += mate.inputs
+            for key in self._keys[group]:
+                self._keep(mate, key)
+
+    def _keep(self, op: Op, key: str) -> None:
+        if key in op.outputs and (op, key) not in self.outputs:
+            self.outputs.add((op, key))
+            if key in op.results:
+                self._work.append(op.results[key])
 
 
 def _sweep(graph: Graph, live: set[Op], needed: set[tuple[Op, str]]) -> None:
