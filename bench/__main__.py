@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "modules")
+SECTIONS = ("startup", "scaling", "training", "modules")
 
 # glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}

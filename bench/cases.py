@@ -22,12 +22,20 @@ def _tokens(vocabulary: int, length: int, batch_size: int, generator: torch.Gene
     return torch.randint(vocabulary, (batch_size, length), generator=generator)
 
 
+def _bytes(below: int, shape: tuple[int, ...], batch_size: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(below, (batch_size, *shape), generator=generator, dtype=torch.uint8)
+
+
 def floats(*shape: int) -> MakeInput:
     return partial(_floats, shape)
 
 
 def tokens(vocabulary: int, length: int) -> MakeInput:
     return partial(_tokens, vocabulary, length)
+
+
+def pixels(below: int, *shape: int) -> MakeInput:
+    return partial(_bytes, below, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Case:
 
 CASES: dict[str, Case] = {
     "dense": Case(twins.Dense, 32, {"features": floats(64)}),
+    "digits": Case(twins.Digits, 64, {"image": pixels(17, 8, 8, 1)}),
     "question_answering": Case(
         twins.QuestionAnswering, 128, {"text": tokens(10000, 100), "question": tokens(10000, 20)}
     ),

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 SAMPLE_SECONDS = 0.005  # a sample repeats its call until it lasts about this long
 
@@ -70,13 +71,15 @@ def _sample(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def process(command: Sequence[str]) -> Callable[[], str]:
-    """A subject that runs `command` as a whole process and returns what it printed; it must exit with 0."""
+def process(command: Sequence[str], directory: Path | None = None) -> Callable[[], str]:
+    """A subject that runs `command` as a whole process, in `directory`, and returns what it printed;
+    it must exit with 0.
+    """
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
 
     def run() -> str:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=directory)
         if done.returncode:
             said = done.stdout + done.stderr
             raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{said}")

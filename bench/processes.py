@@ -1,7 +1,9 @@
 """Whole processes: the time a person waits between typing a command and reading its answer."""
 
+import json
+import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.cases import SPECS
@@ -73,6 +75,49 @@ def scaling(directory: Path, budget_seconds: float) -> Table:
         Column("node", "a node", lambda value: f"{value:.0f} us"),
     )
     return Table("Check on longer and longer specs", _note(samples["1"].seconds), columns, tuple(rows))
+
+
+def training(directory: Path, budget_seconds: float) -> Table:
+    """`graphspec train specs/digits.yaml` beside Keras with the same layers, data and recipe."""
+    spec = str(SPECS / "digits.yaml")
+    keras = str(Path(__file__).with_name("keras_digits.py"))
+    reached: dict[str, list[float]] = {
+        "graphspec train specs/digits.yaml": [],
+        "Keras on torch, the same": [],
+    }
+    ours, theirs = reached
+    subjects = {
+        ours: _reaching(reached[ours], process((*GRAPHSPEC, "train", spec, "--json"), directory)),
+        theirs: _reaching(reached[theirs], process((*PYTHON, keras, spec), directory)),
+    }
+    samples = interleave(subjects, warmup=1, budget_seconds=budget_seconds, max_rounds=9)
+    rows: list[Mapping[str, Value]] = [
+        {
+            "command": name,
+            "median": taken.median,
+            "min": taken.minimum,
+            "ratio": taken.ratio(samples[theirs]),
+            "accuracy": statistics.median(reached[name]),
+        }
+        for name, taken in samples.items()
+    ]
+    columns = (
+        *COLUMNS[:3],
+        Column("ratio", "of Keras", "{:.2f}".format),
+        Column("accuracy", "validation accuracy", "{:.1%}".format),
+    )
+    return Table("Training on handwritten digits", _note(samples[ours].seconds), columns, tuple(rows))
+
+
+def _reaching(accuracies: list[float], run: Callable[[], str]) -> Callable[[], None]:
+    """A subject that notes the validation accuracy that `run` prints as JSON, alone or in its last line."""
+
+    def call() -> None:
+        printed = run()
+        result = json.loads(printed if printed.startswith("{") else printed.splitlines()[-1])
+        accuracies.append(result.get("metrics", result)["val_accuracy"])
+
+    return call
 
 
 def _note(rounds: Sequence[float]) -> str:

@@ -24,6 +24,23 @@ class Dense(nn.Module):
         return x if logits else x.softmax(-1)
 
 
+class Digits(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
+        self.drop = nn.Dropout(0.3)
+        self.digit = nn.Linear(1024, 10)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = image.permute(0, 3, 1, 2) * 0.0625
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.relu(self.conv2(x)).permute(0, 2, 3, 1)
+        x = self.digit(self.drop(x.flatten(1)))
+        return x if logits else x.softmax(-1)
+
+
 class QuestionAnswering(nn.Module):
     def __init__(self) -> None:
         super().__init__()
