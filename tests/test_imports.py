@@ -1,0 +1,166 @@
+"""The rooms of the compiler: which may import which, and that the front half never needs torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import graphspec
+
+PACKAGE = Path(graphspec.__file__).parent
+
+ALLOWED = {
+    "": "compiler diagnostics",
+    "cli": "compiler diagnostics json_schema reference reporting source train",
+    "compiler": "data diagnostics elaborate emit graph load objectives schema source summary tensor train",
+    "costs": "graph tensor train",
+    "data": "diagnostics objectives tensor",
+    "diagnostics": "rendering",
+    "elaborate": "data diagnostics expressions graph layers logits objectives schema source tensor train",
+    "emit": "diagnostics elaborate expressions graph layers layout logits names tensor",
+    "expressions": "diagnostics",
+    "graph": "diagnostics expressions layers tensor",
+    "json_schema": "data layers objectives schema train",
+    "layers": "objectives tensor",
+    "layout": "graph layers tensor",
+    "load": "diagnostics graph names tensor",
+    "logits": "graph layers",
+    "names": "",
+    "objectives": "diagnostics tensor",
+    "reference": "diagnostics elaborate layers objectives",
+    "rendering": "diagnostics",
+    "reporting": "diagnostics",
+    "schema": "diagnostics objectives source",
+    "source": "diagnostics expressions",
+    "summary": "costs diagnostics elaborate graph tensor train",
+    "tensor": "",
+    "train": "compiler data diagnostics graph objectives tensor",
+}
+"""For each room, a file or a folder of the package, the rooms that it may import while it runs."""
+
+SETTINGS_ONLY = {"train": "graphspec.train.config", "data": "graphspec.data.config"}
+"""Of these rooms the front half reads the settings, and nothing that runs."""
+
+TORCH = {"load", "train", "data"}
+"""The rooms that may import torch: they run what was compiled."""
+
+
+def room(module: str) -> str:
+    """`elaborate` for `graphspec.elaborate.body`; "" for the package itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        yield "" if first == "__init__" else first, path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports while it runs, the local ones of its functions among them."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    package = ["graphspec", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            submodules = [f"{module}.{alias.name}" for alias in node.names if _is_module(module, alias.name)]
+            yield from submodules or [module]
+
+
+def _is_module(package: str, name: str) -> bool:
+    folder = PACKAGE.joinpath(*package.split(".")[1:]) if package.startswith("graphspec") else None
+    return folder is not None and ((folder / f"{name}.py").exists() or (folder / name).is_dir())
+
+
+def test_the_table_names_every_room() -> None:
+    assert {name for name, _ in files()} <= ALLOWED.keys()
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for name, path in files()
+        for module in imports(path)
+        if module.split(".")[0] == "graphspec"
+        and room(module) != name
+        and room(module) not in ALLOWED[name].split()
+        and module != "graphspec"
+    ]
+    assert wrong == []
+
+
+def test_the_front_half_reads_only_the_settings_of_training_and_data() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for name, path in files()
+        if name not in ("cli", "train", "data")
+        for module in imports(path)
+        if room(module) in SETTINGS_ONLY and not module.startswith(SETTINGS_ONLY[room(module)])
+    ]
+    assert wrong == []
+
+
+def test_torch_is_imported_by_what_runs_alone() -> None:
+    wrong = [
+        str(path.relative_to(PACKAGE))
+        for name, path in files()
+        if name not in TORCH
+        for module in imports(path)
+        if module.split(".")[0] == "torch"
+    ]
+    assert wrong == []
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "keras", "pandas", "sklearn"):
+    sys.modules[name] = None
+import graphspec
+program = graphspec.compile('''
+inputs: {image: {shape: [28, 28, 1]}, length: {shape: [n, 4]}}
+blocks:
+  block:
+    params: {filters: required}
+    inputs: [x]
+    nodes:
+      conv: {layer: Conv2D, filters: $filters, kernel_size: 3}
+      norm: {layer: BatchNormalization}
+nodes:
+  tower: {block: block, from: image, repeat: {filters: [4, 8]}}
+  flat: {layer: GlobalAveragePooling2D}
+  code: {layer: LSTM, from: length, units: 8}
+  sum: {merge: add, from: [flat, code]}
+outputs: {sum: {loss: mse, metrics: [mae]}}
+train: {optimizer: adam}
+data: {train: digits.npz}
+''')
+assert program.graph.ops and program.minimum_sizes == {"n": 1}
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    "more", ["", "program.source", "str(program.summary())"], ids=["graph", "source", "summary"]
+)
+def test_a_spec_compiles_without_torch(more: str) -> None:
+    code = WITHOUT_TORCH.replace("{more}", more)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
