@@ -164,8 +164,9 @@ def check(
     `sources`.
     """
     path = None if isinstance(spec, str) and "\n" in spec else Path(spec)
+    text: str | bytes
     if path is None:
-        shown, text = "<spec>", str(spec).encode()
+        shown, text = "<spec>", str(spec)
     else:
         shown = str(path)
         try:
@@ -178,7 +179,7 @@ def check(
                 )
             )
             return None
-    sources[shown] = text.decode("utf-8", "replace")
+    sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
     document = read(text, shown, diagnostics)
     if document is None:
         return None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site, helper
+from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site, helper, need_float
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -183,6 +183,8 @@ class Activation(Layer):
     )
 
     def infer(self, x: Tensor) -> Tensor:
+        if self.activation not in ("linear", "relu"):
+            need_float(x, layer=f"`{self.activation}`")
         return activated(x, self.activation)
 
     def memory(self, *inputs: Tensor) -> Memory:
