@@ -48,6 +48,7 @@ class Group:
     name: str = ""
     args: dict[str, Arg] = field(default_factory=dict)
     logits: bool = False
+    number: dict[Graph, int] = field(default_factory=dict)  # the place of each body in `bodies`
 
     @property
     def graph(self) -> Graph:
@@ -300,12 +301,14 @@ class Classes:
         for group in self.groups:
             if group.definition == definition and (merged := merge(group.signature, signature)) is not None:
                 group.signature = merged
+                group.number[graph] = len(group.bodies)
                 group.bodies.append(graph)
                 group.slots.append(slots)
                 self.of[graph] = group
                 return
         group = Group(definition, [graph], signature, [slots], wiring)
         group.logits = any(value in self.logits for value in graph.outputs.values())
+        group.number[graph] = 0
         self.groups.append(group)
         self.of[graph] = group
 

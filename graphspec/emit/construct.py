@@ -187,9 +187,11 @@ class Constructor:
     def _instance(self, cells: dict[Cell, Op], hint: str) -> str:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
+        if any(self.classes.of[graph] is not child for graph in graphs.values()):
+            raise Varies(hint)
         parts = []
         for arg in ordered(child.args.values()):
-            values = {cell: arg.values[child.bodies.index(graph)] for cell, graph in graphs.items()}
+            values = {cell: arg.values[child.number[graph]] for cell, graph in graphs.items()}
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
             code = self._leaf(values, cells, f"{hint}_{arg.name}")

@@ -444,6 +444,9 @@ class Forward:
             first = False if self.root else None
             if value in self.before:
                 plain, full = self.before[value]
+                if self.root and self.first[value] and value.tensor.rank in (3, 4, 5):
+                    turn = (value.tensor.rank, False)
+                    plain, full = convert(plain, *turn), convert(full, *turn)
                 texts[name] = f"{plain} if logits else {full}"
             else:
                 texts[name] = self.read(value, first)
