@@ -112,6 +112,8 @@ def _as_text(value: Value) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+MAX_PARTS = 200
+"""Insertions of one text, and the texts between them."""
 _INSERTION = re.compile(rf"\$(?:(\$)|(\()|(\{{)|({IDENTIFIER.pattern}))?")
 
 
@@ -140,6 +142,9 @@ def parse_value(text: str) -> str | Expression | Template:
             position = end + 1
         else:
             raise _dollar_error(text, match.start(), braced)
+        if len(parts) > MAX_PARTS:
+            message = f"the text has more than {MAX_PARTS // 2} insertions"
+            raise ExpressionError("value-too-long", message, match.start(), position)
     parts.append(text[position:])
     return _joined(parts)
 

@@ -69,7 +69,10 @@ class Writer:
 
     def _unaryop(self, node: ast.UnaryOp) -> tuple[str, int]:
         level = _level(node)
-        return UNARY[type(node.op)] + self._at(node.operand, level), level
+        text, own = self.write(node.operand)
+        # A power needs no parentheses here; ruff sets them for the reader.
+        text = text if own >= level and own != POWER else f"({text})"
+        return UNARY[type(node.op)] + text, level
 
     def _compare(self, node: ast.Compare) -> tuple[str, int]:
         out = self._at(node.left, BITS)
@@ -89,12 +92,11 @@ class Writer:
         return f"{self._at(node.value, ATOM)}[{self._at(node.slice, CONDITIONAL)}]", ATOM
 
     def _slice(self, node: ast.Slice) -> tuple[str, int]:
-        ends = [self._at(end, CONDITIONAL) if end else None for end in (node.lower, node.upper, node.step)]
-        if node.step is None:
-            ends.pop()
-        if all(re.fullmatch(r"-?\w*", end or "") for end in ends):
-            return ":".join(end or "" for end in ends), CONDITIONAL
-        out = ends[0] or ""
+        nodes = [node.lower, node.upper, *([node.step] if node.step else [])]
+        ends = [self._at(end, CONDITIONAL) if end else "" for end in nodes]
+        if all(end is None or _is_simple_end(end, text) for end, text in zip(nodes, ends, strict=True)):
+            return ":".join(ends), CONDITIONAL
+        out = ends[0]
         for before, end in pairwise(ends):
             out += (" :" if before else ":") + (f" {end}" if end else "")
         return out, CONDITIONAL
@@ -107,9 +109,20 @@ class Writer:
         return f"{prefix}{name}({', '.join(self._at(argument, CONDITIONAL) for argument in node.args)})", ATOM
 
 
+_NUMBER = r"\d+(\.\d+)?(e[-+]?\d+)?"
+_SIMPLE_OPERAND = rf"[-+]?([\w.]+|{_NUMBER})"
+
+
 def _is_simple(*operands: str) -> bool:
     """Whether ruff writes these around `**` without spaces: numbers and dotted names, also with a sign."""
-    return all(re.fullmatch(r"[-+]?[\w.]+|[-+]?\d+(\.\d+)?e[-+]?\d+", operand) for operand in operands)
+    return all(re.fullmatch(_SIMPLE_OPERAND, operand) for operand in operands)
+
+
+def _is_simple_end(node: ast.expr, text: str) -> bool:
+    """Whether ruff writes the colon of a slice beside this without spaces: names and literals, with signs."""
+    while isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
+        node = node.operand
+    return isinstance(node, ast.Constant) or text.lstrip("+-").isidentifier()
 
 
 def _string(text: str) -> str:
