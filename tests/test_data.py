@@ -1,6 +1,7 @@
 """Data: files to arrays, every mistake in them, order and split, and synthetic data."""
 
 import csv
+import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
-from graphspec.objectives import SettingError, parse_loss
+from graphspec.objectives import SettingError, parse_loss, parse_metric
 from graphspec.tensor import Tensor, symbol
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
@@ -377,6 +378,50 @@ def test_a_split_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load(single, None, tmp_path, CPU)
     assert caught.value.diagnostics[0].code == "data-empty"
+
+
+# --- what a program wants
+
+
+def judged(loss: Any, *metrics: Any, target: str = "y", inputs: Tensor | None = None) -> Any:
+    """A program of one output of 4 values."""
+    made = program({"x": inputs or Tensor((BATCH, 3))}, Tensor((BATCH, 4)), loss or "mse")
+    made.outputs["y"].loss = parse_loss(loss) if loss else None
+    made.outputs["y"].metrics = tuple(parse_metric(metric) for metric in metrics)
+    made.outputs["y"].target = target
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "words"),
+    [
+        (judged("sparse_categorical_crossentropy", "precision"), "loss-misfit", "class numbers"),
+        (
+            judged(None, "categorical_accuracy", "sparse_categorical_accuracy"),
+            "loss-misfit",
+            "different targets",
+        ),
+        (judged("mse", target="x"), "data-shape", "float32[batch, 3]"),
+        (
+            judged("sparse_categorical_crossentropy", target="x", inputs=Tensor((BATCH,))),
+            "data-shape",
+            "int64",
+        ),
+    ],
+)
+def test_targets_that_cannot_be_read_are_refused_before_the_data(given: Any, code: str, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)) as caught:
+        fields(given)
+    assert caught.value.diagnostics[0].code == code
+
+
+def test_an_output_may_have_an_input_or_another_output_as_its_target() -> None:
+    assert [f.name for f in fields(judged("mse", target="x", inputs=Tensor((BATCH, 4), "uint8")))] == ["x"]
+    two = judged("sparse_categorical_crossentropy", "accuracy")
+    two.outputs["z"] = two.outputs["y"]
+    assert [f.name for f in fields(two)] == ["x", "y"]
+    assert [f.name for f in fields(judged("mean", "mse"))] == ["x", "y"]
+    assert [f.name for f in fields(judged("mean"))] == ["x"]
 
 
 # --- synthetic data

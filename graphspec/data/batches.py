@@ -22,37 +22,36 @@ SPLIT = -1
 class Examples:
     """Arrays by name, all with the same number of examples along the first axis.
 
-    `dtypes` are the types that the model wants; an array may be kept in a smaller one, and a batch is
-    converted.
+    `dtypes` are the types that the model wants; an array may be kept in a smaller one until a batch is made.
+    `index` selects examples, an int64 vector; without it there are all.
     """
 
     arrays: Mapping[str, Tensor]
     dtypes: Mapping[str, torch.dtype]
+    index: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
 
     def to(self, device: torch.device) -> Examples:
         """The same examples on another device."""
-        return Examples({name: array.to(device) for name, array in self.arrays.items()}, self.dtypes)
+        index = self.index.to(device) if self.index is not None else None
+        return Examples({name: array.to(device) for name, array in self.arrays.items()}, self.dtypes, index)
 
     def select(self, index: Tensor) -> Examples:
-        """The examples at `index`, an int64 vector."""
-        arrays = {name: array.index_select(0, index) for name, array in self.arrays.items()}
-        return Examples(arrays, self.dtypes)
+        """Those of the examples that stand at `index`; the arrays are shared, not copied."""
+        return Examples(self.arrays, self.dtypes, index if self.index is None else self.index[index])
 
     def batches(self, batch_size: int, order: Tensor | None = None) -> Iterator[dict[str, Tensor]]:
-        """Batches by name in `order`, an int64 vector of indices; the last may be smaller."""
-        count = len(self) if order is None else len(order)
-        bytes_each = sum(
-            array[:1].numel() * self.dtypes[name].itemsize for name, array in self.arrays.items()
-        )
-        chunk = batch_size * max(1, GATHERED // max(1, bytes_each * batch_size))
-        for start in range(0, count, chunk):
-            stop = min(start + chunk, count)
+        """Batches by name in `order`, a permutation of the examples; the last may be smaller."""
+        rows = self.index if order is None else order if self.index is None else self.index[order]
+        sizes = [array[:1].numel() * self.dtypes[name].itemsize for name, array in self.arrays.items()]
+        chunk = batch_size * max(1, GATHERED // max(1, sum(sizes) * batch_size))
+        for start in range(0, len(self), chunk):
+            stop = min(start + chunk, len(self))
             gathered = []
             for name, array in self.arrays.items():
-                part = array[start:stop] if order is None else array.index_select(0, order[start:stop])
+                part = array[start:stop] if rows is None else array.index_select(0, rows[start:stop])
                 gathered.append(part.to(self.dtypes[name]).split(batch_size))
             for tensors in zip(*gathered, strict=True):
                 yield dict(zip(self.arrays, tensors, strict=True))

@@ -44,23 +44,44 @@ def fields(program: Any) -> list[Field]:
     """The arrays of a program: its inputs, then the targets of its outputs, each name once."""
     found = {name: _input(program, name, tensor) for name, tensor in program.inputs.items()}
     for name, output in program.outputs.items():
+        _metrics_fit(name, output)
         wanted = target_type(output)
-        if wanted is None:
-            continue
-        field = _target(output.target, name, wanted, output)
-        known = found.setdefault(output.target, field)
-        if known.role == "target" and known.tensor != field.tensor:
-            message = f"`{output.target}` is the target of two outputs, as {known.tensor} and as {wanted}"
-            raise fail("data-shape", message, "give one of them another `target`")
+        if wanted is not None:
+            known = found.setdefault(output.target, _target(output.target, wanted, output))
+            _same(name, known, wanted)
     return list(found.values())
 
 
 def target_type(output: Any) -> Tensor | None:
     """What an output is compared with; None where nothing reads a target."""
     tensor = output.tensors[0]
-    if output.loss is not None:
+    if output.loss is not None and output.loss.takes_target:
         return output.loss.target(tensor)
     return output.metrics[0].resolve(tensor, None).target(tensor) if output.metrics else None
+
+
+def _metrics_fit(name: str, output: Any) -> None:
+    """Every metric can judge the output, and all read one target."""
+    tensor, wanted = output.tensors[0], target_type(output)
+    for metric in output.metrics:
+        misfit = metric.misfit(tensor, output.activation, output.loss)
+        read = metric.resolve(tensor, output.loss).target(tensor)
+        if misfit is None and wanted is not None and read.rank != wanted.rank:
+            misfit = (
+                f"`{metric.name}` and `{output.metrics[0].name}` need different targets",
+                "keep one of them",
+            )
+        if misfit is not None:
+            raise fail("loss-misfit", f"output `{name}`: {misfit[0]}", misfit[1])
+
+
+def _same(name: str, known: Field, wanted: Tensor) -> None:
+    """An array that is read twice, as an input or as two outputs' target, must do for both."""
+    if known.tensor.shape != wanted.shape or (known.tensor.is_float and not wanted.is_float):
+        message = (
+            f"output `{name}` has the target `{known.name}`, which is {known.tensor}, and needs {wanted}"
+        )
+        raise fail("data-shape", message, "give the output another `target`")
 
 
 def _input(program: Any, name: str, tensor: Tensor) -> Field:
@@ -68,7 +89,7 @@ def _input(program: Any, name: str, tensor: Tensor) -> Field:
     return Field(name, tensor) if upper is None else Field(name, tensor, 0, upper - 1)
 
 
-def _target(name: str, output_name: str, tensor: Tensor, output: Any) -> Field:
+def _target(name: str, tensor: Tensor, output: Any) -> Field:
     loss, role = output.loss, "target"
     classes = output.tensors[0].shape[-1]
     if isinstance(loss, SparseCategoricalCrossentropy) and isinstance(classes, int):

@@ -20,10 +20,11 @@ Values = dict[str, float | list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A batch, judged. `loss` is what training makes small, `parts` each output's own loss, unweighted."""
+    """A batch, judged. `value` is `loss` as a number, `parts` each output's own loss, unweighted."""
 
     loss: Tensor
-    parts: Mapping[str, Tensor]
+    value: float
+    parts: Mapping[str, float]
     outputs: Mapping[str, Tensor]
 
 
@@ -49,12 +50,10 @@ class Judge:
         values = module(*inputs, logits=True) if self.logits else module(*inputs)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         parts = {name: self._part(name, found[name], batch) for name in self.judged}
-        if len(parts) == 1 and not self.log_variances:
-            (name,) = parts
-            weight = self.outputs[name].loss_weight
-            return Judgement(parts[name] if weight == 1 else parts[name] * weight, parts, found)
         weighted = [self._weighted(name, part) for name, part in parts.items()]
-        return Judgement(torch.stack(weighted).sum(), parts, found)
+        loss = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
+        numbers = torch.stack([loss, *parts.values()]).tolist()  # one wait for the device, not one each
+        return Judgement(loss, numbers[0], dict(zip(parts, numbers[1:], strict=True)), found)
 
     def _part(self, name: str, value: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         output = self.outputs[name]
@@ -65,7 +64,8 @@ class Judge:
         if name in self.log_variances:
             variance = self.log_variances[name]
             return (-variance).exp() * part + variance
-        return part * self.outputs[name].loss_weight
+        weight = self.outputs[name].loss_weight
+        return part if weight == 1 else part * weight
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ class Meter:
 
     outputs: Mapping[str, Any]
     count: int = 0
-    _loss: Tensor | None = None
-    _parts: dict[str, Tensor] = field(default_factory=dict)
+    _loss: float = 0.0
+    _parts: dict[str, float] = field(default_factory=dict)
     _held: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
     _values: int = 0
     _sums: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -83,13 +83,11 @@ class Meter:
     def add(self, judgement: Judgement, batch: Mapping[str, Tensor]) -> None:
         """Take in a batch and its judgement."""
         count = len(next(iter(batch.values())))
-        loss = judgement.loss.detach() * count
-        self._loss = loss if self._loss is None else self._loss + loss
         self.count += count
-        several = len(self.outputs) > 1
-        for name, part in judgement.parts.items() if several else ():
-            weighted = part.detach() * count
-            self._parts[name] = self._parts[name] + weighted if name in self._parts else weighted
+        self._loss += judgement.value * count
+        if len(self.outputs) > 1:
+            for name, part in judgement.parts.items():
+                self._parts[name] = self._parts.get(name, 0.0) + part * count
         for name, output in self.outputs.items():
             if output.metrics:
                 value = judgement.outputs[name].detach()
@@ -100,14 +98,14 @@ class Meter:
 
     def loss(self) -> float:
         """The mean loss so far, over examples."""
-        return float(self._loss) / self.count if self._loss is not None else float("nan")
+        return self._loss / self.count
 
     def result(self, prefix: str = "") -> Values:
         """`loss`, each output's loss where there are several, then the metrics."""
         self._count_up()
         found: Values = {f"{prefix}loss": self.loss()}
         for name, total in self._parts.items():
-            found[f"{prefix}{name}_loss"] = float(total) / self.count
+            found[f"{prefix}{name}_loss"] = total / self.count
         for name, output in self.outputs.items():
             start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
             for index, metric in enumerate(output.metrics):

@@ -55,20 +55,20 @@ def train(
     """
     place = devices.choose(device)
     with devices.computing(devices.threads(program)):
-        examples = load(program, data, root, place)
-        return _train(program, examples, place, run_dir, epochs or program.training.epochs, progress)
+        return _train(program, data, root, place, run_dir, epochs or program.training.epochs, progress)
 
 
 def _train(
     program: Any,
-    examples: tuple[Examples, Examples | None, Examples | None],
+    data: Path | None,
+    root: Path | None,
     place: torch.device,
     run_dir: Path | None,
     epochs: int,
     progress: Callable[[Progress], None] | None,
 ) -> Result:
     began, config = time.perf_counter(), program.training
-    training, validation, test = examples
+    training, validation, test = load(program, data, root, place)
     module = program.module(device=str(place), seed=config.seed)
     judge = Judge(program.inputs, program.outputs, place)
     optimizer = Optimizer(config.optimizer, _trainable(judge, module))
@@ -85,7 +85,7 @@ def _train(
             shuffled = order(len(training), config.seed, epoch).to(place)
             for batch in training.batches(config.batch_size, shuffled):
                 judgement = judge(module, batch)
-                if not math.isfinite(judgement.loss.item()):
+                if not math.isfinite(judgement.value):
                     keeper.write()
                     raise _not_finite(judgement, epoch, optimizer.iterations, run)
                 judgement.loss.backward()
@@ -137,10 +137,10 @@ def _trainable(judge: Judge, module: nn.Module) -> list[nn.Parameter]:
 
 def _not_finite(judgement: Judgement, epoch: int, steps: int, run: RunDirectory) -> SpecError:
     """The error of a loss that is NaN or infinite; nothing was updated with it."""
-    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part.item())]
+    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part)]
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
-    became = "NaN" if any(math.isnan(part.item()) for part in judgement.parts.values()) else "infinite"
+    became = "NaN" if any(math.isnan(part) for part in judgement.parts.values()) else "infinite"
     message = f"{what} became {became} at step {steps + 1}, in epoch {epoch + 1}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
     note = f"the weights before that step are in {run.path / LAST}"
