@@ -33,11 +33,21 @@ def load_module(program: Program, device: str, seed: int, weights: str | Path | 
         module = namespace[program.class_name]()
     assert isinstance(module, nn.Module)
     for prefix, path, span in weight_files(program.graph):
-        base = Path(span.file).parent if span is not None and program.path is not None else Path()
-        fill(module, base / path, prefix, span)
+        fill(module, inside(program, path, span), prefix, span)
     if weights is not None:
         fill(module, Path(weights), "", None)
     return module.to(device)
+
+
+def inside(program: Program, path: str, span: Span | None) -> Path:
+    """A file that a spec names, relative to the file that names it, which may not leave the spec's directory."""
+    root = program.path.parent if program.path is not None else Path()
+    base = Path(span.file).parent if span is not None and program.path is not None else root
+    found = (base / path).resolve()
+    if not found.is_relative_to(root.resolve()):
+        message = f"the weights `{path}` lie outside the directory of the spec"
+        raise SpecError([Diagnostic("weights-missing", message, span, help=f"copy them below `{root}`")])
+    return found
 
 
 def source_name(program: Program) -> str:
