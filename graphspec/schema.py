@@ -207,8 +207,16 @@ class Body:
 class File:
     """A spec file: its own body, its blocks, its presets, and the plain sections that later stages read."""
 
-    def __init__(self, document: Document, body: Body, blocks: dict[str, Body], sections: dict[str, Any]):
+    def __init__(
+        self,
+        document: Document,
+        body: Body,
+        blocks: dict[str, Body],
+        failed_blocks: frozenset[str],
+        sections: dict[str, Any],
+    ):
         self.document, self.body, self.blocks, self.sections = document, body, blocks, sections
+        self.failed_blocks = failed_blocks  # blocks whose own mistake is reported
         self.presets: dict[str, dict[str, Any]] = sections.get("presets") or {}
 
     @property
@@ -226,6 +234,16 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     `diagnostics`.
     """
     return _Reader(document, diagnostics).file(stem)
+
+
+PLAIN = "a number, a text, a boolean, null or a list of them"
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a param may have this value: no mapping is in it."""
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, int | float | str)
 
 
 class _Reader:
@@ -311,9 +329,8 @@ class _Reader:
         self.params(spec.params, body)
         self.inputs(spec.inputs, body)
         blocks = {
-            block: self.block(block, value)
-            for block, value in self.mapping(spec.blocks, ("blocks",), "`blocks`").items()
-            if self.name(block, ("blocks", block), "a block")
+            block: self.block(block, value) if self.name(block, ("blocks", block), "a block") else None
+            for block, value in self.mapping(spec.blocks, ("blocks",), "`blocks`", body).items()
         }
         body.shared = self.nodes(spec.shared, ("shared",), body, shared=True)
         body.nodes = self.nodes(spec.nodes, ("nodes",), body)
@@ -321,7 +338,7 @@ class _Reader:
         body.outputs = self.outputs(spec.outputs)
         self.namespace(body)
         sections = {
-            "presets": self.presets(spec.presets, body.params),
+            "presets": self.presets(spec.presets, body),
             **{
                 key: value
                 for key in ("data", "train", "tune")
@@ -330,7 +347,9 @@ class _Reader:
         }
         if not body.written and not body.incomplete:
             self.error("missing-key", ("nodes",), "a spec has at least one node")
-        return File(self.document, body, {k: b for k, b in blocks.items() if b is not None}, sections)
+        failed = frozenset(block for block, read in blocks.items() if read is None)
+        legible = {block: read for block, read in blocks.items() if read is not None}
+        return File(self.document, body, legible, failed, sections)
 
     def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
         """Whether a name is an identifier, and not one that the language keeps for itself."""
@@ -368,22 +387,22 @@ class _Reader:
                     f"`{name}` is a key of every node and cannot name a param",
                     key=True,
                 )
-            elif isinstance(item, dict):
-                self.error(
-                    "wrong-type",
-                    here,
-                    f"the param `{name}` is a mapping",
-                    "a param is a number, a text, a boolean, null or a list",
-                )
+            elif not is_plain(item):
+                self.error("wrong-type", here, f"the param `{name}` is {PLAIN}, not {show(item)}")
             elif not self.damaged(here):
                 body.params[name] = item
                 body.failed_params.discard(name)
 
-    def presets(self, value: Any, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def presets(self, value: Any, body: Body) -> dict[str, dict[str, Any]]:
+        params = body.params
         presets = self.mapping(value, ("presets",), "`presets`")
         for preset, settings in presets.items():
-            for name in self.mapping(settings, ("presets", preset), f"the preset `{preset}`"):
-                if name not in params:
+            path = ("presets", preset)
+            for name, item in self.mapping(settings, path, f"the preset `{preset}`").items():
+                if not is_plain(item):
+                    message = f"the param `{name}` is {PLAIN}, not {show(item)}"
+                    self.error("wrong-type", (*path, name), message)
+                elif name not in params and name not in body.failed_params:
                     word = nearest(name, params)
                     self.error(
                         "unknown-param",

@@ -10,7 +10,7 @@ from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Rea
 from graphspec.elaborate.params import resolve_params
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.setting import show
-from graphspec.schema import MISSING, Body, File, Input, Output
+from graphspec.schema import MISSING, PLAIN, Body, File, Input, Output, is_plain
 from graphspec.source import Path
 from graphspec.tensor import BATCH, Dim, Tensor, names_of, symbol
 
@@ -50,8 +50,8 @@ def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple
     if not quiet:
         from graphspec.elaborate.instance import near_help
 
-        if isinstance(target, str) and target in ((run.file.document.value or {}).get("blocks") or {}):
-            return None  # a block whose own mistake is reported
+        if run.body.incomplete or (isinstance(target, str) and target in run.file.failed_blocks):
+            return None
         help = near_help(str(target), list(run.file.blocks)) or "the file has no `blocks`"
         use.error("unknown-block", use.span_of("block"), f"unknown block `{target}`", help)
     return None
@@ -191,7 +191,7 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     preset = use.run.evaluate(use.node.preset, (*use.path, "preset"), use.index)
     given: dict[str, Any] = {}
     if preset is not None:
-        if preset not in file.presets:
+        if not isinstance(preset, str) or preset not in file.presets:
             use.error(
                 "unknown-preset",
                 use.span_of("preset"),
@@ -200,7 +200,7 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
             )
             return None
         given.update(file.presets[preset])
-    ok = True
+    ok = _plain(use, body, arguments)
     for key in arguments:
         if key not in body.params:
             ok = False
@@ -211,6 +211,15 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
             help = near_help(key, known) if known else f"`{body.title}` has no params"
             use.error("unknown-key", span, f"`{key}` is no param of `{body.title}`", help)
     return {**given, **arguments} if ok else None
+
+
+def _plain(use: Use, body: Body, arguments: dict[str, Any]) -> bool:
+    """Whether what a use gives are values that params can have."""
+    wrong = [key for key, value in arguments.items() if key in body.params and not is_plain(value)]
+    for key in wrong:
+        message = f"the param `{key}` of `{body.title}` is {PLAIN}, not {show(arguments[key])}"
+        use.error("wrong-type", use.span_of(key), message)
+    return not wrong
 
 
 def _required(use: Use, body: Body, params: dict[str, Any], unknown: frozenset[str]) -> bool:

@@ -17,7 +17,7 @@ from graphspec.graph import Definition, Graph, Value
 from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.setting import show
-from graphspec.schema import File, Output
+from graphspec.schema import PLAIN, File, Output, is_plain
 from graphspec.source import Path
 from graphspec.tensor import BATCH, Tensor, names_of, smallest
 from graphspec.train.config import TrainConfig, parse_train
@@ -109,8 +109,10 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             help = f"did you mean `{near}`?" if near else f"presets here: {names}"
             context.error("unknown-preset", None, f"the spec has no preset `{preset}`", help)
     for name, value in params.items():
-        if name in file.body.params:
+        if name in file.body.params and is_plain(value):
             given[name] = value
+        elif name in file.body.params:
+            context.error("wrong-type", None, f"the param `{name}` is {PLAIN}, not {show(value)}")
         else:
             near = nearest(name, file.body.params)
             help = (
