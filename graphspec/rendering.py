@@ -181,7 +181,7 @@ def _width(cell: str) -> int:
     """Terminal columns of what is shown for one character."""
     if len(cell) > 1:
         return len(cell)
-    if unicodedata.combining(cell) or unicodedata.category(cell) in ("Mn", "Me"):
+    if unicodedata.category(cell) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(cell) in "WF" else 1
 
