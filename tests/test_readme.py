@@ -1,0 +1,149 @@
+"""README and docs/ say what is: commands run, quoted files compared, examples compiled, lists in step."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import graphspec
+from graphspec import reference
+from graphspec.diagnostics import CODES
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.train.config import OPTIMIZERS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A fenced block: its language, the file that it quotes (may be empty), and its text."""
+
+    page: str
+    line: int
+    language: str
+    file: str
+    text: str
+
+
+def quotes(page: Path) -> Iterator[Quote]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Quote(page.name, line, *match.groups())
+
+
+QUOTES = [quote for page in PAGES for quote in quotes(page)]
+
+
+def place(quote: Quote) -> str:
+    return f"{quote.page}:{quote.line}"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory that holds specs/, where what commands write does no harm."""
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    return tmp_path
+
+
+def sessions(text: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block with what it prints; `...` stands for lines left out."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command.partition("  #")[0].strip(), output
+
+
+def shown(expected: str, printed: str) -> bool:
+    pattern = re.escape(expected.strip()).replace(r"\.\.\.\n", r"(?:.*\n)*?").replace(r"\ ", " ")
+    return re.fullmatch(pattern.replace("\\\n", "\n"), printed.strip()) is not None
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "console"], ids=place)
+def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for command, expected in sessions(quote.text):
+        program, *arguments = command.split()
+        if program == "make":
+            assert arguments[0] in targets
+            continue
+        if program == "cat":
+            assert (directory / arguments[0]).read_text(encoding="utf-8").strip() == expected.strip()
+            continue
+        assert program == "graphspec"
+        done = subprocess.run(
+            [sys.executable, "-m", "graphspec.cli", *arguments],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert shown(expected, done.stdout + done.stderr), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.file.startswith("specs/")], ids=place)
+def test_quoted_files_are_the_files(quote: Quote) -> None:
+    assert quote.text in (ROOT / quote.file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "yaml"], ids=place)
+def test_yaml_examples_compile(quote: Quote, directory: Path) -> None:
+    path = directory / "specs" / "example.yaml"
+    path.write_text(quote.text, encoding="utf-8")
+    if quote.file == "ensemble":
+        from safetensors.torch import save_file
+
+        state = graphspec.compile(directory / "specs" / "dense.yaml").module().state_dict()
+        for name in ("first", "second"):
+            save_file(state, path.with_name(f"{name}.safetensors"))
+    program = graphspec.compile(path)
+    compile(program.source, "<emitted>", "exec")
+
+
+def test_the_reference_lists_every_code() -> None:
+    rows = "\n".join(f"| `{code}` | {meaning} |" for code, meaning in CODES.items())
+    table = f"| code | what is wrong |\n|---|---|\n{rows}\n"
+    assert table in LANGUAGE, f"the table of docs/language.md should be:\n{table}"
+
+
+def listed(heading: str) -> set[str]:
+    (paragraph,) = re.findall(
+        rf"^{heading}(?:: |` \| `\w+` \| )(.+?)(?:\n\n|\n\|)", LANGUAGE, re.MULTILINE | re.DOTALL
+    )
+    return set(re.findall(r"`(\w+)`", paragraph))
+
+
+@pytest.mark.parametrize("form", ["layer", "merge", "op"])
+def test_the_reference_lists_every_layer(form: str) -> None:
+    names = {entry.name for entry in reference.entries() if entry.kind == form}
+    assert listed(f"{form.title()}s") == names
+
+
+@pytest.mark.parametrize(
+    ("heading", "family"), [("Losses", LOSSES), ("Metrics", METRICS), (r"\| `optimizer", OPTIMIZERS)]
+)
+def test_the_reference_lists_every_setting(heading: str, family: graphspec.objectives.setting.Family) -> None:
+    assert listed(heading) == {member.names()[0] for member in family.members.values()}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        anchors = {
+            re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-")
+            for head in re.findall(r"^#+ (.+)", text, re.M)
+        }
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("#"):
+                assert target[1:] in anchors, f"{page.name}: {target}"
+            elif "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
