@@ -192,12 +192,8 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
         )
         return None
     tensors = tuple(value.tensor for value in values)
-    if isinstance(loss, Loss) and tensors:
-        misfit = loss.misfit(tensors[0], ending(values[0]))
-        if misfit is not None:
-            run.error(
-                "loss-misfit", document.span((*path, "loss")), f"output `{name}`: {misfit[0]}", misfit[1]
-            )
+    if tensors:
+        _fit(run, name, tensors[0], ending(values[0]), loss, metrics, found["loss"] is not None)
     return Judgement(
         name,
         tensors,
@@ -207,6 +203,22 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
         metrics,
         found["target"] or name,
     )
+
+
+def _fit(
+    run: Run, name: str, tensor: Tensor, activation: str, loss: Any, metrics: tuple[Metric, ...], judged: bool
+) -> None:
+    """Reports a loss, or a metric, that cannot judge an output of this type and activation."""
+    path, document = run.body.output_path(name), run.body.document
+    problems = []
+    if isinstance(loss, Loss):
+        problems.append(("loss", loss.misfit(tensor, activation)))
+    if isinstance(loss, Loss) or not judged:
+        problems += [("metrics", metric.misfit(tensor, activation, loss)) for metric in metrics]
+    found = next(((key, misfit) for key, misfit in problems if misfit is not None), None)
+    if found is not None:
+        key, (message, help) = found
+        run.error("loss-misfit", document.span((*path, key)), f"output `{name}`: {message}", help)
 
 
 def _objective(run: Run, parse: Any, value: Any, path: Path) -> Any:
