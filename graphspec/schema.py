@@ -664,7 +664,10 @@ class _Reader:
         if isinstance(value, str):
             return {value: Output()}
         for name, item in self.mapping(value, ("outputs",), "`outputs`").items():
-            if self.name(name, ("outputs", name), "an output"):
+            if isinstance(item, str):
+                message = f"the output `{name}` is a mapping, not {show(item)}"
+                self.error("wrong-type", ("outputs", name), message, f"write {{loss: {item}}}")
+            elif self.name(name, ("outputs", name), "an output"):
                 output = self.setting(
                     Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)
                 )

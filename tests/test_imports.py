@@ -30,7 +30,7 @@ ALLOWED = {
     "layout": "graph layers tensor",
     "load": "diagnostics graph names tensor",
     "logits": "graph layers",
-    "names": "",
+    "names": "layers",
     "objectives": "diagnostics tensor",
     "reference": "diagnostics elaborate layers objectives",
     "rendering": "diagnostics",

@@ -204,12 +204,9 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     for key in arguments:
         if key not in body.params:
             ok = False
-            document = use.run.body.document
-            where = (*use.path, "repeat" if use.node.repeat is not MISSING else "parallel")
-            span = document.key((*where, key)) if key in use.overrides else document.key((*use.path, key))
             known = list(body.params)
             help = near_help(key, known) if known else f"`{body.title}` has no params"
-            use.error("unknown-key", span, f"`{key}` is no param of `{body.title}`", help)
+            use.error("unknown-key", use.key_of(key), f"`{key}` is no param of `{body.title}`", help)
     return {**given, **arguments} if ok else None
 
 

@@ -42,6 +42,8 @@ PYTORCH_LAYERS = {
     "Dropout2d": "SpatialDropout2D",
     "Unflatten": "Reshape",
 }
+ALONE = re.compile(r"\$(\w+|\(.*\))")
+"""A value that is nothing but an insertion."""
 INFERRED = ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape")
 """What other libraries must be told of a layer's input."""
 MERGE_WORDS = {
@@ -179,10 +181,13 @@ def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer |
             span = use.span if missing else use.span_of(*problem.path)
             help = problem.help
             if problem.code == "unknown-key":
-                document = use.run.body.document
-                span = document.key((*use.path, *problem.path))
+                nested = use.run.body.document.key((*use.path, *problem.path))
+                span = use.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
                 if problem.path[-1] in INFERRED:
                     help = "it is not needed here: the size is inferred from the input"
+            raw = str(use.node.extra.get(str(problem.path[0]), "")) if problem.path else ""
+            if problem.code == "wrong-type" and "$" in raw and not ALONE.fullmatch(raw):
+                help = help and "an expression that stands alone, `$name` or `$(...)`, keeps its type"
             use.error(problem.code, span, problem.message, help)
         return None
 
@@ -305,7 +310,9 @@ def report(use: Use, error: LayerError) -> None:
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
     labels: list[Label] = []
     span: Span | None
-    if error.argument is not None:
+    own = ("from", "wraps", "parameter")
+    written = error.argument in (*own, *use.node.extra, *use.overrides)
+    if error.argument is not None and written:
         span, label = use.span_of(error.argument), ""
     elif at and "from" in _raw_keys(use):
         last = at[-1]

@@ -61,6 +61,12 @@ class Use:
     def title(self) -> str:
         return self.name if self.index is None else f"{self.name}.{self.index}"
 
+    def key_of(self, key: str) -> Span:
+        """Where an argument's name is written."""
+        varies = "repeat" if self.node.repeat is not MISSING else "parallel"
+        path = (*self.path, varies, key) if key in self.overrides else (*self.path, key)
+        return self.run.body.document.key(path)
+
     def span_of(self, *keys: str | int) -> Span:
         """Where an argument is written, a repeat list's included."""
         document = self.run.body.document

@@ -6,6 +6,7 @@ files and lines: its errors name the key at fault, and the caller adds the place
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, get_args
@@ -173,6 +174,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     path = tuple(detail["loc"])
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     key = f"`{path[-1]}` of {what}" if path else what
+    if kind == "extra_forbidden" and len(path) > 1:
+        return Problem("unknown-key", f"`{path[-2]}` of {what} has no `{path[-1]}`", None, path)
     if kind == "extra_forbidden":
         word = nearest(str(path[-1]), cls.model_fields, cls.synonyms)
         fields = ", ".join(field for field in cls.model_fields)
@@ -188,10 +191,11 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         word = nearest(context["word"], context["legal"])
         legal = f"one of: {', '.join(context['legal'])}"
         help = f"did you mean `{word}`?" if word else legal
-        return Problem("out-of-range", f"unknown {context['what']} {show(given)}", help, path)
+        where = (*path, "name") if isinstance(given, dict) else path
+        return Problem("out-of-range", f"unknown {context['what']} {show(context['word'])}", help, where)
     if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
         inner = context["error"].errors(include_url=False)[0]
-        return _problem(cls, {**inner, "loc": (*path, *inner["loc"])}, key)
+        return _problem(cls, {**inner, "loc": (*path, *inner["loc"])}, what)
     if kind == "value_error":
         return Problem("out-of-range", str(context["error"]), None, path)
     if kind in _BOUNDS:
@@ -202,15 +206,21 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
             path,
         )
     if kind == "literal_error":
-        return Problem(
-            "out-of-range", f"{key} is {show(given)}, but must be {context['expected']}", None, path
-        )
+        word = nearest(given, _QUOTED.findall(context["expected"])) if isinstance(given, str) else None
+        remedy = f"did you mean `{word}`?" if word else None
+        message = f"{key} is {show(given)}, but must be {context['expected']}"
+        return Problem("out-of-range", message, remedy, path)
+    if kind in _SENTENCES:
+        return Problem("wrong-type", detail["msg"], None, path)
     if kind == "finite_number":
         return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
     wanted = _WANTED.get(kind, detail["msg"])
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", _remedy(kind, given), path)
 
 
+_QUOTED = re.compile("'([^']*)'")
+_SENTENCES = ("named_type", "wraps_type", "not_recurrent")
+"""Errors of our own whose message says everything."""
 _BOUNDS = {
     "greater_than": "more than",
     "greater_than_equal": "at least",
