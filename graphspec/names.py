@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+from collections.abc import Collection
 
 MODULE_ATTRIBUTES = frozenset(
     """
@@ -19,7 +20,12 @@ MODULE_ATTRIBUTES = frozenset(
 )
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
-GLOBALS = frozenset({"torch", "nn", "F", "Tensor", "Callable", "self", "logits", *dir(builtins)})
+RESERVED = frozenset(
+    ("torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights")
+    + tuple(keyword.kwlist)
+    + tuple(dir(builtins))
+)
+"""What emitted source calls or may call: no variable, argument or class may have such a name."""
 
 
 def attribute(word: str) -> str:
@@ -27,9 +33,12 @@ def attribute(word: str) -> str:
     return f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
 
 
-def local(word: str) -> str:
-    """The variable or argument that a name becomes: no keyword, and nothing that the source calls."""
-    return f"{word}_" if word in GLOBALS or keyword.iskeyword(word) else word
+def local(word: str, helpers: Collection[str] = ()) -> str:
+    """The variable or argument that a name becomes: no keyword, and nothing that the source calls, such as one of
+    its helpers.
+    """
+    word = re.sub(r"\W", "_", word)
+    return f"{word}_" if word in RESERVED or word in helpers else word
 
 
 def class_name(word: str) -> str:

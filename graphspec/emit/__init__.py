@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.elaborate import Elaborated
-from graphspec.emit.classes import Classes, Group
+from graphspec.emit.classes import Classes, Group, closure
 from graphspec.emit.construct import Constructor, Line, signature
 from graphspec.emit.format import WIDTH, comment, lines, literal
 from graphspec.emit.forward import Forward
@@ -17,7 +17,7 @@ from graphspec.graph import Op, Value
 from graphspec.layers import HELPERS
 from graphspec.layers.base import helper
 from graphspec.layout import Layout
-from graphspec.logits import last_step
+from graphspec.logits import inside
 from graphspec.tensor import BATCH, Size, names_of, show_size, symbol
 
 helper(
@@ -69,7 +69,6 @@ def emit(program: Elaborated) -> Emitted:
     layout.run(graph, True)
     classes = Classes(graph, layout, logit_values(program))
     root = classes.of[graph]
-    helpers: set[str] = set()
     bodies = Writer()
     parts = []
     for group in classes.groups:
@@ -80,33 +79,14 @@ def emit(program: Elaborated) -> Emitted:
         parts.append((group, constructor, forward))
     fills = Initialization(classes)
     for group, constructor, forward in parts:
-        helpers |= constructor.helpers
         write_class(bodies, group, constructor, forward, program if group is root else None, fills)
-    helpers |= fills.helpers
-    return assemble(program, bodies, helpers, fills, root.name)
+    return assemble(program, bodies, classes.helpers, fills, root.name)
 
 
 def logit_values(program: Elaborated) -> set[Value]:
     """The values whose last activation `logits=True` leaves off, in every graph that they pass."""
-    found: set[Value] = set()
-
-    def follow(value: Value) -> None:
-        found.add(value)
-        op = last_step(value)
-        if op is None:
-            return
-        source = value
-        while source.op is not None and not source.op.present:
-            source = source.op.inputs[0]
-        found.add(source)
-        if op.graph is not None:
-            key = next(k for k, v in op.outputs.items() if v is source)
-            follow(op.results[key])
-
-    for name, judgement in program.outputs.items():
-        if judgement.activation is not None:
-            follow(program.graph.outputs[name])
-    return found
+    judged = (program.graph.outputs[name] for name, judgement in program.outputs.items() if judgement.activation)
+    return {each for value in judged for each in inside(value)}
 
 
 class Initialization:
@@ -198,14 +178,14 @@ def write_class(
     inputs = []
     for name in group.graph.inputs:
         optional = any(body.inputs[name] is None for body in group.bodies)
-        inputs.append(f"{names.local(name)}: Tensor | None = None" if optional else f"{names.local(name)}: Tensor")
+        inputs.append(f"{group.local(name)}: Tensor | None = None" if optional else f"{group.local(name)}: Tensor")
     if group.logits:
         inputs.append("*, logits: bool = False")
     count = len(group.graph.outputs)
     result = "Tensor" if count == 1 else "dict[str, Tensor]" if program is not None else f"tuple[{', '.join(['Tensor'] * count)}]"
     writer.add(*_signature("def forward(", ", ".join(["self", *inputs]), f") -> {result}:"))
     if program is not None:
-        writer.add(*size_checks(program))
+        writer.add(*size_checks(program, group))
     for line in forward.lines:
         writer.statement(line)
 
@@ -221,7 +201,7 @@ def _signature(head: str, parameters: str, tail: str) -> list[str]:
     return [f"    {head}", *(f"        {item}," for item in split_items(parameters)), f"    {tail}"]
 
 
-def size_checks(program: Elaborated) -> list[str]:
+def size_checks(program: Elaborated, group: Group) -> list[str]:
     """The statements that refuse sequences too short for the model, and sizes that should be one and are two."""
     out: list[str] = []
     seen: dict[str, str] = {}
@@ -232,7 +212,7 @@ def size_checks(program: Elaborated) -> list[str]:
             (word,) = names_of(size) if len(names_of(size)) == 1 else ("",)
             if size != symbol(word):
                 continue
-            here = f"{names.local(name)}.shape[{axis}]"
+            here = f"{group.local(name)}.shape[{axis}]"
             least = program.minimum_sizes.get(word, 1)
             label = "size" if word.startswith("?") else word
             if word in seen:
@@ -249,7 +229,7 @@ def _check(condition: str, message: str) -> list[str]:
     return [f"        if {condition}:", *lines("raise ", f'ValueError(f"{message}")', 12)]
 
 
-def assemble(program: Elaborated, bodies: Writer, helpers: set[str], fills: Initialization, name: str) -> Emitted:
+def assemble(program: Elaborated, bodies: Writer, helpers: frozenset[str], fills: Initialization, name: str) -> Emitted:
     """The whole file: docstring, imports, helpers, initializers, classes."""
     top = Writer()
     arrow = ", ".join(f"{name} {_type(value.tensor)}" for name, value in program.graph.inputs.items() if value is not None)
@@ -259,12 +239,14 @@ def assemble(program: Elaborated, bodies: Writer, helpers: set[str], fills: Init
         top.add(f'"""{docstring}"""', "")
     else:
         top.add(f'"""{comment(program.name)}: {comment(arrow)}', f"-> {comment(results)}.", '"""', "")
-    middle = Writer()
-    for word in _closure(helpers | _fill_helpers(fills)):
-        middle.add("", "", *HELPERS[word].source.split("\n"))
+    middle, initializers = Writer(), Writer()
     if fills.needed:
-        middle.add("", "")
-        fills.write(middle)
+        initializers.add("", "")
+        fills.write(initializers)
+    words = re.findall(r"(?<![.\w])[A-Za-z_]\w*", "\n".join([*initializers.lines, *bodies.lines]))
+    for word in closure(helpers.intersection(words)):
+        middle.add("", "", *HELPERS[word].source.split("\n"))
+    middle.add(*initializers.lines)
     text = "\n".join([*middle.lines, *bodies.lines])
     imports = ["from collections.abc import Callable", ""] if "Callable[" in text else []
     imports += ["import torch"] if re.search(r"\btorch\.", text) else []
@@ -279,27 +261,6 @@ def assemble(program: Elaborated, bodies: Writer, helpers: set[str], fills: Init
 def _type(tensor: object) -> str:
     shape = ", ".join("N" if size == symbol(BATCH) else show_size(size) for size in tensor.shape)  # type: ignore[attr-defined]
     return f"{tensor.dtype}[{shape}]"  # type: ignore[attr-defined]
-
-
-def _fill_helpers(fills: Initialization) -> set[str]:
-    texts = [text for body in fills.by_type.values() for text in body.values()] + [t for b in fills.by_owner.values() for t in b]
-    return {name for name in HELPERS if any(re.search(rf"\b{name}\(", text) for text in texts)}
-
-
-def _closure(wanted: set[str]) -> list[str]:
-    """The helpers and all they need, in the order of their definition, what is needed first."""
-    order: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in order:
-            for other in HELPERS[name].needs:
-                visit(other)
-            order.append(name)
-
-    for name in HELPERS:
-        if name in wanted:
-            visit(name)
-    return order
 
 
 __all__ = ["Emitted", "emit", "literal"]

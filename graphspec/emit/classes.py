@@ -7,18 +7,20 @@ param of equal value; the channels of an input; an expression that stands elsewh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
-from graphspec.emit.format import literal
+from graphspec.emit.format import fill, literal
 from graphspec.emit.slots import Slot, Wiring, slots_of
 from graphspec.expressions import Expression
-from graphspec.graph import Definition, Graph, Op
+from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layers.base import Code, Leaf, Ref
 from graphspec.layout import Layout
+from graphspec.logits import ends_in, inside
 
 ABSENT: Any = object()
 MISSING: Any = object()
@@ -45,14 +47,19 @@ class Group:
     signature: list[Any]
     slots: list[list[Slot]]  # of each body
     wiring: Wiring
+    helpers: frozenset[str]
     name: str = ""
     args: dict[str, Arg] = field(default_factory=dict)
     logits: bool = False
-    number: dict[Graph, int] = field(default_factory=dict)  # the place of each body in `bodies`
+    numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its place in `bodies`
 
     @property
     def graph(self) -> Graph:
         return self.bodies[0]
+
+    def local(self, word: str) -> str:
+        """The argument that a name becomes."""
+        return names.local(word, self.helpers)
 
     def cells(self, position: int) -> dict[Cell, Op]:
         """Every present op of a slot, over all bodies and instances."""
@@ -65,34 +72,41 @@ class Group:
 
     # --- values that differ
 
-    def write(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> str | None:
-        """The code of a value in the class's constructor; None when it differs between instances beyond what a loop can say."""
+    def write(
+        self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, looped: bool = False
+    ) -> str | None:
+        """The code of a value in the class's constructor; None when it differs between instances beyond what a loop can say.
+
+        Only where `looped` may it speak of `index`.
+        """
         first = next(iter(values.values()))
         if all(same(value, first) for value in values.values()):
             return literal(first)
         return (
-            self._written(values, ops)
+            self._written(values, ops, looped)
             or self._param(values, hint)
             or self._channels(values)
             or self._elsewhere(values)
             or self._multiple(values)
-            or self._by_index(values, ops, hint)
+            or (self._by_index(values, ops, hint) if looped else None)
             or self._argument(values, hint)
         )
 
-    def _written(self, values: dict[Cell, Leaf], ops: dict[Cell, Op]) -> str | None:
+    def _written(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], looped: bool) -> str | None:
         """The spec's own expression for an argument of the node."""
         for position, (expression, _) in enumerate(ops[next(iter(values))].expressions):
+            if "index" in expression.names and not looped:
+                continue
             if all(
                 len(ops[cell].expressions) > position
                 and ops[cell].expressions[position][0].text == expression.text
                 and same(plain(ops[cell].expressions[position][1]), value)
                 for cell, value in values.items()
             ):
-                return self._expression(expression)
+                return self.expression(expression)
         return None
 
-    def _expression(self, expression: Expression) -> str | None:
+    def expression(self, expression: Expression) -> str | None:
         """An expression over the class's arguments; None where it reads what they cannot hold."""
         if any(name != "index" and name not in self.graph.visible for name in expression.names):
             return None
@@ -107,20 +121,28 @@ class Group:
             channels = self.channels_of(word)
             if channels is None:
                 return None
-            rename[f"channels({word})"] = self._claim(self._channels_name(word), channels)
+            rename[f"channels({word})"] = self._make(self._channels_name(word), channels)
         return expression.python(rename)
 
     def _claim(self, word: str, values: list[Leaf]) -> str:
         """The argument for a param, made when it is first needed."""
-        name = names.local(word)
-        if name not in self.args:
-            declared = self.graph.declared.get(word, MISSING)
-            default = MISSING
-            if declared is not MISSING and declared != "required" and "$" not in str(declared) and not isinstance(declared, list):
-                default = declared
-            elif isinstance(values[0], bool):
-                default = False
-            self.args[name] = Arg(name, values, annotation(values), default)
+        declared = self.graph.declared.get(word, MISSING)
+        default = MISSING
+        if isinstance(declared, int | float) or (isinstance(declared, str) and declared != "required" and "$" not in declared):
+            default = declared
+        elif isinstance(values[0], bool):
+            default = False
+        return self._make(word, values, default)
+
+    def _make(self, word: str, values: list[Leaf], default: Leaf = MISSING) -> str:
+        """An argument of these values: a known one, or a new one of a name that is free."""
+        name, number = self.local(word), 1
+        while (known := self.args.get(name)) is not None:
+            if all(same(a, b) for a, b in zip(known.values, values, strict=True)):
+                return name
+            number += 1
+            name = f"{self.local(word)}_{number}"
+        self.args[name] = Arg(name, values, annotation(values), default)
         return name
 
     def _param(self, values: dict[Cell, Leaf], hint: str) -> str | None:
@@ -150,7 +172,7 @@ class Group:
         for name in self.graph.inputs:
             sizes = self.channels_of(name)
             if sizes is not None and all(same(sizes[body], value) for (body, _), value in values.items()):
-                return self._claim(self._channels_name(name), sizes)
+                return self._make(self._channels_name(name), sizes)
         return None
 
     def _elsewhere(self, values: dict[Cell, Leaf]) -> str | None:
@@ -165,7 +187,7 @@ class Group:
                     if len(op.expressions) > number and op.expressions[number][0].text == expression.text:
                         found[body] = plain(op.expressions[number][1])
                 if all(body in found and same(found[body], value) for (body, _), value in values.items()):
-                    return self._expression(expression)
+                    return self.expression(expression)
         return None
 
     def _multiple(self, values: dict[Cell, Leaf]) -> str | None:
@@ -218,24 +240,40 @@ class Group:
             if not same(of_bodies.setdefault(body, value), value):
                 return None
         filled = [of_bodies.get(body, next(iter(of_bodies.values()))) for body in range(len(self.bodies))]
-        name = names.local(hint)
-        known = self.args.get(name)
-        if known is not None and not all(same(a, b) for a, b in zip(known.values, filled, strict=True)):
-            name = names.Namespace(set(self.args)).claim(name)
-        self.args.setdefault(name, Arg(name, filled, annotation(filled)))
+        return self._make(hint, filled)
+
+    def activation(self, codes: dict[Cell, Code], hint: str) -> str:
+        """The argument that holds an activation which differs between bodies."""
+        functions: dict[Cell, Leaf] = {cell: callable_of(code) for cell, code in codes.items()}
+        named = {cell: code.activation for cell, code in codes.items()}
+        word = next(
+            (w for w in self.graph.visible if all(self.bodies[b].visible.get(w) == n for (b, _), n in named.items())),
+            hint,
+        )
+        name = self._argument(functions, word)
+        assert name is not None, "a loop's activation is one for each body"
+        declared = self.graph.declared.get(word)
+        if isinstance(declared, str) and declared in ACTIVATIONS:
+            same_axis = next(iter(codes.values())).activation_axis
+            self.args[name].default = callable_of(Code("", activation=declared, activation_axis=same_axis))
         return name
 
-    def activation(self, keras: dict[Cell, str], hint: str) -> str | None:
-        """The attribute that holds an activation which differs between bodies; None where one differs between instances."""
-        functions = {cell: Ref(ACTIVATIONS[name].function) for cell, name in keras.items()}
-        word = next(
-            (w for w in self.graph.visible if all(self.bodies[b].visible.get(w) == name for (b, _), name in keras.items())), hint
-        )
-        declared = self.graph.declared.get(word)
-        name = self._argument(functions, word)
-        if name is not None and isinstance(declared, str) and declared in ACTIVATIONS:
-            self.args[name].default = Ref(ACTIVATIONS[declared].function)
-        return name
+
+AXIS_MODULES = {"softmax": "nn.Softmax", "log_softmax": "nn.LogSoftmax", "glu": "nn.GLU"}
+"""Activations over an axis, as modules that know theirs."""
+
+
+def callable_of(code: Code) -> Ref:
+    """An activation as a value."""
+    if code.activation in AXIS_MODULES and code.activation_axis != -1:
+        return Ref(f"{AXIS_MODULES[code.activation]}({code.activation_axis})")
+    return Ref(ACTIVATIONS[code.activation].function)
+
+
+def activated(activation: str, text: str, value: Value, first: bool) -> str:
+    """An expression after an activation over the spec's last axis."""
+    axis = 1 if first and value.tensor.rank > 2 else -1
+    return fill(ACTIVATIONS[activation].inline.replace("{axis}", str(axis)), lambda _: text)
 
 
 def same(a: Leaf, b: Leaf) -> bool:
@@ -251,35 +289,58 @@ def plain(value: Any) -> Leaf:
 
 
 def annotation(values: Iterable[Leaf]) -> str:
+    """The type of an argument that takes these values."""
     kinds = {type(value) for value in values}
-    if kinds == {Ref}:
+    if Ref in kinds:
         return "Callable[[Tensor], Tensor]"
-    if len(kinds) == 1 and (kind := next(iter(kinds))) in (int, float, bool, str):
-        return str(kind.__name__)
-    if kinds == {int, float}:
-        return "float"
-    if tuple in kinds and kinds <= {tuple, int}:
-        return "tuple" if kinds == {tuple} else "int | tuple"
-    return "object"
+    if float in kinds:
+        kinds -= {int}
+    return " | ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds))
 
 
 class Classes:
-    """All classes of a program, those of inner blocks before those that use them."""
+    """All classes of a program, those of inner blocks before those that use them.
 
-    def __init__(self, root: Graph, layout: Layout, logits: set[Any]):
-        self.layout, self.logits = layout, logits
+    `logits` are the values whose last activation `forward(..., logits=True)` leaves off, `ending` what that is.
+    """
+
+    def __init__(self, root: Graph, layout: Layout, logits: set[Value]):
+        self.layout = layout
         self.groups: list[Group] = []
         self.of: dict[Graph, Group] = {}
         self._codes: dict[Op, Code] = {}
-        self._collect(root)
+        self._by_definition: dict[Definition, list[Group]] = {}
+        graphs = list(_inner_first(root))
+        self.helpers = frozenset(closure({"freeze", *self._named_helpers(graphs)}))
+        self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
+        self._share_logits(graphs)
+        self.logits = self.ending.keys()
+        for graph in graphs:
+            self._place(graph.definition, graph)
         self._name()
 
-    def _collect(self, graph: Graph) -> None:
-        """Places a body after those inside it."""
-        for op in graph.ops:
-            if op.graph is not None:
-                self._collect(op.graph)
-        self._place(graph.definition, graph)
+    def _named_helpers(self, graphs: list[Graph]) -> Iterator[str]:
+        """What the source may call of the helpers; whether it does, its text tells."""
+        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
+            code = self.code(op)
+            yield from code.helpers
+            yield from ACTIVATIONS[code.activation].helpers
+            yield ACTIVATIONS[code.activation].function
+            if code.construct is not None:
+                yield code.construct.target
+                yield code.construct.general or ""
+        for declared in (value for graph in graphs for value in graph.declared.values()):
+            if isinstance(declared, str) and declared in ACTIVATIONS:
+                yield ACTIVATIONS[declared].function
+
+    def _share_logits(self, graphs: list[Graph]) -> None:
+        """Lets all bodies of a definition return the logits that one must, so that they stay one class."""
+        wanted = {(g.definition, key) for g in graphs for key, value in g.outputs.items() if value in self.ending}
+        for graph in reversed(graphs):
+            for key, value in graph.outputs.items():
+                if (graph.definition, key) in wanted and (word := ends_in(value)) is not None:
+                    for each in inside(value):
+                        self.ending.setdefault(each, word)
 
     def code(self, op: Op) -> Code:
         """The code of an op's layer, where it stands."""
@@ -298,24 +359,26 @@ class Classes:
         outputs = [(key, wiring.ref(value), value in self.layout.first, value in self.logits) for key, value in graph.outputs.items()]
         inputs = [(name, v is not None and v in self.layout.first, v.tensor.rank if v else 0) for name, v in graph.inputs.items()]
         signature.append((inputs, outputs))
-        for group in self.groups:
-            if group.definition == definition and (merged := merge(group.signature, signature)) is not None:
+        for group in self._by_definition.setdefault(definition, []):
+            if (merged := merge(group.signature, signature)) is not None:
                 group.signature = merged
-                group.number[graph] = len(group.bodies)
+                group.numbers[graph] = len(group.bodies)
                 group.bodies.append(graph)
                 group.slots.append(slots)
                 self.of[graph] = group
                 return
-        group = Group(definition, [graph], signature, [slots], wiring)
+        group = Group(definition, [graph], signature, [slots], wiring, self.helpers)
         group.logits = any(value in self.logits for value in graph.outputs.values())
-        group.number[graph] = 0
+        group.numbers[graph] = 0
         self.groups.append(group)
+        self._by_definition[definition].append(group)
         self.of[graph] = group
 
     def _signature(self, slot: Slot, wiring: Wiring) -> Any:
         parts = [self._op_signature(op) for op in slot.ops]
         wires = [tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops]
-        if slot.loop:
+        ending = [tuple(value in self.logits for value in op.outputs.values()) for op in slot.ops]
+        if slot.loop and self._loop_logits(slot):
             merged: Any = parts[0]
             for part in parts[1:]:
                 merged = merge_one(merged, part) if merged is not None else None
@@ -323,9 +386,17 @@ class Classes:
                 first = tuple(slot.carried.get(place, wire) for place, wire in enumerate(wires[0]))
                 walks = tuple(wiring.items(slot, place) for place in range(len(wires[0])) if place not in slot.carried)
                 start = tuple(wire for place, wire in enumerate(wires[0]) if place in slot.carried)
-                return ("loop", slot.node, merged, first if not any(walks) else walks, start, tuple(sorted(slot.carried.items())))
+                chained = tuple(sorted(slot.carried.items()))
+                return ("loop", slot.node, merged, first if not any(walks) else walks, start, chained, ending[-1])
         slot.loop = False
-        return ("ops", slot.node, [(part, wire) for part, wire in zip(parts, wires, strict=True)], slot.op.repeated)
+        return ("ops", slot.node, [(p, w, e) for p, w, e in zip(parts, wires, ending, strict=True)], slot.op.repeated)
+
+    def _loop_logits(self, slot: Slot) -> bool:
+        """Whether at most the last instance of a chain, of one output, leaves its activation off."""
+        if not any(value in self.logits for op in slot.ops for value in op.outputs.values()):
+            return True
+        before = any(value in self.logits for op in slot.ops[:-1] for value in op.outputs.values())
+        return slot.op.repeated == "repeat" and not before and len(slot.op.outputs) == 1 and slot.op.wrapper is None
 
     def _loop_values(self, slot: Slot) -> bool:
         """Whether what stands in `forward` is the same in all instances."""
@@ -341,22 +412,25 @@ class Classes:
     def _op_signature(self, op: Op) -> Any:
         if not op.present:
             return ("absent", op.node)
-        frozen = op.unit is not None and not op.unit.trainable
-        flagged = tuple(value in self.logits for value in op.outputs.values())
-        common = (op.node, tuple(op.outputs), frozen, flagged, op.unit.shared if op.unit else None, op.unit.name if op.unit and op.unit.shared else None)
+        unit = op.unit
+        frozen = unit is not None and not unit.trainable
+        common = (op.node, tuple(op.outputs), frozen, unit.name if unit is not None and unit.shared else None)
         wrapper = repr(op.wrapper) if op.wrapper is not None else None
         if op.graph is not None:
-            return ("graph", common, id(self.of[op.graph]), wrapper)
+            endings = tuple(self.ending.get(value) for value in op.outputs.values())
+            return ("graph", common, id(self.of[op.graph]), wrapper, endings)
         if op.parameter is not None:
             return ("parameter", common, op.parameter.trainable, op.parameter.initializer)
         code = self.code(op)
         target = code.construct and (code.construct.general or code.construct.target)
-        skipped = code.activation if any(flagged) else None
         fills = tuple(w.initializer for w in op.weights())
-        return ("layer", common, code.call, target, tuple(code.constants), skipped, code.helpers[:0], fills, wrapper, self.layout.op_first(op))
+        alone = code.activation if ACTIVATIONS[code.activation].axis and code.activation_axis != -1 and code.activation not in AXIS_MODULES else None
+        ranks = tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values()))
+        return ("layer", common, code.call, target, tuple(code.constants), alone, fills, wrapper, self.layout.op_first(op), ranks)
 
     def _name(self) -> None:
-        space = names.Namespace({"F"})
+        words = {group.local(word) for group in self.groups for word in (*group.graph.visible, *group.graph.inputs)}
+        space = names.Namespace(names.RESERVED | self.helpers | words)
         for group in self.groups:
             group.name = space.claim(names.class_name(group.definition.title))
         if self.groups:  # the program itself has the first claim on its name
@@ -379,10 +453,34 @@ def merge_one(a: Any, b: Any) -> Any:
     if a == b:
         return a
     if a[0] == "ops" and b[0] == "ops" and a[1] == b[1] and a[3] == b[3] is None and len(a[2]) == len(b[2]) == 1:
-        (part_a, wire_a), (part_b, wire_b) = a[2][0], b[2][0]
-        if part_a[0] == "absent" and wire_b[:1] == wire_a[:1] and not any(part_b[1][3]):
-            return b
-        if part_b[0] == "absent" and wire_a[:1] == wire_b[:1] and not any(part_a[1][3]):
-            return a
+        (part_a, wire_a, ending_a), (part_b, wire_b, ending_b) = a[2][0], b[2][0]
+        if ending_a == ending_b == (False,) and wire_a[:1] == wire_b[:1]:
+            if part_a[0] == "absent":
+                return b
+            if part_b[0] == "absent":
+                return a
     return None
 
+
+def closure(wanted: Iterable[str]) -> list[str]:
+    """The helpers among some words and all that they need, what is needed first."""
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for other in HELPERS[name].needs:
+                visit(other)
+            order.append(name)
+
+    for name in sorted(set(wanted)):
+        if name in HELPERS:
+            visit(name)
+    return order
+
+
+def _inner_first(graph: Graph) -> Iterator[Graph]:
+    """A graph and all inside it, what is inside first."""
+    for op in graph.ops:
+        if op.graph is not None:
+            yield from _inner_first(op.graph)
+    yield graph

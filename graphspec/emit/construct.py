@@ -37,7 +37,7 @@ class Constructor:
     lines: list[Line] = field(default_factory=list)
     modules: dict[int, str] = field(default_factory=dict)  # slot -> attribute
     flags: dict[int, str] = field(default_factory=dict)  # slot -> what says in `forward` that it is present
-    helpers: set[str] = field(default_factory=set)
+    kept: dict[str, str] = field(default_factory=dict)  # attribute -> the code of what it holds
 
     def write(self) -> None:
         """Fills everything, one submodule after another: shared ones first."""
@@ -86,14 +86,20 @@ class Constructor:
         if op.parameter is not None and op.parameter.initializer:
             self.lines.append(Line("", op.parameter.initializer.replace("{w}", attribute), op.span))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
-            self.helpers.add("freeze")
-            self.lines.append(Line("", f"freeze({attribute})", op.span))
+            self.guarded(attribute, f"freeze({attribute})", op.span)
+
+    def guarded(self, attribute: str, statement: str, span: Span | None) -> None:
+        """A statement about a submodule that may be None."""
+        if self.lines[-1].expression.endswith(" else None"):
+            self.lines += [Line("", f"if {attribute} is not None:", span), Line("", statement, span, "", 12)]
+        else:
+            self.lines.append(Line("", statement, span))
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         """An `nn.ModuleList`: a comprehension where one expression says all instances, else a list."""
         attribute = f"self.{names.attribute(slot.node)}"
         try:
-            expression = self.expression(cells, slot.node)
+            expression = self.expression(cells, slot.node, slot.loop)
         except Varies:
             expression = self._listed(slot)
         else:
@@ -128,7 +134,7 @@ class Constructor:
     def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> str:
         """The code that is true where the node is present."""
         op = slot.op
-        if op.when is not None and (code := self.group._expression(op.when)) is not None:
+        if op.when is not None and (code := self.group.expression(op.when)) is not None:
             return code
         present: dict[Cell, Leaf] = {(body, 0): (body, 0) in cells for body in range(len(self.group.bodies))}
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
@@ -144,57 +150,60 @@ class Constructor:
 
     def keep(self, name: str, code: str, slot: Slot) -> str:
         """An attribute that holds a constructor's value for `forward`."""
-        if name in {names.attribute(other.node) for other in self.group.slots[0]}:
-            name = f"{name}_value"
-        line = Line(f"self.{name} = ", code, slot.op.span)
-        if not any((known.prefix, known.expression) == (line.prefix, line.expression) for known in self.lines):
-            self.lines.append(line)
-        return f"self.{name}"
+        slots = self.group.slots[0]
+        taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
+        word, number = name, 1
+        while word in taken or self.kept.get(word, code) != code:
+            number += 1
+            word = f"{name}_{number}"
+        if word not in self.kept:
+            self.kept[word] = code
+            self.lines.append(Line(f"self.{word} = ", code, slot.op.span))
+        return f"self.{word}"
 
     # --- expressions
 
-    def expression(self, cells: dict[Cell, Op], hint: str) -> str | None:
+    def expression(self, cells: dict[Cell, Op], hint: str, looped: bool = False) -> str | None:
         """The code that makes the submodule of these ops; None where they need none. Raises `Varies`."""
         op = next(iter(cells.values()))
         if op.graph is not None:
-            return self._instance(cells, hint)
+            return self._instance(cells, hint, looped)
         if op.parameter is not None:
             return self._parameter(cells, op.parameter, hint)
         codes = {cell: self.classes.code(op) for cell, op in cells.items()}
         constructs = {cell: code.construct for cell, code in codes.items() if code.construct is not None}
-        for code in codes.values():
-            self.helpers.update(code.helpers)
         if not constructs:
             return None
         targets = {construct.target for construct in constructs.values()}
         first = next(iter(constructs.values()))
         target = first.target if len(targets) == 1 else first.general or first.target
-        if not target.startswith("nn."):
-            self.helpers.add(target)
-        parts = [self._leaf({c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}") for name in first.positional]
+        parts = [
+            self._leaf({c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}", looped)
+            for name in first.positional
+        ]
         for name, (_, default) in first.keyword.items():
             values = {cell: construct.keyword[name][0] for cell, construct in constructs.items()}
             if not all(same(value, default) for value in values.values()):
-                parts.append(f"{name}={self._leaf(values, cells, f'{hint}_{name}')}")
+                parts.append(f"{name}={self._leaf(values, cells, f'{hint}_{name}', looped)}")
         return f"{target}({', '.join(parts)})"
 
-    def _leaf(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> str:
-        code = self.group.write(values, ops, hint)
+    def _leaf(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, looped: bool = False) -> str:
+        code = self.group.write(values, ops, hint, looped)
         if code is None:
             raise Varies(hint)
         return code
 
-    def _instance(self, cells: dict[Cell, Op], hint: str) -> str:
+    def _instance(self, cells: dict[Cell, Op], hint: str, looped: bool) -> str:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
         if any(self.classes.of[graph] is not child for graph in graphs.values()):
             raise Varies(hint)
         parts = []
         for arg in ordered(child.args.values()):
-            values = {cell: arg.values[child.number[graph]] for cell, graph in graphs.items()}
+            values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
-            code = self._leaf(values, cells, f"{hint}_{arg.name}")
+            code = self._leaf(values, cells, f"{hint}_{arg.name}", looped)
             parts.append(code if arg.default is MISSING else f"{arg.name}={code}")
         return f"{child.name}({', '.join(parts)})"
 

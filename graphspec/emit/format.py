@@ -71,8 +71,9 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
     body = ", ".join(items)
     if len(pad) + 4 + len(body) <= WIDTH and head[-1] == "(":
         return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
-    if len(items) == 1 and (items[0].startswith("[") or " for " in items[0]):
-        inner = _comprehension(items[0], indent + 4) if " for " in items[0] and not items[0].startswith("[") else lines("", items[0], indent + 4)
+    looped = len(items) == 1 and _comprehension_at(items[0]) is not None
+    if looped or (len(items) == 1 and items[0].startswith("[") and head[-1] == "("):
+        inner = _comprehension(items[0], indent + 4) if looped else lines("", items[0], indent + 4)
         return [f"{pad}{prefix}{head}", *inner, f"{pad}{tail}{suffix}"]
     out = [f"{pad}{prefix}{head}"]
     for item in items:
@@ -81,8 +82,23 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
 
 
 def _comprehension(text: str, indent: int) -> list[str]:
-    element, _, loop = text.rpartition(" for ")
-    return [*lines("", element, indent), f"{' ' * indent}for {loop}"]
+    """A comprehension in its brackets: on one line, or its loop on a line of its own."""
+    pad = " " * indent
+    if len(pad + text) <= WIDTH:
+        return [pad + text]
+    cut = _comprehension_at(text)
+    assert cut is not None
+    return [*lines("", text[:cut], indent), *lines("for ", text[cut + 5 :], indent)]
+
+
+def _comprehension_at(text: str) -> int | None:
+    """Where ` for ` begins outside brackets and strings."""
+    depth = 0
+    for position, char in _code(text):
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0 and char == " " and text.startswith(" for ", position):
+            return position
+    return None
 
 
 def _operands(expression: str, indent: int) -> list[str]:
@@ -134,7 +150,9 @@ def _last_brackets(text: str) -> tuple[str, list[str], str] | None:
 
 
 def split_items(text: str) -> list[str]:
-    """The parts of a text between commas outside brackets and strings."""
+    """The parts of a text between commas outside brackets and strings; a comprehension is one."""
+    if _comprehension_at(text) is not None:
+        return [text]
     items, depth, begin = [], 0, 0
     for position, char in _code(text):
         if char in "([{":

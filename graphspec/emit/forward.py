@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
-from graphspec.emit.classes import Group, same
+from graphspec.diagnostics import Span
+from graphspec.emit.calls import Calls
+from graphspec.emit.classes import Group, activated
 from graphspec.emit.construct import Constructor, Line
-from graphspec.emit.format import atomic, fill, literal
+from graphspec.emit.format import fill
+from graphspec.emit.loops import write_loop
+from graphspec.emit.present import present_op
+from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code
-from graphspec.layout import Layout, convert
+from graphspec.layout import Layout
 from graphspec.tensor import BATCH, show_size, symbol
-
-TEMPORARIES = ("x", "y")
 
 
 @dataclass(eq=False, slots=True)
 class Forward:
-    """Writes the statements of one class. `text` holds how each value is read, `first` its memory order."""
+    """Writes the statements of one class."""
 
     constructor: Constructor
     root: bool
+    scope: Scope = field(default_factory=lambda: Scope(names.Namespace()))
     lines: list[Line] = field(default_factory=list)
-    text: dict[Value, str] = field(default_factory=dict)
-    first: dict[Value, bool] = field(default_factory=dict)
-    before: dict[Value, tuple[str, str]] = field(default_factory=dict)  # value -> its logits, and how it reads from them
-    lists: dict[tuple[int, str], str] = field(default_factory=dict)  # collected outputs of a loop
-    readers: dict[Value, list[int]] = field(default_factory=dict)
-    holds: dict[str, Value] = field(default_factory=dict)
-    space: names.Namespace = field(default_factory=names.Namespace)
+    lists: dict[tuple[int, str], str] = field(default_factory=dict)  # (slot, output) -> the list that a loop collects
+    logits: dict[Value, str] = field(default_factory=dict)  # value -> how its logits are read
+    late: dict[Value, str] = field(default_factory=dict)  # value -> its activation, which stands in the return
+    step: int = 0
 
     @property
     def group(self) -> Group:
@@ -43,413 +41,198 @@ class Forward:
     def layout(self) -> Layout:
         return self.constructor.classes.layout
 
+    @property
+    def calls(self) -> Calls:
+        return Calls(self.constructor, self.scope, self.lists)
+
+    @property
+    def end(self) -> int:
+        """The step of the return."""
+        return sum(self._steps(slot) for slot in self.group.slots[0])
+
+    def _steps(self, slot: Slot) -> int:
+        return 1 if slot.loop else sum(not self._passed(slot, op) for op in slot.ops)
+
+    def _passed(self, slot: Slot, op: Op) -> bool:
+        """Whether an op is left out of all bodies."""
+        return not op.present and slot.position not in self.constructor.flags
+
     def write(self) -> None:
         """Fills `lines`."""
-        graph = self.group.graph
-        slots = self.group.slots[0]
-        self.space = names.Namespace({*TEMPORARIES, *(names.local(name) for name in graph.inputs)})
+        graph, slots = self.group.graph, self.group.slots[0]
+        inputs = {name: self.group.local(name) for name in graph.inputs}
+        self.scope.space = names.Namespace({*TEMPORARIES, *inputs.values(), *self.group.helpers})
+        steps, passed = [], set()
+        step = 0
         for slot in slots:
             for op in slot.ops:
-                for value in op.inputs:
-                    self.readers.setdefault(value, []).append(slot.position)
-        for value in graph.outputs.values():
-            self.readers.setdefault(value, []).append(len(slots))
+                steps.append((step, op))
+                if self._passed(slot, op):
+                    passed.add(op)
+                elif not slot.loop:
+                    step += 1
+            step += slot.loop
+        self.scope.reads = read_steps(steps, graph.outputs.values(), passed, step)
         for name, value in graph.inputs.items():
             if value is not None:
-                self.text[value] = names.local(name)
-                self.first[value] = value in self.layout.first
-                self.holds[names.local(name)] = value
+                self.scope.bind(value, inputs[name], value in self.layout.first)
         for slot in slots:
             if slot.loop:
-                self._loop(slot)
-            else:
-                for number, op in enumerate(slot.ops):
+                write_loop(self, slot)
+                self.step += 1
+                continue
+            for number, op in enumerate(slot.ops):
+                if self._passed(slot, op):
+                    self.scope.alias(op.inputs[0], op.output)
+                    self._pass_logits(op.inputs[0], op.output)
+                else:
                     self._op(slot, op, number)
+                    self.step += 1
         self._return()
 
-    # --- reading values
+    def _pass_logits(self, source: Value, value: Value) -> None:
+        for table in (self.logits, self.late):
+            if source in table:
+                table[value] = table[source]
 
-    def read(self, value: Value, first: bool | None = None) -> str:
-        """The expression that reads a value, in the memory order asked for."""
-        text = self.text[value]
-        if first is None or first == self.first[value] or value.tensor.rank not in (3, 4, 5):
-            return text
-        return convert(text if atomic(text) else f"({text})", value.tensor.rank, first)
+    # --- statements
 
-    def arguments(self, op: Op) -> list[Any]:
-        """How an op's arguments are read: a text, a list of texts, or None."""
-        found: list[Any] = []
-        for place, argument in enumerate(op.arguments):
-            first = self._wish(op, place)
-            if isinstance(argument, tuple):
-                found.append([self.read(value, first) for value in argument])
-            else:
-                found.append(self.read(argument, first) if argument is not None else None)
-        return found
+    def line(self, prefix: str, expression: str, span: Span | None, value: Value | None = None, indent: int = 8) -> None:
+        """Adds a statement, with its value's shape as a comment."""
+        self.lines.append(Line(prefix, expression, span, self.shape(value) if value is not None else "", indent))
 
-    def _wish(self, op: Op, place: int) -> bool:
-        wish = self.layout.wish(op, place)
-        return self.layout.op_first(op) if wish == "any" and op.layer is not None else wish == "first"
-
-    def _list(self, op: Op, texts: list[str]) -> str:
-        """All of a merge's inputs as a list, or the list that a loop collected."""
-        parts, position = [], 0
-        first = self._wish(op, 0)
-        for ref in self.group.wiring.group(op.inputs):
-            if ref[0] == "all" and (ref[1], ref[2]) in self.lists:
-                count = len(self.group.slots[0][ref[1]].ops)
-                if all(self.first[v] == first for v in op.inputs[position : position + count]):
-                    parts.append(f"*{self.lists[ref[1], ref[2]]}")
-                    position += count
-                    continue
-            parts.append(texts[position])
-            position += 1
-        return parts[0][1:] if len(parts) == 1 and parts[0].startswith("*") else f"[{', '.join(parts)}]"
-
-    # --- writing values
-
-    def name(self, value: Value, slot: Slot, word: str) -> str:
-        """The variable for a value: a temporary where the next node alone reads it, else the node's name."""
-        readers = self.readers.get(value, [])
-        if len(readers) == 1 and readers[0] == slot.position + 1:
-            for temporary in TEMPORARIES:
-                holder = self.holds.get(temporary)
-                if holder is None or all(r <= slot.position for r in self.readers.get(holder, [])):
-                    self.holds[temporary] = value
-                    return temporary
-        name = self.space.claim(names.local(word))
-        self.holds[name] = value
-        return name
-
-    def assign(self, value: Value, slot: Slot, expression: str, word: str, span: Any) -> None:
+    def assign(self, value: Value, expression: str, word: str, span: Span | None, first: bool) -> str:
         """Writes `name = expression` and remembers the name."""
-        name = self.name(value, slot, word)
-        self.lines.append(Line(f"{name} = ", expression, span, self.shape(value)))
-        self.text[value] = name
+        name = self.scope.name(value, self.step, word)
+        self.scope.bind(value, name, first)
+        self.line(f"{name} = ", expression, span, value)
+        return name
 
     def shape(self, value: Value) -> str:
         """The comment that tells a value's shape, in memory; none in a class used for several shapes."""
         if len(self.group.bodies) > 1:
             return ""
         sizes = list(value.tensor.shape)
-        if self.first.get(value) and len(sizes) > 2:
+        if self.scope.first.get(value) and len(sizes) > 2:
             sizes = [sizes[0], sizes[-1], *sizes[1:-1]]
         return f"[{', '.join('N' if size == symbol(BATCH) else show_size(size) for size in sizes)}]"
 
-    # --- ops
-
     def _op(self, slot: Slot, op: Op, number: int) -> None:
-        if not op.present and not (slot.position in self.constructor.flags):
-            source, value = op.inputs[0], op.output
-            self.text[value], self.first[value] = self.text[source], self.first[source]
-            self.readers.setdefault(source, []).extend(self.readers.get(value, []))
-            for name, holder in list(self.holds.items()):
-                if holder is value or self.text[value] == name:
-                    self.holds[name] = source
-            return
-        body = self._present(slot) if not op.present else op
+        flag = self.constructor.flags.get(slot.position)
+        body = op if op.present else present_op(self.group, slot)
         module = self.constructor.modules.get(slot.position, "")
         if slot.repeated and not (body.unit is not None and body.unit.shared):
             module = f"{module}[{number}]"
         word = op.node if op.index is None else f"{op.node}_{op.index}"
-        outputs = list(op.outputs.items())
-        if len(outputs) > 1:
-            self._several(slot, op, module, word)
+        if body.graph is not None and self._wants_logits(op):
+            self._graph_with_logits(slot, op, module, word, number)
             return
-        value = outputs[0][1]
-        call, after = self._call(slot, body, module, op)
-        self._memory(op, body)
-        if value in self.constructor.classes.logits and body.graph is None:
-            self._logits(slot, op, value, call, after, word)
+        call, after = self.calls.parts(slot, body, module, number)
+        if len(op.outputs) > 1:
+            self._several(op, call, word)
+            return
+        value, first = op.output, self.comes_out_first(op, body)
+        if value in self.constructor.classes.logits and after:
+            self._layer_with_logits(op, call, after, word, first)
             return
         expression = fill(after, lambda _: call) if after else call
-        if slot.position in self.constructor.flags:
-            passed = self.read(op.inputs[0] if not op.present else op.inputs[0], self.first[value])
-            flag = self.constructor.flags[slot.position]
-            skipped = flag.replace(" is not None", " is None")
-            expression = f"{passed} if {skipped} else {expression}" if skipped != flag else f"{expression} if {flag} else {passed}"
-        if expression == self.text.get(op.inputs[0] if op.inputs else value) and len(op.inputs) == 1:
-            self._alias(op.inputs[0], value)
+        if flag is not None:
+            expression = self._chosen(flag, expression, self.scope.read(op.inputs[0], first))
+        elif len(op.inputs) == 1 and expression == self.scope.text[op.inputs[0]]:
+            self.scope.alias(op.inputs[0], value)
+            self.scope.first[value] = first
             return
-        self.assign(value, slot, expression, word, op.span)
+        self.assign(value, expression, word, op.span, first)
 
-    def _alias(self, source: Value, value: Value) -> None:
-        self.text[value] = self.text[source]
-        self.readers.setdefault(source, []).extend(self.readers.get(value, []))
+    def _chosen(self, flag: str, expression: str, passed: str) -> str:
+        """What a node gives that may be left out."""
+        if flag.endswith(" is not None"):
+            return f"{passed} if {flag.removesuffix('not None')}None else {expression}"
+        return f"{expression} if {flag} else {passed}"
 
-    def _present(self, slot: Slot) -> Op:
-        """The op of another body of the class, for a node that the first body leaves out, read on the first body's values."""
-        other = next(slots[slot.position].op for slots in self.group.slots if slots[slot.position].op.present)
-        mine = slot.op
-        wires = next(s for s in self.group.slots if s[slot.position].op is other)
-        mapping = {v: m for a, b in zip(wires[: slot.position], self.group.slots[0], strict=False) for v, m in _pairs(a, b)}
-        body = next(g for g in self.group.bodies if other in g.ops)
-        mapping.update({v: m for v, m in zip(body.inputs.values(), self.group.graph.inputs.values(), strict=True) if v and m})
+    def comes_out_first(self, op: Op, body: Op, value: Value | None = None) -> bool:
+        """The memory order of an op's output, written for the op of another body where this one leaves it out."""
+        value = op.output if value is None else value
+        if body is op:
+            return value in self.layout.first
+        if body.graph is not None and body.wrapper is None:
+            return next(iter(body.results.values())) in self.layout.first
+        return self.layout.op_first(body) and value.tensor.rank > 2
 
-        def translate(argument: Any) -> Any:
-            if isinstance(argument, tuple):
-                return tuple(translate(item) for item in argument)
-            return mapping[argument] if argument is not None else None
-
-        arguments = tuple(translate(argument) for argument in other.arguments)
-        copy = Op(mine.node, mine.index, other.span, other.kind, arguments, dict(mine.outputs), dict(other.results), other.unit)
-        copy.layer, copy.graph, copy.wrapper, copy.inner, copy.inner_outputs = other.layer, other.graph, other.wrapper, other.inner, other.inner_outputs
-        copy.inner = copy.inner or other.site().inputs
-        return copy
-
-    def _memory(self, op: Op, body: Op) -> None:
-        """Remembers the memory order of an op's outputs."""
-        for key, value in op.outputs.items():
-            if body is op:
-                self.first[value] = value in self.layout.first
-            elif body.graph is not None:
-                self.first[value] = next(iter(body.graph.outputs.values())) in self.layout.first
-            else:
-                self.first[value] = self.layout.op_first(body)
-            _ = key
-
-    def _several(self, slot: Slot, op: Op, module: str, word: str) -> None:
+    def _several(self, op: Op, call: str, word: str) -> None:
         """A call that returns a tuple."""
-        call, _ = self._call(slot, op, module, op)
         targets = []
-        self._memory(op, op)
         for key, value in op.outputs.items():
-            if value not in self.readers:
+            if value not in self.scope.reads:
                 targets.append("_")
                 continue
-            name = self.space.claim(names.local(f"{word}_{key}" if key and value is not op.output else word))
-            self.text[value] = name
+            name = self.scope.claim(f"{word}_{key}" if key and value is not op.output else word)
+            self.scope.bind(value, name, value in self.layout.first)
             targets.append(name)
-        self.lines.append(Line(f"{', '.join(targets)} = ", call, op.span))
+        while len(targets) > 1 and targets[-2:] == ["_", "_"]:
+            targets[-2:] = ["*_"]
+        self.line(f"{', '.join(targets)} = ", call, op.span)
 
-    def _call(self, slot: Slot, op: Op, module: str, at: Op) -> tuple[str, str]:
-        """The expression of an op without its activation, and the activation as a template of `{x}` ("" for none)."""
-        if op.parameter is not None:
-            return module, ""
-        texts = self.arguments(op)
-        if op.wrapper is not None:
-            return self._wrapped(slot, op, module, texts)
-        if op.graph is not None:
-            return self._instance(op, module, texts), ""
-        code = self.constructor.classes.code(op)
-        return self._layer(slot, op, code, module, texts), self._activation(slot, op, code)
+    # --- logits
 
-    def _instance(self, op: Op, module: str, texts: list[Any]) -> str:
-        child = self.constructor.classes.of[op.graph] if op.graph is not None else self.group
-        parts = ["None" if text is None else text for text in texts]
-        while parts and parts[-1] == "None":
-            parts.pop()
-        if child.logits and any(value in self.constructor.classes.logits for value in op.outputs.values()):
-            parts.append("logits=logits")
-        return f"{module}({', '.join(parts)})"
+    def _wants_logits(self, op: Op) -> bool:
+        return any(value in self.constructor.classes.logits for value in op.outputs.values())
 
-    def _wrapped(self, slot: Slot, op: Op, module: str, texts: list[Any]) -> tuple[str, str]:
-        inside = fill(op.wrapper.enter_code(), lambda _: texts[0])
-        after = ""
-        rank = op.inner[0].rank
-        if op.graph is not None:
-            name = next(iter(op.graph.inputs))
-            inside = convert(inside, rank, True) if self.layout.wants_first(op.graph, name) else inside
-            result = self._instance(op, module, [inside])
-            turned = next(iter(op.results.values())) in self.layout.first
-        else:
-            assert op.layer is not None
-            code = self.constructor.classes.code(op)
-            turned = op.layer.memory(*op.inner) == "first"
-            inside = convert(inside, rank, True) if turned else inside
-            result = self._layer(slot, op, code, module, [inside])
-            after = self._activation(slot, op, code)
-        out = op.inner_outputs[0].rank
-        if turned and out in (3, 4, 5):
-            result = convert(fill(after, lambda _: result) if after else result, out, False)
-            after = ""
-        leave = fill(op.wrapper.leave_code(), lambda hole: result if hole == "y" else texts[0])
-        return leave, after
+    def read_inside(self, value: Value) -> bool:
+        """Whether anything but the return reads a value."""
+        return any(step < self.end for step in self.scope.reads.get(value, ()))
 
-    def _layer(self, slot: Slot, op: Op, code: Code, module: str, texts: list[Any]) -> str:
-        assert op.layer is not None
-        constants = self._constants(slot, op, code)
-        holes: dict[str, str] = {"self": module, **constants}
-        if op.layer.variadic:
-            holes.update({str(i): text for i, text in enumerate(texts)})
-            holes["list"] = self._list(op, texts)
-            whole = holes["list"]
-            holes["*"] = whole[1:-1] if whole.startswith("[") else f"*{whole}"
-        else:
-            for argument, text in zip(op.layer.arguments, texts, strict=True):
-                holes[argument.name] = f"[{', '.join(text)}]" if isinstance(text, list) else str(text)
-        return fill(code.call, lambda hole: holes[hole])
-
-    def _constants(self, slot: Slot, op: Op, code: Code) -> dict[str, str]:
-        """The constants of a call: literals, or attributes where the class's bodies differ."""
-        found = {}
-        for name, value in code.constants.items():
-            cells = self.group.cells(slot.position) if not slot.repeated or slot.loop else {}
-            values = {cell: self.constructor.classes.code(other).constants[name] for cell, other in cells.items()}
-            if all(same(other, value) for other in values.values()):
-                found[name] = literal(value)
-                continue
-            written = self.group.write(values, cells, f"{slot.node}_{name}") or literal(value)
-            word = written if written.isidentifier() else f"{slot.node}_{name}"
-            found[name] = self.constructor.keep(names.attribute(word), written, slot)
-        return found
-
-    def _activation(self, slot: Slot, op: Op, code: Code) -> str:
-        cells = self.group.cells(slot.position) if not slot.repeated or slot.loop else {}
-        keras = {cell: self.constructor.classes.code(other).activation for cell, other in cells.items()}
-        if len(set(keras.values())) > 1:
-            argument = self.group.activation(keras, f"{slot.node}_activation")
-            assert argument is not None
-            for name in keras.values():
-                self.constructor.helpers.update(ACTIVATIONS[name].helpers)
-            attribute = self.constructor.keep(names.attribute(argument), argument, slot)
-            return f"{attribute}({{x}})"
-        known = ACTIVATIONS[code.activation]
-        if code.activation == "linear":
-            return ""
-        self.constructor.helpers.update(known.helpers)
-        return known.inline.replace("{axis}", str(code.activation_axis))
-
-    def _logits(self, slot: Slot, op: Op, value: Value, call: str, after: str, word: str) -> None:
+    def _layer_with_logits(self, op: Op, call: str, after: str, word: str, first: bool) -> None:
         """An output whose last step is left off for logits; where the graph reads it too, both are computed."""
-        others = [r for r in self.readers.get(value, []) if r < len(self.group.slots[0])]
-        if not others:
-            self.assign(value, slot, call, word, op.span)
-            self.before[value] = (self.text[value], fill(after, lambda _: self.text[value]))
+        value = op.output
+        if not self.read_inside(value):
+            name = self.assign(value, call, word, op.span, first)
+            self.logits[value], self.late[value] = name, after
             return
-        name = self.space.claim(names.local(f"{word}_logits"))
-        self.lines.append(Line(f"{name} = ", call, op.span, self.shape(value)))
-        self.assign(value, slot, fill(after, lambda _: name), word, op.span)
-        self.before[value] = (name, self.text[value])
+        name = self.scope.claim(f"{word}_logits")
+        self.scope.first[value] = first
+        self.line(f"{name} = ", call, op.span, value)
+        self.assign(value, fill(after, lambda _: name), word, op.span, first)
+        self.logits[value] = name
 
-    # --- loops
-
-    def _loop(self, slot: Slot) -> None:
-        op = slot.op
-        shared = op.unit is not None and op.unit.shared
-        attribute = self.constructor.modules.get(slot.position, "")
-        header, inner = [], []
-        if attribute and not shared:
-            item = self._item_name(slot)
-            header.append((item, attribute))
-            module = item
-        else:
-            module = attribute
-        walks = {p: w for p in range(len(op.arguments)) if p not in slot.carried and (w := self.group.wiring.items(slot, p))}
-        for place, (other, key, step) in walks.items():
-            source = self.lists[other, key]
-            name = self.space.claim(_singular(source))
-            header.append((name, source if step == 1 else f"reversed({source})"))
-            inner.append((op.arguments[place], name))
-        carried = self._enter(slot)
-        saved = {value: self.text[value] for value, _ in inner if value in self.text}
-        for value, name in inner:
-            self.text[value] = name
-        targets, appends = self._targets(slot, carried)
-        call, after = self._call(slot, op, module, op)
-        expression = fill(after, lambda _: call) if after else call
-        self._memory(op, op)
-        if len(targets) == 1 and carried and len(op.outputs) == 1:
-            place = next(iter(slot.carried))
-            wish, out = self._wish(op, place), self.first[op.output]
-            if wish != out and op.output.tensor.rank in (3, 4, 5):
-                expression = convert(expression if atomic(expression) else f"({expression})", op.output.tensor.rank, wish)
-                for each in slot.ops:
-                    self.first[each.output] = wish
-        self.text.update(saved)
-        self._write_loop(slot, header, targets, expression, appends)
-
-    def _write_loop(self, slot: Slot, header: list[tuple[str, str]], targets: list[str], expression: str, appends: list[tuple[str, str]]) -> None:
-        span = slot.op.span
-        if slot.op.repeated == "parallel" and len(appends) == 1 and len(targets) == 1:
-            loop = self._header(slot, header)
-            self.lines.append(Line(f"{appends[0][0]} = ", f"[{expression} for {loop}]", span))
-        else:
-            for name, _ in appends:
-                self.lines.append(Line(f"{name} = ", "[]", span))
-            self.lines.append(Line("", f"for {self._header(slot, header)}:", span))
-            shape = self.shape(slot.ops[-1].output) if not appends and len({v.tensor for o in slot.ops for v in o.outputs.values()}) == 1 else ""
-            self.lines.append(Line(f"{', '.join(targets)} = ", expression, span, shape, 12))
-            self.lines += [Line("", f"{name}.append({item})", span, "", 12) for name, item in appends]
-        for op in slot.ops[1:]:
-            for key, value in op.outputs.items():
-                self.first.setdefault(value, self.first[slot.op.outputs[key]])
-
-    def _header(self, slot: Slot, header: list[tuple[str, str]]) -> str:
-        if not header:
-            count = self.constructor.count(slot)
-            if count.isdigit():
-                return f"_ in range({count})"
-            attribute = self.constructor.keep(names.attribute(f"{slot.node}_count"), count, slot)
-            return f"_ in range({attribute})"
-        if len(header) == 1:
-            return f"{header[0][0]} in {header[0][1]}"
-        items, sources = ", ".join(h[0] for h in header), ", ".join(h[1] for h in header)
-        return f"{items} in zip({sources}, strict=True)"
-
-    def _item_name(self, slot: Slot) -> str:
-        word = _singular(names.local(slot.node))
-        return self.space.claim(word)
-
-    def _enter(self, slot: Slot) -> dict[str, str]:
-        """Names the carried values, and gives them what goes into the first instance. Output key -> variable."""
-        carried = {}
-        last = slot.ops[-1]
-        for place, key in slot.carried.items():
-            argument = slot.op.arguments[place]
-            value = argument[0] if isinstance(argument, tuple) else argument
-            start = self.read(value, self._wish(slot.op, place))
-            done = all(reader <= slot.position for reader in self.readers.get(value, []))
-            if start == self.text[value] and done and start in TEMPORARIES:
-                name = start
+    def _graph_with_logits(self, slot: Slot, op: Op, module: str, word: str, number: int) -> None:
+        """An instance whose outputs end in an activation: it is asked for what this class is asked for, or, where its
+        probabilities are read here too, for logits."""
+        assert op.graph is not None
+        classes = self.constructor.classes
+        ending = {key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.logits}
+        both = any(value not in classes.logits or self.read_inside(value) for value in map(op.outputs.get, ending) if value)
+        call, _ = self.calls.parts(slot, op, module, number, logits="True" if both else "logits")
+        if not both:
+            if len(op.outputs) > 1:
+                self._several(op, call, word)
             else:
-                name = self.name(last.outputs[key], slot, slot.node if key in ("", next(iter(last.outputs))) else f"{slot.node}_{key}")
-                if name != start:
-                    self.lines.append(Line(f"{name} = ", start, slot.op.span))
-            self.holds[name] = last.outputs[key]
-            self.text[value] = name
-            self.first[value] = self._wish(slot.op, place)
-            carried[key] = name
-        return carried
-
-    def _targets(self, slot: Slot, carried: dict[str, str]) -> tuple[list[str], list[tuple[str, str]]]:
-        """The variables that one pass assigns, and the lists it appends to; where the instances' values are read from."""
-        targets, appends = [], []
-        for key in slot.op.outputs:
-            values = [op.outputs[key] for op in slot.ops if key in op.outputs]
-            inside = slot.op.repeated == "parallel" or any(self._read_later(value, slot) for value in values[:-1])
-            name = carried.get(key)
-            if name is None:
-                read = inside or self._read_later(values[-1], slot)
-                name = self.space.claim(names.local(key) if key else _singular(slot.node)) if read else "_"
+                self.assign(op.output, call, word, op.span, self.comes_out_first(op, op))
+            self.logits.update({op.outputs[key]: self.scope.text[op.outputs[key]] for key in ending})
+            return
+        targets = []
+        for key, value in op.outputs.items():
+            self.scope.first[value] = self.comes_out_first(op, op, value)
+            own = f"{word}_{key}" if key and value is not op.output else word
+            name = self.scope.claim(f"{own}_logits" if key in ending else own)
             targets.append(name)
-            if inside:
-                collected = self.space.claim(names.local(f"{slot.node}_{key}" if key and len(slot.op.outputs) > 1 else slot.node))
-                appends.append((collected, name))
-                self.lists[slot.position, key] = collected
-            for number, value in enumerate(values):
-                last = number == len(values) - 1 and slot.op.repeated != "parallel"
-                self.text[value] = name if last else f"{self.lists.get((slot.position, key), '_')}[{number}]"
-        return targets, appends
-
-    def _read_later(self, value: Value, slot: Slot) -> bool:
-        return any(reader > slot.position for reader in self.readers.get(value, []))
+            if key not in ending:
+                self.scope.bind(value, name, self.scope.first[value])
+        self.line(f"{', '.join(targets)} = ", call, op.span)
+        for name, (key, value) in zip(targets, op.outputs.items(), strict=True):
+            if key in ending:
+                own = f"{word}_{key}" if key and value is not op.output else word
+                first = self.scope.first[value]
+                self.assign(value, activated(ending[key], name, value, first), own, op.span, first)
+                self.logits[value] = name
 
     # --- the end
 
     def _return(self) -> None:
-        outputs = self.group.graph.outputs
         texts = {}
-        for name, value in outputs.items():
-            first = False if self.root else None
-            if value in self.before:
-                plain, full = self.before[value]
-                if self.root and self.first[value] and value.tensor.rank in (3, 4, 5):
-                    turn = (value.tensor.rank, False)
-                    plain, full = convert(plain, *turn), convert(full, *turn)
-                texts[name] = f"{plain} if logits else {full}"
-            else:
-                texts[name] = self.read(value, first)
+        for name, value in self.group.graph.outputs.items():
+            first = False if self.root else value in self.layout.first
+            texts[name] = self._returned(value, first)
         if len(texts) == 1:
             self._return_one(next(iter(texts.values())))
         elif self.root:
@@ -458,6 +241,18 @@ class Forward:
         else:
             self.lines.append(Line("return ", ", ".join(t if " if " not in t else f"({t})" for t in texts.values())))
 
+    def _returned(self, value: Value, first: bool) -> str:
+        """How an output is returned, and its logits where they are asked for."""
+        text, logits = self.scope.text[value], self.logits.get(value)
+        if value in self.late:
+            text = fill(self.late[value], lambda _: self.scope.text[value])
+        rank, now = value.tensor.rank, self.scope.first[value]
+        text = turned(text, rank, now, first)
+        if logits is None or value not in self.constructor.classes.logits:
+            return text
+        logits = turned(logits, rank, now, first)
+        return text if logits == text else f"{logits} if logits else {text}"
+
     def _return_one(self, text: str) -> None:
         """Returns what the last statement computed without a name of its own."""
         last = self.lines[-1] if self.lines else None
@@ -465,14 +260,3 @@ class Forward:
             self.lines[-1] = Line("return ", last.expression, last.span, last.comment)
         else:
             self.lines.append(Line("return ", text))
-
-
-def _pairs(a: Slot, b: Slot) -> list[tuple[Value, Value]]:
-    return [(v, m) for x, y in zip(a.ops, b.ops, strict=False) for v, m in zip(x.outputs.values(), y.outputs.values(), strict=False)]
-
-
-def _singular(word: str) -> str:
-    word = re.sub(r"ies$", "y", word) if word.endswith("ies") else word
-    if word.endswith("s") and not word.endswith("ss") and len(word) > 3:
-        return names.local(word[:-1])
-    return names.local(f"{word}_layer") if not word.endswith("y") else word

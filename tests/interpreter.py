@@ -1,0 +1,134 @@
+"""The elaborated graph run op by op, in the spec's memory order: what an emitted module must compute.
+
+It shares nothing with the emitter but the layers' own code: no classes, no loops, no layout.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphspec.compiler import Program
+from graphspec.graph import Graph, Op, Value
+from graphspec.layers import HELPERS
+from graphspec.layers.activations import ACTIVATIONS
+from graphspec.layers.base import Code, Leaf, Ref
+from graphspec.names import attribute
+
+PRELUDE = "from collections.abc import Callable\nimport torch\nfrom torch import Tensor, nn\n"
+
+
+def _library() -> dict[str, Any]:
+    """Every helper, defined."""
+    space: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "Tensor": Tensor}
+    exec(PRELUDE + "\n".join(helper.source for helper in HELPERS.values()), space)
+    return space
+
+
+def interpret(program: Program, module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The program's outputs, with the weights of its emitted module."""
+    state = dict(module.state_dict())
+    found = Interpreter(state, _library()).body(program.graph, "", list(inputs.values()))
+    return {name: found[value] for name, value in program.graph.outputs.items()}
+
+
+class Interpreter:
+    """Runs graphs on `state`, the weights by their keys."""
+
+    def __init__(self, state: dict[str, Tensor], library: dict[str, Any]):
+        self.state, self.library = state, library
+
+    def body(self, graph: Graph, prefix: str, inputs: list[Tensor | None]) -> dict[Value, Tensor]:
+        """The values of a graph, whose weights lie below `prefix`."""
+        values: dict[Value, Tensor] = {}
+        for value, tensor in zip(graph.inputs.values(), inputs, strict=True):
+            if value is not None:
+                assert tensor is not None
+                values[value] = tensor
+        for op in graph.ops:
+            for value, tensor in zip(op.outputs.values(), self.op(op, prefix, values), strict=True):
+                values[value] = tensor
+        return values
+
+    def op(self, op: Op, prefix: str, values: dict[Value, Tensor]) -> list[Tensor]:
+        """The outputs of one op."""
+
+        def read(argument: Any) -> Any:
+            if isinstance(argument, tuple):
+                return [read(item) for item in argument]
+            return values[argument] if argument is not None else None
+
+        arguments = [read(argument) for argument in op.arguments]
+        if not op.present:
+            return [arguments[0]]
+        path = prefix
+        if op.unit is not None:
+            index = "" if op.unit.index is None else f".{op.unit.index}"
+            path = f"{prefix}{attribute(op.unit.name)}{index}."
+        if op.parameter is not None:
+            return [self.state[path.removesuffix(".")]]
+        if op.wrapper is None:
+            return self.inner(op, path, arguments)
+        entered = self.template(op.wrapper.enter_code(), {"x": arguments[0]})
+        outputs = self.inner(op, path, [entered])
+        return [self.template(op.wrapper.leave_code(), {"x": arguments[0], "y": y}) for y in outputs]
+
+    def inner(self, op: Op, path: str, arguments: list[Any]) -> list[Tensor]:
+        if op.graph is not None:
+            found = self.body(op.graph, path, arguments)
+            return [found[op.results[key]] for key in op.outputs]
+        assert op.layer is not None
+        first = op.layer.memory(*op.site().inputs) == "first"
+        code = op.layer.code(op.site(first))
+        arguments = [turned(argument, True) for argument in arguments] if first else arguments
+        holes: dict[str, Any] = {name: self.leaf(value) for name, value in code.constants.items()}
+        holes["self"] = self.module(code, path)
+        if op.layer.variadic:
+            holes |= {str(position): tensor for position, tensor in enumerate(arguments)} | {"list": arguments}
+        else:
+            names = [argument.name for argument in op.layer.arguments]
+            holes |= dict(zip(names, arguments, strict=True))
+        result = self.template(code.call.replace("{*}", "*{list}"), holes)
+        axis = str(code.activation_axis)
+        result = self.template(ACTIVATIONS[code.activation].inline.replace("{axis}", axis), {"x": result})
+        outputs = list(result) if isinstance(result, tuple) else [result]
+        return [turned(output, False) for output in outputs] if first else outputs
+
+    def template(self, text: str, holes: dict[str, Any]) -> Any:
+        names = {hole: f"_{number}" for number, hole in enumerate(holes)}
+        source = re.sub(r"\{([\w*]+)\}", lambda match: f"{names[match[1]]}", text)
+        return eval(source, self.library | {names[hole]: value for hole, value in holes.items()})
+
+    def leaf(self, value: Leaf) -> Any:
+        if isinstance(value, Ref):
+            return eval(value.text, dict(self.library))
+        return tuple(self.leaf(item) for item in value) if isinstance(value, tuple) else value
+
+    def module(self, code: Code, path: str) -> nn.Module | None:
+        """The layer's own module, with the weights that lie at `path`."""
+        if code.construct is None:
+            return None
+        target = eval(code.construct.target, dict(self.library))
+        positional = [self.leaf(value) for value in code.construct.positional.values()]
+        keyword = {
+            name: self.leaf(value)
+            for name, (value, default) in code.construct.keyword.items()
+            if (type(value), value) != (type(default), default)
+        }
+        module = target(*positional, **keyword).double().eval()
+        own = {key.removeprefix(path): value for key, value in self.state.items() if key.startswith(path)}
+        module.load_state_dict(own)
+        return module
+
+
+def turned(value: Any, to_first: bool) -> Any:
+    """The spec's last axis moved to axis 1, or back; vectors stay."""
+    if isinstance(value, list):
+        return [turned(item, to_first) for item in value]
+    if value is None or value.dim() < 3:
+        return value
+    return value.movedim(-1, 1) if to_first else value.movedim(1, -1)
