@@ -13,8 +13,15 @@ helper(
     '''
 def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
     """Keras' VarianceScaling of [out, in, *kernel] or a vector; normals are cut at two sigmas."""
-    fan_in, fan_out = (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
-    variance = scale / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
+    fan_in, fan_out = (
+        (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
+    )
+    variance = (
+        scale
+        / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[
+            mode
+        ]
+    )
     if distribution == "uniform":
         nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
     elif distribution == "untruncated_normal":
@@ -48,6 +55,16 @@ class Initializer(Named, family="initializer"):
     def vector_helpers(self) -> tuple[str, ...]:
         """Helpers that the statement for a vector calls."""
         return self.helpers()
+
+    def unturned(self, rank: int) -> tuple[str, tuple[str, ...]]:
+        """A statement that fills `{w}`, of `rank` axes laid out as in Keras, and the helpers it calls."""
+        if rank == 1:
+            return self.vector_statement(), self.vector_helpers()
+        statement = self.statement()
+        if self.uses_fans or self.ranks[0] > 1:
+            order = ", ".join(map(str, (rank - 1, rank - 2, *range(rank - 2))))
+            statement = statement.replace("{w}", "{w}.T" if rank == 2 else f"{{w}}.permute({order})")
+        return statement, self.helpers()
 
 
 class Zeros(Initializer, word="zeros"):

@@ -1,0 +1,330 @@
+"""Normalizations of each example by itself: layer, group, root mean square and unit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Memory,
+    Site,
+    Weight,
+    helper,
+    known_channels,
+    need_float,
+)
+from graphspec.layers.broadcasting import example_axis
+from graphspec.layers.core import _as_tuple
+from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.tensor import Dim, Tensor, product
+
+Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
+"""One axis or several, counted with the batch as 0 or from the end."""
+
+helper(
+    "CenteredLayerNorm",
+    '''
+class CenteredLayerNorm(nn.Module):
+    """Layer normalization with a bias and no weight, which nn.LayerNorm does not have."""
+
+    def __init__(self, normalized_shape, eps: float):
+        super().__init__()
+        self.eps = eps
+        self.bias = nn.Parameter(torch.zeros(normalized_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.bias.shape, None, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.bias.shape)}, eps={self.eps}"
+''',
+)
+helper(
+    "GroupNorm",
+    '''
+class GroupNorm(nn.Module):
+    """nn.GroupNorm with a weight or a bias alone, and for groups of a single value."""
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float, center=True, scale=True):
+        super().__init__()
+        self.num_groups, self.eps = num_groups, eps
+        if scale:
+            self.weight = nn.Parameter(torch.ones(num_channels))
+        else:  # torch cannot differentiate a bias without a weight
+            self.register_buffer("weight", torch.ones(num_channels), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(num_channels)) if center else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        # unlike F.group_norm, this trains on one value a group
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, eps={self.eps}"
+''',
+)
+
+
+def positive_axes(name: str, axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Axes in order, counted from 0. Refuses the batch, none at all, and the same axis twice."""
+    given = axis if isinstance(axis, tuple) else (axis,)
+    axes = sorted(example_axis(name, a, rank) for a in given)
+    if not axes or len(set(axes)) != len(axes):
+        wrong = "gets the same axis twice" if axes else "needs at least one axis"
+        raise LayerError("out-of-range", f"`{name}` {wrong}", help="-1 is the last axis", argument="axis")
+    return tuple(axes)
+
+
+def brief(axes: tuple[int, ...]) -> Leaf:
+    """Axes as people write them: a single one without brackets."""
+    return axes[0] if len(axes) == 1 else axes
+
+
+def affine(
+    scale: Initializer | None, center: Initializer | None, shape: tuple[int, ...], name: str = "gamma"
+) -> tuple[Weight, ...]:
+    """The weight and the bias that are there, in Keras' layout. PyTorch starts them as Keras' defaults do."""
+    rows = (("weight", name, scale, Ones()), ("bias", "beta", center, Zeros()))
+    return tuple(
+        Weight(key, shape, keras, initializer="" if fill == own else fill.unturned(len(shape))[0])
+        for key, keras, fill, own in rows
+        if fill is not None
+    )
+
+
+class _OverAxes(Layer, abstract=True):
+    """What normalizations over any axes of an example share: PyTorch's run over the last ones."""
+
+    axis: Axes = -1
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=self.spec_name)
+        self.shape(x)
+        return x
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        """The axes in order, counted from 0."""
+        return positive_axes(self.spec_name, self.axis, x.rank)
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        name = self.spec_name
+        return tuple(
+            known_channels(x, axis, layer=name, what=f"size of axis {axis}") for axis in self.axes(x)
+        )
+
+    def placed(self, site: Site, construct: Construct, helpers: tuple[str, ...] = ()) -> Code:
+        """A call of a module that normalizes the last axes."""
+        axes = self.axes(site.x)
+        last = tuple(range(-len(axes), 0))
+        if axes == tuple(range(site.x.rank))[-len(axes) :]:
+            return Code("{self}({x})", construct, helpers=helpers)
+        text = "{self}({x}.movedim({axis}, {last})).movedim({last}, {axis})"
+        return Code(text, construct, {"axis": brief(axes), "last": brief(last)}, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return 8 * product(site.x.shape[1:])
+
+
+class LayerNormalization(_OverAxes):
+    """Brings each example to mean 0 and variance 1 along `axis`, then scales and shifts each element."""
+
+    epsilon: float = 0.001
+    center: bool = True
+    scale: bool = True
+    beta_initializer: Initializer = Zeros()
+    gamma_initializer: Initializer = Ones()
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({}, ((4, 3, 5),)),
+        Example({"axis": [1, 2, 3]}, ((4, 3, 5),)),
+        Example({"axis": [-1, -2]}, ((4, 3, 5),)),
+        Example({"axis": 2, "epsilon": 1e-5}, ((4, 5),)),
+        Example({"axis": [3, 1], "scale": False}, ((4, 3, 5),)),
+        Example({"axis": [1, 3]}, ((4, 3, 5),)),  # along axis 1 alone Keras fails on torch
+        Example({"center": False}, ((4, 5),)),
+        Example({"scale": False}, ((4, 5),)),
+        Example({"scale": False, "center": False}, ((4, 5),)),
+        Example({"beta_initializer": "ones", "gamma_initializer": "he_uniform"}, ((40,),)),
+        Example({"axis": [1, 2], "gamma_initializer": "lecun_uniform"}, ((30, 5),)),
+        Example({"axis": [1, 2, 3], "gamma_initializer": "glorot_normal"}, ((9, 3, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        rank = len(self.axes(x))
+        need_fillable(
+            self,
+            **({"gamma_initializer": rank} if self.scale else {}),
+            **({"beta_initializer": rank} if self.center else {}),
+        )
+        return x
+
+    def fills(self) -> tuple[Initializer | None, Initializer | None]:
+        """What fills the weight and the bias; None where there is none."""
+        return self.gamma_initializer if self.scale else None, self.beta_initializer if self.center else None
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        return affine(*self.fills(), self.shape(x))
+
+    def code(self, site: Site) -> Code:
+        shape = self.shape(site.x)
+        helpers = [name for fill in self.fills() if fill for name in fill.unturned(len(shape))[1]]
+        target = "nn.LayerNorm"
+        keyword: dict[str, tuple[Leaf, Leaf]] = {"eps": (float(self.epsilon), 1e-05)}
+        if self.center and not self.scale:
+            target = "CenteredLayerNorm"
+            keyword["eps"] = (float(self.epsilon), None)
+            helpers.append(target)
+        else:
+            keyword["elementwise_affine"] = (self.scale, True)
+            keyword["bias"] = (self.center or not self.scale, True)
+        construct = Construct(target, {"normalized_shape": brief(shape)}, keyword)
+        return self.placed(site, construct, tuple(helpers))
+
+
+class RMSNormalization(_OverAxes):
+    """Divides each example by its root mean square along `axis`, then scales each element."""
+
+    epsilon: float = 1e-6
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({}, ((4, 3, 5),)),
+        Example({"axis": [2, 3], "epsilon": 0.01}, ((4, 3, 5),)),
+        Example({"axis": 2}, ((4, 5),)),
+    )
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        return affine(Ones(), None, self.shape(x), name="scale")
+
+    def code(self, site: Site) -> Code:
+        normalized = {"normalized_shape": brief(self.shape(site.x))}
+        construct = Construct("nn.RMSNorm", normalized, {"eps": (float(self.epsilon), None)})
+        return self.placed(site, construct)
+
+    def flops(self, site: Site) -> Dim:
+        return 4 * product(site.x.shape[1:])
+
+
+class UnitNormalization(Layer):
+    """Divides each example by its Euclidean norm along `axis`."""
+
+    axis: Axes = -1
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({"axis": 1}, ((4, 3, 5),)),
+        Example({"axis": [1, 3]}, ((4, 3, 5),)),
+        Example({"axis": -2}, ((4, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="UnitNormalization")
+        positive_axes(self.spec_name, self.axis, x.rank)
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return Code(
+            "F.normalize({x}, dim={axis})", constants={"axis": brief(tuple(site.axis(axis) for axis in axes))}
+        )
+
+    def flops(self, site: Site) -> Dim:
+        return 3 * product(site.x.shape[1:])
+
+
+class GroupNormalization(Layer):
+    """Brings each group of an example's channels to mean 0 and variance 1, then scales and shifts channels.
+
+    `groups: -1` makes each channel a group: instance normalization.
+    """
+
+    groups: Annotated[int, Field(ge=-1)] = 32
+    axis: int = -1
+    epsilon: float = 0.001
+    center: bool = True
+    scale: bool = True
+    beta_initializer: Initializer = Zeros()
+    gamma_initializer: Initializer = Ones()
+
+    examples = (
+        Example({}, ((32,),)),
+        Example({"groups": 2}, ((4, 3, 6),)),
+        Example({"groups": 3}, ((4, 6),)),
+        Example({"groups": -1}, ((4, 3, 5),)),
+        Example({"groups": -1}, ((5,),)),
+        Example({"groups": 1, "axis": 1, "epsilon": 1e-5}, ((6, 4, 3),)),
+        Example({"groups": 2, "axis": -2}, ((3, 6, 4),)),
+        Example({"groups": 2, "axis": 2}, ((3, 6, 4),)),
+        Example({"groups": 2, "center": False}, ((4, 3, 6),)),
+        Example({"groups": 2, "scale": False}, ((4, 3, 6),)),
+        Example({"groups": 2, "scale": False, "center": False}, ((4, 3, 6),)),
+        Example({"groups": 2, "beta_initializer": "ones", "gamma_initializer": "he_normal"}, ((3, 6),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="GroupNormalization")
+        example_axis(self.spec_name, self.axis, x.rank)
+        channels = known_channels(x, self.axis, layer="GroupNormalization")
+        if self.groups == 0 or channels % self.groups:
+            divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+            near = min(divisors, key=lambda n: abs(n - self.groups))
+            written = "groups" in self.model_fields_set
+            raise LayerError(
+                "out-of-range",
+                f"{self.groups} groups{'' if written else ', the default,'} do not divide the {channels} "
+                f"channels of {x}",
+                help=f"for example `groups: {near}`; -1 makes each channel a group",
+                argument="groups" if written else None,
+                inputs=(0,),
+            )
+        need_fillable(self, beta_initializer=1, gamma_initializer=1)
+        return x
+
+    def fills(self) -> tuple[Initializer | None, Initializer | None]:
+        """What fills the weight and the bias; None where there is none."""
+        return self.gamma_initializer if self.scale else None, self.beta_initializer if self.center else None
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        return affine(*self.fills(), (known_channels(x, self.axis, layer="GroupNormalization"),))
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
+
+    def construct(self, x: Tensor) -> Construct:
+        """PyTorch's module where it knows the case: weight and bias or neither, several values a group."""
+        channels = known_channels(x, self.axis, layer="GroupNormalization")
+        groups = channels if self.groups == -1 else self.groups
+        values = product(size for axis, size in enumerate(x.shape) if axis not in (0, self.axis % x.rank))
+        several = groups < channels or (isinstance(values, int) and values > 1)
+        counts = {"num_groups": groups, "num_channels": channels}
+        if self.center == self.scale and several:
+            eps = (float(self.epsilon), 1e-05)
+            return Construct("nn.GroupNorm", counts, {"eps": eps, "affine": (self.scale, True)})
+        flags = {"center": (self.center, True), "scale": (self.scale, True)}
+        return Construct("GroupNorm", counts, {"eps": (float(self.epsilon), None), **flags})
+
+    def code(self, site: Site) -> Code:
+        construct = self.construct(site.x)
+        helpers = tuple(name for fill in self.fills() if fill for name in fill.vector_helpers())
+        if construct.target == "GroupNorm":
+            helpers = ("GroupNorm", *helpers)
+        axis = site.axis(self.axis) % site.x.rank
+        if axis == 1:
+            return Code("{self}({x})", construct, helpers=helpers)
+        text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
+        return Code(text, construct, {"axis": axis}, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return 8 * product(site.x.shape[1:])

@@ -1,0 +1,54 @@
+"""Normalizations beyond the layer contract: what Keras on torch cannot run, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+import graphspec
+from graphspec.diagnostics import SpecError
+
+
+def module(arguments: dict[str, Any], shape: list[int]) -> torch.nn.Module:
+    return graphspec.compile(spec(arguments, shape)).module().double()
+
+
+def spec(arguments: dict[str, Any], shape: list[int]) -> str:
+    return json.dumps({"inputs": {"x": shape}, "nodes": {"y": arguments}, "outputs": ["y"]}, indent=1)
+
+
+@pytest.mark.parametrize("layer", ["LayerNormalization", "RMSNormalization", "GroupNormalization"])
+def test_a_middle_axis_is_the_last_of_the_transposed_tensor(layer: str) -> None:
+    groups = {"groups": 2} if layer == "GroupNormalization" else {}
+    x = torch.randn(3, 4, 5, dtype=torch.float64)
+    middle = module({"layer": layer, "axis": 1, **groups}, [4, 5])
+    last = module({"layer": layer, "axis": -1, **groups}, [5, 4])
+    torch.testing.assert_close(middle(x), last(x.transpose(1, 2)).transpose(1, 2))
+
+
+def test_groups_of_one_value_train_on_one_example() -> None:
+    net = module({"layer": "GroupNormalization", "groups": -1}, [5]).train()
+    assert torch.equal(net(torch.randn(1, 5, dtype=torch.float64)), torch.zeros(1, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ({"layer": "LayerNormalization", "axis": 0}, "out-of-range", "may not mix examples"),
+        ({"layer": "LayerNormalization", "axis": [1, -2]}, "out-of-range", "the same axis twice"),
+        ({"layer": "LayerNormalization", "axis": []}, "out-of-range", "at least one axis"),
+        ({"layer": "LayerNormalization", "axis": 3}, "out-of-range", "no axis 3"),
+        ({"layer": "LayerNormalization", "gamma_initializer": "orthogonal"}, "out-of-range", "fill a vector"),
+        ({"layer": "UnitNormalization", "axis": [1, 1]}, "out-of-range", "the same axis twice"),
+        ({"layer": "GroupNormalization"}, "out-of-range", "32 groups, the default, do not divide the 6"),
+        ({"layer": "GroupNormalization", "groups": 4}, "out-of-range", "4 groups do not divide the 6"),
+        ({"layer": "GroupNormalization", "groups": 0}, "out-of-range", "0 groups do not divide the 6"),
+    ],
+)
+def test_what_cannot_be_normalized_is_refused(arguments: dict[str, Any], code: str, told: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        graphspec.compile(spec(arguments, [4, 6]))
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.code == code
+    assert told in diagnostic.message
