@@ -160,6 +160,11 @@ ActivationName = Annotated[
 
 def activated(x: Tensor, activation: str) -> Tensor:
     """The type of `activation(x)`: a gated linear unit halves the last axis."""
+    code = ACTIVATIONS[activation]
+    if code.axis and x.rank < 2:
+        raise LayerError(
+            "wrong-rank", f"`{activation}` runs along the last axis, and {x} has none beside the batch", inputs=(0,)
+        )
     if activation != "glu":
         return x
     size = x.shape[-1]
