@@ -21,11 +21,11 @@ MODULE_ATTRIBUTES = frozenset(
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
 RESERVED = frozenset(
-    ("torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights")
+    ("torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights", "I", "O", "l")
     + tuple(keyword.kwlist)
     + tuple(dir(builtins))
 )
-"""What emitted source calls or may call: no variable, argument or class may have such a name."""
+"""What emitted source calls or may call, and what reads like a digit: no variable, argument or class is called so."""
 
 
 def attribute(word: str) -> str:

@@ -56,7 +56,7 @@ class Writer:
 
     def statement(self, line: Line) -> None:
         """One statement, wrapped; its comment behind it where there is room."""
-        written = lines(line.prefix, line.expression, line.indent)
+        written = lines(line.prefix, line.expression, line.indent, line.suffix)
         if line.comment and len(written) == 1 and len(written[0]) + len(line.comment) + 4 <= WIDTH:
             written[0] += f"  # {line.comment}"
         self.add(*written, span=line.span)
@@ -243,19 +243,24 @@ def assemble(program: Elaborated, bodies: Writer, helpers: frozenset[str], fills
     if fills.needed:
         initializers.add("", "")
         fills.write(initializers)
-    words = re.findall(r"(?<![.\w])[A-Za-z_]\w*", "\n".join([*initializers.lines, *bodies.lines]))
-    for word in closure(helpers.intersection(words)):
+    for word in closure(helpers & words("\n".join([*initializers.lines, *bodies.lines]))):
         middle.add("", "", *HELPERS[word].source.split("\n"))
     middle.add(*initializers.lines)
-    text = "\n".join([*middle.lines, *bodies.lines])
-    imports = ["from collections.abc import Callable", ""] if "Callable[" in text else []
-    imports += ["import torch"] if re.search(r"\btorch\.", text) else []
+    used = words("\n".join([*middle.lines, *bodies.lines]))
+    imports = ["from collections.abc import Callable", ""] if "Callable" in used else []
+    imports += ["import torch"] if "torch" in used else []
     imports += ["from torch import Tensor, nn"]
-    imports += ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
+    imports += ["from torch.nn import functional as F"] if "F" in used else []
     top.add(*imports)
     offset = len(top.lines) + len(middle.lines)
     source = "\n".join([*top.lines, *middle.lines, *bodies.lines]) + "\n"
     return Emitted(source, {number + offset: span for number, span in bodies.places.items()}, name)
+
+
+def words(source: str) -> set[str]:
+    """The names that source reads or calls, but for attributes."""
+    code = re.sub(r'"""[^"]*"""|"(\\.|[^"\\\n])*"|#.*', "", source)
+    return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))
 
 
 def _type(tensor: object) -> str:

@@ -254,8 +254,10 @@ class Group:
         assert name is not None, "a loop's activation is one for each body"
         declared = self.graph.declared.get(word)
         if isinstance(declared, str) and declared in ACTIVATIONS:
-            same_axis = next(iter(codes.values())).activation_axis
-            self.args[name].default = callable_of(Code("", activation=declared, activation_axis=same_axis))
+            axis = next(iter(codes.values())).activation_axis
+            default = callable_of(Code("", activation=declared, activation_axis=axis))
+            if "(" not in default.text:  # a call in a default would be one module for all instances
+                self.args[name].default = default
         return name
 
 

@@ -26,6 +26,7 @@ class Line:
     span: Span | None = None
     comment: str = ""
     indent: int = 8
+    suffix: str = ""
 
 
 @dataclass(eq=False, slots=True)

@@ -62,6 +62,12 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
     single = f"{pad}{prefix}{expression}{suffix}"
     if len(single) <= WIDTH:
         return [single]
+    chain = _chain(expression)
+    if len(chain) > 2 and prefix.endswith(("= ", "return ")) and not suffix:
+        return [f"{pad}{prefix}(", *(part for text in chain for part in lines("", text, indent + 4)), f"{pad})"]
+    if len(chain) > 2 and not prefix:
+        parts = [part for text in chain for part in lines("", text, indent)]
+        return [*parts[:-1], parts[-1] + suffix]
     split = _last_brackets(expression) if len(_parts(expression)) == 1 else None
     if split is None:
         if prefix.endswith(("= ", "return ")) and not suffix:
@@ -125,6 +131,18 @@ def _parts(expression: str) -> list[tuple[str, str]]:
             first = ("", expression[: cuts[0].start()])
             return [first, *((m[0][1:], expression[m.end() : end]) for m, end in zip(cuts, ends, strict=True))]
     return [("", expression)]
+
+
+def _chain(expression: str) -> list[str]:
+    """A chain of method calls: what it begins with, then `.method(...)` each."""
+    if len(_parts(expression)) > 1:
+        return [expression]
+    depth, cuts = 0, [0]
+    for position, char in _code(expression):
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0 and char in ")]" and expression[position + 1 : position + 2] == ".":
+            cuts.append(position + 1)
+    return [expression[a:b] for a, b in zip(cuts, [*cuts[1:], len(expression)], strict=True)]
 
 
 def _last_brackets(text: str) -> tuple[str, list[str], str] | None:

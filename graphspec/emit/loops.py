@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graphspec import names
 from graphspec.emit.classes import activated
+from graphspec.emit.construct import Line
 from graphspec.emit.format import fill
 from graphspec.emit.scope import TEMPORARIES, turned
 from graphspec.emit.slots import Slot
@@ -69,7 +70,7 @@ class Loop:
         attribute = self.forward.constructor.modules.get(slot.position, "")
         if not attribute or (op.unit is not None and op.unit.shared):
             return attribute
-        item = self.forward.scope.item(singular(slot.node))
+        item = self.forward.scope.item(singular(slot.node, "layer" if op.graph is None else "block"))
         self.header.append((item, attribute))
         return item
 
@@ -137,7 +138,8 @@ class Loop:
                 return
         for name in self.collected.values():
             forward.line(f"{name} = ", "[]", op.span)
-        forward.line("", f"for {self._header()}:", op.span)
+        items, _, source = self._header().partition(" in ")
+        forward.lines.append(Line(f"for {items} in ", source, op.span, suffix=":"))
         for prefix, text in lines:
             forward.line(prefix, text, op.span, None, 12)
         tensors = {value.tensor for each in slot.ops for value in each.outputs.values()}
@@ -194,12 +196,14 @@ def _single(argument: object) -> Value:
     return _values(argument)[0]
 
 
-def singular(word: str, what: str = "layer") -> str:
-    """What one of several is called: `stage` of `stages`, `class` of `classes`, `rest_layer` of `rest`."""
+def singular(word: str, what: str) -> str:
+    """What one of several is called: `stage` of `stages`, `class` of `classes`; else `block`, `layer` or `item`."""
+    if len(word) > 20:
+        return what
     if word.endswith("ies") and len(word) > 4:
         return f"{word[:-3]}y"
     if re.search(r"(ss|x|ch|sh)es$", word):
         return word[:-2]
     if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
         return word[:-1]
-    return f"{word}_{what}"
+    return what

@@ -26,7 +26,9 @@ class BatchNorm(nn.Module):
 
     frozen = False  # always in inference mode, as Keras' is where it is not trainable
 
-    def __init__(self, num_features: int, eps: float, momentum: float, center=True, scale=True):
+    def __init__(
+        self, num_features: int, eps: float, momentum: float, center=True, scale=True
+    ):
         super().__init__()
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
@@ -41,7 +43,9 @@ class BatchNorm(nn.Module):
             mean, var = torch.zeros_like(mean), torch.zeros_like(var)
         # unlike F.batch_norm, this trains on one value a channel
         cudnn = torch.backends.cudnn.enabled
-        y = torch.batch_norm(x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn)
+        y = torch.batch_norm(
+            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
+        )
         if training:
             with torch.no_grad():
                 var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)

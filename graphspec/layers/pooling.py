@@ -34,7 +34,9 @@ helper(
 def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
     """Max pooling of [N, C, H, W] with Keras' `same` padding."""
     pads = same_padding(x, kernel_size, stride)
-    uneven = any(s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
     if uneven or torch.compiler.is_exporting():
         x = F.pad(x, pads, value=float("-inf"))
         return F.max_pool2d(x, kernel_size, stride)
@@ -49,12 +51,18 @@ helper(
 def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
     """Average pooling of [N, C, H, W] with Keras' `same` padding, which does not count."""
     pads = same_padding(x, kernel_size, stride)
-    uneven = any(s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
     if uneven or torch.compiler.is_exporting():
-        share = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride)
+        share = F.avg_pool2d(
+            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
+        )
         return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
     padding = (pads[2], pads[0])
-    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False)
+    return F.avg_pool2d(
+        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
+    )
 ''',
     "same_padding",
 )
