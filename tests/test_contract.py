@@ -155,7 +155,7 @@ def test_random_layers_have_the_distribution_of_keras(case: Case) -> None:
     expected = statistics(twin(inputs, training=True))
     for text in filter(None, (case.spec(), case.behind())):
         module = case.module(text).train()
-        torch.manual_seed(0)
+        torch.manual_seed(1)  # not the inputs' seed, or the noise would equal them
         for what, value in statistics(module(*inputs)).items():
             assert abs(value - expected[what]) < 0.08 * max(1.0, abs(expected[what])), what
 

@@ -52,7 +52,9 @@ helper(
 class GroupNorm(nn.Module):
     """nn.GroupNorm with a weight or a bias alone, and for groups of a single value."""
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float, center=True, scale=True):
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float, center=True, scale=True
+    ):
         super().__init__()
         self.num_groups, self.eps = num_groups, eps
         if scale:

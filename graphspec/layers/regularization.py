@@ -32,7 +32,10 @@ class SharedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        shape = [n if s is None else s for n, s in zip(x.shape, self.noise_shape)]
+        shape = [
+            n if s is None else s
+            for n, s in zip(x.shape, self.noise_shape, strict=True)
+        ]
         return x * F.dropout(x.new_ones(shape), self.p)
 ''',
 )
@@ -66,7 +69,7 @@ class Dropout(Layer):
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="Dropout")
+        need_float(x, layer=self.spec_name)
         if self.noise_shape is not None and not self._fits(x, self.noise_shape):
             raise LayerError(
                 "shapes-differ",
@@ -89,11 +92,16 @@ class Dropout(Layer):
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
             return Code("{self}({x})", Construct("nn.Dropout", {"p": float(self.rate)}))
+        construct = Construct("SharedDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
+        return Code("{self}({x})", construct, helpers=("SharedDropout",))
+
+    def noise(self, site: Site) -> tuple[int | None, ...]:
+        """`noise_shape`, as the axes lie in memory."""
+        assert self.noise_shape is not None
         noise = list(self.noise_shape)
         for axis, size in enumerate(self.noise_shape):
             noise[site.axis(axis)] = size
-        construct = Construct("SharedDropout", {"p": float(self.rate), "noise_shape": tuple(noise)})
-        return Code("{self}({x})", construct, helpers=("SharedDropout",))
+        return tuple(noise)
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:])
