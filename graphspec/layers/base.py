@@ -7,22 +7,28 @@ contract test compares it with Keras. Nothing outside this package names a layer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import UserDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from graphspec.layers.registry import REGISTRY, Kind
 from graphspec.objectives.setting import Setting
 from graphspec.tensor import Dim, Tensor
 
-Kind = Literal["layer", "merge", "op"]
 Memory = Literal["spec", "first", "any"]
 """How a layer wants its input laid out: axes as in the spec, channels moved to axis 1, or either."""
 
-REGISTRY: dict[Kind, dict[str, type[Layer]]] = {"layer": {}, "merge": {}, "op": {}}
-"""Every layer, merge and op by the name that specs use. Filled as classes are defined."""
 
-HELPERS: dict[str, Helper] = {}
-"""Definitions that emitted files carry at their top, by name. Filled by `helper` in the file of the layer that needs them."""
+class Helpers(UserDict[str, "Helper"]):
+    """Helpers by name, in the names' order, which does not depend on what this process compiled before."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.data))
+
+
+HELPERS = Helpers()
+"""Definitions that emitted files carry at their top. Filled by `helper` as files of layers are imported."""
 
 
 PYTORCH_WORDS = {
@@ -199,7 +205,7 @@ class Layer(Setting):
             cls.kind = kind
         cls.spec_name = spec_name or cls.__name__
         if not abstract:
-            REGISTRY[cls.kind][cls.spec_name] = cls
+            REGISTRY[cls.kind].add(cls.spec_name, cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")})

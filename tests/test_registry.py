@@ -1,0 +1,63 @@
+"""The registry: every name is known without an import, and a name brings its file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from graphspec.layers import HELPERS, REGISTRY, load_all
+from graphspec.layers.base import Layer
+from graphspec.layers.registry import Classes, scan
+
+
+def layers(cls: type[Layer] = Layer) -> Iterator[type[Layer]]:
+    """All classes of the package below one, abstract ones too."""
+    for child in cls.__subclasses__():
+        if child.__module__.startswith("graphspec."):
+            yield child
+        yield from layers(child)
+
+
+def test_the_headers_say_what_the_classes_say() -> None:
+    load_all()
+    registered = {(kind, name): cls for kind, classes in REGISTRY.items() for name, cls in classes.items()}
+    found = {(kind, name): module for kind, modules in scan().items() for name, module in modules.items()}
+    assert found == {place: cls.__module__ for place, cls in registered.items() if cls in set(layers())}
+    assert all((cls.kind, cls.spec_name) == place for place, cls in registered.items())
+    public = {cls for cls in layers() if registered.get((cls.kind, cls.spec_name)) is cls}
+    assert public >= {cls for cls in layers() if cls.examples and not cls.__name__.startswith("_")}
+
+
+def test_a_name_imports_its_family_and_no_other() -> None:
+    code = (
+        "import sys\n"
+        "from graphspec.layers import HELPERS, REGISTRY, load_all\n"
+        "def loaded(): return {name for name in sys.modules if name.startswith('graphspec.layers.')}\n"
+        "before = loaded()\n"
+        "for classes in REGISTRY.values():\n"
+        "    assert len(list(classes)) == len(classes) > 5 and 'nothing' not in classes\n"
+        "    assert classes.get('nothing') is None\n"
+        "assert 'Flatten' in REGISTRY['layer'] and 'add' in REGISTRY['op']\n"
+        "assert loaded() == before, loaded() - before\n"
+        "assert REGISTRY['op']['add'].spec_name == 'add'\n"
+        "assert 'graphspec.layers.operations' in loaded()\n"
+        "assert 'graphspec.layers.recurrent' not in loaded()\n"
+        "assert len(REGISTRY['layer'].items()) == len(list(REGISTRY['layer'].values()))\n"
+        "assert 'graphspec.layers.recurrent' in loaded()\n"
+        "helpers = list(HELPERS)\n"
+        "load_all()\n"
+        "assert list(HELPERS) == sorted({*HELPERS, *helpers})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_helpers_are_complete_for_their_layers() -> None:
+    load_all()
+    assert all(need in HELPERS for helper in HELPERS.values() for need in helper.needs)
+
+
+def test_a_class_from_elsewhere_joins() -> None:
+    classes = Classes({})
+    classes.add("Mine", Layer)
+    assert dict(classes) == {"Mine": Layer}
