@@ -26,6 +26,7 @@ from .writer import Writer
 
 __all__ = [
     "MAX_LENGTH",
+    "UNCLOSED_HELP",
     "Channels",
     "Expression",
     "ExpressionError",
@@ -112,6 +113,7 @@ def _as_text(value: Value) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+UNCLOSED_HELP = "close it: every `(` needs its `)`, every quote its second"
 MAX_PARTS = 200
 """Insertions of one text, and the texts between them."""
 _INSERTION = re.compile(rf"\$(?:(\$)|(\()|(\{{)|({IDENTIFIER.pattern}))?")
@@ -135,9 +137,8 @@ def parse_value(text: str) -> str | Expression | Template:
         elif opened:
             end = closing(text, match.end() - 1)
             if end is None:
-                help = "close it: every `(` needs its `)`, every quote its second"
                 message = f"`{shortened(text[match.start() :])}` is never closed"
-                raise ExpressionError("unclosed-expression", message, match.start(), len(text), help)
+                raise ExpressionError("unclosed-expression", message, match.start(), len(text), UNCLOSED_HELP)
             parts.append(_parse(text[position:end], position))
             position = end + 1
         else:

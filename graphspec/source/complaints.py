@@ -25,6 +25,7 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
         "a document ends inside of a value",
         "close the quote or the bracket above",
     ),
+    ("expected node content", "a value should stand here", "put a text in quotes"),
     ("unexpected end of stream", "the file ends inside of a value", "close the quote or the bracket above"),
     ("sequence entries are not allowed", "a list cannot begin here", "begin it on a line of its own"),
     ("undefined tag handle", "no value begins with `!`", "put the text in quotes"),

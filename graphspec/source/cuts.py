@@ -30,7 +30,7 @@ def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cu
     """The expression that begins in the plain scalar at `start` and goes on behind its `end`, if any."""
     if flow and value.endswith("$") and text[end : end + 1] == "{":
         return _braces(text, end - 1)
-    begin = unclosed(text[start:end]) if unclosed(value) is not None else None
+    begin = _unclosed(text[start:end]) if _unclosed(value) is not None else None
     if begin is None:
         return None
     begin += start
@@ -67,7 +67,12 @@ def _braces(text: str, start: int) -> Cut:
     return Cut(start, start + braced_name(line, 0)[1], "dollar-brace")
 
 
-def unclosed(text: str) -> int | None:
+def has_unclosed(text: str) -> bool:
+    """Whether a `$(` of a scalar lacks its `)`."""
+    return _unclosed(text) is not None
+
+
+def _unclosed(text: str) -> int | None:
     """The offset of the first `$(` without its `)`."""
     position = 0
     while (position := text.find("$", position)) >= 0:

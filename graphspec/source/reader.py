@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from ..diagnostics import HIDDEN, Diagnostic, Label, nearest, shortened
-from ..expressions import brace_help, braced_name
+from ..expressions import UNCLOSED_HELP, brace_help, braced_name
 from .complaints import explain
-from .cuts import Cut, cut_around, cut_in_scalar, meant, quoted, unclosed
+from .cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
 from .places import line_end, line_starts, place
 from .scalars import NULLS, NumberTooLarge, resolve
 
@@ -299,7 +299,7 @@ class Reader:
     # --- expressions that YAML cuts
 
     def _find_cut(self, start: int, end: int, text: str) -> None:
-        if self.searches >= MAX_ERRORS or not (text.endswith("$") or unclosed(text) is not None):
+        if self.searches >= MAX_ERRORS or not (text.endswith("$") or has_unclosed(text)):
             return
         self.searches += 1
         cut = cut_in_scalar(self.text, start, end, text, bool(self.stack) and self.stack[-1].flow)
@@ -351,6 +351,10 @@ class Reader:
             self.cuts[cut.start] = cut
         if self.cuts:
             return
+        unclosed = [cut for cut in self.masks.values() if not cut.kind and line <= cut.start < index]
+        if unclosed:
+            self._unclosed(unclosed[-1])
+            return
         indent = re.compile(r"[ \t]*").match(self.text, line)
         tab = self.text.find("\t", line, max(indent.end() if indent else line, index + 1))
         problem, context = error.problem or "", error.context or ""
@@ -363,6 +367,10 @@ class Reader:
             self._report("too-deep", index, index + 1, f"values are nested more than {MAX_DEPTH} deep")
         else:
             self._not_yaml(index, problem, context, error.context_mark)
+
+    def _unclosed(self, cut: Cut) -> None:
+        message = f"`{shortened(self.text[cut.start : cut.end])}` is never closed"
+        self._report("unclosed-expression", cut.start, cut.end, message, UNCLOSED_HELP)
 
     def _not_yaml(self, index: int, problem: str, context: str, mark: Any) -> None:
         opened = min(mark.index, len(self.text)) if mark else index
