@@ -32,7 +32,7 @@ helper(
     "GaussianDropout",
     '''
 class GaussianDropout(nn.Module):
-    """Multiplies with normal noise around 1 in training, as spread as a dropout's of rate p."""
+    """Multiplies with normal noise around 1 in training; rate p is a dropout's."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -49,7 +49,7 @@ helper(
     "SharedAlphaDropout",
     '''
 class SharedAlphaDropout(nn.Module):
-    """nn.AlphaDropout that decides once for all elements along the axes where `noise_shape` is 1."""
+    """Alpha dropout that decides once along the axes where `noise_shape` is 1."""
 
     def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
         super().__init__()
