@@ -161,3 +161,21 @@ def test_missing_spec_names_its_neighbour() -> None:
 def test_every_code_has_a_bad_spec() -> None:
     shown = {*written(), *(code for _, code, _ in WITHOUT_COMMENTS.values()), "spec-missing"}
     assert shown == CODES.keys() - ELSEWHERE
+
+
+def test_budgets_end_in_one_diagnostic() -> None:
+    """A few lines that stand for very many instances, or for very deep ones."""
+    towers = "".join(
+        f"  b{i}: {{inputs: [x], nodes: {{n: {{block: b{i - 1}, repeat: 100}}}}}}\n" for i in range(1, 5)
+    )
+    wide = (
+        "inputs: {x: {shape: [4]}}\nblocks:\n  b0: {inputs: [x], nodes: {n: {layer: Dense, units: 4}}}\n"
+        f"{towers}nodes: {{o: {{block: b4}}}}\noutputs: [o]\n"
+    )
+    chain = "".join(f"  n{i}: {{layer: Dense, units: 4, from: n$(e){i + 1}}}\n" for i in range(3_000))
+    deep = (
+        "params: {e: ''}\ninputs: {x: {shape: [4]}}\nnodes:\n"
+        f"{chain}  n3000: {{layer: Dense, units: 4, from: x}}\noutputs: [n0]\n"
+    )
+    assert [d.code for d in diagnose(wide)[0]] == ["out-of-range"]
+    assert [d.code for d in diagnose(deep)[0]] == ["too-deep"]

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
-from graphspec.elaborate.context import FAILED, NOTHING, Bound, Context, Exports, Failed, Nothing, Read
+from graphspec.elaborate.context import (
+    FAILED,
+    MAX_DEPTH,
+    NOTHING,
+    Bound,
+    Context,
+    Exports,
+    Failed,
+    Nothing,
+    OutOfBudget,
+    Read,
+)
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.schema import MISSING, Body, File, Node
@@ -124,8 +135,15 @@ class Run:
         if name in self.active:
             self.cycle([*self.active[self.active.index(name) :], name])
             return failed()
+        if self.context.depth >= MAX_DEPTH:
+            span = self.body.document.key(self.path("nodes", name))
+            message = f"nodes read computed names of one another more than {MAX_DEPTH} deep"
+            self.error("too-deep", span, message, "write the names out, or the nodes in the order of reading")
+            raise OutOfBudget
         self.active.append(name)
+        self.context.depth += 1
         result = elaborate_node(self, name)
+        self.context.depth -= 1
         self.active.pop()
         self.results.setdefault(name, result)
         return self.results[name]

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span, SpecError
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.expressions import ExpressionError
 from graphspec.graph import Definition, Op, Value
 from graphspec.schema import Body, File, read_file
 from graphspec.source import Document, Path, read
 
-MAX_INSTANCES = 100_000
+MAX_INSTANCES = 50_000
 MAX_NESTING = 40
+MAX_DEPTH = 80
+"""Of nodes that wait for one another, in all bodies: by nesting, or by references that are computed."""
+
+
+class OutOfBudget(Exception):
+    """Elaboration has grown too large to go on; the diagnostic is there."""
 
 
 class Nothing:
@@ -72,6 +78,7 @@ class Context:
         self.files: dict[FilePath, File | None] = {}
         self.reads: dict[Definition, Reads] = {}
         self.instances = 0
+        self.depth = 0  # nodes that are being elaborated, each for the sake of the one before
         self.anonymous = 0
 
     def error(
@@ -110,11 +117,11 @@ class Context:
         self.error(error.code, span, error.message, error.help, notes=notes)
 
     def count(self, span: Span | None) -> None:
-        """Counts one instance against the budget; `SpecError` when it is spent."""
+        """Counts one instance against the budget; `OutOfBudget` when it is spent, which is reported."""
         self.instances += 1
         if self.instances > MAX_INSTANCES:
             self.error("out-of-range", span, f"the spec expands to more than {MAX_INSTANCES:,} instances")
-            raise SpecError(self.diagnostics.sorted())
+            raise OutOfBudget
 
     def fresh_size(self) -> str:
         """A name for a size that the spec leaves unnamed (`null`)."""

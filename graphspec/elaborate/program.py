@@ -10,7 +10,7 @@ from graphspec.diagnostics import nearest
 from graphspec.elaborate.bodies import declared_tensor, read_outputs
 from graphspec.elaborate.body import Run
 from graphspec.elaborate.checks import check_use
-from graphspec.elaborate.context import FAILED, Context, Nothing, Read
+from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Read
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
 from graphspec.graph import Definition, Graph, Value
@@ -80,8 +80,11 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         elif isinstance(tensor, Nothing):
             run.inputs[name] = tensor
     training, data = _sections(run)
-    run.elaborate()
-    bound = read_outputs(run)
+    try:
+        run.elaborate()
+        bound = read_outputs(run)
+    except OutOfBudget:
+        return None
     outputs = _judgements(run, bound)
     if all(isinstance(value, Nothing) for value in bound.values()) and not context.diagnostics.errors:
         message = "every output is left out" if bound else "the spec has no output"
