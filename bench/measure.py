@@ -14,9 +14,10 @@ SAMPLE_SECONDS = 0.005  # a sample repeats its call until it lasts about this lo
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Seconds a call, one value a round."""
+    """Seconds a call, one value a round; and of these, those that this process spent on a processor."""
 
     seconds: tuple[float, ...]
+    processor: tuple[float, ...]
 
     @property
     def median(self) -> float:
@@ -28,7 +29,15 @@ class Samples:
 
     def ratio(self, other: "Samples") -> float:
         """The median over rounds of self / other; each pair ran within one round."""
-        return statistics.median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
+        return _median_ratio(self.seconds, other.seconds)
+
+    def processor_ratio(self, other: "Samples") -> float:
+        """As `ratio`, of processor time: what other processes on the machine take does not count."""
+        return _median_ratio(self.processor, other.processor)
+
+
+def _median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def interleave(
@@ -47,7 +56,7 @@ def interleave(
             call()
             slowest = time.perf_counter() - start
     repeats = max(1, round(SAMPLE_SECONDS / slowest)) if slowest else 1
-    taken: dict[str, list[float]] = {name: [] for name in subjects}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
     order = list(subjects)
     gc.collect()
     gc.disable()
@@ -61,14 +70,14 @@ def interleave(
             order.reverse()
     finally:
         gc.enable()
-    return {name: Samples(tuple(values)) for name, values in taken.items()}
+    return {name: Samples(*zip(*values, strict=True)) for name, values in taken.items()}
 
 
-def _sample(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+def _sample(call: Callable[[], object], repeats: int) -> tuple[float, float]:
+    start, processor = time.perf_counter(), time.process_time()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (time.perf_counter() - start) / repeats, (time.process_time() - processor) / repeats
 
 
 def process(command: Sequence[str], directory: Path | None = None) -> Callable[[], str]:
