@@ -32,7 +32,7 @@ helper(
     "CenteredLayerNorm",
     '''
 class CenteredLayerNorm(nn.Module):
-    """Layer normalization with a bias and no weight, which nn.LayerNorm does not have."""
+    """Layer normalization with a bias and no weight, unlike nn.LayerNorm."""
 
     def __init__(self, normalized_shape, eps: float):
         super().__init__()

@@ -1,0 +1,287 @@
+"""Activations that take arguments or have weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Memory,
+    Site,
+    Weight,
+    helper,
+    known_channels,
+    need_float,
+)
+from graphspec.layers.core import _as_tuple
+from graphspec.layers.initializers import Initializer, Zeros, need_fillable
+from graphspec.layers.layer_normalization import Axes, positive_axes
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "thresholded_leaky_relu",
+    '''
+def thresholded_leaky_relu(x: Tensor, slope: float, threshold: float) -> Tensor:
+    """Keras' ReLU with a slope below a threshold, where it jumps to x."""
+    return torch.where(x > threshold, x, slope * (x - threshold))
+''',
+)
+helper(
+    "softmax_over",
+    '''
+def softmax_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Softmax over several axes at once."""
+    return (x - x.logsumexp(dims, keepdim=True)).exp()
+''',
+)
+helper(
+    "PReLU",
+    '''
+class PReLU(nn.Module):
+    """nn.PReLU with slopes of any shape that stretches to an example's."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.weight * x)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}"
+''',
+)
+
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class _Elementwise(Layer, abstract=True):
+    """What activations of each element share."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=self.spec_name)
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class ReLU(_Elementwise):
+    """`x` above `threshold`, at most `max_value`; `negative_slope * (x - threshold)` below."""
+
+    max_value: NotNegative | None = None
+    negative_slope: NotNegative = 0.0
+    threshold: NotNegative = 0.0
+
+    examples = (
+        Example({}, ((4, 5),)),
+        Example({"max_value": 6}, ((4, 5),)),
+        Example({"max_value": 0.5}, ((3, 4, 5),)),
+        Example({"negative_slope": 0.2}, ((4, 5),)),
+        Example({"threshold": 0.5}, ((4, 5),)),
+        Example({"threshold": 0.25, "max_value": 1.0}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "max_value": 0.5}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "threshold": 0.5}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "threshold": 0.5, "max_value": 0.75}, ((4, 3, 5),)),
+    )
+
+    def code(self, site: Site) -> Code:
+        slope, threshold = float(self.negative_slope), float(self.threshold)
+        constants: dict[str, Leaf] = {}
+        helpers: tuple[str, ...] = ()
+        if slope and threshold:
+            text, helpers = "thresholded_leaky_relu({x}, {slope}, {threshold})", ("thresholded_leaky_relu",)
+            constants = {"slope": slope, "threshold": threshold}
+        elif slope:
+            text, constants = "F.leaky_relu({x}, {slope})", {"slope": slope}
+        elif threshold:
+            text, constants = "F.threshold({x}, {threshold}, 0.0)", {"threshold": threshold}
+        elif self.max_value == 6:
+            return Code("F.relu6({x})")
+        elif self.max_value is not None:
+            return Code("{x}.clamp(0.0, {max_value})", constants={"max_value": float(self.max_value)})
+        else:
+            return Code("F.relu({x})")
+        if self.max_value is not None:
+            text += ".clamp(max={max_value})"
+            constants["max_value"] = float(self.max_value)
+        return Code(text, constants=constants, helpers=helpers)
+
+    def output_activation(self) -> str | None:
+        plain = (self.max_value, self.negative_slope, self.threshold) == (None, 0, 0)
+        return "relu" if plain else None
+
+
+class LeakyReLU(_Elementwise):
+    """`x` above 0, `negative_slope * x` below."""
+
+    synonyms = {**_Elementwise.synonyms, "alpha": "negative_slope"}
+
+    negative_slope: NotNegative = 0.3
+
+    examples = (Example({}, ((4, 5),)), Example({"negative_slope": 0.1}, ((3, 4, 5),)))
+
+    def code(self, site: Site) -> Code:
+        return Code("F.leaky_relu({x}, {slope})", constants={"slope": float(self.negative_slope)})
+
+
+class ELU(_Elementwise):
+    """`x` above 0, `alpha * (exp(x) - 1)` below."""
+
+    alpha: float = 1.0
+
+    examples = (Example({}, ((4, 5),)), Example({"alpha": 0.5}, ((3, 4, 5),)))
+
+    def code(self, site: Site) -> Code:
+        if self.alpha == 1:
+            return Code("F.elu({x})")
+        return Code("F.elu({x}, {alpha})", constants={"alpha": float(self.alpha)})
+
+    def output_activation(self) -> str | None:
+        return "elu" if self.alpha == 1 else None
+
+
+class Softmax(_Elementwise):
+    """Positive numbers that sum to 1 along `axis`, or over several axes together."""
+
+    axis: Axes = -1
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({"axis": 1}, ((4, 3, 5),)),
+        Example({"axis": -2}, ((4, 5),)),
+        Example({"axis": [-1]}, ((4, 5),)),
+        Example({"axis": [1, 2]}, ((4, 3, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        positive_axes(self.spec_name, self.axis, x.rank)
+        return super().infer(x)
+
+    def single(self) -> int | None:
+        """The axis, where it is one."""
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return axes[0] if len(axes) == 1 else None
+
+    def code(self, site: Site) -> Code:
+        axis = self.single()
+        if axis is not None:
+            return Code("{x}", activation="softmax", activation_axis=site.axis(axis))
+        axes = positive_axes(self.spec_name, self.axis, site.x.rank)
+        constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
+        return Code("softmax_over({x}, {axes})", constants=constants, helpers=("softmax_over",))
+
+    def flops(self, site: Site) -> Dim:
+        return 5 * product(site.x.shape[1:])
+
+    def output_activation(self) -> str | None:
+        return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if type(value) is int else _as_tuple(value)
+
+
+class PReLU(_Elementwise):
+    """`x` above 0, and below `alpha * x` with a learned `alpha` for each element of an example.
+
+    Along `shared_axes`, counted from 1, elements share one: `[1, 2]` leaves an image's channels theirs.
+    """
+
+    alpha_initializer: Initializer = Zeros()
+    shared_axes: Annotated[tuple[int, ...], BeforeValidator(_listed)] | None = None
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({}, ((4, 3, 5),)),
+        Example({"shared_axes": [1, 2], "alpha_initializer": "ones"}, ((4, 3, 5),)),
+        Example({"shared_axes": 1}, ((4, 5),)),
+        Example({"shared_axes": [2]}, ((4, 5),)),
+        Example({"shared_axes": [1, 2]}, ((4, 5),)),
+        Example({"shared_axes": [1, 3]}, ((4, 3, 5),)),
+        Example({"alpha_initializer": {"name": "constant", "value": 0.25}}, ((4, 5),)),
+        Example({"alpha_initializer": "he_uniform"}, ((30, 5),)),
+        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 2]}, ((4, 3, 40),)),
+        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 3]}, ((4, 40, 3),)),
+        Example({"alpha_initializer": "he_normal", "shared_axes": [2, 3]}, ((40, 4, 3),)),
+        Example({"alpha_initializer": "lecun_normal"}, ((40,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        if x.rank < 2:
+            raise LayerError(
+                "wrong-rank", f"PReLU takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+            )
+        wrong = next((axis for axis in self.shared_axes or () if not 1 <= axis < x.rank), None)
+        if wrong is not None:
+            raise LayerError(
+                "out-of-range",
+                f"`shared_axes` holds axes of an example of {x}, counted from 1, not {wrong}",
+                help="[1, 2] are an image's height and width",
+                argument="shared_axes",
+                inputs=(0,),
+            )
+        need_fillable(self, alpha_initializer=len(self.shape(x)))
+        return x
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """The shape of Keras' `alpha`."""
+        shared = self.shared_axes or ()
+        return tuple(
+            1 if axis in shared else known_channels(x, axis, layer="PReLU", what=f"size of axis {axis}")
+            for axis in range(1, x.rank)
+        )
+
+    def channel(self, x: Tensor) -> int | None:
+        """The one axis that has slopes of its own, or 1 where all elements share one; None for several."""
+        own = [axis for axis in range(1, x.rank) if axis not in (self.shared_axes or ())]
+        return None if len(own) > 1 else own[0] if own else 1
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shape = self.shape(x)
+        fill = self.fill(x)[0]
+        if self.channel(x) is not None:
+            return (Weight("weight", (math.prod(shape),), "alpha", initializer=fill),)
+        return (
+            Weight("weight", shape, "alpha", initializer="" if self.alpha_initializer == Zeros() else fill),
+        )
+
+    def fill(self, x: Tensor) -> tuple[str, tuple[str, ...]]:
+        """The statement that fills the weight, and the helpers it calls."""
+        channel, initializer = self.channel(x), self.alpha_initializer
+        if channel is None or x.rank == 2 or not (initializer.uses_fans or initializer.ranks[0] > 1):
+            return initializer.unturned(x.rank - 1)
+        # a vector [C] that Keras lays out [.., C], [.., C, 1] or [C, .., 1, 1]
+        turned = {1: "{w}[:, None]", 2: "{w}[None]"}.get(x.rank - channel, "{w}[None, None]")
+        return initializer.statement().replace("{w}", turned), initializer.helpers()
+
+    def memory(self, x: Tensor) -> Memory:
+        if len(set(self.shared_axes or ())) == x.rank - 1:
+            return "any"
+        return "first" if x.rank > 2 and self.channel(x) == x.rank - 1 else "spec"
+
+    def code(self, site: Site) -> Code:
+        helpers, shape, channel = self.fill(site.x)[1], self.shape(site.x), self.channel(site.x)
+        if channel is None:
+            return Code("{self}({x})", Construct("PReLU", {"shape": shape}), helpers=("PReLU", *helpers))
+        construct = Construct("nn.PReLU", {}, {"num_parameters": (math.prod(shape), 1)})
+        axis = site.axis(channel)
+        if axis == 1 or math.prod(shape) == 1:
+            return Code("{self}({x})", construct, helpers=helpers)
+        text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
+        return Code(text, construct, {"axis": axis}, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])
