@@ -6,6 +6,8 @@ It shares nothing with the emitter but the layers' own code: no classes, no loop
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 
 from graphspec.compiler import Program
 from graphspec.graph import Graph, Op, Value
+from graphspec import layers
 from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layers.base import Code, Leaf, Ref
@@ -22,8 +25,10 @@ from graphspec.names import attribute
 PRELUDE = "from collections.abc import Callable\nimport torch\nfrom torch import Tensor, nn\n"
 
 
-def _library() -> dict[str, Any]:
-    """Every helper, defined."""
+def library() -> dict[str, Any]:
+    """Every helper of every layer, defined."""
+    for module in iter_modules(layers.__path__):
+        import_module(f"graphspec.layers.{module.name}")
     space: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "Tensor": Tensor}
     exec(PRELUDE + "\n".join(helper.source for helper in HELPERS.values()), space)
     return space
@@ -32,15 +37,15 @@ def _library() -> dict[str, Any]:
 def interpret(program: Program, module: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """The program's outputs, with the weights of its emitted module."""
     state = dict(module.state_dict())
-    found = Interpreter(state, _library()).body(program.graph, "", list(inputs.values()))
+    found = Interpreter(state, library()).body(program.graph, "", list(inputs.values()))
     return {name: found[value] for name, value in program.graph.outputs.items()}
 
 
 class Interpreter:
     """Runs graphs on `state`, the weights by their keys."""
 
-    def __init__(self, state: dict[str, Tensor], library: dict[str, Any]):
-        self.state, self.library = state, library
+    def __init__(self, state: dict[str, Tensor], defined: dict[str, Any]):
+        self.state, self.library = state, defined
 
     def body(self, graph: Graph, prefix: str, inputs: list[Tensor | None]) -> dict[Value, Tensor]:
         """The values of a graph, whose weights lie below `prefix`."""

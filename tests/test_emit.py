@@ -1,14 +1,26 @@
 """Emission: the module equals its graph run op by op; its source is deterministic, formatted, and needs only torch."""
 
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import graphspec
 from graphspec.compiler import Program
-from tests.interpreter import interpret
+from graphspec.emit.classes import closure
+from graphspec.graph import Graph
+from graphspec.layers import HELPERS
+from graphspec.layers.base import Weight
+from graphspec.load import place_of
+from graphspec.names import attribute, local
+from tests import interpreter
 
 ROOT = Path(__file__).parent.parent
 CASES = sorted((ROOT / "tests/emit").glob("*.yaml")) + sorted((ROOT / "tests/emit/parts").glob("*.yaml"))
@@ -40,7 +52,7 @@ def named(program: Program, outputs: Tensor | dict[str, Tensor]) -> dict[str, Te
 def agrees(program: Program) -> None:
     """Fails where the module and the graph differ, or logits and probabilities do."""
     module, inputs = randomized(program), example(program)
-    expected = interpret(program, module, inputs)
+    expected = interpreter.interpret(program, module, inputs)
     actual = named(program, module(*inputs.values()))
     assert list(actual) == list(program.outputs)
     for name, value in expected.items():
@@ -56,12 +68,219 @@ def agrees(program: Program) -> None:
         assert not judgement.activation or not torch.equal(logits[name], actual[name])
 
 
-def local(name: str) -> str:
-    from graphspec.names import local as written
-
-    return written(name)
-
-
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_the_module_computes_its_graph(path: Path) -> None:
     agrees(graphspec.compile(path))
+
+
+# --- properties of the source
+
+
+def everything() -> list[Path]:
+    return [*CASES, *SPECS]
+
+
+@pytest.fixture(scope="module")
+def emitted_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what every spec becomes, and every helper in a file of its own."""
+    folder = tmp_path_factory.mktemp("emitted")
+    for path in everything():
+        (folder / f"{path.stem}.py").write_text(graphspec.compile(path).source)
+    return folder
+
+
+def ruff(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "ruff", *arguments, "--isolated", "--no-cache", "."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_source_is_formatted_and_clean(emitted_files: Path) -> None:
+    assert not ruff(emitted_files, "format", "--line-length", "88", "--diff")
+    assert not ruff(emitted_files, "check", "--select", "E4,E7,E9,F,I,UP,B", "--target-version", "py311")
+
+
+def test_helpers_are_formatted_and_clean(tmp_path: Path) -> None:
+    interpreter.library()
+    imports = "from collections.abc import Callable\n\nimport torch\nfrom torch import Tensor, nn\n"
+    imports += "from torch.nn import functional as F\n"
+    for name, helper in HELPERS.items():
+        needed = "\n\n\n".join(HELPERS[each].source for each in closure([name]))
+        (tmp_path / f"{name}.py").write_text(f"{imports}\n\n{needed}\n")
+        assert helper.source.count('"""') >= 2, f"{name} does not say why it exists"
+    assert not ruff(tmp_path, "format", "--line-length", "88", "--diff")
+    assert not ruff(
+        tmp_path, "check", "--select", "E4,E7,E9,F,I,UP,B", "--ignore", "F401", "--target-version", "py311"
+    )
+
+
+def test_source_does_not_depend_on_the_process(emitted_files: Path) -> None:
+    """Another process, another hash seed, the specs in another order."""
+    program = (
+        "import sys, hashlib, graphspec\n"
+        "for path in sys.argv[1:]:\n"
+        "    print(path, hashlib.sha256(graphspec.compile(path).source.encode()).hexdigest())\n"
+    )
+    paths = [str(path) for path in reversed(everything())]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, env=environment, cwd=ROOT, check=True
+    )
+    for line in done.stdout.splitlines():
+        path, digest = line.rsplit(" ", 1)
+        source = (emitted_files / f"{Path(path).stem}.py").read_bytes()
+        assert hashlib.sha256(source).hexdigest() == digest, path
+
+
+def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
+    program = (
+        "import sys, runpy\n"
+        "for name in ('graphspec', 'keras', 'pydantic', 'yaml', 'safetensors'): sys.modules[name] = None\n"
+        "for path in sys.argv[1:]: runpy.run_path(path)\n"
+    )
+    files = sorted(str(path) for path in emitted_files.glob("*.py"))
+    subprocess.run([sys.executable, "-c", program, *files], cwd=emitted_files, check=True)
+    for path in files:
+        imports = [line for line in Path(path).read_text().splitlines() if line.startswith(("import ", "from "))]
+        assert all(line.split()[1].partition(".")[0] in ("torch", "collections") for line in imports)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_golden(path: Path, request: pytest.FixtureRequest) -> None:
+    """What each spec becomes, as it was last looked at; `pytest --update-golden` writes it anew."""
+    golden = ROOT / "tests/golden" / f"{path.stem}.py"
+    source = graphspec.compile(path).source
+    if request.config.getoption("--update-golden"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(source)
+    assert source == golden.read_text()
+
+
+# --- properties of the module
+
+
+def weights_of(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Weight, bool]]:
+    """Every weight by the key that the spec's names give it, and whether it is learned."""
+    for unit in graph.units:
+        here = f"{prefix}{attribute(unit.name)}" + ("" if unit.index is None else f".{unit.index}")
+        if unit.first.graph is not None:
+            for key, weight, trainable in weights_of(unit.first.graph, f"{here}."):
+                yield key, weight, trainable and unit.trainable
+        for weight in unit.first.weights():
+            key = here if unit.first.parameter is not None else f"{here}.{weight.name}"
+            yield key, weight, weight.trainable and unit.trainable
+
+
+@pytest.mark.parametrize("path", everything(), ids=lambda path: path.stem)
+def test_weights_have_the_names_of_the_spec(path: Path) -> None:
+    program = graphspec.compile(path)
+    module = program.module()
+    expected = {key: (weight, trainable) for key, weight, trainable in weights_of(program.graph)}
+    state = module.state_dict()
+    assert set(state) == set(expected)
+    learned = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    for key, (weight, trainable) in expected.items():
+        assert tuple(state[key].shape) == weight.shape, key
+        assert (key in learned) == trainable, key
+    summary = program.summary()
+    assert summary.total_params == sum(value.numel() for value in state.values())
+    assert summary.trainable_params == sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("path", everything(), ids=lambda path: path.stem)
+def test_weights_begin_as_the_spec_says(path: Path) -> None:
+    program = graphspec.compile(path)
+    state = program.module(seed=1).state_dict()
+    library = interpreter.library()
+    for key, weight, _ in weights_of(program.graph):
+        if not weight.initializer:
+            continue
+        expected = torch.empty(weight.shape)
+        exec(weight.initializer.replace("{w}", "w"), {**library, "w": expected})
+        constant = bool((expected == expected.flatten()[0]).all())
+        if constant and expected.numel() > 1:
+            assert torch.equal(state[key], expected), key
+        elif expected.numel() > 30:
+            assert 0.5 < state[key].std() / expected.std() < 2, key
+
+
+def test_a_frozen_part_keeps_its_statistics() -> None:
+    program = graphspec.compile(ROOT / "tests/emit/frozen_units.yaml")
+    module = program.module().train()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    module(*program.example_inputs(8).values())
+    for key, value in module.state_dict().items():
+        moved = "running" in key and key.startswith("c.")
+        assert torch.equal(value, before[key]) != moved, key
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    """A model's weights lie below its node's name; the file may hold more than the model needs."""
+    part = tmp_path / "part.yaml"
+    part.write_text((ROOT / "tests/emit/parts/vision.yaml").read_text())
+    state = graphspec.compile(part).module(seed=5).state_dict()
+    weights = {key: value.contiguous() for key, value in state.items()}
+    save_file({**weights, "more": torch.ones(2)}, tmp_path / "part.safetensors")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "inputs: {image: {shape: [8, 8, 3]}}\n"
+        "shared: {s: {model: part.yaml, weights: part.safetensors}}\n"
+        "nodes:\n"
+        "  a: {model: part.yaml, weights: part.safetensors, from: image}\n"
+        "  b: {call: s, from: image}\n"
+        "  c: {model: part.yaml, from: image}\n"
+        "  m: {merge: add, from: [a, b, c]}\n"
+        "outputs: [m]\n"
+    )
+    state = graphspec.compile(spec).module().state_dict()
+    for key, value in weights.items():
+        assert torch.equal(state[f"a.{key}"], value) and torch.equal(state[f"s.{key}"], value)
+    assert not torch.equal(state["c.probs.weight"], weights["probs.weight"])
+
+
+def test_a_sequence_too_short_is_refused_by_name() -> None:
+    program = graphspec.compile(ROOT / "tests/emit/weird_text.yaml")
+    with pytest.raises(ValueError, match="`length` must be at least 5, not 4"):
+        program.module()(torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))
+    with pytest.raises(ValueError, match="`length` is 6, and 5 before"):
+        program.module()(torch.zeros(1, 5, 2), torch.zeros(1, 6, 2))
+
+
+def test_an_error_in_the_module_has_its_place_in_the_spec() -> None:
+    program = graphspec.compile(ROOT / "tests/emit/residual.yaml")
+    for number, span in program.emitted.places.items():
+        assert span.line <= len(program.sources[span.file].splitlines())
+        assert program.source.splitlines()[number - 1].strip()
+    try:
+        program.module()(torch.zeros(2, 9))
+    except RuntimeError as error:
+        place = place_of(program, error)
+    assert place is not None and "shortcut" not in str(place) and place.line in (8, 9)
+
+
+def chain_of(count: int) -> str:
+    nodes = "".join(
+        f"  n{i}: {{layer: Dense, units: {8 + i % 3}, activation: relu}}\n" for i in range(count)
+    )
+    return f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n{count - 1}]\n"
+
+
+def test_emission_is_linear() -> None:
+    """Calls grow as nodes do: counted, not timed."""
+
+    def work(count: int) -> int:
+        program = graphspec.compile(chain_of(count))
+        calls = 0
+
+        def count_call(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(count_call)
+        try:
+            _ = program.source
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert work(400) < 5 * work(100)

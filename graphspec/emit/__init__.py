@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.elaborate import Elaborated
 from graphspec.emit.classes import Classes, Group, closure
 from graphspec.emit.construct import Constructor, Line, signature
-from graphspec.emit.format import WIDTH, comment, lines, literal
+from graphspec.emit.format import WIDTH, comment, lines, literal, split_items
 from graphspec.emit.forward import Forward
-from graphspec.graph import Op, Value
+from graphspec.emit.initialization import Initialization
+from graphspec.graph import Value
 from graphspec.layers import HELPERS
 from graphspec.layers.base import helper
 from graphspec.layout import Layout
@@ -89,75 +88,6 @@ def logit_values(program: Elaborated) -> set[Value]:
     return {each for value in judged for each in inside(value)}
 
 
-class Initialization:
-    """Keras' initializers: `init_weights`, by the type of a module, and by its owner where a spec says otherwise."""
-
-    def __init__(self, classes: Classes):
-        self.by_type: dict[str, dict[str, str]] = {}
-        self.optional: dict[str, set[str]] = defaultdict(set)
-        self.by_owner: dict[str, list[str]] = defaultdict(list)
-        self.helpers: set[str] = set()
-        found: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
-        ops = [(g, slot, op) for g in classes.groups for s in g.slots for slot in s for op in slot.ops if op.present and op.layer]
-        for _, _, op in ops:
-            for weight in op.weights():
-                if weight.initializer:
-                    found[self._type(classes, op)][weight.name][weight.initializer] += 1
-        for kind, weights in found.items():
-            self.by_type[kind] = {name: counts.most_common(1)[0][0] for name, counts in weights.items()}
-        for group, slot, op in ops:
-            self._differing(classes, group, slot, op)
-        for _, _, op in ops:
-            kind = self._type(classes, op)
-            held = {weight.name for weight in op.weights()}
-            self.optional[kind] |= {name for name in self.by_type.get(kind, {}) if name not in held}
-
-    def _type(self, classes: Classes, op: Op) -> str:
-        construct = classes.code(op).construct
-        if construct is None:
-            return ""
-        helped = HELPERS.get(construct.target)
-        base = re.match(r"class \w+\((nn\.\w+)\)", helped.source) if helped is not None else None
-        return base[1] if base is not None and base[1] != "nn.Module" else construct.target
-
-    def _differing(self, classes: Classes, group: Group, slot: object, op: Op) -> None:
-        kind = self._type(classes, op)
-        unit = op.unit
-        attribute = f"module.{names.attribute(unit.name if unit and unit.shared else op.node)}"
-        for weight in op.weights():
-            if not weight.initializer or self.by_type[kind].get(weight.name) == weight.initializer:
-                continue
-            target = f"{attribute}.{weight.name}" if op.index is None or (unit and unit.shared) else f"{attribute}[{op.index}].{weight.name}"
-            text = weight.initializer.replace("{w}", target)
-            if text not in self.by_owner[group.name]:
-                self.by_owner[group.name].append(text)
-
-    @property
-    def needed(self) -> bool:
-        return bool(self.by_type or self.by_owner)
-
-    def write(self, writer: Writer) -> None:
-        writer.add("def init_weights(module: nn.Module) -> None:", '    """Fills a module\'s own weights by Keras\' initializers."""')
-        kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        for kind, fills in self.by_type.items():
-            body = []
-            for name, text in fills.items():
-                text = text.replace("{w}", f"module.{name}")
-                if name in self.optional[kind]:
-                    body += [f"if module.{name} is not None:", f"    {text}"]
-                else:
-                    body.append(text)
-            kinds[tuple(body)].append(kind)
-        word = "if"
-        for kind_body, targets in kinds.items():
-            types = targets[0] if len(targets) == 1 else f"({', '.join(sorted(targets))})"
-            writer.add(f"    {word} isinstance(module, {types}):", *(f"        {text}" for text in kind_body))
-            word = "elif"
-        for owner, texts in self.by_owner.items():
-            writer.add(f"    {word} isinstance(module, {owner}):", *(f"        {text}" for text in texts))
-            word = "elif"
-
-
 def write_class(
     writer: Writer, group: Group, constructor: Constructor, forward: Forward, program: Elaborated | None, fills: Initialization
 ) -> None:
@@ -196,8 +126,6 @@ def _signature(head: str, parameters: str, tail: str) -> list[str]:
         return [single]
     if len(parameters) + 8 <= WIDTH:
         return [f"    {head}", f"        {parameters}", f"    {tail}"]
-    from graphspec.emit.format import split_items
-
     return [f"    {head}", *(f"        {item}," for item in split_items(parameters)), f"    {tail}"]
 
 
@@ -242,7 +170,7 @@ def assemble(program: Elaborated, bodies: Writer, helpers: frozenset[str], fills
     middle, initializers = Writer(), Writer()
     if fills.needed:
         initializers.add("", "")
-        fills.write(initializers)
+        initializers.add(*fills.lines())
     for word in closure(helpers & words("\n".join([*initializers.lines, *bodies.lines]))):
         middle.add("", "", *HELPERS[word].source.split("\n"))
     middle.add(*initializers.lines)

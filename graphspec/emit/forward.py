@@ -166,7 +166,7 @@ class Forward:
             if value not in self.scope.reads:
                 targets.append("_")
                 continue
-            name = self.scope.claim(f"{word}_{key}" if key and value is not op.output else word)
+            name = self.scope.claim(f"{word}_{key}" if key and len(op.outputs) > 1 else word)
             self.scope.bind(value, name, value in self.layout.first)
             targets.append(name)
         while len(targets) > 1 and targets[-2:] == ["_", "_"]:
@@ -185,6 +185,11 @@ class Forward:
     def _layer_with_logits(self, op: Op, call: str, after: str, word: str, first: bool) -> None:
         """An output whose last step is left off for logits; where the graph reads it too, both are computed."""
         value = op.output
+        if not self.read_inside(value) and call == self.scope.text.get(op.inputs[0]):
+            self.scope.alias(op.inputs[0], value)
+            self.scope.first[value] = first
+            self.logits[value], self.late[value] = call, after
+            return
         if not self.read_inside(value):
             name = self.assign(value, call, word, op.span, first)
             self.logits[value], self.late[value] = name, after
@@ -213,7 +218,7 @@ class Forward:
         targets = []
         for key, value in op.outputs.items():
             self.scope.first[value] = self.comes_out_first(op, op, value)
-            own = f"{word}_{key}" if key and value is not op.output else word
+            own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
             name = self.scope.claim(f"{own}_logits" if key in ending else own)
             targets.append(name)
             if key not in ending:
@@ -221,7 +226,7 @@ class Forward:
         self.line(f"{', '.join(targets)} = ", call, op.span)
         for name, (key, value) in zip(targets, op.outputs.items(), strict=True):
             if key in ending:
-                own = f"{word}_{key}" if key and value is not op.output else word
+                own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
                 first = self.scope.first[value]
                 self.assign(value, activated(ending[key], name, value, first), own, op.span, first)
                 self.logits[value] = name

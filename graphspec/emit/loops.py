@@ -104,6 +104,7 @@ class Loop:
                 name = variable
             else:
                 word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
+                word = f"last_{word}" if self._listed(key) else word
                 name = scope.name(last.outputs[key], forward.step, word, taken) if key in last.outputs else scope.claim(word)
             if name != here:
                 forward.line(f"{name} = ", here, op.span)
@@ -116,7 +117,7 @@ class Loop:
         parallel = slot.op.repeated == "parallel"
         for key in slot.op.outputs:
             values = [op.outputs[key] for op in slot.ops]
-            listed = parallel or any(self._read_later(value) for value in values[:-1])
+            listed = self._listed(key)
             if key not in self.targets:
                 self.firsts[key] = slot.op.outputs[key] in forward.layout.first
                 read = listed or self._read_later(values[-1])
@@ -125,6 +126,11 @@ class Loop:
             if listed:
                 word = f"{slot.node}_{key}" if key and len(slot.op.outputs) > 1 else slot.node
                 self.collected[key] = scope.claim(word)
+
+    def _listed(self, key: str) -> bool:
+        """Whether an output of single instances is read."""
+        ops = self.slot.ops if self.slot.op.repeated == "parallel" else self.slot.ops[:-1]
+        return any(key in op.outputs and self._read_later(op.outputs[key]) for op in ops)
 
     def _statements(self, lines: list[tuple[str, str]], expression: str) -> None:
         forward, slot, op = self.forward, self.slot, self.slot.op

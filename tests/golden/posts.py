@@ -1,0 +1,60 @@
+"""posts: posts int64[N, length]
+-> age float32[N, 1], income float32[N, 10], gender float32[N, 1].
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
+    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
+    if torch.compiler.is_exporting():
+        stride = kernel_size if stride is None else stride
+        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
+    return F.max_pool1d(x, kernel_size, stride)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+    elif isinstance(module, (nn.Conv1d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Posts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.vectors = nn.Embedding(10000, 256)
+        self.conv1 = nn.Conv1d(256, 256, 5)
+        self.conv2 = nn.Conv1d(256, 256, 5)
+        self.conv3 = nn.Conv1d(256, 256, 5)
+        self.features = nn.Linear(256, 128)
+        self.age = nn.Linear(128, 1)
+        self.income = nn.Linear(128, 10)
+        self.gender = nn.Linear(128, 1)
+        self.apply(init_weights)
+
+    def forward(self, posts: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
+        if posts.shape[1] < 149:
+            raise ValueError(
+                f"posts: `length` must be at least 149, not {posts.shape[1]}"
+            )
+        x = self.vectors(posts)  # [N, length, 256]
+        x = F.relu(self.conv1(x.transpose(1, 2)))  # [N, 256, length - 4]
+        x = max_pool1d(x, 5)  # [N, 256, (length - 4) // 5]
+        x = F.relu(self.conv2(x))  # [N, 256, (length - 24) // 5]
+        x = max_pool1d(x, 5)  # [N, 256, (length - 24) // 25]
+        x = F.relu(self.conv3(x))  # [N, 256, (length - 124) // 25]
+        x = x.amax(2)  # [N, 256]
+        features = F.relu(self.features(x))  # [N, 128]
+        age = self.age(features)  # [N, 1]
+        income = self.income(features)  # [N, 10]
+        x = self.gender(features)  # [N, 1]
+        return {
+            "age": age,
+            "income": income if logits else income.softmax(-1),
+            "gender": x if logits else x.sigmoid(),
+        }

@@ -1,0 +1,88 @@
+"""question_answering: text int64[N, text_length], question int64[N, question_length]
+-> answer float32[N, 500].
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def keep_one_bias(rnn: nn.RNNBase) -> None:
+    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
+    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
+        zeros = torch.zeros_like(getattr(rnn, name).detach())
+        delattr(rnn, name)
+        rnn.register_buffer(name, zeros, persistent=False)
+    rnn._init_flat_weights()
+
+
+def reset_lstm(lstm: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
+    for name, weight in lstm.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.zeros_(weight)
+            nn.init.ones_(weight.detach().chunk(4)[1])
+    for zeros in lstm.buffers():
+        nn.init.zeros_(zeros)
+
+
+class LSTM(nn.LSTM):
+    """nn.LSTM with Keras' one bias, initializers and outputs."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+    ):
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        keep_one_bias(self)
+
+    def reset_parameters(self) -> None:
+        reset_lstm(self)
+
+    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
+        state = None
+        if initial_state is not None:
+            h, c = (s.expand(len(x), -1)[None].contiguous() for s in initial_state)
+            state = h, c
+        y, (h, c) = super().forward(x, state)
+        y = y if self.return_sequences else h[0]
+        return (y, h[0], c[0]) if self.return_state else y
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class QuestionAnswering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.text_vectors = nn.Embedding(10000, 64)
+        self.text_code = LSTM(64, 32)
+        self.question_vectors = nn.Embedding(10000, 32)
+        self.question_code = LSTM(32, 32)
+        self.answer = nn.Linear(64, 500)
+        self.apply(init_weights)
+
+    def forward(
+        self, text: Tensor, question: Tensor, *, logits: bool = False
+    ) -> Tensor:
+        x = self.text_vectors(text)  # [N, text_length, 64]
+        text_code = self.text_code(x)  # [N, 32]
+        x = self.question_vectors(question)  # [N, question_length, 32]
+        x = self.question_code(x)  # [N, 32]
+        x = torch.cat([text_code, x], -1)  # [N, 64]
+        x = self.answer(x)  # [N, 500]
+        return x if logits else x.softmax(-1)

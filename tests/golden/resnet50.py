@@ -1,0 +1,180 @@
+"""resnet50: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.Module):
+    """Keras' batch normalization of axis 1: running variance without Bessel's correction."""
+
+    frozen = False  # always in inference mode, as Keras' is where it is not trainable
+
+    def __init__(
+        self, num_features: int, eps: float, momentum: float, center=True, scale=True
+    ):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if center else None
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var, n = self.running_mean, self.running_var, x.numel() // x.shape[1]
+        training = self.training and not self.frozen
+        if training:
+            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+        # unlike F.batch_norm, this trains on one value a channel
+        cudnn = torch.backends.cudnn.enabled
+        y = torch.batch_norm(
+            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
+        )
+        if training:
+            with torch.no_grad():
+                var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
+
+
+def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
+    pads: list[int] = []
+    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
+        total = torch.sym_max(d * (k - 1) + 1 - s + -n % s, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    return pads
+
+
+class Conv2d(nn.Conv2d):
+    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+
+    def __init__(self, *args, padding: str = "valid", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[::-2]
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Max pooling of [N, C, H, W] with Keras' `same` padding."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        x = F.pad(x, pads, value=float("-inf"))
+        return F.max_pool2d(x, kernel_size, stride)
+    # ceil_mode adds the windows that end past the input: no copy is padded
+    return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class ConvNorm(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int = 1,
+        strides: int = 1,
+        activation: Callable[[Tensor], Tensor] = F.relu,
+    ):
+        super().__init__()
+        self.conv = Conv2d(
+            in_channels, filters, kernel_size, stride=strides, padding="same"
+        )
+        self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = self.norm(x)
+        return self.activation(x)
+
+
+class Bottleneck(nn.Module):
+    def __init__(
+        self, in_channels: int, filters: int, strides: int = 1, project: bool = False
+    ):
+        super().__init__()
+        self.shortcut = (
+            ConvNorm(
+                in_channels, 4 * filters, strides=strides, activation=nn.Identity()
+            )
+            if project
+            else None
+        )
+        self.reduce = ConvNorm(in_channels, filters, strides=strides)
+        self.spatial = ConvNorm(filters, filters, kernel_size=3)
+        self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        x = self.reduce(x)
+        x = self.spatial(x)
+        x = self.expand(x)
+        x = shortcut + x
+        return F.relu(x)
+
+
+class Stage(nn.Module):
+    def __init__(self, in_channels: int, filters: int, depth: int, strides: int = 1):
+        super().__init__()
+        self.first = Bottleneck(in_channels, filters, strides=strides, project=True)
+        self.rest = nn.ModuleList(
+            Bottleneck(4 * filters, filters) for _ in range(depth - 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.rest:
+            x = block(x)
+        return x
+
+
+class Resnet50(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
+        self.stages = nn.ModuleList(
+            [
+                Stage(64, 64, 3),
+                Stage(256, 128, 4, strides=2),
+                Stage(512, 256, 6, strides=2),
+                Stage(1024, 512, 3, strides=2),
+            ]
+        )
+        self.probs = nn.Linear(2048, 1000)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = max_pool_same(x, (3, 3), (2, 2))  # [N, 64, 56, 56]
+        for stage in self.stages:
+            x = stage(x)
+        x = x.mean((2, 3))  # [N, 2048]
+        x = self.probs(x)  # [N, 1000]
+        return x if logits else x.softmax(-1)
