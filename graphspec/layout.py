@@ -1,6 +1,7 @@
 """Where axes are permuted: specs are channels-last, PyTorch's convolutions channels-first.
 
-An image tensor [N, H, W, C] seen through `permute(0, 3, 1, 2)` is PyTorch's channels_last memory format, so that the border
+An image tensor [N, H, W, C] seen through `permute(0, 3, 1, 2)` is PyTorch's channels_last memory format,
+so that the border
 costs nothing. A value stays permuted until something needs the spec's order.
 """
 
@@ -28,7 +29,9 @@ class Layout:
         key = (id(graph), name)
         if key not in self._wants:
             value = graph.inputs[name]
-            self._wants[key] = value is not None and value.tensor.rank in TO_FIRST and self._reader_wants(graph, value)
+            self._wants[key] = (
+                value is not None and value.tensor.rank in TO_FIRST and self._reader_wants(graph, value)
+            )
         return self._wants[key]
 
     def _reader_wants(self, graph: Graph, value: Value) -> bool:
@@ -37,7 +40,9 @@ class Layout:
                 if argument is value or (isinstance(argument, tuple) and value in argument):
                     wish = self.wish(op, place)
                     if wish == "any":
-                        if op.output.tensor.rank == value.tensor.rank and self._reader_wants(graph, op.output):
+                        if op.output.tensor.rank == value.tensor.rank and self._reader_wants(
+                            graph, op.output
+                        ):
                             return True
                     else:
                         return wish == "first"
@@ -81,7 +86,9 @@ class Layout:
         return self._passes_first(op) and op.output.tensor.rank == op.inputs[0].tensor.rank
 
     def _passes_first(self, op: Op) -> bool:
-        """Whether an op that takes either order gets channels first: its inputs are of one rank, and one of them is."""
+        """Whether an op that takes either order gets channels first: its inputs are of one rank, and one
+        of them is.
+        """
         inputs = op.inputs
         if not inputs or any(v.tensor.rank != inputs[0].tensor.rank for v in inputs):
             return False

@@ -1,4 +1,6 @@
-"""Emitted source to a running module, its weights, and inputs to try it on. The first room that imports torch."""
+"""Emitted source to a running module, its weights, and inputs to try it on. The first room that imports
+torch.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,26 @@ from graphspec.tensor import BATCH, Size, value_of
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
-DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")}
+DTYPES = {
+    name: getattr(torch, name)
+    for name in (
+        "float32",
+        "float64",
+        "float16",
+        "bfloat16",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "bool",
+    )
+}
 
 
 def load_module(program: Program, device: str, seed: int, weights: str | Path | None) -> nn.Module:
-    """The module of a program: initialised from `seed` without touching the global generator, then filled from files.
+    """The module of a program: initialised from `seed` without touching the global generator, then filled
+    from files.
 
     Raises `SpecError` where a weights file is missing or does not fit.
     """
@@ -40,7 +57,9 @@ def load_module(program: Program, device: str, seed: int, weights: str | Path | 
 
 
 def inside(program: Program, path: str, span: Span | None) -> Path:
-    """A file that a spec names, relative to the file that names it, which may not leave the spec's directory."""
+    """A file that a spec names, relative to the file that names it, which may not leave the spec's
+    directory.
+    """
     root = program.path.parent if program.path is not None else Path()
     base = Path(span.file).parent if span is not None and program.path is not None else root
     found = (base / path).resolve()
@@ -74,7 +93,9 @@ def place_of(program: Program, error: BaseException) -> Span | None:
 
 
 def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Span | None]]:
-    """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in the spec."""
+    """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in
+    the spec.
+    """
     for unit in graph.units:
         name = attribute(unit.name)
         here = prefix + (name if unit.index is None else f"{name}.{unit.index}") + "."
@@ -85,19 +106,29 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
 
 
 def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
-    """Copies a `.safetensors` file into the part of a module below `prefix`. The file may hold more than the part needs."""
+    """Copies a `.safetensors` file into the part of a module below `prefix`. The file may hold more than
+    the part needs.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise SpecError([Diagnostic("weights-missing", f"the weights `{path}` cannot be read: {error}", span)]) from None
+        raise SpecError(
+            [Diagnostic("weights-missing", f"the weights `{path}` cannot be read: {error}", span)]
+        ) from None
     state = {key: value for key, value in module.state_dict().items() if key.startswith(prefix)}
     lacking = [key for key in state if key[len(prefix) :] not in tensors]
     if lacking:
         message = f"the weights `{path}` lack `{lacking[0][len(prefix) :]}` and {len(lacking) - 1} more"
-        raise SpecError([Diagnostic("weights-misfit", message, span, help=f"they hold: {', '.join(list(tensors)[:6])}, ...")])
+        raise SpecError(
+            [
+                Diagnostic(
+                    "weights-misfit", message, span, help=f"they hold: {', '.join(list(tensors)[:6])}, ..."
+                )
+            ]
+        )
     for key, value in state.items():
         given = tensors[key[len(prefix) :]]
         if given.shape != value.shape:
@@ -107,10 +138,16 @@ def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
             value.copy_(given)
 
 
-def example_inputs(program: Program, batch_size: int, sizes: dict[str, int], seed: int) -> dict[str, torch.Tensor]:
-    """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the smallest legal, or 8."""
+def example_inputs(
+    program: Program, batch_size: int, sizes: dict[str, int], seed: int
+) -> dict[str, torch.Tensor]:
+    """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the
+    smallest legal, or 8.
+    """
     generator = torch.Generator().manual_seed(seed)
-    bound = {name: max(least, 8) for name, least in program.minimum_sizes.items()} | sizes | {BATCH: batch_size}
+    bound = (
+        {name: max(least, 8) for name, least in program.minimum_sizes.items()} | sizes | {BATCH: batch_size}
+    )
     inputs = {}
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
@@ -118,6 +155,8 @@ def example_inputs(program: Program, batch_size: int, sizes: dict[str, int], see
         if tensor.is_float:
             inputs[name] = torch.randn(shape, generator=generator).to(dtype)
         else:
-            high = program.ranges.get(name, 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256)
+            high = program.ranges.get(
+                name, 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
+            )
             inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
     return inputs

@@ -14,7 +14,9 @@ from graphspec.tensor import Dim, Tensor, product
 
 @dataclass(frozen=True, slots=True)
 class ActivationCode:
-    """`inline` is an expression of `{x}` and, for those that run over an axis, `{axis}`; `function` is the same as a callable."""
+    """`inline` is an expression of `{x}` and, for those that run over an axis, `{axis}`; `function` is the
+    same as a callable.
+    """
 
     inline: str
     function: str
@@ -141,7 +143,11 @@ ACTIVATIONS["sparsemax"] = ActivationCode("sparsemax({x}, {axis})", "sparsemax",
 
 def _known(name: str) -> str:
     if name not in ACTIVATIONS:
-        raise PydanticCustomError("unknown_name", "unknown activation", {"word": name, "legal": sorted(ACTIVATIONS), "what": "activation"})
+        raise PydanticCustomError(
+            "unknown_name",
+            "unknown activation",
+            {"word": name, "legal": sorted(ACTIVATIONS), "what": "activation"},
+        )
     return name
 
 
@@ -163,7 +169,9 @@ def activated(x: Tensor, activation: str) -> Tensor:
     code = ACTIVATIONS[activation]
     if code.axis and x.rank < 2:
         raise LayerError(
-            "wrong-rank", f"`{activation}` runs along the last axis, and {x} has none beside the batch", inputs=(0,)
+            "wrong-rank",
+            f"`{activation}` runs along the last axis, and {x} has none beside the batch",
+            inputs=(0,),
         )
     if activation != "glu":
         return x
@@ -183,9 +191,7 @@ class Activation(Layer):
 
     activation: ActivationName
 
-    examples = tuple(
-        Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS)
-    )
+    examples = tuple(Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS))
 
     def infer(self, x: Tensor) -> Tensor:
         if self.activation not in ("linear", "relu"):

@@ -1,7 +1,9 @@
 """The layer contract: one class says everything about a layer.
 
-A layer is a frozen, strict pydantic model whose fields are the YAML keys, with Keras' names and defaults. Beside them stand its
-shape rule (`infer`), its weights (`weights`), the PyTorch that it becomes (`code`), its cost (`flops`) and examples on which the
+A layer is a frozen, strict pydantic model whose fields are the YAML keys, with Keras' names and defaults.
+Beside them stand its
+shape rule (`infer`), its weights (`weights`), the PyTorch that it becomes (`code`), its cost (`flops`) and
+examples on which the
 contract test compares it with Keras. Nothing outside this package names a layer.
 """
 
@@ -58,7 +60,13 @@ class LayerError(Exception):
     """
 
     def __init__(
-        self, code: str, message: str, *, help: str | None = None, argument: str | None = None, inputs: tuple[int, ...] = ()
+        self,
+        code: str,
+        message: str,
+        *,
+        help: str | None = None,
+        argument: str | None = None,
+        inputs: tuple[int, ...] = (),
     ):
         super().__init__(message)
         self.code, self.message, self.help, self.argument, self.inputs = code, message, help, argument, inputs
@@ -88,9 +96,12 @@ class Argument:
 class Weight:
     """A parameter or buffer of the PyTorch module, and how Keras stores the same numbers.
 
-    `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras` becomes it by permuting
-    its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after that.
-    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is Keras' already.
+    `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras`
+    becomes it by permuting
+    its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after
+    that.
+    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is
+    Keras' already.
     """
 
     name: str
@@ -114,8 +125,10 @@ class Weight:
 class Construct:
     """The expression that makes a layer's module: `target(*positional, **keyword)`.
 
-    Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is left out when equal.
-    `general` is a helper class that takes the same arguments and stands in for `target` where instances of one block differ.
+    Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is
+    left out when equal.
+    `general` is a helper class that takes the same arguments and stands in for `target` where instances of
+    one block differ.
     """
 
     target: str
@@ -128,9 +141,12 @@ class Construct:
 class Code:
     """What a layer becomes in an emitted `forward`.
 
-    `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that name (a list renders as
-    `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`. `activation` is a
-    Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer with several outputs
+    `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that
+    name (a list renders as
+    `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`.
+    `activation` is a
+    Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer
+    with several outputs
     has a call that returns a tuple. `helpers` names what the file must carry for it.
     """
 
@@ -144,9 +160,13 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels lie at axis 1 in memory."""
+    """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels
+    lie at axis 1 in memory.
+    """
 
-    inputs: tuple[Any, ...]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
+    inputs: tuple[
+        Any, ...
+    ]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
     outputs: tuple[Tensor, ...]
     first: bool = False
 
@@ -159,7 +179,8 @@ class Site:
     def axis(self, axis: int, rank: int | None = None) -> int:
         """Where an axis of the spec's tensor lies in memory: -1 is axis 1 in an image kept channels-first.
 
-        Negative axes stay negative where memory is as in the spec, so that emitted code reads as it would be written by hand.
+        Negative axes stay negative where memory is as in the spec, so that emitted code reads as it would
+        be written by hand.
         """
         rank = self.x.rank if rank is None else rank
         if not self.first:
@@ -208,10 +229,13 @@ class Layer(Setting):
             REGISTRY[cls.kind].add(cls.spec_name, cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")})
+        super().__init_subclass__(
+            **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")}
+        )
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
-        """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where absent; all of them, as
+        """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where
+        absent; all of them, as
         separate arguments, when variadic). Raises `LayerError`."""
         return inputs[0]
 
@@ -245,7 +269,9 @@ class Layer(Setting):
 
 
 class Wrapper(Layer, abstract=True):
-    """A layer around a layer, block or model that stands under `wraps` and sees other types than the wrapper does."""
+    """A layer around a layer, block or model that stands under `wraps` and sees other types than the
+    wrapper does.
+    """
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
         """What the wrapped one is called on."""
@@ -269,7 +295,9 @@ class Wrapper(Layer, abstract=True):
 
 
 def helper(name: str, source: str, *needs: str) -> str:
-    """Registers a definition that emitted files may carry, and the helpers it uses itself; returns its name."""
+    """Registers a definition that emitted files may carry, and the helpers it uses itself; returns its
+    name.
+    """
     HELPERS[name] = Helper(name, source.strip("\n"), needs)
     return name
 
@@ -297,7 +325,9 @@ def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "c
 
 
 def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
-    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted: `[height, width, channels]`."""
+    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted:
+    `[height, width, channels]`.
+    """
     if tensor.rank != rank:
         raise LayerError(
             "wrong-rank",
@@ -312,6 +342,7 @@ def need_float(tensor: Tensor, *, layer: str) -> None:
         raise LayerError(
             "wrong-dtype",
             f"{layer} takes floats and gets {tensor}",
-            help="integers become vectors through `Embedding`, or floats through `{op: cast, dtype: float32}`",
+            help="integers become vectors through `Embedding`, or floats through `{op: cast, dtype:
+            float32}`",
             inputs=(0,),
         )

@@ -1,4 +1,6 @@
-"""Things that a spec names in snake case, or as `{name: ..., argument: ...}`: initializers, regularizers, constraints."""
+"""Things that a spec names in snake case, or as `{name: ..., argument: ...}`: initializers, regularizers,
+constraints.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from pydantic_core import PydanticCustomError, core_schema
 
 
 class Named(BaseModel):
-    """The base of a family of named things. A direct subclass opens a family: `class Initializer(Named, family="initializer")`;
+    """The base of a family of named things. A direct subclass opens a family: `class Initializer(Named,
+    family="initializer")`;
     its subclasses are the members, registered under `word` and `aliases`.
 
     Used as the type of a field, a family accepts a member's name, a mapping with `name`, and nothing else.
@@ -21,7 +24,9 @@ class Named(BaseModel):
     members: ClassVar[dict[str, type[Named]]] = {}
     word: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, family: str = "", word: str = "", aliases: tuple[str, ...] = (), **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, family: str = "", word: str = "", aliases: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if family:
             cls.family, cls.members = family, {}
@@ -49,18 +54,24 @@ class Named(BaseModel):
             )
         if name not in cls.members:
             raise PydanticCustomError(
-                "unknown_name", f"unknown {cls.family}", {"word": name, "legal": sorted(cls.members), "what": cls.family}
+                "unknown_name",
+                f"unknown {cls.family}",
+                {"word": name, "legal": sorted(cls.members), "what": cls.family},
             )
         return cls.members[name].model_validate(arguments)
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
         if cls.word:
             return handler(source)
         return core_schema.no_info_plain_validator_function(cls.parse)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         if cls.word:
             return handler(schema)
         names = {"enum": sorted(cls.members)}
