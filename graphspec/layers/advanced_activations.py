@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from graphspec.layers.base import (
     Code,
@@ -21,7 +21,6 @@ from graphspec.layers.base import (
     known_channels,
     need_float,
 )
-from graphspec.layers.core import _as_tuple
 from graphspec.layers.initializers import Initializer, Zeros, need_fillable
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
@@ -189,10 +188,6 @@ class Softmax(_Elementwise):
         return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis
 
 
-def _listed(value: Any) -> Any:
-    return (value,) if type(value) is int else _as_tuple(value)
-
-
 class PReLU(_Elementwise):
     """`x` above 0, and below `alpha * x` with a learned `alpha` for each element of an example.
 
@@ -200,7 +195,7 @@ class PReLU(_Elementwise):
     """
 
     alpha_initializer: Initializer = Zeros()
-    shared_axes: Annotated[tuple[int, ...], BeforeValidator(_listed)] | None = None
+    shared_axes: Axes | None = None
 
     examples = (
         Example({}, ((5,),)),
@@ -224,7 +219,7 @@ class PReLU(_Elementwise):
             raise LayerError(
                 "wrong-rank", f"PReLU takes at least one axis beside the batch, and gets {x}", inputs=(0,)
             )
-        wrong = next((axis for axis in self.shared_axes or () if not 1 <= axis < x.rank), None)
+        wrong = next((axis for axis in self.shared() if not 1 <= axis < x.rank), None)
         if wrong is not None:
             raise LayerError(
                 "out-of-range",
@@ -236,9 +231,14 @@ class PReLU(_Elementwise):
         need_fillable(self, alpha_initializer=len(self.shape(x)))
         return x
 
+    def shared(self) -> tuple[int, ...]:
+        """The axes along which elements share a slope."""
+        axes = self.shared_axes
+        return () if axes is None else axes if isinstance(axes, tuple) else (axes,)
+
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of Keras' `alpha`."""
-        shared = self.shared_axes or ()
+        shared = self.shared()
         return tuple(
             1 if axis in shared else known_channels(x, axis, layer="PReLU", what=f"size of axis {axis}")
             for axis in range(1, x.rank)
@@ -246,7 +246,7 @@ class PReLU(_Elementwise):
 
     def channel(self, x: Tensor) -> int | None:
         """The one axis that has slopes of its own, or 1 where all elements share one; None for several."""
-        own = [axis for axis in range(1, x.rank) if axis not in (self.shared_axes or ())]
+        own = [axis for axis in range(1, x.rank) if axis not in self.shared()]
         return None if len(own) > 1 else own[0] if own else 1
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
@@ -268,7 +268,7 @@ class PReLU(_Elementwise):
         return initializer.statement().replace("{w}", turned), initializer.helpers()
 
     def memory(self, x: Tensor) -> Memory:
-        if len(set(self.shared_axes or ())) == x.rank - 1:
+        if len(set(self.shared())) == x.rank - 1:
             return "any"
         return "first" if x.rank > 2 and self.channel(x) == x.rank - 1 else "spec"
 
@@ -276,7 +276,7 @@ class PReLU(_Elementwise):
         helpers, shape, channel = self.fill(site.x)[1], self.shape(site.x), self.channel(site.x)
         if channel is None:
             return Code("{self}({x})", Construct("PReLU", {"shape": shape}), helpers=("PReLU", *helpers))
-        construct = Construct("nn.PReLU", {}, {"num_parameters": (math.prod(shape), 1)})
+        construct = Construct("nn.PReLU", {"num_parameters": math.prod(shape)})
         axis = site.axis(channel)
         if axis == 1 or math.prod(shape) == 1:
             return Code("{self}({x})", construct, helpers=helpers)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from graphspec.layers.base import (
     Code,
@@ -21,11 +22,23 @@ from graphspec.layers.base import (
     need_float,
 )
 from graphspec.layers.broadcasting import example_axis
-from graphspec.layers.core import _as_tuple
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.tensor import Dim, Tensor, product
 
-Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
+
+def _axes(value: Any) -> int | tuple[int, ...]:
+    items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not all(type(item) is int for item in items):
+        raise PydanticCustomError("axes_type", "an integer or a list of integers")
+    return items if isinstance(value, (list, tuple)) else value
+
+
+_AXIS = {"type": "integer"}
+Axes = Annotated[
+    int | tuple[int, ...],
+    BeforeValidator(_axes),
+    WithJsonSchema({"anyOf": [_AXIS, {"type": "array", "items": _AXIS, "minItems": 1}]}),
+]
 """One axis or several, counted with the batch as 0 or from the end."""
 
 helper(
@@ -304,7 +317,7 @@ class GroupNormalization(Layer):
     def memory(self, x: Tensor) -> Memory:
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
 
-    def construct(self, x: Tensor) -> Construct:
+    def module(self, x: Tensor) -> Construct:
         """PyTorch's module where it knows the case: weight and bias or neither, several values a group."""
         channels = known_channels(x, self.axis, layer="GroupNormalization")
         groups = channels if self.groups == -1 else self.groups
@@ -318,7 +331,7 @@ class GroupNormalization(Layer):
         return Construct("GroupNorm", counts, {"eps": (float(self.epsilon), None), **flags})
 
     def code(self, site: Site) -> Code:
-        construct = self.construct(site.x)
+        construct = self.module(site.x)
         helpers = tuple(name for fill in self.fills() if fill for name in fill.vector_helpers())
         if construct.target == "GroupNorm":
             helpers = ("GroupNorm", *helpers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -60,7 +60,7 @@ class Dropout(Layer):
     ) = None
     seed: None = None
 
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example({"rate": 0.25}, ((40, 50),)),
         Example({"rate": 0.0, "seed": None}, ((6,),)),
         Example({"rate": 1}, ((6,),)),

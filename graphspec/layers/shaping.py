@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site, need_rank
+from graphspec.layers.base import Code, Example, Layer, LayerError, Leaf, Memory, Site, need_rank
 from graphspec.layers.core import Positive, _as_tuple
 from graphspec.layers.windows import AXES, DataFormat, Window2, assemble, need_spatial, short, spatial
 from graphspec.tensor import Dim, Tensor, product
@@ -15,35 +15,37 @@ from graphspec.tensor import Dim, Tensor, product
 Margins = tuple[tuple[int, int], ...]
 
 
-def _margins(rank: int) -> Any:
-    """How much stands before and behind each of `rank` axes; an integer stands for both."""
-    sides = {1: "[before, behind]", 2: "[height, width], or [[top, bottom], [left, right]]"}[rank]
-    wanted = f"an integer of 0 or more, or a list: {sides}"
-
-    def pair(value: Any) -> tuple[int, int]:
-        sizes = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-        if len(sizes) != 2 or not all(type(size) is int for size in sizes):
-            raise PydanticCustomError("margin_type", wanted)
-        if min(sizes) < 0:
-            raise PydanticKnownError("greater_than_equal", {"ge": 0})
-        return sizes
-
-    def parse(value: Any) -> Margins:
-        if rank == 1:
-            return (pair(value[0] if isinstance(value, tuple) else value),)
-        items = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
-        if len(items) != rank:
-            raise PydanticCustomError("margin_type", wanted)
-        return tuple(pair(item) for item in items)
-
-    size: dict[str, Any] = {"type": "integer", "minimum": 0}
-    two = {"type": "array", "items": size, "minItems": 2, "maxItems": 2}
-    several = two if rank == 1 else {**two, "items": {"anyOf": [size, two]}}
-    return Annotated[Margins, BeforeValidator(parse), WithJsonSchema({"anyOf": [size, several]})]
+def _pair(value: Any, wanted: str) -> tuple[int, int]:
+    sizes = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+    if len(sizes) != 2 or not all(type(size) is int for size in sizes):
+        raise PydanticCustomError("margin_type", wanted)
+    if min(sizes) < 0:
+        raise PydanticKnownError("greater_than_equal", {"ge": 0})
+    return sizes
 
 
-Margins1 = _margins(1)
-Margins2 = _margins(2)
+def _around_sequence(value: Any) -> Margins:
+    return (_pair(value, "an integer of 0 or more, or a list [before, behind]"),)
+
+
+def _around_image(value: Any) -> Margins:
+    wanted = "an integer of 0 or more, or a list [height, width] or [[top, bottom], [left, right]]"
+    items = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+    if len(items) != 2:
+        raise PydanticCustomError("margin_type", wanted)
+    return _pair(items[0], wanted), _pair(items[1], wanted)
+
+
+_SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
+_PAIR: dict[str, Any] = {"type": "array", "items": _SIZE, "minItems": 2, "maxItems": 2}
+_EITHER: dict[str, Any] = {"anyOf": [_SIZE, _PAIR]}
+
+Margins1 = Annotated[Margins, BeforeValidator(_around_sequence), WithJsonSchema(_EITHER)]
+Margins2 = Annotated[
+    Margins,
+    BeforeValidator(_around_image),
+    WithJsonSchema({"anyOf": [_SIZE, {**_PAIR, "items": _EITHER}]}),
+]
 
 
 class _Spatial(Layer, abstract=True):
@@ -147,9 +149,9 @@ class _Cropping(_Spatial, abstract=True):
         return self.resized(x, tuple(left))
 
     def code(self, site: Site) -> Code:
-        slices, constants = [":"] * site.x.rank, {}
-        axes = self.axes(site)
-        for axis, name, (before, behind) in zip(axes, AXES[self.rank], self.cropping, strict=True):
+        slices = [":"] * site.x.rank
+        constants: dict[str, Leaf] = {}
+        for axis, name, (before, behind) in zip(self.axes(site), AXES[self.rank], self.cropping, strict=True):
             start, stop = f"{name}_start", f"{name}_end"
             slices[axis] = (f"{{{start}}}" if before else "") + ":" + (f"-{{{stop}}}" if behind else "")
             constants |= ({start: before} if before else {}) | ({stop: behind} if behind else {})
