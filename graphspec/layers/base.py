@@ -342,7 +342,7 @@ def need_float(tensor: Tensor, *, layer: str) -> None:
         raise LayerError(
             "wrong-dtype",
             f"{layer} takes floats and gets {tensor}",
-            help="integers become vectors through `Embedding`, or floats through `{op: cast, dtype:
-            float32}`",
+            help="integers become vectors through `Embedding`, "
+            "or floats through `{op: cast, dtype: float32}`",
             inputs=(0,),
         )
