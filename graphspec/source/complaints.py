@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-_SYNTAX: tuple[tuple[str, str, str], ...] = (
-    (
-        "mapping values are not allowed",
-        "a key cannot stand here",
-        "one line has one `key: value`; a text with a colon and a space needs quotes; indent with care",
-    ),
-    (
-        "did not find expected key",
-        "this line is indented like none above it",
-        "keys of one mapping begin in the same column",
-    ),
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from .places import line_end
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A mistake from `start` to `end`; `opened` is the bracket that it stands in."""
+
+    start: int
+    end: int
+    message: str
+    help: str | None = None
+    code: str = "yaml-syntax"
+    opened: int | None = None
+
+
+DIRECTIVE = "a directive is not part of the language"
+DIRECTIVE_HELP = "delete the line, and the `---`"
+COLON = "a colon wants a space behind it"
+_COLUMN_HELP = "keys of one mapping begin in the same column"
+_NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)(?=[^\s/])")
+_BARE_WORD = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*(?:#.*)?$")
+_DASH = re.compile(r"[ \t]*(-)[^\s\-0-9]")
+
+_PROBLEMS: tuple[tuple[str, str, str], ...] = (
     ("expected '-' indicator", "a list goes on with `- `", "items of one list begin in the same column"),
-    ("expected ',' or ']'", "a `,` or `]` should stand here", "text with brackets needs quotes"),
-    ("expected ',' or '}'", "a `,` or `}` should stand here", "text with braces needs quotes"),
+    (
+        "expected ',' or ']'",
+        "a `,` or `]` should stand here",
+        "close the bracket; a text with brackets needs quotes",
+    ),
+    (
+        "expected ',' or '}'",
+        "a `,` or `}` should stand here",
+        "close the brace; a text with braces needs quotes",
+    ),
     ("cannot start any token", "no value begins with this character", "put the text in quotes"),
     ("unknown escape", "double quotes have no such escape", "use single quotes, or a doubled backslash"),
     ("expected ':'", "a `:` should stand here", "write `key: value`"),
-    ("found unexpected ':'", "a colon wants a space behind it", "write `key: value`"),
+    ("found unexpected ':'", COLON, "write `key: value`"),
     (
         "found unexpected document",
         "a document ends inside of a value",
@@ -30,12 +55,82 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
     ("sequence entries are not allowed", "a list cannot begin here", "begin it on a line of its own"),
     ("undefined tag handle", "no value begins with `!`", "put the text in quotes"),
     ("alphabetic or numeric", "`*` and `&` want a name behind them", "put the text in quotes"),
+    (
+        "expected comment or line break",
+        "nothing can stand behind `|` or `>`",
+        "begin the text on the next line",
+    ),
 )
 
 
-def explain(problem: str, context: str) -> tuple[str, str | None]:
-    """A message and a help for what the parser reports."""
-    for needle, message, help in _SYNTAX:
+def complain(text: str, lines: list[int], index: int, problem: str, context: str, opened: int) -> Complaint:
+    """What to say where the parser stopped at `index`, in something that it saw begin at `opened`."""
+    line = lines[bisect_right(lines, index) - 1]
+    indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
+    tab = text.find("\t", line, max(line + indent, index + 1))
+    if tab >= 0 and not text[line:tab].strip():
+        return Complaint(tab, tab + 1, "a tab stands in the indentation", "indent with spaces", "yaml-tab")
+    if text[line : line + 1] == "%":
+        return Complaint(line, line_end(text, line, 100), DIRECTIVE, DIRECTIVE_HELP, "yaml-directive")
+    sign = text[opened : opened + 1]
+    if not text[index:].strip() and ("quoted" in context or ("flow" in context and sign in "[{")):
+        return Complaint(opened, opened + 1, f"`{sign}` is never closed")
+    if not text[index:].strip():
+        index = len(text[:index].rstrip())
+    if "flow" not in context:
+        special = _special(text, lines, index, problem)
+        if special is not None:
+            return special
+    bracket = opened if "flow" in context and sign in ("[", "{") else None
+    for needle, message, help in _PROBLEMS:
         if needle in problem:
-            return message, help
-    return f"this is not YAML: {problem}" + (f" {context}" if context else ""), None
+            return Complaint(index, index + 1, message, help, opened=bracket)
+    return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
+
+
+def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
+    """The mistakes whose cause stands elsewhere than where the parser notices them."""
+    number = bisect_right(lines, index) - 1
+    before = text[lines[number] : index]
+    if "mapping values" in problem:
+        return _misplaced_key(text, lines, index)
+    if "expected ':'" in problem and (dash := _DASH.match(before)):
+        start = lines[number] + dash.start(1)
+        return Complaint(start, start + 1, "a dash wants a space behind it", "write `- item`")
+    if "expected key" not in problem:
+        return None
+    if not before.strip():
+        outcast = Complaint(index, index + 1, "this line is indented like none above it", _COLUMN_HELP)
+        return _unfinished_key(text, lines, number) or outcast
+    if text[index : index + 1] in ("]", "}"):
+        return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
+    message = "nothing can stand behind a value that ends with a quote or a bracket"
+    return Complaint(index, index + 1, message, "put the whole text in quotes")
+
+
+def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
+    """A colon with a space where no key can stand."""
+    number = bisect_right(lines, index) - 1
+    before = text[lines[number] : index]
+    if re.search(r":[ \t]", before):
+        help = "put a text with a colon and a space in quotes; begin a mapping on a line of its own"
+        return Complaint(index, index + 1, "a second `key: value` stands on the line", help)
+    start = lines[number] + len(before) - len(before.lstrip())
+    deeper = Complaint(start, index, "this line is indented deeper than the one above it", _COLUMN_HELP)
+    return _unfinished_key(text, lines, number) or deeper
+
+
+def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | None:
+    """What is wrong with the key on the last line above that of `number`, if it lacks a colon or a space."""
+    for above in range(number - 1, max(-1, number - 50), -1):
+        start, line = lines[above], text[lines[above] : lines[above + 1]].rstrip("\r\n")
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if match := _NO_SPACE.match(line):
+            colon = start + match.end(1) - 1
+            return Complaint(colon, colon + 1, COLON, f"write `{match[1]} value`")
+        if match := _BARE_WORD.match(line):
+            message, help = f"`{match[1]}` wants a colon", f"write `{match[1]}:`"
+            return Complaint(start + match.start(1), start + match.end(1), message, help)
+        return None
+    return None

@@ -36,6 +36,8 @@ def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cu
     begin += start
     line = text[begin : line_end(text, begin, MAX_LENGTH)]
     stop = closing(line, 1)
+    if stop is None and flow:
+        stop = _closing_below(text, begin)
     if stop is not None:
         at = text[end : begin + stop].lstrip(" ")[:1]
         return Cut(begin, begin + stop + 1, "unquoted-expression", at)
@@ -57,9 +59,16 @@ def cut_around(text: str, line_start: int, index: int, known: set[int]) -> Cut |
             if end is None:
                 continue
             cut = Cut(start, start + end + 1, "unquoted-expression", text[index : index + 1])
-        if index <= cut.end:
+        if index < cut.end:
             return cut
     return None
+
+
+def _closing_below(text: str, begin: int) -> int | None:
+    """As `closing`, for an expression that goes over several lines of a list or mapping in brackets."""
+    stop = closing(text[begin : begin + 200], 1)
+    whole = text[begin : begin + (stop or 0)]
+    return None if ": " in whole or "#" in whole else stop
 
 
 def _braces(text: str, start: int) -> Cut:

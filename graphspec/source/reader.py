@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from ..diagnostics import HIDDEN, Diagnostic, Label, nearest, shortened
+from ..diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shortened
 from ..expressions import UNCLOSED_HELP, brace_help, braced_name
-from .complaints import explain
+from .complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain
 from .cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
 from .places import line_end, line_starts, place
 from .scalars import NULLS, NumberTooLarge, resolve
@@ -27,8 +27,6 @@ MAX_DEPTH = 100
 MAX_ALIASED = 100_000
 """Values that aliases may add to those that are written out."""
 MAX_ERRORS = 100
-_DIRECTIVE = "a directive is not part of the language"
-_DIRECTIVE_HELP = "delete the line, and the `---`"
 _COMMA_HELP = (
     'in {...} YAML wants quotes around an expression with a comma or a bracket, "$(max(a, b))", '
     "and [...] around a list"
@@ -105,15 +103,17 @@ class Reader:
         parts, position = [], 0
         for start in self.mask_starts:
             end = self.masks[start].end
-            parts += [self.text[position:start], "x" * (end - start)]
+            parts += [self.text[position:start], re.sub(r"\S", "x", self.text[start:end])]
             position = end
         return "".join([*parts, self.text[position:]])
 
     def _report(
         self, code: str, start: int, end: int, message: str, help: str | None = None, **more: Any
     ) -> None:
-        span = place(self.file, self.lines, start, end)
-        self.found.append(Diagnostic(code, message, span, help=help, **more))
+        self.found.append(Diagnostic(code, message, self._place(start, end), help=help, **more))
+
+    def _place(self, start: int, end: int) -> Span:
+        return place(self.file, self.lines, start, end)
 
     def _error(self, *arguments: Any, **more: Any) -> None:
         self._report(*arguments, **more)
@@ -147,7 +147,7 @@ class Reader:
             raise Stop
         if event.version or event.tags:
             end = line_end(self.text, start, 100)
-            self._error("yaml-directive", start, end, _DIRECTIVE, _DIRECTIVE_HELP)
+            self._error("yaml-directive", start, end, DIRECTIVE, DIRECTIVE_HELP)
 
     def _open(self, event: Any, value: list | dict) -> None:
         start = event.start_mark.index
@@ -253,7 +253,7 @@ class Reader:
             self._key(frame, text, plain, start, end)
         else:
             if start == end and plain and frame is not None and frame.flow and frame.key is not None:
-                self._check_colon(frame, start)
+                text = self._without_colon(frame, start)
             self.values += 1
             value = self._resolved(text, start, end) if plain else text
             self._attach(value, node, 0)
@@ -275,7 +275,7 @@ class Reader:
             help = "write the keys out, or give what they share to a block"
             self._error("merge-key", start, end, "the merge key `<<` is not part of the language", help)
         elif text in frame.value:
-            first = place(self.file, self.lines, *frame.children[text][:2])
+            first = self._place(*frame.children[text][:2])
             message = f"the key `{shortened(text)}` is written twice"
             label = Label(first, "first written here")
             self._error(
@@ -284,17 +284,26 @@ class Reader:
         else:
             frame.key = (text, start, end)
 
-    def _check_colon(self, frame: Frame, start: int) -> None:
-        """In `{a: 1, b}` the key `b` has no value: mostly what an unquoted comma left behind."""
+    def _without_colon(self, frame: Frame, start: int) -> str:
+        """In `{a: 1, b}` the key `b` has no value, mostly what an unquoted comma left behind; in `{a:8}` a
+        space is missing. The text of the value that was meant.
+        """
         name, key_start, key_end = frame.key or (None, start, start)
         if name is None or ":" in self.text[key_end:start]:
-            return
+            return ""
+        key, colon, value = name.partition(":")
+        if colon and value and key.isidentifier():
+            frame.key = (key, key_start, key_start + len(key))
+            at = key_start + len(key)
+            self._error("yaml-syntax", at, at + 1, COLON, f"write `{shortened(f'{key}: {value}')}`")
+            return value
         frame.key = (None, key_start, key_end)
         # `{{ name }}` is told once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
             message = f"`{shortened(name)}` stands in braces without a value"
             help = f"write `{shortened(name)}: value`; {_COMMA_HELP}"
             self._error("null-key", key_start, key_end, message, help)
+        return ""
 
     # --- expressions that YAML cuts
 
@@ -325,8 +334,9 @@ class Reader:
             message = f"`{shortened(source)}` is not a parameter"
             self._error(cut.kind, cut.start, cut.end, message, brace_help(braced_name(source, 0)[0]))
         elif cut.kind:
-            message = f"`{shortened(source)}` needs quotes: without them YAML ends the value at `{cut.at}`"
-            self._error(cut.kind, cut.start, cut.end, message, f"write {quoted(whole)}")
+            expression = shortened(meant(source, []))
+            message = f"`{expression}` needs quotes: without them YAML ends the value at `{cut.at}`"
+            self._error(cut.kind, cut.start, cut.end, message, f"write {quoted(meant(whole, []))}")
 
     # --- what the parser and the end of the file have to say
 
@@ -355,37 +365,22 @@ class Reader:
         if unclosed:
             self._unclosed(unclosed[-1])
             return
-        indent = re.compile(r"[ \t]*").match(self.text, line)
-        tab = self.text.find("\t", line, max(indent.end() if indent else line, index + 1))
-        problem, context = error.problem or "", error.context or ""
-        if tab >= 0 and not self.text[line:tab].strip():
-            self._report("yaml-tab", tab, tab + 1, "a tab stands in the indentation", "indent with spaces")
-        elif self.text[line : line + 1] == "%":
-            end = line_end(self.text, line, 100)
-            self._report("yaml-directive", line, end, _DIRECTIVE, _DIRECTIVE_HELP)
-        elif "nesting depth" in problem:
+        if "nesting depth" in (error.problem or ""):
             self._report("too-deep", index, index + 1, f"values are nested more than {MAX_DEPTH} deep")
-        else:
-            self._not_yaml(index, problem, context, error.context_mark)
+            return
+        mark = error.context_mark
+        opened = min(mark.index, len(self.text)) if mark else index
+        if self.stack and self.stack[-1].flow and self.text[opened : opened + 1] not in ("[", "{"):
+            opened = self.stack[-1].start
+        found = complain(self.text, self.lines, index, error.problem or "", error.context or "", opened)
+        labels: tuple[Label, ...] = ()
+        if found.opened is not None:
+            labels = (Label(self._place(found.opened, found.opened + 1), "opened here"),)
+        self._report(found.code, found.start, found.end, found.message, found.help, labels=labels)
 
     def _unclosed(self, cut: Cut) -> None:
         message = f"`{shortened(self.text[cut.start : cut.end])}` is never closed"
         self._report("unclosed-expression", cut.start, cut.end, message, UNCLOSED_HELP)
-
-    def _not_yaml(self, index: int, problem: str, context: str, mark: Any) -> None:
-        opened = min(mark.index, len(self.text)) if mark else index
-        if "flow" in context and self.text[opened : opened + 1] not in ("[", "{") and self.stack:
-            opened = self.stack[-1].start
-        sign = self.text[opened : opened + 1]
-        bracket = "flow" in context and sign in ("[", "{")
-        if not self.text[index:].strip():
-            index = len(self.text[:index].rstrip())
-            if bracket or "quoted" in context:
-                self._report("yaml-syntax", opened, opened + 1, f"`{sign}` is never closed")
-                return
-        message, help = explain(problem, context)
-        labels = (Label(place(self.file, self.lines, opened, opened + 1), "opened here"),) if bracket else ()
-        self._report("yaml-syntax", index, index + 1, message, help, labels=labels)
 
 
 def _copy(value: Any) -> Any:
