@@ -1,6 +1,4 @@
-"""Emitted source to a running module, its weights, and inputs to try it on. The first room that imports
-torch.
-"""
+"""Emitted source to a running module, its weights, and inputs to try it on: the first room with torch."""
 
 from __future__ import annotations
 
@@ -16,26 +14,12 @@ from torch import nn
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.graph import Graph
 from graphspec.names import attribute
-from graphspec.tensor import BATCH, Size, value_of
+from graphspec.tensor import BATCH, DTYPES, Size, value_of
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
-DTYPES = {
-    name: getattr(torch, name)
-    for name in (
-        "float32",
-        "float64",
-        "float16",
-        "bfloat16",
-        "int64",
-        "int32",
-        "int16",
-        "int8",
-        "uint8",
-        "bool",
-    )
-}
+TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
 def load_module(program: Program, device: str, seed: int, weights: str | Path | None) -> nn.Module:
@@ -122,13 +106,8 @@ def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
     lacking = [key for key in state if key[len(prefix) :] not in tensors]
     if lacking:
         message = f"the weights `{path}` lack `{lacking[0][len(prefix) :]}` and {len(lacking) - 1} more"
-        raise SpecError(
-            [
-                Diagnostic(
-                    "weights-misfit", message, span, help=f"they hold: {', '.join(list(tensors)[:6])}, ..."
-                )
-            ]
-        )
+        help = f"they hold: {', '.join(list(tensors)[:6])}, ..."
+        raise SpecError([Diagnostic("weights-misfit", message, span, help=help)])
     for key, value in state.items():
         given = tensors[key[len(prefix) :]]
         if given.shape != value.shape:
@@ -151,7 +130,7 @@ def example_inputs(
     inputs = {}
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]
-        dtype = DTYPES[tensor.dtype]
+        dtype = TORCH_DTYPES[tensor.dtype]
         if tensor.is_float:
             inputs[name] = torch.randn(shape, generator=generator).to(dtype)
         else:
