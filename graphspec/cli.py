@@ -138,6 +138,9 @@ def build(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that graphspec did not write.")
     ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -150,7 +153,10 @@ def build(
         _check_target(path, force)
     with _compiling(spec, settings, preset, as_json) as program:
         source = program.source
-        program.module()(*program.example_inputs().values())
+        if not no_check:
+            help = "`--no-check` writes the file without running it"
+            with _running(program, "build-failed", "the forward pass fails", help):
+                program.module()(*program.example_inputs().values())
         if path is not None:
             _write(path, source)
         if as_json:
@@ -184,7 +190,11 @@ def train(
         from graphspec.train.loop import train as run
 
         try:
-            with Report(quiet=as_json) as report:
+            help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
+            with (
+                Report(quiet=as_json) as report,
+                _running(program, "run-failed", "training fails", help),
+            ):
                 result = run(
                     program, data=data, root=spec.parent, device=device, run_dir=run_dir, progress=report
                 )
@@ -282,6 +292,20 @@ def _compiling(
         if not as_json:
             _show(diagnostics.sorted(), sources, sys.stderr)
         yield program
+
+
+@contextmanager
+def _running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
+    """Turns what torch raises for a module into a diagnostic at the node whose code raised it."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        from graphspec.diagnostics import Diagnostic, SpecError
+        from graphspec.load import place_of
+
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"{what}: {lines[0]}"
+        raise SpecError([Diagnostic(code, message, place_of(program, error), help=help)]) from error
 
 
 @contextmanager

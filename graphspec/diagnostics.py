@@ -114,7 +114,7 @@ CODES: dict[str, str] = {
     "weights-missing": "a file of weights that cannot be read",
     "weights-misfit": "weights that do not fit the model",
     "shared-differs": "a shared layer is called on inputs that do not fit one set of weights",
-    # data and training
+    # data, building and training
     "not-supported": "a key or value of the language that this version does not carry out",
     "data-missing": "a data file that cannot be read",
     "data-outside": "a data file outside the directory of the spec",
@@ -129,6 +129,8 @@ CODES: dict[str, str] = {
     "device-missing": "a device that this machine lacks",
     "non-finite-loss": "the loss became NaN or infinite",
     "run-directory": "a run directory that cannot be written",
+    "build-failed": "torch cannot make the module or run it once",
+    "run-failed": "torch cannot train the module",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""
 

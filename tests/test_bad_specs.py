@@ -18,7 +18,7 @@ SPECS = sorted(BAD.glob("*.yaml"))
 EXPECTED = re.compile(r"# error: \[([a-z-]+)\](?: column=(\d+))?")
 
 ELSEWHERE = {
-    # of data, weights, training and devices, which have their own tests
+    # of data, weights, building, training and devices, which have their own tests
     "data-missing",
     "data-outside",
     "data-format",
@@ -32,6 +32,8 @@ ELSEWHERE = {
     "device-missing",
     "non-finite-loss",
     "run-directory",
+    "build-failed",
+    "run-failed",
     "weights-misfit",
     "weights-missing",
     "not-supported",

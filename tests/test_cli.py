@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
@@ -158,6 +159,53 @@ def test_build_writes_nothing_that_fails(spec: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("graphspec.load.load_module", fail)
     assert run("build", spec).exit_code == 1
     assert not Path("good.py").exists()
+
+
+TOO_LARGE = ("--set", "width=100000000000000")  # 1.6 PB of weights
+
+
+def test_a_model_too_large_for_memory(spec: Path) -> None:
+    result = run("build", spec, *TOO_LARGE, "--json")
+    assert result.exit_code == 1
+    (found,) = parsed(result)["diagnostics"]
+    assert (found["code"], found["file"], found["line"]) == ("build-failed", "good.yaml", 5)
+    assert "--no-check" in found["help"]
+    assert not Path("good.py").exists()
+    assert run("build", spec, *TOO_LARGE, "--no-check").exit_code == 0
+    assert "nn.Linear(4, 100000000000000)" in Path("good.py").read_text()
+    result = run("train", spec, *TOO_LARGE, "--device", "cpu")
+    assert result.exit_code == 1
+    assert "error[run-failed]: training fails: " in result.stderr
+    assert "--> good.yaml:5:" in result.stderr
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, IndexError, torch.OutOfMemoryError])
+def test_what_torch_raises_points_at_the_node(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error("no room\nC++ CapturedTraceback: ...")
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", fail)
+    classifier = ("--set", "nodes.y.activation=sigmoid", "--set", "outputs.y.loss=binary_crossentropy")
+    for command, code in (("build", "build-failed"), ("train", "run-failed")):
+        result = run(command, spec, *classifier, "--json")
+        assert result.exit_code == 1
+        (found,) = parsed(result)["diagnostics"]
+        assert (found["code"], found["line"], found["message"].split(": ")[1]) == (code, 5, "no room")
+
+
+def test_build_without_the_forward_pass_imports_no_torch(spec: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['graphspec', 'build', 'good.yaml', '--no-check']\n"
+        "from graphspec.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.DEVNULL)
+    written = Path("good.py").read_text()
+    assert run("build", spec, "-o", "-").stdout == written
 
 
 def test_train_prints_a_line_an_epoch(spec: Path) -> None:
