@@ -14,7 +14,7 @@ from functools import cached_property
 
 BATCH = "batch"
 """The name of the batch axis' size."""
-DTYPES = tuple("float32 float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split())
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 """The dtypes that a spec can name, PyTorch's words."""
 
 
