@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any
 
-from .rendering import HIDDEN, render, shortened, split_lines, visible
+from graphspec.rendering import HIDDEN, render, shortened, split_lines, visible
 
 __all__ = [
     "CODES",

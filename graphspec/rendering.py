@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .diagnostics import Diagnostic, Span
+    from graphspec.diagnostics import Diagnostic, Span
 
     Paint = Callable[[str, str], str]
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ..diagnostics import shortened
-from .evaluator import MAX_TEXT, Channels, Evaluator, Value
-from .grammar import IDENTIFIER, MAX_LENGTH, WORDS, ExpressionError, called, parse_tree
-from .writer import Writer
+from graphspec.diagnostics import shortened
+from graphspec.expressions.evaluator import MAX_TEXT, Channels, Evaluator, Value
+from graphspec.expressions.grammar import IDENTIFIER, MAX_LENGTH, WORDS, ExpressionError, called, parse_tree
+from graphspec.expressions.writer import Writer
 
 __all__ = [
     "MAX_LENGTH",

@@ -8,8 +8,18 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..diagnostics import nearest, shortened
-from .grammar import BINARY, COMPARE, MAX_DEPTH, TOO_LARGE, WORDS, ExpressionError, called, error_at, is_sound
+from graphspec.diagnostics import nearest, shortened
+from graphspec.expressions.grammar import (
+    BINARY,
+    COMPARE,
+    MAX_DEPTH,
+    TOO_LARGE,
+    WORDS,
+    ExpressionError,
+    called,
+    error_at,
+    is_sound,
+)
 
 Value = int | float | str | bool | None | list
 Channels = Callable[[str], int]

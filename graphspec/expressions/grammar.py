@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 
-from ..diagnostics import nearest, shortened
+from graphspec.diagnostics import nearest, shortened
 
 MAX_LENGTH = 2_000
 """Characters of one expression."""

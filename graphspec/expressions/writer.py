@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 
-from .grammar import BINARY, COMPARE, UNARY, WORDS, called
+from graphspec.expressions.grammar import BINARY, COMPARE, UNARY, WORDS, called
 
 CONDITIONAL, OR, AND, NOT, COMPARISON, BITS, SUM, PRODUCT, SIGN, POWER, ATOM = range(11)
 _LEVELS: dict[type, int] = {

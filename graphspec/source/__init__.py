@@ -16,10 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
-from .cuts import Cut
-from .places import line_starts, place
-from .reader import MAX_ERRORS, Node, Reader, Stop
+from graphspec.diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
+from graphspec.source.cuts import Cut
+from graphspec.source.places import line_starts, place
+from graphspec.source.reader import MAX_ERRORS, Node, Reader, Stop
 
 Path = tuple[str | int, ...]
 

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from .places import line_end
+from graphspec.source.places import line_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ..expressions import MAX_LENGTH, braced_name, closing
-from .places import line_end
+from graphspec.expressions import MAX_LENGTH, braced_name, closing
+from graphspec.source.places import line_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from ..diagnostics import Span
+from graphspec.diagnostics import Span
 
 
 def line_starts(text: str) -> list[int]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from ..diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shortened
-from ..expressions import UNCLOSED_HELP, brace_help, braced_name
-from .complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain
-from .cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
-from .places import line_end, line_starts, place
-from .scalars import NULLS, NumberTooLarge, resolve
+from graphspec.diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shortened
+from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
+from graphspec.source.complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain
+from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
+from graphspec.source.places import line_end, line_starts, place
+from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
 
 # Without libyaml PyYAML is some twenty times slower, and as right.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
