@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec.declarations import read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 from graphspec.elaborate import Context, Elaborated, Judgement, elaborate
 from graphspec.graph import Graph
 from graphspec.objectives.setting import show
-from graphspec.schema import Spec, read_file
+from graphspec.schema import Spec
 from graphspec.source import Document, read
 from graphspec.tensor import Tensor
 

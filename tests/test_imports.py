@@ -17,13 +17,15 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler diagnostics",
     "cli": "compiler diagnostics json_schema load reference reporting source train",
-    "compiler": "data declarations diagnostics elaborate emit graph load objectives schema source summary tensor train",
+    "compiler": "data declarations diagnostics elaborate emit graph load objectives schema source summary "
+    "tensor train",
     "costs": "graph tensor train",
     "data": "diagnostics objectives tensor",
     "declarations": "declared_nodes diagnostics objectives schema source",
     "declared_nodes": "diagnostics objectives schema source",
     "diagnostics": "rendering",
-    "elaborate": "data declarations diagnostics expressions graph layers logits objectives schema source tensor train",
+    "elaborate": "data declarations diagnostics expressions graph layers logits objectives schema source "
+    "tensor train",
     "emit": "diagnostics elaborate expressions graph layers layout logits names tensor",
     "expressions": "diagnostics",
     "graph": "diagnostics expressions layers tensor",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from graphspec.declarations import Body, File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import Instance, Run, export, failed
 from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Read
 from graphspec.elaborate.params import resolve_params
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.setting import show
-from graphspec.schema import MISSING, PLAIN, Body, File, Input, Output, is_plain
+from graphspec.schema import MISSING, PLAIN, Input, Output, is_plain
 from graphspec.source import Path
 from graphspec.tensor import BATCH, Dim, Tensor, names_of, symbol
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.declarations import Body, File
 from graphspec.diagnostics import Span, nearest
 from graphspec.elaborate.context import (
     FAILED,
@@ -21,7 +22,7 @@ from graphspec.elaborate.context import (
 )
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.schema import MISSING, Body, File, Node
+from graphspec.schema import MISSING, Node
 from graphspec.source import Path
 from graphspec.tensor import show_size
 

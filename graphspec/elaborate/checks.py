@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.declarations import Body, File
 from graphspec.elaborate.context import Context, Reads
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
-from graphspec.schema import Body, File
 
 
 def check_use(context: Context, root: File) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.expressions import ExpressionError
 from graphspec.graph import Definition, Op, Value
-from graphspec.schema import Body, File, read_file
 from graphspec.source import Document, Path, read
 
 MAX_INSTANCES = 50_000

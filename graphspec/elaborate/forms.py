@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.declarations import read_node
 from graphspec.diagnostics import Label, Span, nearest
 from graphspec.elaborate.bodies import body_inputs, build_body
 from graphspec.elaborate.body import Instance, failed
@@ -18,7 +19,7 @@ from graphspec.layers import REGISTRY
 from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
 from graphspec.layers.initializers import Initializer
 from graphspec.objectives.setting import SettingError, show, validate
-from graphspec.schema import MISSING, Node, read_node
+from graphspec.schema import MISSING, Node
 from graphspec.tensor import Tensor
 
 PYTORCH_LAYERS = {

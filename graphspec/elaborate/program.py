@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.data.config import DataConfig, parse_data
+from graphspec.declarations import File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.bodies import declared_tensor, read_outputs
 from graphspec.elaborate.body import Run
@@ -17,7 +18,7 @@ from graphspec.graph import Definition, Graph, Value
 from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.setting import show
-from graphspec.schema import PLAIN, File, Output, is_plain
+from graphspec.schema import PLAIN, Output, is_plain
 from graphspec.source import Path
 from graphspec.tensor import BATCH, Tensor, names_of, smallest
 from graphspec.train.config import TrainConfig, parse_train

@@ -1,0 +1,192 @@
+"""The nodes and edges of a body: each node read as exactly one thing, each edge as two names."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from graphspec.diagnostics import nearest
+from graphspec.objectives.setting import show
+from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
+from graphspec.source import Path
+
+if TYPE_CHECKING:
+    from graphspec.declarations import Body, Reader
+
+
+def read_nodes(reader: Reader, value: Any, path: Path, body: Body, shared: bool = False) -> dict[str, Node]:
+    found = {}
+    for name, item in reader.mapping(value, path, f"`{path[-1]}`", body).items():
+        here = (*path, name)
+        if not shared:
+            body.written.append(name)
+        legal = reader.name(name, here, "a node")
+        node = read_node(reader, name, item, here, shared) if legal else None
+        if node is not None:
+            found[name] = node
+        else:
+            body.failed.add(name)
+    return found
+
+
+def read_node(reader: Reader, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:
+    """One node, or a node under `wraps`; None, with what is wrong reported, where it cannot be used."""
+    if reader.damaged(path):
+        return None
+    if not isinstance(value, dict):
+        help = f"write {{layer: {value}}}" if isinstance(value, str) else None
+        reader.error(
+            "wrong-type",
+            path,
+            f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}",
+            help,
+        )
+        return None
+    if "op" in value and "like" in value and "from" not in value:  # what random ops call their input
+        value = {"from" if key == "like" else key: item for key, item in value.items()}
+    node = reader.setting(Node, value, f"the node `{name}`", path)
+    if node is None:
+        return None
+    forms = node.forms
+    if len(forms) > 1:
+        both = " and ".join(f"`{form}`" for form in forms)
+        reader.error(
+            "two-forms",
+            (*path, forms[1]),
+            f"the node `{name}` has {both}, and can be only one of them",
+            key=True,
+        )
+        return None
+    if not forms:
+        _no_form(reader, name, node, path)
+        return None
+    allowed = ("layer", "block", "model") if shared else FORMS
+    if node.form not in allowed:
+        reader.error(
+            "wrong-type",
+            (*path, node.form),
+            "a shared entry is a `layer`, a `block` or a `model`",
+            key=True,
+        )
+        return None
+    return node if _legal_keys(reader, name, node, path, shared) else None
+
+
+def _no_form(reader: Reader, name: str, node: Node, path: Path) -> None:
+    for key in node.extra:
+        if (
+            word := nearest(
+                key,
+                FORMS,
+                {"type": "layer", "kind": "layer", "class": "layer", "module": "layer", "function": "op"},
+            )
+        ) is not None:
+            reader.error(
+                "unknown-key",
+                (*path, key),
+                f"the node `{name}` has no `{key}`",
+                f"did you mean `{word}`?",
+                key=True,
+            )
+            return
+    reader.error(
+        "no-form",
+        path,
+        f"the node `{name}` does not say what it is",
+        f"one of: {', '.join(FORMS)}",
+        key=True,
+    )
+
+
+def _legal_keys(reader: Reader, name: str, node: Node, path: Path, shared: bool) -> bool:
+    """Checks which of the keys of every node may stand on a node of its form."""
+    before = len(reader.diagnostics)
+    repeated = [key for key in ("repeat", "parallel") if getattr(node, key) is not MISSING]
+    if len(repeated) == 2:
+        reader.error(
+            "two-forms",
+            (*path, "parallel"),
+            f"the node `{name}` has both `repeat` and `parallel`",
+            key=True,
+        )
+    for key in repeated:
+        if shared or node.form not in REPEATABLE:
+            where = "a shared entry" if shared else f"a `{node.form}` node"
+            reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", key=True)
+    if shared:
+        for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
+            if field in node.model_fields_set:
+                reader.error(
+                    "unknown-key",
+                    (*path, key),
+                    f"a shared entry takes no `{key}`: it belongs on its calls",
+                    key=True,
+                )
+    if node.form == "call":
+        for key in ("trainable", "weights"):
+            if key in node.model_fields_set:
+                help = f"write it on `{node.call}` in `shared`"
+                reader.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
+    for key in ("weights", "preset"):
+        if (
+            node.form not in ("model", *(("block", "call") if key == "weights" else ()))
+            and key in node.model_fields_set
+        ):
+            reader.error("unknown-key", (*path, key), f"a `{node.form}` node takes no `{key}`", key=True)
+    return len(reader.diagnostics) == before
+
+
+def read_edges(
+    reader: Reader, value: Any, path: Path, body: Body
+) -> dict[str, list[tuple[str, Path]]] | None:
+    if value is None:
+        return None
+    edges: dict[str, list[tuple[str, Path]]] = {}
+    if not isinstance(value, list):
+        reader.error("wrong-type", path, "`edges` is a list", "write edges: [a -> b]")
+        return edges
+    for position, text in enumerate(value):
+        here = (*path, position)
+        if not isinstance(text, str) or "->" not in text:
+            reader.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}")
+            continue
+        groups = [[word.strip() for word in group.split(",")] for group in text.split("->")]
+        if not all(word for group in groups for word in group):
+            reader.error(
+                "wrong-type",
+                here,
+                f"an arrow or a comma of {show(text)} leads nowhere",
+                "write `a -> b` or `a, b -> c`",
+            )
+            continue
+        for sources, targets in pairwise(groups):
+            for target in targets:
+                _edge(reader, sources, target, here, edges, body)
+    return edges
+
+
+def _edge(
+    reader: Reader,
+    sources: list[str],
+    target: str,
+    path: Path,
+    edges: dict[str, list[tuple[str, Path]]],
+    body: Body,
+) -> None:
+    if target in body.failed:
+        return
+    if target not in body.nodes:
+        word = nearest(target, body.nodes)
+        what = "an input, and nothing goes into it" if target in body.inputs else "no node"
+        reader.error(
+            "unknown-reference",
+            path,
+            f"an edge leads to `{target}`, which is {what}",
+            f"did you mean `{word}`?" if word else f"nodes here: {', '.join(list(body.nodes)[:12])}",
+        )
+        return
+    for source in sources:
+        if any(source == known for known, _ in edges.get(target, [])):
+            reader.error("duplicate-name", path, f"the edge from `{source}` to `{target}` stands twice")
+            continue
+        edges.setdefault(target, []).append((source, path))
