@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.elaborate.forms import MERGE_WORDS, PYTORCH_LAYERS
+from graphspec.elaborate.layers import MERGE_WORDS, PYTORCH_LAYERS
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer
 from graphspec.objectives.setting import show

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.declarations import Body, File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import Instance, Run, export, failed
 from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Read
 from graphspec.elaborate.params import resolve_params
+from graphspec.elaborate.sizes import meets_demands
+from graphspec.elaborate.use import Use, near_help, refuse_nothing
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.setting import show
-from graphspec.schema import MISSING, PLAIN, Input, Output, is_plain
+from graphspec.schema import PLAIN, Input, Output, is_plain
 from graphspec.source import Path
-from graphspec.tensor import BATCH, Dim, Tensor, names_of, symbol
-
-if TYPE_CHECKING:
-    from graphspec.elaborate.instance import Use
-
-DTYPE_WORDS = {
-    "float": "float32",
-    "double": "float64",
-    "half": "float16",
-    "int": "int64",
-    "integer": "int64",
-    "long": "int64",
-    "short": "int16",
-    "byte": "uint8",
-    "f32": "float32",
-    "i64": "int64",
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "boolean": "bool",
-}
-DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
@@ -49,8 +30,6 @@ def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple
     if isinstance(target, str) and target in run.file.blocks:
         return run.file, run.file.blocks[target]
     if not quiet:
-        from graphspec.elaborate.instance import near_help
-
         if run.body.incomplete or (isinstance(target, str) and target in run.file.failed_blocks):
             return None
         help = near_help(str(target), list(run.file.blocks)) or "the file has no `blocks`"
@@ -106,7 +85,7 @@ def build_body(use: Use, form: str) -> Instance:
     graph.params, graph.visible = params, {**outer, **params}
     graph.declared = dict(body.params)
     inner.scope = graph.visible
-    if form == "model" and not _demands(use, inner, inputs):
+    if form == "model" and not meets_demands(use, inner, inputs):
         return failed()
     inner.elaborate()
     return _instance(use, form, inner, inputs, given)
@@ -123,8 +102,6 @@ def _file_scope(run: Run) -> dict[str, Any]:
 
 
 def _bind(use: Use, body: Body) -> dict[str, Read] | None:
-    from graphspec.elaborate.instance import near_help
-
     names = list(body.inputs)
     feed = use.feed
     if len(feed.positional) > len(names):
@@ -168,8 +145,6 @@ def _bind(use: Use, body: Body) -> dict[str, Read] | None:
     for name in names:
         value = bound[name].value if name in bound else Nothing()
         if isinstance(value, Nothing) and name in bound and body.block is None and not _may_lack(body, name):
-            from graphspec.elaborate.instance import refuse_nothing
-
             refuse_nothing(use, [bound[name]])
             return None
         result[name] = value
@@ -184,8 +159,6 @@ def _may_lack(body: Body, name: str) -> bool:
 
 def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     """The params that a use gives: of its preset, then beside the node. Unknown ones are reported."""
-    from graphspec.elaborate.instance import near_help
-
     arguments = use.arguments()
     if arguments is None:
         return None
@@ -230,128 +203,6 @@ def _required(use: Use, body: Body, params: dict[str, Any], unknown: frozenset[s
             f"write {lacking[0]}: ... on `{use.name}`",
         )
     return not lacking
-
-
-def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:
-    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error."""
-    path = run.path("inputs", name)
-    document = run.body.document
-    values = {
-        key: run.evaluate(getattr(declared, key), (*path, key))
-        for key in ("shape", "dtype", "when", "data_format")
-    }
-    if any(value is FAILED for value in values.values()):
-        return None
-    if values["when"] is not True:
-        if values["when"] is False:
-            return Nothing()
-        run.error(
-            "wrong-type",
-            document.span((*path, "when")),
-            f"`when` is true or false, not {show(values['when'])}",
-        )
-        return None
-    if values["dtype"] not in DTYPES:
-        near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
-        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
-        run.error(
-            "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
-        )
-        return None
-    if values["data_format"] not in ("channels_last", "channels_first"):
-        run.error(
-            "out-of-range",
-            document.span((*path, "data_format")),
-            "`data_format` is channels_last or channels_first",
-        )
-        return None
-    shape = values["shape"]
-    if not isinstance(shape, list):
-        run.error(
-            "wrong-type",
-            document.span((*path, "shape")),
-            f"a shape is a list of sizes, not {show(shape)}",
-            f"write [{show(shape)}]",
-        )
-        return None
-    sizes: list[Dim] = [symbol(BATCH)]
-    for position, size in enumerate(shape):
-        dim = _size(run, size, (*path, "shape", position))
-        if dim is None:
-            return None
-        sizes.append(dim)
-    return Tensor(tuple(sizes), values["dtype"])
-
-
-def _size(run: Run, size: Any, path: Any) -> Dim | None:
-    from graphspec.schema import IDENTIFIER
-
-    span = run.body.document.span(path)
-    if size is None:
-        return symbol(run.context.fresh_size())
-    if isinstance(size, int) and not isinstance(size, bool):
-        if size > 0:
-            return size
-        run.error(
-            "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
-        )
-        return None
-    if isinstance(size, str) and IDENTIFIER.match(size):
-        if size != BATCH:
-            return symbol(size)
-        run.error(
-            "reserved-name",
-            span,
-            f"`{BATCH}` is the batch axis, which every shape leaves out",
-            "remove it, or give the size another name",
-        )
-        return None
-    help = (
-        f"write {int(size)}"
-        if isinstance(size, float) and size.is_integer()
-        else "an integer, a name such as `length`, or null"
-    )
-    run.error("wrong-type", span, f"a size is not {show(size)}", help)
-    return None
-
-
-def _demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
-    """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
-    bindings: dict[str, Dim] = {}
-    ok = True
-    for name, declared in inner.body.inputs.items():
-        value = inputs[name]
-        if declared is None:
-            ok = False
-            continue
-        wanted = declared_tensor(inner, name, declared)
-        if wanted is None:
-            ok = False
-        elif isinstance(wanted, Nothing) or not isinstance(value, Value):
-            continue
-        elif not _fits(wanted, value.tensor, bindings):
-            ok = False
-            span = use.span_of("from") if use.node.source is not MISSING else use.span
-            help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
-            use.error(
-                "shapes-differ",
-                span,
-                f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}",
-                help,
-            )
-    return ok
-
-
-def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
-    if wanted.rank != given.rank or wanted.dtype != given.dtype:
-        return False
-    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=True):
-        if isinstance(want, int):
-            if want != size:
-                return False
-        elif bindings.setdefault(next(iter(names_of(want))), size) != size:
-            return False
-    return True
 
 
 def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: dict[str, Any]) -> Instance:

@@ -76,7 +76,7 @@ class Run:
     unknown: frozenset[str] = frozenset()  # params whose own mistake is reported: what uses them is none
     results: dict[str, Instance | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
-    shared: dict[str, Any] = field(default_factory=dict)  # name -> what elaborate.instance knows of the entry
+    shared: dict[str, Any] = field(default_factory=dict)  # name -> what elaborate.shared knows of the entry
 
     @property
     def definition(self) -> Definition:
@@ -129,6 +129,7 @@ class Run:
 
     def node(self, name: str) -> Instance | Repeated:
         """What has become of a node, elaborated now if it was not yet."""
+        # here, for the recursion is real: a node may be a block, whose body is elaborated node by node
         from graphspec.elaborate.instance import elaborate_node
 
         if name in self.results:

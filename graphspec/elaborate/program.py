@@ -8,12 +8,13 @@ from typing import Any, Literal
 from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
 from graphspec.diagnostics import nearest
-from graphspec.elaborate.bodies import declared_tensor, read_outputs
+from graphspec.elaborate.bodies import read_outputs
 from graphspec.elaborate.body import Run
 from graphspec.elaborate.checks import check_use
 from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Read
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
+from graphspec.elaborate.sizes import declared_tensor
 from graphspec.graph import Definition, Graph, Value
 from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric

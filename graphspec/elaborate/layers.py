@@ -1,0 +1,352 @@
+"""Layers, merges and ops: found by name, read, bound to what is fed, called."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from graphspec.declarations import read_node
+from graphspec.diagnostics import Label, Span, nearest
+from graphspec.elaborate.bodies import build_body
+from graphspec.elaborate.body import Instance
+from graphspec.elaborate.context import FAILED, Bound, Nothing
+from graphspec.elaborate.use import Feed, Use, near_help, refuse_nothing
+from graphspec.graph import Op, Value, types
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Kind, Layer, LayerError, Wrapper
+from graphspec.objectives.setting import SettingError, validate
+from graphspec.schema import MISSING
+from graphspec.tensor import Tensor
+
+PYTORCH_LAYERS = {
+    "Linear": "Dense",
+    "LazyLinear": "Dense",
+    "FullyConnected": "Dense",
+    "Conv2d": "Conv2D",
+    "Conv1d": "Conv1D",
+    "Convolution1D": "Conv1D",
+    "Convolution2D": "Conv2D",
+    "MaxPool1d": "MaxPooling1D",
+    "MaxPool1D": "MaxPooling1D",
+    "MaxPool2d": "MaxPooling2D",
+    "MaxPool2D": "MaxPooling2D",
+    "AvgPool1d": "AveragePooling1D",
+    "AvgPool1D": "AveragePooling1D",
+    "AvgPool2d": "AveragePooling2D",
+    "AvgPool2D": "AveragePooling2D",
+    "GlobalAvgPool1D": "GlobalAveragePooling1D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D",
+    "GlobalMaxPool1D": "GlobalMaxPooling1D",
+    "GlobalMaxPool2D": "GlobalMaxPooling2D",
+    "AdaptiveAvgPool1d": "GlobalAveragePooling1D",
+    "AdaptiveAvgPool2d": "GlobalAveragePooling2D",
+    "AdaptiveMaxPool1d": "GlobalMaxPooling1D",
+    "AdaptiveMaxPool2d": "GlobalMaxPooling2D",
+    "BatchNorm1d": "BatchNormalization",
+    "BatchNorm2d": "BatchNormalization",
+    "BatchNorm3d": "BatchNormalization",
+    "BatchNorm": "BatchNormalization",
+    "LayerNorm": "LayerNormalization",
+    "GroupNorm": "GroupNormalization",
+    "InstanceNorm1d": "GroupNormalization",
+    "InstanceNorm2d": "GroupNormalization",
+    "RMSNorm": "RMSNormalization",
+    "Dropout1d": "SpatialDropout1D",
+    "Dropout2d": "SpatialDropout2D",
+    "ZeroPad1d": "ZeroPadding1D",
+    "ZeroPad2d": "ZeroPadding2D",
+    "ConstantPad1d": "ZeroPadding1D",
+    "ConstantPad2d": "ZeroPadding2D",
+    "Upsample": "UpSampling2D",
+    "UpsamplingNearest2d": "UpSampling2D",
+    "UpsamplingBilinear2d": "UpSampling2D",
+    "ReLU6": "ReLU",
+    "Softmax2d": "Softmax",
+    "OneHot": "CategoryEncoding",
+    "Unflatten": "Reshape",
+}
+
+MERGE_WORDS = {
+    "concat": "concatenate",
+    "cat": "concatenate",
+    "sum": "add",
+    "mul": "multiply",
+    "mean": "average",
+    "avg": "average",
+    "max": "maximum",
+    "min": "minimum",
+    "sub": "subtract",
+}
+
+ALONE = re.compile(r"\$(\w+|\(.*\))")
+"""A value that is nothing but an insertion."""
+
+INFERRED = ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape")
+"""What other libraries must be told of a layer's input."""
+
+HELP = {
+    "wrong-rank": "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` "
+    "leaves out the batch axis",
+}
+
+
+def called_layer(use: Use, kind: Kind) -> Op | None:
+    name = use.run.evaluate(use.node.target, (*use.path, kind), use.index)
+    if name is FAILED:
+        return None
+    cls = layer_class(use, kind, name)
+    if cls is None:
+        return None
+    arguments = use.arguments()
+    if arguments is None:
+        return None
+    if issubclass(cls, Wrapper):
+        return _wrapper(use, cls, arguments)
+    if use.node.wraps is not MISSING:
+        arguments["wraps"] = use.run.evaluate(use.node.wraps, (*use.path, "wraps"), use.index)
+        if arguments["wraps"] is FAILED:
+            return None
+    layer = read_layer(use, cls, arguments)
+    if layer is None or use.feed.broken:
+        return None
+    bound = bind(use, cls.spec_name, cls)
+    return None if bound is None else apply(use, kind, layer, bound, arguments)
+
+
+def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
+    """The class that a name stands for; an unknown one is reported with the nearest."""
+    known = REGISTRY[kind]
+    if isinstance(name, str) and name in known:
+        return known[name]
+    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": {}}[kind]
+    near = nearest(str(name), known, synonyms)
+    other = next((k for k in REGISTRY if k != kind and str(name).lower() in REGISTRY[k]), None)
+    if near is not None and (near != str(name).lower() or other is None):
+        help: str | None = f"did you mean `{near}`?"
+    elif other is not None:
+        help = f"`{str(name).lower()}` is a `{other}`: write {{{other}: {str(name).lower()}}}"
+    else:
+        help = "`graphspec layers` lists them all"
+    use.error(f"unknown-{kind}", use.span_of(kind), f"unknown {kind} `{name}`", help)
+    return None
+
+
+def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
+    """The layer with these arguments; each mistake is reported at the argument."""
+    try:
+        return validate(
+            cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
+        )
+    except SettingError as error:
+        for problem in error.problems:
+            missing = problem.code == "missing-key"
+            span = use.span if missing else use.span_of(*problem.path)
+            help = problem.help
+            if problem.code == "unknown-key":
+                nested = use.run.body.document.key((*use.path, *problem.path))
+                span = use.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
+                if problem.path[-1] in INFERRED:
+                    help = "it is not needed here: the size is inferred from the input"
+            raw = str(use.node.extra.get(str(problem.path[0]), "")) if problem.path else ""
+            if problem.code == "wrong-type" and "$" in raw and not ALONE.fullmatch(raw):
+                help = help and "an expression that stands alone, `$name` or `$(...)`, keeps its type"
+            use.error(problem.code, span, problem.message, help)
+        return None
+
+
+def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """The fed values as a layer's call takes them, or None after an error."""
+    feed = use.feed
+    if cls.variadic:
+        if feed.named:
+            use.error(
+                "input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names"
+            )
+            return None
+        values = [b for b in feed.positional if not isinstance(b.value, Nothing)]
+        if len(values) < cls.least_inputs:
+            help = "list them: from: [a, b]" if not feed.listed else None
+            message = (
+                f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
+            )
+            use.error("input-count", use.span_of("from"), message, help)
+            return None
+        feed.positional = values
+        return tuple(bound.value for bound in values)
+    if refuse_nothing(use, feed.all()):
+        return None
+    names = [argument.name for argument in cls.arguments]
+    groups: dict[str, Any] = {}
+    positional = list(feed.positional)
+    only = len(cls.arguments) == 1 and cls.arguments[0].many
+    if only:
+        groups[names[0]] = tuple(b.value for b in positional)
+    elif len(positional) > len(names):
+        use.error(
+            "input-count",
+            use.span_of("from"),
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}",
+            "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None,
+        )
+        return None
+    else:
+        for argument, bound in zip(cls.arguments, positional, strict=False):
+            groups[argument.name] = (bound.value,) if argument.many else bound.value
+    for name, bounds in feed.named.items():
+        known = next((a for a in cls.arguments if a.name == name), None)
+        if known is None or name in groups:
+            what = "stands twice" if known else f"is no input of `{title}`"
+            use.error(
+                "unknown-key" if not known else "input-count",
+                use.run.body.document.key((*use.path, "from", name)),
+                f"`{name}` {what}",
+                near_help(name, names),
+            )
+            return None
+        if not known.many and len(bounds) != 1:
+            use.error(
+                "input-count",
+                use.span_of("from", name),
+                f"`{name}` of `{title}` takes one input, not {len(bounds)}",
+            )
+            return None
+        groups[name] = tuple(b.value for b in bounds) if known.many else bounds[0].value
+    lacking = [a.name for a in cls.arguments if a.required and a.name not in groups]
+    if lacking:
+        use.error(
+            "input-count",
+            use.span,
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}",
+            f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}",
+        )
+        return None
+    feed.named = {
+        name: feed.named[name] for name in names if name in feed.named
+    }  # as `LayerError.inputs` counts
+    return tuple(groups.get(name) for name in names)
+
+
+def _count(cls: type[Layer]) -> str:
+    names = [a.name for a in cls.arguments if a.required]
+    return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
+
+
+def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]) -> Op | None:
+    """The op of a layer on values, its outputs inferred."""
+    try:
+        outputs = layer.infer(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    op = Op(use.name, use.index, use.span, kind, bound, layer=layer, title=layer.spec_name)
+    _name_outputs(op, layer, outputs)
+    op.given = arguments
+    op.expressions = use.expressions(arguments)
+    return op
+
+
+def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:
+    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = ("", *layer.output_names())
+    for name, tensor in zip(names, tensors, strict=True):
+        op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
+
+
+def report(use: Use, error: LayerError) -> None:
+    """A layer's local fact, at its place in the spec."""
+    feeds = use.feed.all()
+
+    def fill(text: str) -> str:
+        def name(match: re.Match[str]) -> str:
+            word = feeds[int(match[2])].text if int(match[2]) < len(feeds) else "input"
+            return f"from: {word}" if match[1] else f"`{word}`"
+
+        return re.sub(r"(from: )?\{input(\d+)\}", name, text)
+
+    at = [feeds[i] for i in error.inputs if i < len(feeds)]
+    labels: list[Label] = []
+    span: Span | None
+    own = ("from", "wraps", "parameter")
+    written = error.argument in (*own, *use.node.extra, *use.overrides)
+    if error.argument is not None and written:
+        span, label = use.span_of(error.argument), ""
+    elif at and "from" in _raw_keys(use):
+        last = at[-1]
+        span, label = last.span, _tensor_text(last)
+        labels = [
+            Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span
+        ]
+    else:
+        span, label = use.span, ""
+    chained = (
+        use.index is not None
+        and use.index > 0
+        and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
+    )
+    code = (
+        "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
+    )
+    use.error(
+        code,
+        span,
+        fill(error.message),
+        fill(error.help) if error.help else HELP.get(error.code),
+        label=label,
+        labels=labels,
+    )
+
+
+def _raw_keys(use: Use) -> list[str]:
+    return ["from"] if use.node.source is not MISSING else []
+
+
+def _tensor_text(bound: Bound) -> str:
+    return str(bound.value.tensor) if isinstance(bound.value, Value) else ""
+
+
+def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
+    """A layer around a node of any form with weights: the inner one is built on the types that the wrapper
+    lets it see.
+    """
+    run = use.run
+    if use.node.wraps is MISSING:
+        use.error(
+            "missing-key",
+            use.span,
+            f"`{cls.spec_name}` needs `wraps`",
+            "write wraps: {layer: Dense, units: 8}",
+        )
+        return None
+    place = (*use.path, "wraps")
+    wrapped = read_node(run.body.document, use.name, use.node.wraps, place, run.context.diagnostics)
+    wrapper = read_layer(use, cls, arguments)
+    bound = bind(use, cls.spec_name, cls) if not use.feed.broken else None
+    if wrapped is None or wrapper is None or bound is None:
+        return None
+    if wrapped.form not in ("layer", "block", "model"):
+        use.error(
+            "wrong-type",
+            use.span_of("wraps", wrapped.form),
+            f"`{cls.spec_name}` wraps a layer, a block or a model",
+        )
+        return None
+    assert isinstance(wrapper, Wrapper)
+    try:
+        inside = wrapper.enter(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    feed = Feed([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
+    inner = Use(run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports)
+    instance: Any = (
+        build_body(inner, wrapped.form) if wrapped.form != "layer" else called_layer(inner, "layer")
+    )
+    op = instance.op if isinstance(instance, Instance) else instance
+    if op is None:
+        return None
+    op.wrapper, op.inner = wrapper, tuple(inside)
+    op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+    op.arguments, op.span = bound, use.span
+    for value in op.outputs.values():
+        value.tensor = wrapper.leave(value.tensor, *(types(b) for b in bound))
+    return op

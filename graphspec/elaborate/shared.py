@@ -1,0 +1,108 @@
+"""Calls of shared entries: arguments are evaluated once, weights made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.elaborate.bodies import build_body
+from graphspec.elaborate.body import Instance, failed
+from graphspec.elaborate.context import FAILED, Exports
+from graphspec.elaborate.layers import called_layer
+from graphspec.elaborate.units import placed, weights_path
+from graphspec.elaborate.use import Use, near_help
+from graphspec.graph import Op, Unit
+from graphspec.layers import REGISTRY
+from graphspec.objectives.setting import show
+from graphspec.schema import Node
+
+
+def shared_call(use: Use) -> Instance:
+    """One more call of a shared entry: its arguments are evaluated once, its weights made once."""
+    run, name = use.run, use.node.call
+    entry = run.body.shared.get(name)
+    if entry is None and (name in run.body.failed or run.body.incomplete):
+        return failed()
+    if entry is None:
+        use.error(
+            "unknown-reference",
+            use.span_of("call"),
+            f"`{name}` is no shared layer",
+            near_help(name, list(run.body.shared)),
+        )
+        return failed()
+    run.context.reads_of(run.definition, run.body).called.add(name)
+    if use.node.extra:
+        cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
+        for key in use.node.extra:
+            if cls is None or key not in getattr(cls, "call_fields", ()):
+                use.error(
+                    "unknown-key",
+                    run.body.document.key((*use.path, key)),
+                    f"a call takes no `{key}`",
+                    f"write it on `{name}` in `shared`",
+                )
+                return failed()
+    state = run.shared.get(name)
+    if state is None:
+        state = run.shared[name] = _shared(use, name, entry)
+    unit, exports, arguments = state
+    if unit is None:
+        return failed()
+    inner = Use(
+        run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit
+    )
+    inner.given = {**arguments, **use.node.extra}
+    made: Any = build_body(inner, entry.form) if entry.form != "layer" else called_layer(inner, "layer")
+    instance = (
+        made
+        if isinstance(made, Instance)
+        else Instance(dict(made.outputs), made)
+        if made is not None
+        else failed()
+    )
+    op = instance.op
+    if op is None:
+        return instance
+    op.node, op.index, op.span = use.name, use.index, use.span
+    for value in op.outputs.values():
+        value.name = value.name.replace(entry.target, use.name) if not value.name else value.name
+    if unit.calls and not _same_weights(unit.calls[0], op):
+        use.error(
+            "shared-differs",
+            use.span,
+            f"`{name}` would need other weights for this call than for its first",
+            f"its first call is at {unit.calls[0].span}",
+        )
+        return failed()
+    use.unit = unit
+    return placed(use, instance)
+
+
+def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dict[str, Any]]:
+    run = use.run
+    path = run.path("shared", name)
+    holder = Use(run, name, entry, path)
+    arguments = holder.arguments()
+    trainable = run.evaluate(entry.trainable, (*path, "trainable"))
+    if arguments is None or not isinstance(trainable, bool):
+        if arguments is not None and trainable is not FAILED:
+            holder.error(
+                "wrong-type",
+                holder.span_of("trainable"),
+                f"`trainable` is true or false, not {show(trainable)}",
+            )
+        return None, Exports(), {}
+    unit = Unit(name, None, holder.span, True, trainable, weights_path(holder))
+    position = sum(1 for other in run.graph.units if other.shared)
+    run.graph.units.insert(position, unit)
+    return unit, Exports(), arguments
+
+
+def _same_weights(a: Op, b: Op) -> bool:
+    if a.graph is None or b.graph is None:
+        return a.layer == b.layer and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
+    ops = (list(a.graph.walk()), list(b.graph.walk()))
+    return len(ops[0]) == len(ops[1]) and all(
+        x.present == y.present and [w.shape for w in x.weights()] == [w.shape for w in y.weights()]
+        for x, y in zip(*ops, strict=True)
+    )

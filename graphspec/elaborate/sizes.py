@@ -1,0 +1,150 @@
+"""Declared types: what the inputs of a file say, and whether what is fed fits them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import Run
+from graphspec.elaborate.context import FAILED, Nothing, Read
+from graphspec.elaborate.use import Use
+from graphspec.graph import Value
+from graphspec.objectives.setting import show
+from graphspec.schema import IDENTIFIER, MISSING, Input
+from graphspec.tensor import BATCH, DTYPES, Dim, Tensor, names_of, symbol
+
+DTYPE_WORDS = {
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "int": "int64",
+    "integer": "int64",
+    "long": "int64",
+    "short": "int16",
+    "byte": "uint8",
+    "f32": "float32",
+    "i64": "int64",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "boolean": "bool",
+}
+
+
+def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:
+    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error."""
+    path = run.path("inputs", name)
+    document = run.body.document
+    values = {
+        key: run.evaluate(getattr(declared, key), (*path, key))
+        for key in ("shape", "dtype", "when", "data_format")
+    }
+    if any(value is FAILED for value in values.values()):
+        return None
+    if values["when"] is not True:
+        if values["when"] is False:
+            return Nothing()
+        run.error(
+            "wrong-type",
+            document.span((*path, "when")),
+            f"`when` is true or false, not {show(values['when'])}",
+        )
+        return None
+    if values["dtype"] not in DTYPES:
+        near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
+        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        run.error(
+            "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
+        )
+        return None
+    if values["data_format"] not in ("channels_last", "channels_first"):
+        run.error(
+            "out-of-range",
+            document.span((*path, "data_format")),
+            "`data_format` is channels_last or channels_first",
+        )
+        return None
+    shape = values["shape"]
+    if not isinstance(shape, list):
+        run.error(
+            "wrong-type",
+            document.span((*path, "shape")),
+            f"a shape is a list of sizes, not {show(shape)}",
+            f"write [{show(shape)}]",
+        )
+        return None
+    sizes: list[Dim] = [symbol(BATCH)]
+    for position, size in enumerate(shape):
+        dim = _size(run, size, (*path, "shape", position))
+        if dim is None:
+            return None
+        sizes.append(dim)
+    return Tensor(tuple(sizes), values["dtype"])
+
+
+def _size(run: Run, size: Any, path: Any) -> Dim | None:
+    span = run.body.document.span(path)
+    if size is None:
+        return symbol(run.context.fresh_size())
+    if isinstance(size, int) and not isinstance(size, bool):
+        if size > 0:
+            return size
+        run.error(
+            "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
+        )
+        return None
+    if isinstance(size, str) and IDENTIFIER.match(size):
+        if size != BATCH:
+            return symbol(size)
+        run.error(
+            "reserved-name",
+            span,
+            f"`{BATCH}` is the batch axis, which every shape leaves out",
+            "remove it, or give the size another name",
+        )
+        return None
+    help = (
+        f"write {int(size)}"
+        if isinstance(size, float) and size.is_integer()
+        else "an integer, a name such as `length`, or null"
+    )
+    run.error("wrong-type", span, f"a size is not {show(size)}", help)
+    return None
+
+
+def meets_demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
+    """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
+    bindings: dict[str, Dim] = {}
+    ok = True
+    for name, declared in inner.body.inputs.items():
+        value = inputs[name]
+        if declared is None:
+            ok = False
+            continue
+        wanted = declared_tensor(inner, name, declared)
+        if wanted is None:
+            ok = False
+        elif isinstance(wanted, Nothing) or not isinstance(value, Value):
+            continue
+        elif not _fits(wanted, value.tensor, bindings):
+            ok = False
+            span = use.span_of("from") if use.node.source is not MISSING else use.span
+            help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
+            use.error(
+                "shapes-differ",
+                span,
+                f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}",
+                help,
+            )
+    return ok
+
+
+def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
+    if wanted.rank != given.rank or wanted.dtype != given.dtype:
+        return False
+    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=True):
+        if isinstance(want, int):
+            if want != size:
+                return False
+        elif bindings.setdefault(next(iter(names_of(want))), size) != size:
+            return False
+    return True
