@@ -7,7 +7,7 @@ costs nothing. A value stays permuted until something needs the spec's order.
 
 from __future__ import annotations
 
-from graphspec.graph import Graph, Op, Value, types
+from graphspec.graph import Graph, Op, Value, flatten, types
 
 TO_FIRST = {3: ".transpose(1, 2)", 4: ".permute(0, 3, 1, 2)", 5: ".permute(0, 4, 1, 2, 3)"}
 TO_SPEC = {3: ".transpose(1, 2)", 4: ".permute(0, 2, 3, 1)", 5: ".permute(0, 2, 3, 4, 1)"}
@@ -21,32 +21,37 @@ class Layout:
 
     def __init__(self) -> None:
         self.first: set[Value] = set()
-        self._wants: dict[tuple[int, str], bool] = {}
+        self._wanted: dict[Graph, set[Value]] = {}
+        self._wishes: dict[Op, str] = {}
+        self._runs_first: dict[Op, bool] = {}
         self._done: set[Graph] = set()
 
     def wants_first(self, graph: Graph, name: str) -> bool:
         """Whether a block's input is best passed with channels first."""
-        key = (id(graph), name)
-        if key not in self._wants:
-            value = graph.inputs[name]
-            self._wants[key] = (
-                value is not None and value.tensor.rank in TO_FIRST and self._reader_wants(graph, value)
-            )
-        return self._wants[key]
+        if graph not in self._wanted:
+            self._wanted[graph] = self._wanted_first(graph)
+        return graph.inputs[name] in self._wanted[graph]
 
-    def _reader_wants(self, graph: Graph, value: Value) -> bool:
+    def _wanted_first(self, graph: Graph) -> set[Value]:
+        """The values of a graph whose first reader with a preference prefers channels first."""
+        readers: dict[Value, list[tuple[Op, int]]] = {}
         for op in graph.ops:
             for place, argument in enumerate(op.arguments):
-                if argument is value or (isinstance(argument, tuple) and value in argument):
-                    wish = self.wish(op, place)
-                    if wish == "any":
-                        if op.output.tensor.rank == value.tensor.rank and self._reader_wants(
-                            graph, op.output
-                        ):
-                            return True
-                    else:
-                        return wish == "first"
-        return False
+                for value in flatten((argument,)):
+                    readers.setdefault(value, []).append((op, place))
+        found: set[Value] = set()
+        values = [value for value in graph.inputs.values() if value is not None]
+        values += [value for op in graph.ops for value in op.outputs.values()]
+        for value in reversed(values):
+            if value.tensor.rank not in TO_FIRST:
+                continue
+            for op, place in readers.get(value, ()):
+                wish = self.wish(op, place)
+                if wish == "first" or (wish == "any" and op.output in found and op.output.tensor.rank == value.tensor.rank):
+                    found.add(value)
+                if wish != "any" or value in found:
+                    break
+        return found
 
     def wish(self, op: Op, place: int) -> str:
         """How an op wants its argument: "spec", "first" or "any"."""
@@ -57,8 +62,10 @@ class Layout:
         if op.graph is not None:
             names = list(op.graph.inputs)
             return "first" if self.wants_first(op.graph, names[place]) else "spec"
-        assert op.layer is not None
-        return op.layer.memory(*(types(argument) for argument in op.arguments))
+        if op not in self._wishes:
+            assert op.layer is not None
+            self._wishes[op] = op.layer.memory(*(types(argument) for argument in op.arguments))
+        return self._wishes[op]
 
     def run(self, graph: Graph, root: bool) -> None:
         """Decides for every value of a graph and of those inside it."""
@@ -95,11 +102,11 @@ class Layout:
         return inputs[0].tensor.rank in TO_FIRST and any(v in self.first for v in inputs)
 
     def op_first(self, op: Op) -> bool:
-        """Whether a layer runs on channels-first data."""
-        if op.wrapper is not None:
-            return False
-        wish = self.wish(op, 0)
-        return wish == "first" or (wish == "any" and self._passes_first(op))
+        """Whether a layer runs on channels-first data; asked once everything is laid out."""
+        if op not in self._runs_first:
+            wish = "spec" if op.wrapper is not None else self.wish(op, 0)
+            self._runs_first[op] = wish == "first" or (wish == "any" and self._passes_first(op))
+        return self._runs_first[op]
 
 
 def convert(expression: str, rank: int, to_first: bool) -> str:

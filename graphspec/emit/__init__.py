@@ -175,7 +175,9 @@ def assemble(program: Elaborated, bodies: Writer, helpers: frozenset[str], fills
         middle.add("", "", *HELPERS[word].source.split("\n"))
     middle.add(*initializers.lines)
     used = words("\n".join([*middle.lines, *bodies.lines]))
-    imports = ["from collections.abc import Callable", ""] if "Callable" in used else []
+    imports = ["import math"] if "math" in used else []
+    imports += ["from collections.abc import Callable"] if "Callable" in used else []
+    imports += [""] if imports else []
     imports += ["import torch"] if "torch" in used else []
     imports += ["from torch import Tensor, nn"]
     imports += ["from torch.nn import functional as F"] if "F" in used else []

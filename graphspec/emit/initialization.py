@@ -54,9 +54,10 @@ class Initialization:
 
     def _placed(self) -> Iterator[Placed]:
         for group in self.classes.groups:
-            for slots in group.slots:
+            for position in range(len(group.slots[0])):
+                slots = [of_body[position] for of_body in group.slots]
+                optional = any(not slot.op.present for slot in slots)
                 for slot in slots:
-                    optional = any(not other[slot.position].op.present for other in group.slots)
                     for op in slot.ops:
                         if op.present and op.layer is not None and self.classes.code(op).construct is not None:
                             yield Placed(group, slot, op, optional)

@@ -99,6 +99,7 @@ class Wiring:
         if not all(op.present for op in slot.ops):
             return False
         first = slot.op
+        walks = {place for place in range(len(first.arguments)) if self.items(slot, place) is not None}
         for number, op in enumerate(slot.ops[1:], 1):
             if len(op.arguments) != len(first.arguments):
                 return False
@@ -107,12 +108,14 @@ class Wiring:
                 if place in slot.carried:
                     if argument is not before and argument != (before,):
                         return False
-                elif self.argument(argument) != self.argument(first.arguments[place]) and self.items(slot, place) is None:
+                elif self.argument(argument) != self.argument(first.arguments[place]) and place not in walks:
                     return False
         return True
 
     def items(self, slot: Slot, place: int) -> tuple[int, str, int] | None:
         """For an argument that walks along another node's instances: that slot, the output, and the step, 1 or -1."""
+        if any(len(op.arguments) <= place for op in slot.ops):
+            return None
         refs = [self.item(op.arguments[place]) for op in slot.ops]
         if len(refs) < 2 or any(ref is None for ref in refs):
             return None
