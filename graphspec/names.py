@@ -21,7 +21,7 @@ MODULE_ATTRIBUTES = frozenset(
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
 RESERVED = frozenset(
-    ("torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights", "I", "O", "l")
+    ("math", "torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights", "I", "O", "l")
     + tuple(keyword.kwlist)
     + tuple(dir(builtins))
 )

@@ -142,7 +142,7 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
     subprocess.run([sys.executable, "-c", program, *files], cwd=emitted_files, check=True)
     for path in files:
         imports = [line for line in Path(path).read_text().splitlines() if line.startswith(("import ", "from "))]
-        assert all(line.split()[1].partition(".")[0] in ("torch", "collections") for line in imports)
+        assert all(line.split()[1].partition(".")[0] in ("torch", "collections", "math") for line in imports)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
