@@ -156,63 +156,15 @@ def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer |
 
 def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     """The fed values as a layer's call takes them, or None after an error."""
-    feed = use.feed
     if cls.variadic:
-        if feed.named:
-            use.error(
-                "input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names"
-            )
-            return None
-        values = [b for b in feed.positional if not isinstance(b.value, Nothing)]
-        if len(values) < cls.least_inputs:
-            help = "list them: from: [a, b]" if not feed.listed else None
-            message = (
-                f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
-            )
-            use.error("input-count", use.span_of("from"), message, help)
-            return None
-        feed.positional = values
-        return tuple(bound.value for bound in values)
-    if refuse_nothing(use, feed.all()):
+        return _bind_list(use, title, cls)
+    if refuse_nothing(use, use.feed.all()):
         return None
     names = [argument.name for argument in cls.arguments]
-    groups: dict[str, Any] = {}
-    positional = list(feed.positional)
-    only = len(cls.arguments) == 1 and cls.arguments[0].many
-    if only:
-        groups[names[0]] = tuple(b.value for b in positional)
-    elif len(positional) > len(names):
-        use.error(
-            "input-count",
-            use.span_of("from"),
-            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}",
-            "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None,
-        )
+    groups = _bind_positional(use, title, cls)
+    if groups is None or not _bind_named(use, title, cls, groups):
         return None
-    else:
-        for argument, bound in zip(cls.arguments, positional, strict=False):
-            groups[argument.name] = (bound.value,) if argument.many else bound.value
-    for name, bounds in feed.named.items():
-        known = next((a for a in cls.arguments if a.name == name), None)
-        if known is None or name in groups:
-            what = "stands twice" if known else f"is no input of `{title}`"
-            use.error(
-                "unknown-key" if not known else "input-count",
-                use.run.body.document.key((*use.path, "from", name)),
-                f"`{name}` {what}",
-                near_help(name, names),
-            )
-            return None
-        if not known.many and len(bounds) != 1:
-            use.error(
-                "input-count",
-                use.span_of("from", name),
-                f"`{name}` of `{title}` takes one input, not {len(bounds)}",
-            )
-            return None
-        groups[name] = tuple(b.value for b in bounds) if known.many else bounds[0].value
-    lacking = [a.name for a in cls.arguments if a.required and a.name not in groups]
-    if lacking:
+    if any(argument.required and argument.name not in groups for argument in cls.arguments):
         use.error(
             "input-count",
             use.span,
@@ -220,10 +172,63 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
             f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}",
         )
         return None
-    feed.named = {
-        name: feed.named[name] for name in names if name in feed.named
-    }  # as `LayerError.inputs` counts
+    # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.
+    use.feed.named = {name: use.feed.named[name] for name in names if name in use.feed.named}
     return tuple(groups.get(name) for name in names)
+
+
+def _bind_list(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """All values, for a layer that takes one list; what was left out is left out here, too."""
+    feed = use.feed
+    if feed.named:
+        use.error("input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names")
+        return None
+    values = [bound for bound in feed.positional if not isinstance(bound.value, Nothing)]
+    if len(values) < cls.least_inputs:
+        help = "list them: from: [a, b]" if not feed.listed else None
+        message = f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
+        use.error("input-count", use.span_of("from"), message, help)
+        return None
+    feed.positional = values
+    return tuple(bound.value for bound in values)
+
+
+def _bind_positional(use: Use, title: str, cls: type[Layer]) -> dict[str, Any] | None:
+    """The values fed by position, by argument name."""
+    positional, arguments = use.feed.positional, cls.arguments
+    if len(arguments) == 1 and arguments[0].many:
+        return {arguments[0].name: tuple(bound.value for bound in positional)}
+    if len(positional) > len(arguments):
+        use.error(
+            "input-count",
+            use.span_of("from"),
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}",
+            "merge them first: {merge: concatenate, from: [...]}" if len(arguments) == 1 else None,
+        )
+        return None
+    return {
+        argument.name: (bound.value,) if argument.many else bound.value
+        for argument, bound in zip(arguments, positional, strict=False)
+    }
+
+
+def _bind_named(use: Use, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
+    """Adds the values fed by name; whether all of them fit."""
+    arguments = {argument.name: argument for argument in cls.arguments}
+    for name, bounds in use.feed.named.items():
+        known = arguments.get(name)
+        if known is None or name in groups:
+            what = "stands twice" if known else f"is no input of `{title}`"
+            code = "input-count" if known else "unknown-key"
+            span = use.run.body.document.key((*use.path, "from", name))
+            use.error(code, span, f"`{name}` {what}", near_help(name, list(arguments)))
+            return False
+        if not known.many and len(bounds) != 1:
+            message = f"`{name}` of `{title}` takes one input, not {len(bounds)}"
+            use.error("input-count", use.span_of("from", name), message)
+            return False
+        groups[name] = tuple(bound.value for bound in bounds) if known.many else bounds[0].value
+    return True
 
 
 def _count(cls: type[Layer]) -> str:
