@@ -47,7 +47,9 @@ class Layout:
                 continue
             for op, place in readers.get(value, ()):
                 wish = self.wish(op, place)
-                if wish == "first" or (wish == "any" and op.output in found and op.output.tensor.rank == value.tensor.rank):
+                if wish == "first" or (
+                    wish == "any" and op.output in found and op.output.tensor.rank == value.tensor.rank
+                ):
                     found.add(value)
                 if wish != "any" or value in found:
                     break

@@ -8,33 +8,90 @@ import re
 from collections.abc import Collection
 
 MODULE_ATTRIBUTES = frozenset(
-    """
-    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval
-    extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia
-    named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
-    register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
-    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory
-    state_dict to to_empty train training type xpu zero_grad
-    """.split()
+    [
+        "T_destination",
+        "add_module",
+        "apply",
+        "bfloat16",
+        "buffers",
+        "call_super_init",
+        "children",
+        "compile",
+        "cpu",
+        "cuda",
+        "double",
+        "dump_patches",
+        "eval",
+        "extra_repr",
+        "float",
+        "forward",
+        "get_buffer",
+        "get_extra_state",
+        "get_parameter",
+        "get_submodule",
+        "half",
+        "ipu",
+        "load_state_dict",
+        "modules",
+        "mtia",
+        "named_buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "parameters",
+        "register_backward_hook",
+        "register_buffer",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_module",
+        "register_parameter",
+        "register_state_dict_post_hook",
+        "register_state_dict_pre_hook",
+        "requires_grad_",
+        "set_extra_state",
+        "set_submodule",
+        "share_memory",
+        "state_dict",
+        "to",
+        "to_empty",
+        "train",
+        "training",
+        "type",
+        "xpu",
+        "zero_grad",
+    ]
 )
 """What `nn.Module` has already: a submodule of such a name would hide it. A test compares it with torch."""
 
 RESERVED = frozenset(
-    ("math", "torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights", "I", "O", "l")
-    + tuple(keyword.kwlist)
-    + tuple(dir(builtins))
+    [
+        *("math", "torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights"),
+        *("I", "O", "l"),
+        *keyword.kwlist,
+        *dir(builtins),
+    ]
 )
-"""What emitted source calls or may call, and what reads like a digit: no variable, argument or class is called so."""
+"""What emitted source calls or may call, and what reads like a digit: no variable, argument or class is
+called so.
+"""
 
 
 def attribute(word: str) -> str:
-    """The attribute that a node's name becomes: itself, with an underscore where Python or nn.Module uses it."""
-    return f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
+    """The attribute that a node's name becomes: itself, with an underscore where Python or nn.Module uses
+    it.
+    """
+    return (
+        f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
+    )
 
 
 def local(word: str, helpers: Collection[str] = ()) -> str:
-    """The variable or argument that a name becomes: no keyword, and nothing that the source calls, such as one of
+    """The variable or argument that a name becomes: no keyword, and nothing that the source calls, such as
+    one of
     its helpers.
     """
     word = re.sub(r"\W", "_", word)

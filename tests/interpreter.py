@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from graphspec import layers
 from graphspec.compiler import Program
 from graphspec.graph import Graph, Op, Value
-from graphspec import layers
 from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layers.base import Code, Leaf, Ref
@@ -93,7 +93,9 @@ class Interpreter:
         holes: dict[str, Any] = {name: self.leaf(value) for name, value in code.constants.items()}
         holes["self"] = self.module(code, path)
         if op.layer.variadic:
-            holes |= {str(position): tensor for position, tensor in enumerate(arguments)} | {"list": arguments}
+            holes |= {str(position): tensor for position, tensor in enumerate(arguments)} | {
+                "list": arguments
+            }
         else:
             names = [argument.name for argument in op.layer.arguments]
             holes |= dict(zip(names, arguments, strict=True))

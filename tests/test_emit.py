@@ -1,4 +1,6 @@
-"""Emission: the module equals its graph run op by op; its source is deterministic, formatted, and needs only torch."""
+"""Emission: the module equals its graph run op by op; its source is deterministic, formatted, and needs
+only torch.
+"""
 
 import hashlib
 import os
@@ -56,7 +58,8 @@ def agrees(program: Program) -> None:
     actual = named(program, module(*inputs.values()))
     assert list(actual) == list(program.outputs)
     for name, value in expected.items():
-        torch.testing.assert_close(actual[name], value, msg=lambda text, name=name: f"{name}: {text}")
+        assert torch.allclose(actual[name], value, rtol=1e-9, atol=1e-9), name
+        assert actual[name].shape == value.shape, name
     by_name = named(program, module(**{local(name): x for name, x in inputs.items()}))
     assert all(torch.equal(by_name[name], actual[name]) for name in actual)
     if not any(judgement.activation for judgement in program.outputs.values()):
@@ -124,7 +127,12 @@ def test_source_does_not_depend_on_the_process(emitted_files: Path) -> None:
     paths = [str(path) for path in reversed(everything())]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run(
-        [sys.executable, "-c", program, *paths], capture_output=True, text=True, env=environment, cwd=ROOT, check=True
+        [sys.executable, "-c", program, *paths],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        check=True,
     )
     for line in done.stdout.splitlines():
         path, digest = line.rsplit(" ", 1)
@@ -141,7 +149,9 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
     files = sorted(str(path) for path in emitted_files.glob("*.py"))
     subprocess.run([sys.executable, "-c", program, *files], cwd=emitted_files, check=True)
     for path in files:
-        imports = [line for line in Path(path).read_text().splitlines() if line.startswith(("import ", "from "))]
+        imports = [
+            line for line in Path(path).read_text().splitlines() if line.startswith(("import ", "from "))
+        ]
         assert all(line.split()[1].partition(".")[0] in ("torch", "collections", "math") for line in imports)
 
 
@@ -259,9 +269,7 @@ def test_an_error_in_the_module_has_its_place_in_the_spec() -> None:
 
 
 def chain_of(count: int) -> str:
-    nodes = "".join(
-        f"  n{i}: {{layer: Dense, units: {8 + i % 3}, activation: relu}}\n" for i in range(count)
-    )
+    nodes = "".join(f"  n{i}: {{layer: Dense, units: {8 + i % 3}, activation: relu}}\n" for i in range(count))
     return f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n{count - 1}]\n"
 
 

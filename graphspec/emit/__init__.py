@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
 from graphspec.elaborate import Elaborated
-from graphspec.emit.classes import Classes, Group, closure
+from graphspec.emit.classes import Classes, closure
 from graphspec.emit.construct import Constructor, Line, signature
 from graphspec.emit.format import WIDTH, comment, lines, literal, split_items
 from graphspec.emit.forward import Forward
+from graphspec.emit.group import Group
 from graphspec.emit.initialization import Initialization
 from graphspec.graph import Value
 from graphspec.layers import HELPERS
 from graphspec.layers.base import helper
 from graphspec.layout import Layout
 from graphspec.logits import inside
-from graphspec.tensor import BATCH, Size, names_of, show_size, symbol
+from graphspec.tensor import BATCH, Size, Tensor, names_of, show_size, symbol
 
 helper(
     "freeze",
@@ -62,7 +63,9 @@ class Writer:
 
 
 def emit(program: Elaborated) -> Emitted:
-    """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and nothing else."""
+    """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and
+    nothing else.
+    """
     graph = program.graph
     layout = Layout()
     layout.run(graph, True)
@@ -84,12 +87,19 @@ def emit(program: Elaborated) -> Emitted:
 
 def logit_values(program: Elaborated) -> set[Value]:
     """The values whose last activation `logits=True` leaves off, in every graph that they pass."""
-    judged = (program.graph.outputs[name] for name, judgement in program.outputs.items() if judgement.activation)
+    judged = (
+        program.graph.outputs[name] for name, judgement in program.outputs.items() if judgement.activation
+    )
     return {each for value in judged for each in inside(value)}
 
 
 def write_class(
-    writer: Writer, group: Group, constructor: Constructor, forward: Forward, program: Elaborated | None, fills: Initialization
+    writer: Writer,
+    group: Group,
+    constructor: Constructor,
+    forward: Forward,
+    program: Elaborated | None,
+    fills: Initialization,
 ) -> None:
     """One class: its docstring where it is the program, `__init__`, `forward`."""
     writer.add("", "", f"class {group.name}(nn.Module):")
@@ -97,7 +107,11 @@ def write_class(
     if program is not None:
         if fills.needed:
             closing.append(Line("", "self.apply(init_weights)"))
-        if any(constructor.classes.layout.op_first(op) and op.layer and op.site().x.rank == 4 and op.weights() for op in group.graph.walk() if op.present and op.layer):
+        if any(
+            constructor.classes.layout.op_first(op) and op.layer and op.site().x.rank == 4 and op.weights()
+            for op in group.graph.walk()
+            if op.present and op.layer
+        ):
             closing.append(Line("", "self.to(memory_format=torch.channels_last)"))
     if constructor.lines or closing or group.args:
         writer.add(*_signature("def __init__(", signature(group), "):"))
@@ -108,11 +122,19 @@ def write_class(
     inputs = []
     for name in group.graph.inputs:
         optional = any(body.inputs[name] is None for body in group.bodies)
-        inputs.append(f"{group.local(name)}: Tensor | None = None" if optional else f"{group.local(name)}: Tensor")
+        inputs.append(
+            f"{group.local(name)}: Tensor | None = None" if optional else f"{group.local(name)}: Tensor"
+        )
     if group.logits:
         inputs.append("*, logits: bool = False")
     count = len(group.graph.outputs)
-    result = "Tensor" if count == 1 else "dict[str, Tensor]" if program is not None else f"tuple[{', '.join(['Tensor'] * count)}]"
+    result = (
+        "Tensor"
+        if count == 1
+        else "dict[str, Tensor]"
+        if program is not None
+        else f"tuple[{', '.join(['Tensor'] * count)}]"
+    )
     writer.add(*_signature("def forward(", ", ".join(["self", *inputs]), f") -> {result}:"))
     if program is not None:
         writer.add(*size_checks(program, group))
@@ -130,7 +152,9 @@ def _signature(head: str, parameters: str, tail: str) -> list[str]:
 
 
 def size_checks(program: Elaborated, group: Group) -> list[str]:
-    """The statements that refuse sequences too short for the model, and sizes that should be one and are two."""
+    """The statements that refuse sequences too short for the model, and sizes that should be one and are
+    two.
+    """
     out: list[str] = []
     seen: dict[str, str] = {}
     for name, tensor in program.inputs.items():
@@ -149,7 +173,9 @@ def size_checks(program: Elaborated, group: Group) -> list[str]:
                 continue
             seen[word] = here
             if least > 1:
-                out += _check(f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}")
+                out += _check(
+                    f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}"
+                )
     return out
 
 
@@ -157,11 +183,17 @@ def _check(condition: str, message: str) -> list[str]:
     return [f"        if {condition}:", *lines("raise ", f'ValueError(f"{message}")', 12)]
 
 
-def assemble(program: Elaborated, bodies: Writer, helpers: frozenset[str], fills: Initialization, name: str) -> Emitted:
+def assemble(
+    program: Elaborated, bodies: Writer, helpers: frozenset[str], fills: Initialization, name: str
+) -> Emitted:
     """The whole file: docstring, imports, helpers, initializers, classes."""
     top = Writer()
-    arrow = ", ".join(f"{name} {_type(value.tensor)}" for name, value in program.graph.inputs.items() if value is not None)
-    results = ", ".join(f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items())
+    arrow = ", ".join(
+        f"{name} {_type(value.tensor)}" for name, value in program.graph.inputs.items() if value is not None
+    )
+    results = ", ".join(
+        f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items()
+    )
     docstring = comment(f"{program.name}: {arrow} -> {results}.")
     if len(docstring) + 6 <= WIDTH:
         top.add(f'"""{docstring}"""', "")
@@ -193,9 +225,9 @@ def words(source: str) -> set[str]:
     return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))
 
 
-def _type(tensor: object) -> str:
-    shape = ", ".join("N" if size == symbol(BATCH) else show_size(size) for size in tensor.shape)  # type: ignore[attr-defined]
-    return f"{tensor.dtype}[{shape}]"  # type: ignore[attr-defined]
+def _type(tensor: Tensor) -> str:
+    shape = ", ".join("N" if size == symbol(BATCH) else show_size(size) for size in tensor.shape)
+    return f"{tensor.dtype}[{shape}]"
 
 
 __all__ = ["Emitted", "emit", "literal"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
-from graphspec.emit.classes import Cell, Group, same
 from graphspec.emit.construct import Constructor
 from graphspec.emit.format import fill, literal
+from graphspec.emit.group import Cell, Group, same
 from graphspec.emit.scope import Scope, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
@@ -25,7 +25,9 @@ class Calls:
     constructor: Constructor
     scope: Scope
     lists: dict[tuple[int, str], str]
-    inside: Mapping[int, tuple[str, bool]] = field(default_factory=dict)  # in a loop: argument -> its variable and order
+    inside: Mapping[int, tuple[str, bool]] = field(
+        default_factory=dict
+    )  # in a loop: argument -> its variable and order
 
     @property
     def group(self) -> Group:
@@ -36,7 +38,9 @@ class Calls:
         return self.constructor.classes.layout
 
     def parts(self, slot: Slot, op: Op, module: str, number: int, logits: str = "") -> tuple[str, str]:
-        """The expression of an op without its activation, and the activation as a template of `{x}` ("" for none)."""
+        """The expression of an op without its activation, and the activation as a template of `{x}` (""
+        for none).
+        """
         if op.parameter is not None:
             return module, ""
         texts = self.arguments(op)
@@ -81,7 +85,9 @@ class Calls:
         after = ""
         rank, out = op.inner[0].rank, op.inner_outputs[0].rank
         if op.graph is not None:
-            inside = turned(inside, rank, False, self.layout.wants_first(op.graph, next(iter(op.graph.inputs))))
+            inside = turned(
+                inside, rank, False, self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
+            )
             result = self._instance(module, [inside], logits)
             first = next(iter(op.results.values())) in self.layout.first
         else:
@@ -117,7 +123,9 @@ class Calls:
             count = len(self.group.slots[0][ref[1]].ops) if ref[0] == "all" else 1
             values = op.inputs[position : position + count]
             collected = self.lists.get((ref[1], ref[2])) if ref[0] == "all" else None
-            if collected is not None and all(self.scope.first[v] == first or v.tensor.rank < 3 for v in values):
+            if collected is not None and all(
+                self.scope.first[v] == first or v.tensor.rank < 3 for v in values
+            ):
                 parts.append(f"*{collected}")
             else:
                 parts += texts[position : position + count]
@@ -136,11 +144,17 @@ class Calls:
         found = {}
         for name, value in code.constants.items():
             peers = self._peers(slot, number)
-            values = {cell: self.constructor.classes.code(other).constants[name] for cell, other in peers.items()}
+            values = {
+                cell: self.constructor.classes.code(other).constants[name] for cell, other in peers.items()
+            }
             if all(same(other, value) for other in values.values()):
                 found[name] = literal(value)
                 continue
-            written = self.group.write({(b, 0): v for (b, _), v in values.items()}, {(b, 0): o for (b, _), o in peers.items()}, f"{slot.node}_{name}")
+            written = self.group.write(
+                {(b, 0): v for (b, _), v in values.items()},
+                {(b, 0): o for (b, _), o in peers.items()},
+                f"{slot.node}_{name}",
+            )
             assert written is not None, "signatures keep apart what one statement cannot say"
             word = written if written.isidentifier() else f"{slot.node}_{name}"
             found[name] = self.constructor.keep(names.attribute(word), written, slot)

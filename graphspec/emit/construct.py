@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.diagnostics import Span
-from graphspec.emit.classes import MISSING, Arg, Cell, Classes, Group, same
+from graphspec.emit.classes import Classes
 from graphspec.emit.format import literal
+from graphspec.emit.group import MISSING, Arg, Cell, Group, same
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 from graphspec.layers.base import Leaf, Weight
@@ -19,7 +20,9 @@ class Varies(Exception):
 
 @dataclass(eq=False, slots=True)
 class Line:
-    """One statement to come: what stands left of the expression, the expression, a comment, and the spec's place."""
+    """One statement to come: what stands left of the expression, the expression, a comment, and the spec's
+    place.
+    """
 
     prefix: str
     expression: str
@@ -47,7 +50,9 @@ class Constructor:
             unit = slot.op.unit
             if unit is not None and unit.shared and unit.name not in made:
                 made.add(unit.name)
-                self._submodule(unit.name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
+                self._submodule(
+                    unit.name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)}
+                )
         for slot in self.group.slots[0]:
             self._slot(slot)
 
@@ -123,12 +128,16 @@ class Constructor:
                 for body, slots in enumerate(self.group.slots)
                 if slots[slot.position].ops[number].present
             }
-            items.append((self.expression(cells, f"{slot.node}_{number}") if cells else None) or "nn.Identity()")
+            items.append(
+                (self.expression(cells, f"{slot.node}_{number}") if cells else None) or "nn.Identity()"
+            )
         return f"nn.ModuleList([{', '.join(items)}])"
 
     def count(self, slot: Slot) -> str:
         """The code for the number of instances."""
-        counts = {(b, 0): len(slots[slot.position].ops) for b, slots in enumerate(self.group.slots)}
+        counts: dict[Cell, Leaf] = {
+            (b, 0): len(slots[slot.position].ops) for b, slots in enumerate(self.group.slots)
+        }
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
         return self.group.write(counts, ops, f"{slot.node}_count") or "0"
 
@@ -179,7 +188,9 @@ class Constructor:
         first = next(iter(constructs.values()))
         target = first.target if len(targets) == 1 else first.general or first.target
         parts = [
-            self._leaf({c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}", looped)
+            self._leaf(
+                {c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}", looped
+            )
             for name in first.positional
         ]
         for name, (_, default) in first.keyword.items():
@@ -210,7 +221,10 @@ class Constructor:
 
     def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str) -> str:
         shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}
-        sizes = [self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, f"{hint}_size") for axis in range(len(weight.shape))]
+        sizes = [
+            self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, f"{hint}_size")
+            for axis in range(len(weight.shape))
+        ]
         flag = "" if weight.trainable else ", requires_grad=False"
         return f"nn.Parameter(torch.empty({', '.join(sizes)}){flag})"
 

@@ -13,7 +13,9 @@ WIDTH = 88
 
 
 def literal(value: Leaf) -> str:
-    """The one way a value gets into source: trusted code, or the `repr` of a plain value, strings in double quotes."""
+    """The one way a value gets into source: trusted code, or the `repr` of a plain value, strings in
+    double quotes.
+    """
     if isinstance(value, Ref):
         return value.text
     if value is None or isinstance(value, bool | int):
@@ -40,7 +42,9 @@ def atomic(expression: str) -> bool:
     if expression.isidentifier():
         return True
     node = ast.parse(expression, mode="eval").body
-    return isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.List | ast.Tuple | ast.Constant)
+    return isinstance(
+        node, ast.Name | ast.Attribute | ast.Call | ast.Subscript | ast.List | ast.Tuple | ast.Constant
+    )
 
 
 def fill(template: str, value: Callable[[str], str]) -> str:
@@ -64,7 +68,11 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
         return [single]
     chain = _chain(expression)
     if len(chain) > 2 and prefix.endswith(("= ", "return ")) and not suffix:
-        return [f"{pad}{prefix}(", *(part for text in chain for part in lines("", text, indent + 4)), f"{pad})"]
+        return [
+            f"{pad}{prefix}(",
+            *(part for text in chain for part in lines("", text, indent + 4)),
+            f"{pad})",
+        ]
     if len(chain) > 2 and not prefix:
         parts = [part for text in chain for part in lines("", text, indent)]
         return [*parts[:-1], parts[-1] + suffix]
@@ -129,7 +137,10 @@ def _parts(expression: str) -> list[tuple[str, str]]:
         if cuts:
             ends = [*(m.start() for m in cuts[1:]), len(expression)]
             first = ("", expression[: cuts[0].start()])
-            return [first, *((m[0][1:], expression[m.end() : end]) for m, end in zip(cuts, ends, strict=True))]
+            return [
+                first,
+                *((m[0][1:], expression[m.end() : end]) for m, end in zip(cuts, ends, strict=True)),
+            ]
     return [("", expression)]
 
 
@@ -146,7 +157,9 @@ def _chain(expression: str) -> list[str]:
 
 
 def _last_brackets(text: str) -> tuple[str, list[str], str] | None:
-    """The text up to its last top-level opening bracket, what stands between, and from its closing bracket on."""
+    """The text up to its last top-level opening bracket, what stands between, and from its closing bracket
+    on.
+    """
     if not text.endswith((")", "]", "}")):
         return None
     depth, opening = 0, -1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.emit.calls import Calls
-from graphspec.emit.classes import Group, activated
 from graphspec.emit.construct import Constructor, Line
 from graphspec.emit.format import fill
+from graphspec.emit.group import Group, activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.present import present_op
 from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
@@ -28,9 +27,13 @@ class Forward:
     root: bool
     scope: Scope = field(default_factory=lambda: Scope(names.Namespace()))
     lines: list[Line] = field(default_factory=list)
-    lists: dict[tuple[int, str], str] = field(default_factory=dict)  # (slot, output) -> the list that a loop collects
+    lists: dict[tuple[int, str], str] = field(
+        default_factory=dict
+    )  # (slot, output) -> the list that a loop collects
     logits: dict[Value, str] = field(default_factory=dict)  # value -> how its logits are read
-    late: dict[Value, str] = field(default_factory=dict)  # value -> its activation, which stands in the return
+    late: dict[Value, str] = field(
+        default_factory=dict
+    )  # value -> its activation, which stands in the return
     step: int = 0
 
     @property
@@ -97,9 +100,13 @@ class Forward:
 
     # --- statements
 
-    def line(self, prefix: str, expression: str, span: Span | None, value: Value | None = None, indent: int = 8) -> None:
+    def line(
+        self, prefix: str, expression: str, span: Span | None, value: Value | None = None, indent: int = 8
+    ) -> None:
         """Adds a statement, with its value's shape as a comment."""
-        self.lines.append(Line(prefix, expression, span, self.shape(value) if value is not None else "", indent))
+        self.lines.append(
+            Line(prefix, expression, span, self.shape(value) if value is not None else "", indent)
+        )
 
     def assign(self, value: Value, expression: str, word: str, span: Span | None, first: bool) -> str:
         """Writes `name = expression` and remembers the name."""
@@ -151,7 +158,9 @@ class Forward:
         return f"{expression} if {flag} else {passed}"
 
     def comes_out_first(self, op: Op, body: Op, value: Value | None = None) -> bool:
-        """The memory order of an op's output, written for the op of another body where this one leaves it out."""
+        """The memory order of an op's output, written for the op of another body where this one leaves it
+        out.
+        """
         value = op.output if value is None else value
         if body is op:
             return value in self.layout.first
@@ -183,7 +192,9 @@ class Forward:
         return any(step < self.end for step in self.scope.reads.get(value, ()))
 
     def _layer_with_logits(self, op: Op, call: str, after: str, word: str, first: bool) -> None:
-        """An output whose last step is left off for logits; where the graph reads it too, both are computed."""
+        """An output whose last step is left off for logits; where the graph reads it too, both are
+        computed.
+        """
         value = op.output
         if not self.read_inside(value) and call == self.scope.text.get(op.inputs[0]):
             self.scope.alias(op.inputs[0], value)
@@ -201,12 +212,19 @@ class Forward:
         self.logits[value] = name
 
     def _graph_with_logits(self, slot: Slot, op: Op, module: str, word: str, number: int) -> None:
-        """An instance whose outputs end in an activation: it is asked for what this class is asked for, or, where its
+        """An instance whose outputs end in an activation: it is asked for what this class is asked for, or,
+        where its
         probabilities are read here too, for logits."""
         assert op.graph is not None
         classes = self.constructor.classes
-        ending = {key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.logits}
-        both = any(value not in classes.logits or self.read_inside(value) for value in map(op.outputs.get, ending) if value)
+        ending = {
+            key: classes.ending[op.results[key]] for key in op.outputs if op.results[key] in classes.logits
+        }
+        both = any(
+            value not in classes.logits or self.read_inside(value)
+            for value in map(op.outputs.get, ending)
+            if value
+        )
         call, _ = self.calls.parts(slot, op, module, number, logits="True" if both else "logits")
         if not both:
             if len(op.outputs) > 1:
@@ -244,7 +262,9 @@ class Forward:
             items = ", ".join(f'"{name}": {text}' for name, text in texts.items())
             self.lines.append(Line("return ", f"{{{items}}}"))
         else:
-            self.lines.append(Line("return ", ", ".join(t if " if " not in t else f"({t})" for t in texts.values())))
+            self.lines.append(
+                Line("return ", ", ".join(t if " if " not in t else f"({t})" for t in texts.values()))
+            )
 
     def _returned(self, value: Value, first: bool) -> str:
         """How an output is returned, and its logits where they are asked for."""

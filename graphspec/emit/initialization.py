@@ -1,4 +1,6 @@
-"""Keras' initializers: `init_weights`, by the type of a module, and by its owner where instances of a type differ."""
+"""Keras' initializers: `init_weights`, by the type of a module, and by its owner where instances of a type
+differ.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphspec import names
-from graphspec.emit.classes import Classes, Group
+from graphspec.emit.classes import Classes
+from graphspec.emit.group import Group
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 from graphspec.layers import HELPERS
@@ -32,7 +35,9 @@ class Initialization:
         self.by_type: dict[str, dict[str, str]] = {}
         self.by_owner: dict[str, list[str]] = defaultdict(list)
         placed = list(self._placed())
-        targets = {code.construct.target for each in placed if (code := classes.code(each.op)).construct is not None}
+        targets = {
+            code.construct.target for each in placed if (code := classes.code(each.op)).construct is not None
+        }
         self._plain = {target for target in targets if target.startswith("nn.")}
         found: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
         sizes: Counter[str] = Counter()
@@ -59,7 +64,11 @@ class Initialization:
                 optional = any(not slot.op.present for slot in slots)
                 for slot in slots:
                     for op in slot.ops:
-                        if op.present and op.layer is not None and self.classes.code(op).construct is not None:
+                        if (
+                            op.present
+                            and op.layer is not None
+                            and self.classes.code(op).construct is not None
+                        ):
                             yield Placed(group, slot, op, optional)
 
     def _type(self, op: Op) -> str:
@@ -76,7 +85,11 @@ class Initialization:
         shared = unit is not None and unit.shared
         attribute = f"module.{names.attribute(unit.name if unit is not None and shared else op.node)}"
         known = self.by_type.get(self._type(op), {})
-        texts = [(w.name, w.initializer) for w in op.weights() if w.initializer and known.get(w.name) != w.initializer]
+        texts = [
+            (w.name, w.initializer)
+            for w in op.weights()
+            if w.initializer and known.get(w.name) != w.initializer
+        ]
         if placed.slot.loop and not shared:
             lines = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in texts]
             head = f"for layer in {attribute}:"

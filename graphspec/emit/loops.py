@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from graphspec import names
-from graphspec.emit.classes import activated
 from graphspec.emit.construct import Line
 from graphspec.emit.format import fill
+from graphspec.emit.group import activated
 from graphspec.emit.scope import TEMPORARIES, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Value
@@ -25,7 +25,9 @@ def write_loop(forward: Forward, slot: Slot) -> None:
 
 @dataclass(eq=False, slots=True)
 class Loop:
-    """One loop to be. `targets` are the variables that a pass assigns, by output; `collected` the lists that it fills."""
+    """One loop to be. `targets` are the variables that a pass assigns, by output; `collected` the lists
+    that it fills.
+    """
 
     forward: Forward
     slot: Slot
@@ -33,7 +35,9 @@ class Loop:
     targets: dict[str, str] = field(default_factory=dict)
     collected: dict[str, str] = field(default_factory=dict)
     firsts: dict[str, bool] = field(default_factory=dict)
-    inside: dict[int, tuple[str, bool]] = field(default_factory=dict)  # argument -> what a pass reads, and its order
+    inside: dict[int, tuple[str, bool]] = field(
+        default_factory=dict
+    )  # argument -> what a pass reads, and its order
 
     def write(self) -> None:
         forward, slot = self.forward, self.slot
@@ -94,7 +98,12 @@ class Loop:
         forward, slot, scope = self.forward, self.slot, self.forward.scope
         op, last = slot.op, slot.ops[-1]
         starts = {place: _single(op.arguments[place]) for place in slot.carried}
-        fixed = {scope.variable(value) for place, argument in enumerate(op.arguments) if place not in starts for value in _values(argument)}
+        fixed = {
+            scope.variable(value)
+            for place, argument in enumerate(op.arguments)
+            if place not in starts
+            for value in _values(argument)
+        }
         for place, key in slot.carried.items():
             value, wish = starts[place], forward.calls.wish(op, place)
             others = {scope.variable(other) for p, other in starts.items() if p != place}
@@ -105,7 +114,11 @@ class Loop:
             else:
                 word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
                 word = f"last_{word}" if self._listed(key) else word
-                name = scope.name(last.outputs[key], forward.step, word, taken) if key in last.outputs else scope.claim(word)
+                name = (
+                    scope.name(last.outputs[key], forward.step, word, taken)
+                    if key in last.outputs
+                    else scope.claim(word)
+                )
             if name != here:
                 forward.line(f"{name} = ", here, op.span)
             self.targets[key], self.firsts[key] = name, wish
@@ -122,7 +135,9 @@ class Loop:
                 self.firsts[key] = slot.op.outputs[key] in forward.layout.first
                 read = listed or self._read_later(values[-1])
                 alone = parallel and len(slot.op.outputs) == 1  # a comprehension
-                self.targets[key] = scope.claim(key or singular(slot.node, "item")) if read and not alone else "_"
+                self.targets[key] = (
+                    scope.claim(key or singular(slot.node, "item")) if read and not alone else "_"
+                )
             if listed:
                 word = f"{slot.node}_{key}" if key and len(slot.op.outputs) > 1 else slot.node
                 self.collected[key] = scope.claim(word)
@@ -203,7 +218,9 @@ def _single(argument: object) -> Value:
 
 
 def singular(word: str, what: str) -> str:
-    """What one of several is called: `stage` of `stages`, `class` of `classes`; else `block`, `layer` or `item`."""
+    """What one of several is called: `stage` of `stages`, `class` of `classes`; else `block`, `layer` or
+    `item`.
+    """
     if len(word) > 20:
         return what
     if word.endswith("ies") and len(word) > 4:

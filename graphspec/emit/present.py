@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from graphspec.emit.classes import Group
+from graphspec.emit.group import Group
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
 

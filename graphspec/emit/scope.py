@@ -51,10 +51,14 @@ class Scope:
 
     def free(self, variable: str, step: int) -> bool:
         """Whether nothing after a step reads what a variable holds."""
-        return not any(read > step for value in self._holds.get(variable, ()) for read in self.reads.get(value, ()))
+        return not any(
+            read > step for value in self._holds.get(variable, ()) for read in self.reads.get(value, ())
+        )
 
     def name(self, value: Value, step: int, word: str, taken: Iterable[str] = ()) -> str:
-        """The variable for a value made at a step: a temporary where the next step alone reads it, else its node's name."""
+        """The variable for a value made at a step: a temporary where the next step alone reads it, else
+        its node's name.
+        """
         if set(self.reads.get(value, ())) <= {step + 1}:
             for temporary in TEMPORARIES:
                 if temporary not in taken and self.free(temporary, step):
@@ -81,7 +85,9 @@ def turned(text: str, rank: int, first: bool, wish: bool | None) -> str:
     return text if wish is None or wish == first or rank not in TO_FIRST else convert(text, rank, wish)
 
 
-def read_steps(ops: Iterable[tuple[int, Op]], outputs: Iterable[Value], passed: set[Op], end: int) -> dict[Value, list[int]]:
+def read_steps(
+    ops: Iterable[tuple[int, Op]], outputs: Iterable[Value], passed: set[Op], end: int
+) -> dict[Value, list[int]]:
     """The steps at which each value is read. `passed` are left-out ops, whose readers read their input."""
     reads: dict[Value, list[int]] = {}
     for value in outputs:

@@ -1,4 +1,6 @@
-"""A graph as its class will be written: one slot for each node, and how the instances of a repeated node are wired."""
+"""A graph as its class will be written: one slot for each node, and how the instances of a repeated node
+are wired.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from typing import Any
 from graphspec.graph import Graph, Op, Value
 
 Ref = tuple[Any, ...]
-"""Where a value comes from, in terms that equal bodies share: ("in", name), ("out", slot, key) for the last or only instance,
+"""Where a value comes from, in terms that equal bodies share: ("in", name), ("out", slot, key) for the last
+or only instance,
 ("item", slot, key, number) for another, ("all", slot, key) for all instances."""
 
 
@@ -21,7 +24,9 @@ class Slot:
     ops: list[Op]
     position: int
     loop: bool = False
-    carried: dict[int, str] = field(default_factory=dict)  # argument number -> output that feeds it in the next instance
+    carried: dict[int, str] = field(
+        default_factory=dict
+    )  # argument number -> output that feeds it in the next instance
 
     @property
     def op(self) -> Op:
@@ -48,14 +53,18 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
-        self._source: dict[Value, Ref] = {v: ("in", name) for name, v in graph.inputs.items() if v is not None}
+        self._source: dict[Value, Ref] = {
+            v: ("in", name) for name, v in graph.inputs.items() if v is not None
+        }
         for slot in slots:
             last = slot.ops[-1]
             for op in slot.ops:
                 for key, value in op.outputs.items():
                     plain = op is last and op.repeated != "parallel"
                     number = (slot.ops.index(op) if op.index is None else op.index) if not plain else None
-                    self._source[value] = ("out", slot.position, key) if plain else ("item", slot.position, key, number)
+                    self._source[value] = (
+                        ("out", slot.position, key) if plain else ("item", slot.position, key, number)
+                    )
         for slot in slots:
             slot.carried = chain(slot)
             slot.loop = slot.repeated and self._is_loop(slot)
@@ -64,7 +73,9 @@ class Wiring:
         return self._source[value]
 
     def argument(self, argument: Any) -> Any:
-        """The refs of one argument: of a value, or of a tuple of them, where all instances of a node are one ref."""
+        """The refs of one argument: of a value, or of a tuple of them, where all instances of a node are
+        one ref.
+        """
         if argument is None:
             return None
         if isinstance(argument, Value):
@@ -90,12 +101,18 @@ class Wiring:
         slot = self.slots[self.ref(values[start])[1]]
         key = next(k for k, v in op.outputs.items() if v is values[start])
         items = [o.outputs.get(key) for o in slot.ops]
-        if op is not slot.op or len(items) < 2 and op.repeated != "parallel" or list(values[start : start + len(items)]) != items:
+        if (
+            op is not slot.op
+            or (len(items) < 2 and op.repeated != "parallel")
+            or list(values[start : start + len(items)]) != items
+        ):
             return None
         return ("all", slot.position, key), len(items)
 
     def _is_loop(self, slot: Slot) -> bool:
-        """Whether all instances read the same values, but for what is chained, or the matching items of another node."""
+        """Whether all instances read the same values, but for what is chained, or the matching items of
+        another node.
+        """
         if not all(op.present for op in slot.ops):
             return False
         first = slot.op
@@ -113,7 +130,9 @@ class Wiring:
         return True
 
     def items(self, slot: Slot, place: int) -> tuple[int, str, int] | None:
-        """For an argument that walks along another node's instances: that slot, the output, and the step, 1 or -1."""
+        """For an argument that walks along another node's instances: that slot, the output, and the step,
+        1 or -1.
+        """
         if any(len(op.arguments) <= place for op in slot.ops):
             return None
         refs = [self.item(op.arguments[place]) for op in slot.ops]
@@ -138,7 +157,9 @@ class Wiring:
 
 
 def chain(slot: Slot) -> dict[int, str]:
-    """Which outputs of an instance feed which arguments of the next: by name where a block's agree, else first to first."""
+    """Which outputs of an instance feed which arguments of the next: by name where a block's agree, else
+    first to first.
+    """
     op = slot.op
     if op.repeated != "repeat" or not op.outputs:
         return {}
