@@ -186,8 +186,8 @@ def _bind_list(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None
     values = [bound for bound in feed.positional if not isinstance(bound.value, Nothing)]
     if len(values) < cls.least_inputs:
         help = "list them: from: [a, b]" if not feed.listed else None
-        message = f"`{title}` takes at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
-        use.error("input-count", use.span_of("from"), message, help)
+        count = f"at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
+        use.error("input-count", use.span_of("from"), f"`{title}` takes {count}", help)
         return None
     feed.positional = values
     return tuple(bound.value for bound in values)
