@@ -36,7 +36,6 @@ ELSEWHERE = {
     "run-failed",
     "weights-misfit",
     "weights-missing",
-    "not-supported",
 }
 
 HEAD = "inputs:\n  x: {shape: [4]}\nnodes:\n"

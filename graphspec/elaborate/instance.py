@@ -76,29 +76,8 @@ def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[st
             help,
         )
         return None
-    for word, items in value.items():
-        if not isinstance(items, list):
-            run.error(
-                "wrong-type",
-                run.body.document.span((*here, word)),
-                f"`{word}` under `{key}` is a list with one item for each instance",
-            )
-            return None
-        if word in node.extra or (word == "from" and node.source is not MISSING):
-            run.error(
-                "duplicate-key",
-                run.body.document.key((*here, word)),
-                f"`{word}` stands in `{key}` and beside it",
-            )
-            return None
-        if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
-            run.error(
-                "unknown-key",
-                run.body.document.key((*here, word)),
-                f"`{word}` cannot vary in `{key}`",
-                "it may use `index` where it stands",
-            )
-            return None
+    if not all(_varies(run, node, here, word, items) for word, items in value.items()):
+        return None
     lengths = {word: len(items) for word, items in value.items()}
     if len(set(lengths.values())) != 1:
         counts = ", ".join(f"`{word}` has {count}" for word, count in lengths.items()) or "it is empty"
@@ -106,6 +85,23 @@ def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[st
         return None
     count = next(iter(lengths.values()))
     return [{word: items[i] for word, items in value.items()} for i in range(count)]
+
+
+def _varies(run: Run, node: Node, here: Path, word: str, items: Any) -> bool:
+    """Whether a key under `repeat` or `parallel` may stand there, with a list; `here` is its path."""
+    key, document = here[-1], run.body.document
+    if not isinstance(items, list):
+        message = f"`{word}` under `{key}` is a list with one item for each instance"
+        run.error("wrong-type", document.span((*here, word)), message)
+        return False
+    if word in node.extra or (word == "from" and node.source is not MISSING):
+        run.error("duplicate-key", document.key((*here, word)), f"`{word}` stands in `{key}` and beside it")
+        return False
+    if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
+        help = "it may use `index` where it stands"
+        run.error("unknown-key", document.key((*here, word)), f"`{word}` cannot vary in `{key}`", help)
+        return False
+    return True
 
 
 def _instance(use: Use, previous: Instance | None) -> Instance:

@@ -137,6 +137,10 @@ def _sections(run: Run) -> tuple[TrainConfig | None, DataConfig | None]:
             parsed[section] = parse(value)
         except SettingError as error:
             _problems(run.context, run.file, error, (section,))
+    if "tune" in run.file.sections:
+        message = "this version does not search: it does not read `tune`"
+        help = "try values with --set, and remove it"
+        run.error("not-supported", run.body.document.key(("tune",)), message, help)
     return parsed.get("train"), parsed.get("data")
 
 

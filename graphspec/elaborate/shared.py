@@ -11,7 +11,6 @@ from graphspec.elaborate.layers import called_layer
 from graphspec.elaborate.units import placed, weights_path
 from graphspec.elaborate.use import Use, near_help
 from graphspec.graph import Op, Unit
-from graphspec.layers import REGISTRY
 from graphspec.objectives.setting import show
 from graphspec.schema import Node
 
@@ -31,17 +30,10 @@ def shared_call(use: Use) -> Instance:
         )
         return failed()
     run.context.reads_of(run.definition, run.body).called.add(name)
-    if use.node.extra:
-        cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
-        for key in use.node.extra:
-            if cls is None or key not in getattr(cls, "call_fields", ()):
-                use.error(
-                    "unknown-key",
-                    run.body.document.key((*use.path, key)),
-                    f"a call takes no `{key}`",
-                    f"write it on `{name}` in `shared`",
-                )
-                return failed()
+    for key in use.node.extra:
+        span = run.body.document.key((*use.path, key))
+        use.error("unknown-key", span, f"a call takes no `{key}`", f"write it on `{name}` in `shared`")
+        return failed()
     state = run.shared.get(name)
     if state is None:
         state = run.shared[name] = _shared(use, name, entry)
@@ -51,21 +43,15 @@ def shared_call(use: Use) -> Instance:
     inner = Use(
         run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit
     )
-    inner.given = {**arguments, **use.node.extra}
+    inner.given = arguments
     made: Any = build_body(inner, entry.form) if entry.form != "layer" else called_layer(inner, "layer")
-    instance = (
-        made
-        if isinstance(made, Instance)
-        else Instance(dict(made.outputs), made)
-        if made is not None
-        else failed()
-    )
+    if made is None:
+        return failed()
+    instance = made if isinstance(made, Instance) else Instance(dict(made.outputs), made)
     op = instance.op
     if op is None:
         return instance
     op.node, op.index, op.span = use.name, use.index, use.span
-    for value in op.outputs.values():
-        value.name = value.name.replace(entry.target, use.name) if not value.name else value.name
     if unit.calls and not _same_weights(unit.calls[0], op):
         use.error(
             "shared-differs",
