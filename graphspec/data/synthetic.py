@@ -27,11 +27,10 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> Examp
     teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
     raw: dict[str, list[torch.Tensor]] = {name: [] for name in program.outputs}
     step = max(1, min(count, program.training.batch_size))
-    options = {"logits": True} if any(output.activation for output in program.outputs.values()) else {}
     with torch.no_grad():
         for start in range(0, count, step):
             parts = [array[start : start + step] for array in arrays.values()]
-            values = teacher(*parts, **options)
+            values = teacher(*parts, logits=True)
             for name, value in (values if isinstance(values, dict) else {next(iter(raw)): values}).items():
                 raw[name].append(value)
     types = {field.name: field.tensor for field in wanted}

@@ -125,7 +125,7 @@ def write_class(
         inputs.append(
             f"{group.local(name)}: Tensor | None = None" if optional else f"{group.local(name)}: Tensor"
         )
-    if group.logits:
+    if group.logits or program is not None:  # every program takes it, so that one loop serves them all
         inputs.append("*, logits: bool = False")
     count = len(group.graph.outputs)
     result = (

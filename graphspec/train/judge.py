@@ -40,14 +40,13 @@ class Judge:
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
         self.judged = [name for name, output in outputs.items() if output.loss is not None]
-        self.logits = any(output.activation is not None for output in outputs.values())
         learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
 
     def __call__(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Judgement:
         """Run the model on a batch, inputs and targets by name, and judge it."""
         inputs = [batch[name] for name in self.inputs]
-        values = module(*inputs, logits=True) if self.logits else module(*inputs)
+        values = module(*inputs, logits=True)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         parts = {name: self._part(name, found[name], batch) for name in self.judged}
         weighted = [self._weighted(name, part) for name, part in parts.items()]
