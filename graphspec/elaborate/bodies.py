@@ -240,7 +240,7 @@ def read_outputs(inner: Run) -> dict[str, Read]:
         text: Any = output
         if isinstance(output, Output):
             text = name if output.source is None else output.source
-            when = _when(inner, output, path)
+            when = inner.flag(output.when, (*path, "when"))
             if when is not True:
                 _mark_read(inner, text)
                 results[name] = FAILED if when is None else Nothing()
@@ -260,17 +260,6 @@ def read_outputs(inner: Run) -> dict[str, Read]:
             key = name if position == 0 else f"{name}.{position}"
             results[key] = bounds[0].value if len(bounds) == 1 else FAILED
     return results
-
-
-def _when(inner: Run, output: Output, path: Path) -> bool | None:
-    """The `when` of an output; None after an error."""
-    when = inner.evaluate(output.when, (*path, "when"))
-    if isinstance(when, bool):
-        return when
-    if when is not FAILED:
-        span = inner.body.document.span((*path, "when"))
-        inner.error("wrong-type", span, f"`when` is true or false, not {show(when)}")
-    return None
 
 
 def _mark_read(inner: Run, text: Any) -> None:

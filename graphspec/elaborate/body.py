@@ -11,7 +11,6 @@ from graphspec.diagnostics import Span, nearest
 from graphspec.elaborate.context import (
     FAILED,
     MAX_DEPTH,
-    NOTHING,
     Bound,
     Context,
     Exports,
@@ -22,7 +21,8 @@ from graphspec.elaborate.context import (
 )
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.schema import MISSING, Node
+from graphspec.objectives.setting import show
+from graphspec.schema import MISSING
 from graphspec.source import Path
 from graphspec.tensor import show_size
 
@@ -121,6 +121,18 @@ class Run:
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
             self.context.expression_error(error, self.body.document, path, self.notes)
             return FAILED
+
+    def flag(
+        self, value: Any, path: Path, index: int | None = None, notes: tuple[str, ...] = ()
+    ) -> bool | None:
+        """A key that is true or false, such as `when`; None after reporting that it is neither."""
+        found = self.evaluate(value, path, index)
+        if isinstance(found, bool):
+            return found
+        if found is not FAILED:
+            message = f"`{path[-1]}` is true or false, not {show(found)}"
+            self.error("wrong-type", self.body.document.span(path), message, notes=notes)
+        return None
 
     def elaborate(self) -> None:
         """Elaborates every node, in file order wherever the data allow it."""
@@ -383,6 +395,3 @@ def expressions_in(value: Any, result: Any) -> Iterator[tuple[Expression, Any]]:
         for key, item in value.items():
             if key in result:
                 yield from expressions_in(item, result[key])
-
-
-__all__ = ["FAILED", "NOTHING", "Instance", "Node", "Repeated", "Run", "export", "expressions_in", "failed"]

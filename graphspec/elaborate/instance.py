@@ -107,11 +107,8 @@ def _varies(run: Run, node: Node, here: Path, word: str, items: Any) -> bool:
 def _instance(use: Use, previous: Instance | None) -> Instance:
     run, node = use.run, use.node
     run.context.count(use.span)
-    when = run.evaluate(node.when, (*use.path, "when"), use.index)
-    if when is FAILED:
-        return failed()
-    if not isinstance(when, bool):
-        use.error("wrong-type", use.span_of("when"), f"`when` is true or false, not {show(when)}")
+    when = use.flag("when", node.when)
+    if when is None:
         return failed()
     if not when:
         return _left_out(use, previous)

@@ -6,12 +6,11 @@ from typing import Any
 
 from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance, failed
-from graphspec.elaborate.context import FAILED, Exports
+from graphspec.elaborate.context import Exports
 from graphspec.elaborate.layers import called_layer
 from graphspec.elaborate.units import placed, weights_path
 from graphspec.elaborate.use import Use, near_help
 from graphspec.graph import Op, Unit
-from graphspec.objectives.setting import show
 from graphspec.schema import Node
 
 
@@ -33,6 +32,7 @@ def shared_call(use: Use) -> Instance:
     for key in use.node.extra:
         span = run.body.document.key((*use.path, key))
         use.error("unknown-key", span, f"a call takes no `{key}`", f"write it on `{name}` in `shared`")
+    if use.node.extra:
         return failed()
     state = run.shared.get(name)
     if state is None:
@@ -69,14 +69,8 @@ def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dic
     path = run.path("shared", name)
     holder = Use(run, name, entry, path)
     arguments = holder.arguments()
-    trainable = run.evaluate(entry.trainable, (*path, "trainable"))
-    if arguments is None or not isinstance(trainable, bool):
-        if arguments is not None and trainable is not FAILED:
-            holder.error(
-                "wrong-type",
-                holder.span_of("trainable"),
-                f"`trainable` is true or false, not {show(trainable)}",
-            )
+    trainable = holder.flag("trainable", entry.trainable)
+    if arguments is None or trainable is None:
         return None, Exports(), {}
     unit = Unit(name, None, holder.span, True, trainable, weights_path(holder))
     position = sum(1 for other in run.graph.units if other.shared)

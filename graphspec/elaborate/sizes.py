@@ -36,19 +36,13 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
     document = run.body.document
     values = {
         key: run.evaluate(getattr(declared, key), (*path, key))
-        for key in ("shape", "dtype", "when", "data_format")
+        for key in ("shape", "dtype", "data_format")
     }
-    if any(value is FAILED for value in values.values()):
+    when = run.flag(declared.when, (*path, "when"))
+    if when is None or any(value is FAILED for value in values.values()):
         return None
-    if values["when"] is not True:
-        if values["when"] is False:
-            return Nothing()
-        run.error(
-            "wrong-type",
-            document.span((*path, "when")),
-            f"`when` is true or false, not {show(values['when'])}",
-        )
-        return None
+    if not when:
+        return Nothing()
     if values["dtype"] not in DTYPES:
         near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
         help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphspec.elaborate.body import Instance, failed
-from graphspec.elaborate.context import FAILED, Failed
+from graphspec.elaborate.context import FAILED
 from graphspec.elaborate.use import Use
 from graphspec.graph import Op, Unit
 from graphspec.objectives.setting import show
@@ -23,11 +23,7 @@ def placed(use: Use, instance: Instance | Op | None) -> Instance:
     if use.node.form == "call":
         op.unit = use.unit
     elif op.layer is None or op.kind == "layer" or op.weights():
-        trainable = use.run.evaluate(use.node.trainable, (*use.path, "trainable"), use.index)
-        if not isinstance(trainable, bool | Failed):
-            use.error(
-                "wrong-type", use.span_of("trainable"), f"`trainable` is true or false, not {show(trainable)}"
-            )
+        trainable = use.flag("trainable", use.node.trainable)
         weights = weights_path(use)
         op.unit = Unit(use.name, use.index, use.span, False, trainable is not False, weights)
         graph.units.append(op.unit)

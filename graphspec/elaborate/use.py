@@ -73,10 +73,16 @@ class Use:
         return document.span((*self.path, *keys))
 
     def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
-        notes = more.pop("notes", ())
-        if self.index is not None and self.overrides is not None:
-            notes = (*notes, f"in repetition {self.index} of `{self.name}`")
-        self.run.error(code, span, message, help, notes=notes, **more)
+        self.run.error(code, span, message, help, notes=(*more.pop("notes", ()), *self.notes), **more)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which repetition an error is in."""
+        return () if self.index is None else (f"in repetition {self.index} of `{self.name}`",)
+
+    def flag(self, key: str, value: Any) -> bool | None:
+        """The value of a key of the node that is true or false; None after an error."""
+        return self.run.flag(value, (*self.path, key), self.index, self.notes)
 
     def arguments(self) -> dict[str, Any] | None:
         """The plain arguments of the instance; None where an expression failed. A repeat list's come over
