@@ -1,0 +1,227 @@
+"""The command line.
+
+Only what every command needs is imported here: a command imports the rest, so that `check` starts fast.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphspec.cli.build import build
+from graphspec.cli.common import (
+    Json,
+    Preset,
+    Set,
+    Spec,
+    colors,
+    compiling,
+    count_of,
+    print_json,
+    reporting,
+    running,
+    settings_of,
+    show,
+)
+
+app = typer.Typer(
+    name="graphspec",
+    help="Compile YAML specs to PyTorch modules, and train them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The entry point. Startup is most of what `check` costs: no plugin is sought, no garbage collected."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    gc.disable()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal without these letters is no reason to fail
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from graphspec import __version__
+
+        typer.echo(f"graphspec {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.")],
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Find every mistake that can be found without running."""
+    from graphspec import compiler
+    from graphspec.diagnostics import Diagnostics
+
+    files, wrong, count = [], 0, 0
+    sources: dict[str, str] = {}
+    with reporting(as_json, sources):
+        values = settings_of(settings, sources)
+        for spec in specs:
+            diagnostics = Diagnostics()
+            compiler.check(spec, diagnostics, sources, preset=preset, settings=values)
+            found = diagnostics.sorted()
+            errors = sum(diagnostic.severity == "error" for diagnostic in found)
+            wrong, count = wrong + bool(errors), count + errors
+            files.append({"file": str(spec), "ok": not errors, "diagnostics": [d.to_json() for d in found]})
+            if not as_json:
+                show(found, sources, sys.stdout)
+                if not errors:
+                    typer.echo(f"{spec}: ok")
+        if as_json:
+            print_json({"ok": not wrong, "files": files})
+        elif wrong:
+            typer.echo(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
+        if wrong:
+            raise typer.Exit(1)
+
+
+@app.command()
+def summary(
+    spec: Spec,
+    expand: Annotated[bool, typer.Option("--expand", help="Unfold blocks and models.")] = False,
+    trainable: Annotated[bool, typer.Option("--trainable", help="Show what is trained.")] = False,
+    flops: Annotated[bool, typer.Option("--flops", help="Show each node's forward FLOPs.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Show the bytes of each node's output.")] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, metavar="N", help="Count costs for N examples, not for one."),
+    ] = None,
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Print layers, shapes, weights, connections and costs."""
+    with compiling(spec, settings, preset, as_json) as program:
+        table = program.summary()
+        if as_json:
+            print_json(table.to_json(expand, flops, memory, batch_size))
+        else:
+            typer.echo(table.render(expand, trainable, flops, memory, batch_size, colors(sys.stdout)))
+
+
+app.command()(build)
+
+
+@app.command()
+def train(
+    spec: Spec,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="Training data: .npz or .csv.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
+    ] = "auto",
+    run_dir: Annotated[
+        Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
+    ] = None,
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Train, and leave a run directory behind: spec, source, history and weights."""
+    from graphspec.reporting import Report
+
+    gc.enable()
+    with compiling(spec, settings, preset, as_json) as program:
+        from graphspec.train.loop import Interrupted
+        from graphspec.train.loop import train as run
+
+        try:
+            help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
+            with (
+                Report(quiet=as_json) as report,
+                running(program, "run-failed", "training fails", help),
+            ):
+                result = run(
+                    program, data=data, root=spec.parent, device=device, run_dir=run_dir, progress=report
+                )
+        except Interrupted as interrupted:
+            typer.echo(str(interrupted), err=True)
+            if as_json:
+                print_json(interrupted.result.to_json())
+            raise typer.Exit(130) from None
+        if as_json:
+            print_json(result.to_json())
+        else:
+            rate = f"{result.examples_per_second:,.0f} examples/s on {result.device}"
+            typer.echo(f"{rate}, {result.seconds:.1f} s in all")
+            typer.echo(f"run directory: {result.run_dir}")
+
+
+@app.command()
+def schema(as_json: Json = False) -> None:
+    """Print a JSON Schema of specs, for editors."""
+    from graphspec.json_schema import json_schema
+
+    with reporting(as_json, {}):
+        print_json(json_schema())
+
+
+@app.command()
+def layers(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A layer, merge or op to explain.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List all layers, merges and ops, or explain one."""
+    from graphspec import reference
+
+    with reporting(as_json, {}):
+        if name is None:
+            entries = reference.entries()
+            if as_json:
+                print_json({"layers": [entry.to_json() for entry in entries]})
+            else:
+                typer.echo(reference.listing(entries))
+        else:
+            found = reference.find(name)
+            if as_json:
+                print_json({"layers": [entry.to_json() for entry in found]})
+            else:
+                typer.echo("\n\n".join(entry.text() for entry in found))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
+    as_json: Json = False,
+) -> None:
+    """Write a small spec to start from."""
+    from graphspec.reference import START
+
+    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    with reporting(as_json, {}):
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                stream.write(START)
+        except FileExistsError:
+            raise typer.BadParameter(f"{path} exists already", param_hint="NAME") from None
+        except OSError as error:
+            raise typer.BadParameter(
+                f"{path} cannot be written: {error.strerror}", param_hint="NAME"
+            ) from None
+        if as_json:
+            print_json({"ok": True, "file": str(path)})
+        else:
+            typer.echo(f"wrote {path}; next: graphspec summary {path}")

@@ -1,0 +1,119 @@
+"""What commands share: their options, and how mistakes and results are printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+    from graphspec.diagnostics import Diagnostic
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a param, or a dotted path such as train.epochs."
+    ),
+]
+Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Take a preset of the spec.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
+
+
+@contextmanager
+def compiling(spec: Path, settings: list[str] | None, preset: str | None, as_json: bool) -> Iterator[Program]:
+    """The program of a spec; its mistakes, and those of what is done with it, end the command."""
+    from graphspec import compiler
+    from graphspec.diagnostics import Diagnostics
+
+    sources: dict[str, str] = {}
+    with reporting(as_json, sources):
+        diagnostics = Diagnostics()
+        program = compiler.check(
+            spec, diagnostics, sources, preset=preset, settings=settings_of(settings, sources)
+        )
+        diagnostics.raise_if_errors()
+        assert program is not None
+        if not as_json:
+            show(diagnostics.sorted(), sources, sys.stderr)
+        yield program
+
+
+@contextmanager
+def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
+    """Turns what torch raises for a module into a diagnostic at the node whose code raised it."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        from graphspec.diagnostics import Diagnostic, SpecError
+        from graphspec.load import place_of
+
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"{what}: {lines[0]}"
+        raise SpecError([Diagnostic(code, message, place_of(program, error), help=help)]) from error
+
+
+@contextmanager
+def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
+    """Turns what is wrong with a spec, its data or its run into diagnostics and exit code 1."""
+    from graphspec.diagnostics import SpecError
+
+    try:
+        yield
+    except SpecError as error:
+        if as_json:
+            print_json(
+                {"ok": False, "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics]}
+            )
+        else:
+            show(error.diagnostics, sources, sys.stderr)
+        raise typer.Exit(1) from None
+    finally:
+        sys.stdout.flush()  # a reader that has gone is found here, where typer is quiet about it
+
+
+def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[str, Any]:
+    """The values of `--set`, each read as YAML. Raises `SpecError` for what is not YAML."""
+    from graphspec.diagnostics import Diagnostics
+    from graphspec.source import read
+
+    values: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"`{pair}` is not KEY=VALUE", param_hint="--set")
+        diagnostics, file = Diagnostics(), f"--set {key}"
+        sources[file] = f"value: {text}"
+        document = read(sources[file], file, diagnostics)
+        diagnostics.raise_if_errors()
+        if document is None or set(document.value) != {"value"}:
+            raise typer.BadParameter(f"`{text}` is not one value", param_hint="--set")
+        values[key] = document.value["value"]
+    return values
+
+
+def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: TextIO) -> None:
+    from graphspec.diagnostics import render
+
+    for diagnostic in diagnostics:
+        print(render(diagnostic, sources, colors(stream)), end="\n\n", file=stream)
+
+
+def colors(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def count_of(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
