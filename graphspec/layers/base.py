@@ -93,6 +93,16 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A mask that is computed: `layer` called on `sources`, each an input or a mask that `Layer.mask` was
+    given, or a mask derived of them.
+    """
+
+    layer: Layer
+    sources: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
     """A parameter or buffer of the PyTorch module, and how Keras stores the same numbers.
 
@@ -191,13 +201,17 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis."""
+    """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis.
+
+    `call` holds arguments of the call that are no tensors, `masks` further inputs by their arguments' names.
+    """
 
     arguments: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     dtype: str = "float32"
     high: int = 2  # integer inputs are drawn below this
     call: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # boolean arguments' shapes
 
 
 class Layer(Setting):
@@ -215,6 +229,8 @@ class Layer(Setting):
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
     random: ClassVar[bool] = False  # its training output is drawn, not computed
+    supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
+    call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     examples: ClassVar[tuple[Example, ...]] = ()
 
     @classmethod
@@ -242,6 +258,14 @@ class Layer(Setting):
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs after the first, in order."""
         return ()
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or None.
+
+        `inputs` and `masks` are opaque, and grouped as the call's arguments are; a mask is None where there
+        is none.
+        """
+        return masks[0] if self.supports_masking else None
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
         """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
