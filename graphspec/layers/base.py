@@ -204,11 +204,13 @@ class Example:
     """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis.
 
     `call` holds arguments of the call that are no tensors, `masks` further inputs by their arguments' names.
+    `dtypes` has the type of each input where they differ.
     """
 
     arguments: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     dtype: str = "float32"
+    dtypes: tuple[str, ...] = ()
     high: int = 2  # integer inputs are drawn below this
     call: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # boolean arguments' shapes
