@@ -29,8 +29,8 @@ class Case:
 
     @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
-        """The inputs' shapes with the batch axis."""
-        return tuple((BATCH, *shape) for shape in self.example.shapes)
+        """The inputs' shapes with the batch axis, masks last."""
+        return tuple((BATCH, *shape) for shape in (*self.example.shapes, *self.example.masks.values()))
 
     @cached_property
     def others(self) -> tuple[str, ...]:
@@ -39,17 +39,26 @@ class Case:
             return ()
         return self.cls.model_validate(dict(self.example.arguments)).output_names()
 
+    @cached_property
+    def dtypes(self) -> tuple[str, ...]:
+        """The inputs' types, but masks'."""
+        return self.example.dtypes or (self.example.dtype,) * len(self.example.shapes)
+
     def spec(self, symbols: dict[int, str] | None = None, **node: Any) -> str:
         """A spec with this one node; sizes in `symbols` become names. JSON is YAML."""
-        names = [f"x{position}" for position in range(len(self.sizes))]
-        shapes = [[(symbols or {}).get(size, size) for size in shape] for shape in self.example.shapes]
+        names = [f"x{position}" for position in range(len(self.example.shapes))]
+        shapes = dict(zip(names, self.example.shapes, strict=True))
+        dtypes = dict(zip(names, self.dtypes, strict=True))
         inputs = {
-            name: {"shape": shape, "dtype": self.example.dtype}
-            for name, shape in zip(names, shapes, strict=True)
+            name: {
+                "shape": [(symbols or {}).get(size, size) for size in shape],
+                "dtype": dtypes.get(name, "bool"),
+            }
+            for name, shape in {**shapes, **self.example.masks}.items()
         }
         source: Any = names
-        if self.cls.kind == "layer" and not self.cls.variadic and len(names) > 1:
-            source = oracle.named(self.cls, names)
+        if self.cls.kind == "layer" and not self.cls.variadic and len(inputs) > 1:
+            source = {**oracle.named(self.cls, names), **{name: name for name in self.example.masks}}
         body = {
             self.cls.kind: self.cls.spec_name,
             "from": source,
@@ -72,16 +81,22 @@ class Case:
         return json.dumps({**spec, "nodes": {"before": before, **spec["nodes"]}}, indent=1)
 
     def tensors(self, batch: int = BATCH) -> list[Tensor]:
-        """Seeded inputs: floats that require gradients, or integers below the example's bound."""
+        """Seeded inputs: floats that require gradients, or integers below the example's bound; then masks,
+        of which one example is masked wholly, and one begins masked.
+        """
         generator = torch.Generator().manual_seed(0)
         drawn = []
-        for shape in self.example.shapes:
-            if self.example.dtype.startswith("float"):
+        for shape, dtype in zip(self.example.shapes, self.dtypes, strict=True):
+            if dtype.startswith("float"):
                 x = torch.randn((batch, *shape), generator=generator, dtype=torch.float64).requires_grad_()
             else:
                 x = torch.randint(self.example.high, (batch, *shape), generator=generator)
-                x = x.to(getattr(torch, self.example.dtype))
+                x = x.to(getattr(torch, dtype))
             drawn.append(x)
+        for shape in self.example.masks.values():
+            mask = torch.rand((batch, *shape), generator=generator) < 0.6
+            mask[-1], mask[0, ..., 0], mask[0, ..., 1] = False, False, True
+            drawn.append(mask)
         return drawn
 
     def op(self, symbols: dict[int, str] | None = None) -> Op:

@@ -100,6 +100,8 @@ def _caller(cls: type[Layer], example: Example, layer: Any) -> Callable[..., Any
 
     def call(xs: list[Tensor], training: bool) -> Any:
         keywords = {**example.call, **({"training": training} if takes_training else {})}
+        xs, masks = xs[: len(example.shapes)], xs[len(example.shapes) :]
+        keywords.update(zip(example.masks, masks, strict=True))
         if cls.variadic:
             return layer(xs, **keywords)
         first, *others = named(cls, xs).items()
@@ -125,15 +127,18 @@ def _op(cls: type[Layer], example: Example) -> Twin:
     name, constants = cls.spec_name, dict(example.arguments)
     if name.startswith("random_"):
         draw = getattr(keras.random, name.removeprefix("random_"))
-        return Twin(lambda xs, training: draw(tuple(xs[0].shape), **constants))
-    function = getattr(keras.ops, name)
+        shaped = cls.arguments[0].name == "like"
+        return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
+    function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 
     def call(xs: list[Tensor], training: bool) -> Any:
         rest, keywords = iter(xs), dict(constants)
-        operands = [keywords.pop(a.name) if a.name in keywords else next(rest) for a in cls.arguments]
-        return function(*operands, **keywords)
+        operands = {a.name: keywords.pop(a.name, None) for a in cls.arguments}
+        for operand, value in operands.items():
+            operands[operand] = next(rest, None) if value is None else value
+        return function(*operands.values(), **keywords)
 
     return Twin(call)
 
