@@ -46,9 +46,12 @@ class Initialization:
             for weight in each.op.weights():
                 found[self._type(each.op)][weight.name][weight.initializer] += 1
         self._optional: set[tuple[str, str]] = set()
+        parts = {part for each in placed for part in self._parts(each.op)}
         for kind, weights in found.items():
             for name, counts in weights.items():
-                lacking = counts.total() < sizes[kind]
+                lacking = counts.total() < sizes[kind] or any(
+                    f"= {kind}(" in source and name not in held for source, held in parts
+                )
                 if "" in counts or (lacking and kind not in self._plain):
                     continue
                 self.by_type.setdefault(kind, {})[name] = counts.most_common(1)[0][0]
@@ -70,6 +73,18 @@ class Initialization:
                             and self.classes.code(op).construct is not None
                         ):
                             yield Placed(group, slot, op, optional)
+
+    def _parts(self, op: Op) -> Iterator[tuple[str, frozenset[str]]]:
+        """The modules that a layer's module makes inside: the source that makes them, the weights of each."""
+        construct = self.classes.code(op).construct
+        assert construct is not None
+        held: dict[str, set[str]] = defaultdict(set)
+        for weight in op.weights():
+            part, _, name = weight.name.rpartition(".")
+            held[part].add(name)
+        for part, of_part in held.items():
+            if part and construct.target in HELPERS:
+                yield HELPERS[construct.target].source, frozenset(of_part)
 
     def _type(self, op: Op) -> str:
         """The class of a layer's module, or the one of PyTorch's that it derives from and that others are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName, activated
 from graphspec.layers.base import (
@@ -83,11 +83,109 @@ class Conv2d(nn.Conv2d):
 )
 
 
-class _Convolution(Layer, abstract=True):
-    """What all convolutions share: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
+class Convolving(Layer, abstract=True):
+    """What layers with a kernel that slides share, whatever they make of channels."""
 
     rank: ClassVar[int]
     module: ClassVar[str]
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+        kernel_size: tuple[int, ...]
+        strides: tuple[int, ...]
+        padding: Literal["valid", "same", "causal"]
+        data_format: DataFormat
+        dilation_rate: tuple[int, ...]
+        activation: ActivationName
+        use_bias: bool
+        bias_initializer: Initializer
+
+    def channels(self, x: Tensor) -> int:
+        """The input's channels. Raises `LayerError` where they are symbolic."""
+        return known_channels(x, -1 if self.data_format == "channels_last" else 1, layer=self.spec_name)
+
+    def need(self, x: Tensor) -> int:
+        """Refuses what no convolution takes; returns the input's channels."""
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise LayerError(
+                "out-of-range",
+                f"{self.spec_name} takes strides or dilation, and not both: "
+                f"`strides` is {short(self.strides)}, `dilation_rate` {short(self.dilation_rate)}",
+                help="leave one of them 1",
+                argument="dilation_rate",
+            )
+        return self.channels(x)
+
+    def slid(self, x: Tensor, filters: int) -> Tensor:
+        """The type of the output with this many channels before the activation."""
+        sizes = slide(
+            x,
+            spatial(x, self.data_format),
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            layer=self.spec_name,
+            argument="kernel_size",
+        )
+        return activated(assemble(x, sizes, filters, self.data_format), self.activation)
+
+    def bias(self, filters: int, name: str = "bias") -> tuple[Weight, ...]:
+        """The bias, where there is one."""
+        fill = self.bias_initializer.vector_statement()
+        return (Weight(name, (filters,), "bias", initializer=fill),) if self.use_bias else ()
+
+    def helpers(self, *kernels: Initializer) -> tuple[str, ...]:
+        """What the initializers call."""
+        bias = self.bias_initializer.vector_helpers() if self.use_bias else ()
+        return (*(name for kernel in kernels for name in kernel.helpers()), *bias)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def is_plain(self) -> bool:
+        """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
+        if self.padding == "same":
+            spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
+            return max(self.strides) == 1 and not any(span % 2 for span in spans)
+        return self.padding == "valid"
+
+    def convolution(self, site: Site, filters: int, groups: int, helpers: tuple[str, ...]) -> Code:
+        """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
+        general = self.module.removeprefix("nn.")
+        target = self.module if self.is_plain() else general
+        construct = Construct(
+            target,
+            {
+                "in_channels": self.channels(site.x),
+                "out_channels": filters,
+                "kernel_size": short(self.kernel_size),
+            },
+            {
+                "stride": (short(self.strides), 1),
+                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
+                "dilation": (short(self.dilation_rate), 1),
+                "groups": (groups, 1),
+                "bias": (self.use_bias, True),
+            },
+            general=general,
+        )
+        return self.called(site, construct, helpers if target == self.module else (general, *helpers))
+
+    def called(self, site: Site, construct: Construct, helpers: tuple[str, ...]) -> Code:
+        """A call of this module and the activation of its result."""
+        axis = site.axis(-1)
+        return Code(
+            "{self}({x})", construct, activation=self.activation, activation_axis=axis, helpers=helpers
+        )
+
+    def places(self, site: Site) -> Dim:
+        """How many places the kernel slides to."""
+        return product(spatial(site.outputs[0], self.data_format))
+
+
+class _Convolution(Convolving, abstract=True):
+    """What all convolutions share: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
 
     filters: Positive
     kernel_size: tuple[int, ...]
@@ -102,94 +200,31 @@ class _Convolution(Layer, abstract=True):
     bias_initializer: Initializer = Zeros()
 
     def infer(self, x: Tensor) -> Tensor:
-        layer = self.spec_name
-        need_spatial(x, self.rank, self.data_format, layer=layer)
-        channels = self._channels(x)
+        channels = self.need(x)
         for what, count in (("input channels", channels), ("filters", self.filters)):
             if count % self.groups:
                 raise LayerError(
                     "out-of-range",
-                    f"{self.groups} groups do not divide the {count} {what} of {layer}",
+                    f"{self.groups} groups do not divide the {count} {what} of {self.spec_name}",
                     help="`groups` divides both `filters` and the input's channels",
                     argument="groups",
                     inputs=(0,) if count is channels else (),
                 )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise LayerError(
-                "out-of-range",
-                f"{layer} takes strides or dilation, and not both: "
-                f"`strides` is {short(self.strides)}, `dilation_rate` {short(self.dilation_rate)}",
-                help="leave one of them 1",
-                argument="dilation_rate",
-            )
         need_fillable(self, kernel_initializer=self.rank + 2, bias_initializer=1)
-        sizes = slide(
-            x,
-            spatial(x, self.data_format),
-            self.kernel_size,
-            self.strides,
-            self.padding,
-            self.dilation_rate,
-            layer=layer,
-            argument="kernel_size",
-        )
-        return activated(assemble(x, sizes, self.filters, self.data_format), self.activation)
-
-    def _channels(self, x: Tensor) -> int:
-        return known_channels(x, -1 if self.data_format == "channels_last" else 1, layer=self.spec_name)
+        return self.slid(x, self.filters)
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
-        shape = (self.filters, self._channels(x) // self.groups, *self.kernel_size)
+        shape = (self.filters, self.channels(x) // self.groups, *self.kernel_size)
         front = (self.rank + 1, self.rank, *range(self.rank))
         kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
-        bias = Weight("bias", (self.filters,), "bias", initializer=self.bias_initializer.vector_statement())
-        return (kernel, bias) if self.use_bias else (kernel,)
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
-    def _plain(self) -> bool:
-        """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
-        if self.padding == "same":
-            spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
-            return max(self.strides) == 1 and not any(span % 2 for span in spans)
-        return self.padding == "valid"
+        return (kernel, *self.bias(self.filters))
 
     def code(self, site: Site) -> Code:
-        general = self.module.removeprefix("nn.")
-        target = self.module if self._plain() else general
-        construct = Construct(
-            target,
-            {
-                "in_channels": self._channels(site.x),
-                "out_channels": self.filters,
-                "kernel_size": short(self.kernel_size),
-            },
-            {
-                "stride": (short(self.strides), 1),
-                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
-                "dilation": (short(self.dilation_rate), 1),
-                "groups": (self.groups, 1),
-                "bias": (self.use_bias, True),
-            },
-            general=general,
-        )
-        helpers = (
-            *self.kernel_initializer.helpers(),
-            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
-        )
-        return Code(
-            "{self}({x})",
-            construct,
-            activation=self.activation,
-            activation_axis=site.axis(-1),
-            helpers=helpers if target == self.module else (general, *helpers),
-        )
+        return self.convolution(site, self.filters, self.groups, self.helpers(self.kernel_initializer))
 
     def flops(self, site: Site) -> Dim:
-        taps = product(self.kernel_size) * (self._channels(site.x) // self.groups)
-        sizes = spatial(site.outputs[0], self.data_format)
-        return product(sizes) * self.filters * (2 * taps + self.use_bias)
+        taps = product(self.kernel_size) * (self.channels(site.x) // self.groups)
+        return self.places(site) * self.filters * (2 * taps + self.use_bias)
 
 
 class Conv1D(_Convolution):

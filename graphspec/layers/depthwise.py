@@ -1,0 +1,347 @@
+"""Convolutions of each channel by itself, alone or followed by one that mixes the channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from graphspec.layers.activations import ActivationName
+from graphspec.layers.base import Code, Construct, Example, Site, Weight, helper
+from graphspec.layers.convolution import Convolving
+from graphspec.layers.core import Positive
+from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.windows import DataFormat, Window1, Window2, short
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "fill_depthwise_",
+    '''
+def fill_depthwise_(w: Tensor, multiplier: int, fill) -> None:
+    """Fills [C * M, 1, *kernel] with what `fill` makes of [M, C, *kernel], Keras' kernel turned."""
+    kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
+    fill(kernel)
+    w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))
+''',
+)
+
+
+def _separable(rank: int) -> None:
+    """The modules of a separable convolution: by PyTorch's convolution, and by the helper that pads."""
+    source = '''
+class {name}(nn.Module):
+    """{what}"""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size,
+        depth_multiplier: int = 1,
+        stride=1,
+        padding: str = "valid",
+        dilation=1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        channels = in_channels * depth_multiplier
+        self.depthwise = {depthwise}(
+            in_channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
+            bias=False,
+        )
+        self.pointwise = nn.Conv{rank}d(channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+'''
+    what = "A convolution of each channel by itself, then one of width 1 that mixes them."
+    plain, padded = f"SeparableConv{rank}d", f"PaddedSeparableConv{rank}d"
+    helper(plain, source.format(name=plain, what=what, depthwise=f"nn.Conv{rank}d", rank=rank))
+    what = f"A {plain} that pads as Keras' `same` does at any stride."
+    helper(
+        padded,
+        source.format(name=padded, what=what, depthwise=f"Conv{rank}d", rank=rank),
+        f"Conv{rank}d",
+    )
+
+
+_separable(1)
+_separable(2)
+
+
+class _Depthwise(Convolving, abstract=True):
+    """What depthwise and separable convolutions share: a depthwise kernel [channels * M, 1, *kernel]."""
+
+    if TYPE_CHECKING:  # fields of the subclasses
+        depth_multiplier: int
+        depthwise_initializer: Initializer
+
+    def kernel(self, x: Tensor, name: str, keras: str) -> Weight:
+        """The depthwise kernel. Keras counts its fans on [*kernel, channels, M]."""
+        shape = (self.channels(x) * self.depth_multiplier, 1, *self.kernel_size)
+        front = (self.rank, self.rank + 1, *range(self.rank))
+        fill = self.depthwise_initializer.statement()
+        if self._is_turned():
+            if self.depth_multiplier == 1:
+                fill = fill.replace("{w}", "{w}.transpose(0, 1)")
+            else:
+                alone = fill.endswith("_({w})")
+                function = fill[:-5] if alone else f"lambda kernel: {fill.replace('{w}', 'kernel')}"
+                fill = f"fill_depthwise_({{w}}, {self.depth_multiplier}, {function})"
+        return Weight(name, shape, keras, front, initializer=fill)
+
+    def _is_turned(self) -> bool:
+        """Whether the initializer tells the kernel's axes apart."""
+        return self.depthwise_initializer.uses_fans or self.depthwise_initializer.ranks[0] > 1
+
+    def helpers(self, *kernels: Initializer) -> tuple[str, ...]:
+        turns = self._is_turned() and self.depth_multiplier > 1
+        return (*super().helpers(*kernels), *(("fill_depthwise_",) if turns else ()))
+
+
+class _DepthwiseConv(_Depthwise, abstract=True):
+    """`depth_multiplier` filters for each channel of the input."""
+
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same"] = "valid"
+    depth_multiplier: Positive = 1
+    data_format: DataFormat = "channels_last"
+    dilation_rate: tuple[int, ...]
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    depthwise_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    def infer(self, x: Tensor) -> Tensor:
+        filters = self.need(x) * self.depth_multiplier
+        need_fillable(self, depthwise_initializer=self.rank + 2, bias_initializer=1)
+        return self.slid(x, filters)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        kernel = self.kernel(x, "weight", "kernel")
+        return (kernel, *self.bias(kernel.shape[0]))
+
+    def code(self, site: Site) -> Code:
+        channels = self.channels(site.x)
+        helpers = self.helpers(self.depthwise_initializer)
+        return self.convolution(site, channels * self.depth_multiplier, channels, helpers)
+
+    def flops(self, site: Site) -> Dim:
+        filters = self.channels(site.x) * self.depth_multiplier
+        return self.places(site) * filters * (2 * product(self.kernel_size) + self.use_bias)
+
+
+class DepthwiseConv1D(_DepthwiseConv):
+    """A convolution of each channel of a sequence by itself, with `depth_multiplier` filters for each."""
+
+    rank: ClassVar[int] = 1
+    module: ClassVar[str] = "nn.Conv1d"
+
+    kernel_size: Window1
+    strides: Window1 = (1,)
+    dilation_rate: Window1 = (1,)
+
+    examples = (
+        Example({"kernel_size": 3}, ((10, 3),)),
+        Example({"kernel_size": [3], "padding": "same", "activation": "relu"}, ((9, 4),)),
+        Example({"kernel_size": 4, "padding": "same", "depth_multiplier": 2}, ((9, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((10, 3),)),
+        Example({"kernel_size": 2, "padding": "same", "strides": 3}, ((10, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "strides": 2}, ((9, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "dilation_rate": 3}, ((9, 3),)),
+        Example({"kernel_size": 3, "depth_multiplier": 3, "activation": "softmax"}, ((9, 2),)),
+        Example({"kernel_size": 3, "data_format": "channels_first", "activation": "softmax"}, ((4, 9),)),
+        Example(
+            {"kernel_size": 9, "depthwise_initializer": "he_normal", "bias_initializer": "ones"}, ((9, 16),)
+        ),
+    )
+
+
+class DepthwiseConv2D(_DepthwiseConv):
+    """A convolution of each channel of an image by itself, with `depth_multiplier` filters for each."""
+
+    rank: ClassVar[int] = 2
+    module: ClassVar[str] = "nn.Conv2d"
+
+    kernel_size: Window2
+    strides: Window2 = (1, 1)
+    dilation_rate: Window2 = (1, 1)
+
+    examples = (
+        Example({"kernel_size": 3}, ((7, 6, 4),)),
+        Example({"kernel_size": [3, 5], "padding": "same", "activation": "relu"}, ((7, 6, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "strides": 2, "depth_multiplier": 2}, ((8, 6, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((7, 9, 3),)),
+        Example({"kernel_size": 3, "padding": "same", "strides": [2, 1]}, ((8, 5, 3),)),
+        Example({"kernel_size": [2, 4], "padding": "same"}, ((5, 6, 3),)),
+        Example({"kernel_size": 3, "strides": [2, 3]}, ((8, 9, 3),)),
+        Example({"kernel_size": 3, "dilation_rate": [2, 1], "padding": "same"}, ((7, 6, 3),)),
+        Example({"kernel_size": 2, "dilation_rate": 2}, ((7, 6, 3),)),
+        Example({"kernel_size": 3, "depth_multiplier": 2, "activation": "softmax"}, ((5, 6, 3),)),
+        Example({"kernel_size": 3, "data_format": "channels_first", "activation": "softmax"}, ((3, 5, 6),)),
+        Example(
+            {
+                "kernel_size": 3,
+                "depth_multiplier": 2,
+                "depthwise_initializer": {"name": "orthogonal", "gain": 2.0},
+                "bias_initializer": "glorot_uniform",
+            },
+            ((5, 6, 7),),
+        ),
+        Example(
+            {"kernel_size": 3, "depth_multiplier": 4, "depthwise_initializer": "he_uniform"}, ((5, 6, 7),)
+        ),
+        Example(
+            {
+                "kernel_size": 3,
+                "depth_multiplier": 2,
+                "depthwise_initializer": {"name": "random_normal", "stddev": 0.2},
+            },
+            ((5, 6, 7),),
+        ),
+    )
+
+
+class _SeparableConv(_Depthwise, abstract=True):
+    """`depthwise.weight` [channels * M, 1, *kernel], `pointwise.weight` and `pointwise.bias` [filters]."""
+
+    filters: Positive
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+    dilation_rate: tuple[int, ...]
+    depth_multiplier: Positive = 1
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    depthwise_initializer: Initializer = GlorotUniform()
+    pointwise_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.need(x)
+        axes = self.rank + 2
+        need_fillable(self, depthwise_initializer=axes, pointwise_initializer=axes, bias_initializer=1)
+        return self.slid(x, self.filters)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        depthwise = self.kernel(x, "depthwise.weight", "depthwise_kernel")
+        pointwise = Weight(
+            "pointwise.weight",
+            (self.filters, depthwise.shape[0], *(1,) * self.rank),
+            "pointwise_kernel",
+            (self.rank + 1, self.rank, *range(self.rank)),
+            initializer=self.pointwise_initializer.statement(),
+        )
+        return (depthwise, pointwise, *self.bias(self.filters, "pointwise.bias"))
+
+    def code(self, site: Site) -> Code:
+        plain = f"SeparableConv{self.rank}d"
+        general = f"Padded{plain}"
+        target = plain if self.is_plain() else general
+        construct = Construct(
+            target,
+            {
+                "in_channels": self.channels(site.x),
+                "out_channels": self.filters,
+                "kernel_size": short(self.kernel_size),
+            },
+            {
+                "depth_multiplier": (self.depth_multiplier, 1),
+                "stride": (short(self.strides), 1),
+                "padding": (self.padding, "valid"),
+                "dilation": (short(self.dilation_rate), 1),
+                "bias": (self.use_bias, True),
+            },
+            general=general,
+        )
+        helpers = self.helpers(self.depthwise_initializer, self.pointwise_initializer)
+        return self.called(site, construct, (target, *helpers))
+
+    def flops(self, site: Site) -> Dim:
+        channels = self.channels(site.x) * self.depth_multiplier
+        depthwise = channels * 2 * product(self.kernel_size)
+        return self.places(site) * (depthwise + self.filters * (2 * channels + self.use_bias))
+
+
+class SeparableConv1D(_SeparableConv):
+    """A convolution of each channel of a sequence by itself, then one of width 1 that mixes the channels."""
+
+    rank: ClassVar[int] = 1
+    module: ClassVar[str] = "nn.Conv1d"
+
+    kernel_size: Window1
+    strides: Window1 = (1,)
+    dilation_rate: Window1 = (1,)
+
+    examples = (
+        Example({"filters": 5, "kernel_size": 3}, ((10, 3),)),
+        Example({"filters": 5, "kernel_size": [3], "padding": "same", "activation": "relu"}, ((9, 4),)),
+        Example({"filters": 5, "kernel_size": 4, "padding": "same", "depth_multiplier": 2}, ((9, 3),)),
+        Example({"filters": 5, "kernel_size": 3, "padding": "same", "strides": 2}, ((10, 3),)),
+        Example(
+            {"filters": 5, "kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((9, 3),)
+        ),
+        Example({"filters": 2, "kernel_size": 3, "padding": "same", "dilation_rate": 3}, ((9, 3),)),
+        Example(
+            {"filters": 6, "kernel_size": 3, "data_format": "channels_first", "activation": "softmax"},
+            ((4, 9),),
+        ),
+        Example(
+            {
+                "filters": 12,
+                "kernel_size": 5,
+                "depthwise_initializer": "he_normal",
+                "pointwise_initializer": "lecun_uniform",
+                "bias_initializer": "ones",
+            },
+            ((9, 16),),
+        ),
+    )
+
+
+class SeparableConv2D(_SeparableConv):
+    """A convolution of each channel of an image by itself, then one of 1x1 that mixes the channels."""
+
+    rank: ClassVar[int] = 2
+    module: ClassVar[str] = "nn.Conv2d"
+
+    kernel_size: Window2
+    strides: Window2 = (1, 1)
+    dilation_rate: Window2 = (1, 1)
+
+    examples = (
+        Example({"filters": 5, "kernel_size": 3}, ((7, 6, 3),)),
+        Example({"filters": 5, "kernel_size": [3, 5], "padding": "same", "activation": "relu"}, ((7, 6, 3),)),
+        Example(
+            {"filters": 5, "kernel_size": 3, "padding": "same", "strides": 2, "depth_multiplier": 2},
+            ((8, 6, 3),),
+        ),
+        Example(
+            {"filters": 5, "kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((7, 9, 3),)
+        ),
+        Example({"filters": 2, "kernel_size": [2, 4], "padding": "same"}, ((5, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": [2, 3]}, ((8, 9, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "dilation_rate": [2, 1], "padding": "same"}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "activation": "softmax"}, ((5, 6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "activation": "softmax"},
+            ((3, 5, 6),),
+        ),
+        Example(
+            {
+                "filters": 10,
+                "kernel_size": 3,
+                "depth_multiplier": 3,
+                "depthwise_initializer": "orthogonal",
+                "pointwise_initializer": {"name": "random_normal", "stddev": 0.1},
+                "bias_initializer": "glorot_uniform",
+            },
+            ((5, 6, 7),),
+        ),
+    )
