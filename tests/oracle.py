@@ -130,11 +130,16 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         shaped = cls.arguments[0].name == "like"
         return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
     function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
+    if name == "sparsemax":
+        axis = constants.get("axis", -1)
+        return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 
     def call(xs: list[Tensor], training: bool) -> Any:
-        rest, keywords = iter(xs), dict(constants)
+        # PyTorch cannot differentiate the function that Keras calls
+        rest = iter([x.detach() for x in xs] if name == "floor_divide" else xs)
+        keywords = dict(constants)
         operands = {a.name: keywords.pop(a.name, None) for a in cls.arguments}
         for operand, value in operands.items():
             operands[operand] = next(rest, None) if value is None else value

@@ -1,4 +1,4 @@
-"""Functions of keras.ops, element by element: arithmetic with tensors and constants, functions of one tensor.
+"""Functions of keras.ops, element by element: what they share, and arithmetic with tensors and constants.
 
 Two tensors meet as in keras.ops, their last axes aligned. (The merges align after the batch.)
 """
@@ -19,9 +19,8 @@ from graphspec.layers.base import (
     Memory,
     Ref,
     Site,
-    need_float,
 )
-from graphspec.layers.broadcasting import example_axis, promote, stretch, to_float
+from graphspec.layers.broadcasting import promote, stretch, to_float
 from graphspec.layers.proposals import misfit
 from graphspec.tensor import Dim, Tensor, product
 
@@ -73,12 +72,13 @@ def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
     return tuple(shape)
 
 
-class _Binary(Operation, abstract=True):
+class Binary(Operation, abstract=True):
     """A function of two tensors, or of a tensor and a constant; tensors fill what the constant leaves."""
 
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
     template: ClassVar[str]  # of {0} and {1}
     floats: ClassVar[bool] = False  # integers give floats
+    result: ClassVar[str] = ""  # the output's type, where it does not follow from the operands'
     divides: ClassVar[bool] = False  # the second operand may not be 0
 
     x1: Constant = None
@@ -106,14 +106,18 @@ class _Binary(Operation, abstract=True):
     def infer(self, x1: Tensor | None, x2: Tensor | None = None) -> Tensor:
         operands = [value for _, value in self.operands((x1, x2))]
         tensors = [value for value in operands if isinstance(value, Tensor)]
-        need_numbers(self.spec_name, *tensors)
+        self.check(*tensors)
         dtype = promote(*(x.dtype for x in tensors))
         if self.floats or any(isinstance(value, float) for value in operands):
             dtype = to_float(dtype)
         if self.divides and self.x2 == 0:
             raise LayerError("out-of-range", f"`{self.spec_name}` by zero", argument="x2")
         shape = meet(self.spec_name, tensors[0], tensors[1]) if len(tensors) == 2 else tensors[0].shape
-        return Tensor(shape, dtype)
+        return Tensor(shape, self.result or dtype)
+
+    def check(self, *tensors: Tensor) -> None:
+        """Refuses operands of types that the function does not take."""
+        need_numbers(self.spec_name, *tensors)
 
     def memory(self, *inputs: Tensor | None) -> Memory:
         return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
@@ -138,49 +142,49 @@ class _Binary(Operation, abstract=True):
         return product(site.outputs[0].shape[1:])
 
 
-_PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({"x2": 0.5}, ((3, 4),)))
+PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({"x2": 0.5}, ((3, 4),)))
 
 
-class Add(_Binary, spec_name="add"):
+class Add(Binary, spec_name="add"):
     """`x1 + x2`."""
 
     template = "{} + {}"
-    examples = (*_PAIRS, Example({"x1": 3}, ((4,),)), Example({"x2": 2}, ((4,),), dtype="int32", high=9))
+    examples = (*PAIRS, Example({"x1": 3}, ((4,),)), Example({"x2": 2}, ((4,),), dtype="int32", high=9))
 
 
-class Subtract(_Binary, spec_name="subtract"):
+class Subtract(Binary, spec_name="subtract"):
     """`x1 - x2`."""
 
     template = "{} - {}"
-    examples = (*_PAIRS, Example({"x1": 1.0}, ((4,),)))
+    examples = (*PAIRS, Example({"x1": 1.0}, ((4,),)))
 
 
-class Multiply(_Binary, spec_name="multiply"):
+class Multiply(Binary, spec_name="multiply"):
     """`x1 * x2`."""
 
     template = "{} * {}"
-    examples = (*_PAIRS, Example({"x1": -2.5}, ((4,),)))
+    examples = (*PAIRS, Example({"x1": -2.5}, ((4,),)))
 
 
-class Divide(_Binary, spec_name="divide"):
+class Divide(Binary, spec_name="divide"):
     """`x1 / x2`; integers give floats."""
 
     template = "{} / {}"
     floats = True
     divides = True
-    examples = (*_PAIRS, Example({"x1": 1.0}, ((4,),)), Example({"x2": 2}, ((4,),), dtype="int32", high=9))
+    examples = (*PAIRS, Example({"x1": 1.0}, ((4,),)), Example({"x2": 2}, ((4,),), dtype="int32", high=9))
 
 
 class TrueDivide(Divide, spec_name="true_divide"):
     """`x1 / x2`; integers give floats."""
 
 
-class Mod(_Binary, spec_name="mod"):
+class Mod(Binary, spec_name="mod"):
     """The rest of `x1 / x2`, with the sign of `x2`."""
 
     template = "{} % {}"
     divides = True
-    examples = (*_PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 0 and any(x is not None and x.is_float for x in site.inputs):
@@ -188,7 +192,22 @@ class Mod(_Binary, spec_name="mod"):
         return self.template.format(left, right)
 
 
-class Power(_Binary, spec_name="power"):
+class FloorDivide(Binary, spec_name="floor_divide"):
+    """`x1 / x2`, rounded down; without a gradient."""
+
+    template = "{} // {}"
+    divides = True
+    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if not site.outputs[0].is_float:
+            return self.template.format(left, right)
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        return f'torch.div({left}, {right}, rounding_mode="floor")'  # `//` cannot be differentiated
+
+
+class Power(Binary, spec_name="power"):
     """`x1` to the power of `x2`."""
 
     template = "{} ** {}"
@@ -200,7 +219,7 @@ class Power(_Binary, spec_name="power"):
     )
 
 
-class _Extreme(_Binary, abstract=True):
+class _Extreme(Binary, abstract=True):
     bound: ClassVar[str]  # the keyword of clamp
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
@@ -215,7 +234,7 @@ class Maximum(_Extreme, spec_name="maximum"):
 
     template = "torch.maximum({}, {})"
     bound = "min"
-    examples = (*_PAIRS, Example({"x1": 0}, ((4,),)))
+    examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
 
 
 class Minimum(_Extreme, spec_name="minimum"):
@@ -223,15 +242,90 @@ class Minimum(_Extreme, spec_name="minimum"):
 
     template = "torch.minimum({}, {})"
     bound = "max"
-    examples = (*_PAIRS, Example({"x1": 0}, ((4,),)))
+    examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
 
 
-class _Unary(Operation, abstract=True):
+class _OfFloats(Binary, abstract=True):
+    """A function that PyTorch has for two tensors of floats only."""
+
+    def check(self, *tensors: Tensor) -> None:
+        for position, x in enumerate(tensors):
+            if not x.is_float:
+                raise LayerError(
+                    "wrong-dtype",
+                    f"`{self.spec_name}` takes floats, and {{input{position}}} is {x}",
+                    help=f"make floats of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
+                    inputs=(position,),
+                )
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        elif constant == 1:
+            right = f"torch.full_like({left}, {right})"
+        return self.template.format(left, right)
+
+
+_FLOATS = (Example({}, ((3, 4), (3, 1))), Example({"x1": -1.5}, ((4,),)), Example({"x2": 2}, ((4,),)))
+
+
+class Arctan2(_OfFloats, spec_name="arctan2"):
+    """The angle of the point with height `x1` and width `x2`, from -pi to pi."""
+
+    template = "torch.atan2({}, {})"
+    examples = _FLOATS
+
+
+class Hypot(_OfFloats, spec_name="hypot"):
+    """`sqrt(x1**2 + x2**2)`."""
+
+    template = "torch.hypot({}, {})"
+    examples = _FLOATS
+
+
+class Logaddexp(_OfFloats, spec_name="logaddexp"):
+    """`log(exp(x1) + exp(x2))`."""
+
+    template = "torch.logaddexp({}, {})"
+    examples = _FLOATS
+
+
+class Logaddexp2(_OfFloats, spec_name="logaddexp2"):
+    """`log2(2**x1 + 2**x2)`."""
+
+    template = "torch.logaddexp2({}, {})"
+    examples = _FLOATS
+
+
+class Fmod(_OfFloats, spec_name="fmod"):
+    """The rest of `x1 / x2`, with the sign of `x1`."""
+
+    template = "torch.fmod({}, {})"
+    divides = True
+    examples = _FLOATS
+
+
+class Fmax(_OfFloats, spec_name="fmax"):
+    """The larger of `x1` and `x2`, or the one that is not NaN."""
+
+    template = "torch.fmax({}, {})"
+    examples = _FLOATS
+
+
+class Fmin(_OfFloats, spec_name="fmin"):
+    """The smaller of `x1` and `x2`, or the one that is not NaN."""
+
+    template = "torch.fmin({}, {})"
+    examples = _FLOATS
+
+
+class Unary(Operation, abstract=True):
     """A function of each element."""
 
     template: ClassVar[str] = "{x}"
     function: ClassVar[str] = "linear"  # one of Keras' activations
     floats: ClassVar[bool] = True  # integers give floats
+    result: ClassVar[str] = ""  # the output's type, where it does not follow from the input's
     examples: ClassVar[tuple[Example, ...]] = (
         Example({}, ((3, 4),)),
         Example({}, ((4,),), dtype="int32", high=9),
@@ -239,7 +333,7 @@ class _Unary(Operation, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
-        return x.with_dtype(to_float(x.dtype)) if self.floats else x
+        return x.with_dtype(self.result or to_float(x.dtype)) if self.floats or self.result else x
 
     def memory(self, *inputs: Tensor) -> Memory:
         return "any"
@@ -251,102 +345,10 @@ class _Unary(Operation, abstract=True):
         return product(site.x.shape[1:])
 
 
-class Exp(_Unary, spec_name="exp"):
-    """The exponential."""
-
-    template = "{x}.exp()"
-    examples = (Example({}, ((3, 4),)),)
-
-
-class Log(_Unary, spec_name="log"):
-    """The natural logarithm."""
-
-    template = "{x}.log()"
-
-
-class Sqrt(_Unary, spec_name="sqrt"):
-    """The square root."""
-
-    template = "{x}.sqrt()"
-
-
-class Rsqrt(_Unary, spec_name="rsqrt"):
-    """The reciprocal of the square root."""
-
-    template = "{x}.rsqrt()"
-
-
-class Square(_Unary, spec_name="square"):
-    """`x * x`."""
-
-    template = "{x}.square()"
-    floats = False
-
-
-class Abs(_Unary, spec_name="abs"):
-    """The absolute value."""
-
-    template = "{x}.abs()"
-    floats = False
-
-
-class Absolute(Abs, spec_name="absolute"):
-    """The absolute value."""
-
-
-class Negative(_Unary, spec_name="negative"):
-    """`-x`."""
-
-    template = "-{x}"
-    floats = False
-
-
-class Relu(_Unary, spec_name="relu"):
-    """`x` where it is positive, else 0."""
-
-    function = "relu"
-    floats = False
-
-
-class Sigmoid(_Unary, spec_name="sigmoid"):
-    """`1 / (1 + exp(-x))`."""
-
-    function = "sigmoid"
-
-    def output_activation(self) -> str | None:
-        return self.function
-
-
-class Tanh(_Unary, spec_name="tanh"):
-    """The hyperbolic tangent."""
-
-    function = "tanh"
-
-
-class Softmax(_Unary, spec_name="softmax"):
-    """The softmax along an axis."""
-
-    axis: int = -1
-
-    function = "softmax"
-    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((3, 4),)), Example({"axis": -2}, ((2, 3, 4),)))
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="`softmax`")
-        example_axis(self.spec_name, self.axis, x.rank)
-        return x
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.function, activation_axis=site.axis(self.axis))
-
-    def output_activation(self) -> str | None:
-        return self.function if self.axis == -1 else None  # a loss takes logits along the last axis
-
-
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
 
-class Cast(_Unary, spec_name="cast"):
+class Cast(Unary, spec_name="cast"):
     """The same numbers in another type."""
 
     dtype: Literal[DTYPES]  # type: ignore[valid-type]
