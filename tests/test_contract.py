@@ -106,6 +106,27 @@ def assert_equal_gradients(case: Case, twin: oracle.Twin, ours: Any, theirs: Any
         assert_equal(a, b, f"gradient {position}")
 
 
+LAYERS = [case for case in CASES if case.values[0].cls.kind != "op"]
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_masks_are_handed_on_where_keras_hands_them_on(case: Case) -> None:
+    twin = oracle.build(case.cls, case.example, case.tensors()).layer
+    xs = case.tensors()[: len(case.example.shapes)]
+    if twin is None or {x.dim() for x in xs} != {3}:
+        return  # functions of keras.ops drop masks, and a mask has an axis of steps
+    op = case.op()
+    layer = op.layer if op.wrapper is None else op.wrapper
+    every = tuple(tuple("mask" for _ in a) if isinstance(a, tuple) else "mask" for a in op.arguments)
+    steps = [torch.ones(x.shape[:2], dtype=torch.bool) for x in xs]
+    listed = case.cls.variadic or case.cls.spec_name in ("Attention", "AdditiveAttention")
+    expected = None
+    if twin.supports_masking:
+        masks = twin.compute_mask(xs if listed else xs[0], steps if listed else steps[0])
+        expected = masks[0] if isinstance(masks, list | tuple) else masks
+    assert (layer.mask(op.arguments, every) is None) == (expected is None)
+
+
 def symbolic(case: Case) -> dict[int, str]:
     """Names for as many sizes of the inputs as may be unknown."""
     names: dict[int, str] = {}

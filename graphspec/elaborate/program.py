@@ -12,6 +12,7 @@ from graphspec.elaborate.bodies import read_outputs
 from graphspec.elaborate.body import Run
 from graphspec.elaborate.checks import check_use
 from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Read
+from graphspec.elaborate.masks import carry_masks
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
 from graphspec.elaborate.sizes import declared_tensor
@@ -99,6 +100,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             graph.outputs[name] = value
     ranges, minimum = _ranges(graph), _minimum(graph)
     prune(graph)
+    carry_masks(graph)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     return Elaborated(file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum)
 

@@ -189,6 +189,8 @@ def activated(x: Tensor, activation: str) -> Tensor:
 class Activation(Layer):
     """Applies an activation function to each element (softmax and its kin: along the last axis)."""
 
+    supports_masking = True
+
     activation: ActivationName
 
     examples = tuple(Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS))

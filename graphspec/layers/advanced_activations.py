@@ -65,6 +65,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 class _Elementwise(Layer, abstract=True):
     """What activations of each element share."""
 
+    supports_masking = True
+
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
         return x

@@ -264,8 +264,8 @@ class Layer(Setting):
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or None.
 
-        `inputs` and `masks` are opaque, and grouped as the call's arguments are; a mask is None where there
-        is none.
+        Both are grouped as the call's arguments are; an input has a `tensor`, a mask is opaque, and None
+        where there is none.
         """
         return masks[0] if self.supports_masking else None
 

@@ -28,6 +28,8 @@ Positive = Annotated[int, Field(gt=0)]
 class Dense(Layer):
     """A fully connected layer over the last axis: `activation(x @ kernel + bias)`."""
 
+    supports_masking = True
+
     units: Positive
     activation: ActivationName = "linear"
     use_bias: bool = True
@@ -195,6 +197,8 @@ class Reshape(Layer):
 
 class Rescaling(Layer):
     """`x * scale + offset`, in floats."""
+
+    supports_masking = True
 
     scale: float
     offset: float = 0.0

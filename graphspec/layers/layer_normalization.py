@@ -150,6 +150,8 @@ class _OverAxes(Layer, abstract=True):
 class LayerNormalization(_OverAxes):
     """Brings each example to mean 0 and variance 1 along `axis`, then scales and shifts each element."""
 
+    supports_masking = True
+
     epsilon: float = 0.001
     center: bool = True
     scale: bool = True
@@ -232,6 +234,8 @@ class RMSNormalization(_OverAxes):
 class UnitNormalization(Layer):
     """Divides each example by its Euclidean norm along `axis`."""
 
+    supports_masking = True
+
     axis: Axes = -1
 
     examples = (
@@ -264,6 +268,8 @@ class GroupNormalization(Layer):
 
     `groups: -1` makes each channel a group: instance normalization.
     """
+
+    supports_masking = True
 
     groups: Annotated[int, Field(ge=-1)] = 32
     axis: int = -1

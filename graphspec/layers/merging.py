@@ -6,13 +6,14 @@ Tensors of different ranks are aligned after the batch axis: the smaller one get
 from __future__ import annotations
 
 from functools import reduce
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
 from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.layers.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
 from graphspec.layers.core import _as_tuple
+from graphspec.layers.masking import either, joined
 from graphspec.layers.proposals import misfit, propose
 from graphspec.tensor import Dim, Tensor, product
 
@@ -51,6 +52,9 @@ class _Elementwise(_Merge, abstract=True):
                     raise misfit(self.spec_name, inputs, other, position)
                 shape[axis] = met
         return Tensor(tuple(shape), self.result(promote(*(x.dtype for x in inputs))))
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return either(masks)
 
     def result(self, dtype: str) -> str:
         """The dtype of the output, given that of the promoted inputs."""
@@ -222,6 +226,9 @@ class Concatenate(_Merge, spec_name="concatenate"):
         shape = _joined(self, inputs, axis)
         shape[axis] = sum((x.shape[axis] for x in inputs[1:]), inputs[0].shape[axis])
         return Tensor(tuple(shape), promote(*(x.dtype for x in inputs)))
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return joined(inputs, masks, self.axis)
 
     def memory(self, *inputs: Tensor) -> Memory:
         return "any"

@@ -78,6 +78,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class _SpatialDropout(Layer, abstract=True):
     """Sets a share `rate` of the channels to 0 in training, and scales the rest by `1 / (1 - rate)`."""
 
+    supports_masking = True
     random = True
     rank: ClassVar[int]
 
@@ -131,6 +132,7 @@ class SpatialDropout2D(_SpatialDropout):
 class GaussianNoise(Layer):
     """Adds normal noise of deviation `stddev` in training."""
 
+    supports_masking = True
     random = True
 
     stddev: Annotated[float, Field(ge=0, le=1)]
@@ -156,6 +158,7 @@ class GaussianNoise(Layer):
 class GaussianDropout(Layer):
     """Multiplies with normal noise of mean 1 and deviation `sqrt(rate / (1 - rate))` in training."""
 
+    supports_masking = True
     random = True
 
     rate: Share

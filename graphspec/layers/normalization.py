@@ -65,6 +65,8 @@ class BatchNormalization(Layer):
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`.
     """
 
+    supports_masking = True
+
     axis: int = -1
     momentum: float = 0.99
     epsilon: float = 0.001

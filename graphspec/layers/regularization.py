@@ -52,6 +52,7 @@ class Dropout(Layer):
     `seed` is accepted where it is null: the run has one seed.
     """
 
+    supports_masking = True
     random = True
 
     rate: Annotated[float, Field(ge=0, le=1)]

@@ -305,6 +305,7 @@ class RepeatVector(Layer):
 class Identity(Layer):
     """The input itself."""
 
+    supports_masking = True
     rearranges = True
 
     examples = (

@@ -1,0 +1,118 @@
+"""`Masking`, and the masks that layers derive from tensors and from other masks.
+
+A mask is boolean, [batch, steps]; false marks a step that readers skip.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.layers.base import Code, Derived, Example, Layer, LayerError, Site, need_float
+from graphspec.tensor import Dim, Tensor, product
+
+
+class Unlike(Layer, abstract=True):
+    """Where a tensor is not `value`; `steps` asks whether any feature of a step is."""
+
+    value: float | int = 0
+    steps: bool = False
+
+    def infer(self, x: Tensor) -> Tensor:
+        return Tensor(x.shape[:-1] if self.steps else x.shape, "bool")
+
+    def code(self, site: Site) -> Code:
+        value = self.value if site.x.is_float else int(self.value)
+        return Code(
+            "({x} != {value}).any(-1)" if self.steps else "{x} != {value}", constants={"value": value}
+        )
+
+
+class Either(Layer, abstract=True):
+    """Where any of several masks is true, which is how Keras merges masks."""
+
+    variadic = True
+
+    def infer(self, *masks: Tensor) -> Tensor:
+        return masks[0]
+
+    def code(self, site: Site) -> Code:
+        return Code(" | ".join(f"{{{position}}}" for position in range(len(site.inputs))))
+
+
+class Joined(Layer, abstract=True):
+    """Masks one after another along an axis."""
+
+    axis: int
+    variadic = True
+
+    def infer(self, *masks: Tensor) -> Tensor:
+        size: Dim = 0
+        for mask in masks:
+            size = size + mask.shape[self.axis]
+        first = masks[0].shape
+        return Tensor((*first[: self.axis], size, *first[self.axis + 1 :]), "bool")
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.cat({list}, {axis})", constants={"axis": self.axis})
+
+
+def either(masks: tuple[Any, ...]) -> Any:
+    """The mask of what several masked tensors become together: none, once one of them has none."""
+    if any(mask is None for mask in masks):
+        return None
+    return masks[0] if all(mask is masks[0] for mask in masks) else Derived(Either(), masks)
+
+
+def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
+    """The mask of tensors that are concatenated along an axis."""
+    if axis % inputs[0].tensor.rank != 1:
+        return either(masks)
+    if all(mask is None for mask in masks):
+        return None
+    whole = tuple(
+        Derived(AllSteps(), (x,)) if mask is None else mask for x, mask in zip(inputs, masks, strict=True)
+    )
+    return Derived(Joined(axis=1), whole)
+
+
+class AllSteps(Layer, abstract=True):
+    """A mask that masks nothing, for a tensor of at least [batch, steps]."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        return Tensor(x.shape[:2], "bool")
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.ones({x}.shape[:2], dtype=torch.bool, device={x}.device)")
+
+
+class Masking(Layer):
+    """Masks the steps whose features all equal `mask_value`, and sets them to zero."""
+
+    mask_value: float = 0.0
+
+    supports_masking = True
+    examples = (
+        Example({}, ((5, 3),)),
+        Example({"mask_value": 1.0}, ((5, 3),)),
+        Example({"mask_value": 2.0}, ((4, 5, 3),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="Masking")
+        if x.rank < 3:
+            raise LayerError(
+                "wrong-rank",
+                f"Masking takes steps of features, `[batch, steps, features]`, and gets {x}",
+                inputs=(0,),
+            )
+        return x
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return Derived(Unlike(value=self.mask_value, steps=True), (inputs[0],))
+
+    def code(self, site: Site) -> Code:
+        call = "{x}.masked_fill(({x} == {mask_value}).all(-1, keepdim=True), 0.0)"
+        return Code(call, constants={"mask_value": self.mask_value})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
