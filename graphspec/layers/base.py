@@ -169,6 +169,20 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Linear:
+    """Where a layer that is `activation(kernel * x + bias)` holds the two, by their names in its state dict.
+
+    `axis` is the kernel's axis of output channels. `width` is the field that counts these channels, for layers
+    that become one where they read one input; None where the kernel is not free to grow.
+    """
+
+    kernel: str = "weight"
+    bias: str = "bias"
+    axis: int = 0
+    width: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels
     lie at axis 1 in memory.
@@ -231,6 +245,7 @@ class Layer(Setting):
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
     random: ClassVar[bool] = False  # its training output is drawn, not computed
+    training_only: ClassVar[bool] = False  # hands on its input in inference
     supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -284,6 +299,20 @@ class Layer(Setting):
     def flops(self, site: Site) -> Dim:
         """Floating-point operations for one example of a forward pass; a multiply-add is two."""
         return 0
+
+    def linear(self) -> Linear | None:
+        """Its kernel and bias, where all it does before its `activation` is linear in its input."""
+        return None
+
+    def affine_axis(self, rank: int) -> int | None:
+        """The axis, from 0, each index of which inference multiplies and shifts by constants of its own, where
+        that is all it does to a tensor of this rank.
+        """
+        return None
+
+    def affine(self, weights: Mapping[str, Any]) -> tuple[Any, Any]:
+        """These constants, factor and offset, from the layer's weights by name: arrays of any library."""
+        raise TypeError(f"{type(self).__name__} is not affine in inference")
 
     def limit(self) -> int | None:
         """The exclusive upper bound of the integers it takes, or None."""

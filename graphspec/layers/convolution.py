@@ -11,6 +11,7 @@ from graphspec.layers.base import (
     Example,
     Layer,
     LayerError,
+    Linear,
     Memory,
     Site,
     Weight,
@@ -218,6 +219,9 @@ class _Convolution(Convolving, abstract=True):
         front = (self.rank + 1, self.rank, *range(self.rank))
         kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
         return (kernel, *self.bias(self.filters))
+
+    def linear(self) -> Linear:
+        return Linear(width="filters" if self.groups == 1 else None)
 
     def code(self, site: Site) -> Code:
         return self.convolution(site, self.filters, self.groups, self.helpers(self.kernel_initializer))

@@ -13,6 +13,7 @@ from graphspec.layers.base import (
     Example,
     Layer,
     LayerError,
+    Linear,
     Memory,
     Site,
     Weight,
@@ -65,6 +66,9 @@ class Dense(Layer):
         )
         bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.vector_statement())
         return (kernel, bias) if self.use_bias else (kernel,)
+
+    def linear(self) -> Linear:
+        return Linear(width="units")
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="Dense")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName
-from graphspec.layers.base import Code, Construct, Example, Site, Weight, helper
+from graphspec.layers.base import Code, Construct, Example, Linear, Site, Weight, helper
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
@@ -126,6 +126,9 @@ class _DepthwiseConv(_Depthwise, abstract=True):
         kernel = self.kernel(x, "weight", "kernel")
         return (kernel, *self.bias(kernel.shape[0]))
 
+    def linear(self) -> Linear:
+        return Linear()
+
     def code(self, site: Site) -> Code:
         channels = self.channels(site.x)
         helpers = self.helpers(self.depthwise_initializer)
@@ -239,6 +242,9 @@ class _SeparableConv(_Depthwise, abstract=True):
             initializer=self.pointwise_initializer.statement(),
         )
         return (depthwise, pointwise, *self.bias(self.filters, "pointwise.bias"))
+
+    def linear(self) -> Linear:
+        return Linear("pointwise.weight", "pointwise.bias")
 
     def code(self, site: Site) -> Code:
         plain = f"SeparableConv{self.rank}d"

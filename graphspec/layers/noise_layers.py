@@ -80,6 +80,7 @@ class _SpatialDropout(Layer, abstract=True):
 
     supports_masking = True
     random = True
+    training_only = True
     rank: ClassVar[int]
 
     rate: Annotated[float, Field(ge=0, le=1)]
@@ -134,6 +135,7 @@ class GaussianNoise(Layer):
 
     supports_masking = True
     random = True
+    training_only = True
 
     stddev: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
@@ -160,6 +162,7 @@ class GaussianDropout(Layer):
 
     supports_masking = True
     random = True
+    training_only = True
 
     rate: Share
     seed: None = None

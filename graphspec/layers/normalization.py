@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from graphspec.layers.base import (
     Code,
     Construct,
@@ -165,6 +168,15 @@ class BatchNormalization(Layer):
             return Code("{self}({x})", construct, helpers=helpers)
         text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
         return Code(text, construct, {"axis": axis}, helpers=helpers)
+
+    def affine_axis(self, rank: int) -> int | None:
+        return self.axis % rank
+
+    def affine(self, weights: Mapping[str, Any]) -> tuple[Any, Any]:
+        factor = (weights["running_var"] + float(self.epsilon)) ** -0.5
+        factor = factor * weights["weight"] if self.scale else factor
+        offset = -weights["running_mean"] * factor
+        return factor, offset + weights["bias"] if self.center else offset
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])

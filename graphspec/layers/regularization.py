@@ -54,6 +54,7 @@ class Dropout(Layer):
 
     supports_masking = True
     random = True
+    training_only = True
 
     rate: Annotated[float, Field(ge=0, le=1)]
     noise_shape: (
