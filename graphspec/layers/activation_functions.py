@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.layers.base import Code, Example, LayerError, Leaf, Site, need_float
 from graphspec.layers.broadcasting import example_axis
-from graphspec.layers.operations import Finite, Unary
+from graphspec.layers.operations import NUMBERS, Finite, Unary
 from graphspec.tensor import Tensor
 
 
@@ -26,6 +26,7 @@ class Relu(Unary, spec_name="relu"):
     """`x` where it is positive, else 0."""
 
     function = "relu"
+    examples = NUMBERS
     floats = False
 
 
@@ -33,6 +34,7 @@ class Sigmoid(Unary, spec_name="sigmoid"):
     """`1 / (1 + exp(-x))`."""
 
     function = "sigmoid"
+    examples = NUMBERS
 
     def output_activation(self) -> str | None:
         return self.function
@@ -42,6 +44,7 @@ class Tanh(Unary, spec_name="tanh"):
     """The hyperbolic tangent."""
 
     function = "tanh"
+    examples = NUMBERS
 
 
 class Relu6(_Activation, spec_name="relu6"):

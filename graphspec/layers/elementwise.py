@@ -7,93 +7,99 @@ from typing import Annotated
 from pydantic import Field
 
 from graphspec.layers.base import Code, Example, LayerError, Site
-from graphspec.layers.operations import Finite, Unary
+from graphspec.layers.operations import NUMBERS, Finite, Unary
 from graphspec.tensor import Tensor
 
 
-class Exp(Unary, spec_name="exp"):
+class _Function(Unary, abstract=True):
+    """A function of floats or integers."""
+
+    examples = NUMBERS
+
+
+class Exp(_Function, spec_name="exp"):
     """The exponential."""
 
     template = "{x}.exp()"
     examples = (Example({}, ((3, 4),)),)
 
 
-class Exp2(Unary, spec_name="exp2"):
+class Exp2(_Function, spec_name="exp2"):
     """2 to the power of `x`."""
 
     template = "{x}.exp2()"
 
 
-class Expm1(Unary, spec_name="expm1"):
+class Expm1(_Function, spec_name="expm1"):
     """`exp(x) - 1`, exact for small `x`."""
 
     template = "{x}.expm1()"
     examples = (Example({}, ((3, 4),)),)
 
 
-class Log(Unary, spec_name="log"):
+class Log(_Function, spec_name="log"):
     """The natural logarithm."""
 
     template = "{x}.log()"
 
 
-class Log2(Unary, spec_name="log2"):
+class Log2(_Function, spec_name="log2"):
     """The logarithm to the base of 2."""
 
     template = "{x}.log2()"
 
 
-class Log10(Unary, spec_name="log10"):
+class Log10(_Function, spec_name="log10"):
     """The logarithm to the base of 10."""
 
     template = "{x}.log10()"
 
 
-class Log1p(Unary, spec_name="log1p"):
+class Log1p(_Function, spec_name="log1p"):
     """`log(1 + x)`, exact for small `x`."""
 
     template = "{x}.log1p()"
 
 
-class Sqrt(Unary, spec_name="sqrt"):
+class Sqrt(_Function, spec_name="sqrt"):
     """The square root."""
 
     template = "{x}.sqrt()"
 
 
-class Rsqrt(Unary, spec_name="rsqrt"):
+class Rsqrt(_Function, spec_name="rsqrt"):
     """The reciprocal of the square root."""
 
     template = "{x}.rsqrt()"
 
 
-class Cbrt(Unary, spec_name="cbrt"):
+class Cbrt(_Function, spec_name="cbrt"):
     """The cube root."""
 
     template = "{x}.sign() * {x}.abs() ** (1 / 3)"
 
 
-class Square(Unary, spec_name="square"):
+class Square(_Function, spec_name="square"):
     """`x * x`."""
 
     template = "{x}.square()"
     floats = False
 
 
-class Reciprocal(Unary, spec_name="reciprocal"):
+class Reciprocal(_Function, spec_name="reciprocal"):
     """`1 / x`."""
 
     template = "{x}.reciprocal()"
 
 
-class Negative(Unary, spec_name="negative"):
+class Negative(_Function, spec_name="negative"):
     """`-x`."""
 
     template = "-{x}"
     floats = False
 
 
-class Abs(Unary, spec_name="abs"):
+class Abs(_Function, spec_name="abs"):
     """The absolute value."""
 
     template = "{x}.abs()"
@@ -104,35 +110,35 @@ class Absolute(Abs, spec_name="absolute"):
     """The absolute value."""
 
 
-class Sign(Unary, spec_name="sign"):
+class Sign(_Function, spec_name="sign"):
     """-1, 0 or 1."""
 
     template = "{x}.sign()"
     floats = False
 
 
-class Floor(Unary, spec_name="floor"):
+class Floor(_Function, spec_name="floor"):
     """The next integer below; without a gradient."""
 
     template = "{x}.floor()"
     floats = False
 
 
-class Ceil(Unary, spec_name="ceil"):
+class Ceil(_Function, spec_name="ceil"):
     """The next integer above; without a gradient."""
 
     template = "{x}.ceil()"
     floats = False
 
 
-class Trunc(Unary, spec_name="trunc"):
+class Trunc(_Function, spec_name="trunc"):
     """The next integer towards 0; without a gradient."""
 
     template = "{x}.trunc()"
     floats = False
 
 
-class Round(Unary, spec_name="round"):
+class Round(_Function, spec_name="round"):
     """The nearest number with so many decimals, the even one of two; without a gradient."""
 
     decimals: Annotated[int, Field(ge=0)] = 0
@@ -146,151 +152,151 @@ class Round(Unary, spec_name="round"):
         return Code("{x}.round(decimals={decimals})", constants={"decimals": self.decimals})
 
 
-class Sin(Unary, spec_name="sin"):
+class Sin(_Function, spec_name="sin"):
     """The sine of an angle in radians."""
 
     template = "{x}.sin()"
 
 
-class Cos(Unary, spec_name="cos"):
+class Cos(_Function, spec_name="cos"):
     """The cosine of an angle in radians."""
 
     template = "{x}.cos()"
 
 
-class Tan(Unary, spec_name="tan"):
+class Tan(_Function, spec_name="tan"):
     """The tangent of an angle in radians."""
 
     template = "{x}.tan()"
 
 
-class Arcsin(Unary, spec_name="arcsin"):
+class Arcsin(_Function, spec_name="arcsin"):
     """The angle in radians whose sine is `x`."""
 
     template = "{x}.asin()"
 
 
-class Arccos(Unary, spec_name="arccos"):
+class Arccos(_Function, spec_name="arccos"):
     """The angle in radians whose cosine is `x`."""
 
     template = "{x}.acos()"
 
 
-class Arctan(Unary, spec_name="arctan"):
+class Arctan(_Function, spec_name="arctan"):
     """The angle in radians whose tangent is `x`."""
 
     template = "{x}.atan()"
 
 
-class Sinh(Unary, spec_name="sinh"):
+class Sinh(_Function, spec_name="sinh"):
     """The hyperbolic sine."""
 
     template = "{x}.sinh()"
 
 
-class Cosh(Unary, spec_name="cosh"):
+class Cosh(_Function, spec_name="cosh"):
     """The hyperbolic cosine."""
 
     template = "{x}.cosh()"
 
 
-class Arcsinh(Unary, spec_name="arcsinh"):
+class Arcsinh(_Function, spec_name="arcsinh"):
     """The inverse of the hyperbolic sine."""
 
     template = "{x}.asinh()"
 
 
-class Arccosh(Unary, spec_name="arccosh"):
+class Arccosh(_Function, spec_name="arccosh"):
     """The inverse of the hyperbolic cosine."""
 
     template = "{x}.acosh()"
 
 
-class Arctanh(Unary, spec_name="arctanh"):
+class Arctanh(_Function, spec_name="arctanh"):
     """The inverse of the hyperbolic tangent."""
 
     template = "{x}.atanh()"
 
 
-class Deg2rad(Unary, spec_name="deg2rad"):
+class Deg2rad(_Function, spec_name="deg2rad"):
     """Degrees in radians."""
 
     template = "torch.deg2rad({x})"
 
 
-class Rad2deg(Unary, spec_name="rad2deg"):
+class Rad2deg(_Function, spec_name="rad2deg"):
     """Radians in degrees."""
 
     template = "torch.rad2deg({x})"
 
 
-class Sinc(Unary, spec_name="sinc"):
+class Sinc(_Function, spec_name="sinc"):
     """`sin(pi * x) / (pi * x)`, 1 at 0."""
 
     template = "torch.sinc({x})"
 
 
-class Erf(Unary, spec_name="erf"):
+class Erf(_Function, spec_name="erf"):
     """The error function."""
 
     template = "{x}.erf()"
 
 
-class Erfc(Unary, spec_name="erfc"):
+class Erfc(_Function, spec_name="erfc"):
     """1 minus the error function."""
 
     template = "{x}.erfc()"
 
 
-class Erfinv(Unary, spec_name="erfinv"):
+class Erfinv(_Function, spec_name="erfinv"):
     """The inverse of the error function."""
 
     template = "{x}.erfinv()"
 
 
-class Isnan(Unary, spec_name="isnan"):
+class Isnan(_Function, spec_name="isnan"):
     """Whether `x` is NaN."""
 
     template = "{x}.isnan()"
     result = "bool"
 
 
-class Isinf(Unary, spec_name="isinf"):
+class Isinf(_Function, spec_name="isinf"):
     """Whether `x` is infinite."""
 
     template = "{x}.isinf()"
     result = "bool"
 
 
-class Isposinf(Unary, spec_name="isposinf"):
+class Isposinf(_Function, spec_name="isposinf"):
     """Whether `x` is infinite and positive."""
 
     template = "torch.isposinf({x})"
     result = "bool"
 
 
-class Isneginf(Unary, spec_name="isneginf"):
+class Isneginf(_Function, spec_name="isneginf"):
     """Whether `x` is infinite and negative."""
 
     template = "torch.isneginf({x})"
     result = "bool"
 
 
-class Isfinite(Unary, spec_name="isfinite"):
+class Isfinite(_Function, spec_name="isfinite"):
     """Whether `x` is neither infinite nor NaN."""
 
     template = "{x}.isfinite()"
     result = "bool"
 
 
-class Signbit(Unary, spec_name="signbit"):
+class Signbit(_Function, spec_name="signbit"):
     """Whether `x` is less than 0, or -0.0."""
 
     template = "{x}.signbit()"
     result = "bool"
 
 
-class NanToNum(Unary, spec_name="nan_to_num"):
+class NanToNum(_Function, spec_name="nan_to_num"):
     """`x` with numbers in place of NaN and infinity: `nan`, and the largest unless `posinf`, `neginf` say."""
 
     nan: Finite = 0.0
@@ -305,7 +311,7 @@ class NanToNum(Unary, spec_name="nan_to_num"):
         return Code("{x}.nan_to_num({nan}, {posinf}, {neginf})", constants=constants)
 
 
-class Clip(Unary, spec_name="clip"):
+class Clip(_Function, spec_name="clip"):
     """`x`, at least `x_min` and at most `x_max`."""
 
     x_min: int | Finite
@@ -329,16 +335,16 @@ class Clip(Unary, spec_name="clip"):
         return Code("{x}.clamp({x_min}, {x_max})", constants={"x_min": self.x_min, "x_max": self.x_max})
 
 
-class StopGradient(Unary, spec_name="stop_gradient"):
+class StopGradient(_Function, spec_name="stop_gradient"):
     """`x`, as a constant to whatever trains: no gradient flows back through it."""
 
     template = "{x}.detach()"
 
-    def infer(self, variable: Tensor) -> Tensor:
-        return variable
+    def infer(self, x: Tensor) -> Tensor:
+        return x
 
 
-class ZerosLike(Unary, spec_name="zeros_like"):
+class ZerosLike(_Function, spec_name="zeros_like"):
     """Zeros in the shape of `x`."""
 
     template = "torch.zeros_like({x})"
@@ -347,7 +353,7 @@ class ZerosLike(Unary, spec_name="zeros_like"):
         return x
 
 
-class OnesLike(Unary, spec_name="ones_like"):
+class OnesLike(_Function, spec_name="ones_like"):
     """Ones in the shape of `x`."""
 
     template = "torch.ones_like({x})"
@@ -356,7 +362,7 @@ class OnesLike(Unary, spec_name="ones_like"):
         return x
 
 
-class FullLike(Unary, spec_name="full_like"):
+class FullLike(_Function, spec_name="full_like"):
     """`fill_value` in the shape of `x`, and of its type."""
 
     fill_value: int | Finite

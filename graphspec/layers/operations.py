@@ -142,6 +142,9 @@ class Binary(Operation, abstract=True):
         return product(site.outputs[0].shape[1:])
 
 
+NUMBERS = (Example({}, ((3, 4),)), Example({}, ((4,),), dtype="int32", high=9))
+"""Examples of functions that take floats and integers."""
+
 PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({"x2": 0.5}, ((3, 4),)))
 
 
@@ -326,10 +329,6 @@ class Unary(Operation, abstract=True):
     function: ClassVar[str] = "linear"  # one of Keras' activations
     floats: ClassVar[bool] = True  # integers give floats
     result: ClassVar[str] = ""  # the output's type, where it does not follow from the input's
-    examples: ClassVar[tuple[Example, ...]] = (
-        Example({}, ((3, 4),)),
-        Example({}, ((4,),), dtype="int32", high=9),
-    )
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
