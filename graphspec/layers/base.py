@@ -85,11 +85,14 @@ Leaf = int | float | bool | str | None | Ref | tuple["Leaf", ...]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors."""
+    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors; one that is not
+    `carried` takes no mask but one that the spec passes.
+    """
 
     name: str
     required: bool = True
     many: bool = False
+    carried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +112,9 @@ class Weight:
     `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras`
     becomes it by permuting
     its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after
-    that.
-    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is
-    Keras' already.
+    that. Where `row` is given it is only that row of the variable, whose rows are weights in order.
+    `initializer` is the statement that fills it, with `{w}` for the weight and `{self}` for the module; ""
+    where the module's own is Keras' already, or the statement of another weight fills both.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Weight:
     gates: tuple[int, ...] | None = None
     initializer: str = ""
     trainable: bool = True
+    row: int | None = None
 
     @property
     def size(self) -> int:
@@ -172,8 +176,8 @@ class Code:
 class Linear:
     """Where a layer that is `activation(kernel * x + bias)` holds the two, by their names in its state dict.
 
-    `axis` is the kernel's axis of output channels. `width` is the field that counts these channels, for layers
-    that become one where they read one input; None where the kernel is not free to grow.
+    `axis` is the kernel's axis of output channels. `width` is the field that counts these channels, for
+    layers that become one where they read one input; None where the kernel is not free to grow.
     """
 
     kernel: str = "weight"
@@ -277,7 +281,8 @@ class Layer(Setting):
         return ()
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or None.
+        """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or
+        None.
 
         Both are grouped as the call's arguments are; an input has a `tensor`, a mask is opaque, and None
         where there is none.
@@ -305,8 +310,8 @@ class Layer(Setting):
         return None
 
     def affine_axis(self, rank: int) -> int | None:
-        """The axis, from 0, each index of which inference multiplies and shifts by constants of its own, where
-        that is all it does to a tensor of this rank.
+        """The axis, from 0, each index of which inference multiplies and shifts by constants of its own,
+        where that is all it does to a tensor of this rank.
         """
         return None
 
@@ -388,6 +393,26 @@ def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
             "wrong-rank",
             f"{layer} takes {rank} axes, `[batch, {shape[1:]}`, and gets {tensor.rank}: {tensor}",
             inputs=(0,),
+        )
+
+
+def need_mask(mask: Tensor | None, x: Tensor, *, layer: str) -> None:
+    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]."""
+    if mask is None:
+        return
+    if mask.dtype != "bool":
+        raise LayerError(
+            "wrong-dtype",
+            f"the mask of {layer} is boolean, and {{input1}} is {mask}",
+            help="{op: not_equal, from: ..., x2: 0} gives one",
+            inputs=(1,),
+        )
+    if x.rank != 3 or mask.shape[1:] != x.shape[1:2]:
+        raise LayerError(
+            "shapes-differ",
+            f"the mask of {layer} has one value a step, `[batch, steps]` for `[batch, steps, features]`; "
+            f"{{input1}} is {mask}, for {x}",
+            inputs=(0, 1),
         )
 
 
