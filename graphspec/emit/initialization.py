@@ -106,12 +106,12 @@ class Initialization:
             if w.initializer and known.get(w.name) != w.initializer
         ]
         if placed.slot.loop and not shared:
-            lines = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in texts]
+            lines = [f"    {_filled(text, 'layer', name)}" for name, text in texts]
             head = f"for layer in {attribute}:"
         else:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
             pad = "    " if placed.optional else ""
-            lines = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in texts]
+            lines = [f"{pad}{_filled(text, module, name)}" for name, text in texts]
             head = f"if {module} is not None:" if placed.optional else ""
         body = self.by_owner[placed.group.name] if lines else []
         if lines and not _contains(body, block := [*([head] if head else []), *lines]):
@@ -129,7 +129,7 @@ class Initialization:
         for kind, fills in self.by_type.items():
             body: list[str] = []
             for name, text in fills.items():
-                statement = text.replace("{w}", f"module.{name}")
+                statement = _filled(text, "module", name)
                 optional = (kind, name) in self._optional
                 body += [f"if module.{name} is not None:", f"    {statement}"] if optional else [statement]
             kinds[tuple(body)].append(kind)
@@ -143,6 +143,10 @@ class Initialization:
             yield f"    {word} isinstance(module, {owner}):"
             yield from (f"        {text}" for text in statements)
             word = "elif"
+
+
+def _filled(text: str, module: str, weight: str) -> str:
+    return text.replace("{w}", f"{module}.{weight}").replace("{self}", module)
 
 
 def _contains(lines: list[str], block: list[str]) -> bool:
