@@ -122,15 +122,28 @@ def copy_weights(case: Case, variables: list[oracle.Variable], module: nn.Module
     """Loads Keras' variables into the module as `Weight` says; returns the module's tensors by weight."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     held = {}
-    for weight, variable in zip(case.weights, variables, strict=True):
+    for weight, variable in paired(case.weights, variables):
         held[weight.name] = state[f"node.{weight.name}"]
         with torch.no_grad():
             held[weight.name].copy_(converted(weight, variable.value))
     return held
 
 
+def paired(
+    weights: tuple[Weight, ...], variables: list[oracle.Variable]
+) -> list[tuple[Weight, oracle.Variable]]:
+    """Each weight with the variable that it is, or is a row of."""
+    rest = iter(variables)
+    pairs: list[tuple[Weight, oracle.Variable]] = []
+    for weight in weights:
+        pairs.append((weight, pairs[-1][1] if weight.row else next(rest)))
+    assert next(rest, None) is None
+    return pairs
+
+
 def converted(weight: Weight, value: Tensor) -> Tensor:
     """A Keras variable's numbers as the module holds them."""
+    value = value if weight.row is None else value[weight.row]
     value = value.permute(weight.permute) if weight.permute else value
     value = value.reshape(weight.shape)
     if weight.gates:

@@ -19,7 +19,7 @@ from graphspec.diagnostics import SpecError
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Example, Layer
 from tests import oracle
-from tests.contract import Case, as_tuple, assert_equal, converted, copy_weights, gradients, numbers
+from tests.contract import Case, as_tuple, assert_equal, converted, copy_weights, gradients, numbers, paired
 
 UNEXERCISED: dict[tuple[str, str], str] = {}
 """Fields that no example sets, and why."""
@@ -61,10 +61,10 @@ def test_shapes_and_weights_are_those_of_keras(case: Case) -> None:
     expected = [tuple(output.shape) for output in as_tuple(twin(case.tensors(), training=False))]
     assert [numbers(value.tensor) for value in case.op().outputs.values()] == expected
     weights = case.weights
-    assert [w.keras.rsplit("/")[-1] for w in weights] == [v.name for v in twin.variables]
-    assert [w.trainable for w in weights] == [v.trainable for v in twin.variables]
-    pairs = zip(weights, twin.variables, strict=True)
-    assert [w.shape for w in weights] == [tuple(converted(w, v.value).shape) for w, v in pairs]
+    for weight, variable in paired(weights, twin.variables):
+        assert (weight.keras.rsplit("/")[-1], weight.trainable) == (variable.name, variable.trainable)
+        assert weight.shape == tuple(converted(weight, variable.value).shape)
+    assert sum(w.size for w in weights) == sum(v.value.numel() for v in twin.variables)
     state = case.module().state_dict()
     assert {key: tuple(value.shape) for key, value in state.items()} == {
         f"node.{w.name}": w.shape for w in weights
@@ -86,7 +86,7 @@ def test_outputs_gradients_and_statistics_are_those_of_keras(case: Case, trainin
         assert theirs.dtype != torch.float32 or case.example.dtype != "float32"
         assert_equal(ours, theirs, f"output {position}")
     assert_equal_gradients(case, twin, (actual, inputs, held), (expected, twin_inputs))
-    for weight, variable in zip(case.weights, twin.variables, strict=True):
+    for weight, variable in paired(case.weights, twin.variables):
         assert_equal(held[weight.name], converted(weight, variable.value), f"{weight.name} after the call")
 
 
@@ -94,7 +94,7 @@ def assert_equal_gradients(case: Case, twin: oracle.Twin, ours: Any, theirs: Any
     """With respect to floating inputs and to trainable weights."""
     actual, inputs, held = ours
     expected, twin_inputs = theirs
-    trainable = [(w, v) for w, v in zip(case.weights, twin.variables, strict=True) if w.trainable]
+    trainable = [(w, v) for w, v in paired(case.weights, twin.variables) if w.trainable]
     floats = [x for x in inputs if x.requires_grad]
     twin_floats = [x for x in twin_inputs if x.requires_grad]
     found = gradients(actual, [*floats, *(held[w.name] for w, _ in trainable)])
@@ -197,7 +197,7 @@ def statistics(x: Tensor) -> dict[str, float]:
 def test_weights_start_as_keras_starts_them(case: Case) -> None:
     twin = oracle.build(case.cls, case.example, case.tensors())
     state = case.module().state_dict()
-    for weight, variable in zip(case.weights, twin.variables, strict=True):
+    for weight, variable in paired(case.weights, twin.variables):
         ours, theirs = state[f"node.{weight.name}"], converted(weight, variable.value).detach()
         spread = float(theirs.std(correction=0))
         if spread == 0:
@@ -218,7 +218,7 @@ def test_batch_normalization_trains_on_one_value_a_channel(batch: int) -> None:
     module = case.module().train()
     held = copy_weights(case, twin.variables, module)
     assert_equal(module(*inputs), twin(twin_inputs, training=True), "output")
-    for weight, variable in zip(case.weights, twin.variables, strict=True):
+    for weight, variable in paired(case.weights, twin.variables):
         assert_equal(held[weight.name], variable.value, weight.name)
 
 
