@@ -172,11 +172,10 @@ class Summary:
 
     def _costs(self, batch_size: int) -> list[str]:
         step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
-        units = (" FLOPs", " KFLOPs", " MFLOPs", " GFLOPs", " TFLOPs", " PFLOPs", " EFLOPs")
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
         return [
-            f" Forward pass on {examples}: {_scaled(step.forward_flops, 1000, units)} (a multiply-add is 2)",
-            f" Training step on {examples}: {_scaled(step.flops, 1000, units)} (backward is 2 x forward)",
+            f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2)",
+            f" Training step on {examples}: {show_flops(step.flops)} (backward is 2 x forward)",
             f" Memory of a training step: {show_bytes(step.total_bytes)}",
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",
@@ -272,6 +271,11 @@ def show_shape(shape: Iterable[Dim | None]) -> str:
 def show_bytes(count: Dim) -> str:
     """A number of bytes as Keras prints it: `13.54 KB`, of 1024 bytes each."""
     return _scaled(count, 1024, (" B", " KB", " MB", " GB", " TB", " PB"))
+
+
+def show_flops(count: Dim) -> str:
+    """A number of operations in units of 1000: `7.75 GFLOPs`."""
+    return _scaled(count, 1000, (" FLOPs", " KFLOPs", " MFLOPs", " GFLOPs", " TFLOPs", " PFLOPs", " EFLOPs"))
 
 
 def _scaled(number: Dim, base: int, units: tuple[str, ...]) -> str:
