@@ -35,10 +35,18 @@ LARGE: dict[str, tuple[str, dict[str, Any], tuple[int, ...], str]] = {
     "matrix": ("Dense", {"units": 120}, (160,), "kernel_initializer"),
     "kernel": ("Conv2D", {"filters": 48, "kernel_size": [3, 5]}, (6, 6, 24), "kernel_initializer"),
     "grouped": ("Conv1D", {"filters": 96, "kernel_size": 4, "groups": 2}, (9, 64), "kernel_initializer"),
+    "depthwise": ("DepthwiseConv2D", {"kernel_size": [5, 7]}, (7, 7, 90), "depthwise_initializer"),
+    "multiplied": (
+        "SeparableConv1D",
+        {"filters": 2, "kernel_size": 9, "depth_multiplier": 4},
+        (9, 90),
+        "depthwise_initializer",
+    ),
     "vector": ("Dense", {"units": 6000}, (1,), "bias_initializer"),
     "table": ("Embedding", {"input_dim": 90, "output_dim": 130}, (3,), "embeddings_initializer"),
 }
-UNFIT = {("kernel", "identity"), ("grouped", "identity"), ("vector", "identity"), ("vector", "orthogonal")}
+KERNELS = ("kernel", "grouped", "depthwise", "multiplied")
+UNFIT = {*((shape, "identity") for shape in (*KERNELS, "vector")), ("vector", "orthogonal")}
 
 
 @pytest.mark.parametrize("shape", LARGE)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from graphspec import names
 from graphspec.emit.classes import Classes
+from graphspec.emit.format import lines as wrapped
 from graphspec.emit.group import Group
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
@@ -137,12 +138,19 @@ class Initialization:
         for texts, targets in kinds.items():
             types = targets[0] if len(targets) == 1 else f"({', '.join(sorted(targets))})"
             yield f"    {word} isinstance(module, {types}):"
-            yield from (f"        {text}" for text in texts)
+            yield from _body(texts)
             word = "elif"
         for owner, statements in self.by_owner.items():
             yield f"    {word} isinstance(module, {owner}):"
-            yield from (f"        {text}" for text in statements)
+            yield from _body(statements)
             word = "elif"
+
+
+def _body(texts: Iterable[str]) -> Iterator[str]:
+    """Statements of a branch, wrapped."""
+    for text in texts:
+        statement = text.lstrip()
+        yield from wrapped("", statement, 8 + len(text) - len(statement))
 
 
 def _filled(text: str, module: str, weight: str) -> str:
