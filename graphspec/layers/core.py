@@ -1,4 +1,4 @@
-"""Dense, Embedding, Flatten, Reshape and Rescaling: the layers without a family."""
+"""Dense, Flatten, Reshape and Rescaling: the layers without a family."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from graphspec.layers.base import (
     known_channels,
     need_float,
 )
-from graphspec.layers.initializers import GlorotUniform, Initializer, RandomUniform, Zeros, need_fillable
+from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.tensor import Dim, Tensor, product
 
 Positive = Annotated[int, Field(gt=0)]
@@ -86,53 +86,6 @@ class Dense(Layer):
     def flops(self, site: Site) -> Dim:
         outputs = product(site.x.shape[1:-1]) * self.units
         return outputs * (2 * known_channels(site.x, layer="Dense") + self.use_bias)
-
-
-class Embedding(Layer):
-    """Turns integers below `input_dim` into vectors of `output_dim` floats."""
-
-    input_dim: Positive
-    output_dim: Positive
-    embeddings_initializer: Initializer = RandomUniform()
-
-    examples = (
-        Example({"input_dim": 11, "output_dim": 4}, ((6,),), dtype="int64", high=11),
-        Example({"input_dim": 3, "output_dim": 5}, ((2, 3),), dtype="int32", high=3),
-        Example(
-            {"input_dim": 30, "output_dim": 5, "embeddings_initializer": "glorot_uniform"},
-            ((2, 3),),
-            dtype="int64",
-            high=30,
-        ),
-    )
-
-    def infer(self, x: Tensor) -> Tensor:
-        if not x.is_integer:
-            raise LayerError(
-                "wrong-dtype",
-                f"Embedding takes integers and gets {x}",
-                help="write `dtype: int64` on the input",
-                inputs=(0,),
-            )
-        return Tensor((*x.shape, self.output_dim))
-
-    def weights(self, x: Tensor) -> tuple[Weight, ...]:
-        initializer = self.embeddings_initializer
-        fill = (
-            initializer.statement().replace("{w}", "{w}.T")
-            if initializer.uses_fans
-            else initializer.statement()
-        )
-        return (Weight("weight", (self.input_dim, self.output_dim), "embeddings", initializer=fill),)
-
-    def code(self, site: Site) -> Code:
-        construct = Construct(
-            "nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim}
-        )
-        return Code("{self}({x})", construct, helpers=self.embeddings_initializer.helpers())
-
-    def limit(self) -> int | None:
-        return self.input_dim
 
 
 class Flatten(Layer):
