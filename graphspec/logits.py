@@ -36,8 +36,8 @@ def ends_in(value: Value) -> str | None:
     """
     *_, last = inside(value)
     op = last.op
-    if op is None or op.layer is None or len(op.outputs) != 1:
-        return None
+    if op is None or op.layer is None or len(op.outputs) != 1 or len(op.inputs) > 1:
+        return None  # the softmax of what a mask leaves has no logits
     activation = op.layer.output_activation()
     return activation if activation in SKIPPED else None
 
@@ -51,7 +51,7 @@ def ending(value: Value) -> str:
     """
     *_, last = inside(value)
     op = last.op
-    if op is None or op.layer is None:
+    if op is None or op.layer is None or len(op.inputs) > 1:
         return "unknown"
     if op.layer.rearranges:
         before = ending(op.inputs[0])

@@ -95,7 +95,7 @@ class Case:
             drawn.append(x)
         for shape in self.example.masks.values():
             mask = torch.rand((batch, *shape), generator=generator) < 0.6
-            mask[-1], mask[0, ..., 0], mask[0, ..., 1] = False, False, True
+            mask[-1], mask[0, ..., 0], mask[0, ..., 1:2] = False, False, True
             drawn.append(mask)
         return drawn
 

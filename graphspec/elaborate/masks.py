@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.graph import Graph, Op, Value, flatten, types
+from graphspec.graph import Graph, Op, Value, types
 from graphspec.layers.base import Derived, Layer
 from graphspec.layers.masking import AllSteps
 
@@ -58,14 +58,15 @@ class _Carrier:
                 op.arguments = self._filled(op, op.layer)
 
     def _filled(self, op: Op, layer: Layer) -> tuple[Any, ...]:
-        """The arguments with `mask`, the mask of the only tensor, or with `<name>_mask` of each of several."""
+        """The arguments with `mask`, that of the only tensor, or with the `<name>_mask` of each of several."""
         if layer.variadic:
             return op.arguments
         given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
+        carried = {argument.name for argument in layer.arguments if argument.carried}
         tensors = [name for name, argument in given.items() if argument is not None]
         for name in tensors:
             mask = "mask" if len(tensors) == 1 else f"{name}_mask"
-            if mask in given and given[mask] is None and isinstance(given[name], Value):
+            if mask in carried and given[mask] is None and isinstance(given[name], Value):
                 given[mask] = self._value(self.mask(given[name]), op)
         return tuple(given.values())
 

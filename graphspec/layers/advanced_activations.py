@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from graphspec.layers.base import (
+    Argument,
     Code,
     Construct,
     Example,
@@ -21,6 +22,7 @@ from graphspec.layers.base import (
     known_channels,
     need_float,
 )
+from graphspec.layers.broadcasting import stretch
 from graphspec.layers.initializers import Initializer, Zeros, need_fillable
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
@@ -42,6 +44,15 @@ def softmax_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 ''',
 )
 helper(
+    "masked_softmax",
+    '''
+def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tensor:
+    """Softmax of what a mask leaves, zeros elsewhere; zeros alone where it leaves nothing."""
+    x = x.masked_fill(~mask, torch.finfo(x.dtype).min)
+    return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
+''',
+)
+helper(
     "PReLU",
     '''
 class PReLU(nn.Module):
@@ -60,6 +71,16 @@ class PReLU(nn.Module):
 )
 
 NotNegative = Annotated[float, Field(ge=0)]
+
+
+def need_stretching(mask: Tensor, x: Tensor) -> None:
+    """Refuses a mask that does not stretch to `x`, axis by axis."""
+    if mask.dtype != "bool":
+        raise LayerError("wrong-dtype", f"a mask is boolean, and {{input1}} is {mask}", inputs=(1,))
+    if mask.rank != x.rank or any(stretch(a, b) != b for a, b in zip(mask.shape, x.shape, strict=True)):
+        message = f"the mask {{input1}}, {mask}, does not stretch to {{input0}}, {x}"
+        help = "a mask has as many axes as what it masks, each equal or of size 1"
+        raise LayerError("shapes-differ", message, help=help, inputs=(0, 1))
 
 
 class _Elementwise(Layer, abstract=True):
@@ -154,21 +175,30 @@ class ELU(_Elementwise):
 
 
 class Softmax(_Elementwise):
-    """Positive numbers that sum to 1 along `axis`, or over several axes together."""
+    """Positive numbers that sum to 1 along `axis`, or over several axes together; 0 where a mask is false."""
 
+    arguments = (Argument("x"), Argument("mask", required=False, carried=False))
     axis: Axes = -1
 
     examples = (
         Example({}, ((5,),)),
+        Example({}, ((5,),), masks={"mask": (5,)}),
+        Example({"axis": [1, 2]}, ((4, 3),), masks={"mask": (4, 3)}),
+        Example({"axis": 1}, ((4, 3, 5),), masks={"mask": (1, 3, 1)}),
         Example({"axis": 1}, ((4, 3, 5),)),
         Example({"axis": -2}, ((4, 5),)),
         Example({"axis": [-1]}, ((4, 5),)),
         Example({"axis": [1, 2]}, ((4, 3, 5),)),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         positive_axes(self.spec_name, self.axis, x.rank)
+        if mask is not None:
+            need_stretching(mask, x)
         return super().infer(x)
+
+    def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
+        return "any" if mask is None else "spec"
 
     def single(self) -> int | None:
         """The axis, where it is one."""
@@ -177,6 +207,11 @@ class Softmax(_Elementwise):
 
     def code(self, site: Site) -> Code:
         axis = self.single()
+        if site.inputs[1] is not None:
+            dims = axis if axis is not None else positive_axes(self.spec_name, self.axis, site.x.rank)
+            return Code(
+                "masked_softmax({x}, {mask}, {axes})", None, {"axes": dims}, helpers=("masked_softmax",)
+            )
         if axis is not None:
             return Code("{x}", activation="softmax", activation_axis=site.axis(axis))
         axes = positive_axes(self.spec_name, self.axis, site.x.rank)

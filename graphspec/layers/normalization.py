@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.layers.base import (
+    Argument,
     Code,
     Construct,
     Example,
@@ -17,6 +18,7 @@ from graphspec.layers.base import (
     helper,
     known_channels,
     need_float,
+    need_mask,
 )
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.tensor import Dim, Tensor, product
@@ -60,6 +62,28 @@ class BatchNorm(nn.Module):
         return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
 ''',
 )
+helper(
+    "MaskedBatchNorm",
+    '''
+class MaskedBatchNorm(BatchNorm):
+    """BatchNorm of [N, C, L] whose statistics leave out what a mask, [N, 1, L] say, leaves out."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if not self.training or self.frozen:
+            return super().forward(x)
+        n = mask.expand_as(x).sum((0, 2)) + 1e-7  # Keras divides by no less
+        mean = x.masked_fill(~mask, 0).sum((0, 2)) / n
+        centered = x - mean[:, None]
+        var = centered.square().masked_fill(~mask, 0).sum((0, 2)) / n
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var, self.momentum)
+        y = centered * (var + self.eps).rsqrt()[:, None]
+        y = y if self.weight is None else y * self.weight[:, None]
+        return y if self.bias is None else y + self.bias[:, None]
+''',
+    "BatchNorm",
+)
 
 
 class BatchNormalization(Layer):
@@ -68,6 +92,7 @@ class BatchNormalization(Layer):
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`.
     """
 
+    arguments = (Argument("x"), Argument("mask", required=False))
     supports_masking = True
 
     axis: int = -1
@@ -84,6 +109,8 @@ class BatchNormalization(Layer):
         Example({}, ((5,),)),
         Example({}, ((4, 5),)),
         Example({}, ((4, 3, 5),)),
+        Example({}, ((6, 3),), masks={"mask": (6,)}),
+        Example({"axis": 1, "scale": False, "center": False}, ((6, 3),), masks={"mask": (6,)}),
         Example({"axis": 1}, ((5, 3, 4),)),
         Example({"axis": 2}, ((3, 5, 4),)),
         Example({"axis": -2, "epsilon": 1e-5}, ((5, 4),)),
@@ -101,8 +128,9 @@ class BatchNormalization(Layer):
         ),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         need_float(x, layer="BatchNormalization")
+        need_mask(mask, x, layer="BatchNormalization")
         if not -x.rank < self.axis < x.rank or self.axis == 0:
             raise LayerError(
                 "out-of-range",
@@ -121,7 +149,7 @@ class BatchNormalization(Layer):
         )
         return x
 
-    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+    def weights(self, x: Tensor, mask: Tensor | None = None) -> tuple[Weight, ...]:
         shape = (known_channels(x, self.axis, layer="BatchNormalization"),)
         rows = (
             ("weight", "gamma", self.gamma_initializer, Ones(), self.scale, True),
@@ -141,13 +169,16 @@ class BatchNormalization(Layer):
             if present
         )
 
-    def memory(self, x: Tensor) -> Memory:
+    def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, self.axis, layer="BatchNormalization")
+        across = "[:, None]" if self.axis % site.x.rank == site.x.rank - 1 else "[..., None]"
+        mask = "" if site.inputs[1] is None else f", {{mask}}{across}"
+        name = "MaskedBatchNorm" if mask else "BatchNorm"
         construct = Construct(
-            "BatchNorm",
+            name,
             {"num_features": features},
             {
                 "eps": (float(self.epsilon), None),
@@ -162,11 +193,11 @@ class BatchNormalization(Layer):
             self.moving_mean_initializer,
             self.moving_variance_initializer,
         ]
-        helpers = ("BatchNorm", *(name for fill in fills for name in fill.vector_helpers()))
+        helpers = (name, *(word for fill in fills for word in fill.vector_helpers()))
         axis = site.axis(self.axis) % site.x.rank
         if axis == 1:
-            return Code("{self}({x})", construct, helpers=helpers)
-        text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
+            return Code(f"{{self}}({{x}}{mask})", construct, helpers=helpers)
+        text = f"{{self}}({{x}}.movedim({{axis}}, 1){mask}).movedim(1, {{axis}})"
         return Code(text, construct, {"axis": axis}, helpers=helpers)
 
     def affine_axis(self, rank: int) -> int | None:

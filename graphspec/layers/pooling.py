@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import Code, Example, Layer, Memory, Site, helper
+from graphspec.layers.base import Argument, Code, Example, Layer, Memory, Site, helper, need_mask
 from graphspec.layers.windows import (
     DataFormat,
     Window1,
@@ -209,6 +209,17 @@ class AveragePooling2D(_Pooling):
     examples = _CASES_2D
 
 
+helper(
+    "masked_mean",
+    '''
+def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Tensor:
+    """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
+    mask = mask.unsqueeze(3 - axis)
+    return x.masked_fill(~mask, 0).sum(axis, keepdim) / mask.sum(axis, keepdim)
+''',
+)
+
+
 class _GlobalPooling(Layer, abstract=True):
     """What poolings over all of a sequence or image share. `keepdims` leaves axes of size 1."""
 
@@ -265,11 +276,36 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of each channel of a sequence."""
+    """The mean of each channel of a sequence, over the steps that a mask leaves."""
 
+    arguments = (Argument("x"), Argument("mask", required=False))
     rank: ClassVar[int] = 1
     method: ClassVar[Literal["amax", "mean"]] = "mean"
-    examples = _GLOBAL_1D
+    examples = (
+        *_GLOBAL_1D,
+        Example({}, ((7, 3),), masks={"mask": (7,)}),
+        Example({"data_format": "channels_first", "keepdims": True}, ((3, 7),), masks={"mask": (7,)}),
+    )
+
+    def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        output = super().infer(x)
+        steps = x if self.data_format == "channels_last" else x.with_shape(x.shape[0], x.shape[2], x.shape[1])
+        need_mask(mask, steps, layer=self.spec_name)
+        return output
+
+    def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
+        return super().memory(x)
+
+    def code(self, site: Site) -> Code:
+        if site.inputs[1] is None:
+            return super().code(site)
+        axis = site.axis(1 if self.data_format == "channels_last" else 2)
+        call = (
+            "masked_mean({x}, {mask}, {axis}, keepdim=True)"
+            if self.keepdims
+            else "masked_mean({x}, {mask}, {axis})"
+        )
+        return Code(call, constants={"axis": axis}, helpers=("masked_mean",))
 
 
 class GlobalAveragePooling2D(_GlobalPooling):

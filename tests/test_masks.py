@@ -1,0 +1,263 @@
+"""Masks travel as they do in Keras: through layers, merges, blocks, models and left-out nodes."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+import torch
+
+import graphspec
+
+TOKENS = torch.tensor([[3, 1, 0, 2, 0, 0], [0, 4, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
+"""Padding behind, inside and in front, none, and nothing but padding."""
+
+HEADER = """
+inputs:
+  text: {shape: [length], dtype: int64}
+"""
+
+
+def outputs(spec: str, *inputs: torch.Tensor, path: Path | None = None) -> Any:
+    program = graphspec.compile(spec if path is None else path)
+    with torch.no_grad():
+        return program.module().eval()(*inputs)
+
+
+def weights(spec: str) -> list[torch.Tensor]:
+    return list(graphspec.compile(spec).module().state_dict().values())
+
+
+def keras_model(build: Any, values: list[torch.Tensor]) -> Any:
+    """A functional model of one input of tokens, with these weights."""
+    text = keras.Input((None,), dtype="int64")
+    model = keras.Model(text, build(text))
+    assert [tuple(w.shape) for w in model.weights] == [tuple(v.shape) for v in values]
+    model.set_weights([value.numpy() for value in values])
+    return model
+
+
+def check(spec: str, build: Any, tokens: torch.Tensor = TOKENS) -> None:
+    """The spec and the model give the same. Their weights are laid out alike: embeddings alone."""
+    expected = keras_model(build, weights(spec))(tokens)
+    torch.testing.assert_close(outputs(spec, tokens), expected.detach())
+
+
+def embed(x: Any, width: int = 3) -> Any:
+    return keras.layers.Embedding(7, width, mask_zero=True)(x)
+
+
+pool = keras.layers.GlobalAveragePooling1D()
+
+
+def test_a_mask_is_a_node_and_an_edge() -> None:
+    spec = f"""{HEADER}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  kept:    {{layer: Dropout, rate: 0.5}}
+  pooled:  {{layer: GlobalAveragePooling1D}}
+outputs: [pooled]
+"""
+    check(spec, lambda x: pool(keras.layers.Dropout(0.5)(embed(x))))
+    program = graphspec.compile(spec)
+    assert "vectors_mask = text != 0" in program.source
+    rows = {row["name"]: row for row in program.summary().to_json()["layers"]}
+    assert rows["vectors_mask"]["connected_to"] == ["text"]
+    assert rows["pooled"]["connected_to"] == ["kept", "vectors_mask"]
+
+
+def test_nothing_is_computed_that_no_layer_reads() -> None:
+    spec = f"""{HEADER}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  pooled:  {{layer: GlobalMaxPooling1D}}
+outputs: [pooled]
+"""
+    assert "mask" not in graphspec.compile(spec).source
+
+
+@pytest.mark.parametrize("merge", ["add", "average", "maximum", "multiply", "subtract", "minimum"])
+@pytest.mark.parametrize("both", [True, False])
+def test_merges(merge: str, both: bool) -> None:
+    flag = "true" if both else "false"
+    spec = f"""{HEADER}
+nodes:
+  a:      {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  turned: {{op: roll, from: text, shift: 1, axis: 1}}
+  b:      {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: {flag}}}
+  merged: {{merge: {merge}, from: [a, b]}}
+  pooled: {{layer: GlobalAveragePooling1D}}
+outputs: [pooled]
+"""
+
+    def build(x: Any) -> Any:
+        b = keras.layers.Embedding(7, 3, mask_zero=both)(keras.ops.roll(x, 1, 1))
+        return pool(getattr(keras.layers, merge.title())()([embed(x), b]))
+
+    check(spec, build)
+
+
+@pytest.mark.parametrize("axis", [1, 2, -1, -2])
+@pytest.mark.parametrize("both", [True, False])
+def test_concatenation(axis: int, both: bool) -> None:
+    flag = "true" if both else "false"
+    spec = f"""{HEADER}
+nodes:
+  a:      {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  turned: {{op: roll, from: text, shift: 1, axis: 1}}
+  b:      {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: {flag}}}
+  merged: {{merge: concatenate, from: [a, b], axis: {axis}}}
+  pooled: {{layer: GlobalAveragePooling1D}}
+outputs: [pooled]
+"""
+
+    def build(x: Any) -> Any:
+        b = keras.layers.Embedding(7, 3, mask_zero=both)(keras.ops.roll(x, 1, 1))
+        return pool(keras.layers.Concatenate(axis)([embed(x), b]))
+
+    check(spec, build)
+
+
+def test_ops_and_layers_without_masking_drop_it() -> None:
+    spec = f"""{HEADER}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  turned:  {{op: negative}}
+  pooled:  {{layer: GlobalAveragePooling1D}}
+outputs: [pooled]
+"""
+    check(spec, lambda x: pool(-embed(x)))
+
+
+def test_masking_of_features() -> None:
+    spec = """
+inputs:
+  x: {shape: [length, 2]}
+nodes:
+  masked: {layer: Masking, mask_value: 2.0}
+  pooled: {layer: GlobalAveragePooling1D}
+outputs: [pooled]
+"""
+    x = torch.tensor([[[2.0, 2], [2, 1], [0, 3]], [[5, 2], [2, 2], [2, 2]]])
+    expected = pool(keras.layers.Masking(2.0)(x))
+    torch.testing.assert_close(outputs(spec, x), expected)
+
+
+BLOCKS = f"""{HEADER}
+blocks:
+  embed:
+    inputs: [tokens]
+    nodes:
+      vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+      kept:    {{layer: Dropout, rate: 0.1, when: false}}
+  mean:
+    inputs: [x]
+    nodes:
+      norm: {{layer: UnitNormalization}}
+      pool: {{layer: GlobalAveragePooling1D}}
+"""
+
+
+def test_blocks_and_left_out_nodes_are_transparent() -> None:
+    spec = f"""{BLOCKS}
+nodes:
+  code:   {{block: embed}}
+  again:  {{layer: UnitNormalization, repeat: 2}}
+  pooled: {{block: mean}}
+outputs: [pooled]
+"""
+    check(spec, lambda x: pool(keras.layers.UnitNormalization()(embed(x))))
+    assert "def forward(self, x: Tensor, x_mask: Tensor)" in graphspec.compile(spec).source
+
+
+def test_one_body_of_a_shared_block_serves_masked_and_unmasked_calls() -> None:
+    spec = f"""{BLOCKS}
+shared:
+  pool: {{block: mean}}
+nodes:
+  masked: {{block: embed}}
+  plain:  {{op: negative}}
+  a:      {{call: pool, from: masked}}
+  b:      {{call: pool, from: plain}}
+  both:   {{merge: concatenate, from: [a, b]}}
+outputs: [both]
+"""
+
+    def build(x: Any) -> Any:
+        vectors = embed(x)
+        unit = keras.layers.UnitNormalization()
+        return keras.layers.Concatenate()([pool(unit(vectors)), pool(unit(-vectors))])
+
+    check(spec, build)
+
+
+def test_a_repeated_block_hands_the_mask_on() -> None:
+    spec = f"""{HEADER}
+blocks:
+  step:
+    inputs: [x]
+    nodes:
+      mean: {{layer: GlobalAveragePooling1D, keepdims: true}}
+      sum:  {{merge: multiply, from: [x, mean]}}
+      out:  {{layer: UnitNormalization, from: x}}
+      end:  {{merge: add, from: [out, x]}}
+    outputs: {{x: end, mean: mean}}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  steps:   {{block: step, repeat: 3}}
+outputs:
+  mean: {{from: steps.mean}}
+"""
+    spec = spec.replace("      sum:  {merge: multiply, from: [x, mean]}\n", "")
+
+    def build(x: Any) -> Any:
+        x = embed(x)
+        for _ in range(2):
+            x = keras.layers.Add()([keras.layers.UnitNormalization()(x), x])
+        return keras.layers.GlobalAveragePooling1D(keepdims=True)(x)
+
+    check(spec, build)
+    assert "for step in self.steps:" in graphspec.compile(spec).source
+
+
+def test_models_of_other_files(tmp_path: Path) -> None:
+    encoder = BLOCKS + "nodes:\n  code: {block: embed}\noutputs: [code]\n"
+    (tmp_path / "encoder.yaml").write_text(encoder)
+    (tmp_path / "whole.yaml").write_text(
+        HEADER
+        + """
+shared:
+  encoder: {model: encoder.yaml}
+nodes:
+  one:   {call: encoder, from: text}
+  other: {op: roll, from: text, shift: 1, axis: 1}
+  two:   {call: encoder, from: other}
+  sum:   {merge: add, from: [one, two]}
+  pooled: {layer: GlobalAveragePooling1D}
+outputs: [pooled]
+"""
+    )
+    path = tmp_path / "whole.yaml"
+    values = list(graphspec.compile(path).module().state_dict().values())
+
+    def build(x: Any) -> Any:
+        layer = keras.layers.Embedding(7, 3, mask_zero=True)
+        return pool(keras.layers.Add()([layer(x), layer(keras.ops.roll(x, 1, 1))]))
+
+    expected = keras_model(build, values)(TOKENS)
+    torch.testing.assert_close(outputs("", TOKENS, path=path), expected.detach())
+
+
+def test_an_explicit_mask_wins() -> None:
+    spec = f"""{HEADER}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  ones:    {{op: equal, from: text, x2: 1}}
+  pooled:  {{layer: GlobalAveragePooling1D, from: {{x: vectors, mask: ones}}}}
+outputs: [pooled]
+"""
+
+    def build(x: Any) -> Any:
+        return pool(embed(x), mask=keras.ops.equal(x, 1))
+
+    check(spec, build)
