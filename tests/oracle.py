@@ -133,6 +133,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
     if name == "sparsemax":
         axis = constants.get("axis", -1)
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
+    if name == "count_nonzero":  # on torch, Keras turns the order of the axes around
+        return Twin(lambda xs, training: keras.ops.sum(xs[0] != 0, **constants))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 

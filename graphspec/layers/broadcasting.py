@@ -69,3 +69,22 @@ def example_axis(name: str, axis: int, rank: int, argument: str = "axis") -> int
             argument=argument,
         )
     return axis % rank
+
+
+def example_axes(name: str, axis: int | tuple[int, ...], rank: int) -> list[int]:
+    """Axes as positive numbers in order, none twice."""
+    axes = sorted(example_axis(name, a, rank) for a in (axis if isinstance(axis, tuple) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise LayerError("out-of-range", f"`{name}` gets the same axis twice", argument="axis")
+    return axes
+
+
+def without_axis(name: str, x: Tensor, many: bool = False) -> LayerError:
+    """The error of a function that, without an axis, would run over the batch; `many` axes may be said."""
+    others = list(range(1, x.rank))
+    return LayerError(
+        "missing-key",
+        f"`{name}` without `axis` would take the examples of a batch together",
+        help=f"say which axes: `axis: {others}`" if many and len(others) > 1 else "say which: `axis: 1`",
+        argument="axis",
+    )
