@@ -11,6 +11,7 @@ from graphspec.elaborate.layers import called_layer
 from graphspec.elaborate.units import placed, weights_path
 from graphspec.elaborate.use import Use, near_help
 from graphspec.graph import Op, Unit
+from graphspec.layers import REGISTRY
 from graphspec.schema import Node
 
 
@@ -29,10 +30,8 @@ def shared_call(use: Use) -> Instance:
         )
         return failed()
     run.context.reads_of(run.definition, run.body).called.add(name)
-    for key in use.node.extra:
-        span = run.body.document.key((*use.path, key))
-        use.error("unknown-key", span, f"a call takes no `{key}`", f"write it on `{name}` in `shared`")
-    if use.node.extra:
+    own = _call_arguments(use, name, entry)
+    if own is None:
         return failed()
     state = run.shared.get(name)
     if state is None:
@@ -43,7 +42,7 @@ def shared_call(use: Use) -> Instance:
     inner = Use(
         run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit
     )
-    inner.given = arguments
+    inner.given = {**arguments, **own}
     made: Any = build_body(inner, entry.form) if entry.form != "layer" else called_layer(inner, "layer")
     if made is None:
         return failed()
@@ -64,6 +63,22 @@ def shared_call(use: Use) -> Instance:
     return placed(use, instance)
 
 
+def _call_arguments(use: Use, name: str, entry: Node) -> dict[str, bool] | None:
+    """What a call says beside its inputs, such as `use_causal_mask`; None after an error."""
+    cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
+    legal = cls.call_arguments if cls is not None else ()
+    found: dict[str, bool | None] = {}
+    for key, value in use.node.extra.items():
+        if key in legal:
+            found[key] = use.flag(key, value)
+            continue
+        span = use.run.body.document.key((*use.path, key))
+        help = near_help(key, list(legal)) if legal else None
+        use.error("unknown-key", span, f"a call takes no `{key}`", help or f"write it on `{name}` in `shared`")
+        found[key] = None
+    return None if None in found.values() else found  # type: ignore[return-value]
+
+
 def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dict[str, Any]]:
     run = use.run
     path = run.path("shared", name)
@@ -78,9 +93,14 @@ def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dic
     return unit, Exports(), arguments
 
 
+def _own(op: Op) -> dict[str, object]:
+    """The arguments of a layer that its weights may depend on."""
+    return {} if op.layer is None else op.layer.model_dump(exclude=set(op.layer.call_arguments))
+
+
 def _same_weights(a: Op, b: Op) -> bool:
     if a.graph is None or b.graph is None:
-        return a.layer == b.layer and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
+        return _own(a) == _own(b) and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
     ops = (list(a.graph.walk()), list(b.graph.walk()))
     return len(ops[0]) == len(ops[1]) and all(
         x.present == y.present and [w.shape for w in x.weights()] == [w.shape for w in y.weights()]
