@@ -131,6 +131,9 @@ CODES: dict[str, str] = {
     "run-directory": "a run directory that cannot be written",
     "build-failed": "torch cannot make the module or run it once",
     "run-failed": "torch cannot train the module",
+    "export-failed": "torch or onnxruntime cannot take the module",
+    "export-differs": "an exported program does not compute what the module computes",
+    "package-missing": "a format that needs packages that are not installed",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""
 

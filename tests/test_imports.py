@@ -16,7 +16,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "compiler diagnostics",
-    "cli": "compiler diagnostics json_schema load reference reporting source train",
+    "cli": "compiler diagnostics export json_schema load reference reporting source train",
     "compiler": "data declarations diagnostics elaborate emit graph load objectives schema source summary "
     "tensor train",
     "costs": "graph tensor train",
@@ -27,6 +27,7 @@ ALLOWED = {
     "elaborate": "data declarations diagnostics expressions graph layers logits objectives schema source "
     "tensor train",
     "emit": "diagnostics elaborate expressions graph layers layout logits names tensor",
+    "export": "diagnostics load tensor",
     "expressions": "diagnostics",
     "graph": "diagnostics expressions layers tensor",
     "json_schema": "data layers objectives schema train",
@@ -50,7 +51,7 @@ ALLOWED = {
 SETTINGS_ONLY = {"train": "graphspec.train.config", "data": "graphspec.data.config"}
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
-TORCH = {"load", "train", "data"}
+TORCH = {"load", "train", "data", "export"}
 """The rooms that may import torch: they run what was compiled."""
 
 

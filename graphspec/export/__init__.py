@@ -1,0 +1,90 @@
+"""A program as a file that runs without its Python source: torch.export's `.pt2`, or ONNX.
+
+The weights are part of the file. The batch and every size with a name stay free where PyTorch can leave them
+free; what was written is read back, and compared with the module at other sizes than it was traced at.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import graphspec
+from graphspec.export import onnx, pt2
+from graphspec.export.proof import Comparison, drawn, prove
+from graphspec.export.tracing import Range, Traced, axes, label, trace
+from graphspec.tensor import BATCH
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+FORMATS = ("pt2", "onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    file: Path
+    free: dict[str, Range]
+    """The sizes that may have any value of a range, `batch` among them."""
+    fixed: dict[str, int]
+    """The sizes with a name that PyTorch cannot leave free, and what they are."""
+    comparisons: tuple[Comparison, ...]
+    """The runs beside the module."""
+    random: tuple[str, ...]
+    """The outputs that onnxruntime draws at random, and whose numbers were not compared."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "file": str(self.file),
+            "free": {name: [span.least, span.most] for name, span in self.free.items()},
+            "fixed": self.fixed,
+            "comparisons": [
+                {"sizes": comparison.sizes, "difference": comparison.difference}
+                for comparison in self.comparisons
+            ],
+            "random": list(self.random),
+        }
+
+
+def export(program: Program, format: str, path: Path, seed: int = 0, weights: Path | None = None) -> Exported:
+    """Writes a program for inference to `path`, with the weights of a `.safetensors` file or else freshly
+    initialised ones.
+
+    Nothing is left at `path` unless the file computes what the module computes. Raises `SpecError`.
+    """
+    if format == "onnx":
+        onnx.need_packages()
+    module = program.module(seed=seed, weights=weights).eval()
+    traced = trace(program, module)
+    named = axes(program, module)
+    description = json.dumps(_description(program, traced))
+    inputs = list(program.example_inputs(traced.example[BATCH], traced.example).values())
+    draws = drawn(program, module, inputs)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        writer = onnx if format == "onnx" else pt2
+        run = writer.write(program, traced, named, description, written)
+        uncompared = draws if format == "onnx" else []  # torch draws the same numbers from the same seed
+        comparisons = prove(program, module, traced, run, uncompared)
+        for part in sorted(Path(folder).iterdir()):  # weights too large for one file lie beside it
+            part.replace(path.parent / part.name)
+    free = {label(name): span for name, span in traced.free.items()}
+    fixed = {label(name): size for name, size in traced.fixed.items()}
+    return Exported(path, free, fixed, tuple(comparisons), tuple(uncompared))
+
+
+def _description(program: Program, traced: Traced) -> dict[str, Any]:
+    """What the file says of itself: the types of inputs and outputs, and the ranges of their sizes."""
+    return {
+        "graphspec": graphspec.__version__,
+        "name": program.name,
+        "inputs": {name: label(str(tensor)) for name, tensor in program.inputs.items()},
+        "outputs": list(program.outputs),
+        "free": {label(name): [span.least, span.most] for name, span in traced.free.items()},
+        "fixed": {label(name): size for name, size in traced.fixed.items()},
+    }

@@ -1,0 +1,41 @@
+"""What can go wrong in an export, as diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.load import place_of
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    OSError,
+)
+"""What tracing, writing and reading raise for a module that they cannot take: they promise no class of their
+own.
+"""
+
+
+@contextmanager
+def failing(
+    program: Program, what: str, failures: tuple[type[BaseException], ...] = FAILURES
+) -> Iterator[None]:
+    """Turns `failures` into a diagnostic (export-failed) at the node whose emitted line raised one."""
+    try:
+        yield
+    except failures as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise SpecError(
+            [Diagnostic("export-failed", f"{what}: {lines[0]}", place_of(program, error))]
+        ) from error

@@ -1,0 +1,122 @@
+"""The format of ONNX, run by onnxruntime. Its packages are the `onnx` extra: imported where they are used."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import graphspec
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.export.failures import FAILURES, failing
+from graphspec.export.proof import Run
+from graphspec.export.tracing import Traced, label
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+PRODUCER = "graphspec"
+"""What a file names as its producer, in its first bytes."""
+ERRORS_ONLY = 3
+"""onnxruntime's level of logging."""
+
+
+def need_packages() -> None:
+    """Raises `SpecError` (package-missing) where a package of the extra is not installed."""
+    lacking = [name for name in PACKAGES if find_spec(name) is None]
+    if lacking:
+        message = f"`--format onnx` needs {', '.join(f'`{name}`' for name in lacking)}"
+        help = 'pip install "graphspec[onnx]"'
+        raise SpecError([Diagnostic("package-missing", message, None, help=help)])
+
+
+def write(
+    program: Program, traced: Traced, axes: dict[str, dict[int, str]], description: str, path: Path
+) -> Run:
+    """Writes the file (weights of more than 1.5 GB beside it), reads it back, and gives what runs it.
+
+    Inputs and outputs have the spec's names; an output named like an input has a number behind its name.
+    """
+    from onnx_ir.passes.common import NameFixPass
+
+    with failing(program, "the exported program cannot be written as ONNX"), _quiet():
+        converted = torch.onnx.export(
+            traced.program,
+            dynamo=True,
+            verbose=False,
+            input_names=list(program.inputs),
+            output_names=list(program.outputs),
+            dynamic_shapes=_first_mentions(axes, traced.free),
+        )
+        assert converted is not None
+        model = converted.model
+        NameFixPass()(model)  # what torch named like an output gets another name
+        model.producer_name, model.producer_version = PRODUCER, graphspec.__version__
+        model.metadata_props["graphspec"] = description
+        converted.save(path)
+    return _session(program, path)
+
+
+def _session(program: Program, path: Path) -> Run:
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as raised
+
+    failures: tuple[type[BaseException], ...] = (
+        *FAILURES,
+        raised.Fail,
+        raised.InvalidArgument,
+        raised.InvalidGraph,
+        raised.InvalidProtobuf,
+        raised.NotImplemented,
+        raised.RuntimeException,
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    with failing(program, "onnxruntime refuses the exported program", failures):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        arrays = {name: tensor.numpy() for name, tensor in zip(program.inputs, inputs, strict=True)}
+        with failing(program, "onnxruntime cannot run the exported program", failures):
+            values = session.run(None, arrays)
+        return {name: torch.from_numpy(value) for name, value in zip(program.outputs, values, strict=True)}
+
+    return run
+
+
+def _first_mentions(axes: dict[str, dict[int, str]], free: Sequence[str] | dict) -> dict[str, dict[int, str]]:
+    """The name of each free size at the one axis where it is first met: torch names the others after it."""
+    seen: set[str] = set()
+    mentions: dict[str, dict[int, str]] = {}
+    for argument, named in axes.items():
+        mentions[argument] = {}
+        for axis, name in named.items():
+            if name in free and name not in seen:
+                seen.add(name)
+                mentions[argument][axis] = label(name)
+    return mentions
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of packages that are not needed, and of its own deprecated calls."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch copies tree specs by a class that it has deprecated
+            warnings.filterwarnings(
+                "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
+            )
+            yield
+    finally:
+        registration.setLevel(level)

@@ -1,0 +1,117 @@
+"""Whether an exported program computes what the module computes, at sizes other than it was traced at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.export.tracing import Traced, label
+from graphspec.tensor import BATCH
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+Run = Callable[[list[Tensor]], dict[str, Tensor]]
+"""From the inputs, in the spec's order, to the outputs by name."""
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+"""What outputs may differ by: of each number, and of the largest one where that is above 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One run of both: at which sizes, and the largest difference of any two numbers."""
+
+    sizes: dict[str, int]
+    difference: float
+
+
+def outputs_of(program: Program, value: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a module returns, by the spec's names."""
+    return dict(value) if isinstance(value, Mapping) else {next(iter(program.outputs)): value}
+
+
+def drawn(program: Program, module: nn.Module, inputs: list[Tensor]) -> list[str]:
+    """The outputs that are drawn at random: they differ from one seed to the next."""
+    first, second = (outputs_of(program, _seeded(module, inputs, seed)) for seed in (0, 1))
+    return [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())]
+
+
+def prove(
+    program: Program, module: nn.Module, traced: Traced, run: Run, draws: list[str]
+) -> list[Comparison]:
+    """Runs both at the smallest sizes and at larger ones than those of the example; `draws` are the outputs
+    that are not compared by number.
+
+    Raises `SpecError` (export-differs).
+    """
+    comparisons = []
+    for sizes in trials(traced):
+        inputs = list(program.example_inputs(sizes[BATCH], sizes, seed=1).values())
+        expected = outputs_of(program, _seeded(module, inputs, 0))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            actual = run(inputs)
+        worst = 0.0
+        for name, value in expected.items():
+            found = actual[name]
+            if found.shape != value.shape or found.dtype != value.dtype:
+                raise _differs(name, sizes, f"{_type(found)} instead of {_type(value)}")
+            if name in draws:
+                continue
+            difference, fits = _difference(found, value)
+            if not fits:
+                raise _differs(name, sizes, f"by up to {difference:.1e}")
+            worst = max(worst, difference)
+        comparisons.append(Comparison({label(name): size for name, size in sizes.items()}, worst))
+    return comparisons
+
+
+def trials(traced: Traced) -> list[dict[str, int]]:
+    """The sizes to compare at: the smallest, and larger ones than the example's; its own where none is
+    free.
+    """
+    if not traced.free:
+        return [traced.example]
+    least = {name: span.least for name, span in traced.free.items()}
+    larger = {
+        name: traced.example[name] + 2 if span.most is None else min(traced.example[name] + 2, span.most)
+        for name, span in traced.free.items()
+    }
+    return [{**traced.example, **least}, {**traced.example, **larger}]
+
+
+def _seeded(module: nn.Module, inputs: list[Tensor], seed: int) -> Tensor | dict[str, Tensor]:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return module(*inputs)
+
+
+def _difference(actual: Tensor, expected: Tensor) -> tuple[float, bool]:
+    """The largest difference of two finite numbers, and whether all are as close as they must be."""
+    if not expected.is_floating_point():
+        unequal = (actual != expected).any().item()
+        return float(unequal), not unequal
+    a, b = actual.double(), expected.double()
+    coarse = max(1.0, torch.finfo(expected.dtype).eps / torch.finfo(torch.float32).eps)
+    finite = b[b.isfinite()]
+    scale = max(1.0, finite.abs().max().item() if finite.numel() else 0.0)
+    fits = torch.isclose(a, b, RELATIVE * coarse, ABSOLUTE * coarse * scale, equal_nan=True).all().item()
+    gaps = (a - b).abs()
+    gaps = gaps[gaps.isfinite()]
+    return (gaps.max().item() if gaps.numel() else 0.0), bool(fits)
+
+
+def _type(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+
+def _differs(output: str, sizes: Mapping[str, int], how: str) -> SpecError:
+    at = ", ".join(f"{label(name)} {size}" for name, size in sizes.items())
+    message = f"the exported program's `{output}` differs from the module's at {at}: {how}"
+    return SpecError([Diagnostic("export-differs", message, None, help="`--format py` needs no export")])

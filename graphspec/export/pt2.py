@@ -1,0 +1,37 @@
+"""The format of `torch.export`: a program that PyTorch loads without its Python source."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from graphspec.export.failures import failing
+from graphspec.export.proof import Run, outputs_of
+from graphspec.export.tracing import Traced
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+DESCRIPTION = "graphspec.json"
+"""The name of the description among the extra files of a `.pt2`."""
+
+
+def write(program: Program, traced: Traced, arguments: Iterable[str], description: str, path: Path) -> Run:
+    """Writes the file, reads it back, and gives what runs it. It takes the arguments of `forward` by name."""
+    names = list(arguments)
+    with failing(program, "the exported program cannot be written"), warnings.catch_warnings():
+        # torch means weights in channels-last memory, which fill their storage as others do
+        warnings.filterwarnings("ignore", "No complete tensor found in the group!", UserWarning)
+        torch.export.save(traced.program, path, extra_files={DESCRIPTION: description})
+        loaded = torch.export.load(path).module()
+
+    def run(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        with torch.no_grad(), failing(program, "the exported program cannot be run"):
+            return outputs_of(program, loaded(**dict(zip(names, inputs, strict=True))))
+
+    return run

@@ -1,0 +1,114 @@
+"""Recurrent kernels as scans, for the export only.
+
+PyTorch's kernels of `nn.LSTM`, `nn.GRU` and `nn.RNN` are traced for one length. A scan computes the same at
+any length, and is an operator of both formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops import scan
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+State = tuple[Tensor, ...]
+Cell = Callable[[Tensor, State, Tensor, Tensor | None], State]
+
+
+def lstm_cell(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+    """One step: `x` is the product with the input [batch, 4 * units]; gates in the order i, f, g, o."""
+    h, c = state
+    i, f, g, o = (x + F.linear(h, weight, bias)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def gru_cell(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+    """One step: `x` is the product with the input [batch, 3 * units]; gates in the order r, z, n."""
+    (h,) = state
+    x_r, x_z, x_n = x.chunk(3, -1)
+    h_r, h_z, h_n = F.linear(h, weight, bias).chunk(3, -1)
+    z = (x_z + h_z).sigmoid()
+    n = (x_n + (x_r + h_r).sigmoid() * h_n).tanh()
+    return ((1 - z) * n + z * h,)
+
+
+def _rnn_cell(activation: Callable[[Tensor], Tensor]) -> Cell:
+    def cell(x: Tensor, state: State, weight: Tensor, bias: Tensor | None) -> State:
+        return (activation(x + F.linear(state[0], weight, bias)),)
+
+    return cell
+
+
+CELLS: dict[Callable[..., Any], Cell] = {
+    torch.lstm: lstm_cell,
+    torch.gru: gru_cell,
+    torch.rnn_tanh: _rnn_cell(torch.tanh),
+    torch.rnn_relu: _rnn_cell(torch.relu),
+}
+
+
+class ScannedKernels(TorchFunctionMode):
+    """While it is active, every recurrent kernel that PyTorch is asked for is computed by a scan."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in CELLS:
+            return _scanned(CELLS[func], *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _scanned(
+    cell: Cell,
+    x: Tensor,
+    state: Tensor | State,
+    weights: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, ...]:
+    """The kernels' own arguments and results: all steps, then the last state as [layers * directions, batch,
+    units]. `dropout` between layers acts in training, which is not exported.
+    """
+    first = state if isinstance(state, tuple | list) else (state,)
+    per_layer, directions = (4 if has_biases else 2), (2 if bidirectional else 1)
+    last = []
+    for layer in range(num_layers):
+        outputs = []
+        for direction in range(directions):
+            number = layer * directions + direction
+            own = weights[number * per_layer : (number + 1) * per_layer]
+            start = tuple(part[number] for part in first)
+            output, end = _direction(cell, x, start, own, bool(direction), batch_first)
+            outputs.append(output)
+            last.append(end)
+        x = torch.cat(outputs, -1) if bidirectional else outputs[0]
+    return x, *(torch.stack(parts) for parts in zip(*last, strict=True))
+
+
+def _direction(
+    cell: Cell, x: Tensor, start: State, weights: Sequence[Tensor], reverse: bool, batch_first: bool
+) -> tuple[Tensor, State]:
+    """One layer in one direction."""
+    kernel, recurrent, *biases = weights
+    bias, recurrent_bias = biases or (None, None)
+
+    def step(state: State, product: Tensor) -> tuple[State, Tensor]:
+        state = cell(product, state, recurrent, recurrent_bias)
+        return state, state[0].clone()  # a scan's step may not return one tensor twice
+
+    products = F.linear(x, kernel, bias)
+    end, output = scan(step, start, products.transpose(0, 1) if batch_first else products, reverse=reverse)
+    return output.transpose(0, 1) if batch_first else output, end

@@ -1,0 +1,174 @@
+"""A program's module as `torch.export` writes it down, at sizes that stay free."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config
+
+from graphspec.export.failures import FAILURES, failing
+from graphspec.export.recurrent import ScannedKernels
+from graphspec.tensor import BATCH, Size
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
+"""What is traced: so many examples, and named sizes of at least this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values that a free size may have; None is no upper bound."""
+
+    least: int
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """An exported program, which takes the arguments of `forward` by name, and the sizes that it takes."""
+
+    program: ExportedProgram
+    example: dict[str, int]
+    """The sizes that it was traced at."""
+    free: dict[str, Range]
+    """The sizes that it takes at any value of a range; all others are those of the example."""
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        return {name: size for name, size in self.example.items() if name not in self.free}
+
+
+def arguments(module: nn.Module) -> list[str]:
+    """The names of what `forward` takes, one for each input of the spec."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+
+
+def axes(program: Program, module: nn.Module) -> dict[str, dict[int, str]]:
+    """For each argument of `forward`, the name of the size of each axis that is no number."""
+    return {
+        argument: {axis: str(size) for axis, size in enumerate(tensor.shape) if isinstance(size, Size)}
+        for argument, tensor in zip(arguments(module), program.inputs.values(), strict=True)
+    }
+
+
+def trace(program: Program, module: nn.Module) -> Traced:
+    """Exports with every size free that PyTorch can leave free, the batch among them.
+
+    Raises `SpecError` (export-failed) where it cannot be exported at all.
+    """
+    with failing(program, "the module cannot be exported"), _exporting():
+        for alike, free in _attempts(program, module):
+            try:
+                return _attempt(program, module, alike, free)
+            except FAILURES:
+                if not free:
+                    raise
+    raise AssertionError("the last attempt has no free size")
+
+
+def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[str, Range]]]:
+    """What to try, the freest first: whether a size of 1 is like any other, and the free sizes.
+
+    Where it is not, convolutions take any batch; where it is, lengths may shrink to 1 on their way.
+    """
+    free = {BATCH: Range(1), **{name: Range(least) for name, least in program.minimum_sizes.items()}}
+    yield False, free
+    yield True, free
+    measured = _measured(program, module)
+    narrowed = {name: _meet(span, measured[name]) for name, span in free.items() if name in measured}
+    if narrowed:
+        yield True, narrowed
+    yield False, {BATCH: Range(1)}
+    yield False, {}
+
+
+def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, Range]) -> Traced:
+    """Exports, and runs the result at its smallest sizes, where what PyTorch assumed shows first."""
+    example = _example(program, free)
+    traced = Traced(_export(program, module, example, _dims(free), alike), example, free)
+    smallest = {**example, **{name: span.least for name, span in free.items()}}
+    traced.program.module()(**_inputs(program, module, smallest))
+    return traced
+
+
+def _example(program: Program, free: Collection[str]) -> dict[str, int]:
+    """The sizes to trace at: those that are free all differ, as equal ones could be taken for one."""
+    sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
+    for number, (name, least) in enumerate(sorted(program.minimum_sizes.items()), 1):
+        sizes[name] = max(least, EXAMPLE_SIZE) + (number if name in free else 0)
+    return sizes
+
+
+def _dims(free: Mapping[str, Range]) -> dict[str, Dim]:
+    return {name: Dim(label(name), min=span.least, max=span.most) for name, span in free.items()}
+
+
+def _meet(one: Range, other: Range) -> Range:
+    bounds = [span.most for span in (one, other) if span.most is not None]
+    return Range(max(one.least, other.least), min(bounds, default=None))
+
+
+def _measured(program: Program, module: nn.Module) -> dict[str, Range]:
+    """The sizes that PyTorch leaves free where it may choose, each with the range that it finds."""
+    names = (BATCH, *program.minimum_sizes)
+    try:
+        exported = _export(program, module, _example(program, names), dict.fromkeys(names, Dim.AUTO), True)
+    except FAILURES:
+        return {}
+    nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
+    ranges, fixed = dict[str, Range](), set[str]()
+    for argument, named in axes(program, module).items():
+        for axis, name in named.items():
+            size = nodes[argument].meta["val"].shape[axis]
+            bounds = (
+                exported.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
+            )
+            if bounds is None:
+                fixed.add(name)
+            else:
+                most = int(bounds.upper) if bounds.upper.is_Integer else None
+                ranges[name] = _meet(ranges.get(name, Range(1)), Range(int(bounds.lower), most))
+    return {name: span for name, span in ranges.items() if name not in fixed}
+
+
+def _inputs(program: Program, module: nn.Module, sizes: dict[str, int]) -> dict[str, Tensor]:
+    tensors = program.example_inputs(sizes[BATCH], sizes).values()
+    return dict(zip(arguments(module), tensors, strict=True))
+
+
+def _export(
+    program: Program, module: nn.Module, sizes: dict[str, int], dims: Mapping[str, Any], alike: bool
+) -> ExportedProgram:
+    """The module at some sizes, of which those in `dims` stay free."""
+    dynamic = {
+        argument: {axis: dims[name] for axis, name in named.items() if name in dims}
+        for argument, named in axes(program, module).items()
+    }
+    inputs = _inputs(program, module, sizes)
+    with _config.patch(backed_size_oblivious=alike):
+        return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
+
+
+def label(name: str) -> str:
+    """A size's name as an identifier: an anonymous one is called `?3` inside."""
+    return name.replace("?", "size_")
+
+
+@contextmanager
+def _exporting() -> Iterator[None]:
+    """For inference, with scans for recurrent kernels."""
+    with torch.no_grad(), ScannedKernels(), warnings.catch_warnings():
+        # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
+        warnings.filterwarnings("ignore", r"The tensor attributes .*_flat_weights\[0\]", UserWarning)
+        yield
