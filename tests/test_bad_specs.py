@@ -34,6 +34,9 @@ ELSEWHERE = {
     "run-directory",
     "build-failed",
     "run-failed",
+    "export-failed",
+    "export-differs",
+    "package-missing",
     "weights-misfit",
     "weights-missing",
 }
