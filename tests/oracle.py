@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy
 import torch
 from keras.src.backend.common import dtypes
 from torch import Tensor
@@ -133,6 +134,9 @@ def _op(cls: type[Layer], example: Example) -> Twin:
     if name == "sparsemax":
         axis = constants.get("axis", -1)
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
+    if name == "get_item":
+        key = eval(f"numpy.s_[{constants['key']}]", {"numpy": numpy})
+        return Twin(lambda xs, training: xs[0][key])
     if name == "count_nonzero":  # on torch, Keras turns the order of the axes around
         return Twin(lambda xs, training: keras.ops.sum(xs[0] != 0, **constants))
     if cls.variadic:
