@@ -175,7 +175,7 @@ class BatchNormalization(Layer):
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, self.axis, layer="BatchNormalization")
         across = "[:, None]" if self.axis % site.x.rank == site.x.rank - 1 else "[..., None]"
-        mask = "" if site.inputs[1] is None else f", {{mask}}{across}"
+        mask = f", {{mask}}{across}" if any(site.inputs[1:]) else ""
         name = "MaskedBatchNorm" if mask else "BatchNorm"
         construct = Construct(
             name,
