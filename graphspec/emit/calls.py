@@ -95,7 +95,8 @@ class Calls:
             code = self.constructor.classes.code(op)
             first = op.layer.memory(*op.inner) == "first"
             inside = turned(inside, rank, False, first)
-            result = self._layer(slot, op, code, module, [inside], number)
+            absent = [None] * (len(op.layer.arguments) - 1)  # a wrapped layer gets no mask or state
+            result = self._layer(slot, op, code, module, [inside, *absent], number)
             after = self._activation(slot, code, number)
         if first and out > 2:
             result, after = convert(fill(after, lambda _: result) if after else result, out, False), ""
