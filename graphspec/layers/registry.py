@@ -54,7 +54,8 @@ def scan() -> dict[Kind, dict[str, str]]:
     headers: dict[tuple[str, str], tuple[str, str]] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         module = f"{__package__}.{path.stem}"
-        for name, base, keywords in _HEADER.findall(path.read_text(encoding="utf-8")):
+        text = _EMITTED.sub("", path.read_text(encoding="utf-8"))
+        for name, base, keywords in _HEADER.findall(text):
             headers[module, name] = base, keywords
     anywhere = {name: module for module, name in headers}
 
@@ -76,6 +77,8 @@ def scan() -> dict[Kind, dict[str, str]]:
     return found
 
 
+_EMITTED = re.compile("'''.*?'''", re.DOTALL)
+"""The source of helpers, whose classes are no layers."""
 _HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
 _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
