@@ -6,6 +6,7 @@ import copy
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from graphspec.data.config import DataConfig
+    from graphspec.fold import Folded
     from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
 
@@ -34,6 +36,8 @@ class Program:
         self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]
     ):
         self._elaborated, self._document = elaborated, document
+        self.folding: Folding | None = None
+        """Where it was folded: from what, and how."""
         self.path = path
         self.sources = sources
         """The text of every file that was read, by the name diagnostics call it."""
@@ -85,7 +89,7 @@ class Program:
         """The emitted source with the spec's place of each of its lines: an `emit.Emitted`."""
         from graphspec.emit import emit
 
-        return emit(self._elaborated)
+        return emit(self._elaborated, initialize=self.folding is None)
 
     @property
     def source(self) -> str:
@@ -102,6 +106,21 @@ class Program:
         from graphspec.summary import summarize
 
         return summarize(self._elaborated)
+
+    def fold(self) -> Program:
+        """The same program for inference alone, and faster: normalizations go into the layers before them,
+        layers on one input become one, and what acts in training only vanishes.
+
+        Its `module` takes the weights of this program, and has keys of its own.
+        """
+        from graphspec.fold import fold
+
+        if self.folding is not None:
+            return self
+        folded = fold(self._elaborated)
+        program = Program(folded.program, self._document, self.path, self.sources)
+        program.folding = Folding(self, folded)
+        return program
 
     def module(self, device: str = "cpu", seed: int = 0, weights: str | Path | None = None) -> nn.Module:
         """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
@@ -120,6 +139,14 @@ class Program:
         from graphspec.load import example_inputs
 
         return example_inputs(self, batch_size, dict(sizes or {}), seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How a folded program came about."""
+
+    program: Program
+    folded: Folded
 
 
 def compile(

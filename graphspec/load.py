@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
 from graphspec.names import attribute
 from graphspec.tensor import BATCH, DTYPES, Size, value_of
@@ -33,6 +34,11 @@ def load_module(program: Program, device: str, seed: int, weights: str | Path | 
         torch.manual_seed(seed)
         module = namespace[program.class_name]()
     assert isinstance(module, nn.Module)
+    if program.folding is not None:
+        unfolded = load_module(program.folding.program, "cpu", seed, weights).state_dict()
+        folded = fold_weights(unfolded, program.folding.folded.steps)
+        module.load_state_dict({key: folded[key] for key in module.state_dict()})
+        return module.to(device)
     for prefix, path, span in weight_files(program.graph):
         fill(module, inside(program, path, span), prefix, span)
     if weights is not None:

@@ -17,7 +17,7 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler diagnostics",
     "cli": "compiler diagnostics export json_schema load reference reporting source train",
-    "compiler": "data declarations diagnostics elaborate emit graph load objectives schema source summary "
+    "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source summary "
     "tensor train",
     "costs": "graph tensor train",
     "data": "diagnostics objectives tensor",
@@ -29,11 +29,13 @@ ALLOWED = {
     "emit": "diagnostics elaborate expressions graph layers layout logits names tensor",
     "export": "diagnostics load tensor",
     "expressions": "diagnostics",
+    "fold": "elaborate graph layers logits names",
+    "folded_weights": "fold",
     "graph": "diagnostics expressions layers tensor",
     "json_schema": "data layers objectives schema train",
     "layers": "objectives tensor",
     "layout": "graph layers tensor",
-    "load": "diagnostics graph names tensor",
+    "load": "diagnostics folded_weights graph names tensor",
     "logits": "graph layers",
     "names": "layers",
     "objectives": "diagnostics tensor",
@@ -51,7 +53,7 @@ ALLOWED = {
 SETTINGS_ONLY = {"train": "graphspec.train.config", "data": "graphspec.data.config"}
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
-TORCH = {"load", "train", "data", "export"}
+TORCH = {"load", "train", "data", "export", "folded_weights"}
 """The rooms that may import torch: they run what was compiled."""
 
 

@@ -62,9 +62,11 @@ class Writer:
         self.add(*written, span=line.span)
 
 
-def emit(program: Elaborated) -> Emitted:
+def emit(program: Elaborated, initialize: bool = True) -> Emitted:
     """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and
     nothing else.
+
+    `initialize` fills the weights; without, the module is for inference, and its weights come from a file.
     """
     graph = program.graph
     layout = Layout()
@@ -79,7 +81,7 @@ def emit(program: Elaborated) -> Emitted:
         forward = Forward(constructor, group is root)
         forward.write()
         parts.append((group, constructor, forward))
-    fills = Initialization(classes)
+    fills = Initialization(classes) if initialize else None
     for group, constructor, forward in parts:
         write_class(bodies, group, constructor, forward, program if group is root else None, fills)
     return assemble(program, bodies, classes.helpers, fills, root.name)
@@ -99,13 +101,13 @@ def write_class(
     constructor: Constructor,
     forward: Forward,
     program: Elaborated | None,
-    fills: Initialization,
+    fills: Initialization | None,
 ) -> None:
     """One class: its docstring where it is the program, `__init__`, `forward`."""
     writer.add("", "", f"class {group.name}(nn.Module):")
     closing = []
     if program is not None:
-        if fills.needed:
+        if fills is not None and fills.needed:
             closing.append(Line("", "self.apply(init_weights)"))
         if any(
             constructor.classes.layout.op_first(op) and op.layer and op.site().x.rank == 4 and op.weights()
@@ -184,7 +186,7 @@ def _check(condition: str, message: str) -> list[str]:
 
 
 def assemble(
-    program: Elaborated, bodies: Writer, helpers: frozenset[str], fills: Initialization, name: str
+    program: Elaborated, bodies: Writer, helpers: frozenset[str], fills: Initialization | None, name: str
 ) -> Emitted:
     """The whole file: docstring, imports, helpers, initializers, classes."""
     top = Writer()
@@ -195,12 +197,16 @@ def assemble(
         f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items()
     )
     docstring = comment(f"{program.name}: {arrow} -> {results}.")
-    if len(docstring) + 6 <= WIDTH:
-        top.add(f'"""{docstring}"""', "")
+    folded = [] if fills is not None else ["", "Folded for inference; its weights come from a file."]
+    if len(docstring) + 6 > WIDTH:
+        top.add(f'"""{comment(program.name)}: {comment(arrow)}', f"-> {comment(results)}.", *folded)
+        top.add('"""', "")
+    elif folded:
+        top.add(f'"""{docstring}', *folded, '"""', "")
     else:
-        top.add(f'"""{comment(program.name)}: {comment(arrow)}', f"-> {comment(results)}.", '"""', "")
+        top.add(f'"""{docstring}"""', "")
     middle, initializers = Writer(), Writer()
-    if fills.needed:
+    if fills is not None and fills.needed:
         initializers.add("", "")
         initializers.add(*fills.lines())
     for word in closure(helpers & words("\n".join([*initializers.lines, *bodies.lines]))):

@@ -175,7 +175,9 @@ class Forward:
             if value not in self.scope.reads:
                 targets.append("_")
                 continue
-            name = self.scope.claim(f"{word}_{key}" if key and len(op.outputs) > 1 else word)
+            own = f"{word}_{key}" if key and len(op.outputs) > 1 else word
+            own = value.name if op.layer is not None and op.index is None else own
+            name = self.scope.claim(own)
             self.scope.bind(value, name, value in self.layout.first)
             targets.append(name)
         while len(targets) > 1 and targets[-2:] == ["_", "_"]:
