@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+import zipfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, running
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+    from graphspec.export import Exported, Range
+
+FORMATS = ("py", "pt2", "onnx")
 
 
 def build(
@@ -20,12 +28,25 @@ def build(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where to, - for stdout. [default: SPEC's name in ., with .py]",
+            help="Where to, - for stdout. [default: SPEC's name in ., with the format behind it]",
         ),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", metavar="py", help="py: a Python file that needs torch only.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="py|pt2|onnx",
+            help="py: a Python file that needs torch only. pt2, onnx: weights and graph, for inference.",
+        ),
     ] = "py",
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Trained weights for pt2 and onnx: .safetensors."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", help="For weights that no file gives. [default: train.seed]"),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that graphspec did not write.")
     ] = False,
@@ -36,13 +57,15 @@ def build(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Write the model as PyTorch, after one forward pass has proved it."""
-    if format != "py":
-        raise typer.BadParameter(f"this version writes py, not {format}", param_hint="--format")
-    path = None if output == "-" else Path(output or f"{spec.stem}.py")
+    """Write the model as PyTorch or ONNX, after a run of it has proved it."""
+    _check_options(format, output, weights, seed, no_check)
+    path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
-        check_target(path, force)
+        check_target(path, format, force)
     with compiling(spec, settings, preset, as_json) as program:
+        if path is not None and format != "py":
+            _export(program, format, path, weights, seed, as_json)
+            return
         source = program.source
         if not no_check:
             help = "`--no-check` writes the file without running it"
@@ -56,19 +79,94 @@ def build(
             typer.echo(f"wrote {path}" if path else source, nl=path is not None)
 
 
-def check_target(path: Path, force: bool) -> None:
+def _check_options(
+    format: str, output: str | None, weights: Path | None, seed: int | None, no_check: bool
+) -> None:
+    """Refuses options that do not go together."""
+    if format not in FORMATS:
+        raise typer.BadParameter(f"{format} is none of {', '.join(FORMATS)}", param_hint="--format")
+    if format == "py":
+        for given, option in ((weights, "--weights"), (seed, "--seed")):
+            if given is not None:
+                raise typer.BadParameter("a Python file holds no weights", param_hint=option)
+    elif no_check:
+        raise typer.BadParameter(f"{format} is always compared with the module", param_hint="--no-check")
+    elif output == "-":
+        raise typer.BadParameter(f"{format} is no text", param_hint="-o")
+
+
+def _export(
+    program: Program, format: str, path: Path, weights: Path | None, seed: int | None, as_json: bool
+) -> None:
+    from graphspec.export import export
+
+    gc.enable()
+    seed = program.training.seed if seed is None else seed
+    with running(program, "build-failed", "the forward pass fails", "try `--format py` first"):
+        try:
+            exported = export(program, format, path, seed, weights)
+        except OSError as error:
+            message = f"{path} cannot be written: {error.strerror or error}"
+            raise typer.BadParameter(message, param_hint="-o") from None
+    if as_json:
+        given = {"weights": None if weights is None else str(weights), "seed": seed}
+        print_json({"ok": True, "format": format, **given, **exported.to_json()})
+    else:
+        typer.echo("\n".join(_lines(program, exported, weights, seed)))
+
+
+def _lines(program: Program, exported: Exported, weights: Path | None, seed: int) -> list[str]:
+    """What was written, for people."""
+    from graphspec.load import weight_files
+
+    lines = [f"wrote {exported.file}"]
+    if exported.free:
+        free = ", ".join(_range(name, span) for name, span in exported.free.items())
+        lines.append(f"free sizes: {free}")
+    if exported.fixed:
+        fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
+        lines.append(f"fixed sizes: {fixed} (PyTorch cannot leave them free)")
+    if weights is not None:
+        lines.append(f"weights: {weights}")
+    else:
+        files = "the files that the spec names, others " if any(weight_files(program.graph)) else ""
+        lines.append(f"weights: {files}initialised from seed {seed}; --weights takes trained ones")
+    for comparison in exported.comparisons:
+        sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
+        lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
+    if exported.random:
+        lines.append(f"drawn at random, and compared in shape alone: {', '.join(exported.random)}")
+    return lines
+
+
+def _range(name: str, span: Range) -> str:
+    if span.most is not None:
+        return f"{name} from {span.least} to {span.most}"
+    return name if span.least == 1 else f"{name} from {span.least}"
+
+
+def check_target(path: Path, format: str, force: bool) -> None:
     """Refuses to write over a file that this command did not write."""
     if path.is_dir():
         raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
     if not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
-    if path.exists() and not force:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            head = stream.read(2000)
-        if head and not re.match(r'"""[^"]+: [^"]+ -> [^"]+"""', head):  # as every emitted file begins
-            raise typer.BadParameter(
-                f"{path} exists and is not graphspec's; --force overwrites it", param_hint="-o"
-            )
+    if path.exists() and not force and not _ours(path, format):
+        raise typer.BadParameter(
+            f"{path} exists and is not graphspec's; --force overwrites it", param_hint="-o"
+        )
+
+
+def _ours(path: Path, format: str) -> bool:
+    """Whether a file is empty, or of this format and begins as what this command writes."""
+    if format == "pt2" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/graphspec.json") for name in archive.namelist())
+    with path.open("rb") as stream:
+        head = stream.read(2000)
+    if format == "onnx":
+        return not head or b"graphspec" in head[:64]  # the producer's name
+    return not head or bool(re.match(r'"""[^"]+: [^"]+ -> [^"]+"""', head.decode("utf-8", "replace")))
 
 
 def write(path: Path, text: str) -> None:

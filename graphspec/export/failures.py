@@ -35,7 +35,9 @@ def failing(
     try:
         yield
     except failures as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise SpecError(
-            [Diagnostic("export-failed", f"{what}: {lines[0]}", place_of(program, error))]
-        ) from error
+        root: BaseException = error  # torch wraps what was raised in advice for its own developers
+        while root.__cause__ is not None:
+            root = root.__cause__
+        lines = str(root).strip().splitlines() or [type(root).__name__]
+        place = place_of(program, root) or place_of(program, error)
+        raise SpecError([Diagnostic("export-failed", f"{what}: {lines[0]}", place)]) from error

@@ -113,7 +113,8 @@ def _quiet() -> Iterator[None]:
     registration.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # torch copies tree specs by a class that it has deprecated
+            # torch itself uses what it has deprecated
+            warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
             warnings.filterwarnings(
                 "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
             )

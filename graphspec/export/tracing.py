@@ -156,7 +156,7 @@ def _export(
         for argument, named in axes(program, module).items()
     }
     inputs = _inputs(program, module, sizes)
-    with _config.patch(backed_size_oblivious=alike):
+    with _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
         return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
 
 
