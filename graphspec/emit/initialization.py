@@ -107,12 +107,12 @@ class Initialization:
             if w.initializer and known.get(w.name) != w.initializer
         ]
         if placed.slot.loop and not shared:
-            lines = [f"    {_filled(text, 'layer', name)}" for name, text in texts]
+            lines = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in texts]
             head = f"for layer in {attribute}:"
         else:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
             pad = "    " if placed.optional else ""
-            lines = [f"{pad}{_filled(text, module, name)}" for name, text in texts]
+            lines = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in texts]
             head = f"if {module} is not None:" if placed.optional else ""
         body = self.by_owner[placed.group.name] if lines else []
         if lines and not _contains(body, block := [*([head] if head else []), *lines]):
@@ -130,7 +130,7 @@ class Initialization:
         for kind, fills in self.by_type.items():
             body: list[str] = []
             for name, text in fills.items():
-                statement = _filled(text, "module", name)
+                statement = text.replace("{w}", f"module.{name}")
                 optional = (kind, name) in self._optional
                 body += [f"if module.{name} is not None:", f"    {statement}"] if optional else [statement]
             kinds[tuple(body)].append(kind)
@@ -151,10 +151,6 @@ def _body(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         statement = text.lstrip()
         yield from wrapped("", statement, 8 + len(text) - len(statement))
-
-
-def _filled(text: str, module: str, weight: str) -> str:
-    return text.replace("{w}", f"{module}.{weight}").replace("{self}", module)
 
 
 def _contains(lines: list[str], block: list[str]) -> bool:
