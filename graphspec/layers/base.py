@@ -113,8 +113,8 @@ class Weight:
     becomes it by permuting
     its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after
     that. Where `row` is given it is only that row of the variable, whose rows are weights in order.
-    `initializer` is the statement that fills it, with `{w}` for the weight and `{self}` for the module; ""
-    where the module's own is Keras' already, or the statement of another weight fills both.
+    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is
+    Keras' already.
     """
 
     name: str
