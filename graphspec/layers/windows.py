@@ -11,12 +11,12 @@ from graphspec.layers.base import LayerError, Leaf, helper, need_float, need_ran
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 DataFormat = Literal["channels_last", "channels_first"]
-AXES = {1: ("length",), 2: ("height", "width")}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 """What the axes under a window of each rank are called."""
 
 
-def _window(rank: int) -> Any:
-    """An argument with a positive integer for each of `rank` axes; a single integer stands for all."""
+def _window(rank: int, least: int = 1) -> Any:
+    """An argument with an integer, at least `least`, for each of `rank` axes; a single one stands for all."""
     listed = f"a list of {rank} integers: {', '.join(AXES[rank])}"
     wanted = "an integer" if rank == 1 else f"an integer or {listed}"
 
@@ -24,17 +24,20 @@ def _window(rank: int) -> Any:
         sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
         if len(sizes) != rank or not all(type(size) is int for size in sizes):
             raise PydanticCustomError("window_type", wanted)
-        if min(sizes) < 1:
-            raise PydanticKnownError("greater_than_equal", {"ge": 1})
+        if min(sizes) < least:
+            raise PydanticKnownError("greater_than_equal", {"ge": least})
         return sizes
 
-    size = {"type": "integer", "minimum": 1}
+    size = {"type": "integer", "minimum": least}
     several = {"type": "array", "items": size, "minItems": rank, "maxItems": rank}
     return Annotated[tuple[int, ...], BeforeValidator(parse), WithJsonSchema({"anyOf": [size, several]})]
 
 
 Window1 = _window(1)
 Window2 = _window(2)
+Window3 = _window(3)
+Added1 = _window(1, 0)
+Added2 = _window(2, 0)
 
 helper(
     "same_padding",

@@ -1,0 +1,278 @@
+"""Transposed convolutions of sequences and images: they spread each step or pixel over a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from graphspec.layers.activations import ActivationName, activated
+from graphspec.layers.base import Code, Construct, Example, LayerError, Site, Weight, helper
+from graphspec.layers.convolution import Convolving
+from graphspec.layers.core import Positive
+from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.windows import (
+    AXES,
+    Added1,
+    Added2,
+    DataFormat,
+    Window1,
+    Window2,
+    assemble,
+    short,
+    spatial,
+)
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "ConvTranspose1d",
+    '''
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """Crops unevenly, as Keras does: `crop` more steps at the end."""
+
+    def __init__(self, *args, crop: int = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.crop = crop
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y[..., : y.shape[-1] - self.crop]
+''',
+)
+helper(
+    "ConvTranspose2d",
+    '''
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """Crops unevenly, as Keras does: `crop` more rows and columns at the end."""
+
+    def __init__(self, *args, crop: int | tuple[int, int] = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.crop = crop if isinstance(crop, tuple) else (crop, crop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        height, width = self.crop
+        return y[..., : y.shape[-2] - height, : y.shape[-1] - width]
+''',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What one axis' output lacks of the whole, which has `(size - 1) * stride + span` places.
+
+    PyTorch cuts `padding` off both ends and adds `output_padding` at the end; `crop` is cut there, too.
+    """
+
+    padding: int
+    output_padding: int
+    crop: int
+
+
+class _ConvTranspose(Convolving, abstract=True):
+    """What transposed convolutions share: `weight` [channels, filters, *kernel] and `bias` [filters]."""
+
+    filters: Positive
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same"] = "valid"
+    output_padding: tuple[int, ...] | None = None
+    data_format: DataFormat = "channels_last"
+    dilation_rate: tuple[int, ...]
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.need(x)
+        self._need_output_padding()
+        need_fillable(self, kernel_initializer=self.rank + 2, bias_initializer=1)
+        sizes = tuple(self._grown(x))
+        return activated(assemble(x, sizes, self.filters, self.data_format), self.activation)
+
+    def _need_output_padding(self) -> None:
+        """Refuses to add a whole stride."""
+        if self.output_padding is None:
+            return
+        for added, stride in zip(self.output_padding, self.strides, strict=True):
+            if added >= stride:
+                raise LayerError(
+                    "out-of-range",
+                    f"`output_padding` must be less than `strides`, and {added} is not less than {stride}",
+                    help=f"{stride - 1} is the most; without `output_padding` the output has its usual size",
+                    argument="output_padding",
+                )
+
+    def _grown(self, x: Tensor) -> list[Dim]:
+        """The sizes of the output. Raises `LayerError` where nothing would be left."""
+        grown: list[Dim] = []
+        for axis, size, stride, span, margin in zip(
+            AXES[self.rank],
+            spatial(x, self.data_format),
+            self.strides,
+            self.spans(),
+            self.margins(),
+            strict=True,
+        ):
+            whole = (size - 1) * stride + span
+            left = whole - 2 * margin.padding + margin.output_padding - margin.crop
+            if isinstance(left, int) and left < 1:
+                raise LayerError(
+                    "window-too-large",
+                    f"{self.spec_name} leaves nothing of {axis} {size} of {x}",
+                    help="leave `output_padding` out, or write `padding: valid`",
+                    argument="output_padding",
+                    inputs=(0,),
+                )
+            grown.append(left)
+        return grown
+
+    def spans(self) -> tuple[int, ...]:
+        """How far the kernel reaches."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
+
+    def margins(self) -> tuple[Margin, ...]:
+        """What is cut off the whole output, and added to it, along each axis."""
+        wanted = self.output_padding or (None,) * self.rank
+        return tuple(map(self._margin, self.spans(), self.strides, wanted))
+
+    def _margin(self, span: int, stride: int, wanted: int | None) -> Margin:
+        if self.padding == "valid":
+            return Margin(0, max(stride - span, 0) if wanted is None else wanted, 0)
+        # `same` leaves size * stride places, or what `output_padding` says; an odd one is cut off the end
+        cut = span - stride if wanted is None else span - span % 2 - wanted
+        front = max(cut // 2, 0)
+        behind = cut - front
+        return Margin(front, max(front - behind, 0), max(behind - front, 0))
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shape = (self.channels(x), self.filters, *self.kernel_size)
+        front = (self.rank + 1, self.rank, *range(self.rank))
+        kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
+        return (kernel, *self.bias(self.filters))
+
+    def code(self, site: Site) -> Code:
+        margins = self.margins()
+        general = self.module.removeprefix("nn.")
+        target = general if any(margin.crop for margin in margins) else self.module
+        construct = Construct(
+            target,
+            {
+                "in_channels": self.channels(site.x),
+                "out_channels": self.filters,
+                "kernel_size": short(self.kernel_size),
+            },
+            {
+                "stride": (short(self.strides), 1),
+                "padding": (short(tuple(margin.padding for margin in margins)), 0),
+                "output_padding": (short(tuple(margin.output_padding for margin in margins)), 0),
+                "bias": (self.use_bias, True),
+                "dilation": (short(self.dilation_rate), 1),
+                "crop": (short(tuple(margin.crop for margin in margins)), 0),
+            },
+            general=general,
+        )
+        helpers = self.helpers(self.kernel_initializer)
+        return self.called(site, construct, helpers if target == self.module else (general, *helpers))
+
+    def flops(self, site: Site) -> Dim:
+        taps = product(self.kernel_size) * self.channels(site.x) * self.filters
+        bias = self.places(site) * self.filters if self.use_bias else 0
+        return product(spatial(site.x, self.data_format)) * 2 * taps + bias
+
+
+class Conv1DTranspose(_ConvTranspose):
+    """A transposed convolution of a sequence `[length, channels]`, `strides` times as long afterwards."""
+
+    rank: ClassVar[int] = 1
+    module: ClassVar[str] = "nn.ConvTranspose1d"
+
+    kernel_size: Window1
+    strides: Window1 = (1,)
+    output_padding: Added1 | None = None
+    dilation_rate: Window1 = (1,)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((6, 3),)),
+        Example({"filters": 4, "kernel_size": [2], "strides": 3, "activation": "relu"}, ((6, 3),)),
+        Example({"filters": 4, "kernel_size": 4, "strides": 2, "padding": "same"}, ((5, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}, ((6, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "use_bias": False}, ((7, 3),)),
+        Example({"filters": 4, "kernel_size": 4, "padding": "same"}, ((7, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "strides": 3, "padding": "same"}, ((5, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": 1}, ((5, 3),)),
+        Example({"filters": 4, "kernel_size": 4, "strides": 3, "output_padding": 0}, ((5, 3),)),
+        *(
+            Example(
+                {"filters": 2, "kernel_size": k, "strides": 3, "padding": "same", "output_padding": p},
+                ((4, 3),),
+            )
+            for k in (1, 2, 3, 4, 5)
+            for p in (0, 1, 2)
+        ),
+        Example({"filters": 4, "kernel_size": 3, "dilation_rate": 2}, ((6, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "dilation_rate": 3, "padding": "same"}, ((6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "activation": "softmax"},
+            ((3, 6),),
+        ),
+        Example(
+            {
+                "filters": 16,
+                "kernel_size": 5,
+                "kernel_initializer": "he_normal",
+                "bias_initializer": "ones",
+            },
+            ((6, 9),),
+        ),
+    )
+
+
+class Conv2DTranspose(_ConvTranspose):
+    """A transposed convolution of an image `[height, width, channels]`, `strides` times as large after it."""
+
+    rank: ClassVar[int] = 2
+    module: ClassVar[str] = "nn.ConvTranspose2d"
+
+    kernel_size: Window2
+    strides: Window2 = (1, 1)
+    output_padding: Added2 | None = None
+    dilation_rate: Window2 = (1, 1)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "strides": 2, "activation": "relu"}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same"}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": 4, "strides": 2, "padding": "same"}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": [3, 4], "strides": 2, "padding": "same"}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": [2, 5], "strides": [3, 2], "padding": "same"}, ((4, 5, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "use_bias": False}, ((5, 4, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": [1, 0]}, ((4, 5, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": [3, 4], "strides": 2, "padding": "same", "output_padding": 1},
+            ((4, 5, 3),),
+        ),
+        Example({"filters": 4, "kernel_size": 3, "dilation_rate": [2, 1]}, ((4, 5, 3),)),
+        Example({"filters": 4, "kernel_size": [3, 2], "dilation_rate": 3, "padding": "same"}, ((4, 5, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "strides": 2, "activation": "softmax"}, ((4, 5, 3),)),
+        Example(
+            {
+                "filters": 4,
+                "kernel_size": 3,
+                "strides": 2,
+                "padding": "same",
+                "data_format": "channels_first",
+                "activation": "softmax",
+            },
+            ((3, 5, 4),),
+        ),
+        Example(
+            {
+                "filters": 6,
+                "kernel_size": [4, 3],
+                "kernel_initializer": "orthogonal",
+                "bias_initializer": "glorot_uniform",
+            },
+            ((4, 5, 3),),
+        ),
+    )
