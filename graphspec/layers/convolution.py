@@ -82,6 +82,30 @@ class Conv2d(nn.Conv2d):
 ''',
     "same_padding",
 )
+helper(
+    "Conv3d",
+    '''
+class Conv3d(nn.Conv3d):
+    """Pads as Keras' `same` does at any stride: what is odd goes last."""
+
+    def __init__(self, *args, padding: str = "valid", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[::-2]
+        return F.conv3d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+''',
+    "same_padding",
+)
 
 
 class Convolving(Layer, abstract=True):

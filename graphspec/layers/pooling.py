@@ -66,6 +66,44 @@ def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
 ''',
     "same_padding",
 )
+helper(
+    "max_pool3d_same",
+    '''
+def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Max pooling of [N, C, D, H, W] with Keras' `same` padding."""
+    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        x = F.pad(x, pads, value=float("-inf"))
+        return F.max_pool3d(x, kernel_size, stride)
+    # ceil_mode adds the windows that end past the input: no copy is padded
+    return F.max_pool3d(x, kernel_size, stride, pads[-2::-2], ceil_mode=True)
+''',
+    "same_padding",
+)
+helper(
+    "avg_pool3d_same",
+    '''
+def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Average pooling of [N, C, D, H, W] with Keras' `same` padding, which does not count."""
+    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        share = F.avg_pool3d(
+            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
+        )
+        return F.avg_pool3d(F.pad(x, pads), kernel_size, stride) / share
+    padding = pads[-2::-2]
+    return F.avg_pool3d(
+        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
+    )
+''',
+    "same_padding",
+)
 
 
 class _Pooling(Layer, abstract=True):
@@ -125,8 +163,8 @@ class _Pooling(Layer, abstract=True):
 
     def _padded(self) -> Code:
         """Where the padding depends on the size: a helper that looks at it."""
-        name = f"{self.mode}_pool_same"
-        if self.rank == 2:
+        name = f"{self.mode}_pool3d_same" if self.rank == 3 else f"{self.mode}_pool_same"
+        if self.rank > 1:
             text, pool_size, strides = "({x}, {pool_size}, {strides})", self.pool_size, self.steps
         else:
             text = "({x}.unsqueeze(2), {pool_size}, {strides}).squeeze(2)"

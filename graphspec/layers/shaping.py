@@ -28,12 +28,21 @@ def _around_sequence(value: Any) -> Margins:
     return (_pair(value, "an integer of 0 or more, or a list [before, behind]"),)
 
 
+def _around(value: Any, rank: int, wanted: str) -> Margins:
+    items = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
+    if len(items) != rank:
+        raise PydanticCustomError("margin_type", wanted)
+    return tuple(_pair(item, wanted) for item in items)
+
+
 def _around_image(value: Any) -> Margins:
     wanted = "an integer of 0 or more, or a list [height, width] or [[top, bottom], [left, right]]"
-    items = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-    if len(items) != 2:
-        raise PydanticCustomError("margin_type", wanted)
-    return _pair(items[0], wanted), _pair(items[1], wanted)
+    return _around(value, 2, wanted)
+
+
+def _around_volume(value: Any) -> Margins:
+    listed = "[depth, height, width] or [[front, back], [top, bottom], [left, right]]"
+    return _around(value, 3, f"an integer of 0 or more, or a list {listed}")
 
 
 _SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
@@ -45,6 +54,13 @@ Margins2 = Annotated[
     Margins,
     BeforeValidator(_around_image),
     WithJsonSchema({"anyOf": [_SIZE, {**_PAIR, "items": _EITHER}]}),
+]
+
+
+Margins3 = Annotated[
+    Margins,
+    BeforeValidator(_around_volume),
+    WithJsonSchema({"anyOf": [_SIZE, {"type": "array", "items": _EITHER, "minItems": 3, "maxItems": 3}]}),
 ]
 
 
