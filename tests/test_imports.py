@@ -16,7 +16,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "compiler diagnostics",
-    "cli": "compiler diagnostics export json_schema load reference reporting source train",
+    "cli": "compiler diagnostics export json_schema load plot reference reporting source train",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source summary "
     "tensor train",
     "costs": "graph tensor train",
@@ -39,6 +39,7 @@ ALLOWED = {
     "logits": "graph layers",
     "names": "layers",
     "objectives": "diagnostics tensor",
+    "plot": "diagnostics graph source summary tensor",
     "reference": "diagnostics elaborate layers objectives",
     "rendering": "diagnostics",
     "reporting": "diagnostics",

@@ -29,6 +29,7 @@ from graphspec.cli.common import (
     settings_of,
     show,
 )
+from graphspec.cli.plot import plot
 
 app = typer.Typer(
     name="graphspec",
@@ -120,6 +121,7 @@ def summary(
 
 
 app.command()(build)
+app.command()(plot)
 
 
 @app.command()

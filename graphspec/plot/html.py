@@ -1,0 +1,113 @@
+"""A picture as one page to explore: nothing is loaded, and nothing of a spec can become markup or script.
+
+What a spec says is in the page twice: as escaped text in the title, and as JSON in which `<` does not occur.
+The script makes text of it, never markup, and the page's policy forbids every script and style but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from graphspec.plot.layout import face
+from graphspec.plot.ordering import ranks
+from graphspec.plot.picture import Body, Box
+from graphspec.plot.places import Places
+from graphspec.plot.words import FAMILY, caption, heading, second
+from graphspec.summary import show_bytes, show_flops
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+
+def html(body: Body, program: Program) -> str:
+    """The text of the page."""
+    places = Places(program)
+    folder = files("graphspec.plot")
+    page, script, css, own = (
+        (folder / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.js", "graph.css", "page.css")
+    )
+    style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{css.replace('svg {', ':root {')}{own}"
+    graph = {"body": _body(body, places), "places": places.listed(), "digits": places.digits}
+    data = json.dumps(graph, ensure_ascii=False, separators=(",", ":"))
+    own_only = f"script-src {_hash(script)}; style-src {_hash(style)}"
+    return Template(page).substitute(
+        policy=f"default-src 'none'; base-uri 'none'; form-action 'none'; {own_only}",
+        title=escape(caption(program.name, body.boxes)),
+        style=style,
+        script=script,
+        data=data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+    )
+
+
+def _hash(text: str) -> str:
+    """Names a script or style in the page's policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _body(body: Body, places: Places) -> dict[str, Any]:
+    found = ranks(body)
+    return {
+        "boxes": [_box(box, places) for box in body.boxes],
+        "ranks": found.ranks,
+        "segments": [
+            {
+                "upper": s.upper,
+                "port": s.port,
+                "lower": s.lower,
+                "slot": s.slot,
+                "weights": s.weights,
+                "pull": s.pull,
+            }
+            for s in found.segments
+        ],
+    }
+
+
+def _box(box: Box, places: Places) -> dict[str, Any]:
+    shape = face(box)
+    name, title = heading(box)
+    found: dict[str, Any] = {
+        "kind": box.kind,
+        "name": name,
+        "type": title,
+        "more": second(box),
+        "path": box.path,
+        "count": box.count,
+        "plain": not (box.params or box.shared),
+        "width": shape.width,
+        "height": shape.height,
+        "labels": shape.labels,
+        "ports": [port.label for port in box.ports],
+        "facts": _facts(box),
+        "reads": [(source, shown) for _, shown, source in box.reads],
+        "gives": [(port.name, port.label) for port in box.ports if port.label],
+        "places": places.numbers(box),
+    }
+    if box.body is not None:
+        found |= {"open": box.open, "body": _body(box.body, places)}
+    return found
+
+
+def _facts(box: Box) -> list[tuple[str, str]]:
+    """What the panel says of costs, for one example."""
+    if box.kind in ("input", "output", "entry", "exit"):
+        return [("loss", f"{box.title} {box.detail}".strip())] if box.title else []
+    facts = []
+    if box.shared:
+        facts.append(("weights", f"of {box.shared}"))
+    else:
+        facts.append(("params", f"{box.params:,}"))
+        if box.trainable != box.params:
+            facts.append(("trainable", f"{box.trainable:,}"))
+    if box.count > 1:
+        facts.append(("instances", f"{box.count:,}, all alike; numbers here are of all of them"))
+    if box.kind != "shared":
+        facts += [("FLOPs", show_flops(box.flops)), ("activations", show_bytes(box.memory))]
+    return facts

@@ -1,0 +1,269 @@
+"""Where everything stands: boxes in ranks from top to bottom, bodies within their boxes, edges between ranks.
+
+An edge runs straight down through a rank and bends only in the gap behind it, where no box is, so no edge
+crosses a box. `page.js` has the same rules, for groups opened and closed there; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from graphspec.plot.ordering import Ranks, Segment, ranks
+from graphspec.plot.picture import Body, Box
+from graphspec.plot.words import lines, text_width
+
+HEIGHTS = (0, 26, 42)
+"""Of a box with so many lines of text."""
+MARGIN = 10
+LABEL = 18
+"""Height of the label of a port."""
+BESIDE = 5
+"""Between a line and its label."""
+BETWEEN = 20
+"""Between boxes of a rank."""
+GAP = 26
+"""Between ranks, at least."""
+STACK = 8
+"""How far the boxes behind a stack's first one reach beyond it."""
+SIGN = 14
+"""Room for the sign of a box that can be opened."""
+SWEEPS = 9
+"""Odd: the last one goes down, so that chains behind one another end up straight."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A box with its body folded: its size, and the widths of its ports' labels."""
+
+    width: float
+    height: float
+    labels: tuple[float, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Placed:
+    """A box in its body: its middle, its top, its size. Ports and slots are relative to the middle.
+
+    `left` and `right` are how far it reaches from its middle with all that belongs to it, `reach` how far
+    down: labels and the boxes of a stack.
+    """
+
+    box: Box
+    width: float
+    height: float
+    ports: list[float]
+    slots: list[float]
+    left: float
+    right: float
+    reach: float
+    body: Placement | None = None
+    x: float = 0
+    y: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A piece of an edge: straight down from the first point, in a bend from the second to the third."""
+
+    points: tuple[Point, Point, Point]
+    arrow: bool
+    weights: bool
+
+
+@dataclass(eq=False, slots=True)
+class Placement:
+    """A body with coordinates; its upper left corner is the origin."""
+
+    width: float = 0
+    height: float = 0
+    boxes: list[Placed] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+
+def face(box: Box) -> Face:
+    """The size of a box with its body folded."""
+    texts = lines(box)
+    if not texts:
+        return Face(0, 0, tuple(0 for _ in box.ports))
+    width = max(text_width(text, small=at > 0) for at, text in enumerate(texts)) + 2 * MARGIN
+    if box.body is not None:
+        width = max(width, text_width(texts[0]) + 2 * MARGIN + SIGN)
+    return Face(width, HEIGHTS[len(texts)], tuple(text_width(port.label, small=True) for port in box.ports))
+
+
+def place(body: Body) -> Placement:
+    """A body with coordinates, and the bodies of its open boxes."""
+    found = ranks(body)
+    placed = [_sized(box, face(box)) for box in body.boxes]
+    bends = sum(item >= len(placed) for rank in found.ranks for item in rank)
+    left = [each.left for each in placed] + [4.0] * bends
+    right = [each.right for each in placed] + [4.0] * bends
+    x = _columns(found, placed, left, right)
+    low = min((x[i] - left[i] for i in range(len(x))), default=0)
+    x = [at - low for at in x]
+    width = max((x[i] + right[i] for i in range(len(x))), default=0)
+    result = Placement(width, 0, placed)
+    _rows(found, result, x)
+    return result
+
+
+def _sized(box: Box, face: Face) -> Placed:
+    behind = STACK if box.count > 1 else 0
+    if box.body is None or not box.open:
+        ports = _spread(face.labels)
+        half = max(face.width / 2, 4)
+        left = max([half, *(-at for at in ports)])
+        right = max([half + behind, *(at + BESIDE + w for at, w in zip(ports, face.labels, strict=True))])
+        below = behind + (LABEL if any(face.labels) else 0)
+        return Placed(box, face.width, face.height, ports, [], left, right, face.height + below)
+    inner = place(box.body)
+    width = max(inner.width + 2 * MARGIN, face.width)
+    height = face.height + inner.height + MARGIN
+    shift = -inner.width / 2
+    ports = [each.x + shift for each in inner.boxes if each.box.kind == "exit"]
+    slots = [each.x + shift for each in inner.boxes if each.box.kind == "entry"]
+    return Placed(box, width, height, ports, slots, width / 2, width / 2 + behind, height + behind, inner)
+
+
+def _spread(widths: Sequence[float]) -> list[float]:
+    """Where lines start that have labels of these widths on their right: around 0."""
+    if len(widths) == 1:
+        return [0.0]
+    at = -(sum(widths) + (BESIDE + MARGIN) * len(widths) - MARGIN) / 2
+    starts = []
+    for width in widths:
+        starts.append(at)
+        at += width + BESIDE + MARGIN
+    return starts
+
+
+def slot_at(placed: Placed, segment: Segment) -> float:
+    """Where a segment arrives, relative to the middle."""
+    if segment.weights and placed.body is not None:
+        return MARGIN - placed.width / 2
+    return 0 if segment.slot is None or not placed.slots else placed.slots[segment.slot]
+
+
+Neighbour = tuple[int, float, float]
+
+
+def _columns(found: Ranks, placed: list[Placed], left: list[float], right: list[float]) -> list[float]:
+    """The middles of all items: sweeps down and up move each towards its neighbours in the rank before."""
+    boxes = len(placed)
+    above: list[list[Neighbour]] = [[] for _ in left]
+    below: list[list[Neighbour]] = [[] for _ in left]
+    for segment in found.segments:
+        upper, lower = segment.upper, segment.lower
+        start = placed[upper].ports[segment.port] if upper < boxes else 0
+        end = slot_at(placed[lower], segment) if lower < boxes else 0
+        above[lower].append((upper, start - end, segment.pull))
+        below[upper].append((lower, end - start, segment.pull))
+    x = [0.0] * len(left)
+    for rank in found.ranks:
+        at = 0.0
+        for item in rank:
+            x[item] = at + left[item]
+            at += left[item] + right[item] + BETWEEN
+        for item in rank:
+            x[item] -= at / 2
+    for sweep in range(SWEEPS):
+        down = sweep % 2 == 0
+        neighbours = above if down else below
+        for rank in found.ranks if down else reversed(found.ranks):
+            _settle(rank, neighbours, x, left, right)
+    return x
+
+
+def _settle(
+    rank: list[int],
+    neighbours: list[list[Neighbour]],
+    x: list[float],
+    left: list[float],
+    right: list[float],
+) -> None:
+    """Moves the items of a rank as near to where they would be as their order and sizes allow.
+
+    The least sum of squares, by pooling neighbours that would overlap.
+    """
+    offset = 0.0
+    offsets = []
+    pools: list[list[float]] = []  # the wish of the pool, its weight, how many items
+    for at, item in enumerate(rank):
+        if at:
+            offset += right[rank[at - 1]] + BETWEEN + left[item]
+        offsets.append(offset)
+        wish = _median(neighbours[item], x)
+        pull = max([weight for _, _, weight in neighbours[item]], default=0.1)
+        pools.append([(x[item] if wish is None else wish) - offset, pull, 1])
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            wish_, weight_, count_ = pools.pop()
+            last = pools[-1]
+            total = last[1] + weight_
+            last[0] = (last[0] * last[1] + wish_ * weight_) / total
+            last[1] = total
+            last[2] += count_
+    at = 0
+    for middle, _, count in pools:
+        for _ in range(int(count)):
+            x[rank[at]] = middle + offsets[at]
+            at += 1
+
+
+def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
+    """The weighted median of where the neighbours would have an item; the middle of two that are equal."""
+    if not neighbours:
+        return None
+    wishes = sorted((x[other] + shift, weight) for other, shift, weight in neighbours)
+    half = sum(weight for _, weight in wishes) / 2
+    total = 0.0
+    for (wish, weight), (after, _) in pairwise([*wishes, wishes[-1]]):
+        total += weight
+        if total > half:
+            return wish
+        if total == half:
+            return (wish + after) / 2
+    return wishes[-1][0]
+
+
+def _rows(found: Ranks, result: Placement, x: list[float]) -> None:
+    """Tops of boxes, and the lines between them; a gap is higher where lines run far to the side."""
+    placed, boxes = result.boxes, len(result.boxes)
+    gaps: list[list[Segment]] = [[] for _ in found.ranks]
+    depth = {item: number for number, rank in enumerate(found.ranks) for item in rank}
+    for segment in found.segments:
+        gaps[depth[segment.upper]].append(segment)
+    y = 0.0
+    tops = []
+    for rank, gap in zip(found.ranks, gaps, strict=True):
+        height = max([placed[item].reach for item in rank if item < boxes], default=0)
+        for item in rank:
+            if item < boxes:
+                placed[item].x, placed[item].y = x[item], y
+        far = max([abs(_start(s, placed, x) - _end(s, placed, x)) for s in gap], default=0)
+        tops.append((y, y + height, y + height + GAP + min(40, far / 12)))
+        y = tops[-1][2]
+    result.height = tops[-1][1] if tops else 0
+    for gap, (top, bottom, following) in zip(gaps, tops, strict=True):
+        for segment in gap:
+            start, end = _start(segment, placed, x), _end(segment, placed, x)
+            begin = top if segment.upper >= boxes else top + placed[segment.upper].height
+            target = placed[segment.lower] if segment.lower < boxes else None
+            arrow = target is not None and target.box.kind not in ("exit", "entry") and not segment.weights
+            if target is not None and target.box.kind == "exit" and not target.width:
+                following += MARGIN  # to the border
+            points = ((start, begin), (start, bottom), (end, following))
+            result.lines.append(Line(points, arrow, segment.weights))
+
+
+def _start(segment: Segment, placed: list[Placed], x: list[float]) -> float:
+    return x[segment.upper] + (
+        placed[segment.upper].ports[segment.port] if segment.upper < len(placed) else 0
+    )
+
+
+def _end(segment: Segment, placed: list[Placed], x: list[float]) -> float:
+    return x[segment.lower] + (slot_at(placed[segment.lower], segment) if segment.lower < len(placed) else 0)

@@ -1,0 +1,95 @@
+"""A picture as Mermaid text, for pages that draw it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphspec.plot.picture import TIMES, Body, Box, Edge
+from graphspec.plot.words import heading, second
+
+SHAPES = {
+    "input": ("([", "])"),
+    "output": ("([", "])"),
+    "shared": ("[(", ")]"),
+    "parameter": ("[(", ")]"),
+    "merge": ("{{", "}}"),
+    "block": ("[[", "]]"),
+    "model": ("[[", "]]"),
+    "section": ("[[", "]]"),
+}
+"""What stands around the text of a box; a plain rectangle for the others."""
+PLAIN = f" _.,·…[]()+-=/:{TIMES}"
+"""Characters that mean nothing in a label, besides letters and digits."""
+
+
+def mermaid(body: Body) -> str:
+    """The text of a flowchart; a group that is open is a subgraph."""
+    names: dict[int, str] = {}
+    return "\n".join(["flowchart TD", *_nodes(body, names, 1), *_edges(body, names)]) + "\n"
+
+
+def _nodes(body: Body, names: dict[int, str], depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for box in body.boxes:
+        name = names[id(box)] = f"n{len(names)}"
+        if box.body is not None and box.open:
+            yield f'{indent}subgraph {name}["{_label(box)}"]'
+            yield from _nodes(box.body, names, depth + 1)
+            yield f"{indent}end"
+        elif box.kind not in ("entry", "exit"):
+            opening, closing = SHAPES.get(box.kind, ("[", "]"))
+            yield f'{indent}{name}{opening}"{_label(box)}"{closing}'
+
+
+def _label(box: Box) -> str:
+    name, title = heading(box)
+    lines = [f"<b>{_text(name)}</b> {_text(title)}".strip(), _text(second(box))]
+    return "<br>".join(filter(None, lines))
+
+
+def _text(text: str) -> str:
+    """Text in a label: what Mermaid, Markdown or HTML would read as more than that becomes entities."""
+    return "".join(c if c.isalnum() or c in PLAIN else f"#{ord(c)};" for c in text)
+
+
+def _edges(body: Body, names: dict[int, str]) -> Iterator[str]:
+    edges: list[tuple[Box, Box, str, bool]] = []
+    _join(body, [], edges)
+    for source, target, label, weights in dict.fromkeys(edges):
+        arrow = "-.-" if weights else "-->"
+        text = f'|"{_text(label)}"|' if label else ""
+        yield f"  {names[id(source)]} {arrow}{text} {names[id(target)]}"
+
+
+Origin = tuple[Box, str]
+
+
+def _join(
+    body: Body, given: list[list[Origin]], edges: list[tuple[Box, Box, str, bool]]
+) -> list[list[Origin]]:
+    """Adds the edges between boxes that are shown, past the ends of open groups, to `edges`.
+
+    `given` is what the body's entries stand for; returned is what its exits stand for.
+    """
+    incoming: list[list[Edge]] = [[] for _ in body.boxes]
+    for edge in body.edges:
+        incoming[edge.target].append(edge)
+    made: list[list[list[Origin]]] = []  # for each box what each of its ports stands for
+    exits = []
+    entry = iter(given)
+    for box, arriving in zip(body.boxes, incoming, strict=True):
+        found = [(edge, origin) for edge in arriving for origin in made[edge.source][edge.port]]
+        if box.kind == "entry":
+            made.append([next(entry)])
+        elif box.kind == "exit":
+            exits.append([origin for _, origin in found])
+            made.append([])
+        elif box.body is None or not box.open:
+            edges += [(source, box, label, edge.weights) for edge, (source, label) in found]
+            made.append([[(box, port.label)] for port in box.ports])
+        else:
+            edges += [(source, box, label, True) for edge, (source, label) in found if edge.slot is None]
+            slots = sum(each.kind == "entry" for each in box.body.boxes)
+            inner = [[origin for edge, origin in found if edge.slot == slot] for slot in range(slots)]
+            made.append(_join(box.body, inner, edges))
+    return exits

@@ -1,0 +1,312 @@
+"""A program as boxes and edges, nested as its graph is; all that is drawn, and nothing of where.
+
+A box is a node, an input, an output, a set of shared weights, or a stack: instances of a repeated node that
+do not differ. Blocks and models have a body of boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from graphspec.diagnostics import Span, visible
+from graphspec.graph import Graph, Op, Unit, Value, flatten
+from graphspec.plot.repeats import Kinship
+from graphspec.summary import Row
+from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+Kind = Literal[
+    "input",
+    "output",
+    "layer",
+    "merge",
+    "op",
+    "block",
+    "model",
+    "parameter",
+    "shared",
+    "section",
+    "entry",
+    "exit",
+]
+TIMES = "\N{MULTIPLICATION SIGN}"
+DETAIL_WIDTH = 36
+"""Characters of a node's arguments that are drawn."""
+LABEL_WIDTH = 44
+"""Characters of a shape that are drawn."""
+
+
+@dataclass(eq=False, slots=True)
+class Port:
+    """An output of a box that something reads; its label is its type, and how many instances have it."""
+
+    name: str
+    label: str
+
+
+@dataclass(eq=False, slots=True)
+class Box:
+    """`params` and costs are of all instances of a stack, which are `count`; `nodes` are the
+    nodes that it stands for, those inside a block or model not counted; `path` is the name from the root.
+
+    `reads` are its inputs: the argument, the type, the name of where it comes from. An `entry` and an `exit`
+    are the ends of a body: in its boxes they stand in the order of the slots and ports of its owner.
+    """
+
+    kind: Kind
+    name: str
+    title: str = ""
+    detail: str = ""
+    path: str = ""
+    count: int = 1
+    params: int = 0
+    trainable: int = 0
+    flops: Dim = 0
+    memory: Dim = 0
+    nodes: int = 1
+    shared: str = ""
+    spans: tuple[Span, ...] = ()
+    reads: tuple[tuple[str, str, str], ...] = ()
+    ports: list[Port] = field(default_factory=list)
+    body: Body | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """From a port of a box to a slot of another, by their numbers in the body; `weights` are not data.
+
+    The slot is an entry of the target's body; None where the target has none for it.
+    """
+
+    source: int
+    port: int
+    target: int
+    slot: int | None
+    weights: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Body:
+    """Boxes in data order: an edge leads from an earlier box to a later one."""
+
+    boxes: list[Box] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+
+    def walk(self) -> Iterator[Box]:
+        """All boxes, those inside others behind them."""
+        for box in self.boxes:
+            yield box
+            if box.body is not None:
+                yield from box.body.walk()
+
+
+def draw(program: Program) -> Body:
+    """The picture of a program, everything folded."""
+    rows = program.summary().rows
+    count = sum(value is not None for value in program.graph.inputs.values())
+    return _Drawer(Kinship(), program).body(program.graph, rows[count:])
+
+
+class _Drawer:
+    def __init__(self, kinship: Kinship, program: Program):
+        self._kinship, self._program = kinship, program
+
+    def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Body:
+        """The body of a graph. `exits` are the values that its owner hands on; None for the program."""
+        canvas = _Canvas(Body())
+        root = exits is None
+        for name, value in graph.inputs.items():
+            if value is not None:
+                named = root or len(graph.inputs) > 1
+                box = Box("input" if root else "entry", name if named else "", path=name)
+                canvas.add(box, {"": value})
+        calls = {unit: canvas.add(_weights(unit), {}) for unit in graph.units if unit.shared and unit.calls}
+        ops = [op for op in graph.ops if op.present]
+        rows_of = dict(zip(ops, rows, strict=True))
+        results = graph.outputs if exits is None else exits
+        read = set(results.values()) | {value for op in graph.ops for value in op.inputs}
+        runs = {run[0]: run for run in self._kinship.runs(ops)}
+        for op in graph.ops:
+            if not op.present:
+                if op.inputs:
+                    canvas.alias(op.output, op.inputs[0])
+            elif op in runs:
+                self._run(canvas, runs[op], [rows_of[each] for each in runs[op]], read, calls)
+        for name, value in results.items():
+            box = self._output(name) if root else Box("exit", name if len(results) > 1 else "")
+            canvas.connect(value, canvas.add(box, {}), None)
+        canvas.label()
+        return canvas.body
+
+    def _run(
+        self, canvas: _Canvas, run: list[Op], rows: list[Row], read: set[Value], calls: Mapping[Unit, int]
+    ) -> None:
+        """One box for a node, or for instances of it that do not differ."""
+        op, row, unit = run[0], rows[0], run[0].unit
+        spans = [each for each in (op.span, unit.span if unit else None) if each is not None]
+        box = Box(
+            op.kind,
+            op.name if len(run) == 1 else op.node,
+            visible(row.type),
+            _detail(op.given),
+            row.name if len(run) == 1 else f"{row.name} … {rows[-1].name.rpartition('.')[2]}",
+            len(run),
+            sum(each.params for each in rows),
+            sum(each.trainable_params for each in rows),
+            _sum(each.flops for each in rows),
+            _sum(each.activation_bytes for each in rows),
+            len(run),
+            row.shared or "",
+            tuple(dict.fromkeys(spans)),
+        )
+        box.reads = tuple(
+            ("", _type(value.tensor), source)
+            for value, source in zip(op.inputs, row.connected_to, strict=True)
+        )
+        keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
+        if op.graph is not None:
+            box.body = self.body(op.graph, row.rows, {key: op.results[key] for key in keys})
+        index = canvas.add(box, {key: op.outputs[key] for key in keys})
+        for each in run[1:]:
+            canvas.adopt(index, {key: each.outputs[key] for key in keys})
+        for slot, value in _slots(op):
+            canvas.connect(value, index, slot)
+        if unit is not None and unit in calls:
+            weights = canvas.body.boxes[calls[unit]]
+            weights.params, weights.trainable = weights.params + box.params, weights.trainable + box.trainable
+            weights.title, box.params, box.trainable = box.title, 0, 0
+            canvas.body.edges.append(Edge(calls[unit], 0, index, None, weights=True))
+
+    def _output(self, name: str) -> Box:
+        judgement = self._program.outputs.get(name)
+        title = detail = ""
+        if judgement is not None and judgement.loss is not None:
+            title = judgement.loss.canonical
+            if judgement.loss_weight != 1:
+                detail = f"loss_weight {judgement.loss_weight}"
+        return Box("output", name, title, detail, name)
+
+
+class _Canvas:
+    """A body as it is drawn: which box and output each value is."""
+
+    def __init__(self, body: Body):
+        self.body = body
+        self._origins: dict[Value, tuple[int, str]] = {}
+        self._read: dict[tuple[int, str], list[Value]] = {}
+        self._ports: dict[tuple[int, str], int] = {}
+        self._edges: set[Edge] = set()
+
+    def add(self, box: Box, values: Mapping[str, Value]) -> int:
+        """The number of a new box, which makes these values. A port is made for each."""
+        index = len(self.body.boxes)
+        self.body.boxes.append(box)
+        for key, value in values.items():
+            self._origins[value] = index, key
+            self._ports[index, key] = len(box.ports)
+            self._read[index, key] = []
+            box.ports.append(Port(key, "" if box.kind == "entry" else _type(value.tensor)))
+        if box.kind == "shared":
+            box.ports.append(Port("", ""))
+        return index
+
+    def adopt(self, index: int, values: Mapping[str, Value]) -> None:
+        """Values that further instances of a stack make."""
+        self._origins |= {value: (index, key) for key, value in values.items()}
+
+    def alias(self, value: Value, other: Value) -> None:
+        self._origins[value] = self._origins[other]
+
+    def connect(self, value: Value, target: int, slot: int | None) -> None:
+        origin = self._origins[value]
+        if value not in self._read[origin]:
+            self._read[origin].append(value)
+        edge = Edge(origin[0], self._ports[origin], target, slot)
+        if edge not in self._edges:  # add(x, x) reads a value twice
+            self._edges.add(edge)
+            self.body.edges.append(edge)
+
+    def label(self) -> None:
+        """Ports say how many instances of a stack are read, where it is not one."""
+        for (index, key), values in self._read.items():
+            if len(values) > 1:
+                self.body.boxes[index].ports[self._ports[index, key]].label += f" {TIMES} {len(values)}"
+
+
+def _weights(unit: Unit) -> Box:
+    calls = len(unit.calls)
+    detail = f"shared by {calls} call{'' if calls == 1 else 's'}"
+    return Box(
+        "shared", unit.name, detail=detail, path=unit.name, spans=(unit.span,) if unit.span else (), nodes=0
+    )
+
+
+def _slots(op: Op) -> Iterator[tuple[int | None, Value]]:
+    """The values that an op reads; of a block or model, with the entry of its body that takes them."""
+    if op.graph is None:
+        yield from ((None, value) for value in op.inputs)
+        return
+    slot = 0
+    for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+        if inner is not None:
+            yield from ((slot, value) for value in flatten((outer,)))
+            slot += 1
+
+
+def _detail(given: Mapping[str, Any]) -> str:
+    parts, left = [], DETAIL_WIDTH
+    for key, value in given.items():
+        text = visible(f"{key} {_plain(value)}")
+        if len(text) > left:
+            parts.append("…")
+            break
+        parts.append(text)
+        left -= len(text) + 2
+    return ", ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_plain, value))}]"
+    if isinstance(value, dict):
+        return str(value.get("name", "…"))
+    return str(value)
+
+
+def _type(tensor: Tensor) -> str:
+    """A tensor's sizes but for the batch axis, as a spec writes them; its dtype unless it is float32."""
+    batched = bool(tensor.shape) and tensor.shape[0] in (symbol(BATCH), 1)
+    text = f"[{', '.join(show_size(size) for size in tensor.shape[batched:])}]"
+    text = text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 2] + "…]"
+    return text if tensor.dtype == "float32" else f"{text} {tensor.dtype}"
+
+
+def _sum(numbers: Iterable[Dim]) -> Dim:
+    total: Dim = 0
+    for number in numbers:
+        total = total + number
+    return total
+
+
+READABLE = 100
+"""Boxes that are shown at first, unless the program itself has more."""
+
+
+def unfold(body: Body, everything: bool = False) -> None:
+    """Opens groups from the outside in, all of one depth or none, while what is shown stays readable."""
+    shown, level = len(body.boxes), [body]
+    while level:
+        groups = [box for each in level for box in each.boxes if box.body is not None]
+        level = [box.body for box in groups if box.body is not None]
+        shown += sum(len(each.boxes) for each in level)
+        if shown > READABLE and not everything:
+            return
+        for box in groups:
+            box.open = True

@@ -1,0 +1,83 @@
+"""Where boxes come from: the YAML of a node, and the lines of Python that it became."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from graphspec.diagnostics import Diagnostics, Span
+from graphspec.plot.picture import Box
+from graphspec.source import Document, read
+from graphspec.source.reader import Node
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+
+class Places:
+    """The places of boxes, numbered as they are asked for."""
+
+    def __init__(self, program: Program):
+        self._file = program.graph.definition.file
+        self._documents: dict[str, Document | None] = {}
+        self._ends: dict[str, dict[int, int]] = {}
+        self._sources = program.sources
+        self._code: dict[Span, list[tuple[int, str]]] = defaultdict(list)
+        lines = program.source.split("\n")
+        for number, span in program.emitted.places.items():
+            self._code[span].append((number, lines[number - 1]))
+        self.digits = len(str(len(lines)))
+        """Of the largest line number."""
+        self._numbers: dict[Span, int] = {}
+
+    def numbers(self, box: Box) -> list[int]:
+        """The numbers of a box's places in `listed`."""
+        spans = list(box.spans)
+        if box.kind in ("input", "output") and (document := self._document(self._file)) is not None:
+            spans.append(document.key((f"{box.kind}s", box.name)))
+        return [self._numbers.setdefault(span, len(self._numbers)) for span in spans]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """For each place its name, its YAML, and its lines of Python with their numbers."""
+        return [
+            {"place": f"{span.file}:{span.line}", "text": self._yaml(span), "code": self._python(span)}
+            for span in self._numbers
+        ]
+
+    def _python(self, span: Span) -> list[tuple[int, str]]:
+        return sorted(self._code.get(span, []))
+
+    def _document(self, file: str) -> Document | None:
+        if file not in self._documents:
+            self._documents[file] = read(self._sources[file], file, Diagnostics())
+        return self._documents[file]
+
+    def _yaml(self, span: Span) -> str:
+        """The text from a key to the end of its value, moved to the left margin."""
+        document = self._document(span.file)
+        if document is None:
+            return ""
+        if span.file not in self._ends:
+            self._ends[span.file] = dict(_ends(document.root))
+        line = document.lines[span.line - 1]
+        start = line + span.column - 1
+        text = document.text[start : self._ends[span.file].get(start, start)]
+        lines = textwrap.dedent(" " * (start - line) + text).rstrip().splitlines()
+        while len(lines) > 1 and lines[-1].lstrip().startswith("#"):
+            lines.pop()  # what stands before the next key
+        return "\n".join(lines)
+
+
+def _ends(node: Node) -> Iterator[tuple[int, int]]:
+    """For the start of each key in a node the end of its value."""
+    waiting = [node]
+    while waiting:
+        children = waiting.pop()[2]
+        if isinstance(children, dict):
+            for start, _, value in children.values():
+                yield start, value[1]
+                waiting.append(value)
+        elif isinstance(children, list):
+            waiting += children

@@ -1,0 +1,50 @@
+"""The text in boxes, and how wide it is."""
+
+from __future__ import annotations
+
+from graphspec.diagnostics import visible
+from graphspec.plot.picture import TIMES, Box
+from graphspec.summary import show_flops
+from graphspec.tensor import Dim, Size
+
+FONT = 12
+SMALL = 11
+FAMILY = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+ADVANCE = 0.605
+"""The width of a character of these fonts, in parts of their size."""
+
+
+def text_width(text: str, small: bool = False) -> float:
+    """In pixels, to a tenth."""
+    return round(len(text) * ADVANCE * (SMALL if small else FONT), 1)
+
+
+def heading(box: Box) -> tuple[str, str]:
+    """The first line of a box: its name, and its type."""
+    return (f"{box.name} {TIMES} {box.count}" if box.count > 1 else box.name), box.title
+
+
+def second(box: Box) -> str:
+    """The second line: weights and arguments. Empty where there are none."""
+    parts = []
+    if box.shared:
+        parts.append(f"weights of {box.shared}")
+    elif box.params:
+        parts.append(f"{box.params:,} params" + ("" if box.trainable else ", frozen"))
+    if box.detail:
+        parts.append(box.detail)
+    return " · ".join(parts)
+
+
+def lines(box: Box) -> list[str]:
+    """The lines of text in a box."""
+    return [text for text in (" ".join(filter(None, heading(box))), second(box)) if text]
+
+
+def caption(name: str, boxes: list[Box]) -> str:
+    """What stands above a picture: the program's name, weights and forward cost."""
+    flops: Dim = 0
+    for box in boxes:
+        flops = flops + box.flops
+    cost = "" if isinstance(flops, Size) else f", {show_flops(flops)} an example"
+    return f"{visible(name)}: {sum(box.params for box in boxes):,} params{cost}"
