@@ -20,7 +20,7 @@ def svg(body: Body, name: str) -> str:
     title = caption(name, body.boxes)
     width = max(placed.width, 7.6 * len(title)) + 4 * MARGIN
     height = placed.height + HEAD + 2 * MARGIN
-    style = (files("graphspec.plot") / "graph.css").readescape(encoding="utf-8").strip()
+    style = (files("graphspec.plot") / "graph.css").read_text(encoding="utf-8").strip()
     left = (width - placed.width) / 2
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}" height="{_n(height)}"'
