@@ -8,6 +8,7 @@ import keras
 import numpy
 import torch
 from keras.src.backend.common import dtypes
+from keras.src.backend.common.masking import set_keras_mask
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +24,8 @@ MERGES = {
     "concatenate": "Concatenate",
     "dot": "Dot",
 }
+LISTED = ("Attention", "AdditiveAttention")
+"""Layers that take a list of tensors, and a list of masks, where a spec has names."""
 
 
 @contextmanager
@@ -103,8 +106,13 @@ def _caller(cls: type[Layer], example: Example, layer: Any) -> Callable[..., Any
         keywords = {**example.call, **({"training": training} if takes_training else {})}
         xs, masks = xs[: len(example.shapes)], xs[len(example.shapes) :]
         keywords.update(zip(example.masks, masks, strict=True))
+        if cls.spec_name in LISTED:
+            steps = [keywords.pop("query_mask", None), keywords.pop("value_mask", None)]
+            return layer(xs, mask=steps, **keywords)
         if cls.variadic:
             return layer(xs, **keywords)
+        if "query_mask" in keywords:  # MultiHeadAttention reads only the mask that the query carries
+            set_keras_mask(xs[0], keywords.pop("query_mask"))
         first, *others = named(cls, xs).items()
         return layer(first[1], **dict(others), **keywords)
 
@@ -131,9 +139,12 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         shaped = cls.arguments[0].name == "like"
         return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
     function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
+    axis = constants.get("axis", -1)
     if name == "sparsemax":
-        axis = constants.get("axis", -1)
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
+    if name in ("layer_normalization", "rms_normalization") and axis == -2:  # on torch, Keras takes the last
+        options = {**constants, "axis": -1}
+        return Twin(lambda xs, training: function(xs[0].mT, **options).mT)
     if name == "get_item":
         key = eval(f"numpy.s_[{constants['key']}]", {"numpy": numpy})
         return Twin(lambda xs, training: xs[0][key])

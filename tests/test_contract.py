@@ -183,7 +183,7 @@ def test_random_layers_have_the_distribution_of_keras(case: Case) -> None:
 
 def statistics(x: Tensor) -> dict[str, float]:
     """Mean, deviation, the share kept, and how often neighbours along each axis share their fate."""
-    kept = x != 0
+    x, kept = x.double(), x != 0
     found = {"mean": float(x.mean()), "deviation": float(x.std()), "kept": float(kept.double().mean())}
     for axis in range(x.dim()):
         if x.shape[axis] > 1:
