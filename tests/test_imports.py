@@ -16,7 +16,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "compiler diagnostics",
-    "cli": "compiler diagnostics export json_schema load plot reference reporting source train",
+    "cli": "compiler diagnostics export folded_weights json_schema load plot reference reporting source train",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source summary "
     "tensor train",
     "costs": "graph tensor train",
@@ -47,7 +47,8 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics elaborate graph tensor train",
     "tensor": "",
-    "train": "compiler data diagnostics graph objectives tensor",
+    "train": "compiler data diagnostics graph layers objectives tensor weights",
+    "weights": "graph layers names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 

@@ -24,6 +24,7 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.initializers import Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
 
@@ -232,6 +233,8 @@ class PReLU(_Elementwise):
     """
 
     alpha_initializer: Initializer = Zeros()
+    alpha_regularizer: Regularizer | None = None
+    alpha_constraint: Constraint | None = None
     shared_axes: Axes | None = None
 
     examples = (
@@ -290,7 +293,7 @@ class PReLU(_Elementwise):
         shape = self.shape(x)
         fill = self.fill(x)[0]
         if self.channel(x) is not None:
-            return (Weight("weight", (math.prod(shape),), "alpha", initializer=fill),)
+            return (Weight("weight", (math.prod(shape),), "alpha", initializer=fill, unmerged=shape),)
         return (
             Weight("weight", shape, "alpha", initializer="" if self.alpha_initializer == Zeros() else fill),
         )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.registry import REGISTRY, Kind
 from graphspec.objectives.setting import Setting
 from graphspec.tensor import Dim, Tensor
@@ -125,6 +126,13 @@ class Weight:
     initializer: str = ""
     trainable: bool = True
     row: int | None = None
+    unmerged: tuple[int, ...] | None = None  # the shape before the reshape, where axes become one by it
+
+    @property
+    def word(self) -> str:
+        """What the layer's arguments call it: `recurrent` of `recurrent_initializer`."""
+        name = self.keras.rpartition("/")[2]
+        return name.removesuffix("_kernel")
 
     @property
     def size(self) -> int:
@@ -293,6 +301,14 @@ class Layer(Setting):
         """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
         return ()
 
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        """What is added to the loss for a weight of it: `kernel_regularizer` for `kernel`, and so on."""
+        return getattr(self, f"{weight.word}_regularizer", None)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        """What a weight of it is brought back to after each step."""
+        return getattr(self, f"{weight.word}_constraint", None)
+
     def memory(self, *inputs: Any) -> Memory:
         """The layout it wants for inputs that `infer` has accepted."""
         return "spec"
@@ -396,23 +412,25 @@ def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
         )
 
 
-def need_mask(mask: Tensor | None, x: Tensor, *, layer: str) -> None:
-    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]."""
+def need_mask(mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1) -> None:
+    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]. `position` is
+    the mask's among the inputs.
+    """
     if mask is None:
         return
     if mask.dtype != "bool":
         raise LayerError(
             "wrong-dtype",
-            f"the mask of {layer} is boolean, and {{input1}} is {mask}",
+            f"the mask of {layer} is boolean, and {{input{position}}} is {mask}",
             help="{op: not_equal, from: ..., x2: 0} gives one",
-            inputs=(1,),
+            inputs=(position,),
         )
     if x.rank != 3 or mask.shape[1:] != x.shape[1:2]:
         raise LayerError(
             "shapes-differ",
             f"the mask of {layer} has one value a step, `[batch, steps]` for `[batch, steps, features]`; "
-            f"{{input1}} is {mask}, for {x}",
-            inputs=(0, 1),
+            f"{{input{position}}} is {mask}, for {x}",
+            inputs=(0, position),
         )
 
 

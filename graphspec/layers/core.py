@@ -21,6 +21,7 @@ from graphspec.layers.base import (
     need_float,
 )
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 Positive = Annotated[int, Field(gt=0)]
@@ -36,6 +37,10 @@ class Dense(Layer):
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     examples = (
         Example({"units": 5}, ((7,),)),

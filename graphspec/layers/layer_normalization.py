@@ -23,6 +23,7 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.broadcasting import example_axis
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -157,6 +158,10 @@ class LayerNormalization(_OverAxes):
     scale: bool = True
     beta_initializer: Initializer = Zeros()
     gamma_initializer: Initializer = Ones()
+    beta_regularizer: Regularizer | None = None
+    gamma_regularizer: Regularizer | None = None
+    beta_constraint: Constraint | None = None
+    gamma_constraint: Constraint | None = None
 
     examples = (
         Example({}, ((5,),)),
@@ -278,6 +283,10 @@ class GroupNormalization(Layer):
     scale: bool = True
     beta_initializer: Initializer = Zeros()
     gamma_initializer: Initializer = Ones()
+    beta_regularizer: Regularizer | None = None
+    gamma_regularizer: Regularizer | None = None
+    beta_constraint: Constraint | None = None
+    gamma_constraint: Constraint | None = None
 
     examples = (
         Example({}, ((32,),)),

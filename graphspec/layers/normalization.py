@@ -21,6 +21,7 @@ from graphspec.layers.base import (
     need_mask,
 )
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -104,6 +105,10 @@ class BatchNormalization(Layer):
     gamma_initializer: Initializer = Ones()
     moving_mean_initializer: Initializer = Zeros()
     moving_variance_initializer: Initializer = Ones()
+    beta_regularizer: Regularizer | None = None
+    gamma_regularizer: Regularizer | None = None
+    beta_constraint: Constraint | None = None
+    gamma_constraint: Constraint | None = None
 
     examples = (
         Example({}, ((5,),)),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from graphspec.objectives import Metric
 from graphspec.train import losses, metrics
+from graphspec.train.penalties import Penalties
 
 HELD = 2**20
 """How many values are held before the metrics look at them: a few large calls, not one a step."""
@@ -29,14 +30,21 @@ class Judgement:
 
 
 class Judge:
-    """The losses of a program's outputs, weighted.
+    """The losses of a program's outputs, weighted, and the penalties on its weights.
 
     A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
     variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
     model.
     """
 
-    def __init__(self, inputs: Iterable[str], outputs: Mapping[str, Any], device: torch.device):
+    def __init__(
+        self,
+        inputs: Iterable[str],
+        outputs: Mapping[str, Any],
+        device: torch.device,
+        penalties: Penalties | None = None,
+    ):
+        self.penalties = penalties
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
         self.judged = [name for name, output in outputs.items() if output.loss is not None]
@@ -50,6 +58,8 @@ class Judge:
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         parts = {name: self._part(name, found[name], batch) for name in self.judged}
         weighted = [self._weighted(name, part) for name, part in parts.items()]
+        if self.penalties:
+            weighted.append(self.penalties.loss())
         loss = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
         numbers = torch.stack([loss, *parts.values()]).tolist()  # one wait for the device, not one each
         return Judgement(loss, numbers[0], dict(zip(parts, numbers[1:], strict=True)), found)

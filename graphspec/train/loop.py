@@ -24,8 +24,10 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import device as devices
 from graphspec.train.judge import Judge, Judgement, Meter, Values
 from graphspec.train.optimizers import Optimizer
+from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Clock, History, Progress, Reporter, Result
 from graphspec.train.run import LAST, Keeper, RunDirectory
+from graphspec.weights import held
 
 
 class Interrupted(Exception):
@@ -70,7 +72,8 @@ def _train(
     began, config = time.perf_counter(), program.training
     training, validation, test = load(program, data, root, place)
     module = program.module(device=str(place), seed=config.seed)
-    judge = Judge(program.inputs, program.outputs, place)
+    penalties = Penalties(list(held(program.graph)), module)
+    judge = Judge(program.inputs, program.outputs, place, penalties)
     optimizer = Optimizer(config.optimizer, _trainable(judge, module))
     run = RunDirectory.create(program.name, run_dir)
     run.begin(program.resolved, program.source, place)
@@ -90,6 +93,7 @@ def _train(
                     raise _not_finite(judgement, epoch, optimizer.iterations, run)
                 judgement.loss.backward()
                 optimizer.step()
+                penalties.constrain()
                 meter.add(judgement, batch)
                 reporter.step(epoch, meter)
                 if interrupted.is_set():

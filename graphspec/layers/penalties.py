@@ -1,0 +1,81 @@
+"""Keras' regularizers and constraints, as a spec writes them. `train/penalties.py` applies them.
+
+Axes are those of the weight as Keras stores it: 0 is a Dense kernel's input.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.named import Named
+
+Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
+
+
+class Regularizer(Named, family="regularizer"):
+    """A penalty on a weight, added to the loss."""
+
+
+class L1(Regularizer, word="l1"):
+    """`l1` times the sum of absolute values."""
+
+    l1: Factor = 0.01
+
+
+class L2(Regularizer, word="l2"):
+    """`l2` times the sum of squares."""
+
+    l2: Factor = 0.01
+
+
+class L1L2(Regularizer, word="l1_l2", aliases=("l1l2",)):
+    """Both."""
+
+    l1: Factor = 0.0
+    l2: Factor = 0.0
+
+
+class OrthogonalRegularizer(Regularizer, word="orthogonal_regularizer", aliases=("orthogonal",)):
+    """`factor` times the mean absolute cosine between the rows, or the columns, of a matrix."""
+
+    factor: Factor = 0.01
+    mode: Literal["rows", "columns"] = "rows"
+
+
+class Constraint(Named, family="constraint"):
+    """What a weight is brought back to after each step."""
+
+
+class NonNeg(Constraint, word="non_neg"):
+    """No element below 0."""
+
+
+class MaxNorm(Constraint, word="max_norm"):
+    """Norms along `axis` of at most `max_value`."""
+
+    max_value: Factor = 2.0
+    axis: Axes = 0
+
+
+class UnitNorm(Constraint, word="unit_norm"):
+    """Norms along `axis` of 1."""
+
+    axis: Axes = 0
+
+
+class MinMaxNorm(Constraint, word="min_max_norm"):
+    """Norms along `axis` between `min_value` and `max_value`; `rate` is how much of the way a step takes."""
+
+    min_value: Factor = 0.0
+    max_value: Factor = 1.0
+    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    axis: Axes = 0

@@ -1,0 +1,175 @@
+"""Regularizers and constraints of a program's weights, on the tensors of its module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.layers.base import Weight
+from graphspec.layers.penalties import (
+    L1,
+    L1L2,
+    L2,
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    OrthogonalRegularizer,
+    Regularizer,
+    UnitNorm,
+)
+from graphspec.weights import Held
+
+EPSILON = 1e-7
+"""What Keras adds to a norm before it divides by it."""
+
+
+class Penalties:
+    """The regularizers that count in the loss of a module, and the constraints that follow each step.
+
+    Only weights that train have either. Each Keras variable is one: of the rows of one that the module holds
+    apart, all are taken together.
+    """
+
+    def __init__(self, held: list[Held], module: nn.Module):
+        named = dict(module.named_parameters())
+        regularized: list[tuple[Regularizer, list[tuple[Weight, Tensor]]]] = []
+        constrained: list[tuple[Constraint, list[tuple[Weight, Tensor]]]] = []
+        for variable in variables(held):
+            first = variable[0]
+            tensors = [(each.weight, named[each.key]) for each in variable if each.key in named]
+            if not tensors or not tensors[0][1].requires_grad:
+                continue
+            if (regularizer := first.layer.regularizer(first.weight)) is not None:
+                regularized.append((regularizer, tensors))
+            if (constraint := first.layer.constraint(first.weight)) is not None:
+                constrained.append((constraint, tensors))
+        self._regularized, self._constrained = regularized, constrained
+
+    def __bool__(self) -> bool:
+        return bool(self._regularized)
+
+    def loss(self) -> Tensor:
+        """The sum of all penalties. There is at least one."""
+        parts = [penalty(regularizer)(variable(tensors)) for regularizer, tensors in self._regularized]
+        return torch.stack(parts).sum()
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Brings the weights back to what their constraints allow."""
+        for constraint, tensors in self._constrained:
+            value = projection(constraint)(variable(tensors))
+            for weight, tensor in tensors:
+                tensor.copy_(from_keras(weight, value))
+
+
+def variables(held: list[Held]) -> list[list[Held]]:
+    """The weights of each Keras variable: one, or the rows of it."""
+    found: dict[tuple[str, str], list[Held]] = {}
+    for each in held:
+        owner = each.key.removesuffix(each.weight.name)
+        same = each.weight.keras if each.weight.row is not None else each.weight.name
+        found.setdefault((owner, same), []).append(each)
+    return list(found.values())
+
+
+def variable(tensors: list[tuple[Weight, Tensor]]) -> Tensor:
+    """The Keras variable that a module's tensors hold, as Keras stores it."""
+    values = [to_keras(weight, tensor) for weight, tensor in tensors]
+    return values[0] if tensors[0][0].row is None else torch.stack(values)
+
+
+def to_keras(weight: Weight, value: Tensor) -> Tensor:
+    """A module's tensor in the layout of the Keras variable, or of the row of it."""
+    if weight.gates is not None:
+        blocks = value.chunk(len(weight.gates))
+        value = torch.cat([blocks[weight.gates.index(gate)] for gate in range(len(blocks))])
+    value = value.reshape(weight.unmerged or weight.shape)
+    if weight.permute is None:
+        return value
+    return value.permute([weight.permute.index(axis) for axis in range(len(weight.permute))])
+
+
+def from_keras(weight: Weight, value: Tensor) -> Tensor:
+    """A Keras variable's numbers as the module holds them."""
+    value = value if weight.row is None else value[weight.row]
+    value = value.permute(weight.permute) if weight.permute is not None else value
+    value = value.reshape(weight.shape)
+    if weight.gates is not None:
+        blocks = value.chunk(len(weight.gates))
+        value = torch.cat([blocks[gate] for gate in weight.gates])
+    return value
+
+
+@singledispatch
+def penalty(regularizer: Regularizer) -> Callable[[Tensor], Tensor]:
+    """What a regularizer makes of a Keras variable."""
+    raise TypeError(regularizer)
+
+
+@penalty.register
+def _(regularizer: L1) -> Callable[[Tensor], Tensor]:
+    return lambda w: regularizer.l1 * w.abs().sum()
+
+
+@penalty.register
+def _(regularizer: L2) -> Callable[[Tensor], Tensor]:
+    return lambda w: regularizer.l2 * w.square().sum()
+
+
+@penalty.register
+def _(regularizer: L1L2) -> Callable[[Tensor], Tensor]:
+    return lambda w: regularizer.l1 * w.abs().sum() + regularizer.l2 * w.square().sum()
+
+
+@penalty.register
+def _(regularizer: OrthogonalRegularizer) -> Callable[[Tensor], Tensor]:
+    def mean_cosine(w: Tensor) -> Tensor:
+        rows = nn.functional.normalize(w if regularizer.mode == "rows" else w.T, dim=1)
+        cosines = (rows @ rows.T).fill_diagonal_(0)
+        return regularizer.factor * cosines.abs().sum() / (len(rows) * (len(rows) - 1))
+
+    return mean_cosine
+
+
+@singledispatch
+def projection(constraint: Constraint) -> Callable[[Tensor], Tensor]:
+    """What a constraint makes of a Keras variable."""
+    raise TypeError(constraint)
+
+
+@projection.register
+def _(constraint: NonNeg) -> Callable[[Tensor], Tensor]:
+    return lambda w: w.clamp(min=0)
+
+
+@projection.register
+def _(constraint: MaxNorm) -> Callable[[Tensor], Tensor]:
+    def project(w: Tensor) -> Tensor:
+        size = norm(w, constraint.axis)
+        return w * (size.clamp(max=constraint.max_value) / (EPSILON + size))
+
+    return project
+
+
+@projection.register
+def _(constraint: UnitNorm) -> Callable[[Tensor], Tensor]:
+    return lambda w: w / (EPSILON + norm(w, constraint.axis))
+
+
+@projection.register
+def _(constraint: MinMaxNorm) -> Callable[[Tensor], Tensor]:
+    def project(w: Tensor) -> Tensor:
+        size = norm(w, constraint.axis)
+        bounded = size.clamp(constraint.min_value, constraint.max_value)
+        return w * ((constraint.rate * bounded + (1 - constraint.rate) * size) / (EPSILON + size))
+
+    return project
+
+
+def norm(w: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    """Euclidean norms along axes, which stay with size 1."""
+    return w.square().sum(axis, keepdim=True).sqrt()

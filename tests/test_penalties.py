@@ -1,0 +1,140 @@
+"""Regularizers and constraints beside Keras', for every weight of every layer that takes them."""
+
+import functools
+import operator
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import keras
+import pytest
+import torch
+
+import graphspec
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Example, Layer
+from graphspec.train.loop import train
+from graphspec.train.penalties import Penalties, from_keras, to_keras
+from graphspec.weights import held
+from tests import oracle
+from tests.contract import Case, assert_equal, copy_weights
+
+FIELDS = ("_regularizer", "_constraint")
+
+
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    with oracle.double_precision():
+        yield
+
+
+def fields(cls: type[Layer]) -> list[str]:
+    return [name for name in cls.model_fields if name.endswith(FIELDS) and not name.startswith("activity")]
+
+
+def with_fields(example: Example, cls: type[Layer], values: dict[str, Any]) -> Example:
+    """The example with a regularizer and a constraint for each weight that takes them."""
+    own = {name: value for field, value in values.items() for name in fields(cls) if name.endswith(field)}
+    return replace(example, arguments={**example.arguments, **own})
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"_regularizer": "l2", "_constraint": "max_norm"},
+    {"_regularizer": {"name": "l1l2", "l1": 0.3, "l2": 0.7}, "_constraint": "non_neg"},
+    {"_regularizer": {"name": "l1", "l1": 0.5}, "_constraint": "unit_norm"},
+    {
+        "_regularizer": "l1",
+        "_constraint": {"name": "min_max_norm", "min_value": 0.5, "max_value": 0.9, "rate": 0.4},
+    },
+]
+
+
+def cases() -> Iterator[Any]:
+    for name, cls in sorted(REGISTRY["layer"].items()):
+        if fields(cls):
+            for number, example in enumerate(cls.examples):
+                weights = Case(cls, example).op().weights()
+                if any(weight.trainable for weight in weights) and not example.masks:
+                    yield pytest.param(cls, example, SETTINGS[number % len(SETTINGS)], id=f"{name}-{number}")
+
+
+CASES = list(cases())
+
+
+def keras_setting(kind: Any, value: Any) -> Any:
+    if isinstance(value, str):
+        return kind.get(value)
+    return kind.get({"class_name": value["name"], "config": {k: v for k, v in value.items() if k != "name"}})
+
+
+@pytest.mark.parametrize("cls, example, setting", CASES)
+def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting: dict[str, Any]) -> None:
+    case = Case(cls, with_fields(example, cls, setting))
+    arguments = dict(case.example.arguments)
+    for name in fields(case.cls):
+        kind = keras.regularizers if name.endswith("_regularizer") else keras.constraints
+        arguments[name] = keras_setting(kind, arguments[name])
+    twin = oracle.build(case.cls, replace(case.example, arguments=arguments), case.tensors())
+    twin.randomize()
+    module = case.module()
+    found = copy_weights(case, twin.variables, module)
+    program = graphspec.compile(case.spec())
+    penalties = Penalties(list(held(program.graph)), module)
+    losses = twin.layer._get_regularization_losses()
+    expected = functools.reduce(operator.add, losses)
+    assert penalties
+    assert_equal(penalties.loss(), torch.as_tensor(expected), "penalty")
+    penalties.constrain()
+    for variable in twin.layer.trainable_variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
+    for weight, variable in zip(case.weights, twin.variables, strict=True):
+        assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)
+
+
+@pytest.mark.parametrize("cls, example, setting", CASES)
+def test_layouts_are_inverse(cls: type[Layer], example: Example, setting: dict[str, Any]) -> None:
+    case = Case(cls, example)
+    twin = oracle.build(cls, example, case.tensors())
+    for weight, variable in zip(case.weights, twin.variables, strict=True):
+        value = variable.value if weight.row is None else variable.value[weight.row]
+        assert_equal(to_keras(weight, from_keras(weight, variable.value)), value, weight.name)
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_orthogonality(mode: str) -> None:
+    regularizer = {"name": "orthogonal_regularizer", "factor": 0.5, "mode": mode}
+    case = Case(REGISTRY["layer"]["Dense"], Example({"units": 3, "kernel_regularizer": regularizer}, ((4,),)))
+    module = case.module()
+    penalties = Penalties(list(held(graphspec.compile(case.spec()).graph)), module)
+    kernel = module.state_dict()["node.weight"].T
+    expected = keras.regularizers.OrthogonalRegularizer(0.5, mode)(kernel)
+    assert_equal(penalties.loss().detach(), torch.as_tensor(expected).double(), mode)
+
+
+SPEC = """
+inputs:
+  x: {shape: [3]}
+nodes:
+  hidden: {layer: Dense, units: 4, kernel_regularizer: {name: l2, l2: 0.5}, FROZEN kernel_constraint: UNIT}
+  y:      {layer: Dense, units: 1}
+outputs:
+  y: {loss: mse}
+train: {epochs: 1, batch_size: 8}
+"""
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_training_counts_penalties_and_keeps_constraints(frozen: bool, tmp_path: Any) -> None:
+    from safetensors.torch import load_file
+
+    spec = SPEC.replace("UNIT", "unit_norm").replace("FROZEN", "trainable: false," if frozen else "")
+    plain = spec.replace("kernel_regularizer: {name: l2, l2: 0.5},", "")
+    runs = {}
+    for name, text in {"with": spec, "without": plain}.items():
+        runs[name] = train(graphspec.compile(text), run_dir=tmp_path / name)
+    difference = runs["with"].history["loss"][0] - runs["without"].history["loss"][0]
+    assert difference == 0 if frozen else difference > 0.5
+    weight = load_file(tmp_path / "with" / "last.safetensors")["hidden.weight"]
+    norms = weight.norm(dim=1)
+    assert torch.allclose(norms, torch.ones(4), atol=1e-4) is not frozen
