@@ -132,6 +132,7 @@ CODES: dict[str, str] = {
     "build-failed": "torch cannot make the module or run it once",
     "run-failed": "torch cannot train the module",
     "export-failed": "torch or onnxruntime cannot take the module",
+    "fold-differs": "a folded program does not compute what the program computes",
     "export-differs": "an exported program does not compute what the module computes",
     "package-missing": "a format that needs packages that are not installed",
 }

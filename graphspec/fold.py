@@ -72,16 +72,27 @@ class Folded:
     steps: tuple[Step, ...]
     dropped: int
 
-    def counts(self) -> str:
+    @property
+    def absorbed(self) -> int:
+        """How many normalizations went into other layers."""
+        return sum(isinstance(step, Absorbed) for step in self.steps)
+
+    @property
+    def joined(self) -> tuple[int, ...]:
+        """How many layers each joined one stands for."""
+        return tuple(len(step.parts) for step in self.steps if isinstance(step, Stacked))
+
+    def summary(self) -> str:
         """What was done, in words."""
-        norms = sum(isinstance(step, Absorbed) for step in self.steps)
-        joined = [step for step in self.steps if isinstance(step, Stacked)]
-        parts = [
-            f"{norms} normalization{'s' * (norms != 1)} folded",
-            f"{sum(len(step.parts) for step in joined)} layers joined into {len(joined)}" if joined else "",
-            f"{self.dropped} training-only layer{'s' * (self.dropped != 1)} dropped" if self.dropped else "",
-        ]
-        return ", ".join(part for part in parts if part)
+        parts = [f"{self.absorbed} normalization{'s' * (self.absorbed != 1)} folded"]
+        if self.joined:
+            parts.append(f"{sum(self.joined)} layers joined into {len(self.joined)}")
+        if self.dropped:
+            parts.append(f"{self.dropped} training-only layer{'s' * (self.dropped != 1)} dropped")
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, int]:
+        return {"normalizations": self.absorbed, "joined": sum(self.joined), "dropped": self.dropped}
 
 
 def fold(program: Elaborated) -> Folded:

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "build-failed",
     "run-failed",
     "export-failed",
+    "fold-differs",
     "export-differs",
     "package-missing",
     "weights-misfit",

@@ -10,12 +10,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
+from typer.testing import CliRunner
 
 import graphspec
+from graphspec import folded_weights
+from graphspec.cli import app
 from graphspec.compiler import Program
-from graphspec.fold import Absorbed, Stacked
 from graphspec.folded_weights import difference, fold_weights
 from tests.test_emit import CASES, SPECS, example, named, randomized
 from tests.test_emit_random import specs
@@ -57,9 +59,8 @@ def folded(program: Program) -> Program:
 def counts(program: Program) -> tuple[int, int, int]:
     """Normalizations folded, layers that were joined, layers dropped."""
     assert program.folding is not None
-    steps = program.folding.folded.steps
-    joined = sum(len(step.parts) for step in steps if isinstance(step, Stacked))
-    return sum(isinstance(step, Absorbed) for step in steps), joined, program.folding.folded.dropped
+    found = program.folding.folded
+    return found.absorbed, sum(found.joined), found.dropped
 
 
 def body(nodes: str, outputs: str, inputs: str = IMAGE, more: str = "") -> Program:
@@ -386,3 +387,94 @@ def networks(draw: st.DrawFn) -> str:
 @given(networks())
 def test_random_networks_fold(spec: str) -> None:
     folded(graphspec.compile(spec))
+
+
+# --- the command
+
+
+SPEC = """
+inputs: {x: {shape: [6, 6, 4]}}
+nodes:
+  conv: {layer: Conv2D, filters: 4, kernel_size: 3, use_bias: false}
+  norm: {layer: BatchNormalization}
+  flat: {layer: Flatten}
+  age: {layer: Dense, units: 1}
+  kind: {layer: Dense, units: 3, from: flat, activation: softmax}
+outputs: {age: {loss: mse}, kind: {loss: categorical_crossentropy}}
+"""
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """A module with statistics of its own, whose spec and weights lie in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("model.yaml").write_text(SPEC)
+    module = graphspec.compile("model.yaml").module(seed=5).eval()
+    module.norm.running_mean.normal_()
+    module.norm.running_var.uniform_(0.5, 2)
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, "best.safetensors")
+    return module
+
+
+def build(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["build", "model.yaml", "--fold", *arguments])
+
+
+@torch.no_grad()
+def test_build_writes_source_and_weights(trained: nn.Module) -> None:
+    result = build("--weights", "best.safetensors", "-o", "small.py")
+    assert result.exit_code == 0, result.output
+    first, done, equal, weights = result.stdout.splitlines()
+    assert first == "wrote small.py and small.safetensors"
+    assert done == "1 normalization folded, 2 layers joined into 1"
+    assert float(equal.rpartition(" ")[2]) < 1e-5
+    assert weights == "weights: best.safetensors"
+    namespace: dict[str, Any] = {}
+    exec(compile(Path("small.py").read_text(), "small.py", "exec"), namespace)
+    module = namespace["Model"]().eval()
+    module.load_state_dict(load_file("small.safetensors"))
+    x = torch.randn(3, 6, 6, 4)
+    for ours, theirs in zip(module(x).values(), trained(x).values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert build("-o", "small.py", "--json").exit_code == 0  # over its own files
+
+
+def test_build_says_whose_weights_are_folded(trained: nn.Module) -> None:
+    assert "initialised from seed 0; --weights takes trained ones" in build().stdout
+    found = json.loads(build("--json", "--weights", "best.safetensors", "--no-check").stdout)
+    assert found["fold"] == {"normalizations": 1, "joined": 2, "dropped": 0, "difference": None}
+    assert (found["file"], found["weights_file"]) == ("model.py", "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-o", "-"), ("-o", "best.py"), ("-o", "best.py", "--weights", "best.safetensors", "--force")],
+)
+def test_build_keeps_weights_that_it_did_not_write(trained: nn.Module, arguments: tuple[str, ...]) -> None:
+    before = Path("best.safetensors").read_bytes()
+    assert build(*arguments).exit_code == 2
+    assert Path("best.safetensors").read_bytes() == before and not Path("best.py").exists()
+
+
+def test_build_exports_what_is_folded(trained: nn.Module) -> None:
+    result = build("--format", "pt2", "--weights", "best.safetensors", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["fold"]["normalizations"] == 1
+    assert Path("model.pt2").exists() and not Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize("wrong", ["shift", "nan"])
+def test_numbers_that_change_are_a_diagnostic(
+    trained: nn.Module, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absorb_wrongly(state: dict[str, torch.Tensor], step: Any) -> None:
+        folded_weights_absorb(state, step)
+        state["conv.bias"] += 1e-2 if wrong == "shift" else float("nan")
+
+    folded_weights_absorb = folded_weights.absorb
+    monkeypatch.setattr(folded_weights, "absorb", absorb_wrongly)
+    result = build("--json")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.stdout)["diagnostics"]
+    assert found["code"] == "fold-differs"
+    assert not Path("model.py").exists() and not Path("model.safetensors").exists()

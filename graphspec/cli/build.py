@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, running
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, replacing, running
+from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
@@ -41,12 +41,19 @@ def build(
     ] = "py",
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", metavar="FILE", help="Trained weights for pt2 and onnx: .safetensors."),
+        typer.Option("--weights", metavar="FILE", help="Trained weights to write: .safetensors."),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", metavar="N", help="For weights that no file gives. [default: train.seed]"),
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold",
+            help="Fold normalizations into the layers before them, for inference; py has weights beside it.",
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that graphspec did not write.")
     ] = False,
@@ -58,13 +65,19 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Write the model as PyTorch or ONNX, after a run of it has proved it."""
-    _check_options(format, output, weights, seed, no_check)
+    _check_options(format, output, weights, seed, no_check, fold)
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
+    target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
     with compiling(spec, settings, preset, as_json) as program:
+        seed = program.training.seed if seed is None else seed
+        proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
-            _export(program, format, path, weights, seed, as_json)
+            _export(program, format, path, weights, seed, proved, as_json)
+            return
+        if path is not None and target is not None and proved is not None:
+            _write_folded(path, target, weights, seed, proved, as_json)
             return
         source = program.source
         if not no_check:
@@ -80,28 +93,53 @@ def build(
 
 
 def _check_options(
-    format: str, output: str | None, weights: Path | None, seed: int | None, no_check: bool
+    format: str, output: str | None, weights: Path | None, seed: int | None, no_check: bool, fold: bool
 ) -> None:
     """Refuses options that do not go together."""
     if format not in FORMATS:
         raise typer.BadParameter(f"{format} is none of {', '.join(FORMATS)}", param_hint="--format")
-    if format == "py":
+    if format == "py" and fold:
+        if output == "-":
+            raise typer.BadParameter("--fold writes weights, too, beside a file", param_hint="-o")
+    elif format == "py":
         for given, option in ((weights, "--weights"), (seed, "--seed")):
             if given is not None:
-                raise typer.BadParameter("a Python file holds no weights", param_hint=option)
+                raise typer.BadParameter(
+                    "a Python file holds no weights; --fold writes them, too", param_hint=option
+                )
     elif no_check:
         raise typer.BadParameter(f"{format} is always compared with the module", param_hint="--no-check")
     elif output == "-":
         raise typer.BadParameter(f"{format} is no text", param_hint="-o")
 
 
+def _write_folded(
+    path: Path, target: Path, weights: Path | None, seed: int, proved: Proved, as_json: bool
+) -> None:
+    write_weights(target, proved.module)
+    write(path, proved.program.source)
+    if as_json:
+        given = {"weights": None if weights is None else str(weights), "seed": seed}
+        files = {"file": str(path), "weights_file": str(target)}
+        print_json({"ok": True, "format": "py", **files, **given, "fold": proved.to_json()})
+    else:
+        lines = [f"wrote {path} and {target}", *proved.lines()]
+        typer.echo("\n".join([*lines, _origin(proved.program, weights, seed)]))
+
+
 def _export(
-    program: Program, format: str, path: Path, weights: Path | None, seed: int | None, as_json: bool
+    program: Program,
+    format: str,
+    path: Path,
+    weights: Path | None,
+    seed: int,
+    proved: Proved | None,
+    as_json: bool,
 ) -> None:
     from graphspec.export import export
 
     gc.enable()
-    seed = program.training.seed if seed is None else seed
+    program = program if proved is None else proved.program
     with running(program, "build-failed", "the forward pass fails", "try `--format py` first"):
         try:
             exported = export(program, format, path, seed, weights)
@@ -109,16 +147,28 @@ def _export(
             message = f"{path} cannot be written: {error.strerror or error}"
             raise typer.BadParameter(message, param_hint="-o") from None
     if as_json:
-        given = {"weights": None if weights is None else str(weights), "seed": seed}
+        given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
+        if proved is not None:
+            given["fold"] = proved.to_json()
         print_json({"ok": True, "format": format, **given, **exported.to_json()})
     else:
-        typer.echo("\n".join(_lines(program, exported, weights, seed)))
+        done = [] if proved is None else proved.lines()
+        typer.echo("\n".join(_lines(exported, [*done, _origin(program, weights, seed)])))
 
 
-def _lines(program: Program, exported: Exported, weights: Path | None, seed: int) -> list[str]:
-    """What was written, for people."""
+def _origin(program: Program, weights: Path | None, seed: int) -> str:
+    """Where the weights come from."""
     from graphspec.load import weight_files
 
+    if weights is not None:
+        return f"weights: {weights}"
+    spec = program.folding.program if program.folding is not None else program
+    files = "the files that the spec names, others " if any(weight_files(spec.graph)) else ""
+    return f"weights: {files}initialised from seed {seed}; --weights takes trained ones"
+
+
+def _lines(exported: Exported, weights: list[str]) -> list[str]:
+    """What was written, for people."""
     lines = [f"wrote {exported.file}"]
     if exported.free:
         free = ", ".join(_range(name, span) for name, span in exported.free.items())
@@ -126,11 +176,7 @@ def _lines(program: Program, exported: Exported, weights: Path | None, seed: int
     if exported.fixed:
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
         lines.append(f"fixed sizes: {fixed} (PyTorch cannot leave them free)")
-    if weights is not None:
-        lines.append(f"weights: {weights}")
-    else:
-        files = "the files that the spec names, others " if any(weight_files(program.graph)) else ""
-        lines.append(f"weights: {files}initialised from seed {seed}; --weights takes trained ones")
+    lines += weights
     for comparison in exported.comparisons:
         sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
         lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
@@ -166,16 +212,10 @@ def _ours(path: Path, format: str) -> bool:
         head = stream.read(2000)
     if format == "onnx":
         return not head or b"graphspec" in head[:64]  # the producer's name
-    return not head or bool(re.match(r'"""[^"]+: [^"]+ -> [^"]+"""', head.decode("utf-8", "replace")))
+    return not head or bool(re.match(r'"""[^"]+: [^"]+\s-> [^"]+"""', head.decode("utf-8", "replace")))
 
 
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="-o") from None
-    finally:
-        temporary.unlink(missing_ok=True)

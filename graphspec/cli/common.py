@@ -98,6 +98,20 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
     return values
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write, which then takes its place: it is written whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror or error}"
+        raise typer.BadParameter(message, param_hint="-o") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: TextIO) -> None:
     from graphspec.diagnostics import render
 

@@ -1,0 +1,97 @@
+"""`build --fold`: a program for inference alone, proved beside the program that it was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from graphspec.cli.common import running
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from graphspec.compiler import Program
+
+MARK = "graphspec"
+"""The key that says, in the metadata of a file of weights, that `build --fold` wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A folded program, its module, and by how much its outputs differ; None where that was not tried."""
+
+    program: Program
+    module: nn.Module
+    difference: float | None
+
+    def lines(self) -> list[str]:
+        """What was done, for people."""
+        assert self.program.folding is not None
+        done = self.program.folding.folded.summary()
+        if self.difference is None:
+            return [done]
+        return [done, f"equal to the module that is not folded to {self.difference:.1e}"]
+
+    def to_json(self) -> dict[str, Any]:
+        assert self.program.folding is not None
+        return {**self.program.folding.folded.to_json(), "difference": self.difference}
+
+
+def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Proved:
+    """Folds a program. Raises `SpecError` (fold-differs) where that changes what it computes."""
+    from graphspec.folded_weights import difference
+
+    folded, help = program.fold(), "try without `--fold` first"
+    with running(folded, "build-failed", "the forward pass fails", help):
+        module = folded.module(seed=seed, weights=weights)
+        if not check:
+            return Proved(folded, module, None)
+        unfolded = program.module(seed=seed, weights=weights)
+        found, allowed = difference(module, unfolded, program.example_inputs())
+    if not found <= allowed < math.inf:
+        from graphspec.diagnostics import Diagnostic, SpecError
+
+        message = f"folded, the outputs differ by {found:.1e}, and {allowed:.1e} is rounding"
+        help = "build without `--fold`; a running variance near 0 or weights that are not finite may be why"
+        raise SpecError([Diagnostic("fold-differs", message, None, help=help)])
+    return Proved(folded, module, found)
+
+
+def weights_target(path: Path, given: Path | None, force: bool) -> Path:
+    """Where the weights of a folded file go: beside it. Refuses to write over others' weights."""
+    target = path.with_suffix(".safetensors")
+    if given is not None and target.exists() and given.exists() and target.samefile(given):
+        message = f"the folded weights would be written over {given}"
+        raise typer.BadParameter(message, param_hint="-o")
+    if target.is_dir() or (target.exists() and not force and not _ours(target)):
+        message = f"{target} exists and is not graphspec's folded weights; --force overwrites it"
+        raise typer.BadParameter(message, param_hint="-o")
+    return target
+
+
+def _ours(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return MARK in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def write_weights(path: Path, module: nn.Module) -> None:
+    """Writes a module's weights whole or not at all."""
+    from safetensors.torch import save_file
+
+    from graphspec import __version__
+    from graphspec.cli.common import replacing
+    from graphspec.train.run import untied
+
+    tensors, _ = untied(module.state_dict())
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"format": "pt", MARK: __version__})
+        temporary.chmod(0o644)  # safetensors makes it private
