@@ -37,7 +37,7 @@ class Case:
         """The names of its outputs after the first."""
         if issubclass(self.cls, Wrapper):
             return ()
-        return self.cls.model_validate(dict(self.example.arguments)).output_names()
+        return self.cls.model_validate({**self.example.arguments, **self.example.call}).output_names()
 
     @cached_property
     def dtypes(self) -> tuple[str, ...]:

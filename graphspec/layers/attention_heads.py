@@ -1,0 +1,306 @@
+"""What attention layers of several heads share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import graphspec.layers.attention_modules  # noqa: F401  registers the helpers
+from graphspec.layers.attention_masks import TENSORS, Rate, need_attention, need_boolean, whole
+from graphspec.layers.base import (
+    Argument,
+    Code,
+    Construct,
+    Layer,
+    LayerError,
+    Leaf,
+    Site,
+    Weight,
+    known_channels,
+)
+from graphspec.layers.broadcasting import stretch
+from graphspec.layers.core import Positive
+from graphspec.layers.initializers import Initializer, Orthogonal, need_fillable
+from graphspec.tensor import Dim, Tensor, product
+
+TENSORS_AND_MASKS = (
+    *TENSORS,
+    Argument("key_mask", required=False),
+    Argument("attention_mask", required=False),
+)
+
+
+class Heads(Layer, abstract=True):
+    """What attention of several heads shares: projections, masks, and what is asked of a call."""
+
+    arguments = TENSORS_AND_MASKS
+    supports_masking = True
+    call_arguments = ("use_causal_mask", "return_attention_scores")
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+        dropout: Rate
+        use_bias: bool
+        sliding_window: Positive | None
+        flash_attention: bool | None
+        kernel_initializer: Initializer
+        bias_initializer: Initializer
+        use_gate: bool
+        use_causal_mask: bool
+        return_attention_scores: bool
+
+    @property
+    @abstractmethod
+    def heads(self) -> tuple[int, int]:
+        """How many heads queries have, and keys and values."""
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """The features of a head's key and value."""
+
+    def output_features(self, query: Tensor) -> tuple[int, ...]:
+        """The axes of the output that take the place of the query's features."""
+        return (known_channels(query, layer=self.spec_name, what="features"),)
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """The axes along which queries see values."""
+        return (1,)
+
+    def infer(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        masks = {"query_mask": (query_mask, query), "value_mask": (value_mask, value)}
+        masks["key_mask"] = (key_mask, value if key is None else key)
+        batch = need_attention(self.spec_name, query, value, key, masks)
+        axes = self.axes(query.rank)
+        others = [axis for axis in range(1, query.rank - 1) if axis not in axes]
+        for axis in others:
+            if query.shape[axis] != value.shape[axis]:
+                raise LayerError(
+                    "shapes-differ",
+                    f"{self.spec_name} leaves axis {axis} alone, where {{input0}} and {{input1}} differ: "
+                    f"{query} and {value}",
+                    inputs=(0, 1),
+                )
+        self._need_arguments(axes)
+        scores = query.with_shape(
+            batch,
+            *(query.shape[axis] for axis in others),
+            self.heads[0],
+            *(query.shape[axis] for axis in axes),
+            *(value.shape[axis] for axis in axes),
+        )
+        if attention_mask is not None:
+            given = (query, value, key, query_mask, value_mask, key_mask)
+            self._need_mask(attention_mask, scores, len(axes), sum(x is not None for x in given))
+        output = query.with_shape(batch, *query.shape[1:-1], *self.output_features(query))
+        return (output, scores) if self.return_attention_scores else output
+
+    def _need_arguments(self, axes: tuple[int, ...]) -> None:
+        need_fillable(self, kernel_initializer=3, bias_initializer=1)
+        queries, values = self.heads
+        if queries % values:
+            raise LayerError(
+                "out-of-range",
+                f"{values} heads of keys and values do not divide {queries} heads of queries",
+                argument="num_key_value_heads",
+            )
+        if self.flash_attention and (self.dropout or self.return_attention_scores):
+            other = "dropout" if self.dropout else "return_attention_scores"
+            raise LayerError(
+                "out-of-range",
+                f"flash attention knows no `{other}`",
+                help="leave `flash_attention` out: PyTorch chooses the fastest kernel that can",
+                argument="flash_attention",
+            )
+        for argument in ("use_causal_mask", "sliding_window"):
+            if getattr(self, argument) and len(axes) > 1:
+                raise LayerError(
+                    "out-of-range",
+                    f"`{argument}` needs one order of places, and here attention runs over "
+                    f"axes {' and '.join(map(str, axes))}",
+                    argument=argument,
+                )
+
+    def _need_mask(self, mask: Tensor, scores: Tensor, axes: int, position: int) -> None:
+        """Refuses an `attention_mask` whose sizes are not those of the scores; heads may be left out, and so
+        may axes that attention leaves alone.
+        """
+        need_boolean(self.spec_name, "attention_mask", mask, position)
+        rows = scores.shape[-2 * axes :]
+        fronts = (scores.shape[: -2 * axes], scores.shape[: -2 * axes - 1], scores.shape[:1])
+        wanted = next((front for front in fronts if len(front) + len(rows) == mask.rank), None)
+        if (
+            wanted is None
+            or any(stretch(a, b) != b for a, b in zip(mask.shape, (*wanted, *rows), strict=True))
+            or (axes > 1 and mask.shape[-2 * axes :] != rows)
+        ):
+            raise LayerError(
+                "shapes-differ",
+                f"`attention_mask` of {self.spec_name} is {Tensor((scores.shape[0], *rows), 'bool')}, "
+                f"and {{input{position}}} is {mask}",
+                inputs=(position,),
+            )
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("attention_scores",) if self.return_attention_scores else ()
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return masks[0] if inputs[3] is None else inputs[3]
+
+    def features(self, *inputs: Tensor | None) -> tuple[int, int, int]:
+        """The features of query, value and key."""
+        query, value, key = (
+            known_channels(x, layer=self.spec_name, what="features") if x is not None else 0
+            for x in inputs[:3]
+        )
+        return query, value, key or value
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        query, value, key = self.features(*inputs)
+        queries, others = self.heads
+        size, width = self.sizes
+        rows = [("query", query, queries, size), ("key", key, others, size)]
+        rows += [("gate", query, queries, width)] if self.use_gate else []
+        rows += [("value", value, others, width)]
+        found = []
+        for name, features, heads, each in rows:
+            found += self._projection(name, name, (features,), (heads, each))
+        shape = self.output_features(inputs[0])
+        return (*found, *self._projection("output", "attention_output", (queries, width), shape))
+
+    def _projection(
+        self, name: str, keras: str, inputs: tuple[int, ...], outputs: tuple[int, ...]
+    ) -> list[Weight]:
+        """The weight of a Linear, whose kernel Keras has as [*inputs, *outputs], and its bias [*outputs]."""
+        order = (*range(len(inputs), len(inputs) + len(outputs)), *range(len(inputs)))
+        rows, columns = prod(outputs), prod(inputs)
+        blocks = rows // outputs[-1]
+        kernel, bias = self.kernel_initializer.statement(), self.bias_initializer.unturned(len(outputs))[0]
+        if isinstance(self.kernel_initializer, Orthogonal) and blocks > 1:
+            kernel = f"orthogonal_blocks_({{w}}, {blocks}, {self.kernel_initializer.gain!r})"
+        if len(outputs) > 1 and self.bias_initializer.uses_fans:
+            bias = bias.replace("{w}", f"{{w}}.unflatten(0, {outputs!r})")
+        weight = Weight(f"{name}.weight", (rows, columns), f"{keras}/kernel", order, initializer=kernel)
+        vector = Weight(f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias)
+        return [weight, vector] if self.use_bias else [weight]
+
+    def initializer_helpers(self) -> tuple[str, ...]:
+        """The helpers that the weights' statements call."""
+        bias = self.bias_initializer
+        names = (*bias.vector_helpers(), *bias.unturned(2)[1]) if self.use_bias else ()
+        return ("orthogonal_blocks_", *self.kernel_initializer.helpers(), *names)
+
+    def code(self, site: Site) -> Code:
+        query, value, key = self.features(*site.inputs)
+        output = self.output_features(site.x)
+        axes = self.axes(site.x.rank)
+        outputs = prod(output)
+        queries, others = self.heads
+        size, width = self.sizes
+        positional: dict[str, Leaf] = {"in_features": query, "num_heads": queries, "key_dim": size}
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "value_dim": (width if width != size else None, None),
+            "value_features": (value if value != query else None, None),
+            "key_features": (key if key != value else None, None),
+            "out_features": (outputs if outputs != query else None, None),
+            "num_kv_heads": (others if others != queries else None, None),
+            "dropout": (float(self.dropout), 0.0),
+            "bias": (self.use_bias, True),
+            "gate": (self.use_gate, False),
+            "axes": (axes, (1,)),
+            "output_shape": (output if len(output) > 1 else None, None),
+        }
+        general = self.use_gate or site.x.rank > 3 or len(output) > 1
+        target = "GeneralAttention" if general else "MultiHeadAttention"
+        construct = Construct(target, positional, keyword, general="GeneralAttention")
+        call, constants, masks = self._call(site, axes)
+        helpers = (
+            target,
+            *masks,
+            *self.initializer_helpers(),
+        )
+        return Code(call, construct, constants, helpers=helpers)
+
+    def _call(self, site: Site, axes: tuple[int, ...]) -> tuple[str, dict[str, Leaf], tuple[str, ...]]:
+        """The call, its constants, and the helpers that make its masks."""
+        batch = site.outputs[0].shape[0]
+        tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
+        named = {word: tensors[word] for word in ("query", "value", "key") if tensors[word] is not None}
+        full = next(word for word, x in named.items() if x.shape[0] == batch)
+        parts = [whole(word, x, batch, full) for word, x in named.items()]
+        constants: dict[str, Leaf] = {}
+        masks, helpers = self._masks(tensors, axes, constants)
+        causal = self.use_causal_mask and not masks and not self.return_attention_scores
+        if self.use_causal_mask and not causal:
+            masks.append(self._places("causal_mask({query}, {value})", axes, constants))
+            helpers.append("causal_mask")
+        if masks:
+            parts.append(f"mask={' & '.join(masks)}")
+        parts += ["is_causal=True"] if causal else []
+        parts += ["return_scores=True"] if self.return_attention_scores else []
+        return f"{{self}}({', '.join(parts)})", constants, tuple(helpers)
+
+    def _masks(
+        self, tensors: dict[str, Tensor | None], axes: tuple[int, ...], constants: dict[str, Leaf]
+    ) -> tuple[list[str], list[str]]:
+        """Templates of the masks but a causal one, each of as many axes as the scores, and their helpers."""
+        query = tensors["query"]
+        assert query is not None
+        found, helpers, count = [], [], len(axes)
+        last = axes == tuple(range(query.rank - 1 - count, query.rank - 1))
+        for word in ("query_mask", "value_mask", "key_mask"):
+            if tensors[word] is not None:
+                text = f"{{{word}}}"
+                if not last:
+                    constants |= {"axes": axes, "last": tuple(range(-count, 0))}
+                    text += ".movedim({axes}, {last})"
+                text += f".flatten({-count})" if count > 1 else ""
+                front = ", ".join([":"] * (query.rank - 1 - count))
+                found.append(
+                    f"{text}[{front}, None, :, None]" if word[0] == "q" else f"{text}[{front}, None, None]"
+                )
+        mask = tensors["attention_mask"]
+        if mask is not None:
+            text = "{attention_mask}" + (f".flatten({-count}).flatten({-count - 1}, -2)" if count > 1 else "")
+            missing = query.rank + count - mask.rank
+            front = ", ".join([":"] * (mask.rank - 2 * count))
+            found.append(f"{text}[{front}{', None' * missing}]" if missing else text)
+        if self.sliding_window is not None:
+            constants["window"] = self.sliding_window
+            found.append(self._places("window_mask({query}, {value}, {window})", axes, constants))
+            helpers.append("window_mask")
+        return found, helpers
+
+    @staticmethod
+    def _places(text: str, axes: tuple[int, ...], constants: dict[str, Leaf]) -> str:
+        """A mask of places, told along which axis where that is not the first."""
+        if axes == (1,):
+            return text
+        constants["axis"] = axes[0]
+        return text[:-1] + ", axis={axis})"
+
+    def flops(self, site: Site) -> Dim:
+        query, value, key = self.features(*site.inputs)
+        queries, others = self.heads
+        size, width = self.sizes
+        outputs = product(self.output_features(site.x))
+        axes = self.axes(site.x.rank)
+        places = product(site.x.shape[1:-1])
+        seen = product(site.inputs[1].shape[axis] for axis in axes)
+        sources = product(site.inputs[1].shape[1:-1])
+        bias = int(self.use_bias)
+        projections = places * queries * size * (2 * query + bias)
+        projections += sources * others * (size * (2 * key + bias) + width * (2 * value + bias))
+        projections += places * outputs * (2 * queries * width + bias)
+        if self.use_gate:
+            projections += places * queries * width * (2 * query + bias + 5)
+        return projections + places * queries * seen * (2 * size + 2 * width + 6)

@@ -1,0 +1,109 @@
+"""What attention layers share: the tensors they take, and the masks that say what a query sees."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from graphspec.layers.base import Argument, LayerError, helper, known_channels, need_float
+from graphspec.layers.broadcasting import stretch
+from graphspec.tensor import Dim, Tensor
+
+helper(
+    "causal_mask",
+    '''
+def causal_mask(query: Tensor, value: Tensor, axis: int = 1) -> Tensor:
+    """Where a query sees a value: at its own place and before."""
+    shape = query.shape[axis], value.shape[axis]
+    return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+''',
+)
+helper(
+    "window_mask",
+    '''
+def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Tensor:
+    """Where a query sees a value: less than `window` places away, on either side."""
+    shape = query.shape[axis], value.shape[axis]
+    mask = torch.ones(shape, dtype=torch.bool, device=query.device)
+    return mask.triu(1 - window).tril(window - 1)
+''',
+)
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+TENSORS = (
+    Argument("query"),
+    Argument("value"),
+    Argument("key", required=False),
+    Argument("query_mask", required=False),
+    Argument("value_mask", required=False),
+)
+
+
+def need_attention(
+    name: str,
+    query: Tensor,
+    value: Tensor,
+    key: Tensor | None,
+    masks: dict[str, tuple[Tensor | None, Tensor | None]],
+) -> Dim:
+    """Refuses tensors that do not fit one another; gives the batch size of the output.
+
+    `masks` has a mask of steps by its name, and the tensor whose steps it masks. Raises `LayerError`.
+    """
+    given = {"query": query, "value": value, "key": key}
+    tensors = {word: x for word, x in given.items() if x is not None}
+    for position, (word, x) in enumerate(tensors.items()):
+        if not x.is_float or x.dtype != query.dtype or x.rank != query.rank or x.rank < 3:
+            need_float(x, layer=f"the {word} of {name}")
+            raise LayerError(
+                "wrong-rank" if x.rank != query.rank or x.rank < 3 else "wrong-dtype",
+                f"{name} takes `[batch, length, features]` of one type; {{input0}} is {query}"
+                + (f", and {{input{position}}}, its {word}, is {x}" if position else ""),
+                inputs=(0, position) if position else (0,),
+            )
+        known_channels(x, layer=f"the {word} of {name}", what="features")
+    if key is not None and key.shape[1:-1] != value.shape[1:-1]:
+        raise LayerError(
+            "shapes-differ",
+            f"{name} has a value for each key, but {{input1}}, its value, is {value}, "
+            f"and {{input2}}, its key, is {key}",
+            inputs=(1, 2),
+        )
+    batch: Dim | None = query.shape[0]
+    for x in tensors.values():
+        batch = stretch(batch, x.shape[0]) if batch is not None else None
+    if batch is None:
+        raise LayerError("shapes-differ", f"{name} takes tensors of one batch", inputs=(0, 1))
+    position = len(tensors)
+    for word, (mask, x) in masks.items():
+        if mask is None or x is None:
+            continue
+        need_boolean(name, word, mask, position)
+        if mask.shape[1:] != x.shape[1:-1] or stretch(mask.shape[0], batch) is None:
+            raise LayerError(
+                "shapes-differ",
+                f"`{word}` of {name} has a value for each step, {Tensor(x.shape[:-1], 'bool')}, "
+                f"and {{input{position}}} is {mask}",
+                inputs=(position,),
+            )
+        position += 1
+    return batch
+
+
+def need_boolean(name: str, word: str, mask: Tensor, position: int) -> None:
+    """Refuses a mask, the input at `position`, that is not boolean."""
+    if mask.dtype != "bool":
+        raise LayerError(
+            "wrong-dtype",
+            f"`{word}` of {name} is boolean, and {{input{position}}} is {mask}",
+            help=f"true where it is not 0: {{op: not_equal, from: {{input{position}}}, x2: 0}}",
+            inputs=(position,),
+        )
+
+
+def whole(word: str, x: Tensor, batch: Dim, other: str) -> str:
+    """A template for the tensor `word`, with the batch axis of `other` where it has one of size 1."""
+    kept = ", ".join(["-1"] * (x.rank - 1))
+    return f"{{{word}}}.expand(len({{{other}}}), {kept})" if x.shape[0] != batch else f"{{{word}}}"
