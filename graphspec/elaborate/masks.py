@@ -157,6 +157,7 @@ class _Carrier:
             assert outer is not None
             name = self._free(mask.graph, f"{mask.name}_mask")
             self.entered[mask] = mask.graph.inputs[name] = Value(outer.tensor, name)
+            self.masks[self.entered[mask]] = None  # a mask carries none
             holder.arguments = (*holder.arguments, outer)
         return self.entered[mask]
 
