@@ -154,7 +154,7 @@ class Heads(Layer, abstract=True):
         return ("attention_scores",) if self.return_attention_scores else ()
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return masks[0] if inputs[3] is None else inputs[3]
+        return inputs[3] if masks[0] is None else masks[0]
 
     def features(self, *inputs: Tensor | None) -> tuple[int, int, int]:
         """The features of query, value and key."""
