@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
+import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -20,6 +23,7 @@ from graphspec.tensor import BATCH, DTYPES, Size, value_of
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
+EXECUTED = itertools.count(1)
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
@@ -29,11 +33,14 @@ def load_module(program: Program, device: str, seed: int, weights: str | Path | 
 
     Raises `SpecError` where a weights file is missing or does not fit.
     """
-    namespace = execute(program.source, source_name(program))
+    emitted = execute(program.source, source_name(program))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = namespace[program.class_name]()
+        module = getattr(emitted, program.class_name)()
     assert isinstance(module, nn.Module)
+    # PyTorch's tracer imports the definitions of a module by name, for as long as there is one
+    sys.modules[emitted.__name__] = emitted
+    weakref.finalize(module, sys.modules.pop, emitted.__name__, None).atexit = False
     if program.folding is not None:
         unfolded = load_module(program.folding.program, "cpu", seed, weights).state_dict()
         folded = fold_weights(unfolded, program.folding.folded.steps)
@@ -64,12 +71,12 @@ def source_name(program: Program) -> str:
     return f"<graphspec {program.name}>"
 
 
-def execute(source: str, name: str) -> dict[str, Any]:
-    """The definitions of emitted source; its lines show in tracebacks."""
+def execute(source: str, name: str) -> ModuleType:
+    """Emitted source as a Python module under a name of its own; its lines show in tracebacks."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    module = ModuleType("graphspec_emitted")
+    module = ModuleType(f"graphspec_emitted_{next(EXECUTED)}")
     exec(compile(source, name, "exec"), module.__dict__)  # what the emitter wrote, never a user's text
-    return module.__dict__
+    return module
 
 
 def place_of(program: Program, error: BaseException) -> Span | None:

@@ -1,16 +1,17 @@
-"""Recurrent kernels as scans, for the export only.
+"""Recurrent layers as scans, for the export only.
 
-PyTorch's kernels of `nn.LSTM`, `nn.GRU` and `nn.RNN` are traced for one length. A scan computes the same at
-any length, and is an operator of both formats.
+PyTorch's kernels of `nn.LSTM`, `nn.GRU` and `nn.RNN`, and loops in Python, are traced for one length. A scan
+computes the same at any length, and is an operator of both formats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._higher_order_ops import scan
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -52,8 +53,27 @@ CELLS: dict[Callable[..., Any], Cell] = {
 }
 
 
-class ScannedKernels(TorchFunctionMode):
-    """While it is active, every recurrent kernel that PyTorch is asked for is computed by a scan."""
+@contextmanager
+def scans(module: nn.Module) -> Iterator[None]:
+    """While it is active, scans compute every recurrent kernel that PyTorch is asked for, and every loop over
+    steps in a module of the emitted class `Scanned`.
+    """
+    loops: set[Any] = {
+        cls for part in module.modules() for cls in type(part).__mro__ if cls.__name__ == "Scanned"
+    }
+    before = {cls: cls.forward for cls in loops}
+    for cls in loops:
+        cls.forward = _loop
+    try:
+        with _Kernels():
+            yield
+    finally:
+        for cls, forward in before.items():
+            cls.forward = forward
+
+
+class _Kernels(TorchFunctionMode):
+    """Computes kernels by scans."""
 
     def __torch_function__(
         self,
@@ -112,3 +132,31 @@ def _direction(
     products = F.linear(x, kernel, bias)
     end, output = scan(step, start, products.transpose(0, 1) if batch_first else products, reverse=reverse)
     return output.transpose(0, 1) if batch_first else output, end
+
+
+def _loop(
+    self: Any, x: Tensor, initial_state: Sequence[Tensor] | None = None, mask: Tensor | None = None
+) -> Tensor | tuple[Tensor, ...]:
+    """What the `forward` of `Scanned` computes for inference."""
+    kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
+    recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
+    zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
+    states = [state.expand_as(zeros) for state in initial_state or [zeros] * self.states]
+    products = x @ kernel[:, None]
+    if self.bias_ih_l0 is not None:
+        products = products + self.bias_ih_l0.view(self.gates, 1, 1, -1)
+
+    def step(before: State, given: tuple[Tensor, ...]) -> tuple[State, Tensor]:
+        product, *seen = given
+        output, *old = before
+        new = self.step(product, recurrent, None, *old)
+        last = new[0]
+        if seen:
+            last = torch.where(seen[0], last, zeros if self.zero_output_for_mask else output)
+            new = [torch.where(seen[0], *pair) for pair in zip(new, old, strict=True)]
+        return (last.clone(), *(state.clone() for state in new)), last.clone()
+
+    steps = (products.permute(2, 0, 1, 3), *(() if mask is None else (mask.t()[..., None],)))
+    (last, *states), outputs = scan(step, (zeros, *(state.clone() for state in states)), steps)
+    y = outputs.transpose(0, 1) if self.return_sequences else last
+    return (y, *states) if self.return_state else y

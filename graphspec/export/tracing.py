@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config
 
 from graphspec.export.failures import FAILURES, failing
-from graphspec.export.recurrent import ScannedKernels
+from graphspec.export.recurrent import scans
 from graphspec.tensor import BATCH, Size
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def trace(program: Program, module: nn.Module) -> Traced:
 
     Raises `SpecError` (export-failed) where it cannot be exported at all.
     """
-    with failing(program, "the module cannot be exported"), _exporting():
+    with failing(program, "the module cannot be exported"), _exporting(module):
         for alike, free in _attempts(program, module):
             try:
                 return _attempt(program, module, alike, free)
@@ -75,6 +75,15 @@ def trace(program: Program, module: nn.Module) -> Traced:
                 if not free:
                     raise
     raise AssertionError("the last attempt has no free size")
+
+
+class _Inside(nn.Module):
+    """A module one level down, where its children may be called `code` or `graph`."""
+
+    def __init__(self, program: nn.Module):
+        super().__init__()
+        self.program = program
+        self.forward = program.forward
 
 
 def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[str, Range]]]:
@@ -156,6 +165,8 @@ def _export(
         for argument, named in axes(program, module).items()
     }
     inputs = _inputs(program, module, sizes)
+    if any(hasattr(torch.fx.GraphModule, name) for name, _ in module.named_children()):
+        module = _Inside(module)
     with _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
         return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
 
@@ -166,9 +177,9 @@ def label(name: str) -> str:
 
 
 @contextmanager
-def _exporting() -> Iterator[None]:
-    """For inference, with scans for recurrent kernels."""
-    with torch.no_grad(), ScannedKernels(), warnings.catch_warnings():
+def _exporting(module: nn.Module) -> Iterator[None]:
+    """For inference, with scans for recurrent layers."""
+    with torch.no_grad(), scans(module), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
         warnings.filterwarnings("ignore", r"The tensor attributes .*_flat_weights\[0\]", UserWarning)
         yield
