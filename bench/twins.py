@@ -97,8 +97,7 @@ class Siamese(nn.Module):
 class ConvNorm(nn.Module):
     def __init__(self, in_channels: int, channels: int, kernel_size: int = 1, stride: int = 1) -> None:
         super().__init__()
-        padding = kernel_size // 2 if stride == 1 else 0
-        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride, padding)
+        self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride, kernel_size // 2)
         self.norm = nn.BatchNorm2d(channels, eps=1.001e-5, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,9 +134,8 @@ class ResNet50(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.pad(image.permute(0, 3, 1, 2), (2, 3, 2, 3))  # Keras' `same`: the odd row and column go last
-        x = F.relu(self.stem(x))
-        x = F.max_pool2d(x, 3, 2, ceil_mode=True)  # a last window cut short is what `same` gives at 112
+        x = F.relu(self.stem(image.permute(0, 3, 1, 2)))
+        x = F.max_pool2d(x, 3, 2, 1)
         x = self.blocks(x).mean((2, 3))
         x = self.probs(x)
         return x if logits else x.softmax(-1)

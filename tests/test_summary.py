@@ -32,7 +32,7 @@ def test_resnet50_counts_as_keras_does() -> None:
     counts = (found.total_params, found.trainable_params, found.non_trainable_params)
     assert counts == (25_636_712, 25_583_592, 53_120)
     assert [row.name for row in found.rows] == [
-        "image", "stem", "pool", "stages.0", "stages.1", "stages.2", "stages.3", "flat", "probs",
+        "image", "pad1", "stem", "pad2", "pool", "stages.0", "stages.1", "stages.2", "stages.3", "flat", "probs",
     ]  # fmt: skip
     assert rows(found)["stages.1"].output_shape == (None, 28, 28, 512)
     assert rows(found)["stages.1"].connected_to == ("stages.0",)

@@ -43,48 +43,6 @@ class BatchNorm(nn.Module):
         return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
 
 
-def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
-    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
-    pads: list[int] = []
-    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
-        total = torch.sym_max(d * (k - 1) + 1 - s + -n % s, 0)
-        pads = [total // 2, total - total // 2, *pads]
-    return pads
-
-
-class Conv2d(nn.Conv2d):
-    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
-
-    def __init__(self, *args, padding: str = "valid", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pads = padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = 0
-        if self.pads == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x = F.pad(x, pads)
-            else:
-                padding = pads[::-2]
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
-
-
-def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Max pooling of [N, C, H, W] with Keras' `same` padding."""
-    pads = same_padding(x, kernel_size, stride)
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        x = F.pad(x, pads, value=float("-inf"))
-        return F.max_pool2d(x, kernel_size, stride)
-    # ceil_mode adds the windows that end past the input: no copy is padded
-    return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)
-
-
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -99,11 +57,12 @@ class ConvNorm(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
+        padding: str = "valid",
         activation: Callable[[Tensor], Tensor] = F.relu,
     ):
         super().__init__()
-        self.conv = Conv2d(
-            in_channels, filters, kernel_size, stride=strides, padding="same"
+        self.conv = nn.Conv2d(
+            in_channels, filters, kernel_size, stride=strides, padding=padding
         )
         self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
         self.activation = activation
@@ -127,7 +86,7 @@ class Bottleneck(nn.Module):
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
-        self.spatial = ConvNorm(filters, filters, kernel_size=3)
+        self.spatial = ConvNorm(filters, filters, kernel_size=3, padding="same")
         self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,8 +130,10 @@ class Resnet50(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
-        x = max_pool_same(x, (3, 3), (2, 2))  # [N, 64, 56, 56]
+        x = F.pad(image, (0, 0, 3, 3, 3, 3))  # [N, 230, 230, 3]
+        x = self.stem(x.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = F.pad(x, (1, 1, 1, 1))  # [N, 64, 114, 114]
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 56, 56]
         for stage in self.stages:
             x = stage(x)
         x = x.mean((2, 3))  # [N, 2048]
