@@ -2,6 +2,7 @@
 # make test    the whole test suite
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
+# make parity  the published networks beside keras.applications, at full size
 # make fuzz    the property tests again, with many random examples
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
 #
@@ -20,7 +21,7 @@ DEV := $(VENV)/.dev-installed
 TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz clean distclean
+.PHONY: help demo test lint bench parity fuzz clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +51,9 @@ lint: $(DEV)
 
 bench: $(DEV)
 	$(PY) -m bench $(BENCH)
+
+parity: $(DEV)
+	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m parity
 
 fuzz: $(DEV)
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 -m hypothesis --hypothesis-profile fuzz

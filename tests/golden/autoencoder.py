@@ -1,0 +1,91 @@
+"""autoencoder: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
+    pads: list[int] = []
+    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
+        total = torch.sym_max(d * (k - 1) + 1 - s + -n % s, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    return pads
+
+
+class Conv2d(nn.Conv2d):
+    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+
+    def __init__(self, *args, padding: str = "valid", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[::-2]
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                Conv2d(1, 16, 3, stride=2, padding="same"),
+                Conv2d(16, 32, 3, stride=2, padding="same"),
+            ]
+        )
+        self.code = nn.Linear(128, 8)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image * 0.0625  # [N, 1, 8, 8]
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
+        return self.code(x)  # [N, 8]
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Linear(8, 128)
+        self.conv = nn.Conv2d(32, 16, 3, padding="same")
+        self.pixels = nn.Conv2d(16, 1, 3, padding="same")
+
+    def forward(self, code: Tensor) -> Tensor:
+        x = F.relu(self.wide(code))  # [N, 128]
+        x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
+        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
+        x = F.relu(self.conv(x))  # [N, 16, 4, 4]
+        x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
+        x = self.pixels(x).sigmoid()  # [N, 1, 8, 8]
+        return x * 16.0  # [N, 1, 8, 8]
+
+
+class Autoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = Decoder()
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = self.encoder(image.permute(0, 3, 1, 2))  # [N, 8]
+        x = self.decoder(x)  # [N, 1, 8, 8]
+        return x.permute(0, 2, 3, 1)

@@ -1,0 +1,32 @@
+"""decoder: code float32[N, 8] -> image float32[N, 8, 8, 1]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Linear(8, 128)
+        self.conv = nn.Conv2d(32, 16, 3, padding="same")
+        self.pixels = nn.Conv2d(16, 1, 3, padding="same")
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, code: Tensor, *, logits: bool = False) -> Tensor:
+        x = F.relu(self.wide(code))  # [N, 128]
+        x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
+        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
+        x = F.relu(self.conv(x))  # [N, 16, 4, 4]
+        x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
+        x = self.pixels(x).sigmoid()  # [N, 1, 8, 8]
+        x = x * 16.0  # [N, 1, 8, 8]
+        return x.permute(0, 2, 3, 1)

@@ -1,0 +1,109 @@
+"""inception_module: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
+    pads: list[int] = []
+    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
+        total = torch.sym_max(d * (k - 1) + 1 - s + -n % s, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    return pads
+
+
+class Conv2d(nn.Conv2d):
+    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+
+    def __init__(self, *args, padding: str = "valid", **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pads = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = 0
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+                x = F.pad(x, pads)
+            else:
+                padding = pads[::-2]
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Average pooling of [N, C, H, W] with Keras' `same` padding, which does not count."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        share = F.avg_pool2d(
+            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
+        )
+        return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
+    padding = (pads[2], pads[0])
+    return F.avg_pool2d(
+        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
+    )
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Conv(nn.Module):
+    def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
+        super().__init__()
+        self.conv = Conv2d(
+            in_channels, 128, kernel_size, stride=strides, padding="same"
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv(x))
+
+
+class Inception(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branch_a = Conv(32, strides=2)
+        self.reduce_b = Conv(32)
+        self.branch_b = Conv(128, kernel_size=3, strides=2)
+        self.branch_c = Conv(32, kernel_size=3)
+        self.reduce_d = Conv(32)
+        self.middle_d = Conv(128, kernel_size=3)
+        self.branch_d = Conv(128, kernel_size=3, strides=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch_a = self.branch_a(x)  # [N, 128, 16, 16]
+        y = self.reduce_b(x)  # [N, 128, 32, 32]
+        branch_b = self.branch_b(y)  # [N, 128, 16, 16]
+        y = avg_pool_same(x, (3, 3), (2, 2))  # [N, 32, 16, 16]
+        branch_c = self.branch_c(y)  # [N, 128, 16, 16]
+        x = self.reduce_d(x)  # [N, 128, 32, 32]
+        x = self.middle_d(x)  # [N, 128, 32, 32]
+        x = self.branch_d(x)  # [N, 128, 16, 16]
+        return torch.cat([branch_a, branch_b, branch_c, x], 1)  # [N, 512, 16, 16]
+
+
+class InceptionModule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, padding="same")
+        self.module = Inception()
+        self.probs = nn.Linear(512, 10)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = F.relu(self.stem(image.permute(0, 3, 1, 2)))  # [N, 32, 32, 32]
+        x = self.module(x)  # [N, 512, 16, 16]
+        x = x.mean((2, 3))  # [N, 512]
+        x = self.probs(x)  # [N, 10]
+        return x if logits else x.softmax(-1)

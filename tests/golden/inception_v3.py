@@ -1,0 +1,262 @@
+"""inception_v3: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.Module):
+    """Keras' batch normalization of axis 1: running variance without Bessel's correction."""
+
+    frozen = False  # always in inference mode, as Keras' is where it is not trainable
+
+    def __init__(
+        self, num_features: int, eps: float, momentum: float, center=True, scale=True
+    ):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if center else None
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var, n = self.running_mean, self.running_var, x.numel() // x.shape[1]
+        training = self.training and not self.frozen
+        if training:
+            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+        # unlike F.batch_norm, this trains on one value a channel
+        cudnn = torch.backends.cudnn.enabled
+        y = torch.batch_norm(
+            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
+        )
+        if training:
+            with torch.no_grad():
+                var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Conv(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int | tuple = 1,
+        strides: int = 1,
+        padding: str = "same",
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            filters,
+            kernel_size,
+            stride=strides,
+            padding=padding,
+            bias=False,
+        )
+        self.norm = BatchNorm(filters, eps=0.001, momentum=0.01, scale=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = self.norm(x)
+        return F.relu(x)
+
+
+class InceptionA(nn.Module):
+    def __init__(self, in_channels: int, pool_filters: int):
+        super().__init__()
+        self.branch1 = Conv(in_channels, 64)
+        self.branch5 = nn.ModuleList(
+            [Conv(in_channels, 48), Conv(48, 64, kernel_size=5)]
+        )
+        self.branch3 = nn.ModuleList(
+            [
+                Conv(in_channels, 64),
+                Conv(64, 96, kernel_size=3),
+                Conv(96, 96, kernel_size=3),
+            ]
+        )
+        self.pooled = Conv(in_channels, pool_filters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch1 = self.branch1(x)
+        branch5 = x
+        for block in self.branch5:
+            branch5 = block(branch5)
+        branch3 = x
+        for block in self.branch3:
+            branch3 = block(branch3)
+        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        x = self.pooled(x)
+        return torch.cat([branch1, branch5, branch3, x], 1)
+
+
+class ReductionA(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branch3 = Conv(288, 384, kernel_size=3, strides=2, padding="valid")
+        self.double3 = nn.ModuleList([Conv(288, 64), Conv(64, 96, kernel_size=3)])
+        self.branch3x = Conv(96, 96, kernel_size=3, strides=2, padding="valid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch3 = self.branch3(x)  # [N, 384, 17, 17]
+        y = x
+        for block in self.double3:
+            y = block(y)
+        branch3x = self.branch3x(y)  # [N, 96, 17, 17]
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 288, 17, 17]
+        return torch.cat([branch3, branch3x, x], 1)  # [N, 768, 17, 17]
+
+
+class InceptionB(nn.Module):
+    def __init__(self, filters: int):
+        super().__init__()
+        self.branch1 = Conv(768, 192)
+        self.branch7 = nn.ModuleList(
+            [
+                Conv(768, filters),
+                Conv(filters, filters, kernel_size=(1, 7)),
+                Conv(filters, 192, kernel_size=(7, 1)),
+            ]
+        )
+        self.double7 = nn.ModuleList(
+            [
+                Conv(768, filters),
+                Conv(filters, filters, kernel_size=(7, 1)),
+                Conv(filters, filters, kernel_size=(1, 7)),
+                Conv(filters, filters, kernel_size=(7, 1)),
+                Conv(filters, 192, kernel_size=(1, 7)),
+            ]
+        )
+        self.pooled = Conv(768, 192)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch1 = self.branch1(x)
+        branch7 = x
+        for block in self.branch7:
+            branch7 = block(branch7)
+        double7 = x
+        for block in self.double7:
+            double7 = block(double7)
+        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        x = self.pooled(x)
+        return torch.cat([branch1, branch7, double7, x], 1)
+
+
+class ReductionB(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.branch3 = nn.ModuleList(
+            [Conv(768, 192), Conv(192, 320, kernel_size=3, strides=2, padding="valid")]
+        )
+        self.branch7 = nn.ModuleList(
+            [
+                Conv(768, 192),
+                Conv(192, 192, kernel_size=(1, 7)),
+                Conv(192, 192, kernel_size=(7, 1)),
+                Conv(192, 192, kernel_size=3, strides=2, padding="valid"),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch3 = x
+        for block in self.branch3:
+            branch3 = block(branch3)
+        branch7 = x
+        for block in self.branch7:
+            branch7 = block(branch7)
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 768, 8, 8]
+        return torch.cat([branch3, branch7, x], 1)  # [N, 1280, 8, 8]
+
+
+class Fork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide = Conv(384, 384, kernel_size=(1, 3))
+        self.tall = Conv(384, 384, kernel_size=(3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = self.wide(x)
+        x = self.tall(x)
+        return torch.cat([wide, x], 1)
+
+
+class InceptionC(nn.Module):
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.branch1 = Conv(in_channels, 320)
+        self.reduce3 = Conv(in_channels, 384)
+        self.branch3 = Fork()
+        self.double3 = nn.ModuleList(
+            [Conv(in_channels, 448), Conv(448, 384, kernel_size=3)]
+        )
+        self.branch9 = Fork()
+        self.pooled = Conv(in_channels, 192)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch1 = self.branch1(x)
+        y = self.reduce3(x)
+        branch3 = self.branch3(y)
+        y = x
+        for block in self.double3:
+            y = block(y)
+        branch9 = self.branch9(y)
+        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        x = self.pooled(x)
+        return torch.cat([branch1, branch3, branch9, x], 1)
+
+
+class InceptionV3(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem1 = Conv(3, 32, kernel_size=3, strides=2, padding="valid")
+        self.stem2 = Conv(32, 32, kernel_size=3, padding="valid")
+        self.stem3 = Conv(32, 64, kernel_size=3)
+        self.stem4 = Conv(64, 80, padding="valid")
+        self.stem5 = Conv(80, 192, kernel_size=3, padding="valid")
+        self.mixed_a = nn.ModuleList(
+            [InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)]
+        )
+        self.reduced_a = ReductionA()
+        self.mixed_b = nn.ModuleList(
+            [InceptionB(128), InceptionB(160), InceptionB(160), InceptionB(192)]
+        )
+        self.reduced_b = ReductionB()
+        self.mixed_c = nn.ModuleList([InceptionC(1280), InceptionC(2048)])
+        self.probs = nn.Linear(2048, 1000)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]
+        x = self.stem2(x)  # [N, 32, 147, 147]
+        x = self.stem3(x)  # [N, 64, 147, 147]
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 73, 73]
+        x = self.stem4(x)  # [N, 80, 73, 73]
+        x = self.stem5(x)  # [N, 192, 71, 71]
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 192, 35, 35]
+        for block in self.mixed_a:
+            x = block(x)
+        x = self.reduced_a(x)  # [N, 768, 17, 17]
+        for block in self.mixed_b:
+            x = block(x)  # [N, 768, 17, 17]
+        x = self.reduced_b(x)  # [N, 1280, 8, 8]
+        for block in self.mixed_c:
+            x = block(x)  # [N, 2048, 8, 8]
+        x = x.mean((2, 3))  # [N, 2048]
+        x = self.probs(x)  # [N, 1000]
+        return x if logits else x.softmax(-1)

@@ -1,0 +1,64 @@
+"""residual: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Identity(nn.Module):
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels, in_channels, 3, padding="same") for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for conv in self.convs:
+            y = F.relu(conv(y))
+        return y + x
+
+
+class Projection(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [nn.Conv2d(32, 64, 3, padding="same"), nn.Conv2d(64, 64, 3, padding="same")]
+        )
+        self.shortcut = nn.Conv2d(32, 64, 1, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for conv in self.convs:
+            y = F.relu(conv(y))  # [N, 64, 32, 32]
+        pool = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
+        x = self.shortcut(x)  # [N, 64, 16, 16]
+        return pool + x  # [N, 64, 16, 16]
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, padding="same")
+        self.first = Identity(32)
+        self.down = Projection()
+        self.last = Identity(64)
+        self.probs = nn.Linear(64, 10)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = F.relu(self.stem(image.permute(0, 3, 1, 2)))  # [N, 32, 32, 32]
+        x = self.first(x)  # [N, 32, 32, 32]
+        x = self.down(x)  # [N, 64, 16, 16]
+        x = self.last(x)  # [N, 64, 16, 16]
+        x = x.mean((2, 3))  # [N, 64]
+        x = self.probs(x)  # [N, 10]
+        return x if logits else x.softmax(-1)

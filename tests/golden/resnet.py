@@ -1,0 +1,148 @@
+"""resnet: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.Module):
+    """Keras' batch normalization of axis 1: running variance without Bessel's correction."""
+
+    frozen = False  # always in inference mode, as Keras' is where it is not trainable
+
+    def __init__(
+        self, num_features: int, eps: float, momentum: float, center=True, scale=True
+    ):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(num_features)) if center else None
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, var, n = self.running_mean, self.running_var, x.numel() // x.shape[1]
+        training = self.training and not self.frozen
+        if training:
+            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+        # unlike F.batch_norm, this trains on one value a channel
+        cudnn = torch.backends.cudnn.enabled
+        y = torch.batch_norm(
+            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
+        )
+        if training:
+            with torch.no_grad():
+                var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class ConvNorm(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int = 1,
+        strides: int = 1,
+        padding: str = "valid",
+        activation: Callable[[Tensor], Tensor] = F.relu,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            filters,
+            kernel_size,
+            stride=strides,
+            padding=padding,
+            bias=False,
+        )
+        self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = self.norm(x)
+        return self.activation(x)
+
+
+class Bottleneck(nn.Module):
+    def __init__(
+        self, in_channels: int, filters: int, strides: int = 1, project: bool = False
+    ):
+        super().__init__()
+        self.shortcut = (
+            ConvNorm(
+                in_channels, 4 * filters, strides=strides, activation=nn.Identity()
+            )
+            if project
+            else None
+        )
+        self.reduce = ConvNorm(in_channels, filters, strides=strides)
+        self.spatial = ConvNorm(filters, filters, kernel_size=3, padding="same")
+        self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        x = self.reduce(x)
+        x = self.spatial(x)
+        x = self.expand(x)
+        x = shortcut + x
+        return F.relu(x)
+
+
+class Stage(nn.Module):
+    def __init__(self, in_channels: int, filters: int, strides: int, depth: int):
+        super().__init__()
+        self.first = Bottleneck(in_channels, filters, strides=strides, project=True)
+        self.rest = nn.ModuleList(
+            Bottleneck(4 * filters, filters) for _ in range(depth - 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for block in self.rest:
+            x = block(x)
+        return x
+
+
+class Resnet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
+        self.stages = nn.ModuleList(
+            [
+                Stage(64, 64, 1, 3),
+                Stage(256, 128, 2, 4),
+                Stage(512, 256, 2, 6),
+                Stage(1024, 512, 2, 3),
+            ]
+        )
+        self.probs = nn.Linear(2048, 1000)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = F.pad(image, (0, 0, 3, 3, 3, 3))  # [N, 230, 230, 3]
+        x = self.stem(x.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = F.pad(x, (1, 1, 1, 1))  # [N, 64, 114, 114]
+        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 56, 56]
+        for stage in self.stages:
+            x = stage(x)
+        x = x.mean((2, 3))  # [N, 2048]
+        x = self.probs(x)  # [N, 1000]
+        return x if logits else x.softmax(-1)

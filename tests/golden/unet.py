@@ -1,0 +1,73 @@
+"""unet: image float32[N, 64, 64, 3] -> mask float32[N, 64, 64, 1]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+class Double(nn.Module):
+    def __init__(self, in_channels: int, filters: int):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv2d(in_channels, filters, 3, padding="same"),
+                nn.Conv2d(filters, filters, 3, padding="same"),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = F.relu(conv(x))
+        return x
+
+
+class Down(nn.Module):
+    def __init__(self, in_channels: int, filters: int):
+        super().__init__()
+        self.skip = Double(in_channels, filters)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        skip = self.skip(x)
+        x = F.max_pool2d(skip, 2)
+        return x, skip
+
+
+class Up(nn.Module):
+    def __init__(self, filters: int):
+        super().__init__()
+        self.fused = Double(3 * filters, filters)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = torch.cat([x, skip], 1)
+        return self.fused(x)
+
+
+class Unet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.downs = nn.ModuleList([Down(3, 16), Down(16, 32), Down(32, 64)])
+        self.bottom = Double(64, 128)
+        self.ups = nn.ModuleList(Up(16 * 2 ** (3 - 1 - index)) for index in range(3))
+        self.mask = nn.Conv2d(16, 1, 1)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = image.permute(0, 3, 1, 2)
+        downs_skip = []
+        for down in self.downs:
+            x, skip = down(x)
+            downs_skip.append(skip)
+        x = self.bottom(x)  # [N, 128, 8, 8]
+        for block, item in zip(self.ups, reversed(downs_skip), strict=True):
+            x = block(x, item)
+        x = self.mask(x)  # [N, 1, 64, 64]
+        return x.permute(0, 2, 3, 1) if logits else x.sigmoid().permute(0, 2, 3, 1)
