@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from graphspec import layers
 from graphspec.compiler import Program
+from graphspec.emit.classes import closure
 from graphspec.graph import Graph, Op, Value
 from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
@@ -30,7 +31,7 @@ def library() -> dict[str, Any]:
     for module in iter_modules(layers.__path__):
         import_module(f"graphspec.layers.{module.name}")
     space: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "Tensor": Tensor}
-    exec(PRELUDE + "\n".join(helper.source for helper in HELPERS.values()), space)
+    exec(PRELUDE + "\n".join(HELPERS[name].source for name in closure(HELPERS)), space)
     return space
 
 

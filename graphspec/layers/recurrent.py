@@ -1,12 +1,13 @@
-"""Recurrent layers.
+"""Recurrent layers: what they share.
 
 Where Keras and PyTorch agree on the cell, a thin subclass of PyTorch's module runs its kernels; other
-activations, and dropout of the state, are scanned step by step. Both have the same keys in the state dict.
+activations, and dropout of the state, are scanned step by step. Both have the same keys in the state dict,
+with masks and without.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,11 +27,13 @@ from graphspec.layers.base import (
     helper,
     known_channels,
     need_float,
+    need_mask,
     need_rank,
 )
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor
 
 helper(
@@ -46,29 +49,19 @@ def keep_one_bias(rnn: nn.RNNBase) -> None:
 ''',
 )
 helper(
-    "reset_lstm",
+    "reset_rnn",
     '''
-def reset_lstm(lstm: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
-    for name, weight in lstm.named_parameters():
+def reset_rnn(rnn: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros."""
+    for name, weight in rnn.named_parameters():
         if name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight)
         elif name.startswith("weight_hh"):
             nn.init.orthogonal_(weight)
         else:
             nn.init.zeros_(weight)
-            nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():
+    for zeros in rnn.buffers():
         nn.init.zeros_(zeros)
-''',
-)
-helper(
-    "forget_bias_",
-    '''
-def forget_bias_(bias: Tensor, fill) -> None:
-    """Fill an LSTM's bias, and the forget gate's part of it with ones."""
-    fill(bias)
-    nn.init.ones_(bias.detach().chunk(4)[1])
 ''',
 )
 helper(
@@ -80,10 +73,15 @@ def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
 ''',
 )
 helper(
-    "LSTM",
+    "Scanned",
     '''
-class LSTM(nn.LSTM):
-    """nn.LSTM with Keras' one bias, initializers and outputs."""
+class Scanned(nn.Module):
+    """A recurrent layer of Keras step by step: any activation, dropout of the state.
+
+    Where `mask` [batch, length] is false the state stays; the output is the last one, or zero.
+    """
+
+    gates, states = 1, 1
 
     def __init__(
         self,
@@ -92,82 +90,57 @@ class LSTM(nn.LSTM):
         bias: bool = True,
         return_sequences: bool = False,
         return_state: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
-        keep_one_bias(self)
-
-    def reset_parameters(self) -> None:
-        reset_lstm(self)
-
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        state = None
-        if initial_state is not None:
-            h, c = (s.expand(len(x), -1)[None].contiguous() for s in initial_state)
-            state = h, c
-        y, (h, c) = super().forward(x, state)
-        y = y if self.return_sequences else h[0]
-        return (y, h[0], c[0]) if self.return_state else y
-''',
-    "keep_one_bias",
-    "reset_lstm",
-)
-helper(
-    "ScannedLSTM",
-    '''
-class ScannedLSTM(nn.Module):
-    """Keras' LSTM step by step: any activation, and dropout of the state."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        activation=torch.tanh,
-        recurrent_activation=torch.sigmoid,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        zero_output_for_mask: bool = False,
     ):
         super().__init__()
-        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * hidden_size)) if bias else None
+        rows = self.gates * hidden_size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(rows)) if bias else None
         self.return_sequences, self.return_state = return_sequences, return_state
-        self.activation, self.recurrent_activation = activation, recurrent_activation
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        reset_lstm(self)
+        self.zero_output_for_mask = zero_output_for_mask
 
     def drop(self, x: Tensor, p: float) -> Tensor:
-        """One mask for all steps, but one for each gate: [4, *x.shape]."""
-        mask = F.dropout(x.new_ones(4, len(x), *[1] * (x.dim() - 2), x.shape[-1]), p)
-        return x * mask
+        """One mask for all steps, but one for each gate: [gates, *x.shape]."""
+        shape = (self.gates, len(x), *[1] * (x.dim() - 2), x.shape[-1])
+        return x * F.dropout(x.new_ones(shape), p)
 
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        kernel = self.weight_ih_l0.unflatten(0, (4, -1)).mT  # [4, input, hidden]
-        recurrent = self.weight_hh_l0.unflatten(0, (4, -1)).mT
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ):
+        kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
+        recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
         zeros = x.new_zeros(len(x), recurrent.shape[-1])
-        h, c = (s.expand_as(zeros) for s in initial_state or (zeros, zeros))
-        mask = None
+        states = [s.expand_as(zeros) for s in initial_state or [zeros] * self.states]
+        kept = None
         if self.training and self.dropout:
             x = self.drop(x, self.dropout)
         if self.training and self.recurrent_dropout:
-            mask = self.drop(torch.ones_like(zeros), self.recurrent_dropout)
-        z = x @ kernel[:, None]  # [4, batch, length, hidden]
+            kept = self.drop(torch.ones_like(zeros), self.recurrent_dropout)
+        z = x @ kernel[:, None]  # [gates, batch, length, hidden]
         if self.bias_ih_l0 is not None:
-            z = z + self.bias_ih_l0.view(4, 1, 1, -1)
-        steps = []
-        for step in z.unbind(2):
-            i, f, g, o = step + (h if mask is None else h * mask) @ recurrent
-            i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
-            c = f * c + i * self.activation(g)
-            h = o * self.activation(c)
-            steps.append(h)
-        y = torch.stack(steps, 1) if self.return_sequences else h
-        return (y, h, c) if self.return_state else y
+            z = z + self.bias_ih_l0.view(self.gates, 1, 1, -1)
+        output, outputs = zeros, []
+        for t, step in enumerate(z.unbind(2)):
+            new = self.step(step, recurrent, kept, *states)
+            if mask is None:
+                output, states = new[0], new
+            else:
+                seen = mask[:, t, None]
+                before = zeros if self.zero_output_for_mask else output
+                output = torch.where(seen, new[0], before)
+                pairs = zip(new, states, strict=True)
+                states = [torch.where(seen, now, before) for now, before in pairs]
+            outputs.append(output)
+        y = torch.stack(outputs, 1) if self.return_sequences else output
+        return (y, *states) if self.return_state else y
 ''',
-    "reset_lstm",
 )
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -176,16 +149,22 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class Recurrent(Layer, abstract=True):
     """What recurrent layers share: sequences [batch, length, features] become one step or all, and a state.
 
-    `module` runs PyTorch's kernel, `scan` every other configuration, `both_ways` is `module` both ways. Their
-    weights: `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units], `bias_ih_l0`.
+    `module` is a class around PyTorch's kernel, `Masked<module>` the one that takes masks, and
+    `Bidirectional<module>` the one that runs both ways; `Scanned<module>` does every other configuration.
+    Their weights: `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units],
+    `bias_ih_l0`.
     """
 
-    arguments = (Argument("sequences"), Argument("initial_state", required=False, many=True))
+    arguments = (
+        Argument("sequences"),
+        Argument("initial_state", required=False, many=True),
+        Argument("mask", required=False),
+    )
     gates: ClassVar[int]
+    order: ClassVar[tuple[int, ...] | None] = None  # of the gates, where PyTorch's is not Keras'
+    pointwise: ClassVar[int] = 0  # operations of one step and unit beside products and activations
     state_names: ClassVar[tuple[str, ...]]
     module: ClassVar[str]
-    scan: ClassVar[str]
-    both_ways: ClassVar[str]
 
     units: Positive
     activation: ActivationName = "tanh"
@@ -201,23 +180,45 @@ class Recurrent(Layer, abstract=True):
     go_backwards: bool = False
     stateful: Literal[False] = False
     unroll: bool = False  # how Keras runs the loop; nothing here to choose
+    zero_output_for_mask: bool = False
+
+    masked_examples: ClassVar[tuple[Example, ...]] = tuple(
+        Example({"units": 4, **arguments}, shapes, masks={"mask": (6,)})
+        for arguments, shapes in (
+            ({}, ((6, 3),)),
+            ({"return_sequences": True}, ((6, 3),)),
+            ({"return_sequences": True, "return_state": True, "go_backwards": True}, ((6, 3),)),
+            ({"return_sequences": True, "zero_output_for_mask": True, "use_bias": False}, ((6, 3),)),
+            ({"return_state": True, "zero_output_for_mask": True}, ((6, 3),)),
+            ({"activation": "softsign", "return_state": True, "return_sequences": True}, ((6, 3),)),
+            ({"activation": "softsign", "go_backwards": True, "zero_output_for_mask": True}, ((6, 3),)),
+        )
+    )
 
     def infer(
-        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None
+        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
     ) -> Tensor | tuple[Tensor, ...]:
-        batch = self.accept(sequences, initial_state, len(self.state_names), self.spec_name)
+        batch = self.accept(sequences, initial_state, mask, len(self.state_names), self.spec_name)
         state = sequences.with_shape(batch, self.units)
         output = (
             sequences.with_shape(batch, sequences.shape[1], self.units) if self.return_sequences else state
         )
         return (output, *[state] * len(self.state_names)) if self.return_state else output
 
-    def accept(self, sequences: Tensor, states: tuple[Tensor, ...] | None, count: int, layer: str) -> Dim:
+    def accept(
+        self,
+        sequences: Tensor,
+        states: tuple[Tensor, ...] | None,
+        mask: Tensor | None,
+        count: int,
+        layer: str,
+    ) -> Dim:
         """Refuses inputs that do not fit `layer` with `count` initial states; gives the batch size."""
         need_rank(sequences, 3, layer=layer, shape="[length, features]")
         need_float(sequences, layer=layer)
         known_channels(sequences, layer=layer, what="features")
         need_fillable(self, kernel_initializer=2, recurrent_initializer=2, bias_initializer=1)
+        need_mask(mask, sequences, layer=layer, position=1 + len(states or ()))
         if not states:
             return sequences.shape[0]
         if len(states) != count:
@@ -246,6 +247,9 @@ class Recurrent(Layer, abstract=True):
     def output_activation(self) -> str | None:
         return None  # `activation` acts inside the cell
 
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return masks[0] if self.return_sequences else None
+
     @property
     def fast(self) -> bool:
         """Whether PyTorch's own kernel computes this cell."""
@@ -260,16 +264,30 @@ class Recurrent(Layer, abstract=True):
         """The statement that fills the bias; "" where the module's own is Keras' default."""
         return "" if self.bias_initializer == Zeros() else self.bias_initializer.vector_statement()
 
+    def bias_helpers(self) -> tuple[str, ...]:
+        """The helpers that the statement calls."""
+        return self.bias_initializer.vector_helpers()
+
+    def bias_weight(self, name: str, row: int | None = None) -> Weight:
+        """A bias, or a row of it."""
+        shape = (self.gates * self.units,)
+        return Weight(name, shape, "bias", gates=self.order, initializer=self.bias_statement(), row=row)
+
+    def biases(self, prefix: str, suffix: str) -> tuple[Weight, ...]:
+        """The bias as the module's parameters."""
+        return (self.bias_weight(f"{prefix}bias_ih_l0{suffix}"),) if self.use_bias else ()
+
     def cell_weights(self, features: int, prefix: str = "", suffix: str = "") -> tuple[Weight, ...]:
         """The weights of one direction; `prefix` and `suffix` tell its names apart."""
         kernel, recurrent = self.kernel_initializer, self.recurrent_initializer
         rows = self.gates * self.units
-        weights = (
+        return (
             Weight(
                 f"{prefix}weight_ih_l0{suffix}",
                 (rows, features),
                 "kernel",
                 (1, 0),
+                self.order,
                 initializer="" if kernel == GlorotUniform() else kernel.statement(),
             ),
             Weight(
@@ -277,15 +295,13 @@ class Recurrent(Layer, abstract=True):
                 (rows, self.units),
                 "recurrent_kernel",
                 (1, 0),
+                self.order,
                 initializer="" if recurrent == Orthogonal() else recurrent.statement(),
             ),
-            Weight(f"{prefix}bias_ih_l0{suffix}", (rows,), "bias", initializer=self.bias_statement()),
+            *self.biases(prefix, suffix),
         )
-        return weights if self.use_bias else weights[:2]
 
-    def weights(
-        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None
-    ) -> tuple[Weight, ...]:
+    def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         return self.cell_weights(known_channels(sequences, layer=self.spec_name))
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
@@ -299,93 +315,52 @@ class Recurrent(Layer, abstract=True):
             "recurrent_dropout": (self.recurrent_dropout, 0.0),
         }
 
-    def cell_module(self, features: int) -> Construct:
-        """The module for sequences of `features`."""
+    def cell_module(self, features: int, with_mask: bool) -> Construct:
+        """The module for sequences of `features`, with masks or without."""
         sizes: dict[str, Leaf] = {"input_size": features, "hidden_size": self.units}
-        return Construct(self.module if self.fast else self.scan, sizes, self.options(), general=self.scan)
+        options = {**self.options(), "zero_output_for_mask": (with_mask and self.zero_output_for_mask, False)}
+        scan = f"Scanned{self.module}"
+        target = scan if not self.fast else masked(self.module) if with_mask else self.module
+        return Construct(target, sizes, options, general=scan)
 
     def functions(self) -> tuple[str, ...]:
         """The activations that the cell calls."""
         return (self.activation,)
 
     def cell_helpers(self) -> tuple[str, ...]:
-        """The helpers that the module, its activations and its initializers need."""
-        names = [self.module if self.fast else self.scan]
-        if not self.fast:
-            functions = [ACTIVATIONS[name] for name in self.functions()]
-            names += [code.function for code in functions if code.function in HELPERS]
-        names += [*self.kernel_initializer.helpers(), *self.recurrent_initializer.helpers()]
-        return (*names, *(self.bias_initializer.vector_helpers() if self.use_bias else ()))
+        """The helpers that its activations and its initializers need."""
+        functions = [] if self.fast else [ACTIVATIONS[name].function for name in self.functions()]
+        return (
+            *(name for name in functions if name in HELPERS),
+            *self.kernel_initializer.helpers(),
+            *self.recurrent_initializer.helpers(),
+            *(self.bias_helpers() if self.use_bias else ()),
+        )
 
     def code(self, site: Site) -> Code:
         sequences, helpers, constants = "{sequences}", self.cell_helpers(), {}
         if self.input_dropout:
             sequences = "dropout_steps({sequences}, {dropout}, {self}.training)"
             helpers, constants = (*helpers, "dropout_steps"), {"dropout": self.input_dropout}
-        if self.go_backwards:
-            sequences += ".flip(1)"
-        state = ", {initial_state}" if any(site.inputs[1:]) else ""
-        construct = self.cell_module(known_channels(site.x, layer=self.spec_name))
-        return Code(f"{{self}}({sequences}{state})", construct, constants, helpers=helpers)
+        flip = ".flip(1)" if self.go_backwards else ""
+        construct = self.cell_module(known_channels(site.x, layer=self.spec_name), takes_mask(site))
+        call = f"{{self}}({sequences}{flip}{more_arguments(site, flip)})"
+        return Code(call, construct, constants, helpers=(construct.target, *helpers))
 
     def flops(self, site: Site) -> Dim:
         features = known_channels(site.x, layer=self.spec_name)
         products = 2 * self.gates * self.units * (features + self.units)
-        return site.x.shape[1] * (products + self.gates * self.units * (1 + self.use_bias) + 5 * self.units)
-
-
-class LSTM(Recurrent):
-    """Long short-term memory (Hochreiter, 1997). The gates lie in the order input, forget, cell, output."""
-
-    gates = 4
-    state_names = ("state_h", "state_c")
-    module = "LSTM"
-    scan = "ScannedLSTM"
-    both_ways = "BidirectionalLSTM"
-
-    recurrent_activation: ActivationName = "sigmoid"
-    unit_forget_bias: bool = True
-
-    examples = (
-        Example({"units": 5}, ((6, 3),)),
-        Example({"units": 4, "return_sequences": True}, ((6, 3),)),
-        Example({"units": 4, "return_state": True}, ((5, 3),)),
-        Example(
-            {"units": 4, "return_sequences": True, "return_state": True, "go_backwards": True}, ((5, 3),)
-        ),
-        Example({"units": 3, "use_bias": False}, ((4, 2),)),
-        Example({"units": 3, "activation": "relu", "recurrent_activation": "hard_sigmoid"}, ((4, 2),)),
-        Example({"units": 3, "activation": "softmax", "return_sequences": True}, ((4, 2),)),
-        Example({"units": 3, "activation": None, "use_bias": False, "return_state": True}, ((4, 2),)),
-        Example(
-            {"units": 3, "kernel_initializer": "he_normal", "recurrent_initializer": "glorot_uniform"},
-            ((4, 2),),
-        ),
-        Example({"units": 3, "bias_initializer": "ones", "unit_forget_bias": False}, ((4, 2),)),
-        Example({"units": 3, "bias_initializer": {"name": "constant", "value": 0.5}}, ((4, 2),)),
-        Example({"units": 3, "dropout": 0.0, "recurrent_dropout": 0.0, "seed": None}, ((4, 2),)),
-        Example({"units": 3, "stateful": False, "unroll": True}, ((4, 2),)),
-    )
-
-    @property
-    def fast(self) -> bool:
-        return super().fast and self.recurrent_activation == "sigmoid"
-
-    def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        function = Ref(ACTIVATIONS[self.recurrent_activation].function)
-        return {**super().options(), "recurrent_activation": (function, Ref("torch.sigmoid"))}
-
-    def functions(self) -> tuple[str, ...]:
-        return (self.activation, self.recurrent_activation)
-
-    def bias_statement(self) -> str:
-        fill = super().bias_statement()
-        if not self.unit_forget_bias:
-            return self.bias_initializer.vector_statement()
-        return f"forget_bias_({{w}}, lambda w: {fill.format(w='w')})" if fill else ""
-
-    def cell_helpers(self) -> tuple[str, ...]:
-        return (
-            *super().cell_helpers(),
-            *(("forget_bias_",) if "forget_bias_" in self.bias_statement() else ()),
+        return site.x.shape[1] * (
+            products + self.gates * self.units * (1 + self.use_bias) + self.pointwise * self.units
         )
+
+
+def takes_mask(site: Site) -> bool:
+    """Whether a recurrent layer is called with a mask."""
+    return len(site.inputs) > 2 and site.inputs[2] is not None
+
+
+def more_arguments(site: Site, flip: str = "") -> str:
+    """The arguments of a recurrent module after the sequences; `flip` turns the mask round."""
+    state = ", {initial_state}" if any(site.inputs[1:2]) else ""
+    return f"{state}, mask={{mask}}{flip}" if takes_mask(site) else state

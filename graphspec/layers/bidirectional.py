@@ -1,0 +1,339 @@
+"""Bidirectional: a recurrent layer over the sequence, and one over its reverse."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from graphspec.layers.base import (
+    REGISTRY,
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Ref,
+    Site,
+    Weight,
+    helper,
+    known_channels,
+)
+from graphspec.layers.recurrent import Recurrent, more_arguments, takes_mask
+from graphspec.layers.recurrent_masks import masked
+from graphspec.tensor import Dim, Tensor
+
+helper(
+    "merge_directions",
+    '''
+def merge_directions(forward: Tensor, backward: Tensor, mode: str | None):
+    """Keras' merge modes of the outputs of both directions; None keeps both."""
+    if mode == "concat":
+        return torch.cat((forward, backward), -1)
+    if mode == "mul":
+        return forward * backward
+    if mode is None:
+        return forward, backward
+    total = forward + backward
+    return total / 2 if mode == "ave" else total
+''',
+)
+
+KERNELS = """
+class Bidirectional{kind}(nn.{kernel}):
+    \"""nn.{kernel} in both directions with Keras' {what}.\"""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",{parameter}
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,{argument}
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode = merge_mode{one_bias}
+
+    def reset_parameters(self) -> None:
+        {reset}(self)
+
+    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
+        state = None
+        if initial_state is not None:
+{start}
+        {results} = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(*h, self.merge_mode)
+        elif self.merge_mode != "concat":
+            y = merge_directions(*y.chunk(2, -1), self.merge_mode)
+        if not self.return_state:
+            return y
+        first = y if self.merge_mode is None else (y,)
+        return (*first, {states})
+"""
+ONE_STATE = {
+    "start": "            state = torch.stack([s.expand(len(x), -1) for s in initial_state])",
+    "results": "y, h",
+    "states": "*h",
+    "reset": "reset_rnn",
+}
+TWO_STATES = {
+    "start": "            h, c, back_h, back_c = (s.expand(len(x), -1) for s in initial_state)\n"
+    "            state = torch.stack((h, back_h)), torch.stack((c, back_c))",
+    "results": "y, (h, c)",
+    "states": "h[0], c[0], h[1], c[1]",
+    "reset": "reset_lstm",
+}
+
+for _kind, _parts in {
+    "LSTM": {"kernel": "LSTM", **TWO_STATES},
+    "GRU": {"kernel": "GRU", **ONE_STATE},
+    "SimpleRNN": {"kernel": "RNN", **ONE_STATE},
+}.items():
+    _one_bias = _kind != "GRU"
+    _simple = _kind == "SimpleRNN"
+    helper(
+        f"Bidirectional{_kind}",
+        KERNELS.format(
+            kind=_kind,
+            what="one bias, initializers and outputs" if _one_bias else "initializers and outputs",
+            parameter="\n        activation=torch.tanh," if _simple else "",
+            argument="\n            nonlinearity=activation.__name__," if _simple else "",
+            one_bias="\n        keep_one_bias(self)" if _one_bias else "",
+            **_parts,
+        ),
+        _parts["reset"],
+        "merge_directions",
+        *(("keep_one_bias",) if _one_bias else ()),
+    )
+helper(
+    "Bidirectional",
+    '''
+class Bidirectional(nn.Module):
+    """A recurrent layer over the sequence, another over its reverse, merged."""
+
+    def __init__(
+        self,
+        layer: type[nn.Module],
+        *sizes: int,
+        merge_mode: str | None = "concat",
+        step_dropout: float = 0.0,
+        **options,
+    ):
+        super().__init__()
+        self.forward_layer = layer(*sizes, **options)
+        self.backward_layer = layer(*sizes, **options)
+        self.merge_mode, self.step_dropout = merge_mode, step_dropout
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ):
+        ahead = back = None
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            ahead, back = initial_state[:half], initial_state[half:]
+        rate, training = self.step_dropout, self.training and self.step_dropout > 0
+        masks = () if mask is None else (mask,)
+        turned = () if mask is None else (mask.flip(1),)
+        x, reverse = dropout_steps(x, rate, training), dropout_steps(x, rate, training)
+        forward = self.forward_layer(x, ahead, *masks)
+        backward = self.backward_layer(reverse.flip(1), back, *turned)
+        states = ()
+        if self.forward_layer.return_state:
+            (forward, *ahead), (backward, *back) = forward, backward
+            states = (*ahead, *back)
+        if self.forward_layer.return_sequences:
+            backward = backward.flip(1)
+        y = merge_directions(forward, backward, self.merge_mode)
+        if not states:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *states)
+''',
+    "dropout_steps",
+    "merge_directions",
+)
+
+
+def _recurrent(value: Any) -> Any:
+    """The layer that a mapping under `wraps` describes. Errors are pydantic's, placed inside it."""
+    if isinstance(value, Recurrent):
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("layer"), str):
+        raise PydanticCustomError(
+            "wraps_type", "`wraps` must be a mapping with `layer`, such as {layer: LSTM, units: 32}"
+        )
+    word, layers = value["layer"], REGISTRY["layer"]
+    if word not in layers:
+        context = {"word": word, "legal": sorted(layers), "what": "layer"}
+        raise _at_layer(PydanticCustomError("unknown_name", "unknown layer", context), word)
+    layer = layers[word]
+    if not issubclass(layer, Recurrent):
+        message = "Bidirectional wraps a recurrent layer, such as LSTM, and {word} is none"
+        raise _at_layer(PydanticCustomError("not_recurrent", message, {"word": word}), word)
+    return layer.model_validate({key: item for key, item in value.items() if key != "layer"})
+
+
+def _at_layer(error: PydanticCustomError, word: str) -> ValidationError:
+    """The error, placed at the key `layer`."""
+    return ValidationError.from_exception_data("wraps", [{"type": error, "loc": ("layer",), "input": word}])
+
+
+WrappedRecurrent = Annotated[
+    Recurrent,
+    PlainValidator(_recurrent),
+    WithJsonSchema({"type": "object", "properties": {"layer": {"type": "string"}}, "required": ["layer"]}),
+]
+
+
+class Bidirectional(Layer):
+    """A recurrent layer over the sequence and another like it over the reverse, whose outputs are merged.
+
+    `merge_mode: null` gives both outputs: the bare name, and `backward`. Initial states are those of the
+    forward layer, then those of the backward one.
+    """
+
+    arguments = Recurrent.arguments
+
+    wraps: WrappedRecurrent
+    merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
+
+    examples = (
+        Example({"wraps": {"layer": "LSTM", "units": 4}}, ((6, 3),)),
+        Example({"wraps": {"layer": "LSTM", "units": 4, "return_sequences": True}}, ((6, 3),)),
+        Example(
+            {"wraps": {"layer": "LSTM", "units": 3, "return_sequences": True}, "merge_mode": "sum"}, ((5, 3),)
+        ),
+        Example({"wraps": {"layer": "LSTM", "units": 3}, "merge_mode": "mul"}, ((5, 3),)),
+        Example(
+            {"wraps": {"layer": "LSTM", "units": 3, "return_state": True}, "merge_mode": "ave"}, ((5, 3),)
+        ),
+        Example(
+            {"wraps": {"layer": "LSTM", "units": 3, "return_sequences": True}, "merge_mode": None}, ((5, 3),)
+        ),
+        Example(
+            {"wraps": {"layer": "LSTM", "units": 3, "return_state": True}, "merge_mode": None}, ((5, 3),)
+        ),
+        Example({"wraps": {"layer": "LSTM", "units": 3, "use_bias": False, "activation": "relu"}}, ((5, 3),)),
+        Example(
+            {
+                "wraps": {
+                    "layer": "LSTM",
+                    "units": 3,
+                    "recurrent_activation": "hard_sigmoid",
+                    "return_sequences": True,
+                    "return_state": True,
+                }
+            },
+            ((5, 3),),
+        ),
+        Example({"wraps": {"layer": "LSTM", "units": 3, "bias_initializer": "ones"}}, ((5, 3),)),
+        *(
+            Example(
+                {"wraps": {"layer": layer, "units": 3, "return_state": True, **options}, "merge_mode": mode},
+                ((6, 3), *[(3,)] * (4 if layer == "LSTM" else 2) * ("use_bias" in options)),
+                masks={"mask": (6,)} if with_mask else {},
+            )
+            for layer, with_mask, mode, options in (
+                ("GRU", False, "concat", {"use_bias": False}),
+                ("GRU", False, "sum", {"return_sequences": True, "bias_initializer": "ones"}),
+                ("GRU", False, "mul", {"return_sequences": True, "reset_after": False}),
+                ("SimpleRNN", False, "concat", {"use_bias": True, "activation": "relu"}),
+                ("SimpleRNN", False, "ave", {"return_sequences": True, "activation": "softsign"}),
+                ("LSTM", True, "concat", {}),
+                ("LSTM", True, "concat", {"return_sequences": True, "zero_output_for_mask": False}),
+                ("LSTM", True, None, {"return_sequences": True, "activation": "softsign"}),
+                ("GRU", True, "mul", {}),
+                ("GRU", True, "sum", {"return_sequences": True}),
+                ("SimpleRNN", True, "ave", {"zero_output_for_mask": True}),
+                ("SimpleRNN", True, None, {"return_sequences": True, "activation": "relu"}),
+            )
+        ),
+    )
+
+    def infer(
+        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        cell = self.wraps
+        if cell.go_backwards:
+            raise LayerError(
+                "out-of-range",
+                "Bidirectional runs both ways: `go_backwards` of the layer that it wraps must be false",
+                argument="wraps",
+            )
+        batch = cell.accept(
+            sequences, initial_state, mask, 2 * len(cell.state_names), f"Bidirectional {cell.spec_name}"
+        )
+        width = cell.units * (2 if self.merge_mode == "concat" else 1)
+        steps = (sequences.shape[1],) if cell.return_sequences else ()
+        output = sequences.with_shape(batch, *steps, width)
+        state = sequences.with_shape(batch, cell.units)
+        outputs = (output, *([output] if self.merge_mode is None else []))
+        if cell.return_state:
+            outputs = (*outputs, *[state] * (2 * len(cell.state_names)))
+        return outputs if len(outputs) > 1 else output
+
+    def output_names(self) -> tuple[str, ...]:
+        names = ("backward",) if self.merge_mode is None else ()
+        if not self.wraps.return_state:
+            return names
+        return (
+            *names,
+            *(f"{way}_{name}" for way in ("forward", "backward") for name in self.wraps.state_names),
+        )
+
+    @property
+    def fused(self) -> bool:
+        """Whether one bidirectional kernel of PyTorch does it; each direction has its own dropout."""
+        return self.wraps.fast and not self.wraps.input_dropout
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return self.wraps.mask(inputs, masks)
+
+    def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
+        cell, features = self.wraps, known_channels(sequences, layer="Bidirectional")
+        if self.fused:
+            return (*cell.cell_weights(features), *cell.cell_weights(features, suffix="_reverse"))
+        return (
+            *cell.cell_weights(features, "forward_layer."),
+            *cell.cell_weights(features, "backward_layer."),
+        )
+
+    def code(self, site: Site) -> Code:
+        cell, with_mask = self.wraps, takes_mask(site)
+        inner = cell.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
+        keyword: dict[str, tuple[Leaf, Leaf]] = {**inner.keyword, "merge_mode": (self.merge_mode, "concat")}
+        names: tuple[str, ...]
+        if self.fused:
+            del keyword["zero_output_for_mask"]  # `MaskedBothWays` does as Keras' Bidirectional
+            target = f"Bidirectional{cell.module}"
+            target = masked(target) if with_mask else target
+            construct, names = Construct(target, inner.positional, keyword), (target,)
+        else:
+            keyword["zero_output_for_mask"] = (with_mask and cell.return_sequences, False)
+            keyword["step_dropout"] = (cell.input_dropout, 0.0)
+            construct = Construct("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
+            names = ("Bidirectional", inner.target)
+        call = f"{{self}}({{sequences}}{more_arguments(site)})"
+        return Code(call, construct, helpers=(*names, *cell.cell_helpers()))
+
+    def flops(self, site: Site) -> Dim:
+        merged = (
+            0
+            if self.merge_mode in ("concat", None)
+            else self.wraps.units * (2 if self.merge_mode == "ave" else 1)
+        )
+        steps = site.x.shape[1] if self.wraps.return_sequences else 1
+        return self.wraps.flops(site) * 2 + steps * merged
