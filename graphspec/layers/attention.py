@@ -1,0 +1,252 @@
+"""Attention without projections: what each query gathers of the values whose keys score highest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from graphspec.layers.attention_masks import TENSORS, Rate, need_attention, whole
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Site,
+    Weight,
+    helper,
+    known_channels,
+    need_rank,
+)
+from graphspec.layers.initializers import GlorotUniform
+from graphspec.tensor import Dim, Tensor
+
+helper(
+    "Attention",
+    '''
+class Attention(nn.Module):
+    """Keras' dot-product attention; masks are true where a query sees a key."""
+
+    def __init__(self, scale: bool = False, dropout: float = 0.0):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(())) if scale else None
+        self.dropout = dropout
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        """[batch, query length, key length]"""
+        scores = query @ key.mT
+        return scores if self.scale is None else scores * self.scale
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        return_scores: bool = False,
+    ):
+        scores = self.score(query, value if key is None else key)
+        if mask is not None:
+            far = min(1e9, torch.finfo(scores.dtype).max)
+            scores = torch.where(mask, scores, scores - far)
+        scores = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        x = scores @ value
+        if query_mask is not None:
+            x = x.masked_fill(~query_mask[..., None], 0)
+        return (x, scores) if return_scores else x
+''',
+)
+helper(
+    "ConcatAttention",
+    '''
+class ConcatAttention(Attention):
+    """Scores are the sum of tanh(query + key), times a weight."""
+
+    def __init__(self, scale: bool = False, dropout: float = 0.0):
+        super().__init__(scale, dropout)
+        self.concat_score_weight = nn.Parameter(torch.ones(()))
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        x = query.unsqueeze(-2) + key.unsqueeze(-3)
+        x = x if self.scale is None else x * self.scale
+        return x.tanh().sum(-1) * self.concat_score_weight
+''',
+    "Attention",
+)
+helper(
+    "AdditiveAttention",
+    '''
+class AdditiveAttention(Attention):
+    """Scores are tanh(query + key), summed with a weight for each feature."""
+
+    def __init__(self, features: int, scale: bool = True, dropout: float = 0.0):
+        super().__init__(False, dropout)
+        self.scale = nn.Parameter(torch.empty(features)) if scale else None
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        x = (query.unsqueeze(-2) + key.unsqueeze(-3)).tanh()
+        return x.sum(-1) if self.scale is None else x @ self.scale
+''',
+    "Attention",
+)
+
+
+class Scoring(Layer, abstract=True):
+    """What attention without projections shares."""
+
+    arguments = TENSORS
+    supports_masking = True
+    call_arguments = ("return_attention_scores", "use_causal_mask")
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+        use_scale: bool
+        dropout: Rate
+        return_attention_scores: bool
+        use_causal_mask: bool
+
+    def infer(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        need_rank(query, 3, layer=self.spec_name, shape="[length, features]")
+        masks = {"query_mask": (query_mask, query), "value_mask": (value_mask, value)}
+        batch = need_attention(self.spec_name, query, value, key, masks)
+        scored = value if key is None else key
+        if query.shape[-1] != scored.shape[-1]:
+            position = 1 if key is None else 2
+            raise LayerError(
+                "shapes-differ",
+                f"{self.spec_name} compares queries with keys of as many features, "
+                f"and {{input0}} is {query}, {{input{position}}} {scored}",
+                help="a Dense layer before it changes the number of features",
+                inputs=(0, position),
+            )
+        output = query.with_shape(batch, query.shape[1], value.shape[2])
+        scores = query.with_shape(batch, query.shape[1], value.shape[1])
+        return (output, scores) if self.return_attention_scores else output
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("attention_scores",) if self.return_attention_scores else ()
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return inputs[3] if masks[0] is None else masks[0]
+
+    def module(self, features: int) -> Construct:
+        """What makes its module, for queries of `features`."""
+        raise TypeError(f"{type(self).__name__} says no module")
+
+    def code(self, site: Site) -> Code:
+        construct = self.module(known_channels(site.x, layer=self.spec_name, what="features"))
+        batch = site.outputs[0].shape[0]
+        tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
+        named = {word: x for word in ("query", "value", "key") if (x := tensors[word]) is not None}
+        full = next(word for word, x in named.items() if x.shape[0] == batch)
+        parts = [whole(word, x, batch, full) for word, x in named.items()]
+        masks = ["{value_mask}[:, None]"] if tensors["value_mask"] is not None else []
+        masks += ["causal_mask({query}, {value})"] if self.use_causal_mask else []
+        parts += [f"mask={' & '.join(masks)}"] if masks else []
+        parts += ["query_mask={query_mask}"] if tensors["query_mask"] is not None else []
+        parts += ["return_scores=True"] if self.return_attention_scores else []
+        helpers = (construct.target, "causal_mask", *GlorotUniform().vector_helpers())
+        return Code(f"{{self}}({', '.join(parts)})", construct, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        query, value = site.inputs[:2]
+        pairs = query.shape[1] * value.shape[1]
+        return pairs * (self.score_flops(query.shape[2]) + 5 + 2 * value.shape[2])
+
+    def score_flops(self, features: Dim) -> Dim:
+        """Operations for the score of one query and one key."""
+        return 2 * features + self.use_scale
+
+
+_SELF = ((6, 5), (6, 5))
+_CROSS = ((6, 5), (4, 5))
+_KEYED = ((6, 5), (4, 3), (4, 5))
+_PADDED = {"query_mask": (6,), "value_mask": (4,)}
+_CAUSAL = {"use_causal_mask": True}
+_SCORES = {"return_attention_scores": True}
+
+
+class Attention(Scoring):
+    """Dot-product attention (Luong, 2015) of query and value [batch, length, features]; the key is the value.
+
+    `score_mode: concat` scores by the sum of tanh(query + key) instead. Masks are boolean [batch, length]:
+    values that are masked are not seen, and queries that are masked give zeros.
+    """
+
+    use_scale: bool = False
+    score_mode: Literal["dot", "concat"] = "dot"
+    dropout: Rate = 0.0
+    seed: None = None
+    return_attention_scores: bool = False
+    use_causal_mask: bool = False
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({}, _SELF),
+        Example({"use_scale": True, "dropout": 0, "seed": None}, _CROSS),
+        Example({}, _KEYED, call={**_CAUSAL, **_SCORES}),
+        Example({"use_scale": True}, _CROSS, masks=_PADDED),
+        Example({}, _KEYED, call=_CAUSAL, masks=_PADDED),
+        Example({}, _CROSS, call=_SCORES, masks={"value_mask": (4,)}),
+        Example({"score_mode": "concat"}, _CROSS, masks={"query_mask": (6,)}),
+        Example({"score_mode": "concat", "use_scale": True}, _KEYED, call=_CAUSAL, masks=_PADDED),
+    )
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        names = ["scale"] if self.use_scale else []
+        names += ["concat_score_weight"] if self.score_mode == "concat" else []
+        return tuple(Weight(name, (), name) for name in names)
+
+    def module(self, features: int) -> Construct:
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "scale": (self.use_scale, False),
+            "dropout": (float(self.dropout), 0.0),
+        }
+        return Construct("ConcatAttention" if self.score_mode == "concat" else "Attention", {}, keyword)
+
+    def score_flops(self, features: Dim) -> Dim:
+        if self.score_mode == "dot":
+            return super().score_flops(features)
+        return features * (7 + self.use_scale) + 1
+
+
+class AdditiveAttention(Scoring):
+    """Additive attention (Bahdanau, 2014) of query and value [batch, length, features]; the key is the value.
+
+    Scores are the sum of tanh(query + key), with `use_scale` weighted by feature. Masks are boolean
+    [batch, length]: values that are masked are not seen, and queries that are masked give zeros.
+    """
+
+    use_scale: bool = True
+    dropout: Rate = 0.0
+    seed: None = None
+    return_attention_scores: bool = False
+    use_causal_mask: bool = False
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({}, _SELF),
+        Example({"use_scale": False, "dropout": 0.0, "seed": None}, _CROSS),
+        Example({}, _KEYED, call={**_CAUSAL, **_SCORES}, masks=_PADDED),
+        Example({}, ((6, 40), (5, 40)), call=_SCORES, masks={"value_mask": (5,)}),
+    )
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        features = known_channels(inputs[0], layer=self.spec_name, what="features")
+        fill = GlorotUniform().vector_statement()
+        return (Weight("scale", (features,), "scale", initializer=fill),) if self.use_scale else ()
+
+    def module(self, features: int) -> Construct:
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "scale": (self.use_scale, True),
+            "dropout": (float(self.dropout), 0.0),
+        }
+        return Construct("AdditiveAttention", {"features": features}, keyword)
+
+    def score_flops(self, features: Dim) -> Dim:
+        return features * (7 + self.use_scale)
