@@ -221,7 +221,7 @@ outputs:
 
 
 def test_models_of_other_files(tmp_path: Path) -> None:
-    encoder = BLOCKS + "nodes:\n  code: {block: embed}\noutputs: [code]\n"
+    encoder = BLOCKS.partition("  mean:")[0] + "nodes:\n  code: {block: embed}\noutputs: [code]\n"
     (tmp_path / "encoder.yaml").write_text(encoder)
     (tmp_path / "whole.yaml").write_text(
         HEADER

@@ -39,6 +39,7 @@ class _Carrier:
         self.entries: dict[Value, _Entry] = {}
         self.entered: dict[_Entry, Value] = {}
         self.masks: dict[Value, _Mask] = {}
+        self.derived: dict[tuple[Op, Derived], Value] = {}
         self._register(root)
 
     def _register(self, graph: Graph) -> None:
@@ -58,9 +59,14 @@ class _Carrier:
                 op.arguments = self._filled(op, op.layer)
 
     def _filled(self, op: Op, layer: Layer) -> tuple[Any, ...]:
-        """The arguments with `mask`, that of the only tensor, or with the `<name>_mask` of each of several."""
+        """The arguments with `mask`, that of the only tensor, or the `<name>_mask` of each of several."""
         if layer.variadic:
-            return op.arguments
+            masks = tuple(self._grouped(argument) for argument in op.arguments)
+            if all(mask is None for mask in masks):
+                return op.arguments
+            self.mask(op.output)  # of the inputs as they are, not as they are taken
+            taken = layer.masked(op.arguments, masks)
+            return tuple(self._value(self._made(each, op), op) for each in taken)
         given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
         carried = {argument.name for argument in layer.arguments if argument.carried}
         tensors = [name for name, argument in given.items() if argument is not None]
@@ -121,7 +127,7 @@ class _Carrier:
         if found is None and holder.unit is not None and holder.unit.shared:
             others = [call.arguments[place] for call in holder.unit.calls if call is not holder]
             if any(isinstance(other, Value) and self.mask(other) is not None for other in others):
-                found = self._made(Derived(AllSteps(), (argument,)), holder, before=True)
+                found = self._made(Derived(AllSteps(), (argument,)), holder)
         return found
 
     def _through(self, op: Op, key: str) -> _Mask:
@@ -161,19 +167,25 @@ class _Carrier:
             holder.arguments = (*holder.arguments, outer)
         return self.entered[mask]
 
-    def _made(self, mask: Any, op: Op, before: bool = False) -> _Mask:
-        """A mask that a layer derives, computed beside `op`: by an op of its own."""
+    def _made(self, mask: Any, op: Op) -> Any:
+        """A mask, or another tensor, that a layer derives for `op`, by an op of its own before it."""
         if not isinstance(mask, Derived):
             return mask
-        sources = tuple(self._value(self._made(source, op, before), op) for source in mask.sources)
-        graph, layer = self.owners[op], mask.layer
-        name = self._free(graph, f"{op.node if op.index is None else f'{op.node}_{op.index}'}_mask")
-        made = Op(name, None, op.span, "op", sources, layer=layer, title=type(layer).__name__)
-        tensor = layer.infer(*(types(source) for source in sources))
+        if (op, mask) not in self.derived:
+            sources = tuple(self._value(self._made(source, op), op) for source in mask.sources)
+            self.derived[op, mask] = self._computed_before(op, mask.layer, sources)
+        return self.derived[op, mask]
+
+    def _computed_before(self, op: Op, layer: Layer, sources: tuple[Any, ...]) -> Value:
+        graph, tensor = self.owners[op], layer.infer(*(types(source) for source in sources))
         assert not isinstance(tensor, tuple)
+        word = op.node if op.index is None else f"{op.node}_{op.index}"
+        name = self._free(graph, f"{word}_mask" if tensor.dtype == "bool" else f"{word}_masked")
+        made = Op(name, None, op.span, "op", sources, layer=layer, title=type(layer).__name__)
         made.outputs[""] = Value(tensor, name, made)
         alike = [place for place, other in enumerate(graph.ops) if other.node == op.node]
-        graph.ops.insert(alike[0] if before else alike[-1] + 1, made)
+        chained = op.repeated == "repeat" and op.index  # what it reads comes out of the instance before
+        graph.ops.insert(alike[-1] + 1 if chained else alike[0], made)
         self.owners[made] = graph
         return made.output
 

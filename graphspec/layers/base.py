@@ -301,6 +301,10 @@ class Layer(Setting):
         """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
         return ()
 
+    def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What a variadic layer computes on where its inputs carry masks: each an input, or `Derived`."""
+        return inputs
+
     def regularizer(self, weight: Weight) -> Regularizer | None:
         """What is added to the loss for a weight of it: `kernel_regularizer` for `kernel`, and so on."""
         return getattr(self, f"{weight.word}_regularizer", None)

@@ -75,6 +75,55 @@ def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
     return Derived(Joined(axis=1), whole)
 
 
+class Filled(Layer, abstract=True):
+    """`x`, and where its mask is false another tensor, or a number."""
+
+    value: float | None = None
+    variadic = True
+
+    def infer(self, x: Tensor, mask: Tensor, *other: Tensor) -> Tensor:
+        return x
+
+    def code(self, site: Site) -> Code:
+        if self.value is None:
+            return Code("torch.where({1}[..., None], {0}, {2})")
+        return Code("{0}.masked_fill(~{1}[..., None], {value})", constants={"value": self.value})
+
+
+class Floats(Layer, abstract=True):
+    """1 where a mask is true, else 0, for each step as one feature of the dtype of `like`."""
+
+    variadic = True
+
+    def infer(self, mask: Tensor, like: Tensor) -> Tensor:
+        return Tensor((*mask.shape, 1), like.dtype)
+
+    def code(self, site: Site) -> Code:
+        return Code("{0}[..., None].to({1}.dtype)")
+
+
+def filled_for_product(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The factors, 1 where they are masked: a step that all mask becomes 0."""
+    ones = [
+        x if m is None else Derived(Filled(value=1.0), (x, m)) for x, m in zip(inputs, masks, strict=True)
+    ]
+    if any(mask is None for mask in masks):
+        return tuple(ones)
+    first = Derived(Filled(), (inputs[0], masks[0], Derived(Floats(), (either(masks), inputs[0]))))
+    return (first, *ones[1:])
+
+
+def filled_for_extreme(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands, where they are masked the first that is not; the first of all where all are."""
+    valid = inputs[0]
+    for x, mask in reversed(list(zip(inputs, masks, strict=True))):
+        valid = x if mask is None else Derived(Filled(), (x, mask, valid))
+    return tuple(
+        x if mask is None else Derived(Filled(), (x, mask, valid)) if position else valid
+        for position, (x, mask) in enumerate(zip(inputs, masks, strict=True))
+    )
+
+
 class AllSteps(Layer, abstract=True):
     """A mask that masks nothing, for a tensor of at least [batch, steps]."""
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.layers.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
 from graphspec.layers.core import _as_tuple
-from graphspec.layers.masking import either, joined
+from graphspec.layers.masking import either, filled_for_extreme, filled_for_product, joined
 from graphspec.layers.proposals import misfit, propose
 from graphspec.tensor import Dim, Tensor, product
 
@@ -132,6 +132,9 @@ class Multiply(_Elementwise, spec_name="multiply"):
         Example({}, ((3, 4), (1, 4), (3, 1))),
     )
 
+    def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
+        return filled_for_product(inputs, masks)
+
     def code(self, site: Site) -> Code:
         return Code(" * ".join(self.terms(site)))
 
@@ -160,6 +163,9 @@ class Average(_Elementwise, spec_name="average"):
 
 class _Extreme(_Elementwise, abstract=True):
     function: ClassVar[str]
+
+    def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
+        return filled_for_extreme(inputs, masks)
 
     def code(self, site: Site) -> Code:
         return Code(reduce(lambda left, right: f"{self.function}({left}, {right})", self.terms(site)))
