@@ -128,7 +128,24 @@ def make(name: str, arguments: dict[str, Any]) -> Any:
         if key.endswith("initializer") and isinstance(value, dict):
             options = {option: item for option, item in value.items() if option != "name"}
             arguments[key] = keras.initializers.get({"class_name": value["name"], "config": options})
-    return getattr(keras.layers, name)(dtype="float64", **arguments)
+    cls = PositionEmbedding if name == "PositionEmbedding" else getattr(keras.layers, name)
+    return cls(dtype="float64", **arguments)
+
+
+class PositionEmbedding(keras.layers.Layer):
+    """As KerasHub has it: the first positions, stretched to the input's shape."""
+
+    def __init__(self, sequence_length: int, initializer: Any = "glorot_uniform", **keywords: Any):
+        super().__init__(**keywords)
+        self.sequence_length, self.initializer = sequence_length, keras.initializers.get(initializer)
+        self.supports_masking = True
+
+    def build(self, shape: Any) -> None:
+        shape = (self.sequence_length, shape[-1])
+        self.embeddings = self.add_weight(shape=shape, initializer=self.initializer, name="embeddings")
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.broadcast_to(self.embeddings[: x.shape[-2]], x.shape)
 
 
 def _op(cls: type[Layer], example: Example) -> Twin:

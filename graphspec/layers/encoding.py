@@ -1,11 +1,13 @@
-"""Integers as vectors of zeros, ones and counts."""
+"""Integers as vectors of zeros, ones and counts, and numbers as integers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Site, helper
-from graphspec.layers.core import Positive
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, helper, need_float
+from graphspec.layers.core import Positive, _as_tuple
 from graphspec.tensor import Tensor
 
 helper(
@@ -26,6 +28,53 @@ def count_classes(x: Tensor, num_classes: int) -> Tensor:
     return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
 ''',
 )
+
+
+helper(
+    "Discretization",
+    '''
+class Discretization(nn.Module):
+    """Between which boundaries a number lies: 0 below the first."""
+
+    def __init__(self, bin_boundaries: tuple[float, ...]):
+        super().__init__()
+        boundaries = torch.tensor(bin_boundaries)
+        self.register_buffer("bin_boundaries", boundaries, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.bucketize(x, self.bin_boundaries.to(x.dtype), right=True)
+''',
+)
+
+
+def single(x: Tensor) -> bool:
+    """Whether the last axis has one integer, in whose place its vector comes."""
+    return x.rank > 1 and x.shape[-1] == 1
+
+
+def encoding(name: str, x: Tensor, mode: str, num_tokens: int) -> Tensor:
+    """The type of integers as vectors of `num_tokens` floats."""
+    if mode == "one_hot":
+        return Tensor((*(x.shape[:-1] if single(x) else x.shape), num_tokens))
+    if x.rank != 2:
+        raise LayerError(
+            "wrong-rank",
+            f"{name} with `{mode}` takes `[batch, length]`, and gets {x}",
+            help="`output_mode: one_hot` makes a vector of each integer",
+            inputs=(0,),
+        )
+    return Tensor((x.shape[0], num_tokens))
+
+
+def encoded(x: str, mode: str, alone: bool) -> tuple[str, tuple[str, ...]]:
+    """The expression for int64 integers `x` as vectors of `{num_tokens}` floats, and the helper it calls.
+
+    `alone` says that the last axis has one integer, in whose place its vector comes.
+    """
+    if mode == "one_hot":
+        return f"F.one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}}).float()", ()
+    name = "multi_hot" if mode == "multi_hot" else "count_classes"
+    return f"{name}({x}, {{num_tokens}})", (name,)
 
 
 class CategoryEncoding(Layer):
@@ -58,32 +107,49 @@ class CategoryEncoding(Layer):
                 help="write `dtype: int64` on the input",
                 inputs=(0,),
             )
-        if self.output_mode == "one_hot":
-            kept = x.shape[:-1] if self._single(x) else x.shape
-        elif x.rank == 2:
-            kept = x.shape[:1]
-        else:
-            raise LayerError(
-                "wrong-rank",
-                f"CategoryEncoding with `{self.output_mode}` takes `[batch, length]`, and gets {x}",
-                help="`output_mode: one_hot` makes a vector of each integer",
-                inputs=(0,),
-            )
-        return Tensor((*kept, self.num_tokens))
-
-    @staticmethod
-    def _single(x: Tensor) -> bool:
-        """Whether the last axis has one integer, in whose place its vector comes."""
-        return x.rank > 1 and x.shape[-1] == 1
+        return encoding(self.spec_name, x, self.output_mode, self.num_tokens)
 
     def code(self, site: Site) -> Code:
         constants = {"num_tokens": self.num_tokens}
         wide = "" if site.x.dtype == "int64" else ".long()"
-        if self.output_mode == "one_hot":
-            single = ".squeeze(-1)" if self._single(site.x) else ""
-            return Code(f"F.one_hot({{x}}{single}{wide}, {{num_tokens}}).float()", constants=constants)
-        name = "multi_hot" if self.output_mode == "multi_hot" else "count_classes"
-        return Code(f"{name}({{x}}{wide}, {{num_tokens}})", constants=constants, helpers=(name,))
+        text, helpers = encoded(f"{{x}}{wide}", self.output_mode, single(site.x))
+        return Code(text, constants=constants, helpers=helpers)
 
     def limit(self) -> int | None:
         return self.num_tokens
+
+
+class Discretization(Layer):
+    """Between which of `bin_boundaries` a number lies: 0 below the first, at most as many as there are.
+
+    As an integer, int64, or encoded as `CategoryEncoding` does.
+    """
+
+    bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
+
+    examples = (
+        Example({"bin_boundaries": [-1, 0.25, 1]}, ((3, 4),)),
+        Example({"bin_boundaries": [0.0], "output_mode": "one_hot"}, ((3,),)),
+        Example({"bin_boundaries": [-0.5, 0.5], "output_mode": "one_hot"}, ((1,),)),
+        Example({"bin_boundaries": [-0.5, 0.5], "output_mode": "multi_hot"}, ((4,),)),
+        Example({"bin_boundaries": [-0.5, 0.5], "output_mode": "count"}, ((4,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="Discretization")
+        if list(self.bin_boundaries) != sorted(set(self.bin_boundaries)):
+            message = f"`bin_boundaries` rise, unlike {list(self.bin_boundaries[:10])}"
+            raise LayerError("out-of-range", message, argument="bin_boundaries")
+        if self.output_mode == "int":
+            return x.with_dtype("int64")
+        return encoding(self.spec_name, x, self.output_mode, len(self.bin_boundaries) + 1)
+
+    def code(self, site: Site) -> Code:
+        boundaries = tuple(float(boundary) for boundary in self.bin_boundaries)
+        construct = Construct("Discretization", {"bin_boundaries": boundaries})
+        if self.output_mode == "int":
+            return Code("{self}({x})", construct, helpers=("Discretization",))
+        text, helpers = encoded("{self}({x})", self.output_mode, single(site.x))
+        constants = {"num_tokens": len(boundaries) + 1}
+        return Code(text, construct, constants=constants, helpers=("Discretization", *helpers))

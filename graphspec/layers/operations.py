@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from graphspec.layers.base import (
     Argument,
@@ -21,11 +21,14 @@ from graphspec.layers.base import (
     Site,
 )
 from graphspec.layers.broadcasting import promote, stretch, to_float
+from graphspec.layers.core import _as_tuple
 from graphspec.layers.proposals import misfit
 from graphspec.tensor import Dim, Tensor, product
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Constant = int | Finite | None
+Axis = Annotated[int | tuple[int, ...] | None, BeforeValidator(_as_tuple)]
+"""One axis or several, or null."""
 
 
 class Operation(Layer, kind="op", abstract=True):

@@ -12,8 +12,7 @@ from pydantic import BeforeValidator, Field
 from graphspec.layers.base import Code, Example, LayerError, Leaf, Site, need_float
 from graphspec.layers.broadcasting import example_axes, example_axis
 from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.operations import Finite, Operation, need_numbers
-from graphspec.layers.reductions import Axis
+from graphspec.layers.operations import Axis, Finite, Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from graphspec.layers.base import Code, Example, LayerError, Leaf, Ref, Site, need_float
 from graphspec.layers.broadcasting import example_axes, example_axis, to_float, without_axis
-from graphspec.layers.core import _as_tuple
-from graphspec.layers.operations import Finite, Operation, need_numbers
+from graphspec.layers.operations import Axis, Finite, Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
-
-Axis = Annotated[int | tuple[int, ...] | None, BeforeValidator(_as_tuple)]
 
 
 class _Reduction(Operation, abstract=True):

@@ -1,0 +1,240 @@
+"""EinsumDense: a fully connected layer over any axes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.layers.activations import ActivationName, activated
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Site,
+    Weight,
+    helper,
+    need_float,
+)
+from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "EinsumDense",
+    '''
+class EinsumDense(nn.Module):
+    """A linear layer over any axes, as an einsum says."""
+
+    def __init__(self, equation: str, kernel_shape, bias_shape=None):
+        super().__init__()
+        self.equation = equation
+        self.weight = nn.Parameter(torch.empty(kernel_shape))
+        self.bias = nn.Parameter(torch.empty(bias_shape)) if bias_shape else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.einsum(self.equation, x, self.weight)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        return f"{self.equation}, {tuple(self.weight.shape)}"
+''',
+)
+helper(
+    "einsum_scaling_",
+    '''
+def einsum_scaling_(
+    w: Tensor, summed: tuple[int, ...], scale: float, mode: str, distribution: str
+) -> None:
+    """Keras' VarianceScaling of a kernel whose inputs are the axes that are summed."""
+    fan_in = math.prod(w.shape[axis] for axis in summed)
+    values = w.new_empty(w.numel() // fan_in, fan_in)
+    variance_scaling_(values, scale, mode, distribution)
+    with torch.no_grad():
+        w.copy_(values.view(w.shape))
+''',
+    "variance_scaling_",
+)
+
+_EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What an equation means for one input. `summed` are the kernel's axes that the output lacks."""
+
+    output: tuple[Dim, ...]
+    kernel: tuple[int, ...]
+    bias: tuple[int, ...]
+    summed: tuple[int, ...]
+
+
+class EinsumDense(Layer):
+    """A fully connected layer over any axes: `activation(einsum(equation, x, kernel) + bias)`.
+
+    `equation` is `abc,cd->abd`, `...x,xy->...y` or `ab...,bc->ac...`; the batch comes first. `output_shape`
+    has the sizes of its output but the batch and what `...` stands for, null where the input's is kept.
+    """
+
+    equation: str
+    output_shape: Annotated[
+        Positive | Annotated[tuple[Positive | None, ...], Field(min_length=1)], BeforeValidator(_as_tuple)
+    ]
+    activation: ActivationName = "linear"
+    bias_axes: str | None = None
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+
+    examples = (
+        Example({"equation": "ab,bc->ac", "output_shape": 5, "bias_axes": "c"}, ((7,),)),
+        Example({"equation": "abc,cd->abd", "output_shape": [None, 5], "bias_axes": "d"}, ((3, 7),)),
+        Example({"equation": "abc,cde->abde", "output_shape": [None, 2, 5], "bias_axes": "de"}, ((3, 40),)),
+        Example({"equation": "abde,dec->abc", "output_shape": [None, 6], "bias_axes": "c"}, ((3, 8, 5),)),
+        Example({"equation": "...x,xy->...y", "output_shape": 4, "activation": "relu"}, ((2, 3, 5),)),
+        Example({"equation": "...x,xyz->...yz", "output_shape": [4, 2], "bias_axes": "y"}, ((3, 5),)),
+        Example({"equation": "ab...,bc->ac...", "output_shape": 6, "bias_axes": "c"}, ((5, 2, 3),)),
+        Example(
+            {
+                "equation": "abc,dbc->abd",
+                "output_shape": [3, 50],
+                "kernel_initializer": "he_normal",
+                "bias_axes": "d",
+                "bias_initializer": "ones",
+            },
+            ((3, 7),),
+        ),
+        Example(
+            {
+                "equation": "abc,cd->abd",
+                "output_shape": [None, 30],
+                "kernel_initializer": "orthogonal",
+            },
+            ((3, 20),),
+        ),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="EinsumDense")
+        shapes = self.shapes(x)
+        need_fillable(self, kernel_initializer=len(shapes.kernel))
+        if shapes.bias:
+            need_fillable(self, bias_initializer=len(shapes.bias))
+        return activated(x.with_shape(*shapes.output), self.activation)
+
+    def shapes(self, x: Tensor) -> Shapes:
+        """The shapes of the output, the kernel and the bias; () for no bias. Raises `LayerError`."""
+        before, letters, behind, kernel, output = self.parse()
+        elided = x.rank - len(letters)
+        if elided < 0 or (elided and not before and not behind):
+            raise self._refuse(f"has {len(letters)} axes for an input of {x.rank}, {x}")
+        start = elided if before else 0
+        sizes = dict(zip(letters, x.shape[start:], strict=False))
+        if (not elided or not before) and (output[0] != letters[0] or letters[0] in kernel):
+            raise self._refuse("begins input and output with the batch, which the kernel lacks")
+        wanted = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
+        own = output if elided and before else output[1:]
+        if len(own) != len(wanted):
+            message = f"`output_shape` has a size for each of `{own}` of `{self.equation}`"
+            raise LayerError("out-of-range", message, argument="output_shape")
+        for letter, size in zip(own, wanted, strict=True):
+            if size is not None and sizes.setdefault(letter, size) != size:
+                message = f"`{letter}` of `{self.equation}` is {sizes[letter]} in {x}, and not {size}"
+                raise LayerError("shapes-differ", message, argument="output_shape", inputs=(0,))
+            if letter not in sizes:
+                message = f"`output_shape` must say the size of `{letter}`, which {x} lacks"
+                raise LayerError("missing-key", message, argument="output_shape")
+        rest = x.shape[:start] if before else x.shape[len(letters) :]
+        inner = tuple(sizes[letter] for letter in output)
+        full = (*rest, *inner) if before else (*inner, *rest)
+        summed = tuple(axis for axis, letter in enumerate(kernel) if letter not in output)
+        return Shapes(
+            full, self._kernel(x, kernel, sizes), self._bias(output, sizes, behind * elided), summed
+        )
+
+    def parse(self) -> tuple[bool, str, bool, str, str]:
+        """Whether an ellipsis comes first, the input's letters, whether one comes last; the kernel's letters
+        and the output's. Raises `LayerError`.
+        """
+        match = _EQUATION.fullmatch(self.equation)
+        forms = "is of the form `ab,bc->ac`, `...a,ab->...b` or `ab...,bc->ac...`"
+        if match is None:
+            raise self._refuse(forms)
+        first, letters, last, kernel, out_first, output, out_last = match.groups()
+        if (first, last) != (out_first, out_last) or (first and last):
+            raise self._refuse(forms)
+        for part in (letters, kernel, output):
+            if len(set(part)) != len(part):
+                raise self._refuse(f"has a letter twice in `{part}`")
+        if not set(output) <= set(letters + kernel) or not set(kernel) <= set(letters + output):
+            raise self._refuse("takes each letter of the output from the others, and of the kernel, too")
+        return bool(first), letters, bool(last), kernel, output
+
+    def _kernel(self, x: Tensor, kernel: str, sizes: dict[str, Dim]) -> tuple[int, ...]:
+        known = []
+        for letter in kernel:
+            size = sizes[letter]
+            if not isinstance(size, int):
+                raise LayerError(
+                    "unknown-size",
+                    f"the kernel of EinsumDense has the axis `{letter}` of {x}, which must be known",
+                    help="write a number for this size in `inputs`",
+                    inputs=(0,),
+                )
+            known.append(size)
+        return tuple(known)
+
+    def _bias(self, output: str, sizes: dict[str, Dim], behind: int) -> tuple[int, ...]:
+        """The shape of the bias: from its first axis on, 1 where it is the same."""
+        if not self.bias_axes:
+            return ()
+        if not set(self.bias_axes) <= set(output):
+            message = f"`bias_axes` are letters of the output `{output}`, not `{self.bias_axes}`"
+            raise LayerError("out-of-range", message, argument="bias_axes")
+        first = min(output.index(letter) for letter in self.bias_axes)
+        shape = [sizes[letter] if letter in self.bias_axes else 1 for letter in output[first:]]
+        known = [size for size in shape if isinstance(size, int)]
+        if len(known) < len(shape) or (first == 0 and not self.equation.startswith("...")):
+            message = "a bias has no axis of the batch, nor one of unknown size"
+            raise LayerError("unknown-size", message, argument="bias_axes", inputs=(0,))
+        return (*known, *[1] * behind)
+
+    def _refuse(self, what: str) -> LayerError:
+        message = f"an equation of EinsumDense {what}; this is `{self.equation[:80]}`"
+        return LayerError("out-of-range", message, argument="equation")
+
+    def _fill(self, shapes: Shapes) -> tuple[str, tuple[str, ...]]:
+        """The statement that fills the kernel, and the helpers that it calls."""
+        initializer, rank = self.kernel_initializer, len(shapes.kernel)
+        if not initializer.uses_fans or (rank == 2 and shapes.summed == (0,)):
+            return initializer.unturned(rank)
+        scaling = initializer.vector_statement()
+        text = scaling.replace("variance_scaling_({w}", f"einsum_scaling_({{w}}, {shapes.summed!r}")
+        return text, ("einsum_scaling_",)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shapes = self.shapes(x)
+        kernel = Weight("weight", shapes.kernel, "kernel", initializer=self._fill(shapes)[0])
+        if not shapes.bias:
+            return (kernel,)
+        fill = self.bias_initializer.unturned(len(shapes.bias))[0]
+        return kernel, Weight("bias", shapes.bias, "bias", initializer=fill)
+
+    def code(self, site: Site) -> Code:
+        shapes = self.shapes(site.x)
+        construct = Construct(
+            "EinsumDense",
+            {"equation": self.equation, "kernel_shape": shapes.kernel},
+            {"bias_shape": (shapes.bias or None, None)},
+        )
+        biased = self.bias_initializer.unturned(len(shapes.bias))[1] if shapes.bias else ()
+        helpers = ("EinsumDense", *self._fill(shapes)[1], *biased)
+        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        shapes = self.shapes(site.x)
+        summed = product(shapes.kernel[axis] for axis in shapes.summed)
+        return product(shapes.output[1:]) * (2 * summed + bool(shapes.bias))

@@ -1,0 +1,150 @@
+"""Normalization by means and variances that are known beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from graphspec.layers.base import (
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Site,
+    helper,
+    known_channels,
+)
+from graphspec.layers.broadcasting import to_float
+from graphspec.layers.layer_normalization import Axes, positive_axes
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "Normalization",
+    '''
+class Normalization(nn.Module):
+    """Brings features of known means and variances to mean 0 and variance 1, or back."""
+
+    def __init__(self, mean, variance, invert=False):
+        super().__init__()
+        std = torch.tensor(variance).sqrt().clamp(min=1e-7)
+        self.invert = invert
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.std + self.mean if self.invert else (x - self.mean) / self.std
+''',
+)
+
+Nested = float | tuple["Nested", ...]
+
+
+def _numbers(value: Any) -> Nested:
+    """A number or nested lists of numbers, as floats."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_numbers(item) for item in value)
+    if type(value) not in (int, float):
+        raise PydanticCustomError("numbers_type", "a number or a list of numbers")
+    return float(value)
+
+
+_NUMBER = {"type": "number"}
+Numbers = Annotated[
+    Any,
+    BeforeValidator(lambda value: None if value is None else _numbers(value)),
+    WithJsonSchema({"anyOf": [_NUMBER, {"type": "array"}, {"type": "null"}]}),
+]
+
+
+class Normalization(Layer):
+    """`(x - mean) / sqrt(variance)` with known means and variances, or with `invert` the way back.
+
+    Both are a number, or a list with a number for each index of `axis`, nested for several axes.
+    """
+
+    supports_masking = True
+
+    axis: Axes | None = -1
+    mean: Numbers = None
+    variance: Numbers = None
+    invert: bool = False
+
+    examples = (
+        Example({"mean": 0.5, "variance": 4.0}, ((3,),)),
+        Example({"mean": [1, 2.5, 3], "variance": [1.5, 0.5, 0.25]}, ((4, 3),)),
+        Example({"mean": [1, 2], "variance": [4, 9], "axis": 1, "invert": True}, ((2, 3),)),
+        Example({"axis": [1, 2], "mean": [[1, 2], [3, 4]], "variance": [[1, 2], [3, 0]]}, ((2, 2, 3),)),
+        Example({"axis": None, "mean": 1, "variance": 2, "invert": True}, ((2, 3),), dtype="int32"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        for argument in ("mean", "variance"):
+            if getattr(self, argument) is None:
+                raise LayerError(
+                    "missing-key",
+                    f"Normalization needs `{argument}`: nothing finds it in data, as Keras' `adapt` does",
+                    help="compute both of the training data, and write mean: [...], variance: [...]",
+                    argument=argument,
+                )
+            self.placed(argument, x)
+        if any(number < 0 for number in _flat(self.variance)):
+            raise LayerError("out-of-range", "a `variance` is not negative", argument="variance")
+        return x.with_dtype(to_float(x.dtype))
+
+    def placed(self, argument: str, x: Tensor) -> Nested:
+        """The numbers, nested as they stretch to the input."""
+        value = getattr(self, argument)
+        if not isinstance(value, tuple):
+            return value
+        axes = () if self.axis is None else positive_axes("Normalization", self.axis, x.rank)
+        shape = tuple(known_channels(x, axis, layer="Normalization", what="size of `axis`") for axis in axes)
+        if _shape(value) != shape:
+            raise LayerError(
+                "shapes-differ",
+                f"`{argument}` is a number or {list(shape)} numbers for {x}, not {list(_shape(value) or ())}",
+                argument=argument,
+                inputs=(0,),
+            )
+        flat = list(_flat(value))
+        for axis in reversed(range(axes[0], x.rank)):
+            size = x.shape[axis] if axis in axes else 1
+            assert isinstance(size, int)
+            flat = [tuple(flat[i : i + size]) for i in range(0, len(flat), size)]
+        return flat[0]
+
+    def code(self, site: Site) -> Code:
+        mean, variance = self.placed("mean", site.x), self.placed("variance", site.x)
+        if not isinstance(mean, tuple) and not isinstance(variance, tuple):
+            constants: dict[str, Leaf] = {"mean": mean, "std": max(math.sqrt(variance), 1e-7)}
+            text = "{x} * {std} + {mean}" if self.invert else "({x} - {mean}) / {std}"
+            return Code(text, constants=constants)
+        construct = Construct(
+            "Normalization", {"mean": mean, "variance": variance}, {"invert": (self.invert, False)}
+        )
+        return Code("{self}({x})", construct, helpers=("Normalization",))
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])
+
+
+def _flat(value: Nested) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value
+
+
+def _shape(value: Nested) -> tuple[int, ...] | None:
+    """The sizes of nested lists; None where they are not regular."""
+    if not isinstance(value, tuple):
+        return ()
+    inner = {_shape(item) for item in value}
+    found = inner.pop() if len(inner) == 1 else None
+    return None if found is None else (len(value), *found)
