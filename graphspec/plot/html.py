@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.plot.layout import face
 from graphspec.plot.ordering import ranks
-from graphspec.plot.picture import Body, Box
+from graphspec.plot.picture import ENDS, Body, Box
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, heading, second
 from graphspec.summary import show_bytes, show_flops
@@ -56,21 +56,12 @@ def _body(body: Body, places: Places) -> dict[str, Any]:
     return {
         "boxes": [_box(box, places) for box in body.boxes],
         "ranks": found.ranks,
-        "segments": [
-            {
-                "upper": s.upper,
-                "port": s.port,
-                "lower": s.lower,
-                "slot": s.slot,
-                "weights": s.weights,
-                "pull": s.pull,
-            }
-            for s in found.segments
-        ],
+        "segments": [(s.upper, s.port, s.lower, s.slot, s.weights, s.pull) for s in found.segments],
     }
 
 
 def _box(box: Box, places: Places) -> dict[str, Any]:
+    """What the page knows of a box; it fills in what is empty or 0."""
     shape = face(box)
     name, title = heading(box)
     found: dict[str, Any] = {
@@ -79,25 +70,24 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "type": title,
         "more": second(box),
         "path": box.path,
-        "count": box.count,
+        "count": box.count if box.count > 1 else 0,
         "plain": not (box.params or box.shared),
         "width": shape.width,
         "height": shape.height,
         "labels": shape.labels,
-        "ports": [port.label for port in box.ports],
         "facts": _facts(box),
         "reads": [(source, shown) for _, shown, source in box.reads],
-        "gives": [(port.name, port.label) for port in box.ports if port.label],
+        "ports": [(port.name, port.label) for port in box.ports],
         "places": places.numbers(box),
     }
     if box.body is not None:
         found |= {"open": box.open, "body": _body(box.body, places)}
-    return found
+    return {key: value for key, value in found.items() if value}
 
 
 def _facts(box: Box) -> list[tuple[str, str]]:
     """What the panel says of costs, for one example."""
-    if box.kind in ("input", "output", "entry", "exit"):
+    if box.kind in ENDS:
         return [("loss", f"{box.title} {box.detail}".strip())] if box.title else []
     facts = []
     if box.shared:

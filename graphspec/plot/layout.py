@@ -46,7 +46,8 @@ class Face:
 
 @dataclass(eq=False, slots=True)
 class Placed:
-    """A box in its body: its middle, its top, its size. Ports and slots are relative to the middle.
+    """A box in its body: its middle, its top, its size. Ports and slots are relative to the middle, `starts`
+    and `head` are from the top: where the lines of ports and the body begin.
 
     `left` and `right` are how far it reaches from its middle with all that belongs to it, `reach` how far
     down: labels and the boxes of a stack.
@@ -57,10 +58,12 @@ class Placed:
     height: float
     ports: list[float]
     slots: list[float]
+    starts: list[float]
     left: float
     right: float
     reach: float
     body: Placement | None = None
+    head: float = 0
     x: float = 0
     y: float = 0
 
@@ -119,14 +122,17 @@ def _sized(box: Box, face: Face) -> Placed:
         left = max([half, *(-at for at in ports)])
         right = max([half + behind, *(at + BESIDE + w for at, w in zip(ports, face.labels, strict=True))])
         below = behind + (LABEL if any(face.labels) else 0)
-        return Placed(box, face.width, face.height, ports, [], left, right, face.height + below)
+        starts = [face.height] * len(ports)
+        return Placed(box, face.width, face.height, ports, [], starts, left, right, face.height + below)
     inner = place(box.body)
     width = max(inner.width + 2 * MARGIN, face.width)
-    height = face.height + inner.height + MARGIN
-    shift = -inner.width / 2
-    ports = [each.x + shift for each in inner.boxes if each.box.kind == "exit"]
-    slots = [each.x + shift for each in inner.boxes if each.box.kind == "entry"]
-    return Placed(box, width, height, ports, slots, width / 2, width / 2 + behind, height + behind, inner)
+    entries, exits = ([e for e in inner.boxes if e.box.kind == kind] for kind in ("entry", "exit"))
+    head = face.height + (MARGIN if any(each.width for each in entries) else 0)
+    height = head + inner.height + MARGIN
+    slots, ports = ([each.x - inner.width / 2 for each in ends] for ends in (entries, exits))
+    starts = [height - MARGIN if each.width else height for each in exits]
+    half = width / 2
+    return Placed(box, width, height, ports, slots, starts, half, half + behind, height + behind, inner, head)
 
 
 def _spread(widths: Sequence[float]) -> list[float]:
@@ -250,7 +256,7 @@ def _rows(found: Ranks, result: Placement, x: list[float]) -> None:
     for gap, (top, bottom, following) in zip(gaps, tops, strict=True):
         for segment in gap:
             start, end = _start(segment, placed, x), _end(segment, placed, x)
-            begin = top if segment.upper >= boxes else top + placed[segment.upper].height
+            begin = top if segment.upper >= boxes else top + placed[segment.upper].starts[segment.port]
             target = placed[segment.lower] if segment.lower < boxes else None
             arrow = target is not None and target.box.kind not in ("exit", "entry") and not segment.weights
             if target is not None and target.box.kind == "exit" and not target.width:

@@ -1,7 +1,20 @@
 "use strict";
 // Draws the picture that stands in #graph. `arrange` and what it calls has the rules of layout.py.
 const graph = JSON.parse(document.getElementById("graph").textContent);
-const HEIGHT = 18, MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 9;
+const MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 9;
+
+
+function complete(body) {
+  body.segments = body.segments.map(([upper, port, lower, slot, weights, pull]) => (
+    { upper, port, lower, slot, weights, pull }
+  ));
+  const empty = { type: "", more: "", path: "", width: 0, height: 0, count: 1, plain: false, open: false, body: null };
+  body.boxes = body.boxes.map((box) => (
+    { ...empty, labels: [], ports: [], facts: [], reads: [], places: [], name: "", ...box }
+  ));
+  for (const box of body.boxes) if (box.body) complete(box.body);
+}
+complete(graph.body);
 
 // --- layout
 
@@ -24,17 +37,21 @@ function sized(box) {
   if (!box.body || !box.open) {
     const ports = spread(box.labels), half = Math.max(box.width / 2, 4);
     return {
-      box, width: box.width, height: box.height, ports, slots: [], x: 0, y: 0, body: null,
+      box, width: box.width, height: box.height, ports, slots: [], x: 0, y: 0, body: null, head: 0,
+      starts: ports.map(() => box.height),
       left: Math.max(half, ...ports.map((at) => -at)),
       right: Math.max(half + behind, ...ports.map((at, i) => at + BESIDE + box.labels[i])),
       reach: box.height + behind + (box.labels.some((width) => width) ? LABEL : 0),
     };
   }
   const body = arrange(box.body);
-  const width = Math.max(body.width + 2 * MARGIN, box.width), height = box.height + body.height + MARGIN;
-  const ends = (kind) => body.boxes.filter((e) => e.box.kind === kind).map((e) => e.x - body.width / 2);
+  const ends = (kind) => body.boxes.filter((each) => each.box.kind === kind);
+  const entries = ends("entry"), exits = ends("exit"), middle = (each) => each.x - body.width / 2;
+  const head = box.height + (entries.some((each) => each.width) ? MARGIN : 0);
+  const width = Math.max(body.width + 2 * MARGIN, box.width), height = head + body.height + MARGIN;
   return {
-    box, width, height, ports: ends("exit"), slots: ends("entry"), x: 0, y: 0, body,
+    box, width, height, ports: exits.map(middle), slots: entries.map(middle), x: 0, y: 0, body, head,
+    starts: exits.map((each) => (each.width ? height - MARGIN : height)),
     left: width / 2, right: width / 2 + behind, reach: height + behind,
   };
 }
@@ -135,7 +152,7 @@ function rows(body, result, x) {
     const [top, bottom, following] = tops[number];
     for (const s of gap) {
       const target = placed[s.lower], kind = target && target.box.kind;
-      const begin = s.upper < placed.length ? top + placed[s.upper].height : top;
+      const begin = s.upper < placed.length ? top + placed[s.upper].starts[s.port] : top;
       const border = kind === "exit" && !target.width ? MARGIN : 0;
       result.lines.push({
         x0: x[s.upper] + startOf(s, placed), y0: begin, y1: bottom,
@@ -175,7 +192,7 @@ function drawBody(placed, x, y, into) {
     each.top = y + each.y;
     if (!each.body) continue;
     outline(each, each.left, each.top, each.height, "frame", into);
-    drawBody(each.body, x + each.x - each.body.width / 2, each.top + each.box.height, into);
+    drawBody(each.body, x + each.x - each.body.width / 2, each.top + each.head, into);
   }
   for (const line of placed.lines) drawLine(line, x, y, into);
   for (const each of placed.boxes) if (each.width) drawBox(each, into);
@@ -209,7 +226,7 @@ function drawBox(placed, into) {
   into.append(node);
   if (open) return;
   const below = top + box.height + (box.count > 1 ? STACK : 0) + 14;
-  box.ports.forEach((label, i) => {
+  box.ports.forEach(([, label], i) => {
     const x = left + placed.width / 2 + placed.ports[i] + BESIDE;
     if (label) into.append(make("text", { class: "shape", x: tenth(x), y: tenth(below) }, label));
   });
@@ -230,6 +247,7 @@ function drawLine(line, x, y, into) {
 
 function look() {
   stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
+  canvas.classList.toggle("far", view.scale < 0.2);
 }
 
 function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
@@ -250,7 +268,7 @@ function fit(whole) {
 }
 
 function reveal(box) {
-  const { left, top, width } = box.placed, x = view.x + left * view.scale, y = view.y + top * view.scale;
+  const { left, top } = box.placed, width = Math.min(box.placed.width, 300), x = view.x + left * view.scale, y = view.y + top * view.scale;
   const right = x + width * view.scale, bottom = y + box.height * view.scale;
   if (x < 0 || right > canvas.clientWidth) view.x += canvas.clientWidth / 2 - (x + right) / 2;
   if (y < 0 || bottom > canvas.clientHeight) view.y += canvas.clientHeight / 2 - (y + bottom) / 2;
@@ -304,6 +322,7 @@ function toggle(box) {
 function act(box) {
   if (box.body) toggle(box);
   choose(box);
+  reveal(box);
 }
 
 canvas.addEventListener("click", (event) => {
@@ -397,11 +416,12 @@ function describe(box) {
     add(facts, "dt", key);
     add(facts, "dd", value);
   }
-  for (const [title, items] of [["Inputs", box.reads], ["Outputs", box.gives]]) {
-    if (!items.length) continue;
+  for (const [title, items] of [["Inputs", box.reads], ["Outputs", box.ports]]) {
+    if (!items.some(([, shape]) => shape)) continue;
     add(panel, "h3", title);
     const list = add(panel, "ul");
     for (const [name, shape] of items) {
+      if (!shape) continue;
       const item = add(list, "li");
       if (name) add(item, "span", name, "name");
       add(item, "code", shape);
@@ -415,11 +435,12 @@ function describe(box) {
   const code = places.flatMap((each) => each.code);
   if (!code.length) return;
   add(panel, "h3", "Python");
+  const indent = Math.min(...code.map(([, text]) => text.search(/\S|$/)));
   const listing = add(panel, "pre", undefined, "python");
   code.forEach(([number, text], i) => {
     if (i && code[i - 1][0] + 1 < number) add(listing, "span", "⋮\n", "number");
     add(listing, "span", `${String(number).padStart(graph.digits)}  `, "number");
-    listing.append(`${text}\n`);
+    listing.append(`${text.slice(indent)}\n`);
   });
 }
 

@@ -34,6 +34,8 @@ Kind = Literal[
     "exit",
 ]
 TIMES = "\N{MULTIPLICATION SIGN}"
+ENDS = ("input", "output", "entry", "exit")
+"""Kinds of boxes that are not nodes."""
 DETAIL_WIDTH = 36
 """Characters of a node's arguments that are drawn."""
 LABEL_WIDTH = 44
@@ -50,11 +52,13 @@ class Port:
 
 @dataclass(eq=False, slots=True)
 class Box:
-    """`params` and costs are of all instances of a stack, which are `count`; `nodes` are the
-    nodes that it stands for, those inside a block or model not counted; `path` is the name from the root.
+    """One box, and its body if it is a block, a model or a section.
 
-    `reads` are its inputs: the argument, the type, the name of where it comes from. An `entry` and an `exit`
-    are the ends of a body: in its boxes they stand in the order of the slots and ports of its owner.
+    `params` and costs are of all instances of a stack, which are `count`. `nodes` is for how many nodes it
+    stands, those inside a block or model not counted; `path` is the name from the root; `again` a call of
+    shared weights that is not the first. `reads` are its inputs: the argument, the type, where it comes from.
+    An `entry` and an `exit` are the ends of a body: in its boxes they stand in the order of the slots and
+    ports of its owner.
     """
 
     kind: Kind
@@ -73,6 +77,7 @@ class Box:
     reads: tuple[tuple[str, str, str], ...] = ()
     ports: list[Port] = field(default_factory=list)
     body: Body | None = None
+    again: bool = False
     open: bool = False
 
 
@@ -164,6 +169,7 @@ class _Drawer:
             row.shared or "",
             tuple(dict.fromkeys(spans)),
         )
+        box.again = row.repeated_call
         box.reads = tuple(
             ("", _type(value.tensor), source)
             for value, source in zip(op.inputs, row.connected_to, strict=True)
@@ -295,18 +301,41 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
     return total
 
 
-READABLE = 100
+READABLE = 120
 """Boxes that are shown at first, unless the program itself has more."""
+SMALL = 60
+"""Boxes up to which groups that only chain some layers are opened, too."""
 
 
 def unfold(body: Body, everything: bool = False) -> None:
-    """Opens groups from the outside in, all of one depth or none, while what is shown stays readable."""
-    shown, level = len(body.boxes), [body]
-    while level:
-        groups = [box for each in level for box in each.boxes if box.body is not None]
-        level = [box.body for box in groups if box.body is not None]
-        shown += sum(len(each.boxes) for each in level)
-        if shown > READABLE and not everything:
-            return
-        for box in groups:
-            box.open = True
+    """Opens groups from the outside in, all of one depth or none, while what is shown stays readable.
+
+    Groups that only chain some layers come last: their own line says as much. A further call of a shared
+    block or model stays folded: the first one shows what is in it.
+    """
+    shown = len(body.boxes)
+    for limit, chains in ((READABLE, False), (SMALL, True)):
+        level = [body]
+        while level:
+            boxes = [box for each in level for box in each.boxes if everything or not box.again]
+            groups = [(box, box.body) for box in boxes if box.body is not None]
+            closed = [
+                (box, inside) for box, inside in groups if not box.open and (chains or not _is_chain(inside))
+            ]
+            more = sum(box.kind not in ENDS for _, inside in closed for box in inside.boxes)
+            if shown + more > limit and not everything:
+                break
+            shown += more
+            for box, _ in closed:
+                box.open = True
+            level = [inside for box, inside in groups if box.open]
+
+
+def _is_chain(body: Body) -> bool:
+    sources = [edge.source for edge in body.edges]
+    targets = [edge.target for edge in body.edges]
+    return (
+        len(set(sources)) == len(sources)
+        and len(set(targets)) == len(targets)
+        and all(box.body is None for box in body.boxes)
+    )

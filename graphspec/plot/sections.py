@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from graphspec.plot.picture import Body, Box, Edge, Port
+from graphspec.plot.picture import ENDS, Body, Box, Edge, Port
 
 LONG = 250
 """Boxes of a body that is not cut."""
 LENGTH = 32
 """Boxes of a section, more or less."""
-
-ENDS = ("input", "output", "entry", "exit")
 
 Link = tuple[Box, int, Box, int | None, bool]
 

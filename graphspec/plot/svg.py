@@ -50,7 +50,7 @@ def _group(placed: Placed, x: float, y: float) -> Iterator[str]:
     assert placed.body is not None
     left = x - placed.width / 2
     yield from _rects(placed, left, y, placed.height, "frame")
-    yield from _body(placed.body, x - placed.body.width / 2, y + face(placed.box).height)
+    yield from _body(placed.body, x - placed.body.width / 2, y + placed.head)
 
 
 def _box(placed: Placed, x: float, y: float) -> Iterator[str]:
