@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import Argument, LayerError, helper, known_channels, need_float
+from graphspec.layers.base import Argument, LayerError, helper
 from graphspec.layers.broadcasting import stretch
 from graphspec.tensor import Dim, Tensor
 
@@ -46,7 +47,7 @@ def need_attention(
     query: Tensor,
     value: Tensor,
     key: Tensor | None,
-    masks: dict[str, tuple[Tensor | None, Tensor | None]],
+    masks: Mapping[str, tuple[Tensor | None, Tensor]],
 ) -> Dim:
     """Refuses tensors that do not fit one another; gives the batch size of the output.
 
@@ -55,15 +56,7 @@ def need_attention(
     given = {"query": query, "value": value, "key": key}
     tensors = {word: x for word, x in given.items() if x is not None}
     for position, (word, x) in enumerate(tensors.items()):
-        if not x.is_float or x.dtype != query.dtype or x.rank != query.rank or x.rank < 3:
-            need_float(x, layer=f"the {word} of {name}")
-            raise LayerError(
-                "wrong-rank" if x.rank != query.rank or x.rank < 3 else "wrong-dtype",
-                f"{name} takes `[batch, length, features]` of one type; {{input0}} is {query}"
-                + (f", and {{input{position}}}, its {word}, is {x}" if position else ""),
-                inputs=(0, position) if position else (0,),
-            )
-        known_channels(x, layer=f"the {word} of {name}", what="features")
+        _need_tensor(name, word, x, query, position)
     if key is not None and key.shape[1:-1] != value.shape[1:-1]:
         raise LayerError(
             "shapes-differ",
@@ -77,19 +70,41 @@ def need_attention(
     if batch is None:
         raise LayerError("shapes-differ", f"{name} takes tensors of one batch", inputs=(0, 1))
     position = len(tensors)
-    for word, (mask, x) in masks.items():
-        if mask is None or x is None:
+    for word, (mask, masked) in masks.items():
+        if mask is None:
             continue
         need_boolean(name, word, mask, position)
-        if mask.shape[1:] != x.shape[1:-1] or stretch(mask.shape[0], batch) is None:
+        if mask.shape[1:] != masked.shape[1:-1] or stretch(mask.shape[0], batch) is None:
             raise LayerError(
                 "shapes-differ",
-                f"`{word}` of {name} has a value for each step, {Tensor(x.shape[:-1], 'bool')}, "
+                f"`{word}` of {name} has a value for each step, {Tensor(masked.shape[:-1], 'bool')}, "
                 f"and {{input{position}}} is {mask}",
                 inputs=(position,),
             )
         position += 1
     return batch
+
+
+def _need_tensor(name: str, word: str, x: Tensor, query: Tensor, position: int) -> None:
+    """Refuses the input at `position` where its rank, type or features are not those of attention."""
+    code, help = "", None
+    if x.rank < 3 or x.rank != query.rank:
+        code, wanted = "wrong-rank", "`[batch, length, features]`, all of as many axes"
+    elif not x.is_float or x.dtype != query.dtype:
+        code, wanted = "wrong-dtype", "floats of one type"
+        help = f"floats of it: {{op: cast, from: {{input{position}}}, dtype: {query.dtype}}}"
+        help = "integers become vectors through `Embedding`" if not x.is_float else help
+    elif not isinstance(x.shape[-1], int):
+        code, wanted = "unknown-size", "a known number of features"
+        help = "write a number for this size in `inputs`"
+    if code:
+        others = f", beside {{input0}}, {query}" if position else ""
+        raise LayerError(
+            code,
+            f"{name} takes {wanted}; {{input{position}}}, its {word}, is {x}{others}",
+            help=help,
+            inputs=(0, position) if position else (0,),
+        )
 
 
 def need_boolean(name: str, word: str, mask: Tensor, position: int) -> None:
