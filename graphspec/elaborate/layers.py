@@ -366,7 +366,7 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
         build_body(inner, wrapped.form) if wrapped.form != "layer" else called_layer(inner, "layer")
     )
     op = instance.op if isinstance(instance, Instance) else instance
-    if op is None:
+    if op is None or not _one_tensor(use, cls, op):
         return None
     op.wrapper, op.inner = wrapper, tuple(inside)
     op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
@@ -374,3 +374,16 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
     for value in op.outputs.values():
         value.tensor = wrapper.leave(value.tensor, *(types(b) for b in bound))
     return op
+
+
+def _one_tensor(use: Use, cls: type[Wrapper], op: Op) -> bool:
+    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of its own."""
+    if len(op.outputs) > 1:
+        why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"
+        help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
+    elif op.wrapper is not None:
+        why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
+    else:
+        return True
+    use.error("not-supported", use.span_of("wraps"), f"`{cls.spec_name}` {why}", help)
+    return False

@@ -45,14 +45,14 @@ class Constructor:
 
     def write(self) -> None:
         """Fills everything, one submodule after another: shared ones first."""
-        made: set[str] = set()
+        calls: dict[str, list[Slot]] = {}
         for slot in self.group.slots[0]:
             unit = slot.op.unit
-            if unit is not None and unit.shared and unit.name not in made:
-                made.add(unit.name)
-                self._submodule(
-                    unit.name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)}
-                )
+            if unit is not None and unit.shared:
+                calls.setdefault(unit.name, []).append(slot)
+        for name, slots in calls.items():
+            slot = next((slot for slot in slots if _takes_mask(slot.op)), slots[0])
+            self._submodule(name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
         for slot in self.group.slots[0]:
             self._slot(slot)
 
@@ -227,6 +227,14 @@ class Constructor:
         ]
         flag = "" if weight.trainable else ", requires_grad=False"
         return f"nn.Parameter(torch.empty({', '.join(sizes)}){flag})"
+
+
+def _takes_mask(op: Op) -> bool:
+    """Whether a layer is called with a mask: a module that takes one runs without it, too."""
+    if op.layer is None or op.layer.variadic:
+        return False
+    pairs = zip(op.layer.arguments, op.arguments, strict=False)
+    return any(argument.name == "mask" and given is not None for argument, given in pairs)
 
 
 def ordered(args: object) -> list[Arg]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, ValidationError, WithJsonSchema
+from pydantic import PlainValidator, SerializeAsAny, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from graphspec.layers.base import (
@@ -192,7 +192,7 @@ def _at_layer(error: PydanticCustomError, word: str) -> ValidationError:
 
 
 WrappedRecurrent = Annotated[
-    Recurrent,
+    SerializeAsAny[Recurrent],
     PlainValidator(_recurrent),
     WithJsonSchema({"type": "object", "properties": {"layer": {"type": "string"}}, "required": ["layer"]}),
 ]
