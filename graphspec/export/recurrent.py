@@ -110,7 +110,7 @@ def _scanned(
         for direction in range(directions):
             number = layer * directions + direction
             own = weights[number * per_layer : (number + 1) * per_layer]
-            start = tuple(part[number] for part in first)
+            start = tuple(part[number].clone() for part in first)
             output, end = _direction(cell, x, start, own, bool(direction), batch_first)
             outputs.append(output)
             last.append(end)
@@ -130,7 +130,8 @@ def _direction(
         return state, state[0].clone()  # a scan's step may not return one tensor twice
 
     products = F.linear(x, kernel, bias)
-    end, output = scan(step, start, products.transpose(0, 1) if batch_first else products, reverse=reverse)
+    steps = products.transpose(0, 1) if batch_first else products
+    end, output = scan(step, start, steps.clone(memory_format=torch.contiguous_format), reverse=reverse)
     return output.transpose(0, 1) if batch_first else output, end
 
 

@@ -82,13 +82,13 @@ class Bidirectional{kind}(nn.{kernel}):
         return (*first, {states})
 """
 ONE_STATE = {
-    "start": "            state = torch.stack([s.expand(len(x), -1) for s in initial_state])",
+    "start": "            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])",
     "results": "y, h",
     "states": "*h",
     "reset": "reset_rnn",
 }
 TWO_STATES = {
-    "start": "            h, c, back_h, back_c = (s.expand(len(x), -1) for s in initial_state)\n"
+    "start": "            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)\n"
     "            state = torch.stack((h, back_h)), torch.stack((c, back_c))",
     "results": "y, (h, c)",
     "states": "h[0], c[0], h[1], c[1]",

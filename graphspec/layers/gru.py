@@ -41,7 +41,7 @@ class GRU(nn.GRU):
     def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
         state = None
         if initial_state is not None:
-            state = initial_state[0].expand(len(x), -1)[None].contiguous()
+            state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
         y, h = super().forward(x, state)
         y = y if self.return_sequences else h[0]
         return (y, h[0]) if self.return_state else y

@@ -58,7 +58,7 @@ class LSTM(nn.LSTM):
     def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
         state = None
         if initial_state is not None:
-            h, c = (s.expand(len(x), -1)[None].contiguous() for s in initial_state)
+            h, c = (s.expand(x.shape[0], -1)[None].contiguous() for s in initial_state)
             state = h, c
         y, (h, c) = super().forward(x, state)
         y = y if self.return_sequences else h[0]

@@ -105,7 +105,7 @@ class Scanned(nn.Module):
 
     def drop(self, x: Tensor, p: float) -> Tensor:
         """One mask for all steps, but one for each gate: [gates, *x.shape]."""
-        shape = (self.gates, len(x), *[1] * (x.dim() - 2), x.shape[-1])
+        shape = (self.gates, x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
         return x * F.dropout(x.new_ones(shape), p)
 
     def forward(
@@ -116,7 +116,7 @@ class Scanned(nn.Module):
     ):
         kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
         recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
-        zeros = x.new_zeros(len(x), recurrent.shape[-1])
+        zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
         states = [s.expand_as(zeros) for s in initial_state or [zeros] * self.states]
         kept = None
         if self.training and self.dropout:

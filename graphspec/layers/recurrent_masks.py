@@ -15,7 +15,7 @@ helper(
 def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
     """The unmasked steps of each row in their order, then zeros."""
     # row 0 takes the masked ones, and is cut off
-    rows = x.new_zeros(len(x), x.shape[1] + 1, x.shape[2])
+    rows = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2])
     steps = (mask.cumsum(1) * mask)[..., None].expand_as(x)
     return rows.scatter(1, steps, x)[:, 1:]
 ''',
@@ -38,9 +38,8 @@ def skip_masked(rnn: nn.RNNBase, kernel, x: Tensor, mask: Tensor, h: Tensor, way
     """A kernel over unmasked steps alone, with the weights of direction `way`: the
     outputs, and the last state.
     """
-    count = 4 if rnn.bias else 2
-    weights = rnn._flat_weights[count * way : count * (way + 1)]
     x, h0 = unmasked_first(x, mask), h[None].contiguous()
+    weights = rnn.all_weights[way]
     y, _ = kernel(x, h0, weights, rnn.bias, 1, 0.0, rnn.training, False, True)
     y = last_unmasked(y, mask)
     return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
@@ -57,8 +56,7 @@ def skip_masked_lstm(
     """nn.LSTM over unmasked steps alone, with the weights of direction `way`: the
     outputs, and the last state.
     """
-    count = 4 if lstm.bias else 2
-    weight, *others = lstm._flat_weights[count * way : count * (way + 1)]
+    weight, *others = lstm.all_weights[way]
     x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
     if lstm.return_state:
         # After the unmasked steps one more feature shuts the input gate and opens the
@@ -97,7 +95,7 @@ class Masked:
     ):
         if mask is None:
             return super().forward(x, initial_state)
-        zeros = x.new_zeros(len(x), self.hidden_size)
+        zeros = x.new_zeros(x.shape[0], self.hidden_size)
         states = [s.expand_as(zeros) for s in initial_state or [zeros] * self.states]
         y, *states = self.skip(x, mask, *states, way=0)
         if self.zero_output_for_mask:
@@ -122,7 +120,7 @@ class MaskedBothWays:
     ):
         if mask is None:
             return super().forward(x, initial_state)
-        zeros = x.new_zeros(len(x), self.hidden_size)
+        zeros = x.new_zeros(x.shape[0], self.hidden_size)
         states = initial_state or [zeros] * 2 * self.states
         states = [s.expand_as(zeros) for s in states]
         y, *ahead = self.skip(x, mask, *states[: self.states], way=0)
