@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import graphspec
+from graphspec.train.judge import Judge, Meter
 
 TOKENS = torch.tensor([[3, 1, 0, 2, 0, 0], [0, 4, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
 """Padding behind, inside and in front, none, and nothing but padding."""
@@ -261,3 +262,49 @@ outputs: [pooled]
         return pool(embed(x), mask=keras.ops.equal(x, 1))
 
     check(spec, build)
+
+
+TAGS = f"""{HEADER}
+nodes:
+  vectors: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}}
+  tags:    {{layer: Dense, units: 4, activation: softmax}}
+outputs:
+  tags: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+"""
+
+
+def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
+    program = graphspec.compile(TAGS)
+    module = program.module().eval()
+    target = (TOKENS * 5) % 4
+    judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
+    batch = {"text": TOKENS, "tags": target}
+    judgement, meter = judge(module, batch), Meter(program.outputs)
+    meter.add(judgement, batch)
+
+    embedding, kernel, bias = module.state_dict().values()
+    text = keras.Input((None,), dtype="int64")
+    model = keras.Model(text, keras.layers.Dense(4, activation="softmax")(embed(text)))
+    model.set_weights([embedding.numpy(), kernel.T.numpy(), bias.numpy()])
+    model.compile(loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    loss, accuracy = model.evaluate(TOKENS.numpy(), target.numpy(), verbose=0)
+    assert meter.result() == pytest.approx({"loss": loss, "accuracy": accuracy}, rel=1e-5)
+
+
+def test_a_batch_of_nothing_but_padding_has_no_loss() -> None:
+    program = graphspec.compile(TAGS)
+    judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
+    judgement = judge(program.module(), {"text": TOKENS[3:], "tags": TOKENS[3:]})
+    judgement.loss.backward()
+    assert judgement.value == 0
+
+
+def test_a_masked_output_is_returned_as_ever() -> None:
+    program = graphspec.compile(TAGS)
+    module = program.module()
+    plain, asked = module(TOKENS), module(TOKENS, logits=True)
+    assert plain.shape == (4, 6, 4)
+    torch.testing.assert_close(asked["tags"].softmax(-1), plain)
+    assert torch.equal(asked["tags_mask"], TOKENS != 0)
+    result = graphspec.compile(TAGS + "train: {epochs: 1, batch_size: 4}\n")
+    assert "if logits:" in result.source

@@ -29,10 +29,10 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> Examp
     step = max(1, min(count, program.training.batch_size))
     with torch.no_grad():
         for start in range(0, count, step):
-            parts = [array[start : start + step] for array in arrays.values()]
-            values = teacher(*parts, logits=True)
-            for name, value in (values if isinstance(values, dict) else {next(iter(raw)): values}).items():
-                raw[name].append(value)
+            values = teacher(*(array[start : start + step] for array in arrays.values()), logits=True)
+            found = values if isinstance(values, dict) else {next(iter(raw)): values}
+            for name, parts in raw.items():
+                parts.append(found[name])
     types = {field.name: field.tensor for field in wanted}
     for name, output in program.outputs.items():
         if output.target in types and output.target not in arrays:

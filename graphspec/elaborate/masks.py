@@ -7,6 +7,7 @@ as an input. Blocks, models and left-out nodes are transparent to it; nothing is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,14 @@ from graphspec.layers.base import Derived, Layer
 from graphspec.layers.masking import AllSteps
 
 
-def carry_masks(root: Graph) -> None:
-    """Fills the `mask` arguments of the layers of a program that has been pruned."""
-    _Carrier(root).fill(root)
+def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:
+    """Fills the `mask` arguments of the layers of a program that has been pruned; gives the masks of those
+    outputs that are judged.
+    """
+    carrier = _Carrier(root)
+    carrier.fill(root)
+    masks = {name: carrier.value(carrier.mask(root.outputs[name])) for name in judged}
+    return {name: mask for name, mask in masks.items() if mask is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +34,38 @@ class _Entry:
     name: str
 
 
-_Mask = Value | _Entry | None
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A mask that an op's layer derives; `op` stands after what computes it."""
+
+    op: Op
+    derived: Derived
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """A mask that is made inside an instance, of the output `key` of its op."""
+
+    op: Op
+    key: str
+
+
+_Mask = Value | _Entry | _Made | _Export | None
 
 
 class _Carrier:
+    """`mask` says which mask a value carries, and changes nothing; `value` makes it a value of the graph."""
+
     def __init__(self, root: Graph):
-        self.root = root
         self.holders: dict[Graph, Op] = {}
         self.owners: dict[Op, Graph] = {}
         self.entries: dict[Value, _Entry] = {}
-        self.entered: dict[_Entry, Value] = {}
+        self.values: dict[_Entry | _Made, Value] = {}
         self.masks: dict[Value, _Mask] = {}
-        self.derived: dict[tuple[Op, Derived], Value] = {}
+        self.unmasked: set[_Entry] = set()  # inputs that get a mask for the sake of another call
         self._register(root)
+        self._trace(root)
+        self._unify(root)
 
     def _register(self, graph: Graph) -> None:
         self.entries.update({v: _Entry(graph, name) for name, v in graph.inputs.items() if v is not None})
@@ -49,6 +74,33 @@ class _Carrier:
             if op.graph is not None:
                 self.holders[op.graph] = op
                 self._register(op.graph)
+
+    def _trace(self, graph: Graph) -> None:
+        """Asks for all masks in data order, so that no question leads far back."""
+        for op in graph.ops:
+            if op.graph is not None:
+                self._trace(op.graph)
+            for value in op.outputs.values():
+                self.mask(value)
+
+    def _unify(self, root: Graph) -> None:
+        """One body of a shared unit serves all its calls: where one of them has a mask, the others get one
+        that masks nothing.
+        """
+        calls = [op.unit.calls for op in self.holders.values() if op.unit is not None and op.unit.shared]
+        places = [(ops, place) for ops in calls for place in range(len(ops[0].arguments))]
+        for ops, place in places * 2:  # what is unified may reach another shared unit
+            entries = [self._entry(op, place) for op in ops]
+            masked = [entry is not None and self._outside(entry) is not None for entry in entries]
+            if any(masked) and not all(masked):
+                self.unmasked |= {e for e, m in zip(entries, masked, strict=True) if e is not None and not m}
+                self.masks.clear()
+                self._trace(root)
+
+    def _entry(self, op: Op, place: int) -> _Entry | None:
+        assert op.graph is not None
+        value = list(op.graph.inputs.values())[place]
+        return self.entries[value] if value is not None else None
 
     def fill(self, graph: Graph) -> None:
         """Gives the ops of a graph, and of those inside it, the masks that they take."""
@@ -66,25 +118,25 @@ class _Carrier:
                 return op.arguments
             self.mask(op.output)  # of the inputs as they are, not as they are taken
             taken = layer.masked(op.arguments, masks)
-            return tuple(self._value(self._made(each, op), op) for each in taken)
+            return tuple(self._source(each, op) for each in taken)
         given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
         carried = {argument.name for argument in layer.arguments if argument.carried}
         tensors = [name for name, argument in given.items() if argument is not None]
         for name in tensors:
             mask = "mask" if len(tensors) == 1 else f"{name}_mask"
             if mask in carried and given[mask] is None and isinstance(given[name], Value):
-                given[mask] = self._value(self.mask(given[name]), op)
+                given[mask] = self.value(self.mask(given[name]))
         return tuple(given.values())
 
-    # --- the mask of a value
+    # --- which mask a value carries
 
     def mask(self, value: Value) -> _Mask:
         """The mask that a value carries."""
         if value not in self.masks:
-            self.masks[value] = self._computed(value)
+            self.masks[value] = self._found(value)
         return self.masks[value]
 
-    def _computed(self, value: Value) -> _Mask:
+    def _found(self, value: Value) -> _Mask:
         op = value.op
         if op is None:
             entry = self.entries[value]
@@ -92,11 +144,12 @@ class _Carrier:
         if not op.present:
             return self.mask(op.inputs[0])
         if op.graph is not None and op.wrapper is None:
-            return self._through(op, next(key for key, output in op.outputs.items() if output is value))
+            key = next(key for key, output in op.outputs.items() if output is value)
+            inner = self.mask(op.results[key])
+            passed = isinstance(inner, _Entry) and inner.graph is op.graph
+            return self._outside(inner) if passed else inner and _Export(op, key)  # type: ignore[arg-type]
         layer = op.layer if op.wrapper is None else op.wrapper
-        if layer is None or value is not op.output:
-            return None
-        return self._of_layer(op, layer)
+        return self._of_layer(op, layer) if layer is not None and value is op.output else None
 
     def _of_layer(self, op: Op, layer: Layer) -> _Mask:
         if not layer.supports_masking and type(layer).mask is Layer.mask:
@@ -105,7 +158,8 @@ class _Carrier:
         names = [argument.name for argument in layer.arguments]
         if not layer.variadic and "mask" in names and op.arguments[names.index("mask")] is not None:
             masks[0] = op.arguments[names.index("mask")]
-        return self._made(layer.mask(op.arguments, tuple(masks)), op)
+        mask = layer.mask(op.arguments, tuple(masks))
+        return _Made(op, mask) if isinstance(mask, Derived) else mask
 
     def _grouped(self, argument: Any) -> Any:
         if isinstance(argument, tuple):
@@ -113,81 +167,72 @@ class _Carrier:
         return self.mask(argument) if isinstance(argument, Value) else None
 
     def _outside(self, entry: _Entry) -> _Mask:
-        """The mask of what is passed for a graph's input. One body of a shared unit serves all calls: where
-        one of them has a mask, the others have one that masks nothing.
-        """
+        """The mask of what is passed for a graph's input."""
         holder = self.holders.get(entry.graph)
         if holder is None or holder.wrapper is not None:
             return None
-        place = list(entry.graph.inputs).index(entry.name)
-        argument = holder.arguments[place]
+        argument = holder.arguments[list(entry.graph.inputs).index(entry.name)]
         if not isinstance(argument, Value):
             return None
-        found = self.mask(argument)
-        if found is None and holder.unit is not None and holder.unit.shared:
-            others = [call.arguments[place] for call in holder.unit.calls if call is not holder]
-            if any(isinstance(other, Value) and self.mask(other) is not None for other in others):
-                found = self._made(Derived(AllSteps(), (argument,)), holder)
-        return found
-
-    def _through(self, op: Op, key: str) -> _Mask:
-        """The mask of an instance's output: what went in, or one that the instance makes and hands out."""
-        inner = self.mask(op.results[key])
-        if isinstance(inner, _Entry):
-            return self._outside(inner)
-        if inner is None:
-            return None
-        word = f"{key}_mask" if key else "mask"
-        for mate in self._mates(op):
-            found = self.mask(mate.results[key]) if word not in mate.outputs else None
-            if isinstance(found, Value) and mate.graph is not None:
-                mate.outputs[word] = Value(found.tensor, f"{mate.node}_{word}", mate)
-                mate.results[word] = mate.graph.outputs[word] = found
-        return op.outputs[word]
-
-    def _mates(self, op: Op) -> list[Op]:
-        """The ops that are one class when emitted: all calls of a unit, all instances of a node."""
-        if op.unit is not None and op.unit.shared:
-            return op.unit.calls
-        return [other for other in self.owners[op].ops if other.node == op.node]
+        if entry in self.unmasked:
+            return _Made(holder, Derived(AllSteps(), (argument,)))
+        return self.mask(argument)
 
     # --- masks as values
 
-    def _value(self, mask: _Mask, reader: Op) -> Value | None:
-        """A mask as a value of the graph that its reader stands in."""
-        if not isinstance(mask, _Entry):
+    def value(self, mask: _Mask) -> Value | None:
+        """A mask as a value of the graph that it belongs to."""
+        if isinstance(mask, _Export):
+            return self._exported(mask.op, mask.key)
+        if not isinstance(mask, _Entry | _Made):
             return mask
-        if mask not in self.entered:
-            holder = self.holders[mask.graph]
-            outer = self._value(self._outside(mask), holder)
-            assert outer is not None
-            name = self._free(mask.graph, f"{mask.name}_mask")
-            self.entered[mask] = mask.graph.inputs[name] = Value(outer.tensor, name)
-            self.masks[self.entered[mask]] = None  # a mask carries none
-            holder.arguments = (*holder.arguments, outer)
-        return self.entered[mask]
+        if mask not in self.values:
+            self.values[mask] = self._entered(mask) if isinstance(mask, _Entry) else self._computed(mask)
+        return self.values[mask]
 
-    def _made(self, mask: Any, op: Op) -> Any:
-        """A mask, or another tensor, that a layer derives for `op`, by an op of its own before it."""
-        if not isinstance(mask, Derived):
-            return mask
-        if (op, mask) not in self.derived:
-            sources = tuple(self._value(self._made(source, op), op) for source in mask.sources)
-            self.derived[op, mask] = self._computed_before(op, mask.layer, sources)
-        return self.derived[op, mask]
+    def _entered(self, entry: _Entry) -> Value:
+        holder = self.holders[entry.graph]
+        outer = self.value(self._outside(entry))
+        assert outer is not None
+        name = self._free(entry.graph, f"{entry.name}_mask")
+        holder.arguments = (*holder.arguments, outer)
+        entry.graph.inputs[name] = Value(outer.tensor, name)
+        return entry.graph.inputs[name]  # type: ignore[return-value]
 
-    def _computed_before(self, op: Op, layer: Layer, sources: tuple[Any, ...]) -> Value:
+    def _exported(self, op: Op, key: str) -> Value:
+        """Makes the mask of an inner value an output, of all ops that are one class when emitted."""
+        word = f"{key}_mask" if key else "mask"
+        shared = op.unit is not None and op.unit.shared
+        mates = op.unit.calls if shared else [o for o in self.owners[op].ops if o.node == op.node]  # type: ignore[union-attr]
+        for mate in mates:
+            if word not in mate.outputs and mate.graph is not None:
+                inner = self.value(self.mask(mate.results[key]))
+                if inner is not None:
+                    mate.outputs[word] = Value(inner.tensor, f"{mate.node}_{word}", mate)
+                    mate.results[word] = mate.graph.outputs[word] = inner
+        return op.outputs[word]
+
+    def _source(self, source: Any, op: Op) -> Value:
+        """What an op computes on: an input, a mask, or what is derived for it."""
+        value = self.value(_Made(op, source) if isinstance(source, Derived) else source)
+        assert value is not None
+        return value
+
+    def _computed(self, made: _Made) -> Value:
+        """The value of a derived mask or tensor, by an op of its own before the one that it is for."""
+        op, layer = made.op, made.derived.layer
+        sources = tuple(self._source(source, op) for source in made.derived.sources)
         graph, tensor = self.owners[op], layer.infer(*(types(source) for source in sources))
         assert not isinstance(tensor, tuple)
         word = op.node if op.index is None else f"{op.node}_{op.index}"
         name = self._free(graph, f"{word}_mask" if tensor.dtype == "bool" else f"{word}_masked")
-        made = Op(name, None, op.span, "op", sources, layer=layer, title=type(layer).__name__)
-        made.outputs[""] = Value(tensor, name, made)
+        computed = Op(name, None, op.span, "op", sources, layer=layer, title=type(layer).__name__)
+        computed.outputs[""] = Value(tensor, name, computed)
         alike = [place for place, other in enumerate(graph.ops) if other.node == op.node]
         chained = op.repeated == "repeat" and op.index  # what it reads comes out of the instance before
-        graph.ops.insert(alike[-1] + 1 if chained else alike[0], made)
-        self.owners[made] = graph
-        return made.output
+        graph.ops.insert(alike[-1] + 1 if chained else alike[0], computed)
+        self.owners[computed] = graph
+        return computed.output
 
     @staticmethod
     def _free(graph: Graph, word: str) -> str:

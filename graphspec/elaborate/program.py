@@ -30,7 +30,8 @@ from graphspec.train.config import TrainConfig, parse_train
 class Judgement:
     """One output of a program: the tensors it returns (usually one) and what they are judged by.
 
-    `activation` is what `forward(..., logits=True)` leaves off it, if anything.
+    `activation` is what `forward(..., logits=True)` leaves off it, if anything, and `mask` the key under
+    which that returns its mask, [batch, steps]: the steps that losses and metrics look at.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Judgement:
     loss_weight: float | Literal["learned"]
     metrics: tuple[Metric, ...]
     target: str
+    mask: str | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -54,6 +56,7 @@ class Elaborated:
     data: DataConfig | None
     ranges: dict[str, int] = field(default_factory=dict)
     minimum_sizes: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -100,9 +103,25 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             graph.outputs[name] = value
     ranges, minimum = _ranges(graph), _minimum(graph)
     prune(graph)
-    carry_masks(graph)
+    masks = _masks(outputs, graph)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
-    return Elaborated(file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum)
+    return Elaborated(
+        file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum, masks
+    )
+
+
+def _masks(outputs: dict[str, Judgement], graph: Graph) -> dict[str, Value]:
+    """The masks of the outputs that are judged step by step, under names of their own; the layers of the
+    graph get theirs.
+    """
+    judged = [name for name, o in outputs.items() if len(o.tensors) == 1 and (o.loss or o.metrics)]
+    found: dict[str, Value] = {}
+    for name, mask in carry_masks(graph, [n for n in judged if outputs[n].tensors[0].rank > 2]).items():
+        word = f"{name}_mask"
+        while word in {*outputs, *found}:
+            word += "_"
+        outputs[name].mask, found[word] = word, mask
+    return found
 
 
 def _given(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:

@@ -21,12 +21,16 @@ Values = dict[str, float | list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A batch, judged. `value` is `loss` as a number, `parts` each output's own loss, unweighted."""
+    """A batch, judged. `value` is `loss` as a number, `parts` each output's own loss, unweighted.
+
+    `outputs` and `targets` are those that were judged: of a masked output, the steps that the mask leaves.
+    """
 
     loss: Tensor
     value: float
     parts: Mapping[str, float]
     outputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
 
 
 class Judge:
@@ -56,17 +60,25 @@ class Judge:
         inputs = [batch[name] for name in self.inputs]
         values = module(*inputs, logits=True)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
-        parts = {name: self._part(name, found[name], batch) for name in self.judged}
+        targets = {name: batch[o.target] for name, o in self.outputs.items() if o.target in batch}
+        for name, output in self.outputs.items():
+            if output.mask is not None:  # only the steps that it leaves are judged
+                mask = found[output.mask]
+                found[name] = found[name][mask]
+                targets = {**targets, name: targets[name][mask]} if name in targets else targets
+        parts = {name: self._part(name, found[name], targets) for name in self.judged}
         weighted = [self._weighted(name, part) for name, part in parts.items()]
         if self.penalties:
             weighted.append(self.penalties.loss())
         loss = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
         numbers = torch.stack([loss, *parts.values()]).tolist()  # one wait for the device, not one each
-        return Judgement(loss, numbers[0], dict(zip(parts, numbers[1:], strict=True)), found)
+        return Judgement(loss, numbers[0], dict(zip(parts, numbers[1:], strict=True)), found, targets)
 
-    def _part(self, name: str, value: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def _part(self, name: str, value: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         output = self.outputs[name]
-        target = batch[output.target] if output.loss.takes_target else None
+        if not value.numel():
+            return value.sum()  # every step is masked: 0, and not the mean of nothing
+        target = targets[name] if output.loss.takes_target else None
         return losses.evaluate(output.loss, value, target, output.activation)
 
     def _weighted(self, name: str, part: Tensor) -> Tensor:
@@ -100,7 +112,7 @@ class Meter:
         for name, output in self.outputs.items():
             if output.metrics:
                 value = judgement.outputs[name].detach()
-                self._held.setdefault(name, []).append((value, batch[output.target]))
+                self._held.setdefault(name, []).append((value, judgement.targets[name]))
                 self._values += value.numel()
         if self._values > HELD:
             self._count_up()
