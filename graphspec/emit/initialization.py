@@ -40,12 +40,13 @@ class Initialization:
             code.construct.target for each in placed if (code := classes.code(each.op)).construct is not None
         }
         self._plain = {target for target in targets if target.startswith("nn.")}
-        found: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+        found: dict[str, dict[str, Counter[str | None]]] = defaultdict(lambda: defaultdict(Counter))
         sizes: Counter[str] = Counter()
         for each in placed:
-            sizes[self._type(each.op)] += 1
+            kind = self._type(each.op)
+            sizes[kind] += 1
             for weight in each.op.weights():
-                found[self._type(each.op)][weight.name][weight.initializer] += 1
+                found[kind][weight.name][None if weight.particular else weight.initializer] += 1
         self._optional: set[tuple[str, str]] = set()
         parts = {part for each in placed for part in self._parts(each.op)}
         for kind, weights in found.items():
@@ -53,9 +54,11 @@ class Initialization:
                 lacking = counts.total() < sizes[kind] or any(
                     f"= {kind}(" in source and name not in held for source, held in parts
                 )
-                if "" in counts or (lacking and kind not in self._plain):
+                # None: said by its owner
+                general = {text: count for text, count in counts.items() if text is not None}
+                if not general or "" in general or (lacking and kind not in self._plain):
                     continue
-                self.by_type.setdefault(kind, {})[name] = counts.most_common(1)[0][0]
+                self.by_type.setdefault(kind, {})[name] = max(general, key=general.__getitem__)
                 if lacking:
                     self._optional.add((kind, name))
         for each in placed:

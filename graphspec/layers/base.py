@@ -126,6 +126,7 @@ class Weight:
     initializer: str = ""
     trainable: bool = True
     row: int | None = None
+    particular: bool = False  # `initializer` suits this shape, not that of every module of the type
     unmerged: tuple[int, ...] | None = None  # the shape before the reshape, where axes become one by it
 
     @property

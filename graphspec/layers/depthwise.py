@@ -16,7 +16,7 @@ helper(
     "fill_depthwise_",
     '''
 def fill_depthwise_(w: Tensor, multiplier: int, fill) -> None:
-    """Fills [C * M, 1, *kernel] with what `fill` makes of [M, C, *kernel], Keras' kernel turned."""
+    """Fills [C * M, 1, *kernel] as Keras does: `fill` sees [M, C, *kernel]."""
     kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
     fill(kernel)
     w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))
@@ -82,25 +82,33 @@ class _Depthwise(Convolving, abstract=True):
 
     def kernel(self, x: Tensor, name: str, keras: str) -> Weight:
         """The depthwise kernel. Keras counts its fans on [*kernel, channels, M]."""
-        shape = (self.channels(x) * self.depth_multiplier, 1, *self.kernel_size)
+        channels, multiplier = self.channels(x), self.depth_multiplier
         front = (self.rank, self.rank + 1, *range(self.rank))
         fill = self.depthwise_initializer.statement()
         if self._is_turned():
-            if self.depth_multiplier == 1:
-                fill = fill.replace("{w}", "{w}.transpose(0, 1)")
-            else:
-                alone = fill.endswith("_({w})")
-                function = fill[:-5] if alone else f"lambda kernel: {fill.replace('{w}', 'kernel')}"
-                fill = f"fill_depthwise_({{w}}, {self.depth_multiplier}, {function})"
-        return Weight(name, shape, keras, front, initializer=fill)
+            alone = fill.endswith("_({w})")
+            function = fill[:-5] if alone else f"lambda kernel: {fill.replace('{w}', 'kernel')}"
+            fill = f"fill_depthwise_({{w}}, {multiplier}, {function})"
+        elif self.depthwise_initializer.uses_fans:
+            fill = fill.replace("{w}", "{w}.transpose(0, 1)")
+        return Weight(
+            name,
+            (channels * multiplier, 1, *self.kernel_size),
+            keras,
+            front,
+            initializer=fill,
+            particular=self._is_turned(),
+            unmerged=(channels, multiplier, *self.kernel_size),
+        )
 
     def _is_turned(self) -> bool:
-        """Whether the initializer tells the kernel's axes apart."""
-        return self.depthwise_initializer.uses_fans or self.depthwise_initializer.ranks[0] > 1
+        """Whether a view of the kernel does not do for an initializer that tells its axes apart."""
+        initializer = self.depthwise_initializer
+        return initializer.ranks[0] > 1 or (initializer.uses_fans and self.depth_multiplier > 1)
 
     def helpers(self, *kernels: Initializer) -> tuple[str, ...]:
-        turns = self._is_turned() and self.depth_multiplier > 1
-        return (*super().helpers(*kernels), *(("fill_depthwise_",) if turns else ()))
+        turning = ("fill_depthwise_",) if self._is_turned() else ()
+        return (*super().helpers(*kernels), *turning)
 
 
 class _DepthwiseConv(_Depthwise, abstract=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import Code, Construct, Example, LayerError, Site, Weight, helper
+from graphspec.layers.base import Code, Construct, Example, LayerError, Linear, Site, Weight, helper
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
@@ -150,6 +150,9 @@ class _ConvTranspose(Convolving, abstract=True):
         front = (self.rank + 1, self.rank, *range(self.rank))
         kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
         return (kernel, *self.bias(self.filters))
+
+    def linear(self) -> Linear:
+        return Linear(axis=1, width="filters")
 
     def code(self, site: Site) -> Code:
         margins = self.margins()
