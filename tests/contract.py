@@ -73,7 +73,7 @@ class Case:
     def behind(self) -> str | None:
         """The same after a pooling that only leaves channels at axis 1 in memory; None where none fits."""
         rank = len(self.example.shapes[0])
-        if len(self.sizes) > 1 or rank not in (2, 3) or self.example.dtype != "float32":
+        if len(self.sizes) > 1 or rank not in (2, 3, 4) or self.example.dtype != "float32":
             return None
         spec = json.loads(self.spec())
         spec["nodes"]["node"]["from"] = "before"

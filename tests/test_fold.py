@@ -104,6 +104,7 @@ def test_resnet50_loses_every_normalization_and_keeps_its_classes() -> None:
         "Conv2D, filters: 6, kernel_size: 3, groups: 2, dilation_rate: 2",
         "DepthwiseConv2D, kernel_size: 3, depth_multiplier: 2, use_bias: false",
         "SeparableConv2D, filters: 6, kernel_size: 3, padding: same, use_bias: false",
+        "Conv2DTranspose, filters: 6, kernel_size: 3, strides: 2, padding: same",
         "Dense, units: 6",
     ],
 )
