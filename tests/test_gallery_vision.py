@@ -402,3 +402,29 @@ def test_the_inception_module_has_four_branches_of_128_filters() -> None:
     rows = compiled("inception_module").summary().rows
     (module,) = (row for row in rows if row.name == "module")
     assert module.output_shape == (None, 16, 16, 4 * 128)
+
+
+def test_the_residual_listing_is_refused_until_it_is_mended() -> None:
+    """In print a sum has an axis. The other listing halves with a pool that rounds down beside a convolution
+    that rounds up, which fits where sizes are even. specs/residual.yaml has both mended.
+    """
+    text = (
+        "inputs: {x: {shape: [28, 28, 128]}}\n"
+        "nodes:\n"
+        "  y: {layer: Conv2D, filters: 128, kernel_size: 3, activation: relu, padding: same, repeat: 3}\n"
+        "  sum: {merge: add, from: [y, x], axis: 1}\n"
+        "outputs: [sum]\n"
+    )
+    assert refusal(text)[:2] == ("unknown-key", 4)
+    assert row_of(text.replace(", axis: 1", ""), "y.2").params == 147_584
+    text = (
+        "inputs: {x: {shape: [29, 29, 128]}}\n"
+        "nodes:\n"
+        "  y: {layer: Conv2D, filters: 128, kernel_size: 3, activation: relu, padding: same, repeat: 2}\n"
+        "  pooled: {layer: MaxPooling2D, pool_size: 2, strides: 2}\n"
+        "  residual: {layer: Conv2D, from: x, filters: 128, kernel_size: 1, strides: 2, padding: same}\n"
+        "  sum: {merge: add, from: [pooled, residual]}\n"
+        "outputs: [sum]\n"
+    )
+    assert refusal(text)[:2] == ("shapes-differ", 6)
+    assert row_of(text.replace("[29, 29, 128]", "[28, 28, 128]"), "sum").output_shape == (None, 14, 14, 128)
