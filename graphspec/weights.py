@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphspec.graph import Graph
+from graphspec.graph import Graph, Op
 from graphspec.layers.base import Layer, Weight
 from graphspec.names import attribute
 
@@ -19,13 +19,19 @@ class Held:
     layer: Layer
 
 
-def held(graph: Graph, prefix: str = "") -> Iterator[Held]:
-    """All weights of the layers of a graph and of those inside it, each once; parameters have no layer."""
+def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
+    """The module of each layer of a graph and of those inside it, by its path, with its first call."""
     for unit in graph.units:
-        here = f"{prefix}{attribute(unit.name)}{'' if unit.index is None else f'.{unit.index}'}."
-        op = unit.first
-        if op.graph is not None:
-            yield from held(op.graph, here)
-        elif op.layer is not None:
-            for weight in op.weights():
-                yield Held(here + weight.name, weight, op.layer)
+        here = f"{prefix}{attribute(unit.name)}{'' if unit.index is None else f'.{unit.index}'}"
+        if unit.first.graph is not None:
+            yield from layers(unit.first.graph, f"{here}.")
+        elif unit.first.layer is not None:
+            yield here, unit.first
+
+
+def held(graph: Graph) -> Iterator[Held]:
+    """All weights of the layers of a program, each once; parameters have no layer."""
+    for path, op in layers(graph):
+        assert op.layer is not None
+        for weight in op.weights():
+            yield Held(f"{path}.{weight.name}", weight, op.layer)

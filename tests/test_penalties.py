@@ -15,7 +15,6 @@ from graphspec.layers import REGISTRY
 from graphspec.layers.base import Example, Layer
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
-from graphspec.weights import held
 from tests import oracle
 from tests.contract import Case, assert_equal, copy_weights
 
@@ -79,7 +78,7 @@ def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting
     module = case.module()
     found = copy_weights(case, twin.variables, module)
     program = graphspec.compile(case.spec())
-    penalties = Penalties(list(held(program.graph)), module)
+    penalties = Penalties(program.graph, module)
     losses = twin.layer._get_regularization_losses()
     expected = functools.reduce(operator.add, losses)
     assert penalties
@@ -106,7 +105,7 @@ def test_orthogonality(mode: str) -> None:
     regularizer = {"name": "orthogonal_regularizer", "factor": 0.5, "mode": mode}
     case = Case(REGISTRY["layer"]["Dense"], Example({"units": 3, "kernel_regularizer": regularizer}, ((4,),)))
     module = case.module()
-    penalties = Penalties(list(held(graphspec.compile(case.spec()).graph)), module)
+    penalties = Penalties(graphspec.compile(case.spec()).graph, module)
     kernel = module.state_dict()["node.weight"].T
     expected = keras.regularizers.OrthogonalRegularizer(0.5, mode)(kernel)
     assert_equal(penalties.loss().detach(), torch.as_tensor(expected).double(), mode)
@@ -138,3 +137,53 @@ def test_training_counts_penalties_and_keeps_constraints(frozen: bool, tmp_path:
     weight = load_file(tmp_path / "with" / "last.safetensors")["hidden.weight"]
     norms = weight.norm(dim=1)
     assert torch.allclose(norms, torch.ones(4), atol=1e-4) is not frozen
+
+
+ACTIVITY = """
+inputs:
+  x: {shape: [3]}
+blocks:
+  hidden:
+    inputs: [x]
+    nodes:
+      dense: {layer: Dense, units: 4, activation: tanh, activity_regularizer: PENALTY}
+nodes:
+  a: {block: hidden, repeat: 2}
+  b: {layer: ActivityRegularization, l1: 0.125}
+  y: {layer: Dense, units: 1, activity_regularizer: l2}
+outputs:
+  y: {loss: mse}
+"""
+
+
+def test_activities_count_for_each_example() -> None:
+    program = graphspec.compile(ACTIVITY.replace("PENALTY", "{name: l1_l2, l1: 0.5, l2: 0.25}"))
+    module = program.module().double()
+    x = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+    penalties = Penalties(program.graph, module)
+    module(x)
+    found = penalties.loss()
+
+    regularizer = keras.regularizers.L1L2(0.5, 0.25)
+    twin = keras.Sequential(
+        [
+            keras.layers.Dense(4, "tanh", activity_regularizer=regularizer, dtype="float64"),
+            keras.layers.Dense(4, "tanh", activity_regularizer=regularizer, dtype="float64"),
+            keras.layers.ActivityRegularization(l1=0.125, dtype="float64"),
+            keras.layers.Dense(1, activity_regularizer="l2", dtype="float64"),
+        ]
+    )
+    twin(x)
+    twin.set_weights([value.numpy().T for value in module.state_dict().values()])
+    twin(x)
+    assert_equal(found, functools.reduce(operator.add, twin.losses), "activities")
+    assert found.requires_grad
+
+
+def test_an_activity_that_cannot_be_watched_is_told() -> None:
+    spec = ACTIVITY.replace("PENALTY", "l1").replace(
+        "y: {layer: Dense, units: 1,", "y: {layer: Dense, units: 1, repeat: 2,"
+    )
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec)
+    assert error.value.diagnostics[0].code == "not-supported"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
 from graphspec.diagnostics import nearest
+from graphspec.elaborate.activities import watch_activities
 from graphspec.elaborate.bodies import read_outputs
 from graphspec.elaborate.body import Run
 from graphspec.elaborate.checks import check_use
@@ -103,6 +104,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             graph.outputs[name] = value
     ranges, minimum = _ranges(graph), _minimum(graph)
     prune(graph)
+    if not watch_activities(context, graph):
+        return None
     masks = _masks(outputs, graph)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     return Elaborated(

@@ -27,7 +27,6 @@ from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Clock, History, Progress, Reporter, Result
 from graphspec.train.run import LAST, Keeper, RunDirectory
-from graphspec.weights import held
 
 
 class Interrupted(Exception):
@@ -72,7 +71,7 @@ def _train(
     began, config = time.perf_counter(), program.training
     training, validation, test = load(program, data, root, place)
     module = program.module(device=str(place), seed=config.seed)
-    penalties = Penalties(list(held(program.graph)), module)
+    penalties = Penalties(program.graph, module)
     judge = Judge(program.inputs, program.outputs, place, penalties)
     optimizer = Optimizer(config.optimizer, _trainable(judge, module))
     run = RunDirectory.create(program.name, run_dir)

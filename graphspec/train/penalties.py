@@ -8,6 +8,8 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from graphspec.graph import Graph
+from graphspec.layers.activity import Watched
 from graphspec.layers.base import Weight
 from graphspec.layers.penalties import (
     L1,
@@ -21,7 +23,7 @@ from graphspec.layers.penalties import (
     Regularizer,
     UnitNorm,
 )
-from graphspec.weights import Held
+from graphspec.weights import Held, held, layers
 
 EPSILON = 1e-7
 """What Keras adds to a norm before it divides by it."""
@@ -31,14 +33,21 @@ class Penalties:
     """The regularizers that count in the loss of a module, and the constraints that follow each step.
 
     Only weights that train have either. Each Keras variable is one: of the rows of one that the module holds
-    apart, all are taken together.
+    apart, all are taken together. Activities are penalized, divided by the batch size, wherever the module
+    is called.
     """
 
-    def __init__(self, held: list[Held], module: nn.Module):
-        named = dict(module.named_parameters())
+    def __init__(self, graph: Graph, module: nn.Module):
+        self._activities: list[Tensor] = []
+        self._watches = [
+            module.get_submodule(path).register_forward_hook(self._watch(op.layer.penalty()))
+            for path, op in layers(graph)
+            if isinstance(op.layer, Watched)
+        ]
+        named: dict[str, Tensor] = dict(module.named_parameters())
         regularized: list[tuple[Regularizer, list[tuple[Weight, Tensor]]]] = []
         constrained: list[tuple[Constraint, list[tuple[Weight, Tensor]]]] = []
-        for variable in variables(held):
+        for variable in variables(list(held(graph))):
             first = variable[0]
             tensors = [(each.weight, named[each.key]) for each in variable if each.key in named]
             if not tensors or not tensors[0][1].requires_grad:
@@ -49,12 +58,20 @@ class Penalties:
                 constrained.append((constraint, tensors))
         self._regularized, self._constrained = regularized, constrained
 
+    def _watch(self, regularizer: Regularizer) -> Callable[..., None]:
+        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self._activities.append(penalty(regularizer)(output) / len(output))
+
+        return add
+
     def __bool__(self) -> bool:
-        return bool(self._regularized)
+        return bool(self._regularized or self._watches)
 
     def loss(self) -> Tensor:
-        """The sum of all penalties. There is at least one."""
+        """The sum of all penalties: of the weights as they are, and of the last call's activities."""
         parts = [penalty(regularizer)(variable(tensors)) for regularizer, tensors in self._regularized]
+        parts += self._activities
+        self._activities = []
         return torch.stack(parts).sum()
 
     @torch.no_grad()

@@ -1,0 +1,45 @@
+"""An `activity_regularizer` becomes a node after its layer, at which training looks."""
+
+from __future__ import annotations
+
+from graphspec.elaborate.context import Context
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.layers.activity import WatchedActivity
+from graphspec.layers.penalties import Regularizer
+
+
+def watch_activities(context: Context, graph: Graph) -> bool:
+    """Puts the nodes into a program; false where none can stand, which is reported."""
+    well = True
+    for op in list(graph.ops):
+        if op.graph is not None and op.wrapper is None:
+            well &= watch_activities(context, op.graph)
+        for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
+            regularizer = getattr(inner.layer, "activity_regularizer", None)
+            if isinstance(regularizer, Regularizer) and inner.present:
+                well &= _watch(context, graph, op, regularizer)
+    return well
+
+
+def _watch(context: Context, graph: Graph, op: Op, regularizer: Regularizer) -> bool:
+    if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
+        what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
+        message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"
+        help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
+        context.error("not-supported", op.span, message, help)
+        return False
+    value, name = op.output, f"{op.node}_activity"
+    taken = {other.node for other in graph.ops} | graph.inputs.keys()
+    while name in taken:
+        name += "_"
+    inner = Value(value.tensor, value.name, op)
+    op.outputs = {key: inner for key in op.outputs}
+    layer = WatchedActivity(regularizer_=regularizer)
+    watched = Op(
+        name, None, op.span, "layer", (inner,), {"": value}, layer=layer, title="ActivityRegularization"
+    )
+    watched.unit = Unit(name, None, op.span, calls=[watched])
+    graph.units.append(watched.unit)
+    value.op = watched
+    graph.ops.insert(graph.ops.index(op) + 1, watched)
+    return True
