@@ -2,14 +2,21 @@
 
 import copy
 import warnings
+from functools import cache
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from graphspec.layers import HELPERS, REGISTRY
-from graphspec.layers.base import LayerError, Site
+import graphspec
+from graphspec.diagnostics import SpecError
+from graphspec.layers import HELPERS, REGISTRY, load_all
+from graphspec.layers.base import Example, LayerError, Site
 from graphspec.tensor import Tensor, symbol
+from tests import oracle
+from tests.contract import Case, as_tuple, assert_equal, copy_weights
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 SEQUENCES = Tensor((BATCH, LENGTH, 3))
@@ -25,6 +32,7 @@ def both(**wrapped):
 
 def module(kind, *arguments, **keywords):
     """A helper class, made from the source that emitted files carry."""
+    load_all()
     scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
 
     def define(name):
@@ -32,7 +40,8 @@ def module(kind, *arguments, **keywords):
             define(need)
         exec(HELPERS[name].source, scope)
 
-    for name in ("LSTM", "ScannedLSTM", "Bidirectional", kind):
+    define(kind)
+    for name in (a for a in arguments if a in HELPERS):
         define(name)
     return scope[kind](*(scope.get(a, a) for a in arguments), **keywords)
 
@@ -101,6 +110,22 @@ def test_errors_keep_their_place_inside_wraps(wrapped, place, kind):
     assert (only["loc"], only["type"]) == (place, kind)
 
 
+@pytest.mark.parametrize(
+    ("mask", "code"),
+    [
+        (Tensor((BATCH, LENGTH), "float32"), "wrong-dtype"),
+        (Tensor((BATCH, 7), "bool"), "shapes-differ"),
+        (Tensor((BATCH, LENGTH, 3), "bool"), "shapes-differ"),
+    ],
+)
+@pytest.mark.parametrize("cell", [layer("GRU", units=4), both()], ids=["GRU", "Bidirectional"])
+def test_masks_that_do_not_fit_are_refused(cell, mask, code):
+    assert refused(cell, SEQUENCES, None, mask).code == code
+    states = (Tensor((BATCH, 4)),) * (4 if cell.spec_name == "Bidirectional" else 1)
+    error = refused(cell, SEQUENCES, states, mask)
+    assert error.inputs[-1] == 1 + len(states) and f"{{input{error.inputs[-1]}}}" in error.message
+
+
 def test_a_wrapped_layer_may_not_go_backwards():
     assert refused(both(go_backwards=True), SEQUENCES).argument == "wraps"
 
@@ -131,21 +156,29 @@ def test_dropout_of_the_state_is_drawn_once_for_all_steps_and_only_in_training()
     assert kept.mean() == pytest.approx(1, abs=0.05)
 
 
-KINDS = [("LSTM", ""), ("BidirectionalLSTM", "_reverse")]
+KINDS = [
+    *(("LSTM", ""), ("BidirectionalLSTM", "_reverse"), ("GRU", ""), ("BidirectionalGRU", "_reverse")),
+    *(("SimpleRNN", ""), ("BidirectionalSimpleRNN", "_reverse"), ("MaskedLSTM", "")),
+    *(("MaskedBidirectionalGRU", "_reverse"),),
+]
 
 
 @pytest.mark.parametrize(("kind", "suffix"), KINDS)
-def test_one_bias_is_trained_saved_and_initialised(kind, suffix):
-    lstm = module(kind, 3, 4)
+def test_biases_are_trained_saved_and_initialised(kind, suffix):
+    rnn = module(kind, 3, 4)
+    biases = ["bias_ih", "bias_hh"] if "GRU" in kind else ["bias_ih"]
     keys = [
         f"{name}_l0{end}"
         for end in dict.fromkeys(("", suffix))
-        for name in ("weight_ih", "weight_hh", "bias_ih")
+        for name in ("weight_ih", "weight_hh", *biases)
     ]
-    assert list(lstm.state_dict()) == [name for name, _ in lstm.named_parameters()] == keys
-    weights = lstm.state_dict()
-    assert weights["bias_ih_l0"].tolist() == [0] * 4 + [1] * 4 + [0] * 8
-    assert weights["weight_ih_l0"].abs().max() <= (6 / (3 + 16)) ** 0.5
+    assert list(rnn.state_dict()) == [name for name, _ in rnn.named_parameters()] == keys
+    weights = rnn.state_dict()
+    gates = len(weights["bias_ih_l0"]) // 4
+    assert weights["bias_ih_l0"].tolist() == [0] * 4 + [int("LSTM" in kind)] * 4 * (gates > 1) + [0] * 4 * (
+        gates - 2
+    )
+    assert weights["weight_ih_l0"].abs().max() <= (6 / (3 + 4 * gates)) ** 0.5
     torch.testing.assert_close(weights["weight_hh_l0"].T @ weights["weight_hh_l0"], torch.eye(4))
 
 
@@ -165,6 +198,8 @@ def test_modules_survive_copies_moves_and_loading(kind, suffix):
         other = module(kind, 3, 4)
         other.load_state_dict(lstm.state_dict(), assign=assign)
         assert torch.equal(other(x), y)
+        if kind.startswith("Masked"):
+            torch.testing.assert_close(other(x, mask=torch.ones(2, 5, dtype=torch.bool)), y)
     with torch.device("meta"):
         other = module(kind, 3, 4)
     other.to_empty(device="cpu").reset_parameters()
@@ -172,30 +207,169 @@ def test_modules_survive_copies_moves_and_loading(kind, suffix):
     assert torch.equal(other(x), y)
 
 
-def test_the_scan_and_the_kernel_agree_and_share_their_keys():
-    x, state = torch.randn(2, 5, 3), [torch.randn(2, 4), torch.randn(2, 4)]
-    fast = module("LSTM", 3, 4, return_sequences=True, return_state=True)
-    scan = module("ScannedLSTM", 3, 4, return_sequences=True, return_state=True)
+NAMES = ["LSTM", "GRU", "SimpleRNN"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scan_and_the_kernel_agree_and_share_their_keys(name):
+    x, state = torch.randn(2, 5, 3), [torch.randn(2, 4)] * (2 if name == "LSTM" else 1)
+    fast = module(name, 3, 4, return_sequences=True, return_state=True)
+    scan = module(f"Scanned{name}", 3, 4, return_sequences=True, return_state=True)
     scan.load_state_dict(fast.state_dict())
     for ours, theirs in zip(scan(x, state), fast(x, state), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_one_bidirectional_kernel_equals_two_layers():
-    x = torch.randn(2, 5, 3)
-    fused = module("BidirectionalLSTM", 3, 4, return_sequences=True, merge_mode="ave")
-    parted = module("Bidirectional", "LSTM", 3, 4, return_sequences=True, merge_mode="ave")
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_bidirectional_kernel_equals_two_layers(name, masked):
+    prefix, x = "Masked" if masked else "", torch.randn(2, 5, 3)
+    options = {"return_sequences": True, "merge_mode": "ave"}
+    fused = module(f"{prefix}Bidirectional{name}", 3, 4, **options)
+    if masked:
+        options["zero_output_for_mask"] = True
+    parted = module("Bidirectional", f"{prefix}{name}", 3, 4, **options)
     weights = {}
-    for name, weight in fused.state_dict().items():
-        back = name.endswith("_reverse")
-        weights[("backward_layer." if back else "forward_layer.") + name.removesuffix("_reverse")] = weight
+    for key, weight in fused.state_dict().items():
+        back = key.endswith("_reverse")
+        weights[("backward_layer." if back else "forward_layer.") + key.removesuffix("_reverse")] = weight
     parted.load_state_dict(weights)
     torch.testing.assert_close(fused(x), parted(x))
+    if masked:
+        mask = torch.tensor([[False, True, True, False, True], [True, False, False, False, False]])
+        torch.testing.assert_close(fused(x, mask=mask), parted(x, mask=mask))
 
 
 def test_a_state_with_a_batch_of_one_stretches():
     state = [torch.randn(1, 4), torch.randn(1, 4)]
     x = torch.randn(3, 5, 3)
-    for kind in ("LSTM", "ScannedLSTM"):
+    for kind in ("LSTM", "ScannedLSTM", "MaskedLSTM"):
         lstm = module(kind, 3, 4)
-        torch.testing.assert_close(lstm(x, state), lstm(x, [s.expand(3, 4) for s in state]))
+        masks = [torch.rand(3, 5) < 0.5] if kind != "LSTM" else []
+        torch.testing.assert_close(lstm(x, state, *masks), lstm(x, [s.expand(3, 4) for s in state], *masks))
+
+
+WHOLE = {"units": 3, "return_sequences": True, "return_state": True}
+MASKED = [
+    ("LSTM", WHOLE, 2),
+    ("LSTM", {**WHOLE, "go_backwards": True, "zero_output_for_mask": True}, 0),
+    ("LSTM", {**WHOLE, "activation": "softsign"}, 2),
+    ("LSTM", {"units": 3}, 2),
+    ("GRU", WHOLE, 1),
+    ("GRU", {**WHOLE, "reset_after": False, "go_backwards": True}, 1),
+    ("SimpleRNN", {**WHOLE, "use_bias": False}, 1),
+    ("SimpleRNN", {"units": 3, "activation": "relu", "zero_output_for_mask": True}, 0),
+    ("Bidirectional", {"wraps": {"layer": "LSTM", **WHOLE}}, 4),
+    ("Bidirectional", {"wraps": {"layer": "GRU", "units": 3, "return_state": True}}, 2),
+    ("Bidirectional", {"wraps": {"layer": "SimpleRNN", **WHOLE, "activation": "softsign"}}, 2),
+]
+
+
+@cache
+def twins(number):
+    """A masked example, Keras' layer and our module, with the same weights."""
+    name, arguments, states = MASKED[number]
+    shapes = ((4, 2), *[(3,)] * states)
+    case = Case(REGISTRY["layer"][name], Example(arguments, shapes, masks={"mask": (4,)}))
+    twin, ours = oracle.build(case.cls, case.example, case.tensors()), case.module()
+    twin.randomize()
+    copy_weights(case, twin.variables, ours)
+    return case, twin, ours
+
+
+@pytest.mark.parametrize("number", range(len(MASKED)))
+@given(rows=st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=4))
+def test_any_mask_gives_what_keras_gives(number, rows):
+    with oracle.double_precision():
+        case, twin, ours = twins(number)
+        tensors = [*case.tensors(len(rows))[:-1], torch.tensor(rows)]
+        expected = as_tuple(twin(tensors, training=False))
+        for position, (a, b) in enumerate(zip(as_tuple(ours(*tensors)), expected, strict=True)):
+            assert_equal(a, b, f"output {position}")
+
+
+@pytest.mark.parametrize("kind", ["MaskedLSTM", "MaskedGRU", "ScannedLSTM", "MaskedBidirectionalSimpleRNN"])
+def test_masked_steps_are_not_read(kind):
+    rnn = module(kind, 3, 4, return_sequences=True, return_state=True)
+    mask = torch.tensor([[False, True, True, False, True], [True, False, False, False, False]])
+    x = torch.randn(2, 5, 3)
+    spoilt = x.masked_fill(~mask[..., None], float("nan"))
+    for a, b in zip(rnn(x, mask=mask), rnn(spoilt, mask=mask), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": False}), ("SimpleRNN", {})],
+)
+def test_dropout_of_the_state_acts_where_keras_applies_it(name, arguments, monkeypatch):
+    """With the same masks on both sides, which are drawn apart."""
+    rates = {"dropout": 0.4, "recurrent_dropout": 0.4}
+    with oracle.double_precision():
+        case = Case(
+            REGISTRY["layer"][name], Example({"units": 3, **rates, **arguments, "use_bias": True}, ((5, 2),))
+        )
+        twin = oracle.build(case.cls, case.example, case.tensors())
+        twin.randomize()
+        ours = case.module().train()
+        copy_weights(case, twin.variables, ours)
+        cell, gates = twin.layer.cell, ours.node.gates
+        kept = {width: (torch.rand(gates, 4, width) < 0.6).double() / 0.6 for width in (2, 3)}
+        order = [1, 0, 2] if name == "GRU" else range(gates)  # PyTorch's gates among Keras'
+
+        def keras_masks(x, rate):
+            found = list(kept[x.shape[-1]])
+            return found if getattr(cell, "dropout_mask_count", None) else found[0]
+
+        def own_masks(x, rate):
+            mask = kept[x.shape[-1]][list(order)]
+            return x * (mask[:, :, None] if x.dim() == 3 else mask)
+
+        monkeypatch.setattr(cell, "_create_dropout_mask", keras_masks)
+        monkeypatch.setattr(ours.node, "drop", own_masks)
+        (x,) = case.tensors()
+        assert_equal(ours(x), twin([x], training=True), "output")
+
+
+SHARED = """
+inputs:
+  text: {shape: [length], dtype: int64}
+  sound: {shape: [steps, 4]}
+shared:
+  encoder: {layer: LSTM, units: 3}
+nodes:
+  vectors: {layer: Embedding, from: text, input_dim: 10, output_dim: 4, mask_zero: true}
+  heard: {call: encoder, from: sound}
+  read:  {call: encoder, from: vectors}
+outputs: [heard, read]
+"""
+
+
+def test_a_shared_layer_takes_masks_where_one_of_its_calls_has_one():
+    program = graphspec.compile(SHARED)
+    assert "self.encoder = MaskedLSTM(4, 3)" in program.source
+    found = program.module()(torch.tensor([[3, 0, 4]]), torch.randn(1, 5, 4))
+    assert {name: value.shape for name, value in found.items()} == {"heard": (1, 3), "read": (1, 3)}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "{layer: GRU, units: 3, return_state: true}",
+        "{layer: TimeDistributed, wraps: {layer: Dense, units: 3}}",
+    ],
+)
+def test_what_a_wrapper_cannot_hand_on_is_refused(wrapped):
+    nodes = f"nodes: {{node: {{layer: TimeDistributed, wraps: {wrapped}}}}}"
+    with pytest.raises(SpecError, match="not-supported"):
+        graphspec.compile(f"inputs: {{x: {{shape: [4, 5, 3]}}}}\n{nodes}\noutputs: [node]")
+
+
+@pytest.mark.parametrize("wrapped", ["GRU", "SimpleRNN", "LSTM"])
+def test_a_recurrent_layer_is_distributed_over_time(wrapped):
+    with oracle.double_precision():
+        example = Example({"wraps": {"layer": wrapped, "units": 3}}, ((2, 5, 3),))
+        case = Case(REGISTRY["layer"]["TimeDistributed"], example)
+        twin, ours = oracle.build(case.cls, case.example, case.tensors()), case.module()
+        copy_weights(case, twin.variables, ours)
+        assert_equal(ours(*case.tensors()), twin(case.tensors(), training=False), "output")
