@@ -15,7 +15,7 @@ from graphspec.tensor import Tensor
 class _Activation(Unary, abstract=True):
     """One of Keras' activations as a function."""
 
-    examples = (Example({}, ((3, 4),)),)
+    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from graphspec.tensor import Tensor
 class _Function(Unary, abstract=True):
     """A function of floats or integers."""
 
-    examples = NUMBERS
+    examples: ClassVar[tuple[Example, ...]] = NUMBERS
 
 
 class Exp(_Function, spec_name="exp"):

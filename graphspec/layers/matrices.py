@@ -163,7 +163,7 @@ class Diagonal(Operation, spec_name="diagonal"):
     axis1: int
     axis2: int
 
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
         Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
         Example({"axis1": 1, "axis2": 2, "offset": -1}, ((3, 4),), dtype="int32"),

@@ -23,7 +23,7 @@ class _Reduction(Operation, abstract=True):
     axis: Axis = None
     keepdims: bool = False
 
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example({"axis": 1}, ((3, 4),)),
         Example({"axis": -1, "keepdims": True}, ((3, 4),)),
         Example({"axis": [1, 2]}, ((3, 4, 2),)),

@@ -130,8 +130,9 @@ class TopK(Operation, spec_name="top_k"):
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         need_numbers(self.spec_name, x)
-        axis = example_axis(self.spec_name, -1, x.rank)
-        size = x.shape[axis]
+        if x.rank < 2:
+            raise LayerError("wrong-rank", f"`top_k` takes `[batch, ..., size]`, and gets {x}", inputs=(0,))
+        size = x.shape[-1]
         if isinstance(size, int) and size < self.k:
             message = f"the last axis of {x} has {size} elements, fewer than `k`"
             raise LayerError("out-of-range", message, argument="k")
@@ -170,33 +171,6 @@ class OneHot(Operation, spec_name="one_hot"):
         if self.axis % (site.x.rank + 1) != site.x.rank:
             text, constants["axis"] = f"{text}.movedim(-1, {{axis}})", self.axis
         return Code(text, constants=constants)
-
-    def limit(self) -> int | None:
-        return self.num_classes
-
-
-class MultiHot(Operation, spec_name="multi_hot"):
-    """The integers of each row, from 0 to `num_classes` - 1, as one vector: 1 for those that are there."""
-
-    num_classes: Positive
-
-    examples = (
-        Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),
-        Example({"num_classes": 5}, ((9,),), dtype="int32", high=5),
-    )
-
-    def infer(self, x: Tensor) -> Tensor:
-        if not x.is_integer:
-            raise LayerError("wrong-dtype", f"`multi_hot` takes integers and gets {x}", inputs=(0,))
-        if x.rank != 2:
-            message = f"`multi_hot` takes `[batch, length]`, and gets {x}"
-            raise LayerError("wrong-rank", message, inputs=(0,))
-        return Tensor((x.shape[0], self.num_classes))
-
-    def code(self, site: Site) -> Code:
-        wide = "" if site.x.dtype == "int64" else ".long()"
-        text = f"multi_hot({{x}}{wide}, {{num_classes}})"
-        return Code(text, constants={"num_classes": self.num_classes}, helpers=("multi_hot",))
 
     def limit(self) -> int | None:
         return self.num_classes

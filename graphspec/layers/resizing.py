@@ -1,0 +1,92 @@
+"""Images brought to another size."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from graphspec.layers.base import Code, Example, Layer, Leaf, Memory, Site, need_float
+from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.operations import Operation
+from graphspec.layers.windows import DataFormat, assemble, need_spatial
+from graphspec.tensor import Dim, Tensor, product
+
+Interpolation = Literal["bilinear", "nearest", "bicubic"]
+
+
+def resized(name: str, x: Tensor, size: tuple[int, int], data_format: DataFormat) -> Tensor:
+    """The type of images in another size."""
+    need_float(x, layer=name)
+    need_spatial(x, 2, data_format, layer=name)
+    return assemble(x, size, x.shape[-1 if data_format == "channels_last" else 1], data_format)
+
+
+def interpolated(x: str, size: tuple[int, int], interpolation: Interpolation, antialias: bool) -> Code:
+    """The call that resizes images whose channels lie at axis 1 in memory."""
+    constants: dict[str, Leaf] = {"size": size}
+    if interpolation == "nearest":
+        return Code(f'F.interpolate({x}, {{size}}, mode="nearest-exact")', constants=constants)
+    smooth = ", antialias=True" if antialias else ""
+    return Code(f'F.interpolate({x}, {{size}}, mode="{interpolation}"{smooth})', constants=constants)
+
+
+_CASES: tuple[dict[str, Any], ...] = (
+    {},
+    {"interpolation": "nearest"},
+    {"interpolation": "bicubic", "antialias": True},
+    {"antialias": True},
+)
+
+
+class Resizing(Layer):
+    """Images of `height` and `width`; `antialias` smooths what bilinear and bicubic make smaller."""
+
+    height: Positive
+    width: Positive
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = False
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        *(Example({"height": 3, "width": 7, **case}, ((6, 5, 2),)) for case in _CASES),
+        Example({"height": 3, "width": 7, "data_format": "channels_first"}, ((2, 6, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return resized("Resizing", x, (self.height, self.width), self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        return interpolated("{x}", (self.height, self.width), self.interpolation, self.antialias)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 7
+
+
+class ImageResize(Operation, spec_name="image_resize"):
+    """Images `[batch, height, width, channels]` in another `size`, `[height, width]`, as `Resizing` does."""
+
+    size: Annotated[tuple[Positive, Positive], BeforeValidator(_as_tuple)]
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = False
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        *(Example({"size": [3, 7], **case}, ((6, 5, 2),)) for case in _CASES),
+        Example({"size": [3, 7], "data_format": "channels_first"}, ((2, 6, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return resized("`image_resize`", x, self.size, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        return interpolated("{x}", self.size, self.interpolation, self.antialias)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 7
