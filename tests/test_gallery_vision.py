@@ -193,7 +193,7 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
     ("name", "preset", "steps", "settings"),
     [
         ("inception_module", None, 6, {"inputs.image.shape": [16, 16, 3]}),
-        ("residual", None, 6, {"width": 8, "inputs.image.shape": [16, 16, 3]}),
+        ("residual", None, 6, {"width": 16, "inputs.image.shape": [16, 16, 3]}),
         ("unet", None, 60, {"depth": 2, "width": 4, "size": 16, "train.optimizer.learning_rate": 0.01}),
         ("inception_v3", None, 4, {"size": 75, "classes": 4}),
         ("xception", None, 4, {"size": 71, "classes": 4}),
