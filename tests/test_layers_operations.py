@@ -238,6 +238,114 @@ def test_noise_has_the_shape_of_another_tensor():
     assert refused(op("random_uniform", minval=2.0), tensor(3)).argument == "maxval"
 
 
+BATCHED = [
+    ("argmax", {}, (tensor(3),)),
+    ("argmax", {"axis": 0}, (tensor(3),)),
+    ("median", {}, (tensor(3),)),
+    ("all", {}, (tensor(3),)),
+    ("count_nonzero", {}, (tensor(3),)),
+    ("norm", {"axis": [0, 1]}, (tensor(3),)),
+    ("cumsum", {}, (tensor(3),)),
+    ("cumprod", {"axis": -2}, (tensor(3),)),
+    ("swapaxes", {"axis1": 0, "axis2": 1}, (tensor(3),)),
+    ("moveaxis", {"source": 1, "destination": 0}, (tensor(3),)),
+    ("flip", {"axis": [0, 1]}, (tensor(3),)),
+    ("roll", {"shift": 1, "axis": 0}, (tensor(3),)),
+    ("repeat", {"repeats": 2, "axis": 0}, (tensor(3),)),
+    ("tile", {"repeats": [2, 1]}, (tensor(3),)),
+    ("pad", {"pad_width": [[1, 0], [0, 0]]}, (tensor(3),)),
+    ("broadcast_to", {"shape": [5, 3]}, (tensor(3),)),
+    ("sort", {"axis": 0}, (tensor(3),)),
+    ("argsort", {}, (tensor(),)),
+    ("top_k", {"k": 1}, (tensor(),)),
+    ("split", {"indices_or_sections": 2, "axis": 0}, (tensor(3),)),
+    ("unstack", {"num": 3, "axis": 0}, (tensor(3),)),
+    ("get_item", {"key": "0"}, (tensor(3),)),
+    ("get_item", {"key": "None, :"}, (tensor(3),)),
+    ("get_item", {"key": "..., 1:, :"}, (tensor(3),)),
+    ("take_along_axis", {"axis": 0}, (tensor(3), tensor(3, dtype="int64"))),
+    ("diagonal", {"axis1": 0, "axis2": 1}, (tensor(3),)),
+    ("trace", {"axis1": 1, "axis2": 0}, (tensor(3),)),
+    ("tril", {}, (tensor(3),)),
+    ("inv", {}, (tensor(3),)),
+    ("cross", {"axis": 0}, (tensor(3), tensor(3))),
+    ("log_softmax", {"axis": 0}, (tensor(3),)),
+    ("normalize", {"axis": 0}, (tensor(3),)),
+    ("layer_normalization", {"axis": [0, 1]}, (tensor(3),)),
+    ("random_shuffle", {"axis": 0}, (tensor(3),)),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "inputs"), BATCHED, ids=lambda value: str(value)[:20])
+def test_what_would_mix_examples_is_refused(name, arguments, inputs):
+    assert refused(op(name, **arguments), *inputs).code in CODES
+
+
+@pytest.mark.parametrize(
+    ("key", "size"),
+    [
+        ("1:", LENGTH - 1),
+        (":-2", LENGTH - 2),
+        ("1:-1", LENGTH - 2),
+        ("-1:", 1),
+        ("::2", (LENGTH + 1) // 2),
+        (":1", 1),
+        ("0", None),
+        (":3", LayerError),
+        ("-2:", LayerError),
+        ("1:3", LayerError),
+    ],
+)
+def test_slices_of_unknown_lengths(key, size):
+    layer, x = op("get_item", key=f":, {key}"), tensor(LENGTH, 3)
+    if size is LayerError:
+        assert refused(layer, x).code == "unknown-size"
+    else:
+        assert layer.infer(x) == (tensor(3) if size is None else tensor(size, 3))
+
+
+@pytest.mark.parametrize(
+    "key", ["", ":, x", ":, 1.5", ":, ::0", ":, ::-1", "..., ...", ":, 0, 0, 0", ":, 3", ":, 3:"]
+)
+def test_keys_are_checked(key):
+    assert refused(op("get_item", key=key), tensor(3, 4)).argument == "key"
+
+
+def test_floats_are_divided_and_rounded_down():
+    x = torch.tensor([[3.5, -3.5]], requires_grad=True)
+    for layer, expected in (
+        (op("floor_divide", x2=2), [[1.0, -2.0]]),
+        (op("floor_divide", x1=7), [[2.0, -2.0]]),
+    ):
+        result = run(layer, x)
+        assert result.tolist() == expected
+        result.sum().backward()
+
+
+def test_parts_are_named():
+    halves = op("split", indices_or_sections=2, axis=1)
+    assert halves.output_names() == ("part1",)
+    assert halves.infer(tensor(LENGTH * 2, 3)) == (tensor(LENGTH, 3),) * 2
+    assert refused(halves, tensor(LENGTH, 3)).code == "shapes-differ"
+    cut = op("split", indices_or_sections=[1, 4], axis=-1)
+    assert cut.output_names() == ("part1", "part2")
+    assert cut.infer(tensor(2, LENGTH)) == (tensor(2, 1), tensor(2, 3), tensor(2, LENGTH - 4))
+    assert op("top_k", k=2).output_names() == ("indices",)
+
+
+def test_where_takes_tensors_and_constants():
+    condition = tensor(3, dtype="bool")
+    integers = tensor(3, dtype="int32")
+    assert op("where", x1=1).infer(condition, integers) == integers
+    assert op("where", x1=0.5).infer(condition, integers) == tensor(3)
+    for layer, inputs in (
+        (op("where"), (condition, integers)),
+        (op("where", x1=1), (condition,)),
+        (op("where", x1=1, x2=2), (condition, integers)),
+    ):
+        assert refused(layer, *inputs).code == "input-count"
+
+
 dims = st.one_of(st.integers(1, 4), st.sampled_from([LENGTH, LENGTH * 2, LENGTH + 1]))
 types = st.builds(
     lambda shape, dtype, batch: Tensor((batch, *shape), dtype),
