@@ -226,7 +226,7 @@ class _Carrier:
         assert not isinstance(tensor, tuple)
         word = op.node if op.index is None else f"{op.node}_{op.index}"
         name = self._free(graph, f"{word}_mask" if tensor.dtype == "bool" else f"{word}_masked")
-        computed = Op(name, None, op.span, "op", sources, layer=layer, title=type(layer).__name__)
+        computed = Op(name, None, op.span, "op", sources, layer=layer, title=layer.spec_name)
         computed.outputs[""] = Value(tensor, name, computed)
         alike = [place for place, other in enumerate(graph.ops) if other.node == op.node]
         chained = op.repeated == "repeat" and op.index  # what it reads comes out of the instance before

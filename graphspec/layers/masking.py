@@ -11,7 +11,7 @@ from graphspec.layers.base import Code, Derived, Example, Layer, LayerError, Sit
 from graphspec.tensor import Dim, Tensor, product
 
 
-class Unlike(Layer, abstract=True):
+class Unlike(Layer, abstract=True, spec_name="not_equal"):
     """Where a tensor is not `value`; `steps` asks whether any feature of a step is."""
 
     value: float | int = 0
@@ -27,7 +27,7 @@ class Unlike(Layer, abstract=True):
         )
 
 
-class Either(Layer, abstract=True):
+class Either(Layer, abstract=True, spec_name="logical_or"):
     """Where any of several masks is true, which is how Keras merges masks."""
 
     variadic = True
@@ -39,7 +39,7 @@ class Either(Layer, abstract=True):
         return Code(" | ".join(f"{{{position}}}" for position in range(len(site.inputs))))
 
 
-class Joined(Layer, abstract=True):
+class Joined(Layer, abstract=True, spec_name="concatenate"):
     """Masks one after another along an axis."""
 
     axis: int
@@ -75,7 +75,7 @@ def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
     return Derived(Joined(axis=1), whole)
 
 
-class Filled(Layer, abstract=True):
+class Filled(Layer, abstract=True, spec_name="where"):
     """`x`, and where its mask is false another tensor, or a number."""
 
     value: float | None = None
@@ -90,7 +90,7 @@ class Filled(Layer, abstract=True):
         return Code("{0}.masked_fill(~{1}[..., None], {value})", constants={"value": self.value})
 
 
-class Floats(Layer, abstract=True):
+class Floats(Layer, abstract=True, spec_name="cast"):
     """1 where a mask is true, else 0, for each step as one feature of the dtype of `like`."""
 
     variadic = True
@@ -124,7 +124,7 @@ def filled_for_extreme(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple
     )
 
 
-class AllSteps(Layer, abstract=True):
+class AllSteps(Layer, abstract=True, spec_name="ones"):
     """A mask that masks nothing, for a tensor of at least [batch, steps]."""
 
     def infer(self, x: Tensor) -> Tensor:
