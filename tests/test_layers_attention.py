@@ -182,8 +182,10 @@ def test_one_embedding_goes_both_ways() -> None:
     )
     module, tokens = program.module(seed=0), torch.tensor([[1, 2, 8]])
     assert sum(p.numel() for p in module.parameters()) == 9 * 4 + 4 * 4 + 4
-    expected = module.hidden(module.table.weight[tokens]) @ module.table.weight.T
-    torch.testing.assert_close(module(tokens), expected)
+    table, kernel, bias = (
+        dict(module.named_parameters())[key] for key in ("table.weight", "hidden.weight", "hidden.bias")
+    )
+    torch.testing.assert_close(module(tokens), (table[tokens] @ kernel.T + bias) @ table.T)
     assert "F.linear(x, self.table.weight)" in program.source
 
 

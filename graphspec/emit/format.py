@@ -80,6 +80,9 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
     if split is None:
         if prefix.endswith(("= ", "return ")) and not suffix:
             return [f"{pad}{prefix}(", *_operands(expression, indent + 4), f"{pad})"]
+        if not prefix and len(_parts(expression)) > 1:
+            operands = _operands(expression, indent)
+            return [*operands[:-1], operands[-1] + suffix]
         return [single]
     head, items, tail = split
     body = ", ".join(items)
@@ -132,7 +135,7 @@ def _parts(expression: str) -> list[tuple[str, str]]:
         depth += (char in "([{") - (char in ")]}")
         if depth == 0 and char == " ":
             top.add(position)
-    for words in ((" if ", " else "), (" + ", " - "), (" * ", " / ", " @ ")):
+    for words in ((" if ", " else "), (" | ",), (" & ",), (" + ", " - "), (" * ", " / ", " @ ")):
         cuts = [m for m in re.finditer("|".join(map(re.escape, words)), expression) if m.start() in top]
         if cuts:
             ends = [*(m.start() for m in cuts[1:]), len(expression)]

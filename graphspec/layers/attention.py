@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from graphspec.layers.attention_masks import TENSORS, Rate, need_attention, whole
+from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, whole
 from graphspec.layers.base import (
     Code,
     Construct,
@@ -95,6 +95,7 @@ class AdditiveAttention(Attention):
 class Scoring(Layer, abstract=True):
     """What attention without projections shares."""
 
+    synonyms = WORDS
     arguments = TENSORS
     supports_masking = True
     call_arguments = ("return_attention_scores", "use_causal_mask")

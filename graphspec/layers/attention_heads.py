@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import graphspec.layers.attention_modules  # noqa: F401  registers the helpers
-from graphspec.layers.attention_masks import TENSORS, Rate, need_attention, need_boolean, whole
+from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, need_boolean, whole
 from graphspec.layers.base import (
     Argument,
     Code,
@@ -34,6 +34,7 @@ TENSORS_AND_MASKS = (
 class Heads(Layer, abstract=True):
     """What attention of several heads shares: projections, masks, and what is asked of a call."""
 
+    synonyms = WORDS
     arguments = TENSORS_AND_MASKS
     supports_masking = True
     call_arguments = ("use_causal_mask", "return_attention_scores")

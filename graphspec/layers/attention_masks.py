@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import Argument, LayerError, helper
+from graphspec.layers.base import PYTORCH_WORDS, Argument, LayerError, helper
 from graphspec.layers.broadcasting import stretch
 from graphspec.tensor import Dim, Tensor
 
@@ -32,6 +32,19 @@ def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Ten
 )
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
+
+WORDS = {
+    "heads": "num_heads",
+    "n_heads": "num_heads",
+    "n_head": "num_heads",
+    "is_causal": "use_causal_mask",
+    "causal": "use_causal_mask",
+    "need_weights": "return_attention_scores",
+    "window": "sliding_window",
+    "num_kv_heads": "num_key_value_heads",
+    **PYTORCH_WORDS,
+}
+"""What others call arguments of attention."""
 
 TENSORS = (
     Argument("query"),

@@ -30,7 +30,8 @@ class MultiHeadAttention(nn.Module):
         self.query = nn.Linear(in_features, num_heads * key_dim, bias)
         self.key = nn.Linear(key_features, num_kv_heads * key_dim, bias)
         self.value = nn.Linear(value_features, num_kv_heads * value_dim, bias)
-        self.output = nn.Linear(num_heads * value_dim, out_features or in_features, bias)
+        out_features = out_features or in_features
+        self.output = nn.Linear(num_heads * value_dim, out_features, bias)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.dropout = dropout
 
@@ -156,6 +157,7 @@ helper(
 def orthogonal_blocks_(w: Tensor, blocks: int, gain: float = 1.0) -> None:
     """Fill a weight [blocks * size, in] as an orthogonal matrix [size, blocks * in]."""
     rows = w.detach().unflatten(0, (blocks, -1)).transpose(0, 1)  # [size, blocks, in]
-    rows.copy_(nn.init.orthogonal_(torch.empty_like(rows.flatten(1)), gain).view_as(rows))
+    filled = nn.init.orthogonal_(torch.empty_like(rows.flatten(1)), gain)
+    rows.copy_(filled.view_as(rows))
 ''',
 )
