@@ -1,8 +1,8 @@
 """PyTorch's recurrent kernels over unmasked steps alone, as Keras has them.
 
 The unmasked steps of each row are moved to its front, where a kernel runs over them, and its outputs back.
-That is exact for any mask and costs a third of the kernel; packed sequences cost several times as much, and
-cannot be exported.
+That is exact for any mask, takes 1.2 to 2 times as long as the kernel, and can be exported. Packed sequences
+take several times as long, and cannot.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
     """Outputs of the steps of `unmasked_first`, back in place: at a masked step the last
     one before it, or zeros.
     """
-    steps = mask.cumsum(1)[..., None].expand_as(y)
-    return F.pad(y, (0, 0, 1, 0)).gather(1, steps)
+    steps = mask.cumsum(1)[..., None]
+    last = y.gather(1, (steps - 1).clamp(min=0).expand_as(y))
+    return last.masked_fill(steps == 0, 0)
 ''',
 )
 helper(
