@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.elaborate.layers import MERGE_WORDS, PYTORCH_LAYERS
+from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer
 from graphspec.objectives.setting import show
@@ -121,7 +121,7 @@ def find(name: str) -> list[Entry]:
     if found:
         return found
     names = [known for classes in REGISTRY.values() for known in classes]
-    near = nearest(name, names, {**PYTORCH_LAYERS, **MERGE_WORDS})
+    near = nearest(name, names, {**PYTORCH_LAYERS, **OP_WORDS, **MERGE_WORDS})
     help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
     raise SpecError(
         [Diagnostic("unknown-layer", f"there is no layer, merge or op `{name}`", None, help=help)]

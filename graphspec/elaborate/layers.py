@@ -11,91 +11,13 @@ from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance
 from graphspec.elaborate.context import FAILED, Bound, Nothing
 from graphspec.elaborate.use import Feed, Use, near_help, refuse_nothing
+from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.graph import Op, Value, types
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Kind, Layer, LayerError, Wrapper
 from graphspec.objectives.setting import SettingError, validate
 from graphspec.schema import MISSING
 from graphspec.tensor import Tensor
-
-PYTORCH_LAYERS = {
-    "Linear": "Dense",
-    "LazyLinear": "Dense",
-    "FullyConnected": "Dense",
-    "Conv2d": "Conv2D",
-    "Conv1d": "Conv1D",
-    "Convolution1D": "Conv1D",
-    "Convolution2D": "Conv2D",
-    "Conv3d": "Conv3D",
-    "Convolution3D": "Conv3D",
-    "ConvTranspose1d": "Conv1DTranspose",
-    "ConvTranspose2d": "Conv2DTranspose",
-    "Convolution1DTranspose": "Conv1DTranspose",
-    "Convolution2DTranspose": "Conv2DTranspose",
-    "SeparableConvolution1D": "SeparableConv1D",
-    "SeparableConvolution2D": "SeparableConv2D",
-    "MaxPool1d": "MaxPooling1D",
-    "MaxPool1D": "MaxPooling1D",
-    "MaxPool2d": "MaxPooling2D",
-    "MaxPool2D": "MaxPooling2D",
-    "MaxPool3d": "MaxPooling3D",
-    "MaxPool3D": "MaxPooling3D",
-    "AvgPool1d": "AveragePooling1D",
-    "AvgPool1D": "AveragePooling1D",
-    "AvgPool2d": "AveragePooling2D",
-    "AvgPool2D": "AveragePooling2D",
-    "AvgPool3d": "AveragePooling3D",
-    "AvgPool3D": "AveragePooling3D",
-    "GlobalAvgPool1D": "GlobalAveragePooling1D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalMaxPool1D": "GlobalMaxPooling1D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-    "GlobalAvgPool3D": "GlobalAveragePooling3D",
-    "GlobalMaxPool3D": "GlobalMaxPooling3D",
-    "AdaptiveAvgPool1d": "GlobalAveragePooling1D",
-    "AdaptiveAvgPool2d": "GlobalAveragePooling2D",
-    "AdaptiveMaxPool1d": "GlobalMaxPooling1D",
-    "AdaptiveMaxPool2d": "GlobalMaxPooling2D",
-    "AdaptiveAvgPool3d": "GlobalAveragePooling3D",
-    "AdaptiveMaxPool3d": "GlobalMaxPooling3D",
-    "BatchNorm1d": "BatchNormalization",
-    "BatchNorm2d": "BatchNormalization",
-    "BatchNorm3d": "BatchNormalization",
-    "BatchNorm": "BatchNormalization",
-    "LayerNorm": "LayerNormalization",
-    "GroupNorm": "GroupNormalization",
-    "InstanceNorm1d": "GroupNormalization",
-    "InstanceNorm2d": "GroupNormalization",
-    "RMSNorm": "RMSNormalization",
-    "Dropout1d": "SpatialDropout1D",
-    "Dropout2d": "SpatialDropout2D",
-    "Dropout3d": "SpatialDropout3D",
-    "ZeroPad1d": "ZeroPadding1D",
-    "ZeroPad2d": "ZeroPadding2D",
-    "ZeroPad3d": "ZeroPadding3D",
-    "ConstantPad1d": "ZeroPadding1D",
-    "ConstantPad2d": "ZeroPadding2D",
-    "ConstantPad3d": "ZeroPadding3D",
-    "Upsample": "UpSampling2D",
-    "UpsamplingNearest2d": "UpSampling2D",
-    "UpsamplingBilinear2d": "UpSampling2D",
-    "ReLU6": "ReLU",
-    "Softmax2d": "Softmax",
-    "OneHot": "CategoryEncoding",
-    "Unflatten": "Reshape",
-}
-
-MERGE_WORDS = {
-    "concat": "concatenate",
-    "cat": "concatenate",
-    "sum": "add",
-    "mul": "multiply",
-    "mean": "average",
-    "avg": "average",
-    "max": "maximum",
-    "min": "minimum",
-    "sub": "subtract",
-}
 
 ALONE = re.compile(r"\$(\w+|\(.*\))")
 """A value that is nothing but an insertion."""
@@ -137,7 +59,7 @@ def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
     known = REGISTRY[kind]
     if isinstance(name, str) and name in known:
         return known[name]
-    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": {}}[kind]
+    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": OP_WORDS}[kind]
     near = nearest(str(name), known, synonyms)
     other = next((k for k in REGISTRY if k != kind and str(name).lower() in REGISTRY[k]), None)
     if near is not None and (near != str(name).lower() or other is None):
@@ -188,7 +110,7 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
             "input-count",
             use.span,
             f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}",
-            f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}",
+            f"write from: {{{', '.join(f'{a.name}: ...' for a in cls.arguments if a.required)}}}",
         )
         return None
     # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.

@@ -20,7 +20,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention"):
         Argument("key"),
         Argument("value"),
         Argument("bias", required=False),
-        Argument("mask", required=False),
+        Argument("mask", required=False, carried=False),
     )
 
     scale: Finite | None = None
