@@ -26,7 +26,7 @@ ALLOWED = {
     "diagnostics": "rendering",
     "elaborate": "data declarations diagnostics expressions graph layers logits objectives schema source "
     "tensor train",
-    "emit": "diagnostics elaborate expressions graph layers layout logits names tensor",
+    "emit": "costs diagnostics elaborate expressions graph layers layout logits names tensor",
     "export": "diagnostics load tensor",
     "expressions": "diagnostics",
     "fold": "elaborate graph layers logits names",

@@ -80,6 +80,7 @@ def emit(program: Elaborated, initialize: bool = True) -> Emitted:
         constructor.write()
         forward = Forward(constructor, group is root)
         forward.write()
+        forward.release(classes.peaks.of(graph))
         parts.append((group, constructor, forward))
     fills = Initialization(classes) if initialize else None
     for group, constructor, forward in parts:

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphspec import names
 from graphspec.emit.group import AXIS_MODULES, Group, same
+from graphspec.emit.lifetimes import Peaks
 from graphspec.emit.slots import Slot, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.layers import HELPERS
@@ -25,6 +26,7 @@ class Classes:
 
     def __init__(self, root: Graph, layout: Layout, logits: set[Value]):
         self.layout = layout
+        self.peaks = Peaks()
         self.groups: list[Group] = []
         self.of: dict[Graph, Group] = {}
         self._codes: dict[Op, Code] = {}

@@ -10,6 +10,7 @@ from graphspec.emit.calls import Calls
 from graphspec.emit.construct import Constructor, Line
 from graphspec.emit.format import fill
 from graphspec.emit.group import Group, activated
+from graphspec.emit.lifetimes import Lifetimes, storage
 from graphspec.emit.loops import write_loop
 from graphspec.emit.present import present_op
 from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
@@ -34,7 +35,12 @@ class Forward:
     late: dict[Value, str] = field(
         default_factory=dict
     )  # value -> its activation, which stands in the return
-    step: int = 0
+    ends: list[int] = field(default_factory=list)  # step -> how many lines there are after it
+    during: dict[int, int] = field(default_factory=dict)  # step -> the bytes that it needs while it runs
+
+    @property
+    def step(self) -> int:
+        return self.scope.step
 
     @property
     def group(self) -> Group:
@@ -57,8 +63,10 @@ class Forward:
         return 1 if slot.loop else sum(not self._passed(slot, op) for op in slot.ops)
 
     def _passed(self, slot: Slot, op: Op) -> bool:
-        """Whether an op is left out of all bodies."""
-        return not op.present and slot.position not in self.constructor.flags
+        """Whether an op takes no statement: it is left out of all bodies, or is a parameter, which is read
+        where it is needed.
+        """
+        return slot.position not in self.constructor.flags and (not op.present or op.parameter is not None)
 
     def write(self) -> None:
         """Fills `lines`."""
@@ -71,27 +79,43 @@ class Forward:
             for op in slot.ops:
                 steps.append((step, op))
                 if self._passed(slot, op):
-                    passed.add(op)
+                    passed |= {op} if not op.present else set()
                 elif not slot.loop:
                     step += 1
             step += slot.loop
         self.scope.reads = read_steps(steps, graph.outputs.values(), passed, step)
         for name, value in graph.inputs.items():
             if value is not None:
+                self.scope.inputs.add(value)
                 self.scope.bind(value, inputs[name], value in self.layout.first)
         for slot in slots:
             if slot.loop:
                 write_loop(self, slot)
-                self.step += 1
+                self._stepped(slot.ops)
                 continue
             for number, op in enumerate(slot.ops):
-                if self._passed(slot, op):
+                if not self._passed(slot, op):
+                    self._op(slot, op, number)
+                    self._stepped([op])
+                elif op.present:
+                    self.scope.attribute(op.output, self.constructor.modules[slot.position])
+                else:
                     self.scope.alias(op.inputs[0], op.output)
                     self._pass_logits(op.inputs[0], op.output)
-                else:
-                    self._op(slot, op, number)
-                    self.step += 1
         self._return()
+
+    def _stepped(self, ops: list[Op]) -> None:
+        """Ends a step."""
+        self.ends.append(len(self.lines))
+        self.during[self.step] = max(map(self.constructor.classes.peaks.during, ops))
+        self.scope.step += 1
+
+    def release(self, program: int) -> None:
+        """Adds a `del` where it lowers what a program needs, which is so much."""
+        inputs = frozenset(map(storage, self.scope.inputs))
+        lifetimes = Lifetimes(self.scope.bindings.all, self.scope.reads, self.during, inputs, self.end)
+        for step, variables in sorted(lifetimes.dels(program).items(), reverse=True):
+            self.lines.insert(self.ends[step], Line("del ", ", ".join(variables)))
 
     def _pass_logits(self, source: Value, value: Value) -> None:
         for table in (self.logits, self.late):
@@ -110,7 +134,7 @@ class Forward:
 
     def assign(self, value: Value, expression: str, word: str, span: Span | None, first: bool) -> str:
         """Writes `name = expression` and remembers the name."""
-        name = self.scope.name(value, self.step, word)
+        name = self.scope.name(value, word)
         self.scope.bind(value, name, first)
         self.line(f"{name} = ", expression, span, value)
         return name

@@ -38,6 +38,9 @@ class Loop:
     inside: dict[int, tuple[str, bool]] = field(
         default_factory=dict
     )  # argument -> what a pass reads, and its order
+    popped: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # variable -> the list whose last item it takes
 
     def write(self) -> None:
         forward, slot = self.forward, self.slot
@@ -87,11 +90,35 @@ class Loop:
                 continue
             position, key, step = walk
             source = forward.lists[position, key]
+            if step == -1 and self._consumes(source):
+                name = self._item_of(position, key, source)
+                self.popped.append((name, source))
+                forward.scope.bindings.move(source, name, forward.step)
+                self.inside[place] = (name, forward.scope.first[argument])
+                continue
             name = forward.scope.item(singular(source, "item"))
             if name in dict(self.header):
                 name = forward.scope.claim(name)
             self.header.append((name, source if step == 1 else f"reversed({source})"))
             self.inside[place] = (name, forward.scope.first[argument])
+
+    def _consumes(self, source: str) -> bool:
+        """Whether the loop may take the items from a list: it runs over its own modules, item by item, and
+        nothing reads the list later.
+        """
+        comprehension = self.slot.op.repeated == "parallel" and len(self.slot.op.outputs) == 1
+        emptied = {name for _, name in self.popped}
+        alone = bool(self.header) and not comprehension and source not in emptied
+        return alone and self.forward.scope.free(source)
+
+    def _item_of(self, position: int, key: str, source: str) -> str:
+        """The variable for an item: the one that the items were collected from, where it is free."""
+        scope = self.forward.scope
+        last = self.forward.group.slots[0][position].ops[-1].outputs[key]
+        variable = scope.variable(last)
+        if variable not in (source, *TEMPORARIES) and scope.free(variable):
+            return variable
+        return scope.item(singular(source, "item"))
 
     def _enter(self) -> None:
         """Names the carried values and gives them what goes into the first instance."""
@@ -109,15 +136,13 @@ class Loop:
             others = {scope.variable(other) for p, other in starts.items() if p != place}
             taken = fixed | others | set(self.targets.values())
             here, variable = scope.read(value, wish), scope.variable(value)
-            if variable in TEMPORARIES and variable not in taken and scope.free(variable, forward.step):
+            if variable in TEMPORARIES and variable not in taken and scope.free(variable):
                 name = variable
             else:
                 word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
                 word = f"last_{word}" if self._listed(key) else word
                 name = (
-                    scope.name(last.outputs[key], forward.step, word, taken)
-                    if key in last.outputs
-                    else scope.claim(word)
+                    scope.name(last.outputs[key], word, taken) if key in last.outputs else scope.claim(word)
                 )
             if name != here:
                 forward.line(f"{name} = ", here, op.span)
@@ -161,6 +186,8 @@ class Loop:
             forward.line(f"{name} = ", "[]", op.span)
         items, _, source = self._header().partition(" in ")
         forward.lines.append(Line(f"for {items} in ", source, op.span, suffix=":"))
+        for name, source in self.popped:
+            forward.line(f"{name} = ", f"{source}.pop()", op.span, None, 12)
         for prefix, text in lines:
             forward.line(prefix, text, op.span, None, 12)
         tensors = {value.tensor for each in slot.ops for value in each.outputs.values()}

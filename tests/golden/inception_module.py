@@ -86,10 +86,10 @@ class Inception(nn.Module):
         branch_b = self.branch_b(y)  # [N, 128, 16, 16]
         y = avg_pool_same(x, (3, 3), (2, 2))  # [N, 32, 16, 16]
         branch_c = self.branch_c(y)  # [N, 128, 16, 16]
-        x = self.reduce_d(x)  # [N, 128, 32, 32]
-        x = self.middle_d(x)  # [N, 128, 32, 32]
-        x = self.branch_d(x)  # [N, 128, 16, 16]
-        return torch.cat([branch_a, branch_b, branch_c, x], 1)  # [N, 512, 16, 16]
+        y = self.reduce_d(x)  # [N, 128, 32, 32]
+        y = self.middle_d(y)  # [N, 128, 32, 32]
+        y = self.branch_d(y)  # [N, 128, 16, 16]
+        return torch.cat([branch_a, branch_b, branch_c, y], 1)  # [N, 512, 16, 16]
 
 
 class InceptionModule(nn.Module):

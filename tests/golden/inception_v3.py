@@ -118,8 +118,8 @@ class ReductionA(nn.Module):
         for block in self.double3:
             y = block(y)
         branch3x = self.branch3x(y)  # [N, 96, 17, 17]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 288, 17, 17]
-        return torch.cat([branch3, branch3x, x], 1)  # [N, 768, 17, 17]
+        y = F.max_pool2d(x, 3, stride=2)  # [N, 288, 17, 17]
+        return torch.cat([branch3, branch3x, y], 1)  # [N, 768, 17, 17]
 
 
 class InceptionB(nn.Module):
@@ -215,9 +215,9 @@ class InceptionC(nn.Module):
         for block in self.double3:
             y = block(y)
         branch9 = self.branch9(y)
-        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        x = self.pooled(x)
-        return torch.cat([branch1, branch3, branch9, x], 1)
+        y = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        y = self.pooled(y)
+        return torch.cat([branch1, branch3, branch9, y], 1)
 
 
 class InceptionV3(nn.Module):

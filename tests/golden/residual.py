@@ -39,8 +39,8 @@ class Projection(nn.Module):
         for conv in self.convs:
             y = F.relu(conv(y))  # [N, 64, 32, 32]
         pool = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
-        x = self.shortcut(x)  # [N, 64, 16, 16]
-        return pool + x  # [N, 64, 16, 16]
+        y = self.shortcut(x)  # [N, 64, 16, 16]
+        return pool + y  # [N, 64, 16, 16]
 
 
 class Residual(nn.Module):

@@ -67,7 +67,8 @@ class Unet(nn.Module):
             x, skip = down(x)
             downs_skip.append(skip)
         x = self.bottom(x)  # [N, 128, 8, 8]
-        for block, item in zip(self.ups, reversed(downs_skip), strict=True):
-            x = block(x, item)
+        for block in self.ups:
+            skip = downs_skip.pop()
+            x = block(x, skip)
         x = self.mask(x)  # [N, 1, 64, 64]
         return x.permute(0, 2, 3, 1) if logits else x.sigmoid().permute(0, 2, 3, 1)

@@ -165,8 +165,8 @@ class Down(nn.Module):
         for conv in self.convs:
             y = conv(y)
         pool = max_pool_same(y, (3, 3), (2, 2))
-        x = self.shortcut(x)
-        return pool + x
+        y = self.shortcut(x)
+        return pool + y
 
 
 class Residual(nn.Module):
