@@ -59,7 +59,7 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
     """
     if format == "onnx":
         onnx.need_packages()
-    module = program.module(seed=seed, weights=weights).eval()
+    module = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
     traced = trace(program, module)
     named = axes(program, module)
     description = json.dumps(_description(program, traced))

@@ -87,7 +87,7 @@ def trials(traced: Traced) -> list[dict[str, int]]:
 
 
 def _seeded(module: nn.Module, inputs: list[Tensor], seed: int) -> Tensor | dict[str, Tensor]:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return module(*inputs)
 

@@ -31,7 +31,7 @@ def write(program: Program, traced: Traced, arguments: Iterable[str], descriptio
         loaded = torch.export.load(path).module()
 
     def run(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-        with torch.no_grad(), failing(program, "the exported program cannot be run"):
+        with failing(program, "the exported program cannot be run"):
             return outputs_of(program, loaded(**dict(zip(names, inputs, strict=True))))
 
     return run

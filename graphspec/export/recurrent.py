@@ -158,6 +158,7 @@ def _loop(
         return (last.clone(), *(state.clone() for state in new)), last.clone()
 
     steps = (products.permute(2, 0, 1, 3), *(() if mask is None else (mask.t()[..., None],)))
-    (last, *states), outputs = scan(step, (zeros, *(state.clone() for state in states)), steps)
+    start = tuple(tensor.clone() for tensor in (zeros, *states))
+    (last, *states), outputs = scan(step, start, steps)
     y = outputs.transpose(0, 1) if self.return_sequences else last
     return (y, *states) if self.return_state else y

@@ -179,7 +179,7 @@ def label(name: str) -> str:
 @contextmanager
 def _exporting(module: nn.Module) -> Iterator[None]:
     """For inference, with scans for recurrent layers."""
-    with torch.no_grad(), scans(module), warnings.catch_warnings():
+    with scans(module), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
         warnings.filterwarnings("ignore", r"The tensor attributes .*_flat_weights\[0\]", UserWarning)
         yield
