@@ -1,428 +1,311 @@
-"""The layer contract: one class says everything about a layer.
-
-A layer is a frozen, strict pydantic model whose fields are the YAML keys, with Keras' names and defaults.
-Beside them stand its
-shape rule (`infer`), its weights (`weights`), the PyTorch that it becomes (`code`), its cost (`flops`) and
-examples on which the
-contract test compares it with Keras. Nothing outside this package names a layer.
-"""
+"""Layers, merges and ops: found by name, read, bound to what is fed, called."""
 
 from __future__ import annotations
 
-from collections import UserDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+import re
+from typing import Any
 
-from graphspec.layers.registry import REGISTRY, Kind
-from graphspec.objectives.setting import Setting
-from graphspec.tensor import Dim, Tensor
+from graphspec.declarations import read_node
+from graphspec.diagnostics import Label, Span, nearest
+from graphspec.elaborate.bodies import build_body
+from graphspec.elaborate.body import Instance
+from graphspec.elaborate.context import FAILED, Bound, Nothing
+from graphspec.elaborate.use import Feed, Use, near_help, refuse_nothing
+from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
+from graphspec.graph import Op, Value, types
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Kind, Layer, LayerError, Wrapper
+from graphspec.objectives.setting import SettingError, validate
+from graphspec.schema import MISSING
+from graphspec.tensor import Tensor
 
-Memory = Literal["spec", "first", "any"]
-"""How a layer wants its input laid out: axes as in the spec, channels moved to axis 1, or either."""
+ALONE = re.compile(r"\$(\w+|\(.*\))")
+"""A value that is nothing but an insertion."""
 
+INFERRED = ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape")
+"""What other libraries must be told of a layer's input."""
 
-class Helpers(UserDict[str, "Helper"]):
-    """Helpers by name, in the names' order, which does not depend on what this process compiled before."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.data))
-
-
-HELPERS = Helpers()
-"""Definitions that emitted files carry at their top. Filled by `helper` as files of layers are imported."""
-
-
-PYTORCH_WORDS = {
-    "out_features": "units",
-    "hidden_size": "units",
-    "out_channels": "filters",
-    "stride": "strides",
-    "dilation": "dilation_rate",
-    "num_embeddings": "input_dim",
-    "embedding_dim": "output_dim",
-    "p": "rate",
-    "eps": "epsilon",
-    "bias": "use_bias",
-    "kernel": "kernel_size",
-    "dim": "axis",
-    "shape": "target_shape",
-    "act": "activation",
-    "affine": "scale",
+HELP = {
+    "wrong-rank": "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` "
+    "leaves out the batch axis",
 }
-"""What PyTorch and others call arguments that have another name here."""
 
 
-class LayerError(Exception):
-    """A local fact about a layer that cannot be: the elaborator adds file, line, inputs' origins.
-
-    `argument` names the YAML key at fault, `inputs` the positions of the inputs at fault; both may be empty.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        help: str | None = None,
-        argument: str | None = None,
-        inputs: tuple[int, ...] = (),
-    ):
-        super().__init__(message)
-        self.code, self.message, self.help, self.argument, self.inputs = code, message, help, argument, inputs
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """Trusted Python written by this package, as a value: `F.relu`. Never made from a spec's text."""
-
-    text: str
+def called_layer(use: Use, kind: Kind) -> Op | None:
+    name = use.run.evaluate(use.node.target, (*use.path, kind), use.index)
+    if name is FAILED:
+        return None
+    cls = layer_class(use, kind, name)
+    if cls is None:
+        return None
+    arguments = use.arguments()
+    if arguments is None:
+        return None
+    if issubclass(cls, Wrapper):
+        return _wrapper(use, cls, arguments)
+    if use.node.wraps is not MISSING:
+        arguments["wraps"] = use.run.evaluate(use.node.wraps, (*use.path, "wraps"), use.index)
+        if arguments["wraps"] is FAILED:
+            return None
+    layer = read_layer(use, cls, arguments)
+    if layer is None or use.feed.broken:
+        return None
+    bound = bind(use, cls.spec_name, cls)
+    return None if bound is None else apply(use, kind, layer, bound, arguments)
 
 
-Leaf = int | float | bool | str | None | Ref | tuple["Leaf", ...]
-"""A value that may stand in emitted source."""
+def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
+    """The class that a name stands for; an unknown one is reported with the nearest."""
+    known = REGISTRY[kind]
+    if isinstance(name, str) and name in known:
+        return known[name]
+    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": OP_WORDS}[kind]
+    near = nearest(str(name), known, synonyms)
+    other = next((k for k in REGISTRY if k != kind and str(name).lower() in REGISTRY[k]), None)
+    if near is not None and (near != str(name).lower() or other is None):
+        help: str | None = f"did you mean `{near}`?"
+    elif other is not None:
+        help = f"`{str(name).lower()}` is a `{other}`: write {{{other}: {str(name).lower()}}}"
+    else:
+        help = "`graphspec layers` lists them all"
+    use.error(f"unknown-{kind}", use.span_of(kind), f"unknown {kind} `{name}`", help)
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors; one that is not
-    `carried` takes no mask but one that the spec passes.
-    """
-
-    name: str
-    required: bool = True
-    many: bool = False
-    carried: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A mask that is computed: `layer` called on `sources`, each an input or a mask that `Layer.mask` was
-    given, or a mask derived of them.
-    """
-
-    layer: Layer
-    sources: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """A parameter or buffer of the PyTorch module, and how Keras stores the same numbers.
-
-    `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras`
-    becomes it by permuting
-    its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after
-    that. Where `row` is given it is only that row of the variable, whose rows are weights in order.
-    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is
-    Keras' already.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    keras: str
-    permute: tuple[int, ...] | None = None
-    gates: tuple[int, ...] | None = None
-    initializer: str = ""
-    trainable: bool = True
-    row: int | None = None
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        count = 1
-        for axis in self.shape:
-            count *= axis
-        return count
-
-
-@dataclass(frozen=True, slots=True)
-class Construct:
-    """The expression that makes a layer's module: `target(*positional, **keyword)`.
-
-    Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is
-    left out when equal.
-    `general` is a helper class that takes the same arguments and stands in for `target` where instances of
-    one block differ.
-    """
-
-    target: str
-    positional: Mapping[str, Leaf] = field(default_factory=dict)
-    keyword: Mapping[str, tuple[Leaf, Leaf]] = field(default_factory=dict)
-    general: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What a layer becomes in an emitted `forward`.
-
-    `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that
-    name (a list renders as
-    `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`.
-    `activation` is a
-    Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer
-    with several outputs
-    has a call that returns a tuple. `helpers` names what the file must carry for it.
-    """
-
-    call: str
-    construct: Construct | None = None
-    constants: Mapping[str, Leaf] = field(default_factory=dict)
-    activation: str = "linear"
-    activation_axis: int = -1
-    helpers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """Where a layer that is `activation(kernel * x + bias)` holds the two, by their names in its state dict.
-
-    `axis` is the kernel's axis of output channels. `width` is the field that counts these channels, for
-    layers that become one where they read one input; None where the kernel is not free to grow.
-    """
-
-    kernel: str = "weight"
-    bias: str = "bias"
-    axis: int = 0
-    width: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels
-    lie at axis 1 in memory.
-    """
-
-    inputs: tuple[
-        Any, ...
-    ]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
-    outputs: tuple[Tensor, ...]
-    first: bool = False
-
-    @property
-    def x(self) -> Tensor:
-        """The first input."""
-        first = self.inputs[0]
-        return first[0] if isinstance(first, tuple) else first
-
-    def axis(self, axis: int, rank: int | None = None) -> int:
-        """Where an axis of the spec's tensor lies in memory: -1 is axis 1 in an image kept channels-first.
-
-        Negative axes stay negative where memory is as in the spec, so that emitted code reads as it would
-        be written by hand.
-        """
-        rank = self.x.rank if rank is None else rank
-        if not self.first:
-            return axis
-        positive = axis % rank
-        return 0 if positive == 0 else 1 if positive == rank - 1 else positive + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis.
-
-    `call` holds arguments of the call that are no tensors, `masks` further inputs by their arguments' names.
-    `dtypes` has the type of each input where they differ.
-    """
-
-    arguments: Mapping[str, Any]
-    shapes: tuple[tuple[int, ...], ...]
-    dtype: str = "float32"
-    dtypes: tuple[str, ...] = ()
-    high: int = 2  # integer inputs are drawn below this
-    call: Mapping[str, Any] = field(default_factory=dict)
-    masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # boolean arguments' shapes
-
-
-class Layer(Setting):
-    """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
-
-    A subclass is registered under its class name; `kind` and `spec_name` as class keywords say otherwise:
-    `class Add(Merge, kind="merge", spec_name="add")`. `abstract=True` registers nothing.
-    """
-
-    synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
-    arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
-    variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
-    least_inputs: ClassVar[int] = 1
-    kind: ClassVar[Kind] = "layer"
-    spec_name: ClassVar[str] = ""
-    rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
-    random: ClassVar[bool] = False  # its training output is drawn, not computed
-    training_only: ClassVar[bool] = False  # hands on its input in inference
-    supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
-    call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
-    examples: ClassVar[tuple[Example, ...]] = ()
-
-    @classmethod
-    def __pydantic_init_subclass__(
-        cls, *, kind: Kind | None = None, spec_name: str | None = None, abstract: bool = False, **kwargs: Any
-    ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        if kind is not None:
-            cls.kind = kind
-        cls.spec_name = spec_name or cls.__name__
-        if not abstract:
-            REGISTRY[cls.kind].add(cls.spec_name, cls)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(
-            **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")}
+def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
+    """The layer with these arguments; each mistake is reported at the argument."""
+    try:
+        return validate(
+            cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
         )
-
-    def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
-        """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where
-        absent; all of them, as
-        separate arguments, when variadic). Raises `LayerError`."""
-        return inputs[0]
-
-    def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs after the first, in order."""
-        return ()
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or
-        None.
-
-        Both are grouped as the call's arguments are; an input has a `tensor`, a mask is opaque, and None
-        where there is none.
-        """
-        return masks[0] if self.supports_masking else None
-
-    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
-        """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
-        return ()
-
-    def memory(self, *inputs: Any) -> Memory:
-        """The layout it wants for inputs that `infer` has accepted."""
-        return "spec"
-
-    def code(self, site: Site) -> Code:
-        """What it becomes in PyTorch."""
-        raise TypeError(f"{type(self).__name__} says no code")
-
-    def flops(self, site: Site) -> Dim:
-        """Floating-point operations for one example of a forward pass; a multiply-add is two."""
-        return 0
-
-    def linear(self) -> Linear | None:
-        """Its kernel and bias, where all it does before its `activation` is linear in its input."""
+    except SettingError as error:
+        for problem in error.problems:
+            missing = problem.code == "missing-key"
+            span = use.span if missing else use.span_of(*problem.path)
+            help = problem.help
+            if problem.code == "unknown-key":
+                nested = use.run.body.document.key((*use.path, *problem.path))
+                span = use.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
+                if problem.path[-1] in INFERRED:
+                    help = "it is not needed here: the size is inferred from the input"
+            raw = str(use.node.extra.get(str(problem.path[0]), "")) if problem.path else ""
+            if problem.code == "wrong-type" and "$" in raw and not ALONE.fullmatch(raw):
+                help = help and "an expression that stands alone, `$name` or `$(...)`, keeps its type"
+            use.error(problem.code, span, problem.message, help)
         return None
 
-    def affine_axis(self, rank: int) -> int | None:
-        """The axis, from 0, each index of which inference multiplies and shifts by constants of its own,
-        where that is all it does to a tensor of this rank.
-        """
+
+def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """The fed values as a layer's call takes them, or None after an error."""
+    if cls.variadic:
+        return _bind_list(use, title, cls)
+    if refuse_nothing(use, use.feed.all()):
         return None
-
-    def affine(self, weights: Mapping[str, Any]) -> tuple[Any, Any]:
-        """These constants, factor and offset, from the layer's weights by name: arrays of any library."""
-        raise TypeError(f"{type(self).__name__} is not affine in inference")
-
-    def limit(self) -> int | None:
-        """The exclusive upper bound of the integers it takes, or None."""
+    names = [argument.name for argument in cls.arguments]
+    groups = _bind_positional(use, title, cls)
+    if groups is None or not _bind_named(use, title, cls, groups):
         return None
-
-    def output_activation(self) -> str | None:
-        """The activation its output ends in, when that can be left off for logits."""
-        return getattr(self, "activation", None)
-
-
-class Wrapper(Layer, abstract=True):
-    """A layer around a layer, block or model that stands under `wraps` and sees other types than the
-    wrapper does.
-    """
-
-    def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
-        """What the wrapped one is called on."""
-        return inputs
-
-    def leave(self, output: Tensor, *inputs: Any) -> Tensor:
-        """What one output of the wrapped one becomes outside."""
-        return output
-
-    def enter_code(self) -> str:
-        """An expression of `{x}`, the wrapper's input: the wrapped one's input."""
-        return "{x}"
-
-    def leave_code(self) -> str:
-        """An expression of `{y}`, the wrapped one's output, and `{x}`: the wrapper's output."""
-        return "{y}"
-
-    def times(self, *inputs: Any) -> Dim:
-        """How often the wrapped one runs for one example."""
-        return 1
+    if any(argument.required and argument.name not in groups for argument in cls.arguments):
+        use.error(
+            "input-count",
+            use.span,
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(groups)}",
+            f"write from: {{{', '.join(f'{a.name}: ...' for a in cls.arguments if a.required)}}}",
+        )
+        return None
+    # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.
+    use.feed.named = {name: use.feed.named[name] for name in names if name in use.feed.named}
+    return tuple(groups.get(name) for name in names)
 
 
-def helper(name: str, source: str, *needs: str) -> str:
-    """Registers a definition that emitted files may carry, and the helpers it uses itself; returns its
-    name.
-    """
-    HELPERS[name] = Helper(name, source.strip("\n"), needs)
-    return name
+def _bind_list(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """All values, for a layer that takes one list; what was left out is left out here, too."""
+    feed = use.feed
+    if feed.named:
+        use.error("input-count", use.span_of("from"), f"`{title}` takes one list of inputs, without names")
+        return None
+    values = [bound for bound in feed.positional if not isinstance(bound.value, Nothing)]
+    if len(values) < cls.least_inputs:
+        help = "list them: from: [a, b]" if not feed.listed else None
+        count = f"at least {cls.least_inputs} inputs, and `{use.name}` gives it {len(values)}"
+        use.error("input-count", use.span_of("from"), f"`{title}` takes {count}", help)
+        return None
+    feed.positional = values
+    return tuple(bound.value for bound in values)
 
 
-@dataclass(frozen=True, slots=True)
-class Helper:
-    """The source of one function or class at the top of emitted files."""
+def _bind_positional(use: Use, title: str, cls: type[Layer]) -> dict[str, Any] | None:
+    """The values fed by position, by argument name."""
+    positional, arguments = use.feed.positional, cls.arguments
+    if len(arguments) == 1 and arguments[0].many:
+        return {arguments[0].name: tuple(bound.value for bound in positional)}
+    if len(positional) > len(arguments):
+        use.error(
+            "input-count",
+            use.span_of("from"),
+            f"`{title}` takes {_count(cls)}, and `{use.name}` gives it {len(positional)}",
+            "merge them first: {merge: concatenate, from: [...]}" if len(arguments) == 1 else None,
+        )
+        return None
+    return {
+        argument.name: (bound.value,) if argument.many else bound.value
+        for argument, bound in zip(arguments, positional, strict=False)
+    }
 
-    name: str
-    source: str
-    needs: tuple[str, ...]
+
+def _bind_named(use: Use, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
+    """Adds the values fed by name; whether all of them fit."""
+    arguments = {argument.name: argument for argument in cls.arguments}
+    for name, bounds in use.feed.named.items():
+        known = arguments.get(name)
+        if known is None or name in groups:
+            what = "stands twice" if known else f"is no input of `{title}`"
+            code = "input-count" if known else "unknown-key"
+            span = use.run.body.document.key((*use.path, "from", name))
+            use.error(code, span, f"`{name}` {what}", near_help(name, list(arguments)))
+            return False
+        if not known.many and len(bounds) != 1:
+            message = f"`{name}` of `{title}` takes one input, not {len(bounds)}"
+            use.error("input-count", use.span_of("from", name), message)
+            return False
+        groups[name] = tuple(bound.value for bound in bounds) if known.many else bounds[0].value
+    return True
 
 
-def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "channels") -> int:
-    """The size of an axis that a weight depends on. Raises `LayerError` where it is symbolic."""
-    size = tensor.shape[axis]
-    if isinstance(size, int):
-        return size
-    raise LayerError(
-        "unknown-size",
-        f"{layer} needs to know the {what} of its input, and here they are `{size}` of {tensor}",
-        help="write a number for this size in `inputs`, or pool or flatten the axis away before",
-        inputs=(0,),
+def _count(cls: type[Layer]) -> str:
+    names = [a.name for a in cls.arguments if a.required]
+    return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
+
+
+def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]) -> Op | None:
+    """The op of a layer on values, its outputs inferred."""
+    try:
+        outputs = layer.infer(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    op = Op(use.name, use.index, use.span, kind, bound, layer=layer, title=layer.spec_name)
+    _name_outputs(op, layer, outputs)
+    op.given = arguments
+    op.expressions = use.expressions(arguments)
+    return op
+
+
+def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:
+    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = ("", *layer.output_names())
+    for name, tensor in zip(names, tensors, strict=True):
+        op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
+
+
+def report(use: Use, error: LayerError) -> None:
+    """A layer's local fact, at its place in the spec."""
+    feeds = use.feed.all()
+
+    def fill(text: str) -> str:
+        def name(match: re.Match[str]) -> str:
+            word = feeds[int(match[2])].text if int(match[2]) < len(feeds) else "input"
+            return f"from: {word}" if match[1] else f"`{word}`"
+
+        return re.sub(r"(from: )?\{input(\d+)\}", name, text)
+
+    at = [feeds[i] for i in error.inputs if i < len(feeds)]
+    labels: list[Label] = []
+    span: Span | None
+    own = ("from", "wraps", "parameter")
+    written = error.argument in (*own, *use.node.extra, *use.overrides)
+    if error.argument is not None and written:
+        span, label = use.span_of(error.argument), ""
+    elif at and "from" in _raw_keys(use):
+        last = at[-1]
+        span, label = last.span, _tensor_text(last)
+        labels = [
+            Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span
+        ]
+    else:
+        span, label = use.span, ""
+    chained = (
+        use.index is not None
+        and use.index > 0
+        and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
+    )
+    code = (
+        "repeat-shapes" if chained and use.node.repeat is not MISSING and not error.argument else error.code
+    )
+    use.error(
+        code,
+        span,
+        fill(error.message),
+        fill(error.help) if error.help else HELP.get(error.code),
+        label=label,
+        labels=labels,
     )
 
 
-def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
-    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted:
-    `[height, width, channels]`.
+def _raw_keys(use: Use) -> list[str]:
+    return ["from"] if use.node.source is not MISSING else []
+
+
+def _tensor_text(bound: Bound) -> str:
+    return str(bound.value.tensor) if isinstance(bound.value, Value) else ""
+
+
+def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
+    """A layer around a node of any form with weights: the inner one is built on the types that the wrapper
+    lets it see.
     """
-    if tensor.rank != rank:
-        raise LayerError(
-            "wrong-rank",
-            f"{layer} takes {rank} axes, `[batch, {shape[1:]}`, and gets {tensor.rank}: {tensor}",
-            inputs=(0,),
+    run = use.run
+    if use.node.wraps is MISSING:
+        use.error(
+            "missing-key",
+            use.span,
+            f"`{cls.spec_name}` needs `wraps`",
+            "write wraps: {layer: Dense, units: 8}",
         )
+        return None
+    place = (*use.path, "wraps")
+    wrapped = read_node(run.body.document, use.name, use.node.wraps, place, run.context.diagnostics)
+    wrapper = read_layer(use, cls, arguments)
+    bound = bind(use, cls.spec_name, cls) if not use.feed.broken else None
+    if wrapped is None or wrapper is None or bound is None:
+        return None
+    if wrapped.form not in ("layer", "block", "model"):
+        use.error(
+            "wrong-type",
+            use.span_of("wraps", wrapped.form),
+            f"`{cls.spec_name}` wraps a layer, a block or a model",
+        )
+        return None
+    assert isinstance(wrapper, Wrapper)
+    try:
+        inside = wrapper.enter(*(types(b) for b in bound))
+    except LayerError as error:
+        report(use, error)
+        return None
+    feed = Feed([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
+    inner = Use(run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports)
+    instance: Any = (
+        build_body(inner, wrapped.form) if wrapped.form != "layer" else called_layer(inner, "layer")
+    )
+    op = instance.op if isinstance(instance, Instance) else instance
+    if op is None or not _one_tensor(use, cls, op):
+        return None
+    op.wrapper, op.inner = wrapper, tuple(inside)
+    op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+    op.arguments, op.span = bound, use.span
+    for value in op.outputs.values():
+        value.tensor = wrapper.leave(value.tensor, *(types(b) for b in bound))
+    return op
 
 
-def need_mask(mask: Tensor | None, x: Tensor, *, layer: str) -> None:
-    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]."""
-    if mask is None:
-        return
-    if mask.dtype != "bool":
-        raise LayerError(
-            "wrong-dtype",
-            f"the mask of {layer} is boolean, and {{input1}} is {mask}",
-            help="{op: not_equal, from: ..., x2: 0} gives one",
-            inputs=(1,),
-        )
-    if x.rank != 3 or mask.shape[1:] != x.shape[1:2]:
-        raise LayerError(
-            "shapes-differ",
-            f"the mask of {layer} has one value a step, `[batch, steps]` for `[batch, steps, features]`; "
-            f"{{input1}} is {mask}, for {x}",
-            inputs=(0, 1),
-        )
-
-
-def need_float(tensor: Tensor, *, layer: str) -> None:
-    """Refuses integers where a layer multiplies with float weights."""
-    if not tensor.is_float:
-        raise LayerError(
-            "wrong-dtype",
-            f"{layer} takes floats and gets {tensor}",
-            help="integers become vectors through `Embedding`, "
-            "or floats through `{op: cast, dtype: float32}`",
-            inputs=(0,),
-        )
+def _one_tensor(use: Use, cls: type[Wrapper], op: Op) -> bool:
+    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of its own."""
+    if len(op.outputs) > 1:
+        why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"
+        help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
+    elif op.wrapper is not None:
+        why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
+    else:
+        return True
+    use.error("not-supported", use.span_of("wraps"), f"`{cls.spec_name}` {why}", help)
+    return False
