@@ -251,6 +251,20 @@ class Minimum(_Extreme, spec_name="minimum"):
     examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
 
 
+class DivideNoNan(Binary, spec_name="divide_no_nan"):
+    """`x1 / x2`, and 0 where `x2` is 0; integers give floats."""
+
+    floats = True
+    divides = True
+    examples = (*PAIRS, Example({"x1": 2.0}, ((4,),)), Example({}, ((4,), (4,)), dtype="int32", high=3))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 1:
+            return f"{left} / {right}"
+        safe = f"torch.where({right} == 0, 1, {right})"  # what is not chosen has a gradient, too
+        return f"torch.where({right} == 0, 0, {left} / {safe})"
+
+
 class _OfFloats(Binary, abstract=True):
     """A function that PyTorch has for two tensors of floats only."""
 

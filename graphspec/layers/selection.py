@@ -88,6 +88,27 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis"):
         return Code(f"{{x}}.take_along_dim({indices}, {{axis}})", constants={"axis": self.axis})
 
 
+class Diff(Operation, spec_name="diff"):
+    """Each element along an axis but the first minus the one before, `n` times over."""
+
+    n: Positive = 1
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"n": 2, "axis": 1}, ((3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        size = x.shape[axis]
+        if isinstance(size, int) and size <= self.n:
+            message = f"axis {axis} of {x} has {size} elements, and `diff` takes {self.n} away"
+            raise LayerError("window-too-large", message, argument="axis", inputs=(0,))
+        return x.with_shape(*x.shape[:axis], size - self.n, *x.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.diff({n}, {axis})", constants={"n": self.n, "axis": self.axis})
+
+
 class Sort(Operation, spec_name="sort"):
     """In rising order along an axis."""
 
