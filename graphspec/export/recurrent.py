@@ -140,8 +140,7 @@ def _loop(
 ) -> Tensor | tuple[Tensor, ...]:
     """What the `forward` of `Scanned` computes for inference."""
     kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
-    recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
-    zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
+    zeros = x.new_zeros(x.shape[0], self.weight_hh_l0.shape[-1])
     states = [state.expand_as(zeros) for state in initial_state or [zeros] * self.states]
     products = x @ kernel[:, None]
     if self.bias_ih_l0 is not None:
@@ -150,7 +149,7 @@ def _loop(
     def step(before: State, given: tuple[Tensor, ...]) -> tuple[State, Tensor]:
         product, *seen = given
         output, *old = before
-        new = self.step(product, recurrent, None, *old)
+        new = self.step(product, None, *old)
         last = new[0]
         if seen:
             last = torch.where(seen[0], last, zeros if self.zero_output_for_mask else output)

@@ -73,20 +73,27 @@ class ScannedGRU(Scanned):
             self.bias_hh_l0 = nn.Parameter(torch.empty(3 * hidden_size))
         reset_rnn(self)
 
-    def step(self, x: Tensor, recurrent: Tensor, kept: Tensor | None, h: Tensor):
-        held = h.expand(3, -1, -1) if kept is None else h * kept
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor):
+        weight, units = self.weight_hh_l0, h.shape[-1]
         if self.reset_after:
-            inner = held @ recurrent
+            products = state_products(h, weight, kept)
             if self.bias_hh_l0 is not None:
-                inner = inner + self.bias_hh_l0.view(3, 1, -1)
-            r, z = self.recurrent_activation(x[:2] + inner[:2])
-            n = self.activation(x[2] + r * inner[2])
+                biases = self.bias_hh_l0.chunk(3)
+                products = [a + b for a, b in zip(products, biases, strict=True)]
+            r = self.recurrent_activation(x[0] + products[0])
+            z = self.recurrent_activation(x[1] + products[1])
+            n = self.activation(x[2] + r * products[2])
         else:
-            r, z = self.recurrent_activation(x[:2] + held[:2] @ recurrent[:2])
-            n = self.activation(x[2] + (r * held[2]) @ recurrent[2])
+            first = None if kept is None else kept[:2]
+            products = state_products(h, weight[: 2 * units], first)
+            r = self.recurrent_activation(x[0] + products[0])
+            z = self.recurrent_activation(x[1] + products[1])
+            held = h if kept is None else h * kept[2]
+            n = self.activation(x[2] + F.linear(r * held, weight[2 * units :]))
         return ((1 - z) * n + z * h,)
 ''',
     "Scanned",
+    "state_products",
     "reset_rnn",
 )
 

@@ -86,15 +86,15 @@ class ScannedLSTM(Scanned):
         self.activation, self.recurrent_activation = activation, recurrent_activation
         reset_lstm(self)
 
-    def step(
-        self, x: Tensor, recurrent: Tensor, kept: Tensor | None, h: Tensor, c: Tensor
-    ):
-        i, f, g, o = x + (h if kept is None else h * kept) @ recurrent
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor, c: Tensor):
+        products = state_products(h, self.weight_hh_l0, kept)
+        i, f, g, o = (a + b for a, b in zip(x, products, strict=True))
         i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
         c = f * c + i * self.activation(g)
         return o * self.activation(c), c
 ''',
     "Scanned",
+    "state_products",
     "reset_lstm",
 )
 

@@ -73,6 +73,20 @@ def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
 ''',
 )
 helper(
+    "state_products",
+    '''
+def state_products(h: Tensor, weight: Tensor, kept: Tensor | None) -> list[Tensor]:
+    """The products of a state with the kernels of gates, which may each have a dropout
+    mask of their own.
+    """
+    gates = len(weight) // h.shape[-1]
+    if kept is None:
+        return list(F.linear(h, weight).chunk(gates, -1))
+    pairs = zip(kept, weight.chunk(gates), strict=True)
+    return [F.linear(h * mask, kernel) for mask, kernel in pairs]
+''',
+)
+helper(
     "Scanned",
     '''
 class Scanned(nn.Module):
@@ -128,7 +142,7 @@ class Scanned(nn.Module):
             z = z + self.bias_ih_l0.view(self.gates, 1, 1, -1)
         output, outputs = zeros, []
         for t, step in enumerate(z.unbind(2)):
-            new = self.step(step, recurrent, kept, *states)
+            new = self.step(step, kept, *states)
             if mask is None:
                 output, states = new[0], new
             else:

@@ -50,9 +50,9 @@ class ScannedSimpleRNN(Scanned):
         self.activation = activation
         reset_rnn(self)
 
-    def step(self, x: Tensor, recurrent: Tensor, kept: Tensor | None, h: Tensor):
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor):
         held = h if kept is None else h * kept[0]
-        return (self.activation(x[0] + held @ recurrent[0]),)
+        return (self.activation(x[0] + F.linear(held, self.weight_hh_l0)),)
 ''',
     "Scanned",
     "reset_rnn",
