@@ -51,7 +51,7 @@ def einsum_scaling_(
     w: Tensor, summed: tuple[int, ...], scale: float, mode: str, distribution: str
 ) -> None:
     """Keras' VarianceScaling of a kernel whose inputs are the axes that are summed."""
-    fan_in = math.prod(w.shape[axis] for axis in summed)
+    fan_in = torch.Size(w.shape[axis] for axis in summed).numel()
     values = w.new_empty(w.numel() // fan_in, fan_in)
     variance_scaling_(values, scale, mode, distribution)
     with torch.no_grad():
