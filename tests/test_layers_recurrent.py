@@ -63,6 +63,9 @@ def test_outputs_are_named():
     assert layer("LSTM", units=4, return_state=True).output_names() == ("state_h", "state_c")
     states = ("forward_state_h", "forward_state_c", "backward_state_h", "backward_state_c")
     assert both(return_state=True).output_names() == states
+    assert layer("GRU", units=4, return_state=True).output_names() == ("state",)
+    gru = layer("Bidirectional", wraps={"layer": "GRU", "units": 4, "return_state": True})
+    assert gru.output_names() == ("forward_state", "backward_state")
     parted = layer(
         "Bidirectional", wraps={"layer": "LSTM", "units": 4, "return_state": True}, merge_mode=None
     )

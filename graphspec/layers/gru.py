@@ -107,7 +107,7 @@ class GRU(Recurrent):
     gates = 3
     order = (1, 0, 2)
     pointwise = 5
-    state_names = ("state_h",)
+    state_names = ("state",)
     module = "GRU"
 
     recurrent_activation: ActivationName = "sigmoid"

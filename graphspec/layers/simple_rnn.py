@@ -63,7 +63,7 @@ class SimpleRNN(Recurrent):
     """A fully connected recurrent layer: `activation(x @ kernel + state @ recurrent_kernel + bias)`."""
 
     gates = 1
-    state_names = ("state_h",)
+    state_names = ("state",)
     module = "SimpleRNN"
 
     examples = (
