@@ -94,10 +94,11 @@ def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[
     free = {BATCH: Range(1), **{name: Range(least) for name, least in program.minimum_sizes.items()}}
     yield False, free
     yield True, free
-    measured = _measured(program, module)
-    narrowed = {name: _meet(span, measured[name]) for name, span in free.items() if name in measured}
-    if narrowed:
-        yield True, narrowed
+    for alike in (False, True):
+        measured = _measured(program, module, alike)
+        narrowed = {name: _meet(span, measured[name]) for name, span in free.items() if name in measured}
+        if narrowed:
+            yield alike, narrowed
     yield False, {BATCH: Range(1)}
     yield False, {}
 
@@ -128,11 +129,11 @@ def _meet(one: Range, other: Range) -> Range:
     return Range(max(one.least, other.least), min(bounds, default=None))
 
 
-def _measured(program: Program, module: nn.Module) -> dict[str, Range]:
+def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Range]:
     """The sizes that PyTorch leaves free where it may choose, each with the range that it finds."""
     names = (BATCH, *program.minimum_sizes)
     try:
-        exported = _export(program, module, _example(program, names), dict.fromkeys(names, Dim.AUTO), True)
+        exported = _export(program, module, _example(program, names), dict.fromkeys(names, Dim.AUTO), alike)
     except FAILURES:
         return {}
     nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
@@ -147,7 +148,8 @@ def _measured(program: Program, module: nn.Module) -> dict[str, Range]:
                 fixed.add(name)
             else:
                 most = int(bounds.upper) if bounds.upper.is_Integer else None
-                ranges[name] = _meet(ranges.get(name, Range(1)), Range(int(bounds.lower), most))
+                least = int(bounds.lower) if alike or bounds.lower > 2 else 1  # 2 is where PyTorch starts
+                ranges[name] = _meet(ranges.get(name, Range(1)), Range(least, most))
     return {name: span for name, span in ranges.items() if name not in fixed}
 
 
