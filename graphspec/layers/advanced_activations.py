@@ -24,8 +24,8 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.initializers import Initializer, Zeros, need_fillable
-from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.layer_normalization import Axes, positive_axes
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

@@ -190,8 +190,11 @@ class Heads(Layer, abstract=True):
             kernel = f"orthogonal_blocks_({{w}}, {blocks}, {self.kernel_initializer.gain!r})"
         if len(outputs) > 1 and self.bias_initializer.uses_fans:
             bias = bias.replace("{w}", f"{{w}}.unflatten(0, {outputs!r})")
-        weight = Weight(f"{name}.weight", (rows, columns), f"{keras}/kernel", order, initializer=kernel)
-        vector = Weight(f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias)
+        shape, unmerged = (rows, columns), (*outputs, *inputs)
+        weight = Weight(
+            f"{name}.weight", shape, f"{keras}/kernel", order, initializer=kernel, unmerged=unmerged
+        )
+        vector = Weight(f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias, unmerged=outputs)
         return [weight, vector] if self.use_bias else [weight]
 
     def initializer_helpers(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from graphspec.layers.base import Example, LayerError, need_rank
 from graphspec.layers.broadcasting import example_axis
 from graphspec.layers.core import Positive, _as_tuple
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor
 
 Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
@@ -47,6 +48,10 @@ class MultiHeadAttention(Heads):
     flash_attention: bool | None = None
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
     use_gate: bool = False
     seed: None = None
     use_causal_mask: bool = False
@@ -128,6 +133,10 @@ class GroupQueryAttention(Heads):
     flash_attention: bool | None = None
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
     use_gate: bool = False
     seed: None = None
     use_causal_mask: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName, activated
@@ -11,6 +13,7 @@ from graphspec.layers.base import (
     Example,
     Layer,
     LayerError,
+    Leaf,
     Linear,
     Memory,
     Site,
@@ -20,6 +23,7 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import (
     DataFormat,
     Window1,
@@ -168,17 +172,28 @@ class Convolving(Layer, abstract=True):
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
 
+    def pads(self) -> str:
+        """Its padding; a kernel of one element needs none."""
+        return "valid" if max(self.kernel_size) == 1 else self.padding
+
     def is_plain(self) -> bool:
         """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
-        if self.padding == "same":
+        if self.pads() == "same":
             spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
             return max(self.strides) == 1 and not any(span % 2 for span in spans)
-        return self.padding == "valid"
+        return self.pads() == "valid"
+
+    def _skips(self, x: Tensor) -> bool:
+        """Whether it only leaves out rows and columns of an image of few channels. There oneDNN, in torch
+        2.13, writes out of bounds on the way back, so that the rows are left out before.
+        """
+        one = self.rank == 2 and max(self.kernel_size) == 1
+        return one and max(self.strides) > 1 and self.channels(x) < 16
 
     def convolution(self, site: Site, filters: int, groups: int, helpers: tuple[str, ...]) -> Code:
         """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
         general = self.module.removeprefix("nn.")
-        target = self.module if self.is_plain() else general
+        target, skips = self.module if self.is_plain() else general, self._skips(site.x)
         construct = Construct(
             target,
             {
@@ -187,21 +202,37 @@ class Convolving(Layer, abstract=True):
                 "kernel_size": short(self.kernel_size),
             },
             {
-                "stride": (short(self.strides), 1),
-                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
+                "stride": (1 if skips else short(self.strides), 1),
+                "padding": (self.pads(), "valid"),  # PyTorch's word for its default, 0
                 "dilation": (short(self.dilation_rate), 1),
                 "groups": (groups, 1),
                 "bias": (self.use_bias, True),
             },
             general=general,
         )
-        return self.called(site, construct, helpers if target == self.module else (general, *helpers))
+        helpers = helpers if target == self.module else (general, *helpers)
+        if not skips:
+            return self.called(site, construct, helpers)
+        steps = dict(zip(("rows", "columns"), self.strides, strict=True))
+        return self.called(site, construct, helpers, "{self}({x}[:, :, ::{rows}, ::{columns}])", steps)
 
-    def called(self, site: Site, construct: Construct, helpers: tuple[str, ...]) -> Code:
+    def called(
+        self,
+        site: Site,
+        construct: Construct,
+        helpers: tuple[str, ...],
+        call: str = "{self}({x})",
+        constants: Mapping[str, Leaf] = MappingProxyType({}),
+    ) -> Code:
         """A call of this module and the activation of its result."""
         axis = site.axis(-1)
         return Code(
-            "{self}({x})", construct, activation=self.activation, activation_axis=axis, helpers=helpers
+            call,
+            construct,
+            constants,
+            activation=self.activation,
+            activation_axis=axis,
+            helpers=helpers,
         )
 
     def places(self, site: Site) -> Dim:
@@ -223,6 +254,11 @@ class _Convolution(Convolving, abstract=True):
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def infer(self, x: Tensor) -> Tensor:
         channels = self.need(x)
@@ -301,6 +337,8 @@ class Conv2D(_Convolution):
         Example({"filters": 4, "kernel_size": 3}, ((7, 6, 3),)),
         Example({"filters": 4, "kernel_size": [3, 5], "padding": "same", "activation": "relu"}, ((7, 6, 3),)),
         Example({"filters": 4, "kernel_size": 1, "padding": "same", "strides": 2}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 1, "strides": [3, 2]}, ((7, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 1, "padding": "same", "strides": 2}, ((5, 6, 16),)),
         Example(
             {"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2, "use_bias": False}, ((8, 6, 3),)
         ),

@@ -9,6 +9,7 @@ from graphspec.layers.base import Code, Construct, Example, Linear, Site, Weight
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import DataFormat, Window1, Window2, short
 from graphspec.tensor import Dim, Tensor, product
 
@@ -124,11 +125,22 @@ class _DepthwiseConv(_Depthwise, abstract=True):
     use_bias: bool = True
     depthwise_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    depthwise_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    depthwise_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def infer(self, x: Tensor) -> Tensor:
         filters = self.need(x) * self.depth_multiplier
         need_fillable(self, depthwise_initializer=self.rank + 2, bias_initializer=1)
         return self.slid(x, filters)
+
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        return self.depthwise_regularizer if weight.word == "kernel" else super().regularizer(weight)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        return self.depthwise_constraint if weight.word == "kernel" else super().constraint(weight)
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         kernel = self.kernel(x, "weight", "kernel")
@@ -233,6 +245,13 @@ class _SeparableConv(_Depthwise, abstract=True):
     depthwise_initializer: Initializer = GlorotUniform()
     pointwise_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    depthwise_regularizer: Regularizer | None = None
+    pointwise_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    depthwise_constraint: Constraint | None = None
+    pointwise_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)

@@ -22,6 +22,7 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.core import Positive, _as_tuple
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -88,6 +89,10 @@ class EinsumDense(Layer):
     bias_axes: str | None = None
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     examples = (
         Example({"equation": "ab,bc->ac", "output_shape": 5, "bias_axes": "c"}, ((7,),)),

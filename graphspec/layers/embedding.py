@@ -23,6 +23,7 @@ from graphspec.layers.base import (
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import Initializer, RandomUniform
 from graphspec.layers.masking import Unlike
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -51,6 +52,8 @@ class Embedding(Layer):
     input_dim: Positive
     output_dim: Positive
     embeddings_initializer: Initializer = RandomUniform()
+    embeddings_regularizer: Regularizer | None = None
+    embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
 
     examples: ClassVar[tuple[Example, ...]] = (
@@ -108,6 +111,8 @@ class ReversibleEmbedding(Embedding):
     output_dim: Positive
     tie_weights: bool = True
     embeddings_initializer: Initializer = RandomUniform()
+    embeddings_regularizer: Regularizer | None = None
+    embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
     reverse_dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
     logit_soft_cap: Annotated[float, Field(gt=0)] | None = None

@@ -10,6 +10,7 @@ from graphspec.layers.base import Code, Construct, Example, LayerError, Linear, 
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import (
     AXES,
     Added1,
@@ -82,6 +83,11 @@ class _ConvTranspose(Convolving, abstract=True):
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)
