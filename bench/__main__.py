@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "training", "modules")
+SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory")
 
 # glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -37,7 +37,15 @@ def main() -> None:
 
 
 def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Table:
-    # `modules` takes torch into this process; the other sections need none.
+    # These take torch into this process; the other sections need none.
+    if section == "memory":
+        from bench import memory
+
+        return memory.table(arguments.specs or list(memory.CASES))
+    if section == "fold":
+        from bench import fold
+
+        return fold.table(fold.SPECS, arguments.budget)
     if section == "modules":
         from bench import modules
 
