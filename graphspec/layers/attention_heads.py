@@ -21,7 +21,7 @@ from graphspec.layers.base import (
 )
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.core import Positive
-from graphspec.layers.initializers import Initializer, Orthogonal, need_fillable
+from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.tensor import Dim, Tensor, product
 
 TENSORS_AND_MASKS = (
@@ -186,6 +186,8 @@ class Heads(Layer, abstract=True):
         rows, columns = prod(outputs), prod(inputs)
         blocks = rows // outputs[-1]
         kernel, bias = self.kernel_initializer.statement(), self.bias_initializer.unturned(len(outputs))[0]
+        if (self.kernel_initializer, self.bias_initializer) == (GlorotUniform(), Zeros()):
+            kernel = bias = ""  # the module's own
         if isinstance(self.kernel_initializer, Orthogonal) and blocks > 1:
             kernel = f"orthogonal_blocks_({{w}}, {blocks}, {self.kernel_initializer.gain!r})"
         if len(outputs) > 1 and self.bias_initializer.uses_fans:
@@ -223,8 +225,12 @@ class Heads(Layer, abstract=True):
             "axes": (axes, (1,)),
             "output_shape": (output if len(output) > 1 else None, None),
         }
+        sized = self.return_attention_scores or any(
+            keyword[word][0] is not None
+            for word in ("value_dim", "value_features", "key_features", "out_features", "num_kv_heads")
+        )
         general = self.use_gate or site.x.rank > 3 or len(output) > 1
-        target = "GeneralAttention" if general else "MultiHeadAttention"
+        target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
         construct = Construct(target, positional, keyword, general="GeneralAttention")
         call, constants, masks = self._call(site, axes)
         helpers = (

@@ -1,14 +1,74 @@
-"""The modules that attention of several heads becomes: one for sequences, and one for every other case."""
+"""The modules that attention of several heads becomes: a short one for sequences of one width, and longer ones
+for every other case. All have the same keys in the state dict.
+"""
 
 from __future__ import annotations
 
 from graphspec.layers.base import helper
 
 helper(
+    "reset_attention",
+    '''
+def reset_attention(attention: nn.Module) -> None:
+    """Keras' initializers."""
+    for linear in attention.children():
+        nn.init.xavier_uniform_(linear.weight)
+        if linear.bias is not None:
+            nn.init.zeros_(linear.bias)
+''',
+)
+helper(
     "MultiHeadAttention",
     '''
 class MultiHeadAttention(nn.Module):
-    """Keras' attention of several heads; masks are true where a query sees a key."""
+    """Attention of several heads; masks are true where a query sees a key."""
+
+    def __init__(
+        self,
+        in_features: int,
+        num_heads: int,
+        key_dim: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ):
+        super().__init__()
+        self.query = nn.Linear(in_features, num_heads * key_dim, bias)
+        self.key = nn.Linear(in_features, num_heads * key_dim, bias)
+        self.value = nn.Linear(in_features, num_heads * key_dim, bias)
+        self.output = nn.Linear(num_heads * key_dim, in_features, bias)
+        self.num_heads, self.dropout = num_heads, dropout
+        reset_attention(self)
+
+    def split(self, x: Tensor) -> Tensor:
+        """[batch, length, heads * size] -> [batch, heads, length, size]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        q = self.split(self.query(query))
+        k = self.split(self.key(value if key is None else key))
+        v = self.split(self.value(value))
+        if mask is not None and self.dropout == 0:
+            # a query that sees nothing gets the mean of all values
+            hidden = torch.finfo(q.dtype).min / 2
+            mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
+        p = self.dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        return self.output(x.transpose(1, 2).flatten(2))
+''',
+    "reset_attention",
+)
+helper(
+    "SizedAttention",
+    '''
+class SizedAttention(nn.Module):
+    """Attention whose inputs, values and outputs have sizes of their own, or that gives its scores."""
 
     def __init__(
         self,
@@ -34,6 +94,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(num_heads * value_dim, out_features, bias)
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.dropout = dropout
+        reset_attention(self)
 
     def split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
@@ -78,11 +139,12 @@ class MultiHeadAttention(nn.Module):
         )
         return self.merge(x, query)
 ''',
+    "reset_attention",
 )
 helper(
     "GeneralAttention",
     '''
-class GeneralAttention(MultiHeadAttention):
+class GeneralAttention(SizedAttention):
     """Attention along any axes, with a gate, or with an output of several axes."""
 
     def __init__(
@@ -116,6 +178,7 @@ class GeneralAttention(MultiHeadAttention):
         gates = num_heads * (value_dim or key_dim)
         self.gate = nn.Linear(in_features, gates, bias) if gate else None
         self.axes, self.output_shape = axes, output_shape
+        reset_attention(self)
 
     def split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, *axes, heads * size] -> [batch, *others, heads, length, size]."""
@@ -149,7 +212,7 @@ class GeneralAttention(MultiHeadAttention):
         scores = scores.unflatten(-1, columns)
         return y, scores.unflatten(-1 - len(columns), rows)
 ''',
-    "MultiHeadAttention",
+    "SizedAttention",
 )
 helper(
     "orthogonal_blocks_",
