@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 from bench.cases import CASES, copy_weights
 from bench.report import Column, Table, Value
 
-NOTE = """The most bytes of tensors that live at once while `eval()` runs under `no_grad`, counted as operations
-make them and Python lets go of them; inputs and weights do not count, nor does what a kernel takes for itself.
-The ratio is emitted / twin."""
+NOTE = """The most bytes of tensors that live at once while `eval()` runs under `no_grad`, counted as
+operations make them and Python lets go of them; inputs and weights do not count, nor does what a kernel takes
+for itself. The ratio is emitted / twin."""
 
 
 def size(value: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from graphspec import names
 from graphspec.emit.construct import Constructor
 from graphspec.emit.format import fill, literal
-from graphspec.emit.group import Cell, Group, same
+from graphspec.emit.group import Cell, Group, overwriting, same
 from graphspec.emit.scope import Scope, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
@@ -164,10 +164,11 @@ class Calls:
     def _activation(self, slot: Slot, code: Code, number: int) -> str:
         peers = self._peers(slot, number)
         codes = {(body, 0): self.constructor.classes.code(other) for (body, _), other in peers.items()}
+        over = overwriting(codes.values())
         if len({code.activation for code in codes.values()}) > 1:
             argument = self.group.activation(codes, f"{slot.node}_activation")
             attribute = self.constructor.keep(names.attribute(argument), argument, slot)
             return f"{attribute}({{x}})"
         if code.activation == "linear":
             return ""
-        return ACTIVATIONS[code.activation].inline.replace("{axis}", str(code.activation_axis))
+        return ACTIVATIONS[code.activation].written(over).inline.replace("{axis}", str(code.activation_axis))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from graphspec import names
@@ -32,6 +34,8 @@ class Classes:
         self._codes: dict[Op, Code] = {}
         self._by_definition: dict[Definition, list[Group]] = {}
         graphs = list(_inner_first(root))
+        self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
+        self._reads.update(value for graph in graphs for value in graph.outputs.values())
         self.helpers = frozenset(closure({"freeze", *self._named_helpers(graphs)}))
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
@@ -72,8 +76,26 @@ class Classes:
             first = self.layout.op_first(op)
             if op.wrapper is not None:
                 first = op.layer.memory(*op.inner) == "first"
-            self._codes[op] = op.layer.code(op.site(first))
+            code = op.layer.code(op.site(first))
+            self._codes[op] = replace(code, over=self._overwrites(op, code))
         return self._codes[op]
+
+    def _overwrites(self, op: Op, code: Code) -> bool:
+        """Whether an activation may overwrite what it reads: a new tensor, which nothing else reads, and
+        which the gradients of what made it do not need.
+        """
+        assert op.layer is not None
+        if op.layer.linear() is not None:
+            return True
+        source = op.inputs[0].op if len(op.inputs) == 1 and code.call == "{x}" else None
+        if source is None or not source.present or source.wrapper is not None or op.wrapper is not None:
+            return False
+        if self._reads[op.inputs[0]] != 1 or source.layer is None:
+            return False
+        if source.layer.linear() is not None:
+            return self.code(source).activation == "linear"
+        normalized = source.layer.affine_axis(op.inputs[0].tensor.rank) is not None
+        return normalized or (source.kind == "merge" and len(source.inputs) > 1)
 
     def _place(self, definition: Definition, graph: Graph) -> None:
         slots = slots_of(graph)

@@ -255,7 +255,8 @@ class Group:
 
     def activation(self, codes: dict[Cell, Code], hint: str) -> str:
         """The argument that holds an activation which differs between bodies."""
-        functions: dict[Cell, Leaf] = {cell: callable_of(code) for cell, code in codes.items()}
+        over = overwriting(codes.values())
+        functions: dict[Cell, Leaf] = {cell: callable_of(code, over) for cell, code in codes.items()}
         named = {cell: code.activation for cell, code in codes.items()}
         word = next(
             (
@@ -270,7 +271,7 @@ class Group:
         declared = self.graph.declared.get(word)
         if isinstance(declared, str) and declared in ACTIVATIONS:
             axis = next(iter(codes.values())).activation_axis
-            default = callable_of(Code("", activation=declared, activation_axis=axis))
+            default = callable_of(Code("", activation=declared, activation_axis=axis), over)
             if "(" not in default.text:  # a call in a default would be one module for all instances
                 self.args[name].default = default
         return name
@@ -280,11 +281,16 @@ AXIS_MODULES = {"softmax": "nn.Softmax", "log_softmax": "nn.LogSoftmax", "glu": 
 """Activations over an axis, as modules that know theirs."""
 
 
-def callable_of(code: Code) -> Ref:
-    """An activation as a value."""
+def overwriting(codes: Iterable[Code]) -> bool:
+    """Whether one statement for all of these may overwrite what its activation reads."""
+    return all(code.over for code in codes if ACTIVATIONS[code.activation].over is not None)
+
+
+def callable_of(code: Code, over: bool) -> Ref:
+    """An activation as a value, which may overwrite what it is called on."""
     if code.activation in AXIS_MODULES and code.activation_axis != -1:
         return Ref(f"{AXIS_MODULES[code.activation]}({code.activation_axis})")
-    return Ref(ACTIVATIONS[code.activation].function)
+    return Ref(ACTIVATIONS[code.activation].written(over).function)
 
 
 def activated(activation: str, text: str, value: Value, first: bool) -> str:

@@ -57,7 +57,7 @@ class Peaks:
         outputs = sum(size(value) for value in {storage(v) for v in op.outputs.values()} if value.op is op)
         if op.graph is not None:
             return max(outputs, self.of(op.graph))
-        return outputs * (2 if getattr(op.layer, "activation", "linear") != "linear" else 1)
+        return outputs * (1 if getattr(op.layer, "activation", "linear") in ("linear", "relu") else 2)
 
     def _simulated(self, graph: Graph) -> int:
         last: dict[Value, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -15,13 +15,19 @@ from graphspec.tensor import Dim, Tensor, product
 @dataclass(frozen=True, slots=True)
 class ActivationCode:
     """`inline` is an expression of `{x}` and, for those that run over an axis, `{axis}`; `function` is the
-    same as a callable.
+    same as a callable. `over` are the two that overwrite their input, where PyTorch can do so at no cost to
+    gradients.
     """
 
     inline: str
     function: str
     helpers: tuple[str, ...] = ()
     axis: bool = False
+    over: tuple[str, str] | None = None
+
+    def written(self, over: bool) -> ActivationCode:
+        """The same, as it overwrites its input if that is asked for, and if there is a way."""
+        return replace(self, inline=self.over[0], function=self.over[1]) if over and self.over else self
 
 
 def _plain(name: str) -> ActivationCode:
@@ -30,7 +36,7 @@ def _plain(name: str) -> ActivationCode:
 
 ACTIVATIONS: dict[str, ActivationCode] = {
     "linear": ActivationCode("{x}", "nn.Identity()"),
-    "relu": _plain("F.relu"),
+    "relu": ActivationCode("F.relu({x})", "F.relu", over=("F.relu({x}, inplace=True)", "F.relu_")),
     "relu6": _plain("F.relu6"),
     "elu": _plain("F.elu"),
     "selu": _plain("F.selu"),

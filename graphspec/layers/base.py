@@ -178,6 +178,7 @@ class Code:
     constants: Mapping[str, Leaf] = field(default_factory=dict)
     activation: str = "linear"
     activation_axis: int = -1
+    over: bool = False  # the activation may overwrite what it reads: nothing else has it
     helpers: tuple[str, ...] = ()
 
 

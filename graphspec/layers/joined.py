@@ -48,7 +48,7 @@ class Joined(Layer, abstract=True):
 
     def code(self, site: Site) -> Code:
         inner = self.layer.code(self._site(site))
-        activation = ACTIVATIONS[self.activation]
+        activation = ACTIVATIONS[self.activation].written(over=True)
         call = activation.inline.replace("{x}", inner.call)
         rank = site.x.rank
         axis = 1 if site.first or self._axis(rank) == 1 < rank - 1 else -1

@@ -55,7 +55,7 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = image * 0.0625  # [N, 1, 8, 8]
         for conv in self.convs:
-            x = F.relu(conv(x))
+            x = F.relu(conv(x), inplace=True)
         x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
         return self.code(x)  # [N, 8]
 
@@ -68,10 +68,10 @@ class Decoder(nn.Module):
         self.pixels = nn.Conv2d(16, 1, 3, padding="same")
 
     def forward(self, code: Tensor) -> Tensor:
-        x = F.relu(self.wide(code))  # [N, 128]
+        x = F.relu(self.wide(code), inplace=True)  # [N, 128]
         x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
-        x = F.relu(self.conv(x))  # [N, 16, 4, 4]
+        x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
         x = self.pixels(x).sigmoid()  # [N, 1, 8, 8]
         return x * 16.0  # [N, 1, 8, 8]

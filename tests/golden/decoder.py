@@ -22,10 +22,10 @@ class Decoder(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, code: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.wide(code))  # [N, 128]
+        x = F.relu(self.wide(code), inplace=True)  # [N, 128]
         x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
-        x = F.relu(self.conv(x))  # [N, 16, 4, 4]
+        x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
         x = self.pixels(x).sigmoid()  # [N, 1, 8, 8]
         x = x * 16.0  # [N, 1, 8, 8]

@@ -20,7 +20,7 @@ class Dense(nn.Module):
         self.apply(init_weights)
 
     def forward(self, features: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.hidden1(features))  # [N, 32]
-        x = F.relu(self.hidden2(x))  # [N, 32]
+        x = F.relu(self.hidden1(features), inplace=True)  # [N, 32]
+        x = F.relu(self.hidden2(x), inplace=True)  # [N, 32]
         x = self.probs(x)  # [N, 10]
         return x if logits else x.softmax(-1)

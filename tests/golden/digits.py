@@ -24,9 +24,9 @@ class Digits(nn.Module):
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image * 0.0625  # [N, 8, 8, 1]
-        x = F.relu(self.conv1(x.permute(0, 3, 1, 2)))  # [N, 32, 8, 8]
+        x = F.relu(self.conv1(x.permute(0, 3, 1, 2)), inplace=True)  # [N, 32, 8, 8]
         x = F.max_pool2d(x, 2)  # [N, 32, 4, 4]
-        x = F.relu(self.conv2(x))  # [N, 64, 4, 4]
+        x = F.relu(self.conv2(x), inplace=True)  # [N, 64, 4, 4]
         x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 1024]
         x = self.drop(x)  # [N, 1024]
         x = self.digit(x)  # [N, 10]

@@ -58,6 +58,6 @@ class Encoder(nn.Module):
         x = image * 0.0625  # [N, 8, 8, 1]
         x = x.permute(0, 3, 1, 2)
         for conv in self.convs:
-            x = F.relu(conv(x))
+            x = F.relu(conv(x), inplace=True)
         x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
         return self.code(x)  # [N, 8]

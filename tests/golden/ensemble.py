@@ -29,9 +29,9 @@ class Digits(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = image * 0.0625
-        x = F.relu(self.conv1(x))
+        x = F.relu(self.conv1(x), inplace=True)
         x = F.max_pool2d(x, 2)
-        x = F.relu(self.conv2(x))
+        x = F.relu(self.conv2(x), inplace=True)
         x = x.permute(0, 2, 3, 1).flatten(1)
         x = self.drop(x)
         return self.digit(x).softmax(-1)

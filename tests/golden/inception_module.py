@@ -59,26 +59,32 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Conv(nn.Module):
-    def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
+    def __init__(
+        self,
+        in_channels: int,
+        conv_padding: str,
+        kernel_size: int = 1,
+        strides: int = 1,
+    ):
         super().__init__()
         self.conv = Conv2d(
-            in_channels, 128, kernel_size, stride=strides, padding="same"
+            in_channels, 128, kernel_size, stride=strides, padding=conv_padding
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv(x))
+        return F.relu(self.conv(x), inplace=True)
 
 
 class Inception(nn.Module):
     def __init__(self):
         super().__init__()
-        self.branch_a = Conv(32, strides=2)
-        self.reduce_b = Conv(32)
-        self.branch_b = Conv(128, kernel_size=3, strides=2)
-        self.branch_c = Conv(32, kernel_size=3)
-        self.reduce_d = Conv(32)
-        self.middle_d = Conv(128, kernel_size=3)
-        self.branch_d = Conv(128, kernel_size=3, strides=2)
+        self.branch_a = Conv(32, "valid", strides=2)
+        self.reduce_b = Conv(32, "valid")
+        self.branch_b = Conv(128, "same", kernel_size=3, strides=2)
+        self.branch_c = Conv(32, "same", kernel_size=3)
+        self.reduce_d = Conv(32, "valid")
+        self.middle_d = Conv(128, "same", kernel_size=3)
+        self.branch_d = Conv(128, "same", kernel_size=3, strides=2)
 
     def forward(self, x: Tensor) -> Tensor:
         branch_a = self.branch_a(x)  # [N, 128, 16, 16]
@@ -102,7 +108,7 @@ class InceptionModule(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.stem(image.permute(0, 3, 1, 2)))  # [N, 32, 32, 32]
+        x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)
         x = self.module(x)  # [N, 512, 16, 16]
         x = x.mean((2, 3))  # [N, 512]
         x = self.probs(x)  # [N, 10]

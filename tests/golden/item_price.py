@@ -84,8 +84,9 @@ def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
     """Outputs of the steps of `unmasked_first`, back in place: at a masked step the last
     one before it, or zeros.
     """
-    steps = mask.cumsum(1)[..., None].expand_as(y)
-    return F.pad(y, (0, 0, 1, 0)).gather(1, steps)
+    steps = mask.cumsum(1)[..., None]
+    last = y.gather(1, (steps - 1).clamp(min=0).expand_as(y))
+    return last.masked_fill(steps == 0, 0)
 
 
 def skip_masked(rnn: nn.RNNBase, kernel, x: Tensor, mask: Tensor, h: Tensor, way: int):
@@ -123,7 +124,7 @@ class ConvPool(nn.Module):
         self.conv = nn.Conv2d(in_channels, filters, 3, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv(x))
+        x = F.relu(self.conv(x), inplace=True)
         return F.max_pool2d(x, 2)
 
 
@@ -155,12 +156,12 @@ class ItemPrice(nn.Module):
         x = self.words_read(description)  # [N, words, 32]
         description_code = self.description_code(x, mask=words_read_mask)  # [N, 32]
         brand_code = self.brand_code(brand)  # [N, 8]
-        facts_code = F.relu(self.facts_code(facts))  # [N, 16]
+        facts_code = F.relu(self.facts_code(facts), inplace=True)  # [N, 16]
         x = photo * 0.00392156862745098  # [N, 32, 32, 3]
         x = x.permute(0, 3, 1, 2)
         for conv in self.convs:
             x = conv(x)
         x = x.mean((2, 3))  # [N, 64]
         x = torch.cat([description_code, brand_code, facts_code, x], -1)  # [N, 120]
-        x = F.relu(self.hidden(x))  # [N, 64]
+        x = F.relu(self.hidden(x), inplace=True)  # [N, 64]
         return self.price(x)  # [N, 1]

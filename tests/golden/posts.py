@@ -43,13 +43,13 @@ class Posts(nn.Module):
                 f"posts: `length` must be at least 149, not {posts.shape[1]}"
             )
         x = self.vectors(posts)  # [N, length, 256]
-        x = F.relu(self.conv1(x.transpose(1, 2)))  # [N, 256, length - 4]
+        x = F.relu(self.conv1(x.transpose(1, 2)), inplace=True)  # [N, 256, length - 4]
         x = max_pool1d(x, 5)  # [N, 256, (length - 4) // 5]
-        x = F.relu(self.conv2(x))  # [N, 256, (length - 24) // 5]
+        x = F.relu(self.conv2(x), inplace=True)  # [N, 256, (length - 24) // 5]
         x = max_pool1d(x, 5)  # [N, 256, (length - 24) // 25]
-        x = F.relu(self.conv3(x))  # [N, 256, (length - 124) // 25]
+        x = F.relu(self.conv3(x), inplace=True)  # [N, 256, (length - 124) // 25]
         x = x.amax(2)  # [N, 256]
-        features = F.relu(self.features(x))  # [N, 128]
+        features = F.relu(self.features(x), inplace=True)  # [N, 128]
         age = self.age(features)  # [N, 1]
         income = self.income(features)  # [N, 10]
         x = self.gender(features)  # [N, 1]

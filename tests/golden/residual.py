@@ -22,7 +22,7 @@ class Identity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for conv in self.convs:
-            y = F.relu(conv(y))
+            y = F.relu(conv(y), inplace=True)
         return y + x
 
 
@@ -37,7 +37,7 @@ class Projection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for conv in self.convs:
-            y = F.relu(conv(y))  # [N, 64, 32, 32]
+            y = F.relu(conv(y), inplace=True)  # [N, 64, 32, 32]
         pool = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
         y = self.shortcut(x)  # [N, 64, 16, 16]
         return pool + y  # [N, 64, 16, 16]
@@ -55,7 +55,7 @@ class Residual(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.stem(image.permute(0, 3, 1, 2)))  # [N, 32, 32, 32]
+        x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)
         x = self.first(x)  # [N, 32, 32, 32]
         x = self.down(x)  # [N, 64, 16, 16]
         x = self.last(x)  # [N, 64, 16, 16]

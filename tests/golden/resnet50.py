@@ -58,7 +58,7 @@ class ConvNorm(nn.Module):
         kernel_size: int = 1,
         strides: int = 1,
         padding: str = "valid",
-        activation: Callable[[Tensor], Tensor] = F.relu,
+        activation: Callable[[Tensor], Tensor] = F.relu_,
     ):
         super().__init__()
         self.conv = nn.Conv2d(
@@ -95,7 +95,7 @@ class Bottleneck(nn.Module):
         x = self.spatial(x)
         x = self.expand(x)
         x = shortcut + x
-        return F.relu(x)
+        return F.relu(x, inplace=True)
 
 
 class Stage(nn.Module):

@@ -116,7 +116,7 @@ class Conv(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
-        activation: Callable[[Tensor], Tensor] = F.relu,
+        activation: Callable[[Tensor], Tensor] = F.relu_,
     ):
         super().__init__()
         self.conv = nn.Conv2d(
