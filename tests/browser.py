@@ -95,8 +95,12 @@ class Page:
     def wheel(self, x: float, y: float, amount: float) -> None:
         self.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=amount)
 
+    def type(self, text: str) -> None:
+        """Types into what has the focus."""
+        self.call("Input.insertText", text=text)
+
     def press(self, key: str, code: int = 0) -> None:
-        """A key by its name; a character types itself."""
+        """A key by its name, and its code where it is no letter."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         params = {"key": key, "windowsVirtualKeyCode": code or (ord(key.upper()) if len(key) == 1 else 0)}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **params)

@@ -33,18 +33,18 @@ def _nodes(body: Body, names: dict[int, str], depth: int) -> Iterator[str]:
     for box in body.boxes:
         name = names[id(box)] = f"n{len(names)}"
         if box.body is not None and box.open:
-            yield f'{indent}subgraph {name}["{_label(box)}"]'
+            yield f'{indent}subgraph {name}["{_label(box, " · ")}"]'
             yield from _nodes(box.body, names, depth + 1)
             yield f"{indent}end"
         elif box.kind not in ("entry", "exit"):
             opening, closing = SHAPES.get(box.kind, ("[", "]"))
-            yield f'{indent}{name}{opening}"{_label(box)}"{closing}'
+            yield f'{indent}{name}{opening}"{_label(box, "<br>")}"{closing}'
 
 
-def _label(box: Box) -> str:
+def _label(box: Box, between: str) -> str:
     name, title = heading(box)
-    lines = [f"<b>{_text(name)}</b> {_text(title)}".strip(), _text(second(box))]
-    return "<br>".join(filter(None, lines))
+    lines = [f"<b>{_text(name)}</b> {_text(title)}".strip(), *map(_text, second(box).split(" · "))]
+    return between.join(filter(None, lines))
 
 
 def _text(text: str) -> str:

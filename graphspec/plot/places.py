@@ -36,7 +36,9 @@ class Places:
         """The numbers of a box's places in `listed`."""
         spans = list(box.spans)
         if box.kind in ("input", "output") and (document := self._document(self._file)) is not None:
-            spans.append(document.key((f"{box.kind}s", box.name)))
+            section = f"{box.kind}s"
+            listed = isinstance(document.value[section], list)  # `outputs: [a, b]`
+            spans.append(document.key((section,) if listed else (section, box.name)))
         return [self._numbers.setdefault(span, len(self._numbers)) for span in spans]
 
     def listed(self) -> list[dict[str, Any]]:
