@@ -16,7 +16,7 @@ from graphspec.layers.base import Example, Layer
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
 from tests import oracle
-from tests.contract import Case, assert_equal, copy_weights
+from tests.contract import Case, assert_equal, copy_weights, paired
 
 FIELDS = ("_regularizer", "_constraint")
 
@@ -87,7 +87,7 @@ def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting
     for variable in twin.layer.trainable_variables:
         if variable.constraint is not None:
             variable.assign(variable.constraint(variable))
-    for weight, variable in zip(case.weights, twin.variables, strict=True):
+    for weight, variable in paired(case.weights, twin.variables):
         assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)
 
 
@@ -95,7 +95,7 @@ def test_every_weight_of_every_layer(cls: type[Layer], example: Example, setting
 def test_layouts_are_inverse(cls: type[Layer], example: Example, setting: dict[str, Any]) -> None:
     case = Case(cls, example)
     twin = oracle.build(cls, example, case.tensors())
-    for weight, variable in zip(case.weights, twin.variables, strict=True):
+    for weight, variable in paired(case.weights, twin.variables):
         value = variable.value if weight.row is None else variable.value[weight.row]
         assert_equal(to_keras(weight, from_keras(weight, variable.value)), value, weight.name)
 
@@ -187,3 +187,22 @@ def test_an_activity_that_cannot_be_watched_is_told() -> None:
     with pytest.raises(graphspec.SpecError) as error:
         graphspec.compile(spec)
     assert error.value.diagnostics[0].code == "not-supported"
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
+def test_both_directions_of_a_recurrent_layer(cell: str) -> None:
+    penalties = {"kernel_regularizer": "l1", "recurrent_regularizer": "l2", "bias_regularizer": "l2"}
+    wrapped = {"layer": cell, "units": 3, **penalties, "bias_constraint": "max_norm"}
+    case = Case(REGISTRY["layer"]["Bidirectional"], Example({"wraps": wrapped}, ((4, 2),)))
+    twin = oracle.build(case.cls, case.example, case.tensors())
+    twin.randomize()
+    module = case.module()
+    found = copy_weights(case, twin.variables, module)
+    ours = Penalties(graphspec.compile(case.spec()).graph, module)
+    assert_equal(ours.loss(), functools.reduce(operator.add, twin.layer.losses), "penalty")
+    ours.constrain()
+    for variable in twin.layer.trainable_variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable))
+    for weight, variable in paired(case.weights, twin.variables):
+        assert_equal(found[weight.name], from_keras(weight, variable.value), weight.name)

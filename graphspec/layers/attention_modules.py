@@ -1,5 +1,5 @@
-"""The modules that attention of several heads becomes: a short one for sequences of one width, and longer ones
-for every other case. All have the same keys in the state dict.
+"""The modules that attention of several heads becomes: a short one for sequences of one width, and longer
+ones for every other case. All have the same keys in the state dict.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from graphspec.layers.base import (
     helper,
     known_channels,
 )
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, more_arguments, takes_mask
 from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor
@@ -267,6 +268,9 @@ class Bidirectional(Layer):
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
     ) -> Tensor | tuple[Tensor, ...]:
         cell = self.wraps
+        if cell.activity_regularizer is not None:
+            message = "`activity_regularizer` of a layer that Bidirectional wraps"
+            raise LayerError("not-supported", message, argument="wraps")
         if cell.go_backwards:
             raise LayerError(
                 "out-of-range",
@@ -301,6 +305,12 @@ class Bidirectional(Layer):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return self.wraps.mask(inputs, masks)
+
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        return self.wraps.regularizer(weight)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        return self.wraps.constraint(weight)
 
     def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         cell, features = self.wraps, known_channels(sequences, layer="Bidirectional")

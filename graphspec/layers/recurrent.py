@@ -33,6 +33,7 @@ from graphspec.layers.base import (
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.core import Positive
 from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor
 
@@ -186,6 +187,13 @@ class Recurrent(Layer, abstract=True):
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
     bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
     dropout: Rate = 0.0
     recurrent_dropout: Rate = 0.0
     seed: None = None

@@ -85,12 +85,13 @@ class Penalties:
 
 def variables(held: list[Held]) -> list[list[Held]]:
     """The weights of each Keras variable: one, or the rows of it."""
-    found: dict[tuple[str, str], list[Held]] = {}
+    found: list[list[Held]] = []
     for each in held:
-        owner = each.key.removesuffix(each.weight.name)
-        same = each.weight.keras if each.weight.row is not None else each.weight.name
-        found.setdefault((owner, same), []).append(each)
-    return list(found.values())
+        if each.weight.row:
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return found
 
 
 def variable(tensors: list[tuple[Weight, Tensor]]) -> Tensor:
