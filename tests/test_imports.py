@@ -165,9 +165,13 @@ assert program.graph.ops and program.minimum_sizes == {"n": 1}
 {more}
 """
 
+PICTURES = "from graphspec.plot import SUFFIXES, plot; [plot(program, suffix) for suffix in SUFFIXES]"
+
 
 @pytest.mark.parametrize(
-    "more", ["", "program.source", "str(program.summary())"], ids=["graph", "source", "summary"]
+    "more",
+    ["", "program.source", "str(program.summary())", PICTURES],
+    ids=["graph", "source", "summary", "plot"],
 )
 def test_a_spec_compiles_without_torch(more: str) -> None:
     code = WITHOUT_TORCH.replace("{more}", more)

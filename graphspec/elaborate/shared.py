@@ -74,7 +74,9 @@ def _call_arguments(use: Use, name: str, entry: Node) -> dict[str, bool] | None:
             continue
         span = use.run.body.document.key((*use.path, key))
         help = near_help(key, list(legal)) if legal else None
-        use.error("unknown-key", span, f"a call takes no `{key}`", help or f"write it on `{name}` in `shared`")
+        use.error(
+            "unknown-key", span, f"a call takes no `{key}`", help or f"write it on `{name}` in `shared`"
+        )
         found[key] = None
     return None if None in found.values() else found  # type: ignore[return-value]
 

@@ -35,8 +35,7 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
     path = run.path("inputs", name)
     document = run.body.document
     values = {
-        key: run.evaluate(getattr(declared, key), (*path, key))
-        for key in ("shape", "dtype", "data_format")
+        key: run.evaluate(getattr(declared, key), (*path, key)) for key in ("shape", "dtype", "data_format")
     }
     when = run.flag(declared.when, (*path, "when"))
     if when is None or any(value is FAILED for value in values.values()):

@@ -13,9 +13,9 @@ from graphspec.emit.format import WIDTH, comment, lines, literal, split_items
 from graphspec.emit.forward import Forward
 from graphspec.emit.group import Group
 from graphspec.emit.initialization import Initialization
-from graphspec.graph import Value
+from graphspec.graph import Graph, Value
 from graphspec.layers import HELPERS
-from graphspec.layers.base import helper
+from graphspec.layers.helpers import helper
 from graphspec.layout import Layout
 from graphspec.logits import inside
 from graphspec.tensor import BATCH, Size, Tensor, names_of, show_size, symbol
@@ -78,7 +78,7 @@ def emit(program: Elaborated, initialize: bool = True) -> Emitted:
     for group in classes.groups:
         constructor = Constructor(classes, group)
         constructor.write()
-        forward = Forward(constructor, group is root)
+        forward = Forward(constructor, group is root, program.masks if group is root else {})
         forward.write()
         forward.release(classes.peaks.of(graph))
         parts.append((group, constructor, forward))
@@ -96,6 +96,14 @@ def logit_values(program: Elaborated) -> set[Value]:
     return {each for value in judged for each in inside(value)}
 
 
+def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
+    """Whether weights are to lie as images do. A module with weights of five axes cannot be told so."""
+    ops = [op for op in graph.walk() if op.present]
+    return any(
+        op.layer and layout.op_first(op) and op.site().x.rank == 4 and op.weights() for op in ops
+    ) and not any(len(weight.shape) == 5 for op in ops for weight in op.weights())
+
+
 def write_class(
     writer: Writer,
     group: Group,
@@ -110,11 +118,7 @@ def write_class(
     if program is not None:
         if fills is not None and fills.needed:
             closing.append(Line("", "self.apply(init_weights)"))
-        if any(
-            constructor.classes.layout.op_first(op) and op.layer and op.site().x.rank == 4 and op.weights()
-            for op in group.graph.walk()
-            if op.present and op.layer
-        ):
+        if _keeps_channels_last(constructor.classes.layout, group.graph):
             closing.append(Line("", "self.to(memory_format=torch.channels_last)"))
     if constructor.lines or closing or group.args:
         writer.add(*_signature("def __init__(", signature(group), "):"))
@@ -138,6 +142,8 @@ def write_class(
         if program is not None
         else f"tuple[{', '.join(['Tensor'] * count)}]"
     )
+    if program is not None and program.masks and count == 1:
+        result = "Tensor | dict[str, Tensor]"
     writer.add(*_signature("def forward(", ", ".join(["self", *inputs]), f") -> {result}:"))
     if program is not None:
         writer.add(*size_checks(program, group))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphspec import names
@@ -26,6 +27,7 @@ class Forward:
 
     constructor: Constructor
     root: bool
+    masks: dict[str, Value]  # what the program returns beside its outputs where it is asked for logits
     scope: Scope = field(default_factory=lambda: Scope(names.Namespace()))
     lines: list[Line] = field(default_factory=list)
     lists: dict[tuple[int, str], str] = field(
@@ -83,7 +85,8 @@ class Forward:
                 elif not slot.loop:
                     step += 1
             step += slot.loop
-        self.scope.reads = read_steps(steps, graph.outputs.values(), passed, step)
+        returned = [*graph.outputs.values(), *self.masks.values()]
+        self.scope.reads = read_steps(steps, returned, passed, step)
         for name, value in graph.inputs.items():
             if value is not None:
                 self.scope.inputs.add(value)
@@ -278,6 +281,9 @@ class Forward:
     # --- the end
 
     def _return(self) -> None:
+        if self.masks:
+            self._return_masks()
+            return
         texts = {}
         for name, value in self.group.graph.outputs.items():
             first = False if self.root else value in self.layout.first
@@ -285,24 +291,44 @@ class Forward:
         if len(texts) == 1:
             self._return_one(next(iter(texts.values())))
         elif self.root:
-            items = ", ".join(f'"{name}": {text}' for name, text in texts.items())
-            self.lines.append(Line("return ", f"{{{items}}}"))
+            self.lines.append(Line("return ", _dictionary(texts)))
         else:
             self.lines.append(
                 Line("return ", ", ".join(t if " if " not in t else f"({t})" for t in texts.values()))
             )
 
+    def _return_masks(self) -> None:
+        """Returns everything where logits are asked for, else what the model gives."""
+        outputs = self.group.graph.outputs
+        asked = {name: self._logits(value) for name, value in outputs.items()}
+        asked |= {name: self.scope.read(value, False) for name, value in self.masks.items()}
+        plain = {name: self._plain(value, False) for name, value in outputs.items()}
+        self.lines.append(Line("", "if logits:"))
+        self.lines.append(Line("return ", _dictionary(asked), indent=12))
+        text = next(iter(plain.values())) if len(plain) == 1 else _dictionary(plain)
+        self.lines.append(Line("return ", text))
+
+    def _logits(self, value: Value) -> str:
+        text = self.logits.get(value)
+        if text is None or value not in self.constructor.classes.logits:
+            return self._plain(value, False)
+        return turned(text, value.tensor.rank, self.scope.first[value], False)
+
     def _returned(self, value: Value, first: bool) -> str:
         """How an output is returned, and its logits where they are asked for."""
-        text, logits = self.scope.text[value], self.logits.get(value)
-        if value in self.late:
-            text = fill(self.late[value], lambda _: self.scope.text[value])
+        text, logits = self._plain(value, first), self.logits.get(value)
         rank, now = value.tensor.rank, self.scope.first[value]
-        text = turned(text, rank, now, first)
         if logits is None or value not in self.constructor.classes.logits:
             return text
         logits = turned(logits, rank, now, first)
         return text if logits == text else f"{logits} if logits else {text}"
+
+    def _plain(self, value: Value, first: bool) -> str:
+        """How an output is read, its activation included."""
+        text = self.scope.text[value]
+        if value in self.late:
+            text = fill(self.late[value], lambda _: self.scope.text[value])
+        return turned(text, value.tensor.rank, self.scope.first[value], first)
 
     def _return_one(self, text: str) -> None:
         """Returns what the last statement computed without a name of its own."""
@@ -311,3 +337,8 @@ class Forward:
             self.lines[-1] = Line("return ", last.expression, last.span, last.comment)
         else:
             self.lines.append(Line("return ", text))
+
+
+def _dictionary(texts: Mapping[str, str]) -> str:
+    items = ", ".join(f'"{name}": {text}' for name, text in texts.items())
+    return f"{{{items}}}"

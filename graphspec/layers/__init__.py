@@ -6,7 +6,7 @@ A file of this package is a family; adding a layer edits one file.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from graphspec.layers.base import HELPERS
+from graphspec.layers.helpers import HELPERS
 from graphspec.layers.registry import REGISTRY
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Example, LayerError, Leaf, Site, need_float
+from graphspec.layers.base import Code, Example, LayerError, Leaf, Site
 from graphspec.layers.broadcasting import example_axis
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import NUMBERS, Finite, Unary
 from graphspec.tensor import Tensor
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site, helper, need_float
+from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float
 from graphspec.tensor import Dim, Tensor, product
 
 

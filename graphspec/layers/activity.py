@@ -4,7 +4,8 @@ which becomes one.
 
 from __future__ import annotations
 
-from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site, need_float
+from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site
+from graphspec.layers.needs import need_float
 from graphspec.layers.penalties import L1L2, Factor, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

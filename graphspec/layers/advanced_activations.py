@@ -18,13 +18,12 @@ from graphspec.layers.base import (
     Memory,
     Site,
     Weight,
-    helper,
-    known_channels,
-    need_float,
 )
 from graphspec.layers.broadcasting import stretch
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import Initializer, Zeros, need_fillable
 from graphspec.layers.layer_normalization import Axes, positive_axes
+from graphspec.layers.needs import known_channels, need_float
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import PYTORCH_WORDS, Argument, LayerError, helper
+from graphspec.layers.base import PYTORCH_WORDS, Argument, LayerError
 from graphspec.layers.broadcasting import stretch
+from graphspec.layers.helpers import helper
 from graphspec.tensor import Dim, Tensor
 
 helper(

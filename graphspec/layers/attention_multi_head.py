@@ -8,10 +8,11 @@ from pydantic import BeforeValidator
 
 from graphspec.layers.attention_heads import Heads
 from graphspec.layers.attention_masks import Rate
-from graphspec.layers.base import Example, LayerError, need_rank
+from graphspec.layers.base import Example, LayerError
 from graphspec.layers.broadcasting import example_axis
 from graphspec.layers.core import Positive, _as_tuple
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros
+from graphspec.layers.needs import need_rank
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor
 

@@ -9,8 +9,7 @@ contract test compares it with Keras. Nothing outside this package names a layer
 
 from __future__ import annotations
 
-from collections import UserDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -21,17 +20,6 @@ from graphspec.tensor import Dim, Tensor
 
 Memory = Literal["spec", "first", "any"]
 """How a layer wants its input laid out: axes as in the spec, channels moved to axis 1, or either."""
-
-
-class Helpers(UserDict[str, "Helper"]):
-    """Helpers by name, in the names' order, which does not depend on what this process compiled before."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self.data))
-
-
-HELPERS = Helpers()
-"""Definitions that emitted files carry at their top. Filled by `helper` as files of layers are imported."""
 
 
 PYTORCH_WORDS = {
@@ -374,79 +362,3 @@ class Wrapper(Layer, abstract=True):
     def times(self, *inputs: Any) -> Dim:
         """How often the wrapped one runs for one example."""
         return 1
-
-
-def helper(name: str, source: str, *needs: str) -> str:
-    """Registers a definition that emitted files may carry, and the helpers it uses itself; returns its
-    name.
-    """
-    HELPERS[name] = Helper(name, source.strip("\n"), needs)
-    return name
-
-
-@dataclass(frozen=True, slots=True)
-class Helper:
-    """The source of one function or class at the top of emitted files."""
-
-    name: str
-    source: str
-    needs: tuple[str, ...]
-
-
-def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "channels") -> int:
-    """The size of an axis that a weight depends on. Raises `LayerError` where it is symbolic."""
-    size = tensor.shape[axis]
-    if isinstance(size, int):
-        return size
-    raise LayerError(
-        "unknown-size",
-        f"{layer} needs to know the {what} of its input, and here they are `{size}` of {tensor}",
-        help="write a number for this size in `inputs`, or pool or flatten the axis away before",
-        inputs=(0,),
-    )
-
-
-def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
-    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted:
-    `[height, width, channels]`.
-    """
-    if tensor.rank != rank:
-        raise LayerError(
-            "wrong-rank",
-            f"{layer} takes {rank} axes, `[batch, {shape[1:]}`, and gets {tensor.rank}: {tensor}",
-            inputs=(0,),
-        )
-
-
-def need_mask(mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1) -> None:
-    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]. `position` is
-    the mask's among the inputs.
-    """
-    if mask is None:
-        return
-    if mask.dtype != "bool":
-        raise LayerError(
-            "wrong-dtype",
-            f"the mask of {layer} is boolean, and {{input{position}}} is {mask}",
-            help="{op: not_equal, from: ..., x2: 0} gives one",
-            inputs=(position,),
-        )
-    if x.rank != 3 or mask.shape[1:] != x.shape[1:2]:
-        raise LayerError(
-            "shapes-differ",
-            f"the mask of {layer} has one value a step, `[batch, steps]` for `[batch, steps, features]`; "
-            f"{{input{position}}} is {mask}, for {x}",
-            inputs=(0, position),
-        )
-
-
-def need_float(tensor: Tensor, *, layer: str) -> None:
-    """Refuses integers where a layer multiplies with float weights."""
-    if not tensor.is_float:
-        raise LayerError(
-            "wrong-dtype",
-            f"{layer} takes floats and gets {tensor}",
-            help="integers become vectors through `Embedding`, "
-            "or floats through `{op: cast, dtype: float32}`",
-            inputs=(0,),
-        )

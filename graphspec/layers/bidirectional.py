@@ -18,9 +18,9 @@ from graphspec.layers.base import (
     Ref,
     Site,
     Weight,
-    helper,
-    known_channels,
 )
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import known_channels
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, more_arguments, takes_mask
 from graphspec.layers.recurrent_masks import masked

@@ -18,11 +18,11 @@ from graphspec.layers.base import (
     Memory,
     Site,
     Weight,
-    helper,
-    known_channels,
 )
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.needs import known_channels
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import (
     DataFormat,

@@ -7,20 +7,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import (
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Linear,
-    Memory,
-    Site,
-    Weight,
-    known_channels,
-    need_float,
-)
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Linear, Memory, Site, Weight
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.needs import known_channels, need_float
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

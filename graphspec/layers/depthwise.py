@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName
-from graphspec.layers.base import Code, Construct, Example, Linear, Site, Weight, helper
+from graphspec.layers.base import Code, Construct, Example, Linear, Site, Weight
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import DataFormat, Window1, Window2, short

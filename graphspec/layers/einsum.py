@@ -9,19 +9,11 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import (
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Site,
-    Weight,
-    helper,
-    need_float,
-)
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, Weight
 from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.layers.needs import need_float
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

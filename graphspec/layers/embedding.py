@@ -17,12 +17,12 @@ from graphspec.layers.base import (
     Ref,
     Site,
     Weight,
-    helper,
-    need_float,
 )
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import Initializer, RandomUniform
 from graphspec.layers.masking import Unlike
+from graphspec.layers.needs import need_float
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, helper, need_float
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site
 from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Operation
 from graphspec.tensor import Tensor
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from graphspec.layers.activations import ACTIVATIONS, ActivationName
-from graphspec.layers.base import Example, Leaf, Ref, Weight, helper
+from graphspec.layers.base import Example, Leaf, Ref, Weight
+from graphspec.layers.helpers import helper
 from graphspec.layers.recurrent import Recurrent
 
 helper(

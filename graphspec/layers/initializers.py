@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import Layer, LayerError, helper
+from graphspec.layers.base import Layer, LayerError
+from graphspec.layers.helpers import helper
 from graphspec.layers.named import Named
 
 helper(

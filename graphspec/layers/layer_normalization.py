@@ -7,22 +7,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import (
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Leaf,
-    Memory,
-    Site,
-    Weight,
-    helper,
-    known_channels,
-    need_float,
-)
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
 from graphspec.layers.broadcasting import example_axis
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.layers.needs import known_channels, need_float
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

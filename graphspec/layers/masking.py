@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.layers.base import Code, Derived, Example, Layer, LayerError, Site, need_float
+from graphspec.layers.base import Code, Derived, Example, Layer, LayerError, Site
+from graphspec.layers.needs import need_float
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -9,8 +9,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import Argument, Code, Example, LayerError, Memory, Site, helper, need_float
+from graphspec.layers.base import Argument, Code, Example, LayerError, Memory, Site
 from graphspec.layers.broadcasting import example_axis, to_float
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Finite, Operation
 from graphspec.tensor import Dim, Tensor, product
 

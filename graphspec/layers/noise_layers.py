@@ -6,7 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site, helper, need_float
+from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float
 from graphspec.layers.regularization import Dropout
 from graphspec.layers.windows import DataFormat, need_spatial
 from graphspec.tensor import Dim, Tensor, product

@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.layers.base import (
-    Argument,
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Memory,
-    Site,
-    Weight,
-    helper,
-    known_channels,
-    need_float,
-    need_mask,
-)
+from graphspec.layers.base import Argument, Code, Construct, Example, Layer, LayerError, Memory, Site, Weight
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.layers.needs import known_channels, need_float, need_mask
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Example, Leaf, Site, need_float
+from graphspec.layers.base import Code, Example, Leaf, Site
 from graphspec.layers.broadcasting import example_axes
 from graphspec.layers.layer_normalization import Axes
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Finite, Operation
 from graphspec.tensor import Dim, Tensor, product
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Example, LayerError, Site, need_rank
+from graphspec.layers.base import Code, Example, LayerError, Site
+from graphspec.layers.needs import need_rank
 from graphspec.layers.operations import Operation
 from graphspec.layers.windows import DataFormat, assemble, spatial
 from graphspec.tensor import Dim, Tensor

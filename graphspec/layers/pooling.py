@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import Argument, Code, Example, Layer, Memory, Site, helper, need_mask
+from graphspec.layers.base import Argument, Code, Example, Layer, Memory, Site
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_mask
 from graphspec.layers.windows import (
     DataFormat,
     Window1,

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from graphspec.layers.base import (
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Site,
-    Weight,
-    helper,
-    known_channels,
-    need_float,
-)
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, Weight
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, need_fillable
+from graphspec.layers.needs import known_channels, need_float
 from graphspec.tensor import Tensor
 
 helper(

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.base import Code, Example, LayerError, Leaf, Site, need_float
+from graphspec.layers.base import Code, Example, LayerError, Leaf, Site
 from graphspec.layers.broadcasting import example_axes, example_axis
 from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Axis, Finite, Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 

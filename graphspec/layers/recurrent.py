@@ -13,7 +13,6 @@ from pydantic import Field
 
 from graphspec.layers.activations import ACTIVATIONS, ActivationName
 from graphspec.layers.base import (
-    HELPERS,
     Argument,
     Code,
     Construct,
@@ -24,15 +23,12 @@ from graphspec.layers.base import (
     Ref,
     Site,
     Weight,
-    helper,
-    known_channels,
-    need_float,
-    need_mask,
-    need_rank,
 )
 from graphspec.layers.broadcasting import stretch
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import HELPERS, helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.layers.needs import known_channels, need_float, need_mask, need_rank
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor

@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Example, LayerError, Leaf, Ref, Site, need_float
+from graphspec.layers.base import Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.layers.broadcasting import example_axes, example_axis, to_float, without_axis
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Axis, Finite, Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 

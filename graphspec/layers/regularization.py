@@ -6,17 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.base import (
-    Code,
-    Construct,
-    Example,
-    Layer,
-    LayerError,
-    Memory,
-    Site,
-    helper,
-    need_float,
-)
+from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Memory, Site
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

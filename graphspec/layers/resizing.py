@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from graphspec.layers.base import Code, Example, Layer, Leaf, Memory, Site, need_float
+from graphspec.layers.base import Code, Example, Layer, Leaf, Memory, Site
 from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.needs import need_float
 from graphspec.layers.operations import Operation
 from graphspec.layers.windows import DataFormat, assemble, need_spatial
 from graphspec.tensor import Dim, Tensor, product

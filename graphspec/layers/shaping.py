@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Leaf, Memory, Site, need_rank
+from graphspec.layers.base import Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.layers.core import Positive, _as_tuple
+from graphspec.layers.needs import need_rank
 from graphspec.layers.windows import AXES, DataFormat, Window2, assemble, need_spatial, short, spatial
 from graphspec.tensor import Dim, Tensor, product
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphspec.layers.base import Example, helper
+from graphspec.layers.base import Example
+from graphspec.layers.helpers import helper
 from graphspec.layers.recurrent import Recurrent
 
 helper(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import Code, Construct, Example, LayerError, Linear, Site, Weight, helper
+from graphspec.layers.base import Code, Construct, Example, LayerError, Linear, Site, Weight
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.windows import (

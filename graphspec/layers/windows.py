@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from graphspec.layers.base import LayerError, Leaf, helper, need_float, need_rank
+from graphspec.layers.base import LayerError, Leaf
+from graphspec.layers.helpers import helper
+from graphspec.layers.needs import need_float, need_rank
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 DataFormat = Literal["channels_last", "channels_first"]

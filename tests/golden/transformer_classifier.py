@@ -5,41 +5,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def reset_attention(attention: nn.Module) -> None:
+    """Keras' initializers."""
+    for linear in attention.children():
+        nn.init.xavier_uniform_(linear.weight)
+        if linear.bias is not None:
+            nn.init.zeros_(linear.bias)
+
+
 class MultiHeadAttention(nn.Module):
-    """Keras' attention of several heads; masks are true where a query sees a key."""
+    """Attention of several heads; masks are true where a query sees a key."""
 
     def __init__(
         self,
         in_features: int,
         num_heads: int,
         key_dim: int,
-        value_dim: int | None = None,
-        value_features: int | None = None,
-        key_features: int | None = None,
-        out_features: int | None = None,
-        num_kv_heads: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
     ):
         super().__init__()
-        value_dim, num_kv_heads = value_dim or key_dim, num_kv_heads or num_heads
-        value_features = value_features or in_features
-        key_features = key_features or value_features
         self.query = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.key = nn.Linear(key_features, num_kv_heads * key_dim, bias)
-        self.value = nn.Linear(value_features, num_kv_heads * value_dim, bias)
-        out_features = out_features or in_features
-        self.output = nn.Linear(num_heads * value_dim, out_features, bias)
-        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
-        self.dropout = dropout
+        self.key = nn.Linear(in_features, num_heads * key_dim, bias)
+        self.value = nn.Linear(in_features, num_heads * key_dim, bias)
+        self.output = nn.Linear(num_heads * key_dim, in_features, bias)
+        self.num_heads, self.dropout = num_heads, dropout
+        reset_attention(self)
 
-    def split(self, x: Tensor, heads: int) -> Tensor:
+    def split(self, x: Tensor) -> Tensor:
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    def merge(self, x: Tensor, query: Tensor) -> Tensor:
-        """[batch, heads, length, size] -> [batch, length, features]."""
-        return self.output(x.transpose(1, 2).flatten(2))
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def forward(
         self,
@@ -48,33 +43,17 @@ class MultiHeadAttention(nn.Module):
         key: Tensor | None = None,
         mask: Tensor | None = None,
         is_causal: bool = False,
-        return_scores: bool = False,
-    ):
-        key = value if key is None else key
-        q = self.split(self.query(query), self.num_heads)
-        k = self.split(self.key(key), self.num_kv_heads)
-        v = self.split(self.value(value), self.num_kv_heads)
-        p = self.dropout if self.training else 0.0
-        if return_scores:
-            groups = self.num_heads // self.num_kv_heads
-            if groups > 1:
-                k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-            scores = q * q.shape[-1] ** -0.5 @ k.mT
-            if mask is None:
-                scores = scores.softmax(-1)
-            else:  # a query that sees nothing gets zeros
-                hidden = torch.finfo(scores.dtype).min
-                scores = scores.masked_fill(~mask, hidden).softmax(-1) * mask
-            return self.merge(F.dropout(scores, p) @ v, query), scores
-        if mask is not None and self.dropout == 0 and query.dim() == 3:
+    ) -> Tensor:
+        q = self.split(self.query(query))
+        k = self.split(self.key(value if key is None else key))
+        v = self.split(self.value(value))
+        if mask is not None and self.dropout == 0:
             # a query that sees nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
             mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
-        grouped = self.num_heads > self.num_kv_heads
-        x = F.scaled_dot_product_attention(
-            q, k, v, mask, p, is_causal, enable_gqa=grouped
-        )
-        return self.merge(x, query)
+        p = self.dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        return self.output(x.transpose(1, 2).flatten(2))
 
 
 class PositionEmbedding(nn.Module):
@@ -99,16 +78,7 @@ def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Te
 
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
-    if isinstance(module, MultiHeadAttention):
-        nn.init.xavier_uniform_(module.query.weight)
-        nn.init.zeros_(module.query.bias)
-        nn.init.xavier_uniform_(module.key.weight)
-        nn.init.zeros_(module.key.bias)
-        nn.init.xavier_uniform_(module.value.weight)
-        nn.init.zeros_(module.value.bias)
-        nn.init.xavier_uniform_(module.output.weight)
-        nn.init.zeros_(module.output.bias)
-    elif isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
@@ -131,7 +101,7 @@ class Encoder(nn.Module):
         y = self.attention(x, x, mask=x_mask[:, None, :, None] & x_mask[:, None, None])
         y = x + y
         norm1 = self.norm1(y)
-        y = F.relu(self.expanded(norm1))
+        y = F.relu(self.expanded(norm1), inplace=True)
         y = self.projected(y)
         y = self.drop(y)
         y = norm1 + y
