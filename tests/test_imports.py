@@ -16,9 +16,10 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "compiler diagnostics",
-    "cli": "compiler diagnostics export folded_weights json_schema load plot reference reporting source train",
-    "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source summary "
-    "tensor train",
+    "cli": "compiler diagnostics export folded_weights json_schema load plot reference reporting source "
+    "train",
+    "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source "
+    "summary tensor train",
     "costs": "graph tensor train",
     "data": "diagnostics objectives tensor",
     "declarations": "declared_nodes diagnostics objectives schema source",

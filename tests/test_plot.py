@@ -26,6 +26,8 @@ from graphspec.plot.picture import TIMES, Body, Box, Edge, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
+EVERY = [*SPECS, *sorted((Path(__file__).parent / "emit").glob("*.yaml"))]
+"""Those that show how the language is emitted, too: each form, in every combination that matters."""
 SVG = "{http://www.w3.org/2000/svg}"
 
 TOWER = """
@@ -81,7 +83,7 @@ def test_a_picture_has_layers_shapes_and_parameters() -> None:
     assert "[16]" in shown and "[32]" in shown
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_every_weight_is_in_the_picture_once(path: Path) -> None:
     program = graphspec.compile(path)
     total = program.summary().total_params
@@ -275,7 +277,7 @@ def check_geometry(placement: Placement) -> None:
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["as it is", "unfolded"])
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_nothing_overlaps(path: Path, everything: bool) -> None:
     body = draw(graphspec.compile(path))
     unfold(body, everything)
@@ -351,7 +353,7 @@ def test_a_chain_is_straight() -> None:
 # --- the three kinds of files
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_svg_is_xml_without_scripts(path: Path) -> None:
     svg = plot(graphspec.compile(path), ".svg")
     root = ElementTree.fromstring(svg)
@@ -372,7 +374,7 @@ def test_mermaid_is_as_expected() -> None:
 
 
 @pytest.mark.parametrize("expand", [False, True])
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
     lines = plot(graphspec.compile(path), ".mmd", expand).splitlines()[1:]
     edge = re.compile(r'  (n\d+) (?:-->|-\.-)(?:\|"[^"]*"\|)? (n\d+)')
