@@ -110,7 +110,7 @@ class Lifetimes:
             step, peak = self._peak()
             dead = self._dead(step)
             saved = sum(size(value) for value in self._storages(dead) - self._storages(self._live(step)))
-            if saved < WORTH * max(peak, program):
+            if not dead or saved < WORTH * max(peak, program):
                 break
             after = max(binding.last(self.reads) for binding in dead)
             for binding in dead:
