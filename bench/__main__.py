@@ -39,18 +39,17 @@ def main() -> None:
 def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Table:
     # These take torch into this process; the other sections need none.
     if section == "memory":
-        from bench import memory
+        from bench import cases, memory
 
-        return memory.table(arguments.specs or list(memory.CASES))
+        return memory.table(arguments.specs or cases.available())
     if section == "fold":
         from bench import fold
 
         return fold.table(fold.SPECS, arguments.budget)
     if section == "modules":
-        from bench import modules
+        from bench import cases, modules
 
-        make = modules.hand_written if arguments.noise else modules.emitted
-        return modules.table(arguments.specs or list(modules.CASES), make, arguments.budget)
+        return modules.table(arguments.specs or cases.available(), arguments.budget, arguments.noise)
     from bench import processes
 
     return getattr(processes, section)(directory, 6 * arguments.budget)

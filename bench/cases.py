@@ -1,14 +1,17 @@
-"""What is measured: specs, twins and inputs. A new spec is one class in twins.py and one line in CASES."""
+"""What is measured: specs, twins and inputs. A new spec is one class in twins/ and one line in CASES."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench import twins
+import graphspec
+from bench.twins import images, published, small, text
 
 SPECS = Path(__file__).parent.parent / "specs"
 MakeInput = Callable[[int, torch.Generator], Tensor]
@@ -18,8 +21,14 @@ def _floats(shape: tuple[int, ...], batch_size: int, generator: torch.Generator)
     return torch.randn((batch_size, *shape), generator=generator)
 
 
-def _tokens(vocabulary: int, length: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(vocabulary, (batch_size, length), generator=generator)
+def _tokens(below: int, shape: tuple[int, ...], batch_size: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(below, (batch_size, *shape), generator=generator)
+
+
+def _padded(below: int, length: int, batch_size: int, generator: torch.Generator) -> Tensor:
+    found = torch.randint(1, below, (batch_size, length), generator=generator)
+    lengths = torch.randint(length // 2, length + 1, (batch_size, 1), generator=generator)
+    return found.masked_fill(torch.arange(length) >= lengths, 0)
 
 
 def _bytes(below: int, shape: tuple[int, ...], batch_size: int, generator: torch.Generator) -> Tensor:
@@ -30,8 +39,13 @@ def floats(*shape: int) -> MakeInput:
     return partial(_floats, shape)
 
 
-def tokens(vocabulary: int, length: int) -> MakeInput:
-    return partial(_tokens, vocabulary, length)
+def tokens(below: int, *shape: int) -> MakeInput:
+    return partial(_tokens, below, shape)
+
+
+def padded(below: int, length: int) -> MakeInput:
+    """Texts of different lengths, at least half of `length`; zeros fill the rest."""
+    return partial(_padded, below, length)
 
 
 def pixels(below: int, *shape: int) -> MakeInput:
@@ -40,27 +54,80 @@ def pixels(below: int, *shape: int) -> MakeInput:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`inputs` maps each input of the spec to what fills it, batch axis first."""
+    """`inputs` maps each input of the spec to what fills it, batch axis first. `spec` is the file's name
+    where it is not that of the case.
+    """
 
     twin: Callable[[], nn.Module]
     batch_size: int
     inputs: Mapping[str, MakeInput]
+    spec: str | None = None
+    preset: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    keras: bool = True
 
     def example(self) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(0)
         return {name: make(self.batch_size, generator) for name, make in self.inputs.items()}
 
+    def program(self, name: str) -> graphspec.Program:
+        return graphspec.compile(
+            SPECS / f"{self.spec or name}.yaml", preset=self.preset, settings=self.settings
+        )
+
+
+def _resnet(block: type[published.Basic | published.Bottleneck], *depths: int, bias: bool = False) -> Any:
+    return partial(published.ResNet, block, depths, bias)
+
+
+IMAGE = {"image": floats(224, 224, 3)}
+LARGE_IMAGE = {"image": floats(299, 299, 3)}
+DIGIT = {"image": pixels(17, 8, 8, 1)}
+BASIC, BOTTLENECK = published.Basic, published.Bottleneck
 
 CASES: dict[str, Case] = {
-    "dense": Case(twins.Dense, 32, {"features": floats(64)}),
-    "digits": Case(twins.Digits, 64, {"image": pixels(17, 8, 8, 1)}),
+    "dense": Case(small.Dense, 32, {"features": floats(64)}),
+    "digits": Case(small.Digits, 64, DIGIT),
+    "ensemble": Case(small.Ensemble, 64, DIGIT),
+    "encoder": Case(small.Encoder, 64, DIGIT),
+    "decoder": Case(small.Decoder, 64, {"code": floats(8)}),
+    "autoencoder": Case(small.Autoencoder, 64, DIGIT),
+    "vae": Case(small.Vae, 64, DIGIT),
     "question_answering": Case(
-        twins.QuestionAnswering, 128, {"text": tokens(10000, 100), "question": tokens(10000, 20)}
+        text.QuestionAnswering, 128, {"text": tokens(10000, 100), "question": tokens(10000, 20)}
     ),
-    "posts": Case(twins.Posts, 32, {"posts": tokens(10000, 200)}),
-    "siamese": Case(twins.Siamese, 32, {"left": floats(50, 128), "right": floats(50, 128)}),
-    "resnet50": Case(twins.ResNet50, 8, {"image": floats(224, 224, 3)}),
+    "posts": Case(text.Posts, 32, {"posts": tokens(10000, 200)}),
+    "siamese": Case(text.Siamese, 32, {"left": floats(50, 128), "right": floats(50, 128)}),
+    "item_price": Case(
+        text.ItemPrice,
+        32,
+        {
+            "description": padded(5000, 60),
+            "brand": tokens(200),
+            "facts": floats(6),
+            "photo": pixels(256, 32, 32, 3),
+        },
+    ),
+    "transformer_classifier": Case(text.TransformerClassifier, 32, {"text": padded(20000, 200)}),
+    "gpt": Case(text.Gpt, 32, {"tokens": tokens(96, 128)}),
+    "inception_module": Case(images.InceptionModule, 16, {"image": floats(32, 32, 3)}),
+    "residual": Case(images.Residual, 32, {"image": floats(32, 32, 3)}),
+    "unet": Case(images.UNet, 8, {"image": floats(64, 64, 3)}),
+    "inception_v3": Case(published.InceptionV3, 2, LARGE_IMAGE),
+    "xception": Case(published.Xception, 2, LARGE_IMAGE),
+    "two_cameras": Case(published.TwoCameras, 2, {"left": floats(250, 250, 3), "right": floats(250, 250, 3)}),
+    "resnet50": Case(_resnet(BOTTLENECK, 3, 4, 6, 3, bias=True), 4, IMAGE),
+    "resnet18": Case(_resnet(BASIC, 2, 2, 2, 2), 4, IMAGE, "resnet", "resnet18"),
+    "resnet34": Case(_resnet(BASIC, 3, 4, 6, 3), 4, IMAGE, "resnet", "resnet34"),
+    "resnet50 as torchvision's": Case(published.Torchvision, 4, IMAGE, "resnet", "resnet50", keras=False),
+    "resnet101": Case(_resnet(BOTTLENECK, 3, 4, 23, 3), 2, IMAGE, "resnet", "resnet101", keras=False),
+    "resnet152": Case(_resnet(BOTTLENECK, 3, 8, 36, 3), 2, IMAGE, "resnet", "resnet152", keras=False),
 }
+
+
+def available() -> list[str]:
+    """The cases that can be measured here: all, where torchvision is installed."""
+    return [name for name in CASES if find_spec("torchvision") or "torchvision" not in name]
 
 
 def copy_weights(source: nn.Module, twin: nn.Module) -> None:
@@ -69,9 +136,10 @@ def copy_weights(source: nn.Module, twin: nn.Module) -> None:
     Keras' LSTM has one bias where nn.LSTM has two: the second is filled with zeros. Batch counters are left.
     """
     given = [(key, value) for key, value in source.state_dict().items() if _is_weight(key)]
+    second = second_biases(twin)
     taken: list[tuple[str, Tensor]] = []
     for key, value in twin.state_dict().items():
-        if "bias_hh" in key:
+        if key in second:
             value.zero_()
         elif _is_weight(key):
             taken.append((key, value))
@@ -83,8 +151,19 @@ def copy_weights(source: nn.Module, twin: nn.Module) -> None:
         target.copy_(value)
 
 
+def second_biases(twin: nn.Module) -> set[str]:
+    """The weights of a twin that Keras' LSTM does not have."""
+    return {
+        f"{path}.{name}"
+        for path, module in twin.named_modules()
+        if isinstance(module, nn.LSTM)
+        for name, _ in module.named_parameters()
+        if name.startswith("bias_hh")
+    }
+
+
 def _is_weight(key: str) -> bool:
-    return not key.endswith("num_batches_tracked") and "bias_hh" not in key
+    return not key.endswith("num_batches_tracked")
 
 
 def outputs(result: Tensor | Mapping[str, Tensor]) -> list[Tensor]:

@@ -1,102 +1,127 @@
 """Forward and training step: the emitted module beside its hand-written twin, with the same weights."""
 
+import copy
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-import graphspec
-from bench.cases import CASES, SPECS, Case, copy_weights, loss, outputs
-from bench.measure import interleave
+from bench.cases import CASES, Case, copy_weights, loss, outputs, second_biases
+from bench.measure import Samples, interleave
 from bench.report import Column, Table, Value, duration
+from graphspec.compiler import Program
 
 NOTE = """Forward: `eval()` under `inference_mode`. Step: `train()`, forward to logits, half the mean square,
-backward, a fused SGD step. Interleaved, after outputs and gradients of the two were found equal; medians and
-minima; the ratio is the median over rounds of emitted / twin, and on a busy machine that of processor
-time tells more."""
+backward, a fused SGD step. Interleaved, with the same weights, after outputs and gradients of the emitted
+module and its twin were found equal. Times are medians; a ratio is the median over rounds of the emitted
+module's time by the other's: below 1, it is the faster one. Keras runs on torch, in the same loop."""
 
-COLUMNS = (
-    Column("spec", "spec"),
-    Column("batch_size", "batch"),
-    Column("phase", "phase"),
-    Column("emitted", "emitted", duration),
-    Column("twin", "twin", duration),
-    Column("emitted_min", "emitted min", duration),
-    Column("twin_min", "twin min", duration),
-    Column("ratio", "ratio", "{:.3f}".format),
-    Column("processor_ratio", "of processor time", "{:.3f}".format),
-    Column("difference", "difference", lambda value: f"{value * 1e6:+.1f} us"),
-    Column("rounds", "rounds"),
-)
+PHASES = ("forward", "step")
 
 
-def emitted(name: str) -> nn.Module:
-    return graphspec.compile(SPECS / f"{name}.yaml").module(seed=0)
+def _columns() -> tuple[Column, ...]:
+    found = [Column("spec", "spec"), Column("batch_size", "batch")]
+    for phase in PHASES:
+        found += [
+            Column(f"{phase}_emitted", phase, duration),
+            Column(f"{phase}_twin", "by hand", duration),
+            Column(f"{phase}_ratio", "of by hand", "{:.3f}".format),
+            Column(f"{phase}_keras_ratio", "of Keras", "{:.2f}".format),
+        ]
+    return tuple(found)
 
 
-def hand_written(name: str) -> nn.Module:
-    """The twin in the emitted module's place: what such a comparison shows is the noise of the machine."""
-    twin = CASES[name].twin()
-    with torch.no_grad():
-        for key, parameter in twin.named_parameters():
-            if "bias_hh" in key:
-                parameter.zero_()
-    return twin
-
-
-def table(names: Sequence[str], make: Callable[[str], nn.Module], budget_seconds: float) -> Table:
+def table(names: Sequence[str], budget_seconds: float, noise: bool = False) -> Table:
+    """Each case of `names` beside its twin; with `noise` twin beside twin, which shows the noise of the
+    machine.
+    """
     rows: list[Mapping[str, Value]] = []
     for name in names:
-        case = CASES[name]
-        module, twin = make(name), case.twin()
-        copy_weights(module, twin)
-        verify(module, twin, case)
-        for phase, subject in (("forward", _forward), ("step", _step)):
-            samples = interleave(
-                {"emitted": subject(module, case), "twin": subject(twin, case)},
-                warmup=3,
-                budget_seconds=budget_seconds,
-            )
-            rows.append(
-                {
-                    "spec": name,
-                    "batch_size": case.batch_size,
-                    "phase": phase,
-                    "emitted": samples["emitted"].median,
-                    "twin": samples["twin"].median,
-                    "emitted_min": samples["emitted"].minimum,
-                    "twin_min": samples["twin"].minimum,
-                    "ratio": samples["emitted"].ratio(samples["twin"]),
-                    "processor_ratio": samples["emitted"].processor_ratio(samples["twin"]),
-                    "difference": samples["emitted"].median - samples["twin"].median,
-                    "rounds": len(samples["emitted"].seconds),
-                }
-            )
-    return Table("Emitted modules beside hand-written twins", NOTE, COLUMNS, tuple(rows))
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        rows.append(_row(name, CASES[name], budget_seconds, noise))
+    return Table("Emitted modules beside hand-written twins", NOTE, _columns(), tuple(rows))
+
+
+def _row(name: str, case: Case, budget_seconds: float, noise: bool) -> dict[str, Value]:
+    program, twin = case.program(name), case.twin()
+    module = program.module(seed=0)
+    copy_weights(module, twin)
+    verify(module, twin, case)
+    keras = _keras(program, module, case) if case.keras and not noise else None
+    if noise:
+        module = copy.deepcopy(twin)
+    row: dict[str, Value] = {"spec": name, "batch_size": case.batch_size}
+    for phase in PHASES if learns(module) else PHASES[:1]:
+        subject = _forward if phase == "forward" else _step
+        pair = {"emitted": subject(module, case), "twin": subject(twin, case)}
+        row |= _compared(phase, "twin", interleave(pair, warmup=3, budget_seconds=budget_seconds))
+        if keras is not None:
+            pair = {"emitted": subject(module, case), "keras": subject(keras, case)}
+            samples = interleave(pair, warmup=1, budget_seconds=budget_seconds / 3, min_rounds=3)
+            row |= _compared(phase, "keras", samples)
+    return row
+
+
+def _compared(phase: str, other: str, samples: Mapping[str, Samples]) -> dict[str, Value]:
+    ours, theirs = samples["emitted"], samples[other]
+    prefix = f"{phase}_" if other == "twin" else f"{phase}_{other}_"
+    return {
+        f"{prefix}emitted": ours.median,
+        f"{phase}_{other}": theirs.median,
+        f"{prefix}emitted_min": ours.minimum,
+        f"{prefix}{other}_min": theirs.minimum,
+        f"{prefix}ratio": ours.ratio(theirs),
+        f"{prefix}processor_ratio": ours.processor_ratio(theirs),
+        f"{prefix}rounds": len(ours.seconds),
+    }
+
+
+def _keras(program: Program, module: nn.Module, case: Case) -> nn.Module:
+    """The same network in Keras; unless it draws numbers, with the same outputs."""
+    from bench.keras_models import keras_model
+
+    model, example = keras_model(program, module).eval(), case.example()
+    module.eval()
+    if not any(op.title.startswith("random") for op in program.graph.walk()):
+        with torch.no_grad():
+            _assert_close(outputs(module(**example)), outputs(model(**example)))
+    return model
+
+
+def _assert_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+    """To a thousandth of the largest value."""
+    for actual, expected in zip(ours, theirs, strict=True):
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=max(1e-3 * scale, 1e-7))
 
 
 def verify(module: nn.Module, twin: nn.Module, case: Case) -> None:
     """Outputs in both modes and the gradients of one step must agree, or the comparison means nothing."""
-    example = case.example()
+    example, second = case.example(), second_biases(twin)
     for training in (False, True):
         results = []
         for model in (module, twin):
             torch.manual_seed(0)
             with torch.no_grad():
                 results.append(outputs(model.train(training)(**example)))
-        for ours, theirs in zip(*results, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+        _assert_close(*results)
+    if not learns(module):
+        return
     gradients = []
     for model in (module, twin):
         torch.manual_seed(0)
         loss(model(**example, logits=True)).backward()
         gradients.append(
-            [p.grad for key, p in model.named_parameters() if p.grad is not None and "bias_hh" not in key]
+            [p.grad for key, p in model.named_parameters() if p.grad is not None and key not in second]
         )
         model.zero_grad()
-    for ours, theirs in zip(*gradients, strict=True):
-        scale = float(theirs.abs().max())
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=max(1e-3 * scale, 1e-7))
+    _assert_close(*gradients)
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether there is anything to train."""
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _forward(module: nn.Module, case: Case) -> Callable[[], object]:
