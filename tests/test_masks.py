@@ -288,7 +288,7 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
     model.set_weights([embedding.numpy(), kernel.T.numpy(), bias.numpy()])
     model.compile(loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
     loss, accuracy = model.evaluate(TOKENS.numpy(), target.numpy(), verbose=0)
-    assert meter.result() == pytest.approx({"loss": loss, "accuracy": accuracy}, rel=1e-5)
+    assert meter.result() == pytest.approx({"loss": float(loss), "accuracy": float(accuracy)}, rel=1e-5)
 
 
 def test_a_batch_of_nothing_but_padding_has_no_loss() -> None:
