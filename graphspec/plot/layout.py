@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from graphspec.plot.ordering import Ranks, Segment, ranks
+from graphspec.plot.ordering import BEND, SKIP, Ranks, Segment, ranks
 from graphspec.plot.picture import Body, Box
 from graphspec.plot.words import lines, text_width
 
@@ -29,7 +29,7 @@ STACK = 8
 """How far the boxes behind a stack's first one reach beyond it."""
 SIGN = 14
 """Room for the sign of a box that can be opened."""
-SWEEPS = 9
+SWEEPS = 13
 """Odd: the last one goes down, so that chains behind one another end up straight."""
 
 Point = tuple[float, float]
@@ -168,6 +168,12 @@ def _columns(found: Ranks, placed: list[Placed], left: list[float], right: list[
         end = slot_at(placed[lower], segment) if lower < boxes else 0
         above[lower].append((upper, start - end, segment.pull))
         below[upper].append((lower, end - start, segment.pull))
+    for segment in found.segments:  # the ends of a long edge go where its middle finds room
+        upper, lower = segment.upper, segment.lower
+        if segment.pull == BEND and all(pull == SKIP for _, _, pull in above[upper]):
+            above[upper].append((lower, 0, BEND))
+        if segment.pull == BEND and all(pull == SKIP for _, _, pull in below[lower]):
+            below[lower].append((upper, 0, BEND))
     x = [0.0] * len(left)
     for rank in found.ranks:
         at = 0.0

@@ -1,7 +1,8 @@
 "use strict";
 // Draws the picture that stands in #graph. `arrange` and what it calls has the rules of layout.py.
 const graph = JSON.parse(document.getElementById("graph").textContent);
-const MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 9;
+const MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 13;
+const BEND = 8, SKIP = 0.01;
 
 
 function complete(body) {
@@ -80,6 +81,10 @@ function columns(body, placed, left, right) {
     const start = startOf(segment, placed), end = endOf(segment, placed);
     above[segment.lower].push([segment.upper, start - end, segment.pull]);
     below[segment.upper].push([segment.lower, end - start, segment.pull]);
+  }
+  for (const { upper, lower, pull } of body.segments) {
+    if (pull === BEND && above[upper].every((each) => each[2] === SKIP)) above[upper].push([lower, 0, BEND]);
+    if (pull === BEND && below[lower].every((each) => each[2] === SKIP)) below[lower].push([upper, 0, BEND]);
   }
   for (const rank of body.ranks) {
     let at = 0;
