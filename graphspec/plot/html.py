@@ -76,7 +76,7 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "height": shape.height,
         "labels": shape.labels,
         "facts": _facts(box),
-        "reads": [(source, shown) for _, shown, source in box.reads],
+        "reads": box.reads,
         "ports": [(port.name, port.label) for port in box.ports],
         "places": places.numbers(box),
     }

@@ -56,7 +56,7 @@ class Box:
 
     `params` and costs are of all instances of a stack, which are `count`. `nodes` is for how many nodes it
     stands, those inside a block or model not counted; `path` is the name from the root; `again` a call of
-    shared weights that is not the first. `reads` are its inputs: the argument, the type, where it comes from.
+    shared weights that is not the first. `reads` are its inputs: where each comes from, and its type.
     An `entry` and an `exit` are the ends of a body: in its boxes they stand in the order of the slots and
     ports of its owner.
     """
@@ -74,7 +74,7 @@ class Box:
     nodes: int = 1
     shared: str = ""
     spans: tuple[Span, ...] = ()
-    reads: tuple[tuple[str, str, str], ...] = ()
+    reads: tuple[tuple[str, str], ...] = ()
     ports: list[Port] = field(default_factory=list)
     body: Body | None = None
     again: bool = False
@@ -170,10 +170,8 @@ class _Drawer:
             tuple(dict.fromkeys(spans)),
         )
         box.again = row.repeated_call
-        box.reads = tuple(
-            ("", _type(value.tensor), source)
-            for value, source in zip(op.inputs, row.connected_to, strict=True)
-        )
+        sources = zip(row.connected_to, op.inputs, strict=True)
+        box.reads = tuple((source, _type(value.tensor)) for source, value in sources)
         keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
         if op.graph is not None:
             box.body = self.body(op.graph, row.rows, {key: op.results[key] for key in keys})
