@@ -45,7 +45,7 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Ta
     if section == "fold":
         from bench import fold
 
-        return fold.table(fold.SPECS, arguments.budget)
+        return fold.table(arguments.budget)
     if section == "modules":
         from bench import cases, modules
 

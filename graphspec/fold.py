@@ -8,7 +8,8 @@ program computes, beyond rounding:
 - A normalization goes into a linear layer whose output it alone reads, over that layer's output channels. No
   activation stands between, and no output or path of the spec gives away what the layer computes.
 - Of a shared layer all calls fold alike, or none; so do the instances of a repeated node.
-- Layers are joined where they read one value, and differ in nothing but their width and activation.
+- Layers are joined where they read one value, and differ in nothing but their width and activation. Of
+  convolutions only those of width 1 that read no less than they write: to cut what is written costs a copy.
 """
 
 from __future__ import annotations
@@ -259,7 +260,7 @@ class _Planner:
             while len(ops) > 1:
                 first, *rest = ops
                 alike = [op for op in rest if _alike(first, op)]
-                if alike:
+                if alike and _pays([first, *alike]):
                     self.plan.joined.append([first, *alike])
                 ops = [op for op in rest if op not in alike]
 
@@ -291,6 +292,20 @@ def _alike(a: Op, b: Op) -> bool:
         if name not in (linear.width, "activation", "use_bias")
         and not name.endswith(("_initializer", "_regularizer", "_constraint"))
     )
+
+
+def _pays(ops: list[Op]) -> bool:
+    """Whether one layer and a split take less time than these layers."""
+    layer = ops[0].layer
+    assert layer is not None
+    kernel = getattr(layer, "kernel_size", None)
+    if kernel is None:
+        return True
+    read = ops[0].site().x
+    written = [op.site().outputs[0].shape[channel_axis(layer, read.rank)] for op in ops]
+    channels = read.shape[channel_axis(layer, read.rank)]
+    sizes = [size for size in (channels, *written) if isinstance(size, int)]
+    return set(kernel) == {1} and len(sizes) == len(ops) + 1 and sizes[0] >= sum(sizes[1:])
 
 
 # --- the new graph

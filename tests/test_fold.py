@@ -299,9 +299,10 @@ def test_convolutions_of_one_input_are_joined_after_their_normalizations_are_fol
     p: {layer: Conv2D, filters: 5, kernel_size: 3, padding: same, from: a}
     all: {merge: concatenate, from: [p, b, norm]}
     """
-    result = folded(body(nodes, "[all, c]"))
+    result = folded(body(nodes, "[all, c]", IMAGE.replace("4]", "8]")))
     assert counts(result) == (1, 3, 0)
     assert "a_b_d(" in result.source
+    assert counts(folded(body(nodes, "[all, c]"))) == (1, 0, 0)  # 7 channels out of 4
 
 
 def test_the_name_of_a_joined_layer_is_its_own() -> None:
@@ -381,7 +382,7 @@ def networks(draw: st.DrawFn) -> str:
         nodes[f"n{number}"] = {**draw(KINDS), "from": draw(st.sampled_from(back))}
     read = {node["from"] for node in nodes.values()}
     outputs = {name: {} for name in nodes if name not in read}
-    return json.dumps({"inputs": {"x": {"shape": [4, 4, 3]}}, "nodes": nodes, "outputs": outputs}, indent=1)
+    return json.dumps({"inputs": {"x": {"shape": [4, 4, 12]}}, "nodes": nodes, "outputs": outputs}, indent=1)
 
 
 @pytest.mark.hypothesis
