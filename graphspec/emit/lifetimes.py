@@ -15,7 +15,7 @@ from graphspec.graph import Graph, Op, Value
 from graphspec.tensor import names_of, value_of
 
 NOMINAL = 256
-WORTH = 0.1
+WORTH = 0.08
 """The share of the memory that a `del` must save, of its class and of the program, to be written."""
 LATER = 3
 """The statements through which a tensor must lie about before one is."""

@@ -118,6 +118,7 @@ class Gpt(nn.Module):
         words = self.embedding(tokens)  # [N, length, 64]
         x = self.positions(words)  # [N, length, 64]
         x = words + x  # [N, length, 64]
+        del words
         x = self.drop(x)  # [N, length, 64]
         for layer in self.layers:
             x = layer(x)  # [N, length, 64]

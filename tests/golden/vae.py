@@ -110,6 +110,7 @@ class Vae(nn.Module):
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]
         mean = self.mean(encoder)  # [N, 4]
         log_var = self.log_var(encoder)  # [N, 4]
+        del encoder
         x = self.code(mean, log_var)  # [N, 4]
         decoder = self.decoder(x)  # [N, 1, 8, 8]
         x = self.kl(mean, log_var)  # [N, 4]
