@@ -67,7 +67,9 @@ def difference(folded: nn.Module, module: nn.Module, inputs: Mapping[str, Tensor
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 outputs: Any = each.eval()(*inputs.values(), logits=logits)
-            results[-1] += outputs.values() if isinstance(outputs, dict) else [outputs]
+            found = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
+            count = len(results[-1]) if logits else len(found)  # masks come behind the logits
+            results[-1] += found[:count]
     worst, allowed = 0.0, TOLERANCE
     for ours, theirs in zip(*results, strict=True):
         if ours.numel():

@@ -334,6 +334,21 @@ def test_the_folded_module_takes_the_weights_of_the_unfolded_one(tmp_path: Path)
     assert worst > allowed
 
 
+def test_masks_of_losses_are_training_and_vanish() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [6], dtype: int64}}
+nodes:
+  words: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}
+  code: {layer: LSTM, units: 3, return_sequences: true}
+  tag: {layer: Dense, units: 5, activation: softmax}
+outputs: {tag: {loss: sparse_categorical_crossentropy}}
+""")
+    result = program.fold()
+    worst, allowed = difference(result.module(), program.module(), program.example_inputs())
+    assert worst <= allowed
+    assert "if logits:" in program.source and "if logits:" not in result.source
+
+
 def test_the_program_itself_is_left_as_it_is() -> None:
     program = graphspec.compile(next(path for path in SPECS if path.stem == "resnet50"))
     source, ops = program.source, len(list(program.graph.walk()))

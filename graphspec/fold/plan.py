@@ -1,0 +1,203 @@
+"""What of a graph folds."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.graph import Graph, Op, Value
+from graphspec.layers.joined import activation_of, channel_axis
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """What becomes of the ops of one graph: `gone` ones hand on their first input, `absorbed` ones (which are
+    gone, too) go into another, and those of each list in `joined` become one.
+    """
+
+    graph: Graph
+    gone: set[Op] = field(default_factory=set)
+    absorbed: dict[Op, Op] = field(default_factory=dict)
+    joined: list[list[Op]] = field(default_factory=list)
+
+    def shape(self, plans: dict[Graph, Plan]) -> Any:
+        """The plan in terms of positions, in which those of equal graphs are equal."""
+        place = {op: position for position, op in enumerate(self.graph.ops)}
+        return (
+            [op in self.gone for op in self.graph.ops],
+            [(place[norm], place[op]) for norm, op in self.absorbed.items()],
+            [[place[op] for op in ops] for ops in self.joined],
+            [plans[op.graph].shape(plans) for op in self.graph.ops if op.graph is not None],
+        )
+
+    def clear(self, plans: dict[Graph, Plan]) -> None:
+        """Leaves this graph and those inside it as they are."""
+        self.gone, self.absorbed, self.joined = set(), {}, []
+        for op in self.graph.ops:
+            if op.graph is not None:
+                plans[op.graph].clear(plans)
+
+
+def plans_of(graph: Graph) -> dict[Graph, Plan]:
+    """The plans of a graph and of all inside it."""
+    plans: dict[Graph, Plan] = {}
+    for op in graph.ops:
+        if op.graph is not None:
+            plans |= plans_of(op.graph)
+    plans[graph] = _Planner(graph).plan
+    for unit in graph.units:
+        inner = [plans[op.graph] for op in unit.calls if op.graph is not None]
+        if any(plan.shape(plans) != inner[0].shape(plans) for plan in inner[1:]):
+            for plan in inner:
+                plan.clear(plans)
+    return plans
+
+
+def leave_out(plans: dict[Graph, Plan]) -> None:
+    """A node that is left out of one body, and gone from all others of its definition, is gone there, too:
+    the bodies stay one class.
+    """
+    present: dict[Any, Counter[bool]] = defaultdict(Counter)
+    for graph, plan in plans.items():
+        for op in graph.ops:
+            if op.present:
+                present[graph.definition, op.node][op in plan.gone] += 1
+    for graph, plan in plans.items():
+        for op in graph.ops:
+            counts = present[graph.definition, op.node]
+            if not op.present and op.inputs and counts[True] and not counts[False]:
+                plan.gone.add(op)
+
+
+class _Planner:
+    """Finds what one graph allows."""
+
+    def __init__(self, graph: Graph):
+        self.graph, self.plan = graph, Plan(graph)
+        self.origin: dict[Value, Value] = {}
+        self.readers: dict[Value, list[Op | None]] = defaultdict(list)
+        self._trace()
+        self._absorb()
+        self._join()
+
+    def _source(self, value: Value) -> Value:
+        return self.origin.get(value, value)
+
+    def _trace(self) -> None:
+        """Who reads what, where left-out and training-only ops are not there. None reads the outputs."""
+        for op in self.graph.ops:
+            idle = op.present and op.layer is not None and op.layer.training_only
+            if idle:
+                self.plan.gone.add(op)
+            if (idle or not op.present) and op.inputs:
+                self.origin[op.output] = self._source(op.inputs[0])
+                continue
+            for value in op.inputs:
+                self.readers[self._source(value)].append(op)
+        for value in self.graph.outputs.values():
+            self.readers[self._source(value)].append(None)
+
+    def _absorb(self) -> None:
+        """Normalizations into the layers before them: all calls of both layers, and all instances of a node,
+        or none.
+        """
+        found = {norm: op for norm in self.graph.ops if (op := self._linear_before(norm)) is not None}
+        while True:
+            bad = [norm for norm, op in found.items() if not self._whole(norm, op, found)]
+            if not bad:
+                break
+            for norm in bad:
+                del found[norm]
+        self.plan.absorbed = found
+        self.plan.gone |= found.keys()
+        for norm, op in found.items():
+            self.origin[norm.output] = op.output
+
+    def _linear_before(self, norm: Op) -> Op | None:
+        """The op of a linear layer whose output a normalization over its channels alone reads."""
+        if not norm.present or norm.layer is None or not norm.inputs:
+            return None
+        x = norm.site().x
+        axis = norm.layer.affine_axis(x.rank)
+        source = self._source(norm.inputs[0])
+        op = source.op
+        if axis is None or op is None or op.layer is None or op.layer.linear() is None:
+            return None
+        fits = (
+            activation_of(op.layer) == "linear"
+            and self.readers[source] == [norm]
+            and op.wrapper == norm.wrapper
+            and channel_axis(op.layer, x.rank) == axis
+        )
+        return op if fits else None
+
+    def _whole(self, norm: Op, op: Op, found: dict[Op, Op]) -> bool:
+        """Whether what holds for these two holds for all ops that share a unit or a node with them."""
+        assert norm.unit is not None and op.unit is not None
+        pairs = {found.get(call) for call in norm.unit.calls}
+        mates = [each for each in self.graph.ops if each.node == norm.node and each.present]
+        return (
+            None not in pairs
+            and pairs == set(op.unit.calls)
+            and all(found[call].unit is op.unit for call in norm.unit.calls)
+            and all(mate in found for mate in mates)
+        )
+
+    def _join(self) -> None:
+        """Layers of one kind on one value."""
+        rows: dict[Any, list[Op]] = defaultdict(list)
+        for op in self.graph.ops:
+            if self._joins(op):
+                assert op.layer is not None
+                rows[self._source(op.inputs[0])].append(op)
+        for ops in rows.values():
+            while len(ops) > 1:
+                first, *rest = ops
+                alike = [op for op in rest if _alike(first, op)]
+                if alike and _pays([first, *alike]):
+                    self.plan.joined.append([first, *alike])
+                ops = [op for op in rest if op not in alike]
+
+    def _joins(self, op: Op) -> bool:
+        """Whether an op is a layer of its own, which another may be joined with."""
+        return (
+            op.present
+            and op.layer is not None
+            and (linear := op.layer.linear()) is not None
+            and linear.width is not None
+            and op.wrapper is None
+            and op.repeated is None
+            and len(op.inputs) == 1
+            and op.unit is not None
+            and not op.unit.shared
+        )
+
+
+def _alike(a: Op, b: Op) -> bool:
+    """Whether two layers differ in their width, their activation and what matters in training alone."""
+    assert a.layer is not None and b.layer is not None
+    if type(a.layer) is not type(b.layer):
+        return False
+    linear = a.layer.linear()
+    assert linear is not None
+    return all(
+        getattr(a.layer, name) == getattr(b.layer, name)
+        for name in type(a.layer).model_fields
+        if name not in (linear.width, "activation", "use_bias")
+        and not name.endswith(("_initializer", "_regularizer", "_constraint"))
+    )
+
+
+def _pays(ops: list[Op]) -> bool:
+    """Whether one layer and a split take less time than these layers."""
+    layer = ops[0].layer
+    assert layer is not None
+    kernel = getattr(layer, "kernel_size", None)
+    if kernel is None:
+        return True
+    read = ops[0].site().x
+    written = [op.site().outputs[0].shape[channel_axis(layer, read.rank)] for op in ops]
+    channels = read.shape[channel_axis(layer, read.rank)]
+    sizes = [size for size in (channels, *written) if isinstance(size, int)]
+    return set(kernel) == {1} and len(sizes) == len(ops) + 1 and sizes[0] >= sum(sizes[1:])

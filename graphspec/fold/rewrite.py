@@ -1,0 +1,237 @@
+"""A graph written anew as it was planned, and what happens to its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.fold.plan import Plan
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.layers.base import Layer, Linear
+from graphspec.layers.joined import Joined, activation_of, alone, of_each_element, without_activation
+from graphspec.logits import SKIPPED
+from graphspec.names import Namespace, attribute
+
+JOINED_NAME = 40
+"""Characters that the names of joined layers may have together before the last ones are left off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """A normalization whose weights go into a linear layer. Both by the prefix of their state-dict keys."""
+
+    into: str
+    linear: Linear
+    norm: str
+    layer: Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """Linear layers whose kernels, one behind the other, are those of a new one: prefixes of keys, widths."""
+
+    parts: tuple[str, ...]
+    widths: tuple[int, ...]
+    into: str
+    linear: Linear
+    bias: bool
+
+
+Step = Absorbed | Stacked
+
+
+def key_prefix(prefix: str, unit: Unit) -> str:
+    """What the state-dict keys of a unit begin with."""
+    name = attribute(unit.name)
+    return f"{prefix}{name}." if unit.index is None else f"{prefix}{name}.{unit.index}."
+
+
+class Rewriter:
+    """Writes graphs anew, and notes what happens to their weights."""
+
+    def __init__(self, plans: dict[Graph, Plan]):
+        self.plans = plans
+        self.steps: list[Step] = []
+        self.dropped = 0
+        self._values: dict[Value, Value] = {}
+
+    def graph(self, old: Graph, prefix: str, first: bool) -> Graph:
+        """The graph as planned. `prefix` begins its weights' keys; only of the `first` call of shared weights
+        is noted what happens to them.
+        """
+        plan = self.plans[old]
+        new = dataclasses.replace(old, inputs={}, units=[], ops=[], outputs={})
+        for name, value in old.inputs.items():
+            new.inputs[name] = self._value(value, None) if value is not None else None
+        if first:
+            self._note_absorbed(plan, prefix)
+        body = _Body(self, plan, new, prefix, first)
+        for op in old.ops:
+            body.add(op)
+        body.place_units(old)
+        new.outputs = {name: self._values[value] for name, value in old.outputs.items()}
+        return new
+
+    def _note_absorbed(self, plan: Plan, prefix: str) -> None:
+        self.dropped += sum(op.present and op not in plan.absorbed for op in plan.gone)
+        noted: set[Unit] = set()
+        for norm, op in plan.absorbed.items():
+            assert norm.unit is not None and op.unit is not None
+            assert norm.layer is not None and op.layer is not None
+            linear = op.layer.linear()
+            if norm.unit not in noted and linear is not None:
+                noted.add(norm.unit)
+                into, key = key_prefix(prefix, op.unit), key_prefix(prefix, norm.unit)
+                self.steps.append(Absorbed(into, linear, key, norm.layer))
+
+    def _value(self, old: Value, op: Op | None) -> Value:
+        self._values[old] = Value(old.tensor, old.name, op)
+        return self._values[old]
+
+    def read(self, argument: Any) -> Any:
+        """An argument of the new graph."""
+        if isinstance(argument, tuple):
+            return tuple(self.read(item) for item in argument)
+        return self._values[argument] if argument is not None else None
+
+    def copy(self, op: Op, graph: Graph | None, unit: Unit | None, layer: Layer | None) -> Op:
+        """An op of the new graph, which gives what an old one gave."""
+        new = dataclasses.replace(
+            op, arguments=self.read(op.arguments), unit=unit, graph=graph, layer=layer, outputs={}, results={}
+        )
+        new.outputs = {key: self._value(value, new) for key, value in op.outputs.items()}
+        new.results = {key: self._values[value] for key, value in op.results.items()}
+        if unit is not None:
+            unit.calls.append(new)
+        return new
+
+    def hand_on(self, op: Op) -> None:
+        """Says that an op's output is its input."""
+        for value in op.outputs.values():
+            self._values[value] = self._values[op.inputs[0]]
+
+    def is_now(self, old: Value, new: Value) -> None:
+        """Says what an old value is in the new graph."""
+        self._values[old] = new
+
+
+@dataclass(eq=False, slots=True)
+class _Body:
+    """One graph while it is written."""
+
+    rewriter: Rewriter
+    plan: Plan
+    new: Graph
+    prefix: str
+    first: bool
+    units: dict[Unit, Unit] = field(default_factory=dict)
+    pieces: dict[Op, Value] = field(default_factory=dict)
+    absorbing: set[Op] = field(init=False)
+    space: Namespace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.absorbing = set(self.plan.absorbed.values())
+        taken = {unit.name for unit in self.plan.graph.units} | {op.node for op in self.plan.graph.ops}
+        self.space = Namespace(taken | self.plan.graph.inputs.keys())
+
+    def add(self, op: Op) -> None:
+        """Writes one op of the old graph, or leaves it off."""
+        joined = next((ops for ops in self.plan.joined if op in ops), None)
+        if op in self.plan.gone:
+            self.rewriter.hand_on(op)
+        elif joined is not None:
+            if op is joined[0]:
+                self._join(joined)
+            self._piece(op)
+        else:
+            self.new.ops.append(self._copied(op))
+
+    def _copied(self, op: Op) -> Op:
+        unit = op.unit and self._unit(op.unit)
+        graph = None
+        if op.graph is not None:
+            prefix = key_prefix(self.prefix, op.unit) if op.unit is not None else self.prefix
+            first = self.first and op.unit is not None and op is op.unit.first
+            graph = self.rewriter.graph(op.graph, prefix, first)
+        new = self.rewriter.copy(op, graph, unit, self._layer(op))
+        if op in self.absorbing:
+            new.given = {key: value for key, value in op.given.items() if key != "use_bias"}
+        return new
+
+    def _layer(self, op: Op) -> Layer | None:
+        """An op's layer, with a bias where it takes a normalization's offset."""
+        if op not in self.absorbing or op.layer is None:
+            return op.layer
+        return op.layer.model_copy(update={"use_bias": True})
+
+    def _unit(self, old: Unit) -> Unit:
+        """The unit of the new graph. Nothing there is trained, or filled from files of its own."""
+        if old not in self.units:
+            self.units[old] = dataclasses.replace(old, trainable=True, weights=None, calls=[])
+        return self.units[old]
+
+    def place_units(self, old: Graph) -> None:
+        """Orders the units: shared ones first, the others as their ops stand."""
+        self.new.units = [self.units[unit] for unit in old.units if unit.shared and unit in self.units]
+        for op in self.new.ops:
+            if op.unit is not None and op.unit not in self.new.units[-1:] and not op.unit.shared:
+                self.new.units.append(op.unit)
+
+    # --- joined layers
+
+    def _join(self, ops: list[Op]) -> None:
+        """Writes the layer that several become, and keeps what it gives each of them."""
+        layers = [layer for op in ops if (layer := self._layer(op)) is not None]
+        linear = layers[0].linear()
+        assert linear is not None and linear.width is not None
+        names = [op.node for op in ops]
+        word = self.space.claim(_joined_name(names))
+        sizes = tuple(getattr(layer, linear.width) for layer in layers)
+        bias = any(getattr(layer, "use_bias", False) for layer in layers)
+        whole = without_activation(layers[0], **{linear.width: sum(sizes)}, use_bias=bias)
+        activation = self._common(layers)
+        layer = Joined(layer=whole, sizes=sizes, names=tuple(names), activation=activation)
+        unit = Unit(word, None, ops[0].span)
+        arguments = self.rewriter.read(ops[0].arguments)
+        new = Op(word, None, ops[0].span, "layer", arguments, unit=unit, layer=layer, title=ops[0].title)
+        tensors = layer.infer(arguments[0].tensor)
+        for op, tensor in zip(ops, tensors, strict=True):
+            self.pieces[op] = new.outputs[op.node] = Value(tensor, op.node, new)
+        unit.calls.append(new)
+        self.new.ops.append(new)
+        if self.first:
+            parts = tuple(key_prefix(self.prefix, op.unit) for op in ops if op.unit is not None)
+            step = Stacked(parts, sizes, key_prefix(self.prefix, unit), linear, bias)
+            self.rewriter.steps.append(step)
+
+    def _common(self, layers: list[Layer]) -> str:
+        """The activation that runs over all of them at once: one of each element, which all have; not one
+        that logits are without.
+        """
+        activation = activation_of(layers[0])
+        equal = all(activation_of(layer) == activation for layer in layers)
+        return activation if equal and of_each_element(activation) and activation not in SKIPPED else "linear"
+
+    def _piece(self, op: Op) -> None:
+        """What a joined layer gives one of those that it stands for, after the activation of that one."""
+        value = self.pieces[op]
+        assert op.layer is not None and value.op is not None and isinstance(value.op.layer, Joined)
+        activation = activation_of(op.layer)
+        if activation != value.op.layer.activation:
+            layer = alone(activation)
+            new = Op(op.node, None, op.span, "layer", (value,), layer=layer, title=layer.spec_name)
+            new.outputs = {"": Value(op.output.tensor, op.node, new)}
+            self.new.ops.append(new)
+            value = new.output
+        self.rewriter.is_now(op.output, value)
+
+
+def _joined_name(names: list[str]) -> str:
+    """`age_income_gender`; of many, as many as fit."""
+    word = names[0]
+    for name in names[1:]:
+        if len(word) + len(name) >= JOINED_NAME:
+            return f"{word}_more"
+        word = f"{word}_{name}"
+    return word
