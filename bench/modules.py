@@ -38,8 +38,9 @@ def table(names: Sequence[str], budget_seconds: float, noise: bool = False) -> T
     """
     rows: list[Mapping[str, Value]] = []
     for name in names:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows.append(_row(name, CASES[name], budget_seconds, noise))
+        ratios = {key: f"{value:.3f}" for key, value in rows[-1].items() if key.endswith("ratio")}
+        print(name, ratios, file=sys.stderr, flush=True)
     return Table("Emitted modules beside hand-written twins", NOTE, _columns(), tuple(rows))
 
 
@@ -55,7 +56,7 @@ def _row(name: str, case: Case, budget_seconds: float, noise: bool) -> dict[str,
     for phase in PHASES if learns(module) else PHASES[:1]:
         subject = _forward if phase == "forward" else _step
         pair = {"emitted": subject(module, case), "twin": subject(twin, case)}
-        row |= _compared(phase, "twin", interleave(pair, warmup=3, budget_seconds=budget_seconds))
+        row |= _compared(phase, "twin", interleave(pair, warmup=2, budget_seconds=budget_seconds))
         if keras is not None:
             pair = {"emitted": subject(module, case), "keras": subject(keras, case)}
             samples = interleave(pair, warmup=1, budget_seconds=budget_seconds / 3, min_rounds=3)
