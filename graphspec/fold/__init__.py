@@ -2,8 +2,8 @@
 before them, and layers on one input become one.
 
 A graph is planned (`plan.py`), then written anew (`rewrite.py`). What happened to its weights is a list of
-steps, which `folded_weights.py` takes the state dict of the unfolded module through. Nothing here changes what
-a program computes, beyond rounding:
+steps, which `folded_weights.py` takes the state dict of the unfolded module through. Nothing here changes
+what a program computes, beyond rounding:
 
 - A normalization goes into a linear layer whose output it alone reads, over that layer's output channels. No
   activation stands between, and no output or path of the spec gives away what the layer computes.
@@ -64,9 +64,8 @@ def fold(program: Elaborated) -> Folded:
     rewriter = Rewriter(plans)
     graph = rewriter.graph(program.graph, "", True)
     prune(graph)
-    return Folded(
-        dataclasses.replace(program, graph=graph, masks={}), tuple(rewriter.steps), rewriter.dropped
-    )
+    folded = dataclasses.replace(program, graph=graph, masks={})  # masks are for losses
+    return Folded(folded, tuple(rewriter.steps), rewriter.dropped)
 
 
 __all__ = ["Absorbed", "Folded", "Stacked", "Step", "fold"]
