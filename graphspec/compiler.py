@@ -78,6 +78,11 @@ class Program:
         return self._elaborated.minimum_sizes
 
     @property
+    def maximum_sizes(self) -> dict[str, int]:
+        """The largest legal value of each symbolic size that has one."""
+        return self._elaborated.maximum_sizes
+
+    @property
     def resolved(self) -> str:
         """The spec as YAML text, with `--set` applied."""
         import yaml

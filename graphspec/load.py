@@ -137,9 +137,9 @@ def example_inputs(
     smallest legal, or 8.
     """
     generator = torch.Generator().manual_seed(seed)
-    bound = (
-        {name: max(least, 8) for name, least in program.minimum_sizes.items()} | sizes | {BATCH: batch_size}
-    )
+    usual = {name: max(least, 8) for name, least in program.minimum_sizes.items()}
+    legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in usual.items()}
+    bound = legal | sizes | {BATCH: batch_size}
     inputs = {}
     for name, tensor in program.inputs.items():
         shape = [value_of(size, bound) if isinstance(size, Size) else size for size in tensor.shape]

@@ -8,7 +8,7 @@ equal expressions compare equal. `length` through a convolution of width 5 and a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -179,10 +179,19 @@ def smallest(constraints: Iterable[Dim], name: str) -> int:
     nothing constrains.
     """
     alone = [c for c in constraints if isinstance(c, Size) and c.names == {name}]
+    return _first(lambda value: all(c.evaluate({name: value}) >= 1 for c in alone))
 
-    def legal(value: int) -> bool:
-        return all(c.evaluate({name: value}) >= 1 for c in alone)
 
+def largest(bounds: Iterable[tuple[Dim, int]], name: str) -> int | None:
+    """The largest value of `name` for which no size in it alone passes its bound; None where none has one."""
+    alone = [(size, most) for size, most in bounds if isinstance(size, Size) and size.names == {name}]
+    if not alone:
+        return None
+    return _first(lambda value: any(size.evaluate({name: value}) > most for size, most in alone)) - 1
+
+
+def _first(legal: Callable[[int], bool]) -> int:
+    """The smallest positive integer, at most 2**31, from which on something is so."""
     high = 1
     while not legal(high) and high < 2**31:
         high *= 2

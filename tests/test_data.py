@@ -44,6 +44,7 @@ def program(
         outputs={"y": judged},
         ranges=ranges or {},
         minimum_sizes=minimum or {},
+        maximum_sizes={},
         data=parse_data(data) if data else None,
         training=SimpleNamespace(seed=0, batch_size=4),
     )

@@ -54,6 +54,14 @@ def test_a_gpt_takes_any_length_up_to_its_context() -> None:
         torch.testing.assert_close(module(text[:, :length]), whole[:, :length])
 
 
+def test_a_text_longer_than_the_context_is_refused() -> None:
+    short = program("gpt", context=5)
+    assert short.maximum_sizes == {"length": 5}
+    assert short.example_inputs(2)["tokens"].shape == (2, 5)
+    with pytest.raises(ValueError, match="`length` must be at most 5, not 6"):
+        short.module()(tokens(1, 6, 96))
+
+
 def test_one_table_reads_and_scores() -> None:
     module = program("gpt").module().eval()
     assert [key for key in module.state_dict() if "embedding" in key] == ["embedding.weight"]

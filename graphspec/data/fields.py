@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,10 @@ def _target(name: str, tensor: Tensor, output: Any) -> Field:
 
 
 def read(
-    source: Source, wanted: Iterable[Field], minimum_sizes: Mapping[str, int]
+    source: Source,
+    wanted: Iterable[Field],
+    minimum_sizes: Mapping[str, int],
+    maximum_sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], dict[str, int]]:
     """The wanted arrays, in the types of their fields, and the values of the symbolic sizes.
 
@@ -116,7 +120,8 @@ def read(
             arrays[field.name] = _checked(source, field, array)
         except SpecError as error:
             problems += error.diagnostics
-    problems += _too_small(source, sizes, minimum_sizes) + _lengths(source, arrays)
+    problems += _too_small(source, sizes, minimum_sizes) + _too_large(source, sizes, maximum_sizes)
+    problems += _lengths(source, arrays)
     if problems:
         raise SpecError(problems)
     return arrays, {name: value for name, (value, _) in sizes.items()}
@@ -145,6 +150,21 @@ def _too_small(
         )
         for name, (value, array) in sizes.items()
         if value < minimum.get(name, 1)
+    ]
+
+
+def _too_large(
+    source: Source, sizes: Mapping[str, tuple[int, str]], maximum: Mapping[str, int]
+) -> list[Diagnostic]:
+    return [
+        Diagnostic(
+            "data-shape",
+            f"`{name}` is {value} in `{array}` of `{source.file}`; the model takes at most {maximum[name]}",
+            None,
+            help="cut the examples, or raise the `sequence_length` of its positions",
+        )
+        for name, (value, array) in sizes.items()
+        if value > maximum.get(name, value)
     ]
 
 

@@ -43,7 +43,7 @@ def load(
 
 
 def _examples(program: Any, wanted: list[Field], path: Path) -> Examples:
-    arrays, _ = checks.read(open_source(path), wanted, program.minimum_sizes)
+    arrays, _ = checks.read(open_source(path), wanted, program.minimum_sizes, program.maximum_sizes)
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     return Examples({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
 

@@ -23,7 +23,7 @@ from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_m
 from graphspec.objectives.setting import show
 from graphspec.schema import PLAIN, Output, is_plain
 from graphspec.source import Path
-from graphspec.tensor import BATCH, Tensor, names_of, smallest
+from graphspec.tensor import BATCH, Tensor, largest, names_of, smallest
 from graphspec.train.config import TrainConfig, parse_train
 
 
@@ -57,6 +57,7 @@ class Elaborated:
     data: DataConfig | None
     ranges: dict[str, int] = field(default_factory=dict)
     minimum_sizes: dict[str, int] = field(default_factory=dict)
+    maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
 
 
@@ -102,14 +103,14 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     for name, value in bound.items():
         if isinstance(value, Value):
             graph.outputs[name] = value
-    ranges, minimum = _ranges(graph), _minimum(graph)
+    ranges, minimum, maximum = _ranges(graph), _minimum(graph), _maximum(graph)
     prune(graph)
     if not watch_activities(context, graph):
         return None
     masks = _masks(outputs, graph)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     return Elaborated(
-        file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum, masks
+        file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum, maximum, masks
     )
 
 
@@ -301,11 +302,18 @@ def _minimum(graph: Graph) -> dict[str, int]:
     on each axis.
     """
     sizes = {size for op in graph.walk() for value in op.outputs.values() for size in value.tensor.shape}
-    names = {
-        n
-        for value in graph.inputs.values()
-        if value is not None
-        for s in value.tensor.shape
-        for n in names_of(s)
-    }
-    return {name: smallest(sizes, name) for name in sorted(names - {BATCH})}
+    return {name: smallest(sizes, name) for name in _sizes(graph)}
+
+
+def _maximum(graph: Graph) -> dict[str, int]:
+    """The largest value of each named size that has one, as the layers of the graph say."""
+    ops = [op for op in graph.walk() if op.present and op.layer is not None]
+    bounds = {bound for op in ops if op.layer is not None for bound in op.layer.longest(*op.site().inputs)}
+    found = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
+    return {name: most for name, most in found.items() if most is not None}
+
+
+def _sizes(graph: Graph) -> list[str]:
+    """The names of the sizes of a program's inputs, but for the batch."""
+    inputs = [value for value in graph.inputs.values() if value is not None]
+    return sorted({n for value in inputs for size in value.tensor.shape for n in names_of(size)} - {BATCH})

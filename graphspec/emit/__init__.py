@@ -161,8 +161,8 @@ def _signature(head: str, parameters: str, tail: str) -> list[str]:
 
 
 def size_checks(program: Elaborated, group: Group) -> list[str]:
-    """The statements that refuse sequences too short for the model, and sizes that should be one and are
-    two.
+    """The statements that refuse sequences too short or too long for the model, and sizes that should be
+    one and are two.
     """
     out: list[str] = []
     seen: dict[str, str] = {}
@@ -185,6 +185,8 @@ def size_checks(program: Elaborated, group: Group) -> list[str]:
                 out += _check(
                     f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}"
                 )
+            if (most := program.maximum_sizes.get(word)) is not None:
+                out += _check(f"{here} > {most}", f"{name}: `{label}` must be at most {most}, not {{{here}}}")
     return out
 
 

@@ -91,7 +91,9 @@ def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[
 
     Where it is not, convolutions take any batch; where it is, lengths may shrink to 1 on their way.
     """
-    free = {BATCH: Range(1), **{name: Range(least) for name, least in program.minimum_sizes.items()}}
+    most = program.maximum_sizes
+    named = {name: Range(least, most.get(name)) for name, least in program.minimum_sizes.items()}
+    free = {BATCH: Range(1), **named}
     yield False, free
     yield True, free
     for alike in (False, True):
@@ -116,7 +118,8 @@ def _example(program: Program, free: Collection[str]) -> dict[str, int]:
     """The sizes to trace at: those that are free all differ, as equal ones could be taken for one."""
     sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
     for number, (name, least) in enumerate(sorted(program.minimum_sizes.items()), 1):
-        sizes[name] = max(least, EXAMPLE_SIZE) + (number if name in free else 0)
+        wanted = max(least, EXAMPLE_SIZE) + (number if name in free else 0)
+        sizes[name] = min(wanted, program.maximum_sizes.get(name, wanted))
     return sizes
 
 

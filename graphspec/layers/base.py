@@ -329,6 +329,10 @@ class Layer(Setting):
         """These constants, factor and offset, from the layer's weights by name: arrays of any library."""
         raise TypeError(f"{type(self).__name__} is not affine in inference")
 
+    def longest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
+        """Sizes of its inputs, each with the largest value that it may have when the module runs."""
+        return ()
+
     def limit(self) -> int | None:
         """The exclusive upper bound of the integers it takes, or None."""
         return None

@@ -7,7 +7,7 @@ from graphspec.layers.core import Positive
 from graphspec.layers.helpers import helper
 from graphspec.layers.initializers import GlorotUniform, Initializer, need_fillable
 from graphspec.layers.needs import known_channels, need_float
-from graphspec.tensor import Tensor
+from graphspec.tensor import Dim, Tensor
 
 helper(
     "PositionEmbedding",
@@ -62,6 +62,9 @@ class PositionEmbedding(Layer):
                 inputs=(0,),
             )
         return x
+
+    def longest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        return ((x.shape[-2], self.sequence_length),)
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shape = (self.sequence_length, known_channels(x, layer="PositionEmbedding"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,7 +50,11 @@ def threads(program: Any) -> int:
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
     flops = program.summary().step(program.training.batch_size).flops
-    sizes = {name: max(TYPICAL, program.minimum_sizes.get(name, 1)) for name in names_of(flops)}
+    longest = program.maximum_sizes
+    sizes = {
+        name: min(max(TYPICAL, program.minimum_sizes.get(name, 1)), longest.get(name, sys.maxsize))
+        for name in names_of(flops)
+    }
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 1 if value_of(flops, sizes) < LARGE else cores
 

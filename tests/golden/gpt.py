@@ -115,6 +115,10 @@ class Gpt(nn.Module):
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
+        if tokens.shape[1] > 128:
+            raise ValueError(
+                f"tokens: `length` must be at most 128, not {tokens.shape[1]}"
+            )
         words = self.embedding(tokens)  # [N, length, 64]
         x = self.positions(words)  # [N, length, 64]
         x = words + x  # [N, length, 64]

@@ -118,6 +118,8 @@ class TransformerClassifier(nn.Module):
         self.apply(init_weights)
 
     def forward(self, text: Tensor, *, logits: bool = False) -> Tensor:
+        if text.shape[1] > 200:
+            raise ValueError(f"text: `length` must be at most 200, not {text.shape[1]}")
         words_mask = text != 0  # [N, length]
         words = self.words(text)  # [N, length, 32]
         x = self.positions(words)  # [N, length, 32]
