@@ -172,16 +172,12 @@ class Convolving(Layer, abstract=True):
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
 
-    def pads(self) -> str:
-        """Its padding; a kernel of one element needs none."""
-        return "valid" if max(self.kernel_size) == 1 else self.padding
-
     def is_plain(self) -> bool:
         """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
-        if self.pads() == "same":
+        if self.padding == "same":
             spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
             return max(self.strides) == 1 and not any(span % 2 for span in spans)
-        return self.pads() == "valid"
+        return self.padding == "valid"
 
     def _skips(self, x: Tensor) -> bool:
         """Whether it only leaves out rows and columns of an image of few channels. There oneDNN, in torch
@@ -193,7 +189,8 @@ class Convolving(Layer, abstract=True):
     def convolution(self, site: Site, filters: int, groups: int, helpers: tuple[str, ...]) -> Code:
         """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
         general = self.module.removeprefix("nn.")
-        target, skips = self.module if self.is_plain() else general, self._skips(site.x)
+        skips = self._skips(site.x)
+        target = self.module if skips or self.is_plain() else general
         construct = Construct(
             target,
             {
@@ -203,7 +200,7 @@ class Convolving(Layer, abstract=True):
             },
             {
                 "stride": (1 if skips else short(self.strides), 1),
-                "padding": (self.pads(), "valid"),  # PyTorch's word for its default, 0
+                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
                 "dilation": (short(self.dilation_rate), 1),
                 "groups": (groups, 1),
                 "bias": (self.use_bias, True),

@@ -59,16 +59,10 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Conv(nn.Module):
-    def __init__(
-        self,
-        in_channels: int,
-        conv_padding: str,
-        kernel_size: int = 1,
-        strides: int = 1,
-    ):
+    def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
         super().__init__()
         self.conv = Conv2d(
-            in_channels, 128, kernel_size, stride=strides, padding=conv_padding
+            in_channels, 128, kernel_size, stride=strides, padding="same"
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,13 +72,13 @@ class Conv(nn.Module):
 class Inception(nn.Module):
     def __init__(self):
         super().__init__()
-        self.branch_a = Conv(32, "valid", strides=2)
-        self.reduce_b = Conv(32, "valid")
-        self.branch_b = Conv(128, "same", kernel_size=3, strides=2)
-        self.branch_c = Conv(32, "same", kernel_size=3)
-        self.reduce_d = Conv(32, "valid")
-        self.middle_d = Conv(128, "same", kernel_size=3)
-        self.branch_d = Conv(128, "same", kernel_size=3, strides=2)
+        self.branch_a = Conv(32, strides=2)
+        self.reduce_b = Conv(32)
+        self.branch_b = Conv(128, kernel_size=3, strides=2)
+        self.branch_c = Conv(32, kernel_size=3)
+        self.reduce_d = Conv(32)
+        self.middle_d = Conv(128, kernel_size=3)
+        self.branch_d = Conv(128, kernel_size=3, strides=2)
 
     def forward(self, x: Tensor) -> Tensor:
         branch_a = self.branch_a(x)  # [N, 128, 16, 16]

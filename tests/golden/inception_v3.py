@@ -55,9 +55,9 @@ class Conv(nn.Module):
         self,
         in_channels: int,
         filters: int,
-        conv_padding: str,
         kernel_size: int | tuple = 1,
         strides: int = 1,
+        padding: str = "same",
     ):
         super().__init__()
         self.conv = nn.Conv2d(
@@ -65,7 +65,7 @@ class Conv(nn.Module):
             filters,
             kernel_size,
             stride=strides,
-            padding=conv_padding,
+            padding=padding,
             bias=False,
         )
         self.norm = BatchNorm(filters, eps=0.001, momentum=0.01, scale=False)
@@ -79,18 +79,18 @@ class Conv(nn.Module):
 class InceptionA(nn.Module):
     def __init__(self, in_channels: int, pool_filters: int):
         super().__init__()
-        self.branch1 = Conv(in_channels, 64, "valid")
+        self.branch1 = Conv(in_channels, 64)
         self.branch5 = nn.ModuleList(
-            [Conv(in_channels, 48, "valid"), Conv(48, 64, "same", kernel_size=5)]
+            [Conv(in_channels, 48), Conv(48, 64, kernel_size=5)]
         )
         self.branch3 = nn.ModuleList(
             [
-                Conv(in_channels, 64, "valid"),
-                Conv(64, 96, "same", kernel_size=3),
-                Conv(96, 96, "same", kernel_size=3),
+                Conv(in_channels, 64),
+                Conv(64, 96, kernel_size=3),
+                Conv(96, 96, kernel_size=3),
             ]
         )
-        self.pooled = Conv(in_channels, pool_filters, "valid")
+        self.pooled = Conv(in_channels, pool_filters)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
@@ -108,11 +108,9 @@ class InceptionA(nn.Module):
 class ReductionA(nn.Module):
     def __init__(self):
         super().__init__()
-        self.branch3 = Conv(288, 384, "valid", kernel_size=3, strides=2)
-        self.double3 = nn.ModuleList(
-            [Conv(288, 64, "valid"), Conv(64, 96, "same", kernel_size=3)]
-        )
-        self.branch3x = Conv(96, 96, "valid", kernel_size=3, strides=2)
+        self.branch3 = Conv(288, 384, kernel_size=3, strides=2, padding="valid")
+        self.double3 = nn.ModuleList([Conv(288, 64), Conv(64, 96, kernel_size=3)])
+        self.branch3x = Conv(96, 96, kernel_size=3, strides=2, padding="valid")
 
     def forward(self, x: Tensor) -> Tensor:
         branch3 = self.branch3(x)  # [N, 384, 17, 17]
@@ -127,24 +125,24 @@ class ReductionA(nn.Module):
 class InceptionB(nn.Module):
     def __init__(self, filters: int):
         super().__init__()
-        self.branch1 = Conv(768, 192, "valid")
+        self.branch1 = Conv(768, 192)
         self.branch7 = nn.ModuleList(
             [
-                Conv(768, filters, "valid"),
-                Conv(filters, filters, "same", kernel_size=(1, 7)),
-                Conv(filters, 192, "same", kernel_size=(7, 1)),
+                Conv(768, filters),
+                Conv(filters, filters, kernel_size=(1, 7)),
+                Conv(filters, 192, kernel_size=(7, 1)),
             ]
         )
         self.double7 = nn.ModuleList(
             [
-                Conv(768, filters, "valid"),
-                Conv(filters, filters, "same", kernel_size=(7, 1)),
-                Conv(filters, filters, "same", kernel_size=(1, 7)),
-                Conv(filters, filters, "same", kernel_size=(7, 1)),
-                Conv(filters, 192, "same", kernel_size=(1, 7)),
+                Conv(768, filters),
+                Conv(filters, filters, kernel_size=(7, 1)),
+                Conv(filters, filters, kernel_size=(1, 7)),
+                Conv(filters, filters, kernel_size=(7, 1)),
+                Conv(filters, 192, kernel_size=(1, 7)),
             ]
         )
-        self.pooled = Conv(768, 192, "valid")
+        self.pooled = Conv(768, 192)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
@@ -163,14 +161,14 @@ class ReductionB(nn.Module):
     def __init__(self):
         super().__init__()
         self.branch3 = nn.ModuleList(
-            [Conv(768, 192, "valid"), Conv(192, 320, "valid", kernel_size=3, strides=2)]
+            [Conv(768, 192), Conv(192, 320, kernel_size=3, strides=2, padding="valid")]
         )
         self.branch7 = nn.ModuleList(
             [
-                Conv(768, 192, "valid"),
-                Conv(192, 192, "same", kernel_size=(1, 7)),
-                Conv(192, 192, "same", kernel_size=(7, 1)),
-                Conv(192, 192, "valid", kernel_size=3, strides=2),
+                Conv(768, 192),
+                Conv(192, 192, kernel_size=(1, 7)),
+                Conv(192, 192, kernel_size=(7, 1)),
+                Conv(192, 192, kernel_size=3, strides=2, padding="valid"),
             ]
         )
 
@@ -188,8 +186,8 @@ class ReductionB(nn.Module):
 class Fork(nn.Module):
     def __init__(self):
         super().__init__()
-        self.wide = Conv(384, 384, "same", kernel_size=(1, 3))
-        self.tall = Conv(384, 384, "same", kernel_size=(3, 1))
+        self.wide = Conv(384, 384, kernel_size=(1, 3))
+        self.tall = Conv(384, 384, kernel_size=(3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         wide = self.wide(x)
@@ -200,14 +198,14 @@ class Fork(nn.Module):
 class InceptionC(nn.Module):
     def __init__(self, in_channels: int):
         super().__init__()
-        self.branch1 = Conv(in_channels, 320, "valid")
-        self.reduce3 = Conv(in_channels, 384, "valid")
+        self.branch1 = Conv(in_channels, 320)
+        self.reduce3 = Conv(in_channels, 384)
         self.branch3 = Fork()
         self.double3 = nn.ModuleList(
-            [Conv(in_channels, 448, "valid"), Conv(448, 384, "same", kernel_size=3)]
+            [Conv(in_channels, 448), Conv(448, 384, kernel_size=3)]
         )
         self.branch9 = Fork()
-        self.pooled = Conv(in_channels, 192, "valid")
+        self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
@@ -225,11 +223,11 @@ class InceptionC(nn.Module):
 class InceptionV3(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem1 = Conv(3, 32, "valid", kernel_size=3, strides=2)
-        self.stem2 = Conv(32, 32, "valid", kernel_size=3)
-        self.stem3 = Conv(32, 64, "same", kernel_size=3)
-        self.stem4 = Conv(64, 80, "valid")
-        self.stem5 = Conv(80, 192, "valid", kernel_size=3)
+        self.stem1 = Conv(3, 32, kernel_size=3, strides=2, padding="valid")
+        self.stem2 = Conv(32, 32, kernel_size=3, padding="valid")
+        self.stem3 = Conv(32, 64, kernel_size=3)
+        self.stem4 = Conv(64, 80, padding="valid")
+        self.stem5 = Conv(80, 192, kernel_size=3, padding="valid")
         self.mixed_a = nn.ModuleList(
             [InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)]
         )
