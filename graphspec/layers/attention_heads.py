@@ -239,7 +239,11 @@ class Heads(Layer, abstract=True):
         full = next(word for word, x in named.items() if x.shape[0] == batch)
         parts = [whole(word, x, batch, full) for word, x in named.items()]
         constants: dict[str, Leaf] = {}
-        masks, helpers = self._masks(tensors, axes, constants)
+        # With dropout a query that sees nothing gets zeros. They are filled in afterwards: a mask of keys alone
+        # is [batch, 1, 1, length], and one of queries and keys as large as the scores.
+        apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
+        apart = apart and not self.return_attention_scores
+        masks, helpers = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)
         causal = self.use_causal_mask and not masks and not self.return_attention_scores
         if self.use_causal_mask and not causal:
             masks.append(self._places("causal_mask({query}, {value})", axes, constants))
@@ -247,6 +251,7 @@ class Heads(Layer, abstract=True):
         if masks:
             parts.append(f"mask={' & '.join(masks)}")
         parts += ["is_causal=True"] if causal else []
+        parts += ["query_mask={query_mask}"] if apart else []
         parts += ["return_scores=True"] if self.return_attention_scores else []
         return f"{{self}}({', '.join(parts)})", constants, tuple(helpers)
 

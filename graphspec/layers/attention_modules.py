@@ -50,6 +50,7 @@ class MultiHeadAttention(nn.Module):
         key: Tensor | None = None,
         mask: Tensor | None = None,
         is_causal: bool = False,
+        query_mask: Tensor | None = None,
     ) -> Tensor:
         q = self.split(self.query(query))
         k = self.split(self.key(value if key is None else key))
@@ -60,6 +61,8 @@ class MultiHeadAttention(nn.Module):
             mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        if query_mask is not None:  # a query that is masked sees nothing
+            x = x.masked_fill(~query_mask[:, None, :, None], 0)
         return self.output(x.transpose(1, 2).flatten(2))
 ''',
     "reset_attention",
@@ -112,6 +115,7 @@ class SizedAttention(nn.Module):
         mask: Tensor | None = None,
         is_causal: bool = False,
         return_scores: bool = False,
+        query_mask: Tensor | None = None,
     ):
         key = value if key is None else key
         q = self.split(self.query(query), self.num_heads)
@@ -137,6 +141,8 @@ class SizedAttention(nn.Module):
         x = F.scaled_dot_product_attention(
             q, k, v, mask, p, is_causal, enable_gqa=grouped
         )
+        if query_mask is not None:  # a query that is masked sees nothing
+            x = x.masked_fill(~query_mask[:, None, :, None], 0)
         return self.merge(x, query)
 ''',
     "reset_attention",
@@ -203,8 +209,11 @@ class GeneralAttention(SizedAttention):
         mask: Tensor | None = None,
         is_causal: bool = False,
         return_scores: bool = False,
+        query_mask: Tensor | None = None,
     ):
-        y = super().forward(query, value, key, mask, is_causal, return_scores)
+        y = super().forward(
+            query, value, key, mask, is_causal, return_scores, query_mask
+        )
         if not return_scores or len(self.axes) == 1:
             return y
         y, scores = y

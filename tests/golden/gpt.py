@@ -43,6 +43,7 @@ class MultiHeadAttention(nn.Module):
         key: Tensor | None = None,
         mask: Tensor | None = None,
         is_causal: bool = False,
+        query_mask: Tensor | None = None,
     ) -> Tensor:
         q = self.split(self.query(query))
         k = self.split(self.key(value if key is None else key))
@@ -53,6 +54,8 @@ class MultiHeadAttention(nn.Module):
             mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        if query_mask is not None:  # a query that is masked sees nothing
+            x = x.masked_fill(~query_mask[:, None, :, None], 0)
         return self.output(x.transpose(1, 2).flatten(2))
 
 
