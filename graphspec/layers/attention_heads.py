@@ -239,8 +239,8 @@ class Heads(Layer, abstract=True):
         full = next(word for word, x in named.items() if x.shape[0] == batch)
         parts = [whole(word, x, batch, full) for word, x in named.items()]
         constants: dict[str, Leaf] = {}
-        # With dropout a query that sees nothing gets zeros. They are filled in afterwards: a mask of keys alone
-        # is [batch, 1, 1, length], and one of queries and keys as large as the scores.
+        # With dropout a query that sees nothing gets zeros, which come afterwards: a mask of keys alone is
+        # [batch, 1, 1, length], and one of queries and keys as large as the scores.
         apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
         apart = apart and not self.return_attention_scores
         masks, helpers = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)

@@ -62,7 +62,7 @@ class MultiHeadAttention(nn.Module):
         p = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
         if query_mask is not None:  # a query that is masked sees nothing
-            x = x.masked_fill(~query_mask[:, None, :, None], 0)
+            x = x * query_mask[:, None, :, None]
         return self.output(x.transpose(1, 2).flatten(2))
 ''',
     "reset_attention",
@@ -142,7 +142,7 @@ class SizedAttention(nn.Module):
             q, k, v, mask, p, is_causal, enable_gqa=grouped
         )
         if query_mask is not None:  # a query that is masked sees nothing
-            x = x.masked_fill(~query_mask[:, None, :, None], 0)
+            x = x * query_mask[:, None, :, None]
         return self.merge(x, query)
 ''',
     "reset_attention",
