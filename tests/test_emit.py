@@ -7,7 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -280,11 +280,25 @@ def chain_of(count: int) -> str:
     return f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n{count - 1}]\n"
 
 
-def test_emission_is_linear() -> None:
+def skips_of(count: int) -> str:
+    """A chain whose sums read what was made four nodes before, and is let go of by a `del` each."""
+    nodes = "  n0: {layer: Dense, units: 8}\n"
+    for i in range(1, count):
+        what = f"merge: add, from: [n{i - 1}, n{i - 4}]" if i % 5 == 4 else "layer: Dense, units: 8"
+        nodes += f"  n{i}: {{{what}}}\n"
+    return f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n{count - 1}]\n"
+
+
+def test_every_skip_is_let_go_of() -> None:
+    assert graphspec.compile(skips_of(100)).source.count(" del ") > 10
+
+
+@pytest.mark.parametrize("spec_of", [chain_of, skips_of])
+def test_emission_is_linear(spec_of: Callable[[int], str]) -> None:
     """Calls grow as nodes do: counted, not timed."""
 
     def work(count: int) -> int:
-        program = graphspec.compile(chain_of(count))
+        program = graphspec.compile(spec_of(count))
         calls = 0
 
         def count_call(frame: object, event: str, argument: object) -> None:

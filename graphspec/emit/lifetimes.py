@@ -6,9 +6,10 @@ Sizes are those of one example, with `NOMINAL` in place of every size that is no
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from graphspec.costs import nbytes
 from graphspec.graph import Graph, Op, Value
@@ -93,74 +94,129 @@ class Binding:
         return max((step for value in self.read_as for step in reads.get(value, ())), default=self.step)
 
 
-@dataclass(eq=False, slots=True)
 class Lifetimes:
-    """The bindings of one `forward`, in order. `during` is what each step adds while it runs."""
+    """The bindings of one `forward`, in order. `during` is what each step adds while it runs.
 
-    bindings: list[Binding]
-    reads: Mapping[Value, list[int]]
-    during: Mapping[int, int]
-    inputs: frozenset[Value]
-    steps: int
+    What came in is held elsewhere: its memory does not count.
+    """
+
+    def __init__(
+        self,
+        bindings: list[Binding],
+        reads: Mapping[Value, list[int]],
+        during: Mapping[int, int],
+        inputs: frozenset[Value],
+        steps: int,
+    ):
+        self.bindings = bindings
+        self._ends = {each: steps if each.end is None else each.end for each in bindings}
+        self._lasts = {each: each.last(reads) for each in bindings}
+        self._storages = {each: {storage(value) for value in each.holds} - inputs for each in bindings}
+        self._sizes = {value: size(value) for held in self._storages.values() for value in held}
+        self._holders: dict[Value, list[Binding]] = defaultdict(list)
+        for each in bindings:
+            for value in self._storages[each]:
+                self._holders[value].append(each)
+        self._idle = [each for each in bindings if self._storages[each] and self._lies_about(each)]
+        self._needs = Needs(self._at_first(during, steps))
+
+    def _lies_about(self, binding: Binding) -> bool:
+        return self._lasts[binding] + LATER <= self._ends[binding]
+
+    def _at_first(self, during: Mapping[int, int], steps: int) -> list[int]:
+        """The bytes that each step needs before anything is deleted."""
+        changes = [0] * (steps + 2)
+        for value, holders in self._holders.items():
+            covered = 0
+            for binding in sorted(holders, key=lambda each: each.step):
+                start, end = max(covered, binding.step), self._ends[binding]
+                if start < end:
+                    changes[start + 1] += self._sizes[value]
+                    changes[end + 1] -= self._sizes[value]
+                    covered = end
+        return [held + during.get(step, 0) for step, held in enumerate(accumulate(changes[:-1]))]
 
     def dels(self, program: int) -> dict[int, list[str]]:
         """The variables to delete after each step. `program` is what the whole program needs."""
         deleted: dict[Binding, int] = {}
         while True:
-            step, peak = self._peak()
-            dead = self._dead(step)
-            saved = sum(size(value) for value in self._storages(dead) - self._storages(self._live(step)))
-            if not dead or saved < WORTH * max(peak, program):
+            step, peak = self._needs.peak()
+            dead = [each for each in self._idle if self._is_dead(each, step)]
+            if not dead or self._saved(dead, step) < WORTH * max(peak, program):
                 break
-            after = max(binding.last(self.reads) for binding in dead)
-            for binding in dead:
-                binding.end = deleted[binding] = after
+            after = max(self._lasts[binding] for binding in dead)
+            self._end(dead, after)
+            deleted.update(dict.fromkeys(dead, after))
         found: dict[int, list[str]] = defaultdict(list)
         for binding in self.bindings:
             if binding in deleted:
                 found[deleted[binding]].append(binding.variable)
         return found
 
-    def _held(self, step: int) -> list[Binding]:
-        """The bindings that hold something while a step runs."""
-        ends = ((b, self.steps if b.end is None else b.end) for b in self.bindings)
-        return [binding for binding, end in ends if binding.step < step <= end]
+    def _is_dead(self, binding: Binding, step: int) -> bool:
+        """Whether a step sees nothing of a binding but the memory, which it holds for long."""
+        return self._lasts[binding] < step <= self._ends[binding] and self._lies_about(binding)
 
-    def _dead(self, step: int) -> list[Binding]:
-        """The bindings of which a step sees nothing but the memory, which they hold for long."""
-        dead = []
-        for binding in self._held(step):
-            last = binding.last(self.reads)
-            end = self.steps if binding.end is None else binding.end
-            if last < step and last + LATER <= end and self._storages([binding]):
-                dead.append(binding)
-        return dead
+    def _saved(self, dead: list[Binding], step: int) -> int:
+        """The bytes that a step would not find if these were gone."""
+        values = {value for binding in dead for value in self._storages[binding]}
+        return sum(self._sizes[value] for value in values if not self._is_live(value, step))
 
-    def _live(self, step: int) -> list[Binding]:
-        return [binding for binding in self._held(step) if binding.last(self.reads) >= step]
+    def _is_live(self, value: Value, step: int) -> bool:
+        holders = self._holders[value]
+        return len(holders) > 1 and any(
+            each.step < step <= self._ends[each] and self._lasts[each] >= step for each in holders
+        )
 
-    def _storages(self, bindings: Iterable[Binding]) -> set[Value]:
-        """The memory that bindings hold; what came in is held elsewhere."""
-        return {storage(value) for binding in bindings for value in binding.holds} - self.inputs
+    def _end(self, dead: list[Binding], after: int) -> None:
+        """Lets bindings end after a step, and notes what the steps behind it need from now on."""
+        freed: dict[int, int] = defaultdict(int)  # the last step of a stretch -> bytes, from `after` on
+        for binding in dead:
+            for value in self._storages[binding]:
+                if len(self._holders[value]) == 1:
+                    freed[self._ends[binding]] += self._sizes[value]
+        shared = {v for binding in dead for v in self._storages[binding] if len(self._holders[v]) > 1}
+        before = {value: self._covered(value, after) for value in shared}
+        self._ends.update(dict.fromkeys(dead, after))
+        for value in shared:
+            for step in before[value] - self._covered(value, after):
+                freed[step] += self._sizes[value]
+                freed[step - 1] -= self._sizes[value]
+        self._needs.lower(after, freed)
 
-    def _peak(self) -> tuple[int, int]:
+    def _covered(self, value: Value, after: int) -> set[int]:
+        """The steps behind one at which a value of several holders is held."""
+        spans = ((max(each.step, after) + 1, self._ends[each] + 1) for each in self._holders[value])
+        return {step for start, end in spans for step in range(start, end)}
+
+
+class Needs:
+    """The bytes that each step needs, and the first step that needs most, kept by stretches of steps."""
+
+    STRETCH = 128
+
+    def __init__(self, needs: list[int]):
+        self._needs = needs
+        self._most = [
+            max(needs[start : start + self.STRETCH]) for start in range(0, len(needs), self.STRETCH)
+        ]
+
+    def peak(self) -> tuple[int, int]:
         """The first step that needs most, and how much that is."""
-        changes: dict[int, list[tuple[Value, int]]] = defaultdict(list)
-        for binding in self.bindings:
-            end = self.steps if binding.end is None else binding.end
-            for value in self._storages([binding]) if end > binding.step else ():
-                changes[binding.step + 1].append((value, 1))
-                changes[end + 1].append((value, -1))
-        holders: Counter[Value] = Counter()
-        held, best = 0, (0, -1)
-        for step in range(self.steps + 1):
-            for value, change in changes[step]:
-                before = holders[value]
-                holders[value] += change
-                held += (bool(holders[value]) - bool(before)) * size(value)
-            need = held + self.during.get(step, 0)
-            best = (step, need) if need > best[1] else best
-        return best
+        most = max(self._most)
+        return self._needs.index(most, self._most.index(most) * self.STRETCH), most
+
+    def lower(self, after: int, freed: Mapping[int, int]) -> None:
+        """Takes bytes off the steps from `after` on, that one excluded, up to the last step of each."""
+        if not freed:
+            return
+        end, less = max(freed), 0
+        for step in range(end, after, -1):
+            less += freed.get(step, 0)
+            self._needs[step] -= less
+        for stretch in range((after + 1) // self.STRETCH, end // self.STRETCH + 1):
+            start = stretch * self.STRETCH
+            self._most[stretch] = max(self._needs[start : start + self.STRETCH])
 
 
 @dataclass(eq=False, slots=True)
