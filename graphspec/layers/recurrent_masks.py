@@ -23,12 +23,13 @@ def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
 helper(
     "last_unmasked",
     '''
-def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
+def last_unmasked(y: Tensor, mask: Tensor, sequences: bool) -> Tensor:
     """Outputs of the steps of `unmasked_first`, back in place: at a masked step the last
-    one before it, or zeros.
+    one before it, or zeros. Only the last step's where no `sequences` are asked for.
     """
-    steps = mask.cumsum(1)[..., None]
-    last = y.gather(1, (steps - 1).clamp(min=0).expand_as(y))
+    steps = mask.cumsum(1) if sequences else mask.sum(1, keepdim=True)
+    steps = steps[..., None]
+    last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
     return last.masked_fill(steps == 0, 0)
 ''',
 )
@@ -42,7 +43,7 @@ def skip_masked(rnn: nn.RNNBase, kernel, x: Tensor, mask: Tensor, h: Tensor, way
     x, h0 = unmasked_first(x, mask), h[None].contiguous()
     weights = rnn.all_weights[way]
     y, _ = kernel(x, h0, weights, rnn.bias, 1, 0.0, rnn.training, False, True)
-    y = last_unmasked(y, mask)
+    y = last_unmasked(y, mask, rnn.return_sequences)
     return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
 ''',
     "unmasked_first",
@@ -70,7 +71,7 @@ def skip_masked_lstm(
     y, _, c = torch.lstm(
         x, start, weights, lstm.bias, 1, 0.0, lstm.training, False, True
     )
-    y = last_unmasked(y, mask)
+    y = last_unmasked(y, mask, lstm.return_sequences)
     return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
 ''',
     "unmasked_first",
@@ -100,7 +101,7 @@ class Masked:
         states = [s.expand_as(zeros) for s in initial_state or [zeros] * self.states]
         y, *states = self.skip(x, mask, *states, way=0)
         if self.zero_output_for_mask:
-            y = y.masked_fill(~mask[..., None], 0)
+            y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
         y = y if self.return_sequences else y[:, -1]
         return (y, *states) if self.return_state else y
 ''',
