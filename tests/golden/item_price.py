@@ -76,8 +76,9 @@ def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
     """The unmasked steps of each row in their order, then zeros."""
     # row 0 takes the masked ones, and is cut off
     rows = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2])
-    steps = (mask.cumsum(1) * mask)[..., None].expand_as(x)
-    return rows.scatter(1, steps, x)[:, 1:]
+    examples = torch.arange(x.shape[0], device=x.device)[:, None]
+    rows[examples, mask.cumsum(1) * mask] = x
+    return rows[:, 1:]
 
 
 def last_unmasked(y: Tensor, mask: Tensor, sequences: bool) -> Tensor:
