@@ -13,8 +13,8 @@ class Dense(nn.Module):
         self.probs = nn.Linear(32, 10)
 
     def forward(self, features: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.hidden1(features))
-        x = F.relu(self.hidden2(x))
+        x = F.relu(self.hidden1(features), inplace=True)
+        x = F.relu(self.hidden2(x), inplace=True)
         x = self.probs(x)
         return x if logits else x.softmax(-1)
 
@@ -30,8 +30,8 @@ class Digits(nn.Module):
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.permute(0, 3, 1, 2) * 0.0625
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.relu(self.conv2(x)).permute(0, 2, 3, 1)
+        x = F.max_pool2d(F.relu(self.conv1(x), inplace=True), 2)
+        x = F.relu(self.conv2(x), inplace=True).permute(0, 2, 3, 1)
         x = self.digit(self.drop(x.flatten(1)))
         return x if logits else x.softmax(-1)
 
@@ -58,8 +58,8 @@ class Features(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = image.permute(0, 3, 1, 2) * 0.0625
-        x = F.relu(self.conv1(F.pad(x, (0, 1, 0, 1))))
-        x = F.relu(self.conv2(F.pad(x, (0, 1, 0, 1))))
+        x = F.relu(self.conv1(F.pad(x, (0, 1, 0, 1))), inplace=True)
+        x = F.relu(self.conv2(F.pad(x, (0, 1, 0, 1))), inplace=True)
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
@@ -83,8 +83,8 @@ class Decoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, code: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.relu(self.wide(code)).view(-1, 2, 2, 32).permute(0, 3, 1, 2)
-        x = F.relu(self.conv(F.interpolate(x, scale_factor=2)))
+        x = F.relu(self.wide(code), inplace=True).view(-1, 2, 2, 32).permute(0, 3, 1, 2)
+        x = F.relu(self.conv(F.interpolate(x, scale_factor=2)), inplace=True)
         x = self.pixels(F.interpolate(x, scale_factor=2)).sigmoid() * 16
         return x.permute(0, 2, 3, 1)
 

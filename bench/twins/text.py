@@ -35,10 +35,10 @@ class Posts(nn.Module):
 
     def forward(self, posts: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
         x = self.vectors(posts).transpose(1, 2)
-        x = F.max_pool1d(F.relu(self.conv1(x)), 5)
-        x = F.max_pool1d(F.relu(self.conv2(x)), 5)
-        x = F.relu(self.conv3(x)).amax(2)
-        x = F.relu(self.hidden(x))
+        x = F.max_pool1d(F.relu(self.conv1(x), inplace=True), 5)
+        x = F.max_pool1d(F.relu(self.conv2(x), inplace=True), 5)
+        x = F.relu(self.conv3(x), inplace=True).amax(2)
+        x = F.relu(self.hidden(x), inplace=True)
         income, gender = self.income(x), self.gender(x)
         if not logits:
             income, gender = income.softmax(-1), gender.sigmoid()
@@ -83,8 +83,10 @@ class ItemPrice(nn.Module):
         x = photo.permute(0, 3, 1, 2) * (1 / 255)
         for conv in (self.conv1, self.conv2, self.conv3):
             x = F.max_pool2d(F.relu(conv(x), inplace=True), 2)
-        merged = torch.cat([code, self.brand(brand), F.relu(self.facts(facts)), x.mean((2, 3))], -1)
-        return self.price(F.relu(self.hidden(merged)))
+        merged = torch.cat(
+            [code, self.brand(brand), F.relu(self.facts(facts), inplace=True), x.mean((2, 3))], -1
+        )
+        return self.price(F.relu(self.hidden(merged), inplace=True))
 
 
 class Attention(nn.Module):
@@ -121,7 +123,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = self.norm1(x + self.attention(x, mask))
-        return self.norm2(x + self.drop(self.projected(F.relu(self.expanded(x)))))
+        return self.norm2(x + self.drop(self.projected(F.relu(self.expanded(x), inplace=True))))
 
 
 class TransformerClassifier(nn.Module):
