@@ -32,12 +32,15 @@ LISTED = ("Attention", "AdditiveAttention")
 def double_precision() -> Iterator[None]:
     """Floats of 64 bits throughout: on torch, many of Keras' functions else return 32."""
     before, rounding = keras.config.floatx(), dict(dtypes.BIT64_TO_BIT32_DTYPE)
+    policy = keras.config.dtype_policy()  # which remembers the floatx of the first layer that was ever made
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     try:
         yield
     finally:
         keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(policy)
         dtypes.BIT64_TO_BIT32_DTYPE.update(rounding)
 
 
