@@ -2,7 +2,7 @@
 # make test    the whole test suite
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
-# make parity  the published networks beside keras.applications, at full size
+# make parity  the published networks at full size: beside keras.applications, and exported
 # make fuzz    the property tests again, with many random examples
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
 #

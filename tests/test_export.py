@@ -45,6 +45,8 @@ SMALL: dict[str, dict[str, object]] = {
     "resnet": {"size": 75, "widths": [4, 8, 16, 32]},
     **{name: {"size": 75} for name in ("inception_v3", "two_cameras", "xception")},
 }
+LONG = ("inception_v3", "two_cameras")
+"""Half a minute each, and like xception: `make parity` exports them."""
 LONGEST = {"gpt": {"length": 128}, "transformer_classifier": {"length": 200}}
 """Where there are positions, as many as they are."""
 STACK = """
@@ -77,7 +79,10 @@ def recurrent(layer: str, arguments: str, masked: bool) -> graphspec.Program:
     return graphspec.compile(f"inputs: {inputs}\nnodes:\n{before}{node}outputs: [y]\n")
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=p.stem, marks=[pytest.mark.parity] if p.stem in LONG else []) for p in SPECS],
+)
 def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = graphspec.compile(path, settings=SMALL.get(path.stem))
     once = functools.cache(lambda: trace(program, program.module().eval().requires_grad_(False)))
