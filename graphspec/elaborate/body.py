@@ -19,6 +19,7 @@ from graphspec.elaborate.context import (
     OutOfBudget,
     Read,
 )
+from graphspec.elaborate.words import option_for
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.setting import show
@@ -224,7 +225,10 @@ class Run:
         if text is FAILED:
             return [Bound(FAILED, "", span)]
         if not isinstance(text, str):
-            self.error("wrong-type", span, f"a reference is the name of a node or input, not {text!r}")
+            listed = isinstance(text, list)
+            help = "several for one input have its name: from: {name: [a, b]}" if listed else None
+            message = f"a reference is the name of a node or input, not {show(text)}"
+            self.error("wrong-type", span, message, help)
             return [Bound(FAILED, str(text), span)]
         return [Bound(value, text, span) for value in self.resolve(text, span, reader)]
 
@@ -318,12 +322,10 @@ class Run:
         if instance.run is not None and instance.exports is not None:
             return self._export(instance, tuple(rest), span)
         names = [key for key in instance.outputs if key]
-        near = nearest(word, names)
-        help = (
-            f"did you mean `{near}`?"
-            if near
-            else (f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output")
-        )
+        near, option = nearest(word, names), option_for(word, instance.op and instance.op.layer)
+        help = f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output"
+        if near or (option and not names):
+            help = f"did you mean `{near}`?" if near else f"write `{option}: true` on it"
         self.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
         return FAILED
 
@@ -338,7 +340,7 @@ class Run:
             )
             return FAILED
         if instance.run is not None and not instance.run.has(path[0]):
-            names = [*(key for key in instance.outputs if key), *instance.run.body.nodes]
+            names = list(dict.fromkeys([*filter(None, instance.outputs), *instance.run.body.nodes]))
             near = nearest(path[0], names)
             help = f"did you mean `{near}`?" if near else f"its outputs and nodes: {', '.join(names[:12])}"
             message = f"`{instance.op.name}` has no output and no node `{path[0]}`"

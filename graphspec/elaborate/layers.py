@@ -60,12 +60,12 @@ def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
     if isinstance(name, str) and name in known:
         return known[name]
     synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": OP_WORDS}[kind]
-    near = nearest(str(name), known, synonyms)
-    other = next((k for k in REGISTRY if k != kind and str(name).lower() in REGISTRY[k]), None)
-    if near is not None and (near != str(name).lower() or other is None):
-        help: str | None = f"did you mean `{near}`?"
-    elif other is not None:
-        help = f"`{str(name).lower()}` is a `{other}`: write {{{other}: {str(name).lower()}}}"
+    near, word = nearest(str(name), known, synonyms), str(name).lower()
+    other = next((k for k in REGISTRY if k != kind and word in REGISTRY[k]), None)
+    if other is not None and (near is None or other == "merge" or near == word):
+        help: str | None = f"`{word}` is a `{other}`: write {{{other}: {word}}}"
+    elif near is not None:
+        help = f"did you mean `{near}`?"
     else:
         help = "`graphspec layers` lists them all"
     use.error(f"unknown-{kind}", use.span_of(kind), f"unknown {kind} `{name}`", help)
@@ -86,13 +86,23 @@ def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer |
             if problem.code == "unknown-key":
                 nested = use.run.body.document.key((*use.path, *problem.path))
                 span = use.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
-                if problem.path[-1] in INFERRED:
-                    help = "it is not needed here: the size is inferred from the input"
+                help = _misplaced(cls, problem.path) or help
             raw = str(use.node.extra.get(str(problem.path[0]), "")) if problem.path else ""
             if problem.code == "wrong-type" and "$" in raw and not ALONE.fullmatch(raw):
                 help = help and "an expression that stands alone, `$name` or `$(...)`, keeps its type"
             use.error(problem.code, span, problem.message, help)
         return None
+
+
+def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
+    """Where a key belongs that no layer takes as an argument, or this one only as an input."""
+    key = path[-1]
+    if key in INFERRED:
+        return "it is not needed here: the size is inferred from the input"
+    if len(path) > 1 or cls.variadic or len(cls.arguments) < 2:
+        return None
+    first, *others = [argument.name for argument in cls.arguments]
+    return f"it is an input: from: {{{first}: ..., {key}: ...}}" if key in others else None
 
 
 def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:

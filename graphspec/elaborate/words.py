@@ -122,3 +122,10 @@ OP_WORDS = {
     "unsqueeze": "expand_dims",
     "view": "reshape",
 }
+
+
+def option_for(output: str, layer: object) -> str | None:
+    """The argument that gives a layer an output of this name, if it takes one."""
+    scores = output == "attention_scores"
+    option = "return_attention_scores" if scores else "return_state"
+    return option if (scores or "state" in output.split("_")) and hasattr(layer, option) else None

@@ -50,7 +50,9 @@ class Named(BaseModel):
             name = value.get("name")
         if not isinstance(name, str):
             raise PydanticCustomError(
-                "named_type", f"{cls.family} must be a name or a mapping with `name`", {"what": cls.family}
+                "named_type",
+                f"{cls.family} must be a name or a mapping with `name`",
+                {"what": cls.family, "legal": sorted(cls.members)},
             )
         if name not in cls.members:
             raise PydanticCustomError(
@@ -58,6 +60,12 @@ class Named(BaseModel):
                 f"unknown {cls.family}",
                 {"word": name, "legal": sorted(cls.members), "what": cls.family},
             )
+        legal = list(cls.members[name].model_fields)
+        for key in arguments:
+            if key not in legal:
+                raise PydanticCustomError(
+                    "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
+                )
         return cls.members[name].model_validate(arguments)
 
     @classmethod

@@ -160,8 +160,61 @@ def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        problems = [_problem(cls, detail, what) for detail in error.errors(include_url=False)]
+        problems = [_problem(cls, detail, what) for detail in _details(error, value)]
     raise SettingError(*_fold(problems))
+
+
+def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
+    """pydantic's errors, one for a value that fits none of several types, on paths of the value's own keys.
+
+    Where a field has several types pydantic tells what is wrong by each of them, and puts the type's name
+    into the path.
+    """
+    groups: dict[Path, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False):
+        path, start = _own(detail, value)
+        groups.setdefault(start, []).append({**detail, "loc": path})
+    found: list[ErrorDetails] = []
+    for start, group in groups.items():
+        deeper = [detail for detail in group if len(detail["loc"]) > len(start)]
+        fitting = deeper or [detail for detail in group if _wanted(detail) is None]
+        if fitting or len(group) == 1:
+            found += fitting or group
+            continue
+        words = list(dict.fromkeys(str(_wanted(detail)) for detail in group))
+        if "a number" in words and "an integer" in words:
+            words.remove("an integer")
+        context = {"wanted": " or ".join(words), "kinds": [detail["type"] for detail in group]}
+        found.append({**group[0], "type": "several_types", "ctx": context})
+    return found
+
+
+def _own(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
+    """An error's path without names of types, and the part of it before the first of these."""
+    path: Path = ()
+    start: Path | None = None
+    for step in detail["loc"]:
+        if isinstance(value, dict) and (step in value or detail["type"] == "missing"):
+            value = value.get(step)
+        elif isinstance(value, list | tuple) and isinstance(step, int):
+            value = value[step] if step < len(value) else None
+        else:
+            start = path if start is None else start
+            continue
+        path = (*path, step)
+    return path, path if start is None else start
+
+
+def _wanted(detail: ErrorDetails) -> str | None:
+    """Which type was expected, where it is the type that is wrong."""
+    if detail["type"] == "literal_error":
+        return _literals(detail["ctx"]["expected"])
+    return _WANTED.get(detail["type"])
+
+
+def _literals(expected: str) -> str:
+    """pydantic's list of literals as a spec writes them."""
+    return expected.replace("True", "true").replace("False", "false")
 
 
 def _fold(problems: list[Problem]) -> list[Problem]:
@@ -173,28 +226,28 @@ def _fold(problems: list[Problem]) -> list[Problem]:
 def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     path = tuple(detail["loc"])
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
-    key = f"`{path[-1]}` of {what}" if path else what
-    if kind == "extra_forbidden" and len(path) > 1:
-        return Problem("unknown-key", f"`{path[-2]}` of {what} has no `{path[-1]}`", None, path)
+    key = _key(path, what)
     if kind == "extra_forbidden":
-        word = nearest(str(path[-1]), cls.model_fields, cls.synonyms)
-        fields = ", ".join(field for field in cls.model_fields)
-        return Problem(
-            "unknown-key",
-            f"{what} has no `{path[-1]}`",
-            f"did you mean `{word}`?" if word else f"it takes: {fields}",
-            path,
-        )
+        fields = [field.alias or name for name, field in cls.model_fields.items()]
+        help = _legal(str(path[-1]), fields, cls.synonyms)
+        return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
+    if kind == "unknown_argument":
+        argument = context["key"]
+        help = _legal(argument, context["legal"], {})
+        return Problem("unknown-key", f"{key} has no `{argument}`", help, (*path, argument))
+    if kind == "missing" and isinstance(path[-1], int):
+        message = f"{key} is {show(given)}, but must be a list of more than {path[-1]}"
+        return Problem("wrong-type", message, None, path[:-1])
     if kind == "missing":
         return Problem("missing-key", f"{what} needs `{path[-1]}`", f"write `{path[-1]}: ...`", path)
     if kind == "unknown_name":
-        word = nearest(context["word"], context["legal"])
+        word: str | None = nearest(context["word"], context["legal"])
         legal = f"one of: {', '.join(context['legal'])}"
         help = f"did you mean `{word}`?" if word else legal
         where = (*path, "name") if isinstance(given, dict) else path
         return Problem("out-of-range", f"unknown {context['what']} {show(context['word'])}", help, where)
     if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
-        inner = context["error"].errors(include_url=False)[0]
+        inner = _details(context["error"], given)[0]
         return _problem(cls, {**inner, "loc": (*path, *inner["loc"])}, what)
     if kind == "value_error":
         return Problem("out-of-range", str(context["error"]), None, path)
@@ -207,15 +260,34 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         )
     if kind == "literal_error":
         word = nearest(given, _QUOTED.findall(context["expected"])) if isinstance(given, str) else None
-        remedy = f"did you mean `{word}`?" if word else None
-        message = f"{key} is {show(given)}, but must be {context['expected']}"
-        return Problem("out-of-range", message, remedy, path)
+        message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
+        return Problem("out-of-range", message, f"did you mean `{word}`?" if word else None, path)
     if kind in _SENTENCES:
-        return Problem("wrong-type", detail["msg"], None, path)
+        names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
+        return Problem("wrong-type", detail["msg"], names, path)
     if kind == "finite_number":
         return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
-    wanted = _WANTED.get(kind, detail["msg"])
-    return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", _remedy(kind, given), path)
+    if kind in _LENGTHS:
+        words, bound = _LENGTHS[kind]
+        wanted = f"a list of {words} {context[bound]}"
+    else:
+        wanted = context["wanted"] if kind == "several_types" else _WANTED.get(kind, str(detail["msg"]))
+    remedies = (_remedy(each, given) for each in context.get("kinds", [kind]))
+    remedy = next(filter(None, remedies), None)
+    return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
+
+
+def _key(path: Path, what: str) -> str:
+    """What a path leads to, in words: `axis` of `kernel_constraint` of `Dense`."""
+    return " of ".join([*(f"`{step}`" for step in reversed(path) if isinstance(step, str)), what])
+
+
+def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
+    """What to write in place of an unknown key."""
+    near, known = nearest(word, legal, synonyms), ", ".join(legal)
+    if near is not None:
+        return f"did you mean `{near}`?"
+    return f"it takes: {known}" if known else "it takes no arguments"
 
 
 _QUOTED = re.compile("'([^']*)'")
@@ -228,6 +300,7 @@ _BOUNDS = {
     "less_than_equal": "at most",
     "string_too_short": "of at least this many characters:",
 }
+_LENGTHS = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 _WANTED = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -238,6 +311,7 @@ _WANTED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+    "none_required": "null",
 }
 
 

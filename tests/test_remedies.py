@@ -1,0 +1,100 @@
+"""What is said where a spec is nearly right: which words, and how to mend it."""
+
+from __future__ import annotations
+
+import pytest
+
+import graphspec
+from graphspec.diagnostics import SpecError
+from graphspec.layers import REGISTRY
+from graphspec.layers.base import Layer
+from graphspec.objectives.setting import SettingError, validate
+
+HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
+
+
+@pytest.mark.parametrize(
+    ("node", "message", "help"),
+    [
+        ("{op: multiply, x2: [1, 2]}", "`x2` of op `multiply` is [1, 2], but must be a number", None),
+        ("{op: mean, axis: one}", "must be an integer or a list", "without quotes"),
+        ("{op: mean, axis: [one]}", '`axis` of op `mean` is "one", but must be an integer', "quotes"),
+        ("{merge: dot, from: [x, x], axes: [1]}", "is [1], but must be a list of more than 1", None),
+        ("{merge: dot, from: [x, x], axes: [1, 1, 1]}", "must be a list of at most 2", None),
+        ("{op: matmul, k: 3}", "has no `k`", "it takes no arguments"),
+        ("{layer: LSTM, units: 4, seed: 3}", "`seed` of `LSTM` is 3, but must be null", None),
+        ("{layer: LSTM, units: 4, stateful: true}", "is true, but must be false", None),
+        ("{layer: LSTM, units: 4, mask: true}", "has no `mask`", "from: {sequences: ..., mask: ...}"),
+        ("{layer: LSTM, units: 4, from: [x, [x, x]]}", 'not ["x", "x"]', "from: {name: [a, b]}"),
+        ("{layer: Add, from: [x, x]}", "unknown layer `Add`", "write {merge: add}"),
+        ("{layer: Dense, units: 4, kernel_regularizer: 0.1}", "regularizer must be a name", "names: l1,"),
+        (
+            "{layer: Dense, units: 4, kernel_regularizer: {name: l2, factor: 0.1}}",
+            "`kernel_regularizer` of `Dense` has no `factor`",
+            "it takes: l2",
+        ),
+        (
+            "{layer: Dense, units: 4, kernel_constraint: {name: unit_norm, axis: a}}",
+            '`axis` of `kernel_constraint` of `Dense` is "a", but must be an integer or a list',
+            "quotes",
+        ),
+    ],
+)
+def test_what_is_nearly_right(node: str, message: str, help: str | None) -> None:
+    _refused(f"{HEAD}y: {node}\noutputs: [y]\n", message, help)
+
+
+@pytest.mark.parametrize(
+    ("layer", "output", "help"),
+    [
+        ("{layer: LSTM, units: 4}", "state_h", "write `return_state: true` on it"),
+        ("{layer: GRU, units: 4}", "state", "write `return_state: true` on it"),
+        (
+            "{layer: Attention, from: [x, x]}",
+            "attention_scores",
+            "write `return_attention_scores: true` on it",
+        ),
+        ("{layer: Dense, units: 4}", "state", "write `a`: it has one output"),
+        ("{layer: GRU, units: 4, return_state: true}", "state_h", "did you mean `state`?"),
+    ],
+)
+def test_an_output_that_an_argument_gives(layer: str, output: str, help: str) -> None:
+    text = f"{HEAD}a: {layer}\n  y: {{layer: Dense, units: 1, from: a.{output}}}\noutputs: [y]\n"
+    _refused(text, f"`a` has no output `{output}`", help)
+
+
+def test_an_output_of_a_spec_is_told_by_its_keys() -> None:
+    text = f"{HEAD}y: {{layer: Dense, units: 1}}\noutputs: {{y: {{weighting: 2}}}}\n"
+    _refused(text, "has no `weighting`", "it takes: from, loss")
+
+
+def _refused(text: str, message: str, help: str | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    (found,) = caught.value.diagnostics
+    assert message in found.message
+    assert help is None or help in (found.help or "")
+
+
+ARGUMENTS = [
+    (cls, name)
+    for classes in REGISTRY.values()
+    for cls in classes.values()
+    for name, field in cls.model_fields.items()
+    if field.alias is None
+]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, "zz", [1] * 9, [], ["q"], True, 1.5, -7, None], ids=repr)
+def test_arguments_of_wrong_types_are_told_in_the_words_of_a_spec(value: object) -> None:
+    for cls, name in ARGUMENTS:
+        for problem in _problems(cls, {name: value}):
+            assert not any(word in problem for word in ("Input", "should", "tuple", "constrained")), problem
+
+
+def _problems(cls: type[Layer], arguments: dict[str, object]) -> list[str]:
+    try:
+        validate(cls, arguments, f"`{cls.spec_name}`")
+    except SettingError as error:
+        return [problem.message for problem in error.problems]
+    return []
