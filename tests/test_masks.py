@@ -1,5 +1,6 @@
 """Masks travel as they do in Keras: through layers, merges, blocks, models and left-out nodes."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 import graphspec
 from graphspec.train.judge import Judge, Meter
+from tests.test_emit import agrees
 
 TOKENS = torch.tensor([[3, 1, 0, 2, 0, 0], [0, 4, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
 """Padding behind, inside and in front, none, and nothing but padding."""
@@ -262,6 +264,132 @@ outputs: [pooled]
         return pool(embed(x), mask=keras.ops.equal(x, 1))
 
     check(spec, build)
+
+
+# --- masks that are made inside of instances
+
+
+EMBEDDED = """
+inputs:
+  text:  {shape: [length], dtype: int64}
+  other: {shape: [length], dtype: int64}
+"""
+INNER = {
+    "in each instance of a chain": """
+blocks:
+  step:
+    inputs: [x]
+    nodes:
+      state: {layer: SimpleRNN, units: 3, return_sequences: true}
+      some:  {layer: Masking, from: x}
+      sum:   {merge: add, from: [state, some]}
+nodes:
+  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}
+  b: {block: step, repeat: 3}
+  c: {layer: GlobalAveragePooling1D}
+  d: {layer: Embedding, input_dim: 7, output_dim: 3, from: other}
+outputs: [c, d]
+""",
+    "of two inputs, asked for in another order by each call": """
+blocks:
+  two:
+    inputs: [a, b]
+    nodes:
+      first:  {layer: GlobalAveragePooling1D, from: b}
+      second: {layer: GlobalAveragePooling1D, from: a}
+      both:   {merge: add, from: [a, b]}
+    outputs: {both: both, first: first, second: second}
+shared: {two: {block: two}}
+nodes:
+  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}
+  b: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: other}
+  c: {call: two, from: [a, b]}
+  d: {layer: GlobalAveragePooling1D, from: c.both}
+  e: {call: two, from: [c.both, b]}
+  f: {layer: GlobalAveragePooling1D, from: e.both}
+outputs: {d: {}, f: {}, g: {from: c.first}, h: {from: c.second}, i: {from: e.first}, j: {from: e.second}}
+""",
+    "beside an output of that name": """
+blocks:
+  embed:
+    inputs: [x]
+    nodes:
+      vectors: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true}
+      turned:  {op: negative}
+    outputs: {y: vectors, y_mask: turned}
+nodes:
+  a: {block: embed, from: text}
+  b: {layer: GlobalAveragePooling1D, from: a}
+  c: {layer: GlobalAveragePooling1D, from: a.y_mask}
+  d: {layer: Embedding, input_dim: 7, output_dim: 3, from: other}
+outputs: [b, c, d]
+""",
+    "for a chain of calls without": """
+blocks:
+  step:
+    inputs: [x]
+    nodes:
+      state:  {layer: SimpleRNN, units: 3, return_sequences: true}
+      turned: {op: negative}
+shared: {step: {block: step}}
+nodes:
+  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}
+  b: {call: step, from: a}
+  c: {layer: Embedding, input_dim: 7, output_dim: 3, from: other}
+  d: {call: step, from: c, repeat: 3}
+outputs: [b, d]
+""",
+    "for a chain of calls that gets shorter": """
+blocks:
+  step:
+    inputs: [x]
+    nodes:
+      state: {layer: SimpleRNN, units: 3, return_sequences: true}
+      fewer: {layer: MaxPooling1D, pool_size: 2}
+shared: {step: {block: step}}
+nodes:
+  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}
+  b: {call: step, from: a}
+  c: {layer: Embedding, input_dim: 7, output_dim: 3, from: other}
+  d: {call: step, from: c, repeat: 3}
+outputs: [b, d]
+""",
+}
+
+
+@pytest.mark.parametrize("nodes", INNER.values(), ids=INNER.keys())
+def test_masks_of_instances(nodes: str) -> None:
+    agrees(graphspec.compile(EMBEDDED + nodes))
+
+
+def masked_chain(count: int) -> str:
+    """Sums of masked tensors, each with a mask that is computed from the one before."""
+    nodes = "  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}\n"
+    nodes += "  b: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: other}\n"
+    nodes += "  n0: {merge: add, from: [a, b]}\n"
+    nodes += "".join(f"  n{i}: {{merge: add, from: [n{i - 1}, b]}}\n" for i in range(1, count))
+    nodes += f"  pooled: {{layer: GlobalAveragePooling1D, from: n{count - 1}}}\n"
+    return f"{EMBEDDED}nodes:\n{nodes}outputs: [pooled]\n"
+
+
+def test_masks_may_come_from_far_back_and_take_linear_time() -> None:
+    """Calls grow as nodes do: counted, not timed."""
+
+    def work(count: int) -> int:
+        spec, calls = masked_chain(count), 0
+
+        def count_call(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(count_call)
+        try:
+            graphspec.compile(spec)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    assert work(2000) < 5 * work(500)
 
 
 TAGS = f"""{HEADER}

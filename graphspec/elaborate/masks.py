@@ -1,74 +1,68 @@
 """Masks of padded steps, carried where Keras carries them: from `mask_zero` and `Masking` to the layers that
 read them.
 
-A mask becomes a value of the graph like any other: an op computes it, edges carry it, and it enters a block
-as an input. Blocks, models and left-out nodes are transparent to it; nothing is made that no layer reads.
+A mask becomes a value of the graph like any other (`mask_values.py`): an op computes it, edges carry it, and
+it enters a block as an input. Blocks, models and left-out nodes are transparent to it; nothing is made that
+no layer reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.graph import Graph, Op, Value, types
+from graphspec.graph import Graph, Op, Value
 from graphspec.layers.base import Derived, Layer
 from graphspec.layers.masking import AllSteps
 
 
-def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:
-    """Fills the `mask` arguments of the layers of a program that has been pruned; gives the masks of those
-    outputs that are judged.
-    """
-    carrier = _Carrier(root)
-    carrier.fill(root)
-    masks = {name: carrier.value(carrier.mask(root.outputs[name])) for name in judged}
-    return {name: mask for name, mask in masks.items() if mask is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
+@dataclass(frozen=True, eq=False, slots=True)
+class Entry:
     """The mask that a graph's input carries, which enters the graph once something in it reads the mask."""
 
     graph: Graph
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A mask that an op's layer derives; `op` stands after what computes it."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Made:
+    """A mask that an op's layer derives, or a tensor that is derived for an op."""
 
     op: Op
     derived: Derived
 
 
-@dataclass(frozen=True, slots=True)
-class _Export:
+@dataclass(frozen=True, eq=False, slots=True)
+class Export:
     """A mask that is made inside an instance, of the output `key` of its op."""
 
     op: Op
     key: str
 
 
-_Mask = Value | _Entry | _Made | _Export | None
+Mask = Value | Entry | Made | Export | None
 
 
-class _Carrier:
-    """`mask` says which mask a value carries, and changes nothing; `value` makes it a value of the graph."""
+class Masks:
+    """Says which mask a value carries, and changes nothing. Each mask is one object.
+
+    `holders` are the ops of inner graphs, `owners` the graphs of ops.
+    """
 
     def __init__(self, root: Graph):
         self.holders: dict[Graph, Op] = {}
         self.owners: dict[Op, Graph] = {}
-        self.entries: dict[Value, _Entry] = {}
-        self.values: dict[_Entry | _Made, Value] = {}
-        self.masks: dict[Value, _Mask] = {}
-        self.unmasked: set[_Entry] = set()  # inputs that get a mask for the sake of another call
+        self._entries: dict[Value, Entry] = {}
+        self._masks: dict[Value, Mask] = {}
+        self._made: dict[tuple[Op, Derived], Made] = {}
+        self._exports: dict[tuple[Op, str], Export] = {}
+        self._unmasked: dict[Entry, Derived] = {}  # inputs that need a mask for the sake of another call
         self._register(root)
         self._trace(root)
         self._unify(root)
 
     def _register(self, graph: Graph) -> None:
-        self.entries.update({v: _Entry(graph, name) for name, v in graph.inputs.items() if v is not None})
+        self._entries.update({v: Entry(graph, name) for name, v in graph.inputs.items() if v is not None})
         for op in graph.ops:
             self.owners[op] = graph
             if op.graph is not None:
@@ -81,165 +75,106 @@ class _Carrier:
             if op.graph is not None:
                 self._trace(op.graph)
             for value in op.outputs.values():
-                self.mask(value)
+                self.of(value)
 
     def _unify(self, root: Graph) -> None:
         """One body of a shared unit serves all its calls: where one of them has a mask, the others get one
-        that masks nothing.
+        that masks nothing; which may reach another shared unit.
         """
-        calls = [op.unit.calls for op in self.holders.values() if op.unit is not None and op.unit.shared]
-        places = [(ops, place) for ops in calls for place in range(len(ops[0].arguments))]
-        for ops, place in places * 2:  # what is unified may reach another shared unit
-            entries = [self._entry(op, place) for op in ops]
-            masked = [entry is not None and self._outside(entry) is not None for entry in entries]
-            if any(masked) and not all(masked):
-                self.unmasked |= {e for e, m in zip(entries, masked, strict=True) if e is not None and not m}
-                self.masks.clear()
-                self._trace(root)
+        units = {op.unit: None for op in self.holders.values() if op.unit is not None and op.unit.shared}
+        while True:
+            known = len(self._unmasked)
+            for unit in units:
+                for place in range(len(unit.first.arguments)):
+                    self._unify_calls([self._entry(op, place) for op in unit.calls])
+            if len(self._unmasked) == known:
+                return
+            self._masks.clear()
+            self._trace(root)
 
-    def _entry(self, op: Op, place: int) -> _Entry | None:
+    def _unify_calls(self, entries: list[Entry | None]) -> None:
+        masked = [entry is not None and self.outside(entry) is not None for entry in entries]
+        for entry, has in zip(entries, masked, strict=True):
+            source = self._first_of_chain(entry) if entry is not None and any(masked) and not has else None
+            if entry is not None and source is not None:
+                self._unmasked[entry] = Derived(AllSteps(), (source,))
+
+    def _entry(self, op: Op, place: int) -> Entry | None:
         assert op.graph is not None
         value = list(op.graph.inputs.values())[place]
-        return self.entries[value] if value is not None else None
+        return self._entries[value] if value is not None else None
 
-    def fill(self, graph: Graph) -> None:
-        """Gives the ops of a graph, and of those inside it, the masks that they take."""
-        for op in list(graph.ops):
-            if op.graph is not None:
-                self.fill(op.graph)
-            elif op.present and op.layer is not None and op.wrapper is None:
-                op.arguments = self._filled(op, op.layer)
+    def _passed(self, graph: Graph, name: str) -> Value | None:
+        """What is passed for a graph's input, unless a wrapper cuts it up."""
+        holder = self.holders.get(graph)
+        if holder is None or holder.wrapper is not None:
+            return None
+        argument = holder.arguments[list(graph.inputs).index(name)]
+        return argument if isinstance(argument, Value) else None
 
-    def _filled(self, op: Op, layer: Layer) -> tuple[Any, ...]:
-        """The arguments with `mask`, that of the only tensor, or the `<name>_mask` of each of several."""
-        if layer.variadic:
-            masks = tuple(self._grouped(argument) for argument in op.arguments)
-            if all(mask is None for mask in masks):
-                return op.arguments
-            self.mask(op.output)  # of the inputs as they are, not as they are taken
-            taken = layer.masked(op.arguments, masks)
-            return tuple(self._source(each, op) for each in taken)
-        given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
-        carried = {argument.name for argument in layer.arguments if argument.carried}
-        tensors = [name for name, argument in given.items() if argument is not None]
-        for name in tensors:
-            mask = "mask" if len(tensors) == 1 else f"{name}_mask"
-            if mask in carried and given[mask] is None and isinstance(given[name], Value):
-                given[mask] = self.value(self.mask(given[name]))
-        return tuple(given.values())
+    def _first_of_chain(self, entry: Entry) -> Value | None:
+        """What is passed for an input; of a repeated node what goes into its first instance, where that has
+        as many steps: between two instances nothing is computed.
+        """
+        source = ahead = self._passed(entry.graph, entry.name)
+        while ahead is not None and ahead.op is not None and ahead.op.graph is not None:
+            if ahead.op.node != self.holders[entry.graph].node:
+                break
+            ahead = self._passed(ahead.op.graph, entry.name)
+            if ahead is not None and source is not None and ahead.tensor.shape[:2] == source.tensor.shape[:2]:
+                source = ahead
+        return source
 
     # --- which mask a value carries
 
-    def mask(self, value: Value) -> _Mask:
+    def of(self, value: Value) -> Mask:
         """The mask that a value carries."""
-        if value not in self.masks:
-            self.masks[value] = self._found(value)
-        return self.masks[value]
+        if value not in self._masks:
+            self._masks[value] = self._found(value)
+        return self._masks[value]
 
-    def _found(self, value: Value) -> _Mask:
+    def _found(self, value: Value) -> Mask:
         op = value.op
         if op is None:
-            entry = self.entries[value]
-            return entry if self._outside(entry) is not None else None
+            entry = self._entries[value]
+            return entry if self.outside(entry) is not None else None
         if not op.present:
-            return self.mask(op.inputs[0])
+            return self.of(op.inputs[0])
         if op.graph is not None and op.wrapper is None:
             key = next(key for key, output in op.outputs.items() if output is value)
-            inner = self.mask(op.results[key])
-            passed = isinstance(inner, _Entry) and inner.graph is op.graph
-            return self._outside(inner) if passed else inner and _Export(op, key)  # type: ignore[arg-type]
+            inner = self.of(op.results[key])
+            passed = isinstance(inner, Entry) and inner.graph is op.graph
+            return self.outside(inner) if passed else inner and self.export(op, key)  # type: ignore[arg-type]
         layer = op.layer if op.wrapper is None else op.wrapper
         return self._of_layer(op, layer) if layer is not None and value is op.output else None
 
-    def _of_layer(self, op: Op, layer: Layer) -> _Mask:
+    def _of_layer(self, op: Op, layer: Layer) -> Mask:
         if not layer.supports_masking and type(layer).mask is Layer.mask:
             return None
-        masks = [self._grouped(argument) for argument in op.arguments]
+        masks = [self.grouped(argument) for argument in op.arguments]
         names = [argument.name for argument in layer.arguments]
         if not layer.variadic and "mask" in names and op.arguments[names.index("mask")] is not None:
             masks[0] = op.arguments[names.index("mask")]
-        mask = layer.mask(op.arguments, tuple(masks))
-        return _Made(op, mask) if isinstance(mask, Derived) else mask
+        return self.made(op, layer.mask(op.arguments, tuple(masks)))
 
-    def _grouped(self, argument: Any) -> Any:
+    def grouped(self, argument: Any) -> Any:
+        """The masks of an argument, grouped as its tensors are."""
         if isinstance(argument, tuple):
-            return tuple(self._grouped(item) for item in argument)
-        return self.mask(argument) if isinstance(argument, Value) else None
+            return tuple(self.grouped(item) for item in argument)
+        return self.of(argument) if isinstance(argument, Value) else None
 
-    def _outside(self, entry: _Entry) -> _Mask:
+    def outside(self, entry: Entry) -> Mask:
         """The mask of what is passed for a graph's input."""
-        holder = self.holders.get(entry.graph)
-        if holder is None or holder.wrapper is not None:
-            return None
-        argument = holder.arguments[list(entry.graph.inputs).index(entry.name)]
-        if not isinstance(argument, Value):
-            return None
-        if entry in self.unmasked:
-            return _Made(holder, Derived(AllSteps(), (argument,)))
-        return self.mask(argument)
+        passed = self._passed(entry.graph, entry.name)
+        mask = self.of(passed) if passed is not None else None
+        if mask is None and entry in self._unmasked:
+            return self.made(self.holders[entry.graph], self._unmasked[entry])
+        return mask
 
-    # --- masks as values
+    def made(self, op: Op, mask: Any) -> Any:
+        """The mask that an op's layer derives; another one as it is."""
+        return self._made.setdefault((op, mask), Made(op, mask)) if isinstance(mask, Derived) else mask
 
-    def value(self, mask: _Mask) -> Value | None:
-        """A mask as a value of the graph that it belongs to."""
-        if isinstance(mask, _Export):
-            return self._exported(mask.op, mask.key)
-        if not isinstance(mask, _Entry | _Made):
-            return mask
-        if mask not in self.values:
-            self.values[mask] = self._entered(mask) if isinstance(mask, _Entry) else self._computed(mask)
-        return self.values[mask]
-
-    def _entered(self, entry: _Entry) -> Value:
-        holder = self.holders[entry.graph]
-        outer = self.value(self._outside(entry))
-        assert outer is not None
-        name = self._free(entry.graph, f"{entry.name}_mask")
-        holder.arguments = (*holder.arguments, outer)
-        entry.graph.inputs[name] = Value(outer.tensor, name)
-        return entry.graph.inputs[name]  # type: ignore[return-value]
-
-    def _exported(self, op: Op, key: str) -> Value:
-        """Makes the mask of an inner value an output, of all ops that are one class when emitted."""
-        word = f"{key}_mask" if key else "mask"
-        shared = op.unit is not None and op.unit.shared
-        mates = op.unit.calls if shared else [o for o in self.owners[op].ops if o.node == op.node]  # type: ignore[union-attr]
-        for mate in mates:
-            if word not in mate.outputs and mate.graph is not None:
-                inner = self.value(self.mask(mate.results[key]))
-                if inner is not None:
-                    mate.outputs[word] = Value(inner.tensor, f"{mate.node}_{word}", mate)
-                    mate.results[word] = mate.graph.outputs[word] = inner
-        return op.outputs[word]
-
-    def _source(self, source: Any, op: Op) -> Value:
-        """What an op computes on: an input, a mask, or what is derived for it."""
-        value = self.value(_Made(op, source) if isinstance(source, Derived) else source)
-        assert value is not None
-        return value
-
-    def _computed(self, made: _Made) -> Value:
-        """The value of a derived mask or tensor, by an op of its own before the one that it is for."""
-        op, layer = made.op, made.derived.layer
-        sources = tuple(self._source(source, op) for source in made.derived.sources)
-        graph, tensor = self.owners[op], layer.infer(*(types(source) for source in sources))
-        assert not isinstance(tensor, tuple)
-        word = op.node if op.index is None else f"{op.node}_{op.index}"
-        name = self._free(graph, f"{word}_mask" if tensor.dtype == "bool" else f"{word}_masked")
-        computed = Op(name, None, op.span, "op", sources, layer=layer, title=layer.spec_name)
-        computed.outputs[""] = Value(tensor, name, computed)
-        alike = [place for place, other in enumerate(graph.ops) if other.node == op.node]
-        chained = op.repeated == "repeat" and op.index  # what it reads comes out of the instance before
-        graph.ops.insert(alike[-1] + 1 if chained else alike[0], computed)
-        self.owners[computed] = graph
-        return computed.output
-
-    @staticmethod
-    def _free(graph: Graph, word: str) -> str:
-        """A name for a mask that no node or input of the graph has."""
-        taken = {*graph.inputs, *(op.node for op in graph.ops), *(unit.name for unit in graph.units)}
-        number, name = 1, word
-        while name in taken:
-            number += 1
-            name = f"{word}_{number}"
-        return name
+    def export(self, op: Op, key: str) -> Export:
+        """The mask of an output of an instance, made inside."""
+        return self._exports.setdefault((op, key), Export(op, key))

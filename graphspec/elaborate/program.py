@@ -13,7 +13,7 @@ from graphspec.elaborate.bodies import read_outputs
 from graphspec.elaborate.body import Run
 from graphspec.elaborate.checks import check_use
 from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Read
-from graphspec.elaborate.masks import carry_masks
+from graphspec.elaborate.mask_values import carry_masks
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
 from graphspec.elaborate.sizes import declared_tensor
