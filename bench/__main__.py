@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
     parser.add_argument("--specs", nargs="+", metavar="NAME", help="the modules to measure; default: all")
     parser.add_argument("--threads", type=int, default=1, help="torch threads; default 1")
-    parser.add_argument("--budget", type=float, default=5.0, help="seconds for a pair of modules; default 5")
+    parser.add_argument("--budget", type=float, default=4.0, help="seconds for a pair of modules; default 4")
     parser.add_argument("--noise", action="store_true", help="twin beside twin: the noise of the machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the raw numbers")
     return parser.parse_args()
