@@ -131,6 +131,36 @@ def test_a_state_that_is_given_exports_at_any_batch(tmp_path: Path) -> None:
     assert exported.free.keys() == {"batch", "length"}
 
 
+def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
+    """A class token before tokens, and queries of one example that attend to many."""
+    spec = """
+    inputs: {x: {shape: [length, 4]}}
+    nodes:
+      token: {parameter: [1, 4]}
+      tokens: {merge: concatenate, from: [token, x], axis: 1}
+      queries: {parameter: [2, 4]}
+      y: {layer: MultiHeadAttention, num_heads: 2, key_dim: 2, from: [queries, tokens]}
+    outputs: [y]
+    """
+    program = graphspec.compile(spec)
+    traced = trace(program, program.module().eval())
+    assert traced.fixed == {}
+    assert all((span.least, span.most) == (1, None) for span in traced.free.values())
+
+
+@pytest.mark.parametrize(("count", "least"), [(1, 8), (3, 64)])
+def test_strides_leave_images_free_from_a_size_on(count: int, least: int) -> None:
+    node = f"{{layer: Conv2D, filters: 2, kernel_size: 3, strides: 2, padding: same, repeat: {count}}}"
+    spec = f"inputs: {{x: {{shape: [height, width, 3]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"
+    program = graphspec.compile(spec)
+    traced = trace(program, program.module().eval())
+    assert {name: (span.least, span.most) for name, span in traced.free.items()} == {
+        "batch": (1, None),
+        "height": (least, None),
+        "width": (least, None),
+    }
+
+
 def test_files_have_the_names_of_the_spec(tmp_path: Path) -> None:
     """Also those that Python, torch or ONNX have another use for."""
     spec = """

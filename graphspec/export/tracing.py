@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
 """What is traced: so many examples, and named sizes of at least this."""
+LARGER = (8, 64)
+"""The smallest values that named sizes may be given so as to stay free, where strides make small ones 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,10 @@ def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[
         narrowed = {name: _meet(span, measured[name]) for name, span in free.items() if name in measured}
         if narrowed:
             yield alike, narrowed
+    for least in LARGER if named else ():
+        larger = {name: _meet(span, Range(least)) for name, span in named.items()}
+        if all(span.most is None or span.least <= span.most for span in larger.values()):
+            yield False, {BATCH: Range(1), **larger}
     yield False, {BATCH: Range(1)}
     yield False, {}
 
@@ -114,10 +120,11 @@ def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, R
     return traced
 
 
-def _example(program: Program, free: Collection[str]) -> dict[str, int]:
+def _example(program: Program, free: Mapping[str, Range]) -> dict[str, int]:
     """The sizes to trace at: those that are free all differ, as equal ones could be taken for one."""
     sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
     for number, (name, least) in enumerate(sorted(program.minimum_sizes.items()), 1):
+        least = max(least, free[name].least) if name in free else least
         wanted = max(least, EXAMPLE_SIZE) + (number if name in free else 0)
         sizes[name] = min(wanted, program.maximum_sizes.get(name, wanted))
     return sizes
@@ -134,7 +141,7 @@ def _meet(one: Range, other: Range) -> Range:
 
 def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Range]:
     """The sizes that PyTorch leaves free where it may choose, each with the range that it finds."""
-    names = (BATCH, *program.minimum_sizes)
+    names = dict.fromkeys((BATCH, *program.minimum_sizes), Range(1))
     try:
         exported = _export(program, module, _example(program, names), dict.fromkeys(names, Dim.AUTO), alike)
     except FAILURES:

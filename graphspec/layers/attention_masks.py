@@ -135,4 +135,4 @@ def need_boolean(name: str, word: str, mask: Tensor, position: int) -> None:
 def whole(word: str, x: Tensor, batch: Dim, other: str) -> str:
     """A template for the tensor `word`, with the batch axis of `other` where it has one of size 1."""
     kept = ", ".join(["-1"] * (x.rank - 1))
-    return f"{{{word}}}.expand(len({{{other}}}), {kept})" if x.shape[0] != batch else f"{{{word}}}"
+    return f"{{{word}}}.expand({{{other}}}.shape[0], {kept})" if x.shape[0] != batch else f"{{{word}}}"

@@ -209,7 +209,7 @@ def _stretched_list(site: Site) -> str:
     terms = []
     for i, x in enumerate(site.inputs):
         kept = ", ".join(["-1"] * (x.rank - 1))
-        terms.append(f"{{{i}}}.expand(len({{{whole}}}), {kept})" if x.shape[0] == 1 else f"{{{i}}}")
+        terms.append(f"{{{i}}}.expand({{{whole}}}.shape[0], {kept})" if x.shape[0] == 1 else f"{{{i}}}")
     return f"[{', '.join(terms)}]"
 
 
