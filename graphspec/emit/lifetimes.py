@@ -6,9 +6,10 @@ Sizes are those of one example, with `NOMINAL` in place of every size that is no
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from graphspec.costs import nbytes
@@ -117,11 +118,26 @@ class Lifetimes:
         for each in bindings:
             for value in self._storages[each]:
                 self._holders[value].append(each)
-        self._idle = [each for each in bindings if self._storages[each] and self._lies_about(each)]
+        idle = [each for each in bindings if self._storages[each] and self._lies_about(each)]
+        self._sharing = [each for each in idle if self._shared(each)]
+        self._batches = self._batched([each for each in idle if not self._shared(each)])
         self._needs = Needs(self._at_first(during, steps))
 
     def _lies_about(self, binding: Binding) -> bool:
         return self._lasts[binding] + LATER <= self._ends[binding]
+
+    def _shared(self, binding: Binding) -> list[Value]:
+        """The memory of a binding that others hold, too."""
+        return [value for value in self._storages[binding] if len(self._holders[value]) > 1]
+
+    def _batched(self, bindings: list[Binding]) -> list[Batch]:
+        """What ends together in batches, in the order of the first of their last reads."""
+        batches: dict[int, Batch] = {}
+        for binding in sorted(bindings, key=lambda each: self._lasts[each]):
+            end = self._ends[binding]
+            batch = batches.setdefault(end, Batch([], [], [0], 0, 0, end))
+            batch.add(binding, self._lasts[binding], sum(self._sizes[v] for v in self._storages[binding]))
+        return list(batches.values())
 
     def _at_first(self, during: Mapping[int, int], steps: int) -> list[int]:
         """The bytes that each step needs before anything is deleted."""
@@ -141,17 +157,33 @@ class Lifetimes:
         deleted: dict[Binding, int] = {}
         while True:
             step, peak = self._needs.peak()
-            dead = [each for each in self._idle if self._is_dead(each, step)]
-            if not dead or self._saved(dead, step) < WORTH * max(peak, program):
+            before = self._batches[: bisect_left(self._batches, step, key=Batch.first)]
+            cuts = [(batch, cut) for batch in before if (cut := batch.dead(step)) > batch.start]
+            sharing = [each for each in self._sharing if self._is_dead(each, step)]
+            saved = sum(batch.bytes(cut) for batch, cut in cuts) + self._saved(sharing, step)
+            if not (cuts or sharing) or saved < WORTH * max(peak, program):
                 break
-            after = max(self._lasts[binding] for binding in dead)
-            self._end(dead, after)
-            deleted.update(dict.fromkeys(dead, after))
+            after = max([batch.lasts[cut - 1] for batch, cut in cuts] + [self._lasts[e] for e in sharing])
+            freed = self._freed(sharing, after)
+            for batch, cut in cuts:
+                freed[batch.end] += batch.bytes(cut)
+                self._cut(batch, cut)
+                batch.end, batch.deleted = after, True
+            self._needs.lower(after, freed)
+            deleted.update(dict.fromkeys(sharing, after))
+        for batch in (batch for batch in self._batches if batch.deleted):
+            deleted.update(dict.fromkeys(batch.members[batch.start : batch.stop], batch.end))
         found: dict[int, list[str]] = defaultdict(list)
         for binding in self.bindings:
             if binding in deleted:
                 found[deleted[binding]].append(binding.variable)
         return found
+
+    def _cut(self, batch: Batch, cut: int) -> None:
+        """Leaves a batch its first members; the others are one of their own."""
+        if cut < batch.stop:
+            insort(self._batches, replace(batch, start=cut), key=Batch.first)
+            batch.stop = cut
 
     def _is_dead(self, binding: Binding, step: int) -> bool:
         """Whether a step sees nothing of a binding but the memory, which it holds for long."""
@@ -163,31 +195,63 @@ class Lifetimes:
         return sum(self._sizes[value] for value in values if not self._is_live(value, step))
 
     def _is_live(self, value: Value, step: int) -> bool:
-        holders = self._holders[value]
-        return len(holders) > 1 and any(
-            each.step < step <= self._ends[each] and self._lasts[each] >= step for each in holders
+        return any(
+            each.step < step <= self._ends[each] and self._lasts[each] >= step
+            for each in self._holders[value]
         )
 
-    def _end(self, dead: list[Binding], after: int) -> None:
-        """Lets bindings end after a step, and notes what the steps behind it need from now on."""
-        freed: dict[int, int] = defaultdict(int)  # the last step of a stretch -> bytes, from `after` on
-        for binding in dead:
-            for value in self._storages[binding]:
-                if len(self._holders[value]) == 1:
-                    freed[self._ends[binding]] += self._sizes[value]
-        shared = {v for binding in dead for v in self._storages[binding] if len(self._holders[v]) > 1}
-        before = {value: self._covered(value, after) for value in shared}
+    def _freed(self, dead: list[Binding], after: int) -> dict[int, int]:
+        """Lets bindings that share memory end after a step; says how many bytes fewer are needed from there
+        to which step.
+        """
+        values = {value for binding in dead for value in self._storages[binding]}
+        before = {value: self._covered(value, after) for value in values}
         self._ends.update(dict.fromkeys(dead, after))
-        for value in shared:
+        freed: dict[int, int] = defaultdict(int)
+        for value in values:
             for step in before[value] - self._covered(value, after):
                 freed[step] += self._sizes[value]
                 freed[step - 1] -= self._sizes[value]
-        self._needs.lower(after, freed)
+        return freed
 
     def _covered(self, value: Value, after: int) -> set[int]:
-        """The steps behind one at which a value of several holders is held."""
+        """The steps behind one at which a value is held."""
         spans = ((max(each.step, after) + 1, self._ends[each] + 1) for each in self._holders[value])
         return {step for start, end in spans for step in range(start, end)}
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Bindings that lie about until one step: a part of a list of them, in the order of their last reads,
+    whose memory nothing else holds. `sums` are the bytes of all before each.
+    """
+
+    members: list[Binding]
+    lasts: list[int]
+    sums: list[int]
+    start: int
+    stop: int
+    end: int
+    deleted: bool = False
+
+    def add(self, binding: Binding, last: int, held: int) -> None:
+        self.members.append(binding)
+        self.lasts.append(last)
+        self.sums.append(self.sums[-1] + held)
+        self.stop += 1
+
+    def first(self) -> int:
+        """The first of the last reads."""
+        return self.lasts[self.start]
+
+    def dead(self, step: int) -> int:
+        """Where those end of which a step sees nothing but the memory, which they hold for long."""
+        limit = min(step, self.end - LATER + 1) if step <= self.end else 0
+        return bisect_left(self.lasts, limit, self.start, self.stop)
+
+    def bytes(self, cut: int) -> int:
+        """What those up to a place hold."""
+        return self.sums[cut] - self.sums[self.start]
 
 
 class Needs:
