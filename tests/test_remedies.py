@@ -38,6 +38,32 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
             '`axis` of `kernel_constraint` of `Dense` is "a", but must be an integer or a list',
             "quotes",
         ),
+        (
+            "{layer: Dense, units: 4, bias_constraint: {name: unit_norm, axis: 1}}",
+            "`unit_norm` counts norms along axis 1, and this weight has 1 axis",
+            "0 to 0",
+        ),
+        (
+            "{layer: Conv1D, filters: 4, kernel_size: 3, kernel_constraint: {name: max_norm, axis: [0, -3]}}",
+            "`max_norm` names an axis twice",
+            "0 to 2",
+        ),
+        (
+            "{layer: Bidirectional, "
+            "wraps: {layer: GRU, units: 4, bias_constraint: {name: max_norm, axis: 2}}}",
+            "along axis 2, and this weight has 2 axes",
+            "0 to 1",
+        ),
+        (
+            "{layer: Conv1D, filters: 4, kernel_size: 3, kernel_regularizer: orthogonal}",
+            "takes a matrix, and this has 3 axes",
+            None,
+        ),
+        (
+            "{layer: Dense, units: 4, activity_regularizer: orthogonal}",
+            "`activity_regularizer` of `y`: `orthogonal_regularizer` takes a matrix, and this has 3 axes",
+            None,
+        ),
     ],
 )
 def test_what_is_nearly_right(node: str, message: str, help: str | None) -> None:

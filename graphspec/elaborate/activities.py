@@ -28,6 +28,10 @@ def _watch(context: Context, graph: Graph, op: Op, regularizer: Regularizer) -> 
         help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
         context.error("not-supported", op.span, message, help)
         return False
+    why = regularizer.misfit(op.output.tensor.rank)
+    if why is not None:
+        context.error("out-of-range", op.span, f"`activity_regularizer` of `{op.node}`: {why}")
+        return False
     value, name = op.output, f"{op.node}_activity"
     taken = {other.node for other in graph.ops} | graph.inputs.keys()
     while name in taken:

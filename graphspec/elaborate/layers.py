@@ -14,7 +14,7 @@ from graphspec.elaborate.use import Feed, Use, near_help, refuse_nothing
 from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.graph import Op, Value, types
 from graphspec.layers import REGISTRY
-from graphspec.layers.base import Kind, Layer, LayerError, Wrapper
+from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
 from graphspec.objectives.setting import SettingError, validate
 from graphspec.schema import MISSING
 from graphspec.tensor import Tensor
@@ -191,6 +191,7 @@ def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments:
     """The op of a layer on values, its outputs inferred."""
     try:
         outputs = layer.infer(*(types(b) for b in bound))
+        _need_fitting(layer, layer.weights(*(types(b) for b in bound)))
     except LayerError as error:
         report(use, error)
         return None
@@ -199,6 +200,22 @@ def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments:
     op.given = arguments
     op.expressions = use.expressions(arguments)
     return op
+
+
+def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:
+    """Refuses regularizers and constraints that do not fit a weight as Keras stores it."""
+    for weight in weights:
+        rank = len(weight.unmerged or weight.shape) + (weight.row is not None)
+        found = {"regularizer": layer.regularizer(weight), "constraint": layer.constraint(weight)}
+        for kind, penalty in found.items():
+            why = penalty.misfit(rank) if penalty is not None else None
+            if why is not None:
+                help = (
+                    f"axes of the weight as Keras stores it: 0 to {rank - 1}"
+                    if kind == "constraint"
+                    else None
+                )
+                raise LayerError("out-of-range", why, help=help, argument=f"{weight.word}_{kind}")
 
 
 def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:

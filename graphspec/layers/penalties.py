@@ -24,6 +24,10 @@ Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
 class Regularizer(Named, family="regularizer"):
     """A penalty on a weight, added to the loss."""
 
+    def misfit(self, rank: int) -> str | None:
+        """Why it takes no weight of so many axes, if it takes none."""
+        return None
+
 
 class L1(Regularizer, word="l1"):
     """`l1` times the sum of absolute values."""
@@ -50,9 +54,27 @@ class OrthogonalRegularizer(Regularizer, word="orthogonal_regularizer", aliases=
     factor: Factor = 0.01
     mode: Literal["rows", "columns"] = "rows"
 
+    def misfit(self, rank: int) -> str | None:
+        return f"`{self.word}` takes a matrix, and this has {_axes(rank)}" if rank != 2 else None
+
+
+def _axes(count: int) -> str:
+    return "1 axis" if count == 1 else f"{count} axes"
+
 
 class Constraint(Named, family="constraint"):
     """What a weight is brought back to after each step."""
+
+    def misfit(self, rank: int) -> str | None:
+        """Why it takes no weight of so many axes, if it takes none."""
+        axis = getattr(self, "axis", ())
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        absent = next((axis for axis in axes if not -rank <= axis < rank), None)
+        if absent is not None:
+            return f"`{self.word}` counts norms along axis {absent}, and this weight has {_axes(rank)}"
+        if len({axis % rank for axis in axes}) < len(axes):
+            return f"`{self.word}` names an axis twice"
+        return None
 
 
 class NonNeg(Constraint, word="non_neg"):
