@@ -362,6 +362,35 @@ def test_masks_of_instances(nodes: str) -> None:
     agrees(graphspec.compile(EMBEDDED + nodes))
 
 
+SHARED = [
+    "BatchNormalization",
+    "GlobalAveragePooling1D",
+    "Softmax",
+    "LSTM, units: 3",
+    "GRU, units: 3, return_sequences: true",
+    "SimpleRNN, units: 3",
+    "Bidirectional, wraps: {layer: GRU, units: 3}",
+]
+
+
+@pytest.mark.parametrize("layer", SHARED)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_shared_layer_is_called_with_a_mask_and_without(layer: str, first: bool) -> None:
+    calls = (
+        f"  c: {{call: s, from: {'a' if first else 'b'}}}\n  d: {{call: s, from: {'b' if first else 'a'}}}"
+    )
+    program = graphspec.compile(f"""{EMBEDDED}
+shared: {{s: {{layer: {layer}}}}}
+nodes:
+  a: {{layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}}
+  b: {{layer: Embedding, input_dim: 7, output_dim: 3, from: other}}
+{calls}
+outputs: [c, d]
+""")
+    agrees(program)
+    program.module().train()(*program.example_inputs().values())
+
+
 def masked_chain(count: int) -> str:
     """Sums of masked tensors, each with a mask that is computed from the one before."""
     nodes = "  a: {layer: Embedding, input_dim: 7, output_dim: 3, mask_zero: true, from: text}\n"

@@ -76,15 +76,22 @@ def lines(prefix: str, expression: str, indent: int, suffix: str = "") -> list[s
     if len(chain) > 2 and not prefix:
         parts = [part for text in chain for part in lines("", text, indent)]
         return [*parts[:-1], parts[-1] + suffix]
-    split = _last_brackets(expression) if len(_parts(expression)) == 1 else None
+    operands = _parts(expression)
+    split = _last_brackets(expression) if len(operands) == 1 else None
+    if len(operands) == 2 and _grouped(operands[0][1]):
+        (_, group), (operator, rest) = operands
+        inner = _operands(group[1:-1], indent + 4)
+        return [f"{pad}{prefix}(", *inner, f"{pad}) {operator}{rest}{suffix}"]
     if split is None:
         if prefix.endswith(("= ", "return ")) and not suffix:
             return [f"{pad}{prefix}(", *_operands(expression, indent + 4), f"{pad})"]
-        if not prefix and len(_parts(expression)) > 1:
-            operands = _operands(expression, indent)
-            return [*operands[:-1], operands[-1] + suffix]
+        if not prefix and len(operands) > 1:
+            parts = _operands(expression, indent)
+            return [*parts[:-1], parts[-1] + suffix]
         return [single]
     head, items, tail = split
+    if _grouped(expression):
+        return [f"{pad}{prefix}(", *_operands(items[0], indent + 4), f"{pad}){suffix}"]
     body = ", ".join(items)
     if len(pad) + 4 + len(body) <= WIDTH and head[-1] == "(":
         return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
@@ -145,6 +152,12 @@ def _parts(expression: str) -> list[tuple[str, str]]:
                 *((m[0][1:], expression[m.end() : end]) for m, end in zip(cuts, ends, strict=True)),
             ]
     return [("", expression)]
+
+
+def _grouped(text: str) -> bool:
+    """Whether parentheses stand around the whole of a text, and make no tuple of it."""
+    split = _last_brackets(text)
+    return split is not None and split[0] == "(" and len(split[1]) == 1 and not text.endswith(",)")
 
 
 def _chain(expression: str) -> list[str]:

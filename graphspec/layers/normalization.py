@@ -57,8 +57,8 @@ helper(
 class MaskedBatchNorm(BatchNorm):
     """BatchNorm of [N, C, L] whose statistics leave out what a mask, [N, 1, L] say, leaves out."""
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        if not self.training or self.frozen:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None or not self.training or self.frozen:
             return super().forward(x)
         n = mask.expand_as(x).sum((0, 2)) + 1e-7  # Keras divides by no less
         mean = x.masked_fill(~mask, 0).sum((0, 2)) / n
