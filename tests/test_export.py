@@ -265,6 +265,8 @@ def test_build_says_where_weights_come_from(spec: Path) -> None:
         (["--seed", "1"], "a Python file holds no weights"),
         (["--format", "onnx", "--no-check"], "onnx is always compared with the module"),
         (["--format", "pt2", "-o", "-"], "pt2 is no text"),
+        (["-o", "x.onnx"], "x.onnx would hold py: give --format onnx"),
+        (["--format", "onnx", "-o", "x.py"], "x.py would hold onnx: give --format py"),
         (["--format", "pt2", "-o", "lacking/x.pt2"], "there is no directory lacking"),
     ],
 )

@@ -98,6 +98,10 @@ def _check_options(
     """Refuses options that do not go together."""
     if format not in FORMATS:
         raise typer.BadParameter(f"{format} is none of {', '.join(FORMATS)}", param_hint="--format")
+    suffix = Path(output or "").suffix.removeprefix(".")
+    if suffix in FORMATS and suffix != format:
+        message = f"{output} would hold {format}: give --format {suffix}, or another name"
+        raise typer.BadParameter(message, param_hint="-o")
     if format == "py" and fold:
         if output == "-":
             raise typer.BadParameter("--fold writes weights, too, beside a file", param_hint="-o")
