@@ -207,7 +207,7 @@ class Forward:
             name = self.scope.claim(own)
             self.scope.bind(value, name, value in self.layout.first)
             targets.append(name)
-        while len(targets) > 1 and targets[-2:] == ["_", "_"]:
+        if len(targets) > 2 and targets[-2:] == ["_", "_"]:
             targets[-2:] = ["*_"]
         self.line(f"{', '.join(targets)} = ", call, op.span)
 
