@@ -158,7 +158,8 @@ class Lifetimes:
         while True:
             step, peak = self._needs.peak()
             before = self._batches[: bisect_left(self._batches, step, key=Batch.first)]
-            cuts = [(batch, cut) for batch in before if (cut := batch.dead(step)) > batch.start]
+            held = [batch for batch in before if batch.end >= step]
+            cuts = [(batch, cut) for batch in held if (cut := batch.dead(step)) > batch.start]
             sharing = [each for each in self._sharing if self._is_dead(each, step)]
             saved = sum(batch.bytes(cut) for batch, cut in cuts) + self._saved(sharing, step)
             if not (cuts or sharing) or saved < WORTH * max(peak, program):
@@ -245,9 +246,10 @@ class Batch:
         return self.lasts[self.start]
 
     def dead(self, step: int) -> int:
-        """Where those end of which a step sees nothing but the memory, which they hold for long."""
-        limit = min(step, self.end - LATER + 1) if step <= self.end else 0
-        return bisect_left(self.lasts, limit, self.start, self.stop)
+        """Where those end of which a step, at which all are held, sees nothing but the memory, which they
+        hold for long.
+        """
+        return bisect_left(self.lasts, min(step, self.end - LATER + 1), self.start, self.stop)
 
     def bytes(self, cut: int) -> int:
         """What those up to a place hold."""
