@@ -272,3 +272,17 @@ def test_inputs_that_do_not_fit_are_refused(
 def test_a_single_input_is_refused_by_name() -> None:
     with pytest.raises(SpecError, match="query, value"):
         build({"seen": {"layer": "MultiHeadAttention", **HEADS}}, {"x": {"shape": [6, 8]}})
+
+
+def test_one_of_the_calls_of_a_shared_layer_may_return_its_scores() -> None:
+    spec = """
+    inputs: {x: {shape: [length, 8]}}
+    shared: {attention: {layer: MultiHeadAttention, num_heads: 2, key_dim: 3}}
+    nodes:
+      first:  {call: attention, from: [x, x]}
+      second: {call: attention, from: [x, x], return_attention_scores: true}
+    outputs: {first: {}, second: {}, scores: {from: second.attention_scores}}
+    """
+    outputs = graphspec.compile(spec).module()(torch.randn(2, 5, 8))
+    torch.testing.assert_close(outputs["first"], outputs["second"])
+    torch.testing.assert_close(outputs["scores"].sum(-1), torch.ones(2, 2, 5))

@@ -51,7 +51,7 @@ class Constructor:
             if unit is not None and unit.shared:
                 calls.setdefault(unit.name, []).append(slot)
         for name, slots in calls.items():
-            slot = next((slot for slot in slots if _takes_mask(slot.op)), slots[0])
+            slot = max(slots, key=lambda slot: (_takes_mask(slot.op), len(slot.op.outputs)))
             self._submodule(name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
         for slot in self.group.slots[0]:
             self._slot(slot)
