@@ -10,40 +10,40 @@ from graphspec.layers.penalties import Regularizer
 
 def watch_activities(context: Context, graph: Graph) -> bool:
     """Puts the nodes into a program; false where none can stand, which is reported."""
-    well = True
-    for op in list(graph.ops):
+    well, ops = True, []
+    taken = {op.node for op in graph.ops} | graph.inputs.keys()
+    for op in graph.ops:
+        ops.append(op)
         if op.graph is not None and op.wrapper is None:
             well &= watch_activities(context, op.graph)
         for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
             regularizer = getattr(inner.layer, "activity_regularizer", None)
             if isinstance(regularizer, Regularizer) and inner.present:
-                well &= _watch(context, graph, op, regularizer)
+                watched = _watched(context, graph, op, regularizer, taken)
+                well &= watched is not None
+                ops += [watched] if watched is not None else []
+    graph.ops = ops
     return well
 
 
-def _watch(context: Context, graph: Graph, op: Op, regularizer: Regularizer) -> bool:
+def _watched(context: Context, graph: Graph, op: Op, regularizer: Regularizer, taken: set[str]) -> Op | None:
+    """The node behind an op, which gives what the op gave; the op's own output is another value."""
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
         what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
         message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"
         help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
         context.error("not-supported", op.span, message, help)
-        return False
-    why = regularizer.misfit(op.output.tensor.rank)
-    if why is not None:
-        context.error("out-of-range", op.span, f"`activity_regularizer` of `{op.node}`: {why}")
-        return False
+        return None
     value, name = op.output, f"{op.node}_activity"
-    taken = {other.node for other in graph.ops} | graph.inputs.keys()
     while name in taken:
         name += "_"
+    taken.add(name)
     inner = Value(value.tensor, value.name, op)
     op.outputs = {key: inner for key in op.outputs}
     layer = WatchedActivity(regularizer_=regularizer)
-    watched = Op(
-        name, None, op.span, "layer", (inner,), {"": value}, layer=layer, title="ActivityRegularization"
-    )
+    title = "ActivityRegularization"
+    watched = Op(name, None, op.span, "layer", (inner,), {"": value}, layer=layer, title=title)
     watched.unit = Unit(name, None, op.span, calls=[watched])
     graph.units.append(watched.unit)
     value.op = watched
-    graph.ops.insert(graph.ops.index(op) + 1, watched)
-    return True
+    return watched

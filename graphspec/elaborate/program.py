@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -180,9 +181,12 @@ def _problems(context: Context, file: File, error: SettingError, path: Path) -> 
 
 
 def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
-    outputs = {}
+    outputs: dict[str, Judgement] = {}
+    parts: dict[str, list[Read]] = defaultdict(list)
+    for key, value in bound.items():
+        parts[key.partition(".")[0]].append(value)
     for name, output in run.body.outputs.items():
-        values = [v for key, v in bound.items() if key == name or key.partition(".")[0] == name]
+        values = parts[name]
         whole = bool(values) and all(isinstance(v, Value) for v in values)
         judgement = _judgement(run, name, output, [v for v in values if whole and isinstance(v, Value)])
         if judgement is not None and whole:
