@@ -17,6 +17,7 @@ from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
 from tests import oracle
 from tests.contract import Case, assert_equal, copy_weights, paired
+from tests.test_emit import agrees
 
 FIELDS = ("_regularizer", "_constraint")
 
@@ -178,6 +179,24 @@ def test_activities_count_for_each_example() -> None:
     twin(x)
     assert_equal(found, functools.reduce(operator.add, twin.losses), "activities")
     assert found.requires_grad
+
+
+def test_probabilities_that_are_watched_are_judged_as_such() -> None:
+    """They are no longer the last step, which logits leave off; neither at the top nor in a block."""
+    layer = "{layer: Dense, units: 4, activation: softmax, activity_regularizer: l2}"
+    program = graphspec.compile(f"""
+inputs: {{x: {{shape: [3]}}}}
+blocks:
+  last: {{inputs: [x], nodes: {{dense: {layer}}}}}
+nodes:
+  y: {layer}
+  z: {{block: last, from: x}}
+outputs:
+  y: {{loss: sparse_categorical_crossentropy}}
+  z: {{loss: sparse_categorical_crossentropy}}
+""")
+    agrees(program)
+    assert [output.activation for output in program.outputs.values()] == [None, None]
 
 
 def test_an_activity_that_cannot_be_watched_is_told() -> None:

@@ -109,6 +109,9 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     if not watch_activities(context, graph):
         return None
     masks = _masks(outputs, graph)
+    for name, judgement in outputs.items():  # an activity that is watched is no logits
+        if judgement.activation is not None:
+            judgement.activation = ends_in(graph.outputs[name])
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     return Elaborated(
         file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum, maximum, masks
