@@ -34,6 +34,10 @@ def _watched(context: Context, graph: Graph, op: Op, regularizer: Regularizer, t
         help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
         context.error("not-supported", op.span, message, help)
         return None
+    why = regularizer.misfit(op.output.tensor.rank)
+    if why is not None:
+        context.error("out-of-range", op.span, f"`activity_regularizer` of `{op.node}`: {why}")
+        return None
     value, name = op.output, f"{op.node}_activity"
     while name in taken:
         name += "_"
