@@ -64,6 +64,16 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
             "`activity_regularizer` of `y`: `orthogonal_regularizer` takes a matrix, and this has 3 axes",
             None,
         ),
+        (
+            "{layer: Bidirectional, wraps: {layer: GRU, units: 4}, return_sequences: true}",
+            "`Bidirectional` has no `return_sequences`",
+            "wraps: {layer: ..., return_sequences: ...}",
+        ),
+        (
+            "{layer: TimeDistributed, wraps: {layer: Dense, units: 4}, activation: relu}",
+            "`TimeDistributed` has no `activation`",
+            "wraps: {layer: ..., activation: ...}",
+        ),
     ],
 )
 def test_what_is_nearly_right(node: str, message: str, help: str | None) -> None:

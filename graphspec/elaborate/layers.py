@@ -99,10 +99,19 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     key = path[-1]
     if key in INFERRED:
         return "it is not needed here: the size is inferred from the input"
-    if len(path) > 1 or cls.variadic or len(cls.arguments) < 2:
+    if len(path) > 1 or cls.variadic:
+        return None
+    if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:
+        return f"what it wraps takes it: wraps: {{layer: ..., {key}: ...}}" if _known(str(key)) else None
+    if len(cls.arguments) < 2:
         return None
     first, *others = [argument.name for argument in cls.arguments]
     return f"it is an input: from: {{{first}: ..., {key}: ...}}" if key in others else None
+
+
+def _known(key: str) -> bool:
+    """Whether some layer that is often wrapped takes an argument of this name."""
+    return any(key in REGISTRY["layer"][name].model_fields for name in ("Dense", "Conv2D", "LSTM", "GRU"))
 
 
 def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
