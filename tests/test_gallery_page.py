@@ -23,10 +23,11 @@ SECTIONS = {
 }  # fmt: skip
 INTRODUCTION = """# Gallery
 
-Specs to copy from, in [specs/](../specs). Each is trained, exported and, where it is published, compared with the original
-by the tests. A drawing shows layers with their parameters and the shapes between them; blocks are frames, alike instances
-one stack, shared weights a yellow box. `graphspec plot SPEC -o FILE.html` gives the page to explore: fold, zoom, search,
-click a node for its YAML, its line of Python and its cost.
+Specs to copy from, in [specs/](../specs). Each is trained, exported and, where it is published, compared
+with the original by the tests. A drawing shows layers with their parameters and the shapes between them;
+blocks are frames, alike instances one stack, shared weights a yellow box.
+`graphspec plot SPEC -o FILE.html` gives the page to explore: fold, zoom, search, click a node for its YAML,
+its line of Python and its cost.
 """
 
 

@@ -14,9 +14,9 @@ from graphspec.emit.slots import Slot, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code
+from graphspec.layers.base import Code, Layer
 from graphspec.layout import Layout
-from graphspec.logits import ends_in, inside
+from graphspec.logits import ending, ends_in, inside
 
 
 class Classes:
@@ -36,6 +36,9 @@ class Classes:
         graphs = list(_inner_first(root))
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
+        self._padded: dict[Op, Layer] = {}  # layers that add the zeros around their input themselves
+        self._absorbed: set[Op] = set()  # the nodes that did
+        self._absorb_pads(graphs)
         self.helpers = frozenset(closure({"freeze", *self._named_helpers(graphs)}))
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
@@ -76,9 +79,28 @@ class Classes:
             first = self.layout.op_first(op)
             if op.wrapper is not None:
                 first = op.layer.memory(*op.inner) == "first"
-            code = op.layer.code(op.site(first))
+            code = (
+                Code("{x}") if op in self._absorbed else self._padded.get(op, op.layer).code(op.site(first))
+            )
             self._codes[op] = replace(code, over=self._overwrites(op, code))
         return self._codes[op]
+
+    def hands_on(self, op: Op) -> bool:
+        """Whether a layer's code is nothing but its input."""
+        code = self.code(op)
+        return code.call == "{x}" and code.activation == "linear"
+
+    def _absorb_pads(self, graphs: list[Graph]) -> None:
+        for op in (op for graph in graphs for op in graph.ops if op.present and op.wrapper is None):
+            pad = op.inputs[0].op if len(op.inputs) == 1 and op.layer is not None else None
+            if pad is None or pad.layer is None or not pad.present or pad.wrapper is not None:
+                continue
+            assert op.layer is not None
+            positive = ending(pad.inputs[0]) in ("relu", "sigmoid", "softmax")
+            padded = op.layer.padded(pad.layer, positive) if self._reads[pad.output] == 1 else None
+            if padded is not None:
+                self._padded[op] = padded
+                self._absorbed.add(pad)
 
     def _overwrites(self, op: Op, code: Code) -> bool:
         """Whether an activation may overwrite what it reads: a new tensor, which nothing else reads, and

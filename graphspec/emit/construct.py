@@ -154,6 +154,8 @@ class Constructor:
         if slot.position in self.modules and not (slot.op.unit is not None and slot.op.unit.shared):
             self.flags[slot.position] = f"{self.modules[slot.position]} is not None"
             return
+        if all(op.layer is not None and self.classes.hands_on(op) for op in cells.values()):
+            return  # present or not, it does nothing
         code = self._condition(slot, cells)
         name = names.attribute(code if code.isidentifier() else f"has_{slot.node}")
         self.flags[slot.position] = self.keep(name, code, slot)

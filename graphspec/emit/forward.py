@@ -11,12 +11,13 @@ from graphspec.emit.calls import Calls
 from graphspec.emit.construct import Constructor, Line
 from graphspec.emit.format import fill
 from graphspec.emit.group import Group, activated
-from graphspec.emit.lifetimes import Lifetimes, storage
+from graphspec.emit.lifetimes import WORTH, Lifetimes, size, storage
 from graphspec.emit.loops import write_loop
 from graphspec.emit.present import present_op
 from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
+from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layout import Layout
 from graphspec.tensor import BATCH, show_size, symbol
 
@@ -176,7 +177,31 @@ class Forward:
             self.scope.alias(op.inputs[0], value)
             self.scope.first[value] = first
             return
+        elif after and body.wrapper is None and self._frees(op, body):
+            self._in_two(value, call, after, word, op.span, first)
+            return
         self.assign(value, expression, word, op.span, first)
+
+    def _frees(self, op: Op, body: Op) -> bool:
+        """Whether it pays to let go of what a layer has read before its activation makes a new tensor."""
+        classes = self.constructor.classes
+        code = classes.code(body)
+        if len(op.inputs) != 1 or (code.over and ACTIVATIONS[code.activation].over is not None):
+            return False
+        if code.construct is None or op.output in self.group.graph.outputs.values():
+            return False
+        return size(op.inputs[0]) >= WORTH * classes.peaks.of(classes.groups[-1].graph)
+
+    def _in_two(self, value: Value, call: str, after: str, word: str, span: Span | None, first: bool) -> None:
+        """A layer and its activation; two statements where the first overwrites what it reads."""
+        assert value.op is not None
+        read = self.scope.variable(value.op.inputs[0])
+        name = self.scope.name(value, word)
+        self.scope.bind(value, name, first)
+        if name == read:
+            self.line(f"{name} = ", call, span)
+            call = name
+        self.line(f"{name} = ", fill(after, lambda _: call), span, value)
 
     def _chosen(self, flag: str, expression: str, passed: str) -> str:
         """What a node gives that may be left out."""

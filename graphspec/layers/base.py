@@ -329,6 +329,16 @@ class Layer(Setting):
         """These constants, factor and offset, from the layer's weights by name: arrays of any library."""
         raise TypeError(f"{type(self).__name__} is not affine in inference")
 
+    def pads(self) -> tuple[tuple[int, int], ...] | None:
+        """How many zeros it adds before and behind each axis of space, if that is all it does."""
+        return None
+
+    def padded(self, pad: Layer, positive: bool) -> Layer | None:
+        """This layer with the zeros of another before it, where PyTorch's module adds them itself; `positive`
+        tells that nothing around which they stand is below 0.
+        """
+        return None
+
     def longest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
         """Sizes of its inputs, each with the largest value that it may have when the module runs."""
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from graphspec.layers.activations import ActivationName, activated
 from graphspec.layers.base import (
@@ -42,18 +42,19 @@ helper(
 class Conv1d(nn.Conv1d):
     """Pads as Keras does: `same` at any stride, the odd step last; `causal` in front."""
 
-    def __init__(self, *args, padding: str = "valid", **kwargs):
+    def __init__(self, *args, padding="valid", **kwargs):
         super().__init__(*args, **kwargs)
-        self.pads = padding
+        self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = 0
-        if self.pads == "causal":
+        padding = self.pads
+        if padding == "causal":
             x = F.pad(x, (self.dilation[0] * (self.kernel_size[0] - 1), 0))
-        elif self.pads == "same":
+            padding = 0
+        elif padding == "same":
             pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
             if torch.compiler.is_exporting() or pads[0] != pads[1]:
-                x = F.pad(x, pads)
+                x, padding = F.pad(x, pads), 0
             else:
                 padding = pads[0]
         return F.conv1d(
@@ -68,16 +69,16 @@ helper(
 class Conv2d(nn.Conv2d):
     """Pads as Keras' `same` does at any stride: the odd row and column go last."""
 
-    def __init__(self, *args, padding: str = "valid", **kwargs):
+    def __init__(self, *args, padding="valid", **kwargs):
         super().__init__(*args, **kwargs)
-        self.pads = padding
+        self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = 0
-        if self.pads == "same":
+        padding = self.pads
+        if padding == "same":
             pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
             if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x = F.pad(x, pads)
+                x, padding = F.pad(x, pads), 0
             else:
                 padding = pads[::-2]
         return F.conv2d(
@@ -92,16 +93,16 @@ helper(
 class Conv3d(nn.Conv3d):
     """Pads as Keras' `same` does at any stride: what is odd goes last."""
 
-    def __init__(self, *args, padding: str = "valid", **kwargs):
+    def __init__(self, *args, padding="valid", **kwargs):
         super().__init__(*args, **kwargs)
-        self.pads = padding
+        self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = 0
-        if self.pads == "same":
+        padding = self.pads
+        if padding == "same":
             pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
             if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x = F.pad(x, pads)
+                x, padding = F.pad(x, pads), 0
             else:
                 padding = pads[::-2]
         return F.conv3d(
@@ -177,7 +178,24 @@ class Convolving(Layer, abstract=True):
         if self.padding == "same":
             spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
             return max(self.strides) == 1 and not any(span % 2 for span in spans)
-        return self.padding == "valid"
+        return self.padding != "causal"
+
+    def _padding(self) -> tuple[Leaf, Leaf]:
+        """PyTorch's argument, and its default: `valid`, or what `with_zeros` has put there in numbers."""
+        return (self.padding, "valid") if isinstance(self.padding, str) else (short(self.padding), 0)
+
+    def with_zeros(self, pad: Layer) -> Self | None:
+        """The same layer with the zeros that `pad` adds, if they are the same on both sides."""
+        margins = pad.pads()
+        if (
+            margins is None
+            or self.padding != "valid"
+            or getattr(pad, "data_format", None) != self.data_format
+        ):
+            return None
+        alike = all(before == behind for before, behind in margins)
+        slides = max(self.kernel_size) > 1 or not any(before for before, _ in margins)
+        return self.model_copy(update={"padding": tuple(b for b, _ in margins)}) if alike and slides else None
 
     def _skips(self, x: Tensor) -> bool:
         """Whether it only leaves out rows and columns of an image of few channels. There oneDNN, in torch
@@ -200,7 +218,7 @@ class Convolving(Layer, abstract=True):
             },
             {
                 "stride": (1 if skips else short(self.strides), 1),
-                "padding": (self.padding, "valid"),  # PyTorch's word for its default, 0
+                "padding": self._padding(),
                 "dilation": (short(self.dilation_rate), 1),
                 "groups": (groups, 1),
                 "bias": (self.use_bias, True),
@@ -276,6 +294,9 @@ class _Convolution(Convolving, abstract=True):
         front = (self.rank + 1, self.rank, *range(self.rank))
         kernel = Weight("weight", shape, "kernel", front, initializer=self.kernel_initializer.statement())
         return (kernel, *self.bias(self.filters))
+
+    def padded(self, pad: Layer, positive: bool) -> Layer | None:
+        return self.with_zeros(pad)
 
     def linear(self) -> Linear:
         return Linear(width="filters" if self.groups == 1 else None)

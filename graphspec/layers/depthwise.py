@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.layers.activations import ActivationName
-from graphspec.layers.base import Code, Construct, Example, Linear, Site, Weight
+from graphspec.layers.base import Code, Construct, Example, Layer, Linear, Site, Weight
 from graphspec.layers.convolution import Convolving
 from graphspec.layers.core import Positive
 from graphspec.layers.helpers import helper
@@ -146,6 +146,9 @@ class _DepthwiseConv(_Depthwise, abstract=True):
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         kernel = self.kernel(x, "weight", "kernel")
         return (kernel, *self.bias(kernel.shape[0]))
+
+    def padded(self, pad: Layer, positive: bool) -> Layer | None:
+        return self.with_zeros(pad)
 
     def linear(self) -> Linear:
         return Linear()

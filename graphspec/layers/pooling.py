@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from graphspec.layers.base import Argument, Code, Example, Layer, Memory, Site
 from graphspec.layers.helpers import helper
@@ -140,6 +140,20 @@ class _Pooling(Layer, abstract=True):
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
 
+    def padded(self, pad: Layer, positive: bool) -> Layer | None:
+        """PyTorch pads a maximum with what is below all: the same as zeros where nothing is below 0."""
+        margins = pad.pads() if self.rank > 1 and (positive or self.mode == "avg") else None
+        if (
+            margins is None
+            or self.padding != "valid"
+            or getattr(pad, "data_format", None) != self.data_format
+        ):
+            return None
+        sides = tuple(before for before, _ in margins)
+        alike = all(before == behind for before, behind in margins)
+        fits = all(2 * side <= size for side, size in zip(sides, self.pool_size, strict=True))
+        return self.model_copy(update={"padding": sides}) if alike and fits else None
+
     def code(self, site: Site) -> Code:
         known = all(isinstance(size, int) for size in spatial(site.x, self.data_format))
         function = f"F.{self.mode}_pool{self.rank}d"
@@ -150,7 +164,11 @@ class _Pooling(Layer, abstract=True):
             constants["strides"] = short(self.strides)
             text += ", stride={strides}"
         count = "" if self.mode == "max" else ", count_include_pad=False"
-        if self.padding == "valid":
+        padding: Any = self.padding
+        if isinstance(padding, tuple):  # of `padded`
+            constants["padding"] = short(padding)
+            text += ", padding={padding}"
+        elif padding == "valid":
             if self.mode == "max" and self.rank == 1 and not known:
                 function, helpers = "max_pool1d", ("max_pool1d",)
         elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):

@@ -105,6 +105,9 @@ class _ZeroPadding(_Spatial, abstract=True):
         sizes = zip(spatial(x, self.data_format), self.padding, strict=True)
         return self.resized(x, tuple(size + before + behind for size, (before, behind) in sizes))
 
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        return self.padding
+
     def code(self, site: Site) -> Code:
         around = dict(zip(self.axes(site), self.padding, strict=True))
         # F.pad counts from the last axis on

@@ -27,6 +27,7 @@ class Decoder(nn.Module):
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
-        x = self.pixels(x).sigmoid()  # [N, 1, 8, 8]
+        x = self.pixels(x)
+        x = x.sigmoid()  # [N, 1, 8, 8]
         x = x * 16.0  # [N, 1, 8, 8]
         return x.permute(0, 2, 3, 1)

@@ -19,16 +19,16 @@ def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
 class Conv2d(nn.Conv2d):
     """Pads as Keras' `same` does at any stride: the odd row and column go last."""
 
-    def __init__(self, *args, padding: str = "valid", **kwargs):
+    def __init__(self, *args, padding="valid", **kwargs):
         super().__init__(*args, **kwargs)
-        self.pads = padding
+        self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = 0
-        if self.pads == "same":
+        padding = self.pads
+        if padding == "same":
             pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
             if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x = F.pad(x, pads)
+                x, padding = F.pad(x, pads), 0
             else:
                 padding = pads[::-2]
         return F.conv2d(

@@ -101,7 +101,8 @@ class Layer(nn.Module):
         y = self.drop1(y)
         seen = x + y
         y = self.norm2(seen)
-        y = F.gelu(self.expanded(y))
+        y = self.expanded(y)
+        y = F.gelu(y)
         y = self.projected(y)
         y = self.drop2(y)
         return seen + y

@@ -59,7 +59,6 @@ class ConvNorm(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
-        padding: str = "valid",
         activation: Callable[[Tensor], Tensor] = F.relu_,
     ):
         super().__init__()
@@ -68,7 +67,7 @@ class ConvNorm(nn.Module):
             filters,
             kernel_size,
             stride=strides,
-            padding=padding,
+            padding=kernel_size // 2,
             bias=False,
         )
         self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
@@ -93,7 +92,7 @@ class Bottleneck(nn.Module):
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
-        self.spatial = ConvNorm(filters, filters, kernel_size=3, padding="same")
+        self.spatial = ConvNorm(filters, filters, kernel_size=3)
         self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -137,10 +136,8 @@ class Resnet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.pad(image, (0, 0, 3, 3, 3, 3))  # [N, 230, 230, 3]
-        x = self.stem(x.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
-        x = F.pad(x, (1, 1, 1, 1))  # [N, 64, 114, 114]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 56, 56]
+        x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
         for stage in self.stages:
             x = stage(x)
         x = x.mean((2, 3))  # [N, 2048]

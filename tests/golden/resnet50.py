@@ -57,12 +57,11 @@ class ConvNorm(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
-        padding: str = "valid",
         activation: Callable[[Tensor], Tensor] = F.relu_,
     ):
         super().__init__()
         self.conv = nn.Conv2d(
-            in_channels, filters, kernel_size, stride=strides, padding=padding
+            in_channels, filters, kernel_size, stride=strides, padding=kernel_size // 2
         )
         self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
         self.activation = activation
@@ -86,7 +85,7 @@ class Bottleneck(nn.Module):
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
-        self.spatial = ConvNorm(filters, filters, kernel_size=3, padding="same")
+        self.spatial = ConvNorm(filters, filters, kernel_size=3)
         self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,10 +129,8 @@ class Resnet50(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = F.pad(image, (0, 0, 3, 3, 3, 3))  # [N, 230, 230, 3]
-        x = self.stem(x.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
-        x = F.pad(x, (1, 1, 1, 1))  # [N, 64, 114, 114]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 56, 56]
+        x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
         for stage in self.stages:
             x = stage(x)
         x = x.mean((2, 3))  # [N, 2048]
