@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphspec
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import LayerError, Site
 from graphspec.layers.broadcasting import promote
 from graphspec.tensor import Tensor, symbol
+from tests.test_emit import agrees
 
 BATCH = symbol("batch")
 
@@ -178,3 +180,14 @@ def test_dtypes_are_promoted_as_pytorch_does():
     names = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
     for a, b in combinations(names, names):
         assert f"torch.{promote(a, b)}" == str(torch.promote_types(getattr(torch, a), getattr(torch, b)))
+
+
+@pytest.mark.parametrize(
+    "merge", ["add", "multiply", "average", "maximum", "minimum", "concatenate", "stack"]
+)
+def test_merges_of_hundreds(merge):
+    program = graphspec.compile(
+        f"inputs: {{x: {{shape: [2]}}}}\nnodes:\n  a: {{layer: Dense, units: 3, parallel: 230}}\n"
+        f"  b: {{merge: {merge}, from: a.*}}\noutputs: [b]\n"
+    )
+    agrees(program)

@@ -20,6 +20,9 @@ from graphspec.tensor import Dim, Tensor, product
 CHAINED = 4
 """Up to this many inputs a sum is written with operators; longer lists are summed as lists."""
 
+NESTED = 20
+"""Calls of two that are nested in one another, where there are more inputs in pairs."""
+
 
 class _Merge(Layer, kind="merge", abstract=True):
     """A merge of any number of inputs; `most_inputs` bounds it."""
@@ -168,7 +171,14 @@ class _Extreme(_Elementwise, abstract=True):
         return filled_for_extreme(inputs, masks)
 
     def code(self, site: Site) -> Code:
-        return Code(reduce(lambda left, right: f"{self.function}({left}, {right})", self.terms(site)))
+        terms = self.terms(site)
+        while len(terms) > NESTED:  # pairs, pairs of pairs: Python nests 200 parentheses and no more
+            pairs = [terms[start : start + 2] for start in range(0, len(terms), 2)]
+            terms = [reduce(self._call, pair) for pair in pairs]
+        return Code(reduce(self._call, terms))
+
+    def _call(self, left: str, right: str) -> str:
+        return f"{self.function}({left}, {right})"
 
 
 class Maximum(_Extreme, spec_name="maximum"):
