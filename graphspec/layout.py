@@ -7,6 +7,8 @@ costs nothing. A value stays permuted until something needs the spec's order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphspec.graph import Graph, Op, Value, flatten, types
 
 TO_FIRST = {3: ".transpose(1, 2)", 4: ".permute(0, 3, 1, 2)", 5: ".permute(0, 4, 1, 2, 3)"}
@@ -19,8 +21,8 @@ class Layout:
     Blocks are laid out once for all their calls: they take each input as its first reader wants it.
     """
 
-    def __init__(self) -> None:
-        self.first: set[Value] = set()
+    def __init__(self, first: Iterable[Value] = ()) -> None:
+        self.first: set[Value] = set(first)  # at the start, those inputs of the program that come so
         self._wanted: dict[Graph, set[Value]] = {}
         self._wishes: dict[Op, str] = {}
         self._runs_first: dict[Op, bool] = {}

@@ -197,7 +197,7 @@ def summarize(elaborated: Elaborated) -> Summary:
                 Row(
                     name,
                     "InputLayer",
-                    (_shape(value.tensor),),
+                    (_shape(elaborated.inputs[name]),),
                     0,
                     0,
                     (),

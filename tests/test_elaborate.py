@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import graphspec
 from graphspec.compiler import Program
@@ -924,3 +925,41 @@ train: {epochs: $n, optimizer: {name: sgd, learning_rate: $(rate / 2)}}
 """
     )
     assert trained.training.epochs == 3
+
+
+FIRST = """
+inputs:
+  image: {shape: [3, 8, 9], data_format: channels_first}
+  text:  {shape: [4, length], data_format: channels_first}
+nodes:
+  conv:  {layer: Conv2D, from: image, filters: 2, kernel_size: 3, padding: same}
+  scale: {layer: Rescaling, from: image, scale: 2}
+  steps: {layer: LSTM, from: text, units: 3}
+outputs: [conv, scale, steps]
+"""
+
+
+def test_inputs_may_come_with_channels_first() -> None:
+    """The graph has channels last, as elsewhere; what is passed has them first."""
+    first = graphspec.compile(FIRST)
+    last = graphspec.compile(
+        FIRST.replace("[3, 8, 9], data_format: channels_first", "[8, 9, 3]").replace(
+            "[4, length], data_format: channels_first", "[length, 4]"
+        )
+    )
+    assert str(first.inputs["image"]) == "float32[batch, 3, 8, 9]"
+    assert [row.params for row in first.summary().rows] == [row.params for row in last.summary().rows]
+    assert "self.conv(image)" in first.source
+    module, twin = first.module().eval(), last.module().eval()
+    inputs = first.example_inputs(2)
+    assert inputs["image"].shape == (2, 3, 8, 9)
+    expected = twin(inputs["image"].permute(0, 2, 3, 1), inputs["text"].transpose(1, 2))
+    for name, value in module(**inputs).items():
+        torch.testing.assert_close(value, expected[name])
+
+
+def test_an_input_without_space_has_no_data_format() -> None:
+    spec = "inputs: {x: {shape: [3], data_format: channels_first}}\nnodes: {y: {layer: Flatten}}\noutputs: [y]"
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(spec)
+    assert [d.code for d in error.value.diagnostics] == ["wrong-rank"]

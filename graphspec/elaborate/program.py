@@ -17,7 +17,7 @@ from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, R
 from graphspec.elaborate.mask_values import carry_masks
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.prune import prune
-from graphspec.elaborate.sizes import declared_tensor
+from graphspec.elaborate.sizes import declared_tensor, given_tensor, is_channels_first
 from graphspec.graph import Definition, Graph, Value
 from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
@@ -60,6 +60,7 @@ class Elaborated:
     minimum_sizes: dict[str, int] = field(default_factory=dict)
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
+    channels_first: frozenset[str] = frozenset()  # inputs that come so, and lie so in memory
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -79,12 +80,15 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         visible=values,
     )
     run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,), unknown=unknown)
+    first: set[str] = set()
     for name, declared in file.body.inputs.items():
         if declared is None:
             continue
         tensor = declared_tensor(run, name, declared)
         if isinstance(tensor, Tensor):
             graph.inputs[name] = Value(tensor, name)
+            if is_channels_first(run, name, declared):
+                first.add(name)
             run.inputs[name] = graph.inputs[name]  # type: ignore[assignment]
         elif isinstance(tensor, Nothing):
             run.inputs[name] = tensor
@@ -113,8 +117,19 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         if judgement.activation is not None:
             judgement.activation = ends_in(graph.outputs[name])
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
+    inputs |= {name: given_tensor(inputs[name]) for name in first if name in inputs}
     return Elaborated(
-        file.name, graph, inputs, outputs, training or TrainConfig(), data, ranges, minimum, maximum, masks
+        file.name,
+        graph,
+        inputs,
+        outputs,
+        training or TrainConfig(),
+        data,
+        ranges,
+        minimum,
+        maximum,
+        masks,
+        frozenset(first),
     )
 
 

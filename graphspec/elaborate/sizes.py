@@ -31,7 +31,10 @@ DTYPE_WORDS = {
 
 
 def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:
-    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error."""
+    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error.
+
+    Channels are its last axis, wherever the data have them: `given_tensor` is what is passed.
+    """
     path = run.path("inputs", name)
     document = run.body.document
     values = {
@@ -71,7 +74,25 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
         if dim is None:
             return None
         sizes.append(dim)
+    if values["data_format"] == "channels_first":
+        if not 3 <= len(sizes) <= 5:
+            help = "data of one to three axes and channels have a data format: [channels, height, width]"
+            message = f"an input of {len(shape)} axes has no `data_format`"
+            run.error("wrong-rank", document.span((*path, "data_format")), message, help)
+            return None
+        sizes = [sizes[0], *sizes[2:], sizes[1]]
     return Tensor(tuple(sizes), values["dtype"])
+
+
+def is_channels_first(run: Run, name: str, declared: Input) -> bool:
+    """Whether an input, declared without error, comes with channels at axis 1."""
+    return run.evaluate(declared.data_format, (*run.path("inputs", name), "data_format")) == "channels_first"
+
+
+def given_tensor(tensor: Tensor) -> Tensor:
+    """The type of what is passed for an input whose channels come first."""
+    batch, *space, channels = tensor.shape
+    return Tensor((batch, channels, *space), tensor.dtype)
 
 
 def _size(run: Run, size: Any, path: Any) -> Dim | None:

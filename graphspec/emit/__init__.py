@@ -69,7 +69,8 @@ def emit(program: Elaborated, initialize: bool = True) -> Emitted:
     `initialize` fills the weights; without, the module is for inference, and its weights come from a file.
     """
     graph = program.graph
-    layout = Layout()
+    inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
+    layout = Layout(inputs)
     layout.run(graph, True)
     classes = Classes(graph, layout, logit_values(program))
     root = classes.of[graph]
@@ -199,9 +200,7 @@ def assemble(
 ) -> Emitted:
     """The whole file: docstring, imports, helpers, initializers, classes."""
     top = Writer()
-    arrow = ", ".join(
-        f"{name} {_type(value.tensor)}" for name, value in program.graph.inputs.items() if value is not None
-    )
+    arrow = ", ".join(f"{name} {_type(tensor)}" for name, tensor in program.inputs.items())
     results = ", ".join(
         f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items()
     )
