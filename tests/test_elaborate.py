@@ -959,7 +959,8 @@ def test_inputs_may_come_with_channels_first() -> None:
 
 
 def test_an_input_without_space_has_no_data_format() -> None:
-    spec = "inputs: {x: {shape: [3], data_format: channels_first}}\nnodes: {y: {layer: Flatten}}\noutputs: [y]"
+    inputs = "{x: {shape: [3], data_format: channels_first}}"
+    spec = f"inputs: {inputs}\nnodes: {{y: {{layer: Flatten}}}}\noutputs: [y]"
     with pytest.raises(SpecError) as error:
         graphspec.compile(spec)
     assert [d.code for d in error.value.diagnostics] == ["wrong-rank"]

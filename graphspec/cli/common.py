@@ -45,12 +45,16 @@ def compiling(spec: Path, settings: list[str] | None, preset: str | None, as_jso
         yield program
 
 
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
+"""What a module may raise when it runs. torch.OutOfMemoryError is a RuntimeError."""
+
+
 @contextmanager
 def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
     """Turns what torch raises for a module into a diagnostic at the node whose code raised it."""
     try:
         yield
-    except (RuntimeError, ValueError, IndexError) as error:  # torch.OutOfMemoryError is a RuntimeError
+    except FAILURES as error:
         from graphspec.diagnostics import Diagnostic, SpecError
         from graphspec.load import place_of
 
