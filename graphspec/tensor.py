@@ -17,6 +17,23 @@ BATCH = "batch"
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 """The dtypes that a spec can name, PyTorch's words."""
 
+DTYPE_WORDS = {
+    "float": "float32",
+    "double": "float64",
+    "half": "float16",
+    "int": "int64",
+    "integer": "int64",
+    "long": "int64",
+    "short": "int16",
+    "byte": "uint8",
+    "f32": "float32",
+    "i64": "int64",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "boolean": "bool",
+}
+"""What else they are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class Floor:

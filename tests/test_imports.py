@@ -16,6 +16,7 @@ PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
     "": "compiler diagnostics",
+    "__main__": "cli",
     "cli": "compiler diagnostics export folded_weights json_schema load plot reference reporting source "
     "train",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives schema source "

@@ -82,7 +82,7 @@ def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> N
             assert file.read_text(encoding="utf-8").strip() == expected
         else:
             assert program == "graphspec"
-            command = [sys.executable, "-m", "graphspec.cli", *arguments]
+            command = [sys.executable, "-m", "graphspec", *arguments]
             done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
             printed = done.stdout + done.stderr
             assert shows(expected, printed), printed

@@ -99,6 +99,10 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     key = path[-1]
     if key in INFERRED:
         return "it is not needed here: the size is inferred from the input"
+    if path == ("name",):
+        return "the key that a node stands under is its name"
+    if path in (("input",), ("inputs",)):
+        return "write what it reads under `from`"
     if len(path) > 1 or cls.variadic:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:

@@ -11,23 +11,7 @@ from graphspec.elaborate.use import Use
 from graphspec.graph import Value
 from graphspec.objectives.setting import show
 from graphspec.schema import IDENTIFIER, MISSING, Input
-from graphspec.tensor import BATCH, DTYPES, Dim, Tensor, names_of, symbol
-
-DTYPE_WORDS = {
-    "float": "float32",
-    "double": "float64",
-    "half": "float16",
-    "int": "int64",
-    "integer": "int64",
-    "long": "int64",
-    "short": "int16",
-    "byte": "uint8",
-    "f32": "float32",
-    "i64": "int64",
-    "bf16": "bfloat16",
-    "fp16": "float16",
-    "boolean": "bool",
-}
+from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, names_of, symbol
 
 
 def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import nearest
+from graphspec.tensor import DTYPE_WORDS
 
 Path = tuple[str | int, ...]
 
@@ -259,7 +260,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
             path,
         )
     if kind == "literal_error":
-        word = nearest(given, _QUOTED.findall(context["expected"])) if isinstance(given, str) else None
+        legal = _QUOTED.findall(context["expected"])
+        word = nearest(given, legal, DTYPE_WORDS) if isinstance(given, str) else None
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
         return Problem("out-of-range", message, f"did you mean `{word}`?" if word else None, path)
     if kind in _SENTENCES:

@@ -165,6 +165,8 @@ class TrainConfig(Setting):
         "num_epochs": "epochs",
         "max_epochs": "epochs",
         "steps": "epochs",
+        "learning_rate": "optimizer",
+        "lr": "optimizer",
     }
 
 

@@ -1,4 +1,4 @@
-"""`python -m graphspec.cli`."""
+"""`python -m graphspec`."""
 
 from graphspec.cli import main
 
