@@ -112,6 +112,14 @@ class Reshape(Layer):
         Example({"target_shape": [3, 4]}, ((12,),)),
         Example({"target_shape": [-1, 2]}, ((4, 3),)),
         Example({"target_shape": [2, 2, 3]}, ((12,),)),
+        Example({"target_shape": [-1, 3]}, ((4, 5, 3),)),
+        Example({"target_shape": [4, -1]}, ((4, 5, 3),)),
+        Example({"target_shape": [4, -1, 3]}, ((4, 5, 2, 3),)),
+        Example({"target_shape": [5, 2, 3]}, ((5, 6),)),
+        Example({"target_shape": [5, 2, 3, 7]}, ((5, 6, 7),)),
+        Example({"target_shape": [3, 10]}, ((5, 6),)),
+        Example({"target_shape": [5, 6]}, ((5, 6),)),
+        Example({"target_shape": [1, 5, 6]}, ((5, 6),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
@@ -141,6 +149,20 @@ class Reshape(Layer):
         )
 
     def code(self, site: Site) -> Code:
+        """Axes in front and behind that stay are left alone where the rest becomes one axis, or was one."""
+        before, after = site.x.shape, site.outputs[0].shape
+        shorter = min(len(before), len(after))
+        front = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+        behind = next((i for i in range(shorter - front) if before[-1 - i] != after[-1 - i]), shorter - front)
+        old, new = before[front : len(before) - behind], after[front : len(after) - behind]
+        if len(new) == 1 and len(old) > 1:
+            last = len(before) - behind - 1
+            if last == len(before) - 1:
+                return Code("{x}.flatten({first})", constants={"first": front})
+            return Code("{x}.flatten({first}, {last})", constants={"first": front, "last": last})
+        if len(old) == 1 and len(new) > 1 and sum(not isinstance(size, int) for size in new) < 2:
+            sizes = tuple(size if isinstance(size, int) else -1 for size in new)
+            return Code("{x}.unflatten({first}, {sizes})", constants={"first": front, "sizes": sizes})
         flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
         if len(self.target_shape) < 2:
             return Code(flat)
