@@ -125,6 +125,7 @@ def test_masks_are_handed_on_where_keras_hands_them_on(case: Case) -> None:
     if twin.supports_masking:
         masks = twin.compute_mask(xs if listed else xs[0], steps if listed else steps[0])
         expected = masks[0] if isinstance(masks, list | tuple) else masks
+    assert layer is not None
     assert (layer.mask(op.arguments, every) is None) == (expected is None)
 
 

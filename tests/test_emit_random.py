@@ -1,14 +1,19 @@
 """Random nested specs: blocks with params, repeats, parallels, left-out nodes, merges, images and vectors."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 import graphspec
-from tests.test_emit import agrees
+from graphspec.compiler import Program
+from tests.random_specs import images, sequences, sources
+from tests.test_emit import agrees, example, named, randomized, weights_of
 
 pytestmark = pytest.mark.hypothesis
 
@@ -148,7 +153,7 @@ def _finish(block: dict[str, Any], last: str) -> None:
     loose = [
         n
         for n in nodes
-        if n != last and not any(n == s or f"{n}.*" in s for o in nodes.values() for s in _sources(o))
+        if n != last and not any(n == s or f"{n}.*" in s for o in nodes.values() for s in sources(o))
     ]
     nodes["end"] = {"merge": "add", "from": [last, *loose]}
     nodes["tail"] = {
@@ -160,11 +165,55 @@ def _finish(block: dict[str, Any], last: str) -> None:
     }
 
 
-def _sources(node: dict[str, Any]) -> list[str]:
-    source = node.get("from", [])
-    return source if isinstance(source, list) else [source]
-
-
 @given(specs())
 def test_random_specs(spec: str) -> None:
     agrees(graphspec.compile(spec))
+
+
+# --- masks, attention, recurrent layers, volumes
+
+
+def padded(program: Program) -> dict[str, Tensor]:
+    """Inputs with padding in front, within and behind."""
+    inputs = example(program, 3)
+    for name, steps in (("a", [(0, 0), (0, 1), (1, -1), (2, 2)]), ("b", [(0, 1), (1, -2), (1, -1)])):
+        for row, step in steps if name in inputs else []:
+            inputs[name][row, step] = 0
+    return inputs
+
+
+def plainly(program: Program) -> nn.Module:
+    """The module of the source in which nothing is written in place or let go of."""
+    source = program.source.replace(", inplace=True", "").replace("F.relu_(", "F.relu(")
+    namespace: dict[str, Any] = {}
+    exec(compile(re.sub(r"^ +del .*\n", "", source, flags=re.MULTILINE), "<plain>", "exec"), namespace)
+    module: nn.Module = namespace[program.class_name]().double()
+    module.load_state_dict(randomized(program).state_dict())
+    return module
+
+
+def gradients(module: nn.Module, inputs: dict[str, Tensor], program: Program) -> list[Tensor | None]:
+    """Of a random weighted sum of a training pass, by the weights and the inputs."""
+    torch.manual_seed(0)
+    given = {name: x.clone().requires_grad_(x.is_floating_point()) for name, x in inputs.items()}
+    handed = {name: x.clone() for name, x in given.items()}  # no leaves: autograd itself guards those
+    outputs = named(program, module.train()(*handed.values()))
+    assert all(torch.equal(handed[name], x) for name, x in given.items()), "an input was written to"
+    total = sum((y * torch.randn_like(y)).sum() for y in outputs.values())
+    assert isinstance(total, Tensor)
+    by = [*module.parameters(), *(x for x in given.values() if x.requires_grad)]
+    return list(torch.autograd.grad(total, by, allow_unused=True))
+
+
+@given(sequences() | images())
+def test_random_graphs(spec: str) -> None:
+    program = graphspec.compile(spec)
+    inputs = padded(program)
+    agrees(program, inputs)
+    module = randomized(program)
+    assert set(module.state_dict()) == {key for key, _, _ in weights_of(program.graph)}
+    expected = gradients(plainly(program), inputs, program)
+    for actual, plain in zip(gradients(module, inputs, program), expected, strict=True):
+        assert (actual is None) == (plain is None)
+        if actual is not None:
+            torch.testing.assert_close(actual, plain, equal_nan=True)

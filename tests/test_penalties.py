@@ -132,8 +132,10 @@ def test_training_counts_penalties_and_keeps_constraints(frozen: bool, tmp_path:
     plain = spec.replace("kernel_regularizer: {name: l2, l2: 0.5},", "")
     runs = {}
     for name, text in {"with": spec, "without": plain}.items():
-        runs[name] = train(graphspec.compile(text), run_dir=tmp_path / name)
-    difference = runs["with"].history["loss"][0] - runs["without"].history["loss"][0]
+        loss = train(graphspec.compile(text), run_dir=tmp_path / name).history["loss"][0]
+        assert isinstance(loss, float)
+        runs[name] = loss
+    difference = runs["with"] - runs["without"]
     assert difference == 0 if frozen else difference > 0.5
     weight = load_file(tmp_path / "with" / "last.safetensors")["hidden.weight"]
     norms = weight.norm(dim=1)
