@@ -211,9 +211,13 @@ def blocks(
 
 
 def finish(body: Body, spec: dict[str, Any]) -> None:
-    """Calls all that may be called, and makes outputs of what nothing reads and of a node more."""
+    """Calls all that may be called, mostly one behind the other; outputs are what nothing reads, and a node
+    more.
+    """
     for callee in body.callees:
-        body.nodes[f"use_{callee.name}"] = body.call(callee, body.pool[-1])
+        name, source = f"use_{callee.name}", body.one(body.pool[-1], body.pool[-1], *body.pool)
+        body.nodes[name] = body.call(callee, source)
+        body.pool.append(name)
     chosen = [*body.unread(), body.one(*body.outputs())]
     spec |= {"nodes": body.nodes, "outputs": {name: {} for name in chosen}}
     for key in ("blocks", "shared"):
