@@ -68,7 +68,7 @@ class Chain(Body):
         return {**node, "when": "$flag"} if left_out else node
 
     def node(self) -> Node:
-        how = self.one(*4 * ["pair"], *4 * ["other"], "timed", "heads", "shared")
+        how = self.one(*4 * ["pair"], *4 * ["other"], "timed", "heads", *2 * ["shared"])
         source = self.one(self.pool[-1], self.pool[-1], *self.pool)
         pairs = sorted({callee.name[:-1] for callee in self.callees if callee.name.startswith("pair")})
         if how == "pair":
@@ -88,6 +88,8 @@ class Chain(Body):
             return self.heads(source)
         if how == "shared" and pairs:
             pair = self.one(*pairs)
+            if self.one(False, False, True):  # a call that nothing normalizes
+                self.add({"call": f"{pair}l", "from": source})
             self.add({"call": f"{pair}l", "from": source})
             return {"call": f"{pair}n", "from": self.pool[-1]}
         return super().node()
