@@ -260,8 +260,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
             path,
         )
     if kind == "literal_error":
-        words = _QUOTED.findall(context["expected"])
-        word = nearest(given, words, DTYPE_WORDS) if isinstance(given, str) else None
+        literals = _QUOTED.findall(context["expected"])
+        word = nearest(given, literals, DTYPE_WORDS) if isinstance(given, str) else None
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
         return Problem("out-of-range", message, f"did you mean `{word}`?" if word else None, path)
     if kind in _SENTENCES:
