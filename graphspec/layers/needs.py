@@ -63,3 +63,13 @@ def need_float(tensor: Tensor, *, layer: str) -> None:
             "or floats through `{op: cast, dtype: float32}`",
             inputs=(0,),
         )
+
+
+def need_in_range(dtype: str, values: tuple[int, ...], *, layer: str, argument: str) -> None:
+    """Refuses constants that an integer type does not hold."""
+    bits = int(dtype.lstrip("uint"))
+    low, high = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for value in values:
+        if not low <= value <= high:
+            message = f"{layer} of {dtype} takes constants from {low} to {high}"
+            raise LayerError("out-of-range", message, argument=argument)

@@ -1,0 +1,37 @@
+"""Reductions that pass over NaN, beside Keras on tensors that have some."""
+
+import keras
+import pytest
+import torch
+
+from graphspec.layers import REGISTRY
+from tests import oracle
+from tests.contract import Case, assert_equal, gradients
+
+NAMES = sorted(name for name in REGISTRY["op"] if name.startswith("nan") and name != "nan_to_num")
+CASES = [
+    pytest.param(Case(REGISTRY["op"][name], example), id=f"{name}-{number}")
+    for name in NAMES
+    for number, example in enumerate(REGISTRY["op"][name].examples)
+    if example.dtype == "float32"
+]
+
+
+def with_nan(case):
+    """The case's input, in which every third number is NaN, and the whole second example."""
+    x = case.tensors()[0].detach()
+    x.view(-1)[::3] = torch.nan
+    x[1] = torch.nan
+    return x.requires_grad_()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nan_is_passed_over_as_keras_does(case):
+    ours, theirs = with_nan(case), with_nan(case)
+    with oracle.double_precision():
+        expected = getattr(keras.ops, case.cls.spec_name)(theirs, **case.example.arguments)
+    actual = case.module()(ours)
+    assert_equal(actual, expected, "output")
+    rest = [i for i in range(len(ours)) if i != 1]  # frameworks differ where nothing is left
+    a, b = gradients((actual[rest],), [ours]), gradients((expected[rest],), [theirs])
+    assert_equal(a[0][rest], b[0][rest], "gradient")
