@@ -127,7 +127,8 @@ CASES: dict[str, Case] = {
 
 def available() -> list[str]:
     """The cases that can be measured here: all, where torchvision is installed."""
-    return [name for name in CASES if find_spec("torchvision") or "torchvision" not in name]
+    there = find_spec("torchvision") and find_spec("PIL")  # without which it does not load
+    return [name for name in CASES if there or "torchvision" not in name]
 
 
 def copy_weights(source: nn.Module, twin: nn.Module) -> None:
