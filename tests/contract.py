@@ -88,7 +88,9 @@ class Case:
         drawn = []
         for shape, dtype in zip(self.example.shapes, self.dtypes, strict=True):
             if dtype.startswith("float"):
-                x = torch.randn((batch, *shape), generator=generator, dtype=torch.float64).requires_grad_()
+                x = torch.randn((batch, *shape), generator=generator, dtype=torch.float64)
+                x = x @ x.mT + torch.eye(shape[-1]) if self.example.definite else x
+                x.requires_grad_()
             else:
                 x = torch.randint(self.example.high, (batch, *shape), generator=generator)
                 x = x.to(getattr(torch, dtype))

@@ -56,6 +56,8 @@ def outcome(layer, inputs, outputs):
         shape = [value_of(size, {"batch": 3, "length": 9}) for size in x.shape] if x is not None else []
         filled = torch.rand if x is None or x.is_float else integers
         values.append(None if x is None else filled(shape, dtype=getattr(torch, x.dtype)))
+        if layer.examples[0].definite:
+            values[-1] = values[-1] @ values[-1].mT + torch.eye(shape[-1])
     if layer.variadic:
         holes["*"] = ", ".join(names[: len(inputs)])
     else:

@@ -220,7 +220,8 @@ class Example:
     """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis.
 
     `call` holds arguments of the call that are no tensors, `masks` further inputs by their arguments' names.
-    `dtypes` has the type of each input where they differ.
+    `dtypes` has the type of each input where they differ; `definite` matrices are symmetric with
+    eigenvalues of 1 or more.
     """
 
     arguments: Mapping[str, Any]
@@ -230,6 +231,7 @@ class Example:
     high: int = 2  # integer inputs are drawn below this
     call: Mapping[str, Any] = field(default_factory=dict)
     masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # boolean arguments' shapes
+    definite: bool = False
 
 
 class Layer(Setting):

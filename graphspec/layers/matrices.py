@@ -11,7 +11,7 @@ from graphspec.layers.operations import Operation, meet, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
-def _need_floats(name: str, *inputs: Tensor) -> None:
+def need_floats(name: str, *inputs: Tensor) -> None:
     """Refuses all but floats of one type, which is what PyTorch multiplies everywhere."""
     for position, x in enumerate(inputs):
         if not x.is_float or x.dtype != inputs[0].dtype:
@@ -35,7 +35,7 @@ class Matmul(Operation, spec_name="matmul"):
     )
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
-        _need_floats(self.spec_name, x1, x2)
+        need_floats(self.spec_name, x1, x2)
         for position, x in enumerate((x1, x2)):
             if x.rank < 3:
                 raise LayerError(
@@ -78,7 +78,7 @@ class Einsum(Operation, spec_name="einsum"):
     )
 
     def infer(self, *inputs: Tensor) -> Tensor:
-        _need_floats(self.spec_name, *inputs)
+        need_floats(self.spec_name, *inputs)
         labels, output = self.parse(inputs)
         sizes: dict[str, Dim] = {}
         for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
@@ -136,7 +136,7 @@ class Cross(Operation, spec_name="cross"):
     examples = (Example({"axis": -1}, ((4, 3), (4, 3))), Example({"axis": 1}, ((3, 4), (3, 1))))
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
-        _need_floats(self.spec_name, x1, x2)
+        need_floats(self.spec_name, x1, x2)
         shape = meet(self.spec_name, x1, x2)
         axis = example_axis(self.spec_name, self.axis, len(shape))
         for position, x in enumerate((x1, x2)):
@@ -221,7 +221,7 @@ class _Triangle(Operation, abstract=True):
     examples = (Example({}, ((3, 4),)), Example({"k": -1}, ((2, 3, 3),)), Example({"k": 1}, ((3, 3),)))
 
     def infer(self, x: Tensor) -> Tensor:
-        _need_matrices(self.spec_name, x)
+        need_matrices(self.spec_name, x)
         return x
 
     def code(self, site: Site) -> Code:
@@ -241,7 +241,7 @@ class Triu(_Triangle, spec_name="triu"):
     method = "triu"
 
 
-def _need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0) -> None:
+def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0) -> None:
     """Refuses what has no matrices in each example."""
     if x.rank < 3:
         message = f"`{name}` takes matrices, `[batch, ..., rows, columns]`, and gets {x}"
@@ -257,8 +257,8 @@ class _Square(Operation, abstract=True):
     examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> Tensor:
-        _need_floats(self.spec_name, x)
-        _need_matrices(self.spec_name, x, square=True)
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
         return x
 
     def code(self, site: Site) -> Code:
@@ -286,9 +286,9 @@ class Solve(Operation, spec_name="solve"):
     examples = (Example({}, ((3, 3), (3, 2))), Example({}, ((2, 3, 3), (2, 3, 1))))
 
     def infer(self, a: Tensor, b: Tensor) -> Tensor:
-        _need_floats(self.spec_name, a, b)
-        _need_matrices(self.spec_name, a, square=True)
-        _need_matrices(self.spec_name, b, position=1)
+        need_floats(self.spec_name, a, b)
+        need_matrices(self.spec_name, a, square=True)
+        need_matrices(self.spec_name, b, position=1)
         if a.rank != b.rank or a.shape[-1] != b.shape[-2]:
             message = f"`solve` needs as many rows in {{input1}}, {b}, as in {{input0}}, {a}"
             raise LayerError("shapes-differ", message, inputs=(0, 1))
