@@ -170,6 +170,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: xs[0][key])
     if name == "count_nonzero":  # on torch, Keras turns the order of the axes around
         return Twin(lambda xs, training: keras.ops.sum(xs[0] != 0, **constants))
+    if [argument.name for argument in cls.arguments] == ["real", "imag"]:
+        return Twin(lambda xs, training: function(tuple(xs), **constants))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 

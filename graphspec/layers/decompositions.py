@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -41,7 +41,7 @@ class Cholesky(Inv, spec_name="cholesky"):
 
     upper: bool = False
 
-    examples = (*_DEFINITE, Example({"upper": True}, ((3, 3),), definite=True))
+    examples: ClassVar[tuple[Example, ...]] = (*_DEFINITE, Example({"upper": True}, ((3, 3),), definite=True))
 
     def code(self, site: Site) -> Code:
         return Code("torch.linalg.cholesky({x}" + (", upper=True)" if self.upper else ")"))

@@ -254,7 +254,7 @@ def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0)
 class _Square(Operation, abstract=True):
     """A function of square matrices, the last two axes."""
 
-    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> Tensor:
         need_floats(self.spec_name, x)
