@@ -170,6 +170,9 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: xs[0][key])
     if name == "count_nonzero":  # on torch, Keras turns the order of the axes around
         return Twin(lambda xs, training: keras.ops.sum(xs[0] != 0, **constants))
+    if name == "searchsorted":
+        rising = torch.tensor(constants.pop("sorted_sequence"), dtype=torch.float64)
+        return Twin(lambda xs, training: function(rising, xs[0], **constants))
     if [argument.name for argument in cls.arguments] == ["real", "imag"]:
         return Twin(lambda xs, training: function(tuple(xs), **constants))
     if cls.variadic:
@@ -177,7 +180,7 @@ def _op(cls: type[Layer], example: Example) -> Twin:
 
     def call(xs: list[Tensor], training: bool) -> Any:
         # PyTorch cannot differentiate the function that Keras calls
-        rest = iter([x.detach() for x in xs] if name == "floor_divide" else xs)
+        rest = iter([x.detach() for x in xs] if name in ("floor_divide", "heaviside") else xs)
         keywords = dict(constants)
         operands = {a.name: keywords.pop(a.name, None) for a in cls.arguments}
         for operand, value in operands.items():

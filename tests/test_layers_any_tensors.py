@@ -48,7 +48,7 @@ def calls(draw, cls):
 
 def outcome(layer, inputs, outputs):
     """What the code of an op gives for real tensors; integers are 1, or 0 where they are indices."""
-    integers = torch.zeros if layer.spec_name == "take_along_axis" else torch.ones
+    integers = torch.zeros if layer.spec_name in ("take_along_axis", "in_top_k") else torch.ones
     code = layer.code(Site(inputs, outputs))
     holes = {name: literal(value) for name, value in code.constants.items()}
     values, names = [], [f"x{i}" for i in range(9)]
