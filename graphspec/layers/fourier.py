@@ -8,10 +8,24 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.layers.base import Argument, Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.layers.core import Positive
+from graphspec.layers.helpers import helper
 from graphspec.layers.operations import Operation
 from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "sliding_fft",
+    '''
+def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=True):
+    """The real and imaginary parts, [batch, frames, frequencies], of windows of x."""
+    weights = window(length, dtype=x.dtype, device=x.device)
+    frames = torch.stft(
+        x, width, stride, length, weights, center=center, return_complex=True
+    )
+    return torch.view_as_real(frames.mT).unbind(-1)
+''',
+)
 
 
 def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
@@ -179,18 +193,15 @@ class Stft(Operation, spec_name="stft"):
 
     def code(self, site: Site) -> Code:
         window = {"hann": "hann_window", "hamming": "hamming_window", None: "ones"}[self.window]
-        text = (
-            f"torch.stft({{x}}, {{length}}, {{stride}}, {{width}}, "
-            f"torch.{window}({{width}}, dtype={{x}}.dtype, device={{x}}.device), "
-            f"center={{center}}, return_complex=True)"
-        )
         constants: dict[str, Leaf] = {
-            "length": self.fft_length,
+            "width": self.fft_length,
             "stride": self.sequence_stride,
-            "width": self.sequence_length,
-            "center": self.center,
+            "length": self.sequence_length,
+            "window": Ref(f"torch.{window}"),
         }
-        return Code(f"torch.view_as_real({text}.mT).unbind(-1)", constants=constants)
+        center = "" if self.center else ", center=False"
+        text = f"sliding_fft({{x}}, {{width}}, {{stride}}, {{length}}, {{window}}{center})"
+        return Code(text, constants=constants, helpers=("sliding_fft",))
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 10
