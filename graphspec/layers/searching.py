@@ -121,7 +121,7 @@ class InTopK(Operation, spec_name="in_top_k"):
 
     def code(self, site: Site) -> Code:
         targets = "{targets}" if site.x.dtype == "int64" else "{targets}.long()"
-        taken = f"{{predictions}}.take_along_dim({targets}[:, None], 1)"
+        taken = f"{{predictions}}.gather(1, {targets}[:, None])"
         constants: dict[str, Leaf] = {"k": self.k}
         return Code(f"({taken} >= {{predictions}}.topk({{k}}).values).any(1)", constants=constants)
 
