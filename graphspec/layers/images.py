@@ -23,8 +23,9 @@ def rgb_to_hsv(x: Tensor, axis: int) -> Tensor:
     red, green, blue = x.unbind(axis)
     value = x.amax(axis)
     span = value - x.amin(axis)
+    # what is not chosen has a gradient, too
     saturation = torch.where(value > 0, span / torch.where(value > 0, value, 1), 0)
-    sixth = 1 / (6 * torch.where(span > 0, span, 1))  # what is not chosen has a gradient, too
+    sixth = 1 / (6 * torch.where(span > 0, span, 1))
     hue = torch.where(
         value == green, sixth * (blue - red) + 1 / 3, sixth * (red - green) + 2 / 3
     )
@@ -44,7 +45,8 @@ def hsv_to_rgb(x: Tensor, axis: int) -> Tensor:
     green = (2 - (angle - 2).abs()).clamp(0, 1)
     blue = (2 - (angle - 4).abs()).clamp(0, 1)
     rest = 1 - saturation
-    return torch.stack([value * (rest + saturation * c) for c in (red, green, blue)], axis)
+    colours = [value * (rest + saturation * c) for c in (red, green, blue)]
+    return torch.stack(colours, axis)
 ''',
 )
 
