@@ -134,38 +134,34 @@ class Conv(nn.Module):
 
 
 class Separable(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        activation: Callable[[Tensor], Tensor] = F.relu_,
+    ):
         super().__init__()
         self.conv = SeparableConv2d(in_channels, filters, 3, padding="same", bias=False)
         self.norm = BatchNorm(filters, eps=0.001, momentum=0.01)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        return self.norm(x)
-
-
-class ReluSeparable(nn.Module):
-    def __init__(self, in_channels: int, filters: int):
-        super().__init__()
-        self.sep = Separable(in_channels, filters)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(x)
-        return self.sep(x)
+        x = self.norm(x)
+        return self.activation(x)
 
 
 class Down(nn.Module):
     def __init__(self, in_channels: int, first: int, filters: int):
         super().__init__()
-        self.convs = nn.ModuleList(
-            [ReluSeparable(in_channels, first), ReluSeparable(first, filters)]
-        )
+        self.wide = Separable(in_channels, first)
+        self.deep = Separable(first, filters, activation=nn.Identity())
         self.shortcut = Conv(in_channels, filters, strides=2, activation=nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
-        for conv in self.convs:
-            y = conv(y)
+        y = F.relu(x)
+        y = self.wide(y)
+        y = self.deep(y)
         pool = max_pool_same(y, (3, 3), (2, 2))
         y = self.shortcut(x)
         return pool + y
@@ -174,10 +170,16 @@ class Down(nn.Module):
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.convs = nn.ModuleList(ReluSeparable(728, 728) for _ in range(3))
+        self.convs = nn.ModuleList(
+            [
+                Separable(728, 728),
+                Separable(728, 728),
+                Separable(728, 728, activation=nn.Identity()),
+            ]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
+        y = F.relu(x)
         for conv in self.convs:
             y = conv(y)
         return y + x
@@ -208,9 +210,7 @@ class Xception(nn.Module):
             x = block(x)  # [N, 728, 19, 19]
         x = self.exit(x)  # [N, 1024, 10, 10]
         x = self.last1(x)  # [N, 1536, 10, 10]
-        x = F.relu(x)  # [N, 1536, 10, 10]
         x = self.last2(x)  # [N, 2048, 10, 10]
-        x = F.relu(x)  # [N, 2048, 10, 10]
         x = x.mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)
