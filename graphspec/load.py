@@ -17,8 +17,8 @@ from torch import nn
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
-from graphspec.names import attribute
 from graphspec.tensor import BATCH, DTYPES, Size, value_of
+from graphspec.weights import key_prefix
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
@@ -94,8 +94,7 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
     the spec.
     """
     for unit in graph.units:
-        name = attribute(unit.name)
-        here = prefix + (name if unit.index is None else f"{name}.{unit.index}") + "."
+        here = key_prefix(prefix, unit)
         if unit.first.graph is not None:
             yield from weight_files(unit.first.graph, here)
         if unit.weights is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphspec.graph import Graph, Op
+from graphspec.graph import Graph, Op, Unit
 from graphspec.layers.base import Layer, Weight
 from graphspec.names import attribute
 
@@ -19,14 +19,20 @@ class Held:
     layer: Layer
 
 
+def key_prefix(prefix: str, unit: Unit) -> str:
+    """What the state-dict keys of a unit begin with, in a graph whose own begin with `prefix`."""
+    name = attribute(unit.name)
+    return f"{prefix}{name}." if unit.index is None else f"{prefix}{name}.{unit.index}."
+
+
 def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
     """The module of each layer of a graph and of those inside it, by its path, with its first call."""
     for unit in graph.units:
-        here = f"{prefix}{attribute(unit.name)}{'' if unit.index is None else f'.{unit.index}'}"
+        here = key_prefix(prefix, unit)
         if unit.first.graph is not None:
-            yield from layers(unit.first.graph, f"{here}.")
+            yield from layers(unit.first.graph, here)
         elif unit.first.layer is not None:
-            yield here, unit.first
+            yield here.removesuffix("."), unit.first
 
 
 def held(graph: Graph) -> Iterator[Held]:

@@ -14,6 +14,7 @@ from graphspec.graph import Op
 from graphspec.layers.base import Example, Layer, Weight, Wrapper
 from graphspec.tensor import Size
 from graphspec.tensor import Tensor as Type
+from graphspec.train.penalties import from_keras
 from tests import oracle
 
 BATCH = 4
@@ -127,7 +128,7 @@ def copy_weights(case: Case, variables: list[oracle.Variable], module: nn.Module
     for weight, variable in paired(case.weights, variables):
         held[weight.name] = state[f"node.{weight.name}"]
         with torch.no_grad():
-            held[weight.name].copy_(converted(weight, variable.value))
+            held[weight.name].copy_(from_keras(weight, variable.value))
     return held
 
 
@@ -141,17 +142,6 @@ def paired(
         pairs.append((weight, pairs[-1][1] if weight.row else next(rest)))
     assert next(rest, None) is None
     return pairs
-
-
-def converted(weight: Weight, value: Tensor) -> Tensor:
-    """A Keras variable's numbers as the module holds them."""
-    value = value if weight.row is None else value[weight.row]
-    value = value.permute(weight.permute) if weight.permute else value
-    value = value.reshape(weight.shape)
-    if weight.gates:
-        blocks = value.chunk(len(weight.gates))
-        value = torch.cat([blocks[gate] for gate in weight.gates])
-    return value
 
 
 def gradients(outputs: tuple[Tensor, ...], wanted: list[Tensor]) -> list[Tensor]:

@@ -18,8 +18,9 @@ import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Example, Layer
+from graphspec.train.penalties import from_keras
 from tests import oracle
-from tests.contract import Case, as_tuple, assert_equal, converted, copy_weights, gradients, numbers, paired
+from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired
 
 UNEXERCISED: dict[tuple[str, str], str] = {}
 """Fields that no example sets, and why."""
@@ -64,7 +65,7 @@ def test_shapes_and_weights_are_those_of_keras(case: Case) -> None:
     weights = case.weights
     for weight, variable in paired(weights, twin.variables):
         assert (weight.keras.rsplit("/")[-1], weight.trainable) == (variable.name, variable.trainable)
-        assert weight.shape == tuple(converted(weight, variable.value).shape)
+        assert weight.shape == tuple(from_keras(weight, variable.value).shape)
     assert sum(w.size for w in weights) == sum(v.value.numel() for v in twin.variables)
     state = case.module().state_dict()
     assert {key: tuple(value.shape) for key, value in state.items()} == {
@@ -88,7 +89,7 @@ def test_outputs_gradients_and_statistics_are_those_of_keras(case: Case, trainin
         assert_equal(ours, theirs, f"output {position}")
     assert_equal_gradients(case, twin, (actual, inputs, held), (expected, twin_inputs))
     for weight, variable in paired(case.weights, twin.variables):
-        assert_equal(held[weight.name], converted(weight, variable.value), f"{weight.name} after the call")
+        assert_equal(held[weight.name], from_keras(weight, variable.value), f"{weight.name} after the call")
 
 
 def assert_equal_gradients(case: Case, twin: oracle.Twin, ours: Any, theirs: Any) -> None:
@@ -101,7 +102,7 @@ def assert_equal_gradients(case: Case, twin: oracle.Twin, ours: Any, theirs: Any
     found = gradients(actual, [*floats, *(held[w.name] for w, _ in trainable)])
     wanted = gradients(expected, [*twin_floats, *(v.value for _, v in trainable)])
     wanted[len(floats) :] = [
-        converted(w, g) for (w, _), g in zip(trainable, wanted[len(floats) :], strict=True)
+        from_keras(w, g) for (w, _), g in zip(trainable, wanted[len(floats) :], strict=True)
     ]
     for position, (a, b) in enumerate(zip(found, wanted, strict=True)):
         assert_equal(a, b, f"gradient {position}")
@@ -200,7 +201,7 @@ def test_weights_start_as_keras_starts_them(case: Case) -> None:
     twin = oracle.build(case.cls, case.example, case.tensors())
     state = case.module().state_dict()
     for weight, variable in paired(case.weights, twin.variables):
-        ours, theirs = state[f"node.{weight.name}"], converted(weight, variable.value).detach()
+        ours, theirs = state[f"node.{weight.name}"], from_keras(weight, variable.value).detach()
         spread = float(theirs.std(correction=0))
         if spread == 0:
             assert_equal(ours, theirs, weight.name)

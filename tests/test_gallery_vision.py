@@ -21,8 +21,8 @@ from graphspec.data.synthetic import synthetic
 from graphspec.diagnostics import SpecError
 from graphspec.summary import Row
 from graphspec.train.loop import train
+from graphspec.train.penalties import from_keras
 from tests import oracle
-from tests.contract import converted
 from tests.test_emit import weights_of
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -141,7 +141,7 @@ def assert_equals_keras(program: Program, make: Callable[..., Any], size: int) -
     variables = [variable for layer in in_order(model) for variable in layer.weights]
     state = module.state_dict()
     for (key, weight, _), variable in zip(weights_of(program.graph), variables, strict=True):
-        state[key].copy_(converted(weight, variable.value))
+        state[key].copy_(from_keras(weight, variable.value))
     actual = module(images, logits=True)
     spread = float((expected[0] - expected[1]).abs().max())
     assert spread > 0.1

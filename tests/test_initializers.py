@@ -9,8 +9,9 @@ from graphspec.diagnostics import SpecError
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Example
 from graphspec.layers.initializers import Initializer
+from graphspec.train.penalties import from_keras
 from tests import oracle
-from tests.contract import Case, converted
+from tests.contract import Case
 
 INITIALIZERS: list[Any] = [
     "zeros",
@@ -67,7 +68,7 @@ def test_initializers_have_the_distribution_of_keras(initializer: Any, shape: st
     weight, variable = case.weights[position], twin.variables[position]
     ours, theirs = (
         case.module().state_dict()[f"node.{weight.name}"],
-        converted(weight, variable.value).detach(),
+        from_keras(weight, variable.value).detach(),
     )
     spread, count = float(theirs.std()), weight.size
     assert abs(float(ours.mean() - theirs.mean())) <= 1e-7 + 8 * spread / count**0.5

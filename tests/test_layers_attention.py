@@ -16,8 +16,9 @@ from graphspec.layers import REGISTRY
 from graphspec.layers.base import Example, LayerError
 from graphspec.tensor import Tensor as Type
 from graphspec.tensor import symbol
+from graphspec.train.penalties import from_keras
 from tests import oracle
-from tests.contract import Case, assert_equal, converted, copy_weights
+from tests.contract import Case, assert_equal, copy_weights
 
 HEADS = {"num_heads": 2, "key_dim": 4}
 GROUPS = {"head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2}
@@ -112,7 +113,7 @@ def test_masks_are_carried_from_embeddings_as_in_keras() -> None:
     for layer in twin.layers:
         node = next(nodes) if layer.weights else ""
         for weight, variable in zip(ops[node].weights() if node else (), layer.weights, strict=True):
-            state[f"{node}.{weight.name}"].data.copy_(converted(weight, variable.value))
+            state[f"{node}.{weight.name}"].data.copy_(from_keras(weight, variable.value))
     assert next(nodes, None) is None
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(1, 9, (4, 6), generator=generator)

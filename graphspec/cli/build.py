@@ -79,17 +79,22 @@ def build(
         if path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
             return
-        source = program.source
-        if not no_check:
-            help = "`--no-check` writes the file without running it"
-            with running(program, "build-failed", "the forward pass fails", help):
-                program.module()(*program.example_inputs().values())
-        if path is not None:
-            write(path, source)
-        if as_json:
-            print_json({"ok": True, "file": str(path) if path else None, "source": None if path else source})
-        else:
-            typer.echo(f"wrote {path}" if path else source, nl=path is not None)
+        _write_python(program, path, not no_check, as_json)
+
+
+def _write_python(program: Program, path: Path | None, checked: bool, as_json: bool) -> None:
+    """Writes the source to a file, or to stdout, after its forward pass."""
+    source = program.source
+    if checked:
+        help = "`--no-check` writes the file without running it"
+        with running(program, "build-failed", "the forward pass fails", help):
+            program.module()(*program.example_inputs().values())
+    if path is not None:
+        write(path, source)
+    if as_json:
+        print_json({"ok": True, "file": str(path) if path else None, "source": None if path else source})
+    else:
+        typer.echo(f"wrote {path}" if path else source, nl=path is not None)
 
 
 def _check_options(

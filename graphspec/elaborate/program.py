@@ -80,18 +80,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         visible=values,
     )
     run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,), unknown=unknown)
-    first: set[str] = set()
-    for name, declared in file.body.inputs.items():
-        if declared is None:
-            continue
-        tensor = declared_tensor(run, name, declared)
-        if isinstance(tensor, Tensor):
-            graph.inputs[name] = Value(tensor, name)
-            if is_channels_first(run, name, declared):
-                first.add(name)
-            run.inputs[name] = graph.inputs[name]  # type: ignore[assignment]
-        elif isinstance(tensor, Nothing):
-            run.inputs[name] = tensor
+    first = _declare_inputs(run)
     training, data = _sections(run)
     try:
         run.elaborate()
@@ -129,8 +118,24 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         minimum,
         maximum,
         masks,
-        frozenset(first),
+        first,
     )
+
+
+def _declare_inputs(run: Run) -> frozenset[str]:
+    """Gives a program its inputs; the names of those whose channels come first."""
+    first = set()
+    for name, declared in run.body.inputs.items():
+        if declared is None:
+            continue
+        tensor = declared_tensor(run, name, declared)
+        if isinstance(tensor, Tensor):
+            run.inputs[name] = run.graph.inputs[name] = Value(tensor, name)
+            if is_channels_first(run, name, declared):
+                first.add(name)
+        elif isinstance(tensor, Nothing):
+            run.inputs[name] = tensor
+    return frozenset(first)
 
 
 def _masks(outputs: dict[str, Judgement], graph: Graph) -> dict[str, Value]:

@@ -11,7 +11,8 @@ from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.layers.base import Layer, Linear
 from graphspec.layers.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.logits import SKIPPED
-from graphspec.names import Namespace, attribute
+from graphspec.names import Namespace
+from graphspec.weights import key_prefix
 
 JOINED_NAME = 40
 """Characters that the names of joined layers may have together before the last ones are left off."""
@@ -39,12 +40,6 @@ class Stacked:
 
 
 Step = Absorbed | Stacked
-
-
-def key_prefix(prefix: str, unit: Unit) -> str:
-    """What the state-dict keys of a unit begin with."""
-    name = attribute(unit.name)
-    return f"{prefix}{name}." if unit.index is None else f"{prefix}{name}.{unit.index}."
 
 
 class Rewriter:
