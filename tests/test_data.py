@@ -5,7 +5,7 @@ import re
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from graphspec.compiler import compile
 from graphspec.data.arrays import open_source
-from graphspec.data.batches import Examples, order, split
+from graphspec.data.batches import InMemory, Shuffle, split
 from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
 from graphspec.data.loading import load
@@ -85,10 +85,10 @@ def test_arrays_are_read_in_the_types_of_the_program(tmp_path: Path) -> None:
 def test_bytes_stay_bytes_until_a_batch_is_made(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.full((3, 2, 2, 1), 255, "uint8"), y=np.zeros(3))
     images = program(IMAGE.inputs, IMAGE.outputs["y"].tensors[0], data="data.npz")
-    training, *_ = load(images, None, tmp_path, CPU)
+    training = cast(InMemory, load(images, None, tmp_path, CPU).training)
     assert training.arrays["x"].dtype == torch.uint8
     batch = next(training.batches(2))
-    assert batch["x"].dtype == torch.float32 and batch["x"].unique().tolist() == [255.0]
+    assert batch.arrays["x"].dtype == torch.float32 and batch.arrays["x"].unique().tolist() == [255.0]
 
 
 def test_an_axis_of_one_may_be_missing_or_too_many(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_data_lie_below_the_spec_unless_named_on_the_command_line(tmp_path: Path
     with pytest.raises(SpecError) as caught:
         load(given, None, root, CPU)
     assert caught.value.diagnostics[0].code == "data-outside"
-    training, *_ = load(given, root / path, root, CPU)
+    training = load(given, root / path, root, CPU).training
     assert len(training) == 4
 
 
@@ -339,13 +339,13 @@ def test_a_wrong_data_section_says_what_is_wrong(value: Any, code: str, path: tu
 def test_order_is_a_permutation_that_seed_and_epoch_decide(count: int, seed: int, epoch: int) -> None:
     torch.manual_seed(seed % 7)
     state = torch.get_rng_state()
-    found = order(count, seed, epoch)
+    found = Shuffle(seed, epoch).order(count)
     assert found.sort().values.tolist() == list(range(count))
-    assert torch.equal(found, order(count, seed, epoch))
+    assert torch.equal(found, Shuffle(seed, epoch).order(count))
     assert torch.equal(state, torch.get_rng_state())
     if count > 20:
-        assert not torch.equal(found, order(count, seed, epoch + 1))
-        assert not torch.equal(found, order(count, (seed + 1) % 2**63, epoch))
+        assert not torch.equal(found, Shuffle(seed, epoch + 1).order(count))
+        assert not torch.equal(found, Shuffle((seed + 1) % 2**63, epoch).order(count))
 
 
 @given(st.integers(2, 300), st.floats(0.01, 0.99), st.integers(0, 1000))
@@ -357,18 +357,18 @@ def test_a_split_keeps_every_example_once(count: int, fraction: float, seed: int
 
 @given(st.integers(1, 40), st.integers(1, 9), st.booleans())
 def test_batches_cover_everything_and_the_last_may_be_small(count: int, size: int, shuffled: bool) -> None:
-    examples = Examples({"x": torch.arange(count)}, {"x": torch.float32})
-    index = order(count, 1, 0) if shuffled else torch.arange(count)
-    batches = [batch["x"] for batch in examples.batches(size, index if shuffled else None)]
+    examples = InMemory({"x": torch.arange(count)}, {"x": torch.float32})
+    index = Shuffle(1, 0).order(count) if shuffled else torch.arange(count)
+    batches = [batch.arrays["x"] for batch in examples.batches(size, Shuffle(1, 0) if shuffled else None)]
     assert torch.cat(batches).tolist() == index.tolist()
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
 
 
 def test_batches_are_the_same_however_many_are_gathered_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = Examples({"x": torch.arange(50).view(25, 2)}, {"x": torch.float32})
-    whole = [batch["x"].tolist() for batch in examples.batches(4, order(25, 0, 0))]
+    examples = InMemory({"x": torch.arange(50).view(25, 2)}, {"x": torch.float32})
+    whole = [batch.arrays["x"].tolist() for batch in examples.batches(4, Shuffle(0, 0))]
     monkeypatch.setattr("graphspec.data.batches.GATHERED", 1)
-    assert [batch["x"].tolist() for batch in examples.batches(4, order(25, 0, 0))] == whole
+    assert [batch.arrays["x"].tolist() for batch in examples.batches(4, Shuffle(0, 0))] == whole
 
 
 def test_a_split_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ outputs:
 
 def test_synthetic_data_are_legal_and_the_same_for_a_seed() -> None:
     made = compile(SPEC)
-    examples, *_ = load(made, None, None, CPU)
+    examples = cast(InMemory, load(made, None, None, CPU).training)
     found = {name: array.numpy() for name, array in examples.arrays.items()}
     assert len(examples) == 320
     assert found["text"].dtype == np.int64 and found["text"].min() >= 0 and found["text"].max() < 50
@@ -459,5 +459,18 @@ def test_synthetic_data_are_legal_and_the_same_for_a_seed() -> None:
     assert (found["hot"].sum(1) == 1).all() and found["hot"].any(0).all()
     assert set(np.unique(found["yes"])) == {0, 1}
     assert found["value"].shape == (320, 2)
-    again, *_ = load(made, None, None, CPU)
+    again = cast(InMemory, load(made, None, None, CPU).training)
     assert all(torch.equal(examples.arrays[name], again.arrays[name]) for name in found)
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 5), st.booleans())
+def test_an_epoch_can_begin_after_some_of_its_batches(count: int, size: int, seen: int, whole: bool) -> None:
+    values = torch.arange(count)
+    rows = None if whole else torch.arange(0, count, 2)
+    examples = InMemory({"x": values}, {"x": torch.int64}, rows, {"y": values * 2.0}, {"y": values % 3 > 0})
+    batches = list(examples.batches(size, Shuffle(3, 1)))
+    rest = list(examples.batches(size, Shuffle(3, 1), start=seen * size))
+    assert [b.arrays["x"].tolist() for b in rest] == [b.arrays["x"].tolist() for b in batches[seen:]]
+    for batch in rest:
+        assert torch.equal(batch.weights["y"], batch.arrays["x"] * 2.0)
+        assert torch.equal(batch.counted["y"], batch.arrays["x"] % 3 > 0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import graphspec
+from graphspec.data.batches import Batch
 from graphspec.train.judge import Judge, Meter
 from tests.test_emit import agrees
 
@@ -435,7 +436,7 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
     module = program.module().eval()
     target = (TOKENS * 5) % 4
     judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
-    batch = {"text": TOKENS, "tags": target}
+    batch = Batch({"text": TOKENS, "tags": target})
     judgement, meter = judge(module, batch), Meter(program.outputs)
     meter.add(judgement, batch)
 
@@ -451,7 +452,7 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
 def test_a_batch_of_nothing_but_padding_has_no_loss() -> None:
     program = graphspec.compile(TAGS)
     judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
-    judgement = judge(program.module(), {"text": TOKENS[3:], "tags": TOKENS[3:]})
+    judgement = judge(program.module(), Batch({"text": TOKENS[3:], "tags": TOKENS[3:]}))
     judgement.loss.backward()
     assert judgement.value == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,29 @@ import torch
 
 from graphspec.data import fields as checks
 from graphspec.data.arrays import fail, open_source
-from graphspec.data.batches import Examples, split
+from graphspec.data.batches import Examples, InMemory, split
 from graphspec.data.config import DataConfig, Split
 from graphspec.data.fields import Field, fields
 from graphspec.data.synthetic import BATCHES, synthetic
 
+SYNTHETIC = "synthetic data: the spec names none; `--data PATH` gives others"
 
-def load(
-    program: Any, data: Path | None, root: Path | None, device: torch.device
-) -> tuple[Examples, Examples | None, Examples | None]:
-    """Examples for training, validation and test; the last two where `data:` has them.
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a run reads; validation and test where `data:` has them.
+
+    `notes` are the lines to be said aloud before training: that data are synthetic, what was filled or cut.
+    """
+
+    training: Examples
+    validation: Examples | None
+    test: Examples | None
+    notes: tuple[str, ...] = ()
+
+
+def load(program: Any, data: Path | None, root: Path | None, device: torch.device) -> Data:
+    """Examples for training, validation and test.
 
     `data` replaces the path of the training data. Paths of the spec are relative to `root`, its directory,
     and must stay inside. A program without data gets synthetic ones. Raises `SpecError`, a data-... code for
@@ -26,26 +40,28 @@ def load(
     """
     config, wanted, seed = program.data or DataConfig(), fields(program), program.training.seed
 
-    def read(path: Path | None) -> Examples | None:
+    def read(path: Path | None) -> InMemory | None:
         return _examples(program, wanted, path).to(device) if path is not None else None
 
-    training: Examples | None = read(data if data is not None else _inside(config.train, root))
+    notes: tuple[str, ...] = ()
+    training = read(data if data is not None else _inside(config.train, root))
     if training is None:
+        notes = (SYNTHETIC,)
         training = synthetic(program, wanted, BATCHES * program.training.batch_size, seed).to(device)
     test = read(_inside(config.test, root))
     if not isinstance(config.validation, Split):
-        return training, read(_inside(config.validation, root)), test
+        return Data(training, read(_inside(config.validation, root)), test, notes)
     kept, held = split(len(training), config.validation.split, seed)
     if not len(kept) or not len(held):
         what = f"a validation split of {config.validation.split:g} of {len(training)} examples"
         raise fail("data-empty", f"{what} leaves one part empty", "give more examples")
-    return training.select(kept.to(device)), training.select(held.to(device)), test
+    return Data(training.select(kept.to(device)), training.select(held.to(device)), test, notes)
 
 
-def _examples(program: Any, wanted: list[Field], path: Path) -> Examples:
+def _examples(program: Any, wanted: list[Field], path: Path) -> InMemory:
     arrays, _ = checks.read(open_source(path), wanted, program.minimum_sizes, program.maximum_sizes)
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
-    return Examples({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
+    return InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
 
 
 def _inside(path: str | None, root: Path | None) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from graphspec import objectives
-from graphspec.data.batches import Examples
+from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
 from graphspec.objectives.losses import Binary, CategoricalHinge, Hinge, SquaredHinge
 from graphspec.tensor import Tensor
@@ -21,7 +21,7 @@ TEACHER = 1
 """What is added to the seed for the copy's weights."""
 
 
-def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> Examples:
+def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMemory:
     """`count` examples for the fields of a program."""
     arrays = program.example_inputs(count, seed=seed)
     teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
@@ -37,7 +37,7 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> Examp
     for name, output in program.outputs.items():
         if output.target in types and output.target not in arrays:
             arrays[output.target] = _target(torch.cat(raw[name]), output.loss, types[output.target])
-    return Examples(arrays, {name: array.dtype for name, array in arrays.items()})
+    return InMemory(arrays, {name: array.dtype for name, array in arrays.items()})
 
 
 def _target(value: torch.Tensor, loss: objectives.Loss | None, wanted: Tensor) -> torch.Tensor:

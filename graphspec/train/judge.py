@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphspec.data.batches import Batch
 from graphspec.objectives import Metric
 from graphspec.train import losses, metrics
 from graphspec.train.penalties import Penalties
@@ -55,12 +56,14 @@ class Judge:
         learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
 
-    def __call__(self, module: nn.Module, batch: Mapping[str, Tensor]) -> Judgement:
+    def __call__(self, module: nn.Module, batch: Batch) -> Judgement:
         """Run the model on a batch, inputs and targets by name, and judge it."""
-        inputs = [batch[name] for name in self.inputs]
+        inputs = [batch.arrays[name] for name in self.inputs]
         values = module(*inputs, logits=True)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
-        targets = {name: batch[o.target] for name, o in self.outputs.items() if o.target in batch}
+        targets = {
+            name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays
+        }
         for name, output in self.outputs.items():
             if output.mask is not None:  # only the steps that it leaves are judged
                 mask = found[output.mask]
@@ -101,9 +104,9 @@ class Meter:
     _values: int = 0
     _sums: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    def add(self, judgement: Judgement, batch: Mapping[str, Tensor]) -> None:
+    def add(self, judgement: Judgement, batch: Batch) -> None:
         """Take in a batch and its judgement."""
-        count = len(next(iter(batch.values())))
+        count = len(batch)
         self.count += count
         self._loss += judgement.value * count
         if len(self.outputs) > 1:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.data.batches import Examples, order
+from graphspec.data.batches import Examples, Shuffle
 from graphspec.data.loading import load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import device as devices
@@ -69,7 +69,8 @@ def _train(
     progress: Callable[[Progress], None] | None,
 ) -> Result:
     began, config = time.perf_counter(), program.training
-    training, validation, test = load(program, data, root, place)
+    found = load(program, data, root, place)
+    training, validation, test = found.training, found.validation, found.test
     module = program.module(device=str(place), seed=config.seed)
     penalties = Penalties(program.graph, module)
     judge = Judge(program.inputs, program.outputs, place, penalties)
@@ -84,8 +85,7 @@ def _train(
         for epoch in range(epochs):
             meter, started = Meter(program.outputs), time.perf_counter()
             module.train()
-            shuffled = order(len(training), config.seed, epoch).to(place)
-            for batch in training.batches(config.batch_size, shuffled):
+            for batch in training.batches(config.batch_size, Shuffle(config.seed, epoch)):
                 judgement = judge(module, batch)
                 if not math.isfinite(judgement.value):
                     keeper.write()
