@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.declarations import read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
-from graphspec.elaborate import Context, Elaborated, Judgement, elaborate
+from graphspec.elaborate import Context, elaborate
 from graphspec.graph import Graph
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
+from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import Spec
 from graphspec.source import Document, read
 from graphspec.tensor import Tensor
@@ -56,7 +57,7 @@ class Program:
         return self._elaborated.inputs
 
     @property
-    def outputs(self) -> dict[str, Judgement]:
+    def outputs(self) -> dict[str, OutputSpec]:
         return self._elaborated.outputs
 
     @property

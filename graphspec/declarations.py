@@ -15,7 +15,7 @@ from typing import Any
 from graphspec import declared_nodes
 from graphspec.declared_nodes import read_edges, read_nodes
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, nearest
-from graphspec.objectives.setting import Problem, SettingError, show, validate
+from graphspec.objectives.settings import Problem, SettingError, show, validate
 from graphspec.schema import (
     FORMS,
     IDENTIFIER,

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import nearest
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.source import Path
 

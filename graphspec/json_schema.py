@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.setting import Family
+from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.train.config import OPTIMIZERS, TrainConfig
 

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
+from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 
 START = """\
 # A classifier of vectors of 64 numbers. See it with `graphspec summary`, train it with `graphspec train`.

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from graphspec.objectives.setting import Setting
+from graphspec.objectives.settings import Setting
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "parameter")
 NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")

@@ -14,8 +14,8 @@ from typing import Any
 
 from graphspec.costs import Step, activation_bytes, flops, nbytes, slots
 from graphspec.diagnostics import visible
-from graphspec.elaborate import Elaborated
 from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import Optimizer
 

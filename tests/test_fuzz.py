@@ -19,7 +19,7 @@ from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics, render
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer, LayerError, Wrapper
-from graphspec.objectives.setting import validate
+from graphspec.objectives.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))

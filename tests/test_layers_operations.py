@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import graphspec
 from graphspec.diagnostics import CODES
-from graphspec.elaborate.words import OP_WORDS
+from graphspec.elaborate.synonyms import OP_WORDS
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import LayerError, Ref, Site
 from graphspec.tensor import Tensor, symbol

@@ -124,7 +124,9 @@ def listed(heading: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "family"), [("Losses", LOSSES), ("Metrics", METRICS), (r"\| `optimizer", OPTIMIZERS)]
 )
-def test_the_reference_lists_every_setting(heading: str, family: graphspec.objectives.setting.Family) -> None:
+def test_the_reference_lists_every_setting(
+    heading: str, family: graphspec.objectives.settings.Family
+) -> None:
     assert listed(heading) == {member.names()[0] for member in family.members.values()}
 
 

@@ -8,7 +8,7 @@ import graphspec
 from graphspec.diagnostics import SpecError
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer
-from graphspec.objectives.setting import SettingError, validate
+from graphspec.objectives.settings import SettingError, validate
 
 HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
 

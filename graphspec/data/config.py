@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.objectives.setting import Path, Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
 
 FORMATS = (".npz", ".csv")
 LATER = {"features": "name the columns or arrays after the inputs and outputs of the spec"}

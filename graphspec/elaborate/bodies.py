@@ -6,18 +6,18 @@ from typing import Any
 
 from graphspec.declarations import Body, File
 from graphspec.diagnostics import nearest
-from graphspec.elaborate.body import Instance, Run, export, failed
-from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Read
+from graphspec.elaborate.body import BodyElaborator, Instance, export, failed
+from graphspec.elaborate.context import FAILED, MAX_NESTING, Bound, Nothing, Resolved
 from graphspec.elaborate.params import resolve_params
 from graphspec.elaborate.sizes import meets_demands
-from graphspec.elaborate.use import Use, near_help, refuse_nothing
+from graphspec.elaborate.use import NodeInstance, near_help, refuse_nothing
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.schema import PLAIN, Input, Output, is_plain
 from graphspec.source import Path
 
 
-def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
+def find_body(use: NodeInstance, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
     """The file and body that a block's or model's name stands for."""
     run = use.run
     if form == "model":
@@ -37,14 +37,14 @@ def find_body(use: Use, form: str, target: Any, *, quiet: bool = False) -> tuple
     return None
 
 
-def body_inputs(use: Use, form: str, target: Any) -> list[str]:
+def body_inputs(use: NodeInstance, form: str, target: Any) -> list[str]:
     """The names of the inputs that a block or model declares; none where there is no such body."""
     target = use.run.evaluate(target, (*use.path, form), use.index)
     found = find_body(use, form, target, quiet=True) if target is not FAILED else None
     return list(found[1].inputs) if found else []
 
 
-def build_body(use: Use, form: str) -> Instance:
+def build_body(use: NodeInstance, form: str) -> Instance:
     """An instance of a block or a model: params given, inputs bound, its own graph elaborated."""
     run = use.run
     target = run.evaluate(use.node.target, (*use.path, form), use.index)
@@ -66,7 +66,7 @@ def build_body(use: Use, form: str) -> Instance:
     where = f"in {form} `{target}`, used by `{use.title}` at {use.span}"
     graph = Graph(Definition(body.file, body.block, body.title))
     outer = {} if form == "model" else {k: v for k, v in _file_scope(run).items() if k not in body.params}
-    inner = Run(run.context, file, body, graph, {}, {}, (where, *run.notes))
+    inner = BodyElaborator(run.context, file, body, graph, {}, {}, (where, *run.notes))
     inner.open_files = (*run.open_files, body.file) if form == "model" else run.open_files
     inner.open_blocks = (*run.open_blocks, body.block) if body.block else ()
     for name, value in inputs.items():
@@ -91,7 +91,7 @@ def build_body(use: Use, form: str) -> Instance:
     return _instance(use, form, inner, inputs, given)
 
 
-def _file_scope(run: Run) -> dict[str, Any]:
+def _file_scope(run: BodyElaborator) -> dict[str, Any]:
     """The params of the file, as a block's expressions see them."""
     if run.body.block is None:
         return run.scope
@@ -101,7 +101,7 @@ def _file_scope(run: Run) -> dict[str, Any]:
     }
 
 
-def _bind(use: Use, body: Body) -> dict[str, Read] | None:
+def _bind(use: NodeInstance, body: Body) -> dict[str, Resolved] | None:
     names = list(body.inputs)
     feed = use.feed
     if len(feed.positional) > len(names):
@@ -141,7 +141,7 @@ def _bind(use: Use, body: Body) -> dict[str, Read] | None:
         missing = f"input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}"
         use.error("input-count", use.span, f"`{body.title}` needs its {missing}", help)
         return None
-    result: dict[str, Read] = {}
+    result: dict[str, Resolved] = {}
     for name in names:
         value = bound[name].value if name in bound else Nothing()
         if isinstance(value, Nothing) and name in bound and body.block is None and not _may_lack(body, name):
@@ -157,7 +157,7 @@ def _may_lack(body: Body, name: str) -> bool:
     return isinstance(declared, Input) and declared.when is not True
 
 
-def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
+def _given(use: NodeInstance, file: File, body: Body) -> dict[str, Any] | None:
     """The params that a use gives: of its preset, then beside the node. Unknown ones are reported."""
     arguments = use.arguments()
     if arguments is None:
@@ -184,7 +184,7 @@ def _given(use: Use, file: File, body: Body) -> dict[str, Any] | None:
     return {**given, **arguments} if ok else None
 
 
-def _plain(use: Use, body: Body, arguments: dict[str, Any]) -> bool:
+def _plain(use: NodeInstance, body: Body, arguments: dict[str, Any]) -> bool:
     """Whether what a use gives are values that params can have."""
     wrong = [key for key, value in arguments.items() if key in body.params and not is_plain(value)]
     for key in wrong:
@@ -193,7 +193,7 @@ def _plain(use: Use, body: Body, arguments: dict[str, Any]) -> bool:
     return not wrong
 
 
-def _required(use: Use, body: Body, params: dict[str, Any], unknown: frozenset[str]) -> bool:
+def _required(use: NodeInstance, body: Body, params: dict[str, Any], unknown: frozenset[str]) -> bool:
     lacking = [name for name in body.params if name not in params and name not in unknown]
     if lacking:
         use.error(
@@ -205,14 +205,16 @@ def _required(use: Use, body: Body, params: dict[str, Any], unknown: frozenset[s
     return not lacking
 
 
-def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: dict[str, Any]) -> Instance:
+def _instance(
+    use: NodeInstance, form: str, inner: BodyElaborator, inputs: dict[str, Resolved], given: dict[str, Any]
+) -> Instance:
     """The op around an elaborated body, its outputs those that the body declares."""
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
     kind: Any = form
     op = Op(use.name, use.index, use.span, kind, arguments, graph=inner.graph, title=inner.body.title)
     op.given = given
     op.expressions = use.expressions({k: v for k, v in given.items()})
-    outputs: dict[str, Read] = {}
+    outputs: dict[str, Resolved] = {}
     for name, value in read_outputs(inner).items():
         if isinstance(value, Value):
             inner.graph.outputs[name] = value
@@ -232,9 +234,9 @@ def _instance(use: Use, form: str, inner: Run, inputs: dict[str, Read], given: d
     return Instance(outputs, op, inner, use.exports)
 
 
-def read_outputs(inner: Run) -> dict[str, Read]:
+def read_outputs(inner: BodyElaborator) -> dict[str, Resolved]:
     """What the outputs of a body are bound to."""
-    results: dict[str, Read] = {}
+    results: dict[str, Resolved] = {}
     for name, output in inner.body.outputs.items():
         path = inner.body.output_path(name)
         text: Any = output
@@ -262,7 +264,7 @@ def read_outputs(inner: Run) -> dict[str, Read]:
     return results
 
 
-def _mark_read(inner: Run, text: Any) -> None:
+def _mark_read(inner: BodyElaborator, text: Any) -> None:
     """A left-out output reads nothing, and what it names is used all the same."""
     reads = inner.context.reads_of(inner.definition, inner.body).edges.setdefault("", set())
     for item in text if isinstance(text, list) else [text]:
@@ -270,7 +272,7 @@ def _mark_read(inner: Run, text: Any) -> None:
             reads.add(item.partition(".")[0])
 
 
-def _bindable(inner: Run, name: str, text: Any, path: Path) -> bool:
+def _bindable(inner: BodyElaborator, name: str, text: Any, path: Path) -> bool:
     """Whether an output that says no `from` has the name of a node; an error is reported."""
     if text != name or path[-1:] == ("from",) or inner.has(name):
         return True

@@ -17,12 +17,12 @@ from graphspec.elaborate.context import (
     Failed,
     Nothing,
     OutOfBudget,
-    Read,
+    Resolved,
 )
-from graphspec.elaborate.words import option_for
+from graphspec.elaborate.synonyms import option_for
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.schema import MISSING
 from graphspec.source import Path
 from graphspec.tensor import show_size
@@ -34,13 +34,13 @@ class Instance:
     body.
     """
 
-    outputs: dict[str, Read]
+    outputs: dict[str, Resolved]
     op: Op | None = None
-    run: Run | None = None
+    run: BodyElaborator | None = None
     exports: Exports | None = None
 
     @property
-    def first(self) -> Read:
+    def first(self) -> Resolved:
         return next(iter(self.outputs.values()), FAILED)
 
 
@@ -55,12 +55,12 @@ class Repeated:
 
     instances: list[Instance]
     parallel: bool
-    passed: Read = FAILED
+    passed: Resolved = FAILED
     broken: bool = False  # the last instance failed, and those after it were not tried
 
 
 @dataclass(eq=False, slots=True)
-class Run:
+class BodyElaborator:
     """The elaboration of one body for given params and inputs. `notes` tell where it is used, for its
     errors.
     """
@@ -70,7 +70,7 @@ class Run:
     body: Body
     graph: Graph
     scope: dict[str, Any]
-    inputs: dict[str, Read]
+    inputs: dict[str, Resolved]
     notes: tuple[str, ...] = ()
     open_files: tuple[str, ...] = ()
     open_blocks: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ class Run:
         body = self.body
         return name in body.nodes or name in body.inputs or name in body.failed or body.incomplete
 
-    def resolve(self, text: str, span: Span | None, reader: str) -> list[Read]:
+    def resolve(self, text: str, span: Span | None, reader: str) -> list[Resolved]:
         head, *rest = text.split(".")
         self.context.reads_of(self.definition, self.body).edges.setdefault(reader, set()).add(head)
         if head in self.inputs:
@@ -270,7 +270,7 @@ class Run:
             self.error("unknown-reference", span, f"`{head}` is no node or input here", help)
         return [FAILED]
 
-    def _in_repeated(self, result: Repeated, head: str, rest: list[str], span: Span | None) -> list[Read]:
+    def _in_repeated(self, result: Repeated, head: str, rest: list[str], span: Span | None) -> list[Resolved]:
         count = len(result.instances)
         if rest and rest[0] == "*":
             return [
@@ -306,7 +306,7 @@ class Run:
             return [result.passed]
         return [self._in_instance(result.instances[-1], f"{head}.{count - 1}", rest, span)]
 
-    def _in_instance(self, instance: Instance, name: str, rest: list[str], span: Span | None) -> Read:
+    def _in_instance(self, instance: Instance, name: str, rest: list[str], span: Span | None) -> Resolved:
         if not rest:
             return instance.first
         if isinstance(instance.first, Failed) and instance.op is None:
@@ -329,7 +329,7 @@ class Run:
         self.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
         return FAILED
 
-    def _export(self, instance: Instance, path: tuple[str, ...], span: Span | None) -> Read:
+    def _export(self, instance: Instance, path: tuple[str, ...], span: Span | None) -> Resolved:
         """Makes an inner value of an instance an output of it, and of all instances that share its class."""
         assert instance.exports is not None and instance.op is not None
         if instance.op.wrapper is not None:
@@ -354,7 +354,7 @@ class Run:
         return value if value is not None else FAILED
 
 
-def export(op: Op, run: Run, path: tuple[str, ...], span: Span | None) -> None:
+def export(op: Op, run: BodyElaborator, path: tuple[str, ...], span: Span | None) -> None:
     """Gives `op` an output for the value at `path` inside it; an error is reported at `span`."""
     found = run.resolve(".".join(path), span, "")
     if len(found) != 1:

@@ -34,7 +34,7 @@ class Failed:
 
 
 NOTHING, FAILED = Nothing(), Failed()
-Read = Value | Nothing | Failed
+Resolved = Value | Nothing | Failed
 """What a reference to one thing gives."""
 
 
@@ -42,7 +42,7 @@ Read = Value | Nothing | Failed
 class Bound:
     """A value bound to an argument, and how and where the spec says so."""
 
-    value: Read
+    value: Resolved
     text: str
     span: Span | None
 

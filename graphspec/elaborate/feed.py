@@ -7,12 +7,12 @@ from typing import Any
 from graphspec.elaborate.body import Instance
 from graphspec.elaborate.context import FAILED, Bound
 from graphspec.elaborate.forms import declared_inputs
-from graphspec.elaborate.use import Feed, Use
+from graphspec.elaborate.use import NodeInputs, NodeInstance
 from graphspec.schema import MISSING
 from graphspec.source import Path
 
 
-def feed_of(use: Use, previous: Instance | None) -> Feed:
+def feed_of(use: NodeInstance, previous: Instance | None) -> NodeInputs:
     """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the
     instance before.
     """
@@ -23,7 +23,7 @@ def feed_of(use: Use, previous: Instance | None) -> Feed:
     if node.form == "parameter":
         if raw is not MISSING:
             use.error("input-count", use.span_of("from"), f"`{use.name}` is a parameter and takes no input")
-        return Feed()
+        return NodeInputs()
     edges = (body.edges or {}).get(use.name, [])
     if raw is not MISSING and edges:
         use.error(
@@ -32,7 +32,7 @@ def feed_of(use: Use, previous: Instance | None) -> Feed:
             f"`{use.name}` has both `from` and edges",
             f"remove one; its edges begin at {body.document.span(edges[0][1])}",
         )
-        return Feed([Bound(FAILED, "", None)])
+        return NodeInputs([Bound(FAILED, "", None)])
     chained = _chained(use, previous) if previous is not None else {}
     if raw is MISSING:
         feed = _default_feed(use, edges, skip=bool(chained))
@@ -50,7 +50,7 @@ def feed_of(use: Use, previous: Instance | None) -> Feed:
     return feed
 
 
-def _chained(use: Use, previous: Instance) -> dict[str, Bound]:
+def _chained(use: NodeInstance, previous: Instance) -> dict[str, Bound]:
     """The inputs that the instance before feeds: by name where its outputs are named like inputs, else ("")
     the first.
     """
@@ -63,8 +63,8 @@ def _chained(use: Use, previous: Instance) -> dict[str, Bound]:
     return {"": Bound(previous.first, text, span)}
 
 
-def _written_feed(use: Use, raw: Any, path: Path, chained: dict[str, Bound]) -> Feed:
-    run, feed = use.run, Feed()
+def _written_feed(use: NodeInstance, raw: Any, path: Path, chained: dict[str, Bound]) -> NodeInputs:
+    run, feed = use.run, NodeInputs()
     names = declared_inputs(use) if chained else []
 
     def skipped(position: int) -> bool:
@@ -95,15 +95,15 @@ def _written_feed(use: Use, raw: Any, path: Path, chained: dict[str, Bound]) -> 
     return feed
 
 
-def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
+def _default_feed(use: NodeInstance, edges: list[tuple[str, Path]], skip: bool) -> NodeInputs:
     run, body = use.run, use.run.body
     if edges:
         bounds = []
         for text, path in edges[1:] if skip else edges:
             bounds += run.reference(text, path, use.name, use.index)
-        return Feed(bounds, listed=len(bounds) > 1)
+        return NodeInputs(bounds, listed=len(bounds) > 1)
     if skip:
-        return Feed()
+        return NodeInputs()
     if body.edges is not None:
         use.error(
             "no-input",
@@ -111,18 +111,18 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
             f"`{use.name}` has no `from`, and no edge leads to it",
             f"write the edge `... -> {use.name}`",
         )
-        return Feed([Bound(FAILED, "", None)])
+        return NodeInputs([Bound(FAILED, "", None)])
     above = body.above[use.name]
     if above is not None:
-        return Feed([Bound(value, above, use.span) for value in run.resolve(above, use.span, use.name)])
+        return NodeInputs([Bound(value, above, use.span) for value in run.resolve(above, use.span, use.name)])
     if len(body.inputs) == 1:
         name = next(iter(body.inputs))
-        return Feed([Bound(value, name, use.span) for value in run.resolve(name, use.span, use.name)])
+        return NodeInputs([Bound(value, name, use.span) for value in run.resolve(name, use.span, use.name)])
     if not body.inputs:
         if not body.incomplete:
             help = "declare one: inputs: {x: {shape: [64]}}"
             use.error("no-input", use.span, f"`{use.name}` is the first node, and there is no input", help)
-        return Feed([Bound(FAILED, "", None)])
+        return NodeInputs([Bound(FAILED, "", None)])
     names = ", ".join(body.inputs)
     use.error(
         "no-input",
@@ -130,10 +130,10 @@ def _default_feed(use: Use, edges: list[tuple[str, Path]], skip: bool) -> Feed:
         f"`{use.name}` is the first node, and there are {len(body.inputs)} inputs: {names}",
         "say which with `from:`",
     )
-    return Feed([Bound(FAILED, "", None)])
+    return NodeInputs([Bound(FAILED, "", None)])
 
 
-def first_input(use: Use) -> Bound | None:
+def first_input(use: NodeInstance) -> Bound | None:
     """The input that a left-out node hands on: the first that what it names declares. Nothing else is
     resolved.
     """

@@ -14,17 +14,17 @@ from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import FAILED
 from graphspec.elaborate.layers import called_layer
 from graphspec.elaborate.shared import shared_call
-from graphspec.elaborate.units import placed
-from graphspec.elaborate.use import Use, near_help
+from graphspec.elaborate.units import register_op
+from graphspec.elaborate.use import NodeInstance, near_help
 from graphspec.graph import Op, Value
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Layer, Weight
 from graphspec.layers.initializers import Initializer
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.tensor import Tensor
 
 
-def declared_inputs(use: Use) -> list[str]:
+def declared_inputs(use: NodeInstance) -> list[str]:
     """The names of the inputs of what a node names, in order; none where it cannot be told."""
     form, target = use.node.form, use.node.target
     if form == "call":
@@ -39,7 +39,7 @@ def declared_inputs(use: Use) -> list[str]:
     return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]
 
 
-def build(use: Use) -> Instance:
+def build(use: NodeInstance) -> Instance:
     """The instance that a use stands for, added to its graph."""
     form = use.node.form
     if form == "parameter":
@@ -47,12 +47,12 @@ def build(use: Use) -> Instance:
     if form == "call":
         return shared_call(use)
     if form in ("block", "model"):
-        return placed(use, build_body(use, form))
+        return register_op(use, build_body(use, form))
     op = called_layer(use, form)  # type: ignore[arg-type]
-    return placed(use, op) if op is not None else failed()
+    return register_op(use, op) if op is not None else failed()
 
 
-def _parameter(use: Use) -> Instance:
+def _parameter(use: NodeInstance) -> Instance:
     run = use.run
     shape = run.evaluate(use.node.parameter, (*use.path, "parameter"), use.index)
     arguments = use.arguments()
@@ -90,10 +90,10 @@ def _parameter(use: Use) -> Instance:
     weight = Weight("", (1, *shape), use.name, initializer=fill, trainable=trainable is not False)
     op = Op(use.name, use.index, use.span, "parameter", parameter=weight, title="Parameter")
     op.outputs = {"": Value(Tensor((1, *shape)), use.name, op)}
-    return placed(use, op)
+    return register_op(use, op)
 
 
-def _initializer(use: Use, value: Any) -> Initializer | None:
+def _initializer(use: NodeInstance, value: Any) -> Initializer | None:
     try:
         return Initializer.parse(value)
     except (PydanticCustomError, ValueError):

@@ -5,37 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.elaborate.bodies import find_body
-from graphspec.elaborate.body import Instance, Repeated, Run, failed
-from graphspec.elaborate.context import FAILED, NOTHING, Exports, Failed, Read
+from graphspec.elaborate.body import BodyElaborator, Instance, Repeated, failed
+from graphspec.elaborate.context import FAILED, NOTHING, Exports, Failed, Resolved
 from graphspec.elaborate.feed import feed_of, first_input
 from graphspec.elaborate.forms import build
-from graphspec.elaborate.use import Use, expression_in
+from graphspec.elaborate.use import NodeInstance, expression_in
 from graphspec.graph import Op, Value
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
 
 MAX_REPEAT = 10_000
 
 
-def elaborate_node(run: Run, name: str) -> Instance | Repeated:
+def elaborate_node(run: BodyElaborator, name: str) -> Instance | Repeated:
     """All instances of a node. Its errors are reported, and give a failed instance."""
     node = run.body.nodes[name]
     path = run.path("nodes", name)
     if node.repeat is MISSING and node.parallel is MISSING:
-        return _instance(Use(run, name, node, path), None)
+        return _instance(NodeInstance(run, name, node, path), None)
     parallel = node.repeat is MISSING
     plan = _plan(run, name, node, path, "parallel" if parallel else "repeat")
     if plan is None:
         return failed()
     if not plan and not parallel:
-        use = Use(run, name, node, path, 0)
+        use = NodeInstance(run, name, node, path, 0)
         first = first_input(use)
         return Repeated([], False, first.value if first is not None else NOTHING)
     exports = Exports()
     instances: list[Instance] = []
     for index, overrides in enumerate(plan):
-        use = Use(run, name, node, path, index, overrides, exports=exports, count=len(plan))
+        use = NodeInstance(run, name, node, path, index, overrides, exports=exports, count=len(plan))
         previous = instances[-1] if instances and not parallel else None
         instance = _instance(use, previous)
         if instance.op is not None:
@@ -46,7 +46,7 @@ def elaborate_node(run: Run, name: str) -> Instance | Repeated:
     return Repeated(instances, parallel)
 
 
-def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[str, Any]] | None:
+def _plan(run: BodyElaborator, name: str, node: Node, path: Path, key: str) -> list[dict[str, Any]] | None:
     """The arguments of each instance that its `repeat` or `parallel` gives; None after an error."""
     raw = node.repeat if key == "repeat" else node.parallel
     here = (*path, key)
@@ -87,7 +87,7 @@ def _plan(run: Run, name: str, node: Node, path: Path, key: str) -> list[dict[st
     return [{word: items[i] for word, items in value.items()} for i in range(count)]
 
 
-def _varies(run: Run, node: Node, here: Path, word: str, items: Any) -> bool:
+def _varies(run: BodyElaborator, node: Node, here: Path, word: str, items: Any) -> bool:
     """Whether a key under `repeat` or `parallel` may stand there, with a list; `here` is its path."""
     key, document = here[-1], run.body.document
     if not isinstance(items, list):
@@ -104,7 +104,7 @@ def _varies(run: Run, node: Node, here: Path, word: str, items: Any) -> bool:
     return True
 
 
-def _instance(use: Use, previous: Instance | None) -> Instance:
+def _instance(use: NodeInstance, previous: Instance | None) -> Instance:
     run, node = use.run, use.node
     run.context.count(use.span)
     when = use.flag("when", node.when)
@@ -119,14 +119,14 @@ def _instance(use: Use, previous: Instance | None) -> Instance:
     return instance
 
 
-def _left_out(use: Use, previous: Instance | None) -> Instance:
+def _left_out(use: NodeInstance, previous: Instance | None) -> Instance:
     """What a node whose `when` is false hands on: its `else`, else its first input."""
     run, node = use.run, use.node
     if node.otherwise is not MISSING:
         if node.otherwise is None:
             return Instance({"": NOTHING})
         bounds = run.reference(node.otherwise, (*use.path, "else"), use.name, use.index)
-        value: Read = bounds[0].value if len(bounds) == 1 else FAILED
+        value: Resolved = bounds[0].value if len(bounds) == 1 else FAILED
         if len(bounds) != 1:
             use.error("wrong-type", use.span_of("else"), "`else` names one node")
     elif node.form == "parameter":
@@ -148,7 +148,7 @@ def _left_out(use: Use, previous: Instance | None) -> Instance:
     return Instance(dict(op.outputs), op)
 
 
-def _first_output(use: Use) -> str:
+def _first_output(use: NodeInstance) -> str:
     """The name of the first output that a left-out node would have."""
     form, target = use.node.form, use.node.target
     if form == "call" and (entry := use.run.body.shared.get(target)) is not None:

@@ -10,12 +10,12 @@ from graphspec.diagnostics import Label, Span, nearest
 from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance
 from graphspec.elaborate.context import FAILED, Bound, Nothing
-from graphspec.elaborate.use import Feed, Use, near_help, refuse_nothing
-from graphspec.elaborate.words import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
+from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
+from graphspec.elaborate.use import NodeInputs, NodeInstance, near_help, refuse_nothing
 from graphspec.graph import Op, Value, types
 from graphspec.layers import REGISTRY
 from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
-from graphspec.objectives.setting import SettingError, validate
+from graphspec.objectives.settings import SettingError, validate
 from graphspec.schema import MISSING
 from graphspec.tensor import Tensor
 
@@ -31,7 +31,7 @@ HELP = {
 }
 
 
-def called_layer(use: Use, kind: Kind) -> Op | None:
+def called_layer(use: NodeInstance, kind: Kind) -> Op | None:
     name = use.run.evaluate(use.node.target, (*use.path, kind), use.index)
     if name is FAILED:
         return None
@@ -54,7 +54,7 @@ def called_layer(use: Use, kind: Kind) -> Op | None:
     return None if bound is None else apply(use, kind, layer, bound, arguments)
 
 
-def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
+def layer_class(use: NodeInstance, kind: Kind, name: Any) -> type[Layer] | None:
     """The class that a name stands for; an unknown one is reported with the nearest."""
     known = REGISTRY[kind]
     if isinstance(name, str) and name in known:
@@ -72,7 +72,7 @@ def layer_class(use: Use, kind: Kind, name: Any) -> type[Layer] | None:
     return None
 
 
-def read_layer(use: Use, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
+def read_layer(use: NodeInstance, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
     """The layer with these arguments; each mistake is reported at the argument."""
     try:
         return validate(
@@ -118,7 +118,7 @@ def _known(key: str) -> bool:
     return any(key in REGISTRY["layer"][name].model_fields for name in ("Dense", "Conv2D", "LSTM", "GRU"))
 
 
-def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+def bind(use: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     """The fed values as a layer's call takes them, or None after an error."""
     if cls.variadic:
         return _bind_list(use, title, cls)
@@ -141,7 +141,7 @@ def bind(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     return tuple(groups.get(name) for name in names)
 
 
-def _bind_list(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+def _bind_list(use: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
     """All values, for a layer that takes one list; what was left out is left out here, too."""
     feed = use.feed
     if feed.named:
@@ -157,7 +157,7 @@ def _bind_list(use: Use, title: str, cls: type[Layer]) -> tuple[Any, ...] | None
     return tuple(bound.value for bound in values)
 
 
-def _bind_positional(use: Use, title: str, cls: type[Layer]) -> dict[str, Any] | None:
+def _bind_positional(use: NodeInstance, title: str, cls: type[Layer]) -> dict[str, Any] | None:
     """The values fed by position, by argument name."""
     positional, arguments = use.feed.positional, cls.arguments
     if len(arguments) == 1 and arguments[0].many:
@@ -176,7 +176,7 @@ def _bind_positional(use: Use, title: str, cls: type[Layer]) -> dict[str, Any] |
     }
 
 
-def _bind_named(use: Use, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
+def _bind_named(use: NodeInstance, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
     """Adds the values fed by name; whether all of them fit."""
     arguments = {argument.name: argument for argument in cls.arguments}
     for name, bounds in use.feed.named.items():
@@ -200,7 +200,9 @@ def _count(cls: type[Layer]) -> str:
     return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
 
 
-def apply(use: Use, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]) -> Op | None:
+def apply(
+    use: NodeInstance, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]
+) -> Op | None:
     """The op of a layer on values, its outputs inferred."""
     try:
         outputs = layer.infer(*(types(b) for b in bound))
@@ -238,7 +240,7 @@ def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) ->
         op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
 
 
-def report(use: Use, error: LayerError) -> None:
+def report(use: NodeInstance, error: LayerError) -> None:
     """A layer's local fact, at its place in the spec."""
     feeds = use.feed.all()
 
@@ -282,7 +284,7 @@ def report(use: Use, error: LayerError) -> None:
     )
 
 
-def _raw_keys(use: Use) -> list[str]:
+def _raw_keys(use: NodeInstance) -> list[str]:
     return ["from"] if use.node.source is not MISSING else []
 
 
@@ -290,7 +292,7 @@ def _tensor_text(bound: Bound) -> str:
     return str(bound.value.tensor) if isinstance(bound.value, Value) else ""
 
 
-def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
+def _wrapper(use: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | None:
     """A layer around a node of any form with weights: the inner one is built on the types that the wrapper
     lets it see.
     """
@@ -322,8 +324,10 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
     except LayerError as error:
         report(use, error)
         return None
-    feed = Feed([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
-    inner = Use(run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports)
+    feed = NodeInputs([Bound(Value(tensor, use.name), use.feed.all()[0].text, use.span) for tensor in inside])
+    inner = NodeInstance(
+        run, use.name, wrapped, (*use.path, "wraps"), use.index, feed=feed, exports=use.exports
+    )
     instance: Any = (
         build_body(inner, wrapped.form) if wrapped.form != "layer" else called_layer(inner, "layer")
     )
@@ -338,7 +342,7 @@ def _wrapper(use: Use, cls: type[Wrapper], arguments: dict[str, Any]) -> Op | No
     return op
 
 
-def _one_tensor(use: Use, cls: type[Wrapper], op: Op) -> bool:
+def _one_tensor(use: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
     """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of its own."""
     if len(op.outputs) > 1:
         why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"

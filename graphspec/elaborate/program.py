@@ -3,64 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
 from graphspec.diagnostics import nearest
-from graphspec.elaborate.activities import watch_activities
 from graphspec.elaborate.bodies import read_outputs
-from graphspec.elaborate.body import Run
+from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.checks import check_use
-from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Read
-from graphspec.elaborate.mask_values import carry_masks
+from graphspec.elaborate.context import FAILED, Context, Nothing, OutOfBudget, Resolved
 from graphspec.elaborate.params import resolve_params
-from graphspec.elaborate.prune import prune
 from graphspec.elaborate.sizes import declared_tensor, given_tensor, is_channels_first
 from graphspec.graph import Definition, Graph, Value
-from graphspec.logits import ending, ends_in
 from graphspec.objectives import Loss, Metric, SettingError, parse_loss, parse_metric
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
+from graphspec.passes.activities import watch_activities
+from graphspec.passes.logits import ending, ends_in
+from graphspec.passes.mask_values import carry_masks
+from graphspec.passes.prune import prune
+from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, Output, is_plain
 from graphspec.source import Path
 from graphspec.tensor import BATCH, Tensor, largest, names_of, smallest
 from graphspec.train.config import TrainConfig, parse_train
-
-
-@dataclass(eq=False, slots=True)
-class Judgement:
-    """One output of a program: the tensors it returns (usually one) and what they are judged by.
-
-    `activation` is what `forward(..., logits=True)` leaves off it, if anything, and `mask` the key under
-    which that returns its mask, [batch, steps]: the steps that losses and metrics look at.
-    """
-
-    name: str
-    tensors: tuple[Tensor, ...]
-    activation: str | None
-    loss: Loss | None
-    loss_weight: float | Literal["learned"]
-    metrics: tuple[Metric, ...]
-    target: str
-    mask: str | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Elaborated:
-    """A program without errors, as far as the front half can tell."""
-
-    name: str
-    graph: Graph
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Judgement]
-    training: TrainConfig
-    data: DataConfig | None
-    ranges: dict[str, int] = field(default_factory=dict)
-    minimum_sizes: dict[str, int] = field(default_factory=dict)
-    maximum_sizes: dict[str, int] = field(default_factory=dict)
-    masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
-    channels_first: frozenset[str] = frozenset()  # inputs that come so, and lie so in memory
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -79,7 +44,9 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         declared=dict(file.body.params),
         visible=values,
     )
-    run = Run(context, file, file.body, graph, values, {}, open_files=(document.file,), unknown=unknown)
+    run = BodyElaborator(
+        context, file, file.body, graph, values, {}, open_files=(document.file,), unknown=unknown
+    )
     first = _declare_inputs(run)
     training, data = _sections(run)
     try:
@@ -99,7 +66,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
             graph.outputs[name] = value
     ranges, minimum, maximum = _ranges(graph), _minimum(graph), _maximum(graph)
     prune(graph)
-    if not watch_activities(context, graph):
+    if not watch_activities(context.diagnostics, graph):
         return None
     masks = _masks(outputs, graph)
     for name, judgement in outputs.items():  # an activity that is watched is no logits
@@ -122,7 +89,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     )
 
 
-def _declare_inputs(run: Run) -> frozenset[str]:
+def _declare_inputs(run: BodyElaborator) -> frozenset[str]:
     """Gives a program its inputs; the names of those whose channels come first."""
     first = set()
     for name, declared in run.body.inputs.items():
@@ -138,7 +105,7 @@ def _declare_inputs(run: Run) -> frozenset[str]:
     return frozenset(first)
 
 
-def _masks(outputs: dict[str, Judgement], graph: Graph) -> dict[str, Value]:
+def _masks(outputs: dict[str, OutputSpec], graph: Graph) -> dict[str, Value]:
     """The masks of the outputs that are judged step by step, under names of their own; the layers of the
     graph get theirs.
     """
@@ -176,7 +143,7 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
     return given
 
 
-def _sections(run: Run) -> tuple[TrainConfig | None, DataConfig | None]:
+def _sections(run: BodyElaborator) -> tuple[TrainConfig | None, DataConfig | None]:
     parsed: dict[str, Any] = {}
     for section, parse in (("train", parse_train), ("data", parse_data)):
         value = run.evaluate(run.file.sections.get(section), (section,))
@@ -203,9 +170,9 @@ def _problems(context: Context, file: File, error: SettingError, path: Path) -> 
         )
 
 
-def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
-    outputs: dict[str, Judgement] = {}
-    parts: dict[str, list[Read]] = defaultdict(list)
+def _judgements(run: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, OutputSpec]:
+    outputs: dict[str, OutputSpec] = {}
+    parts: dict[str, list[Resolved]] = defaultdict(list)
     for key, value in bound.items():
         parts[key.partition(".")[0]].append(value)
     for name, output in run.body.outputs.items():
@@ -217,7 +184,7 @@ def _judgements(run: Run, bound: dict[str, Read]) -> dict[str, Judgement]:
     return outputs
 
 
-def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judgement | None:
+def _judgement(run: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
     path: Path = run.body.output_path(name)
     document = run.body.document
     found = {}
@@ -255,7 +222,7 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
     tensors = tuple(value.tensor for value in values)
     if tensors:
         _fit(run, name, tensors[0], ending(values[0]), loss, metrics, found["loss"] is not None)
-    return Judgement(
+    return OutputSpec(
         name,
         tensors,
         activation,
@@ -267,7 +234,13 @@ def _judgement(run: Run, name: str, output: Output, values: list[Value]) -> Judg
 
 
 def _fit(
-    run: Run, name: str, tensor: Tensor, activation: str, loss: Any, metrics: tuple[Metric, ...], judged: bool
+    run: BodyElaborator,
+    name: str,
+    tensor: Tensor,
+    activation: str,
+    loss: Any,
+    metrics: tuple[Metric, ...],
+    judged: bool,
 ) -> None:
     """Reports a loss, or a metric, that cannot judge an output of this type and activation."""
     path, document = run.body.output_path(name), run.body.document
@@ -282,7 +255,7 @@ def _fit(
         run.error("loss-misfit", document.span((*path, key)), f"output `{name}`: {message}", help)
 
 
-def _objective(run: Run, parse: Any, value: Any, path: Path) -> Any:
+def _objective(run: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:
     if value is None:
         return None
     try:
@@ -292,7 +265,7 @@ def _objective(run: Run, parse: Any, value: Any, path: Path) -> Any:
         return None
 
 
-def _metrics(run: Run, value: Any, path: Path) -> tuple[Metric, ...]:
+def _metrics(run: BodyElaborator, value: Any, path: Path) -> tuple[Metric, ...]:
     if value is None:
         return ()
     listed = isinstance(value, list)

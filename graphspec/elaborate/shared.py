@@ -8,14 +8,14 @@ from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import Exports
 from graphspec.elaborate.layers import called_layer
-from graphspec.elaborate.units import placed, weights_path
-from graphspec.elaborate.use import Use, near_help
+from graphspec.elaborate.units import register_op, weights_path
+from graphspec.elaborate.use import NodeInstance, near_help
 from graphspec.graph import Op, Unit
 from graphspec.layers import REGISTRY
 from graphspec.schema import Node
 
 
-def shared_call(use: Use) -> Instance:
+def shared_call(use: NodeInstance) -> Instance:
     """One more call of a shared entry: its arguments are evaluated once, its weights made once."""
     run, name = use.run, use.node.call
     entry = run.body.shared.get(name)
@@ -39,7 +39,7 @@ def shared_call(use: Use) -> Instance:
     unit, exports, arguments = state
     if unit is None:
         return failed()
-    inner = Use(
+    inner = NodeInstance(
         run, use.name, entry, run.path("shared", name), use.index, feed=use.feed, exports=exports, unit=unit
     )
     inner.given = {**arguments, **own}
@@ -60,10 +60,10 @@ def shared_call(use: Use) -> Instance:
         )
         return failed()
     use.unit = unit
-    return placed(use, instance)
+    return register_op(use, instance)
 
 
-def _call_arguments(use: Use, name: str, entry: Node) -> dict[str, bool] | None:
+def _call_arguments(use: NodeInstance, name: str, entry: Node) -> dict[str, bool] | None:
     """What a call says beside its inputs, such as `use_causal_mask`; None after an error."""
     cls = REGISTRY["layer"].get(entry.target) if entry.form == "layer" else None
     legal = cls.call_arguments if cls is not None else ()
@@ -81,10 +81,10 @@ def _call_arguments(use: Use, name: str, entry: Node) -> dict[str, bool] | None:
     return None if None in found.values() else found  # type: ignore[return-value]
 
 
-def _shared(use: Use, name: str, entry: Node) -> tuple[Unit | None, Exports, dict[str, Any]]:
+def _shared(use: NodeInstance, name: str, entry: Node) -> tuple[Unit | None, Exports, dict[str, Any]]:
     run = use.run
     path = run.path("shared", name)
-    holder = Use(run, name, entry, path)
+    holder = NodeInstance(run, name, entry, path)
     arguments = holder.arguments()
     trainable = holder.flag("trainable", entry.trainable)
     if arguments is None or trainable is None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.diagnostics import nearest
-from graphspec.elaborate.body import Run
-from graphspec.elaborate.context import FAILED, Nothing, Read
-from graphspec.elaborate.use import Use
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.context import FAILED, Nothing, Resolved
+from graphspec.elaborate.use import NodeInstance
 from graphspec.graph import Value
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 from graphspec.schema import IDENTIFIER, MISSING, Input
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, names_of, symbol
 
 
-def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | None:
+def declared_tensor(run: BodyElaborator, name: str, declared: Input) -> Tensor | Nothing | None:
     """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error.
 
     Channels are its last axis, wherever the data have them: `given_tensor` is what is passed.
@@ -68,7 +68,7 @@ def declared_tensor(run: Run, name: str, declared: Input) -> Tensor | Nothing | 
     return Tensor(tuple(sizes), values["dtype"])
 
 
-def is_channels_first(run: Run, name: str, declared: Input) -> bool:
+def is_channels_first(run: BodyElaborator, name: str, declared: Input) -> bool:
     """Whether an input, declared without error, comes with channels at axis 1."""
     return run.evaluate(declared.data_format, (*run.path("inputs", name), "data_format")) == "channels_first"
 
@@ -79,7 +79,7 @@ def given_tensor(tensor: Tensor) -> Tensor:
     return Tensor((batch, channels, *space), tensor.dtype)
 
 
-def _size(run: Run, size: Any, path: Any) -> Dim | None:
+def _size(run: BodyElaborator, size: Any, path: Any) -> Dim | None:
     span = run.body.document.span(path)
     if size is None:
         return symbol(run.context.fresh_size())
@@ -109,7 +109,7 @@ def _size(run: Run, size: Any, path: Any) -> Dim | None:
     return None
 
 
-def meets_demands(use: Use, inner: Run, inputs: dict[str, Read]) -> bool:
+def meets_demands(use: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:
     """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
     bindings: dict[str, Dim] = {}
     ok = True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import FAILED
-from graphspec.elaborate.use import Use
+from graphspec.elaborate.use import NodeInstance
 from graphspec.graph import Op, Unit
-from graphspec.objectives.setting import show
+from graphspec.objectives.settings import show
 
 
-def placed(use: Use, instance: Instance | Op | None) -> Instance:
+def register_op(use: NodeInstance, instance: Instance | Op | None) -> Instance:
     """Adds the op of a new instance to the graph, with its unit."""
     if instance is None:
         return failed()
@@ -32,7 +32,7 @@ def placed(use: Use, instance: Instance | Op | None) -> Instance:
     return instance
 
 
-def weights_path(use: Use) -> str | None:
+def weights_path(use: NodeInstance) -> str | None:
     weights = use.run.evaluate(use.node.weights, (*use.path, "weights"), use.index)
     if weights is None or isinstance(weights, str):
         return weights

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
-from graphspec.elaborate.body import Run, expressions_in
+from graphspec.elaborate.body import BodyElaborator, expressions_in
 from graphspec.elaborate.context import FAILED, Bound, Exports, Failed, Nothing
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.graph import Unit
@@ -16,7 +16,7 @@ from graphspec.source import Path
 
 
 @dataclass(eq=False, slots=True)
-class Feed:
+class NodeInputs:
     """What is fed to a node: by position, or by argument name. `listed` when the spec wrote a list or `*`."""
 
     positional: list[Bound] = field(default_factory=list)
@@ -33,18 +33,18 @@ class Feed:
 
 
 @dataclass(eq=False)
-class Use:
+class NodeInstance:
     """One instance to be: the node's text and place, its number, its own arguments from a repeat list, and
     its feed.
     """
 
-    run: Run
+    run: BodyElaborator
     name: str
     node: Node
     path: Path
     index: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    feed: Feed = field(default_factory=Feed)
+    feed: NodeInputs = field(default_factory=NodeInputs)
     exports: Exports = field(default_factory=Exports)
     unit: Unit | None = None  # the shared one, for a call
     given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
@@ -116,7 +116,7 @@ def expression_in(value: Any) -> Expression | None:
     return parsed if isinstance(parsed, Expression) else None
 
 
-def refuse_nothing(use: Use, bounds: list[Bound]) -> bool:
+def refuse_nothing(use: NodeInstance, bounds: list[Bound]) -> bool:
     """Reports inputs that were left out, for a reader that needs them."""
     for bound in bounds:
         if isinstance(bound.value, Nothing):

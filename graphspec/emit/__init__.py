@@ -6,18 +6,18 @@ import re
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
-from graphspec.elaborate import Elaborated
 from graphspec.emit.classes import Classes, closure
 from graphspec.emit.construct import Constructor, Line, signature
 from graphspec.emit.format import WIDTH, comment, lines, literal, split_items
 from graphspec.emit.forward import Forward
-from graphspec.emit.group import Group
+from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
 from graphspec.graph import Graph, Value
 from graphspec.layers import HELPERS
 from graphspec.layers.helpers import helper
-from graphspec.layout import Layout
-from graphspec.logits import inside
+from graphspec.passes.layout import Layout
+from graphspec.passes.logits import inside
+from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Size, Tensor, names_of, show_size, symbol
 
 helper(
@@ -107,7 +107,7 @@ def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
 
 def write_class(
     writer: Writer,
-    group: Group,
+    group: ModuleClass,
     constructor: Constructor,
     forward: Forward,
     program: Elaborated | None,
@@ -161,7 +161,7 @@ def _signature(head: str, parameters: str, tail: str) -> list[str]:
     return [f"    {head}", *(f"        {item}," for item in split_items(parameters)), f"    {tail}"]
 
 
-def size_checks(program: Elaborated, group: Group) -> list[str]:
+def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:
     """The statements that refuse sequences too short or too long for the model, and sizes that should be
     one and are two.
     """

@@ -9,13 +9,13 @@ from typing import Any
 from graphspec import names
 from graphspec.emit.construct import Constructor
 from graphspec.emit.format import fill, literal
-from graphspec.emit.group import Cell, Group, overwriting, same
+from graphspec.emit.group import Cell, ModuleClass, overwriting, same
 from graphspec.emit.scope import Scope, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layers.base import Code
-from graphspec.layout import Layout, convert
+from graphspec.passes.layout import Layout, convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Calls:
     )  # in a loop: argument -> its variable and order
 
     @property
-    def group(self) -> Group:
+    def group(self) -> ModuleClass:
         return self.constructor.group
 
     @property

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec import names
-from graphspec.emit.group import AXIS_MODULES, Group, same
+from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
 from graphspec.emit.lifetimes import Peaks
 from graphspec.emit.slots import Slot, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.layers import HELPERS
 from graphspec.layers.activations import ACTIVATIONS
 from graphspec.layers.base import Code, Layer
-from graphspec.layout import Layout
-from graphspec.logits import ending, ends_in, inside
+from graphspec.passes.layout import Layout
+from graphspec.passes.logits import ending, ends_in, inside
 
 
 class Classes:
@@ -29,10 +29,10 @@ class Classes:
     def __init__(self, root: Graph, layout: Layout, logits: set[Value]):
         self.layout = layout
         self.peaks = Peaks()
-        self.groups: list[Group] = []
-        self.of: dict[Graph, Group] = {}
+        self.groups: list[ModuleClass] = []
+        self.of: dict[Graph, ModuleClass] = {}
         self._codes: dict[Op, Code] = {}
-        self._by_definition: dict[Definition, list[Group]] = {}
+        self._by_definition: dict[Definition, list[ModuleClass]] = {}
         graphs = list(_inner_first(root))
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
@@ -140,7 +140,7 @@ class Classes:
                 group.slots.append(slots)
                 self.of[graph] = group
                 return
-        group = Group(definition, [graph], signature, [slots], wiring, self.helpers)
+        group = ModuleClass(definition, [graph], signature, [slots], wiring, self.helpers)
         group.logits = any(value in self.logits for value in graph.outputs.values())
         group.numbers[graph] = 0
         self.groups.append(group)

@@ -8,7 +8,7 @@ from graphspec import names
 from graphspec.diagnostics import Span
 from graphspec.emit.classes import Classes
 from graphspec.emit.format import literal
-from graphspec.emit.group import MISSING, Arg, Cell, Group, same
+from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 from graphspec.layers.base import Leaf, Weight
@@ -37,7 +37,7 @@ class Constructor:
     """The statements of `__init__`, and the names under which `forward` finds what they made."""
 
     classes: Classes
-    group: Group
+    group: ModuleClass
     lines: list[Line] = field(default_factory=list)
     modules: dict[int, str] = field(default_factory=dict)  # slot -> attribute
     flags: dict[int, str] = field(default_factory=dict)  # slot -> what says in `forward` that it is present
@@ -250,7 +250,7 @@ def ordered(args: object) -> list[Arg]:
     return sorted(items, key=rank)
 
 
-def signature(group: Group) -> str:
+def signature(group: ModuleClass) -> str:
     """The parameters of `__init__`, after `self`."""
     parts = []
     for arg in ordered(group.args.values()):

@@ -10,15 +10,15 @@ from graphspec.diagnostics import Span
 from graphspec.emit.calls import Calls
 from graphspec.emit.construct import Constructor, Line
 from graphspec.emit.format import fill
-from graphspec.emit.group import Group, activated
+from graphspec.emit.group import ModuleClass, activated
 from graphspec.emit.lifetimes import WORTH, Lifetimes, size, storage
 from graphspec.emit.loops import write_loop
-from graphspec.emit.present import present_op
+from graphspec.emit.representative import representative
 from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
 from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layout import Layout
+from graphspec.passes.layout import Layout
 from graphspec.tensor import BATCH, show_size, symbol
 
 
@@ -46,7 +46,7 @@ class Forward:
         return self.scope.step
 
     @property
-    def group(self) -> Group:
+    def group(self) -> ModuleClass:
         return self.constructor.group
 
     @property
@@ -154,7 +154,7 @@ class Forward:
 
     def _op(self, slot: Slot, op: Op, number: int) -> None:
         flag = self.constructor.flags.get(slot.position)
-        body = op if op.present else present_op(self.group, slot)
+        body = op if op.present else representative(self.group, slot)
         module = self.constructor.modules.get(slot.position, "")
         if slot.repeated and not (body.unit is not None and body.unit.shared):
             module = f"{module}[{number}]"

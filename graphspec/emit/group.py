@@ -38,7 +38,7 @@ class Arg:
 
 
 @dataclass(eq=False, slots=True)
-class Group:
+class ModuleClass:
     """Bodies that are one class. `bodies` are graphs, the first of them the one that `forward` is written
     from.
     """

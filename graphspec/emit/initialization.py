@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from graphspec import names
 from graphspec.emit.classes import Classes
 from graphspec.emit.format import lines as wrapped
-from graphspec.emit.group import Group
+from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 from graphspec.layers import HELPERS
@@ -22,7 +22,7 @@ from graphspec.layers import HELPERS
 class Placed:
     """A layer with its place: what the class calls it, and how many bodies of the class have it."""
 
-    group: Group
+    group: ModuleClass
     slot: Slot
     op: Op
     optional: bool

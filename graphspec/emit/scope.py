@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphspec import names
 from graphspec.emit.lifetimes import Bindings
 from graphspec.graph import Op, Value
-from graphspec.layout import TO_FIRST, convert
+from graphspec.passes.layout import TO_FIRST, convert
 
 TEMPORARIES = ("x", "y")
 

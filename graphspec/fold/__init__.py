@@ -17,10 +17,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from graphspec.elaborate import Elaborated
-from graphspec.elaborate.prune import prune
 from graphspec.fold.plan import leave_out, plans_of
 from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
+from graphspec.passes.prune import prune
+from graphspec.program import Elaborated
 
 
 @dataclass(frozen=True, slots=True)

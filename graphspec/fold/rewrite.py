@@ -10,8 +10,8 @@ from graphspec.fold.plan import Plan
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.layers.base import Layer, Linear
 from graphspec.layers.joined import Joined, activation_of, alone, of_each_element, without_activation
-from graphspec.logits import SKIPPED
 from graphspec.names import Namespace
+from graphspec.passes.logits import SKIPPED
 from graphspec.weights import key_prefix
 
 JOINED_NAME = 40

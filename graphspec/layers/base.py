@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.layers.registry import REGISTRY, Kind
-from graphspec.objectives.setting import Setting
+from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 Memory = Literal["spec", "first", "any"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
-from graphspec.objectives.setting import Problem, SettingError, family, leaves
+from graphspec.objectives.settings import Problem, SettingError, family, leaves
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.objectives.setting import Named
+from graphspec.objectives.settings import Named
 from graphspec.tensor import Tensor
 
 Activation = Literal["softmax", "sigmoid"]

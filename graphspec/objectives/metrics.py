@@ -17,7 +17,7 @@ from graphspec.objectives.losses import (
     axis_misfit,
     width_misfit,
 )
-from graphspec.objectives.setting import Named
+from graphspec.objectives.settings import Named
 from graphspec.tensor import Tensor
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

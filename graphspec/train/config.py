@@ -9,7 +9,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from graphspec.objectives.setting import Named, Problem, Setting, SettingError, family, leaves, show, validate
+from graphspec.objectives.settings import (
+    Named,
+    Problem,
+    Setting,
+    SettingError,
+    family,
+    leaves,
+    show,
+    validate,
+)
 
 Positive = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]

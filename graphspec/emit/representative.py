@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from graphspec.emit.group import Group
+from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
 
 
-def present_op(group: Group, slot: Slot) -> Op:
+def representative(group: ModuleClass, slot: Slot) -> Op:
     """The op of a body that has the node, on the values of the first body."""
     body, other = next(
         (body, slots[slot.position].op)

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from graphspec.elaborate.masks import Entry, Export, Made, Mask, Masks
 from graphspec.graph import Graph, Op, Value, types
 from graphspec.layers.base import Derived, Layer
+from graphspec.passes.masks import Entry, Export, Made, Mask, Masks
 
 
 def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:

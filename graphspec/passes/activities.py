@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from graphspec.elaborate.context import Context
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.layers.activity import WatchedActivity
 from graphspec.layers.penalties import Regularizer
 
 
-def watch_activities(context: Context, graph: Graph) -> bool:
+def watch_activities(diagnostics: Diagnostics, graph: Graph) -> bool:
     """Puts the nodes into a program; false where none can stand, which is reported."""
     well, ops = True, []
     taken = {op.node for op in graph.ops} | graph.inputs.keys()
     for op in graph.ops:
         ops.append(op)
         if op.graph is not None and op.wrapper is None:
-            well &= watch_activities(context, op.graph)
+            well &= watch_activities(diagnostics, op.graph)
         for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
             regularizer = getattr(inner.layer, "activity_regularizer", None)
             if isinstance(regularizer, Regularizer) and inner.present:
-                watched = _watched(context, graph, op, regularizer, taken)
+                watched = _watched(diagnostics, graph, op, regularizer, taken)
                 well &= watched is not None
                 ops += [watched] if watched is not None else []
     graph.ops = ops
     return well
 
 
-def _watched(context: Context, graph: Graph, op: Op, regularizer: Regularizer, taken: set[str]) -> Op | None:
+def _watched(
+    diagnostics: Diagnostics, graph: Graph, op: Op, regularizer: Regularizer, taken: set[str]
+) -> Op | None:
     """The node behind an op, which gives what the op gave; the op's own output is another value."""
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
         what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
         message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"
         help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
-        context.error("not-supported", op.span, message, help)
+        diagnostics.add(Diagnostic("not-supported", message, op.span, help=help))
         return None
     why = regularizer.misfit(op.output.tensor.rank)
     if why is not None:
-        context.error("out-of-range", op.span, f"`activity_regularizer` of `{op.node}`: {why}")
+        message = f"`activity_regularizer` of `{op.node}`: {why}"
+        diagnostics.add(Diagnostic("out-of-range", message, op.span))
         return None
     value, name = op.output, f"{op.node}_activity"
     while name in taken:

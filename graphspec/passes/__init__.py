@@ -1,0 +1,1 @@
+"""What is done to the graph of a program once it is elaborated, and what is found out of it."""

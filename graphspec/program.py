@@ -1,0 +1,50 @@
+"""What a spec means: its graph, the types of its inputs, and what its outputs are judged by.
+
+Elaboration makes it; folding, emission, the summary and the plot read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphspec.data.config import DataConfig
+from graphspec.graph import Graph, Value
+from graphspec.objectives import Loss, Metric
+from graphspec.tensor import Tensor
+from graphspec.train.config import TrainConfig
+
+
+@dataclass(eq=False, slots=True)
+class OutputSpec:
+    """One output of a program: the tensors it returns (usually one) and what they are judged by.
+
+    `activation` is what `forward(..., logits=True)` leaves off it, if anything, and `mask` the key under
+    which that returns its mask, [batch, steps]: the steps that losses and metrics look at.
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    activation: str | None
+    loss: Loss | None
+    loss_weight: float | Literal["learned"]
+    metrics: tuple[Metric, ...]
+    target: str
+    mask: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Elaborated:
+    """A program without errors, as far as the front half can tell."""
+
+    name: str
+    graph: Graph
+    inputs: dict[str, Tensor]
+    outputs: dict[str, OutputSpec]
+    training: TrainConfig
+    data: DataConfig | None
+    ranges: dict[str, int] = field(default_factory=dict)
+    minimum_sizes: dict[str, int] = field(default_factory=dict)
+    maximum_sizes: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
+    channels_first: frozenset[str] = frozenset()  # inputs that come so, and lie so in memory
