@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.compiler import Program
+from graphspec.contract.layer import Weight
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers.base import Weight
-from graphspec.layers.masking import Unlike
+from graphspec.layers.masking import MaskNotEqual
 from graphspec.names import attribute
 from graphspec.weights import layers
 
@@ -74,7 +74,7 @@ class Builder:
 
     def call(self, op: Op, path: str, arguments: list[Any]) -> Any:
         given = dict(op.given)
-        if isinstance(op.layer, Unlike):
+        if isinstance(op.layer, MaskNotEqual):
             return arguments[0] != op.layer.value
         if op.kind == "merge":
             return getattr(keras.layers, op.title.capitalize())(**given)(arguments)

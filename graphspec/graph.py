@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from graphspec.contract.layer import Layer, Site, Weight
 from graphspec.diagnostics import Span
 from graphspec.expressions import Expression
-from graphspec.layers.base import Layer, Site, Weight
 from graphspec.tensor import Dim, Tensor
 
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Layer
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Layer
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec

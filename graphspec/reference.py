@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Layer
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
 from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Layer
 from graphspec.objectives.settings import show
 
 START = """\

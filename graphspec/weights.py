@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from graphspec.contract.layer import Layer, Weight
 from graphspec.graph import Graph, Op, Unit
-from graphspec.layers.base import Layer, Weight
 from graphspec.names import attribute
 
 

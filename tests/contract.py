@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
+from graphspec.contract.layer import Example, Layer, Weight, Wrapper
 from graphspec.graph import Op
-from graphspec.layers.base import Example, Layer, Weight, Wrapper
 from graphspec.tensor import Size
 from graphspec.tensor import Tensor as Type
 from graphspec.train.penalties import from_keras

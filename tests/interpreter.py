@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from graphspec import layers
 from graphspec.compiler import Program
+from graphspec.contract import HELPERS
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.classes import closure
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers import HELPERS
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code, Leaf, Ref
 from graphspec.names import attribute
 
 PRELUDE = "from collections.abc import Callable\nimport torch\nfrom torch import Tensor, nn\n"

@@ -12,7 +12,7 @@ from keras.src.backend.common.masking import set_keras_mask
 from torch import Tensor
 from torch.nn import functional as F
 
-from graphspec.layers.base import Example, Layer
+from graphspec.contract.layer import Example, Layer
 
 MERGES = {
     "add": "Add",

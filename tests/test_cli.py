@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
-from graphspec.layers import REGISTRY
+from graphspec.contract import REGISTRY
 
 GOOD = """
 params: {width: 8}

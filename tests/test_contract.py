@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import graphspec
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Example, Layer
 from graphspec.train.penalties import from_keras
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.compiler import Program
+from graphspec.contract import HELPERS
+from graphspec.contract.layer import Weight
 from graphspec.emit.classes import closure
 from graphspec.graph import Graph
-from graphspec.layers import HELPERS
-from graphspec.layers.base import Weight
 from graphspec.load import place_of, weight_files
 from graphspec.names import attribute, local
 from tests import interpreter

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import graphspec
 from graphspec.compiler import check
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Layer, LayerError, Wrapper
 from graphspec.diagnostics import Diagnostics, render
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Layer, LayerError, Wrapper
 from graphspec.objectives.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from graphspec.contract import REGISTRY
+from graphspec.contract.initializers import Initializer
+from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Example
-from graphspec.layers.initializers import Initializer
 from graphspec.train.penalties import from_keras
 from tests import oracle
 from tests.contract import Case

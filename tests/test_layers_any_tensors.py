@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from graphspec.contract import HELPERS, REGISTRY
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
 from graphspec.emit.format import fill, literal
-from graphspec.layers import HELPERS, REGISTRY
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import LayerError, Site
 from graphspec.tensor import Tensor, symbol, value_of
 
 BATCH, LENGTH = symbol("batch"), symbol("length")

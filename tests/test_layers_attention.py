@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Example, LayerError
 from graphspec.diagnostics import SpecError
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Example, LayerError
 from graphspec.tensor import Tensor as Type
 from graphspec.tensor import symbol
 from graphspec.train.penalties import from_keras

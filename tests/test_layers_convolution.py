@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import graphspec
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Example
 from graphspec.diagnostics import SpecError
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Example
 from tests.contract import Case, assert_equal
 
 

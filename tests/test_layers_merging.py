@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import graphspec
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import LayerError, Site
-from graphspec.layers.broadcasting import promote
+from graphspec.contract import REGISTRY
+from graphspec.contract.broadcasting import promote
+from graphspec.contract.layer import LayerError, Site
 from graphspec.tensor import Tensor, symbol
 from tests.test_emit import agrees
 

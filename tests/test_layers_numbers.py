@@ -2,8 +2,8 @@
 
 import pytest
 
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import LayerError
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import LayerError
 from graphspec.tensor import Tensor, symbol
 
 BATCH, LENGTH = symbol("batch"), symbol("length")

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import graphspec
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import LayerError, Ref, Site
 from graphspec.diagnostics import CODES
 from graphspec.elaborate.synonyms import OP_WORDS
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import LayerError, Ref, Site
 from graphspec.tensor import Tensor, symbol
 
 BATCH, LENGTH = symbol("batch"), symbol("length")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import graphspec
+from graphspec.contract import HELPERS, REGISTRY, load_all
+from graphspec.contract.layer import Example, LayerError, Site
 from graphspec.diagnostics import SpecError
-from graphspec.layers import HELPERS, REGISTRY, load_all
-from graphspec.layers.base import Example, LayerError, Site
 from graphspec.tensor import Tensor, symbol
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights

@@ -4,7 +4,7 @@ import keras
 import pytest
 import torch
 
-from graphspec.layers import REGISTRY
+from graphspec.contract import REGISTRY
 from tests import oracle
 from tests.contract import Case, assert_equal, gradients
 

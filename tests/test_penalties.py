@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import graphspec
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Example, Layer
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Example, Layer
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
 from tests import oracle

@@ -16,6 +16,7 @@ import pytest
 import graphspec
 from graphspec.diagnostics import CODES
 from graphspec.objectives import LOSSES, METRICS
+from graphspec.objectives.settings import Family
 from graphspec.train.config import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
@@ -124,9 +125,7 @@ def listed(heading: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "family"), [("Losses", LOSSES), ("Metrics", METRICS), (r"\| `optimizer", OPTIMIZERS)]
 )
-def test_the_reference_lists_every_setting(
-    heading: str, family: graphspec.objectives.settings.Family
-) -> None:
+def test_the_reference_lists_every_setting(heading: str, family: Family) -> None:
     assert listed(heading) == {member.names()[0] for member in family.members.values()}
 
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from graphspec.layers import HELPERS, REGISTRY, load_all
-from graphspec.layers.base import Layer
-from graphspec.layers.registry import Classes, scan
+from graphspec.contract import HELPERS, REGISTRY, load_all
+from graphspec.contract.layer import Layer
+from graphspec.contract.registry import Classes, scan
 
 
 def layers(cls: type[Layer] = Layer) -> Iterator[type[Layer]]:
@@ -32,8 +32,9 @@ def test_the_headers_say_what_the_classes_say() -> None:
 def test_a_name_imports_its_family_and_no_other() -> None:
     code = (
         "import sys\n"
-        "from graphspec.layers import HELPERS, REGISTRY, load_all\n"
-        "def loaded(): return {name for name in sys.modules if name.startswith('graphspec.layers.')}\n"
+        "from graphspec.contract import HELPERS, REGISTRY, load_all\n"
+        "rooms = ('graphspec.layers.', 'graphspec.ops.')\n"
+        "def loaded(): return {name for name in sys.modules if name.startswith(rooms)}\n"
         "before = loaded()\n"
         "for classes in REGISTRY.values():\n"
         "    assert len(list(classes)) == len(classes) > 5 and 'nothing' not in classes\n"
@@ -41,7 +42,7 @@ def test_a_name_imports_its_family_and_no_other() -> None:
         "assert 'Flatten' in REGISTRY['layer'] and 'add' in REGISTRY['op']\n"
         "assert loaded() == before, loaded() - before\n"
         "assert REGISTRY['op']['add'].spec_name == 'add'\n"
-        "assert 'graphspec.layers.operations' in loaded()\n"
+        "assert 'graphspec.ops.operations' in loaded()\n"
         "assert 'graphspec.layers.recurrent' not in loaded()\n"
         "assert len(REGISTRY['layer'].items()) == len(list(REGISTRY['layer'].values()))\n"
         "assert 'graphspec.layers.recurrent' in loaded()\n"

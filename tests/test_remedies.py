@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import graphspec
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Layer
 from graphspec.diagnostics import SpecError
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Layer
 from graphspec.objectives.settings import SettingError, validate
 
 HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "

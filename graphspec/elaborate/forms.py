@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from graphspec.contract import REGISTRY
+from graphspec.contract.initializers import Initializer
+from graphspec.contract.layer import Layer, Weight
 from graphspec.elaborate.bodies import body_inputs, build_body
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import FAILED
@@ -17,9 +20,6 @@ from graphspec.elaborate.shared import shared_call
 from graphspec.elaborate.units import register_op
 from graphspec.elaborate.use import NodeInstance, near_help
 from graphspec.graph import Op, Value
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Layer, Weight
-from graphspec.layers.initializers import Initializer
 from graphspec.objectives.settings import show
 from graphspec.tensor import Tensor
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Kind, Layer, LayerError, Weight, Wrapper
 from graphspec.declarations import read_node
 from graphspec.diagnostics import Label, Span, nearest
 from graphspec.elaborate.bodies import build_body
@@ -13,8 +15,6 @@ from graphspec.elaborate.context import FAILED, Bound, Nothing
 from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.elaborate.use import NodeInputs, NodeInstance, near_help, refuse_nothing
 from graphspec.graph import Op, Value, types
-from graphspec.layers import REGISTRY
-from graphspec.layers.base import Kind, Layer, LayerError, Weight, Wrapper
 from graphspec.objectives.settings import SettingError, validate
 from graphspec.schema import MISSING
 from graphspec.tensor import Tensor

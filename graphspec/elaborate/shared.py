@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance, failed
 from graphspec.elaborate.context import Exports
@@ -11,7 +12,6 @@ from graphspec.elaborate.layers import called_layer
 from graphspec.elaborate.units import register_op, weights_path
 from graphspec.elaborate.use import NodeInstance, near_help
 from graphspec.graph import Op, Unit
-from graphspec.layers import REGISTRY
 from graphspec.schema import Node
 
 

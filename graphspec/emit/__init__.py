@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from graphspec.contract import HELPERS
+from graphspec.contract.helpers import helper
 from graphspec.diagnostics import Span
 from graphspec.emit.classes import Classes, closure
 from graphspec.emit.construct import Constructor, Line, signature
@@ -13,8 +15,6 @@ from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
 from graphspec.graph import Graph, Value
-from graphspec.layers import HELPERS
-from graphspec.layers.helpers import helper
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside
 from graphspec.program import Elaborated

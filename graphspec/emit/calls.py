@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import Code
 from graphspec.emit.construct import Constructor
 from graphspec.emit.format import fill, literal
 from graphspec.emit.group import Cell, ModuleClass, overwriting, same
 from graphspec.emit.scope import Scope, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code
 from graphspec.passes.layout import Layout, convert
 
 

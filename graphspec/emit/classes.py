@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec import names
+from graphspec.contract import HELPERS
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import Code, Layer
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
 from graphspec.emit.lifetimes import Peaks
 from graphspec.emit.slots import Slot, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.layers import HELPERS
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code, Layer
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ending, ends_in, inside
 
@@ -82,7 +82,7 @@ class Classes:
             code = (
                 Code("{x}") if op in self._absorbed else self._padded.get(op, op.layer).code(op.site(first))
             )
-            self._codes[op] = replace(code, over=self._overwrites(op, code))
+            self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
 
     def hands_on(self, op: Op) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from graphspec import names
+from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.classes import Classes
 from graphspec.emit.format import literal
 from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
-from graphspec.layers.base import Leaf, Weight
 
 
 class Varies(Exception):

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 
-from graphspec.layers.base import Leaf, Ref
+from graphspec.contract.layer import Leaf, Ref
 
 WIDTH = 88
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graphspec import names
+from graphspec.contract.activations import ACTIVATIONS
 from graphspec.diagnostics import Span
 from graphspec.emit.calls import Calls
 from graphspec.emit.construct import Constructor, Line
@@ -17,7 +18,6 @@ from graphspec.emit.representative import representative
 from graphspec.emit.scope import TEMPORARIES, Scope, read_steps, turned
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op, Value
-from graphspec.layers.activations import ACTIVATIONS
 from graphspec.passes.layout import Layout
 from graphspec.tensor import BATCH, show_size, symbol
 
@@ -186,7 +186,7 @@ class Forward:
         """Whether it pays to let go of what a layer has read before its activation makes a new tensor."""
         classes = self.constructor.classes
         code = classes.code(body)
-        if len(op.inputs) != 1 or (code.over and ACTIVATIONS[code.activation].over is not None):
+        if len(op.inputs) != 1 or (code.inplace and ACTIVATIONS[code.activation].inplace is not None):
             return False
         if code.construct is None or op.output in self.group.graph.outputs.values():
             return False

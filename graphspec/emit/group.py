@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.format import fill, literal
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.expressions import Expression
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.layers.activations import ACTIVATIONS
-from graphspec.layers.base import Code, Leaf, Ref
 
 MISSING: Any = object()
 
@@ -283,14 +283,14 @@ AXIS_MODULES = {"softmax": "nn.Softmax", "log_softmax": "nn.LogSoftmax", "glu": 
 
 def overwriting(codes: Iterable[Code]) -> bool:
     """Whether one statement for all of these may overwrite what its activation reads."""
-    return all(code.over for code in codes if ACTIVATIONS[code.activation].over is not None)
+    return all(code.inplace for code in codes if ACTIVATIONS[code.activation].inplace is not None)
 
 
-def callable_of(code: Code, over: bool) -> Ref:
+def callable_of(code: Code, inplace: bool) -> Ref:
     """An activation as a value, which may overwrite what it is called on."""
     if code.activation in AXIS_MODULES and code.activation_axis != -1:
         return Ref(f"{AXIS_MODULES[code.activation]}({code.activation_axis})")
-    return Ref(ACTIVATIONS[code.activation].written(over).function)
+    return Ref(ACTIVATIONS[code.activation].written(inplace).function)
 
 
 def activated(activation: str, text: str, value: Value, first: bool) -> str:

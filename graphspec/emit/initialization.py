@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from graphspec import names
+from graphspec.contract import HELPERS
 from graphspec.emit.classes import Classes
 from graphspec.emit.format import lines as wrapped
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
-from graphspec.layers import HELPERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.fold.joined import activation_of, channel_axis
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers.joined import activation_of, channel_axis
 
 
 @dataclass(eq=False, slots=True)

@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.contract.layer import Layer, Linear
+from graphspec.fold.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.fold.plan import Plan
 from graphspec.graph import Graph, Op, Unit, Value
-from graphspec.layers.base import Layer, Linear
-from graphspec.layers.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.names import Namespace
 from graphspec.passes.logits import SKIPPED
 from graphspec.weights import key_prefix

@@ -1,197 +1,87 @@
-"""Keras' activations: what each becomes in PyTorch."""
+"""Activations as layers: by name, with arguments, with weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+import math
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import need_float
+from graphspec.contract.activations import ACTIVATIONS, ActivationName, activated
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import Initializer, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Memory,
+    Site,
+    Weight,
+)
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
 
-
-@dataclass(frozen=True, slots=True)
-class ActivationCode:
-    """`inline` is an expression of `{x}` and, for those that run over an axis, `{axis}`; `function` is the
-    same as a callable. `over` are the two that overwrite their input, where PyTorch can do so at no cost to
-    gradients.
-    """
-
-    inline: str
-    function: str
-    helpers: tuple[str, ...] = ()
-    axis: bool = False
-    over: tuple[str, str] | None = None
-
-    def written(self, over: bool) -> ActivationCode:
-        """The same, as it overwrites its input if that is asked for, and if there is a way."""
-        return replace(self, inline=self.over[0], function=self.over[1]) if over and self.over else self
-
-
-def _plain(name: str) -> ActivationCode:
-    return ActivationCode(f"{name}({{x}})", name)
-
-
-ACTIVATIONS: dict[str, ActivationCode] = {
-    "linear": ActivationCode("{x}", "nn.Identity()"),
-    "relu": ActivationCode("F.relu({x})", "F.relu", over=("F.relu({x}, inplace=True)", "F.relu_")),
-    "relu6": _plain("F.relu6"),
-    "elu": _plain("F.elu"),
-    "selu": _plain("F.selu"),
-    "celu": _plain("F.celu"),
-    "gelu": _plain("F.gelu"),
-    "silu": _plain("F.silu"),
-    "swish": _plain("F.silu"),
-    "hard_silu": _plain("F.hardswish"),
-    "hard_swish": _plain("F.hardswish"),
-    "mish": _plain("F.mish"),
-    "softplus": _plain("F.softplus"),
-    "softsign": _plain("F.softsign"),
-    "log_sigmoid": _plain("F.logsigmoid"),
-    "hard_sigmoid": _plain("F.hardsigmoid"),
-    "hard_tanh": _plain("F.hardtanh"),
-    "soft_shrink": _plain("F.softshrink"),
-    "hard_shrink": _plain("F.hardshrink"),
-    "tanh_shrink": _plain("F.tanhshrink"),
-    "sigmoid": ActivationCode("{x}.sigmoid()", "torch.sigmoid"),
-    "tanh": ActivationCode("{x}.tanh()", "torch.tanh"),
-    "exponential": ActivationCode("{x}.exp()", "torch.exp"),
-}
-
-
-def _helped(keras: str, source: str, inline: str | None = None, axis: bool = False) -> None:
-    name = source.removeprefix("def ").partition("(")[0]
-    helper(name, source)
-    ACTIVATIONS[keras] = ActivationCode(inline or f"{name}({{x}})", name, () if inline else (name,), axis)
-
-
-_helped(
-    "leaky_relu",
+helper(
+    "thresholded_leaky_relu",
     '''
-def leaky_relu(x: Tensor) -> Tensor:
-    """Keras' leaky ReLU, whose slope is 0.2."""
-    return F.leaky_relu(x, 0.2)
-'''.strip(),
-    "F.leaky_relu({x}, 0.2)",
+def thresholded_leaky_relu(x: Tensor, slope: float, threshold: float) -> Tensor:
+    """Keras' ReLU with a slope below a threshold, where it jumps to x."""
+    return torch.where(x > threshold, x, slope * (x - threshold))
+''',
 )
-_helped(
-    "softmax",
+helper(
+    "softmax_over",
     '''
-def softmax(x: Tensor) -> Tensor:
-    """Softmax over the last axis."""
-    return x.softmax(-1)
-'''.strip(),
-    "{x}.softmax({axis})",
-    axis=True,
+def softmax_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Softmax over several axes at once."""
+    return (x - x.logsumexp(dims, keepdim=True)).exp()
+''',
 )
-_helped(
-    "log_softmax",
+helper(
+    "masked_softmax",
     '''
-def log_softmax(x: Tensor) -> Tensor:
-    """Logarithm of the softmax over the last axis."""
-    return x.log_softmax(-1)
-'''.strip(),
-    "{x}.log_softmax({axis})",
-    axis=True,
+def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tensor:
+    """Softmax of what a mask leaves, zeros elsewhere; zeros alone where it leaves nothing."""
+    x = x.masked_fill(~mask, torch.finfo(x.dtype).min)
+    return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
+''',
 )
-_helped(
-    "glu",
+helper(
+    "PReLU",
     '''
-def glu(x: Tensor) -> Tensor:
-    """Gated linear unit over the last axis."""
-    return F.glu(x, -1)
-'''.strip(),
-    "F.glu({x}, {axis})",
-    axis=True,
+class PReLU(nn.Module):
+    """nn.PReLU with slopes of any shape that stretches to an example's."""
+
+    def __init__(self, shape: tuple[int, ...]):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.weight * x)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}"
+''',
 )
-_helped(
-    "squareplus",
-    '''
-def squareplus(x: Tensor) -> Tensor:
-    """A smooth ReLU without exponentials: (x + sqrt(x^2 + 4)) / 2."""
-    return (x + (x * x + 4).sqrt()) / 2
-'''.strip(),
-)
-_helped(
-    "sparse_plus",
-    '''
-def sparse_plus(x: Tensor) -> Tensor:
-    """0 below -1, x above 1, and (x + 1)^2 / 4 between."""
-    return torch.where(x <= -1, 0.0, torch.where(x >= 1, x, (x + 1).square() / 4))
-'''.strip(),
-)
-_helped(
-    "sparse_sigmoid",
-    '''
-def sparse_sigmoid(x: Tensor) -> Tensor:
-    """0 below -1, 1 above 1, and (x + 1) / 2 between."""
-    return ((x + 1) / 2).clamp(0, 1)
-'''.strip(),
-)
-_helped(
-    "sparsemax",
-    '''
-def sparsemax(x: Tensor, dim: int = -1) -> Tensor:
-    """Projection onto the probability simplex along an axis (Martins and Astudillo, 2016)."""
-    ordered = x.sort(dim, descending=True).values
-    sums = ordered.cumsum(dim) - 1
-    shape = [-1 if axis == dim % x.dim() else 1 for axis in range(x.dim())]
-    rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(shape)
-    support = (ordered * rank > sums).sum(dim, keepdim=True)
-    return (x - sums.gather(dim, support - 1) / support).clamp(min=0)
-'''.strip(),
-    axis=True,
-)
-ACTIVATIONS["sparsemax"] = ActivationCode("sparsemax({x}, {axis})", "sparsemax", ("sparsemax",), axis=True)
+
+NotNegative = Annotated[float, Field(ge=0)]
 
 
-def _known(name: str) -> str:
-    if name not in ACTIVATIONS:
-        raise PydanticCustomError(
-            "unknown_name",
-            "unknown activation",
-            {"word": name, "legal": sorted(ACTIVATIONS), "what": "activation"},
-        )
-    return name
-
-
-def _none_is_linear(name: Any) -> Any:
-    return "linear" if name is None else name
-
-
-ActivationName = Annotated[
-    str,
-    BeforeValidator(_none_is_linear),
-    AfterValidator(_known),
-    WithJsonSchema({"enum": [*sorted(ACTIVATIONS), None]}),
-]
-"""The type of an `activation` argument: a name of Keras' activations; null is `linear`."""
-
-
-def activated(x: Tensor, activation: str) -> Tensor:
-    """The type of `activation(x)`: a gated linear unit halves the last axis."""
-    code = ACTIVATIONS[activation]
-    if code.axis and x.rank < 2:
-        raise LayerError(
-            "wrong-rank",
-            f"`{activation}` runs along the last axis, and {x} has none beside the batch",
-            inputs=(0,),
-        )
-    if activation != "glu":
-        return x
-    size = x.shape[-1]
-    if isinstance(size, int) and size % 2:
-        raise LayerError(
-            "shapes-differ",
-            f"`glu` halves the last axis, and {x} has an odd one",
-            argument="activation",
-            inputs=(0,),
-        )
-    return x.with_shape(*x.shape[:-1], size // 2)
+def need_stretching(mask: Tensor, x: Tensor) -> None:
+    """Refuses a mask that does not stretch to `x`, axis by axis."""
+    if mask.dtype != "bool":
+        raise LayerError("wrong-dtype", f"a mask is boolean, and {{input1}} is {mask}", inputs=(1,))
+    if mask.rank != x.rank or any(stretch(a, b) != b for a, b in zip(mask.shape, x.shape, strict=True)):
+        message = f"the mask {{input1}}, {mask}, does not stretch to {{input0}}, {x}"
+        help = "a mask has as many axes as what it masks, each equal or of size 1"
+        raise LayerError("shapes-differ", message, help=help, inputs=(0, 1))
 
 
 class Activation(Layer):
@@ -216,3 +106,246 @@ class Activation(Layer):
 
     def flops(self, site: Site) -> Dim:
         return 0 if self.activation == "linear" else product(site.x.shape[1:])
+
+
+class _Elementwise(Layer, abstract=True):
+    """What activations of each element share."""
+
+    supports_masking = True
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=self.spec_name)
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class ReLU(_Elementwise):
+    """`x` above `threshold`, at most `max_value`; `negative_slope * (x - threshold)` below."""
+
+    max_value: NotNegative | None = None
+    negative_slope: NotNegative = 0.0
+    threshold: NotNegative = 0.0
+
+    examples = (
+        Example({}, ((4, 5),)),
+        Example({"max_value": 6}, ((4, 5),)),
+        Example({"max_value": 0.5}, ((3, 4, 5),)),
+        Example({"negative_slope": 0.2}, ((4, 5),)),
+        Example({"threshold": 0.5}, ((4, 5),)),
+        Example({"threshold": 0.25, "max_value": 1.0}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "max_value": 0.5}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "threshold": 0.5}, ((4, 5),)),
+        Example({"negative_slope": 0.2, "threshold": 0.5, "max_value": 0.75}, ((4, 3, 5),)),
+    )
+
+    def code(self, site: Site) -> Code:
+        slope, threshold = float(self.negative_slope), float(self.threshold)
+        constants: dict[str, Leaf] = {}
+        helpers: tuple[str, ...] = ()
+        if slope and threshold:
+            text, helpers = "thresholded_leaky_relu({x}, {slope}, {threshold})", ("thresholded_leaky_relu",)
+            constants = {"slope": slope, "threshold": threshold}
+        elif slope:
+            text, constants = "F.leaky_relu({x}, {slope})", {"slope": slope}
+        elif threshold:
+            text, constants = "F.threshold({x}, {threshold}, 0.0)", {"threshold": threshold}
+        elif self.max_value == 6:
+            return Code("F.relu6({x})")
+        elif self.max_value is not None:
+            return Code("{x}.clamp(0.0, {max_value})", constants={"max_value": float(self.max_value)})
+        else:
+            return Code("F.relu({x})")
+        if self.max_value is not None:
+            text += ".clamp(max={max_value})"
+            constants["max_value"] = float(self.max_value)
+        return Code(text, constants=constants, helpers=helpers)
+
+    def output_activation(self) -> str | None:
+        plain = (self.max_value, self.negative_slope, self.threshold) == (None, 0, 0)
+        return "relu" if plain else None
+
+
+class LeakyReLU(_Elementwise):
+    """`x` above 0, `negative_slope * x` below."""
+
+    synonyms = {**_Elementwise.synonyms, "alpha": "negative_slope"}
+
+    negative_slope: NotNegative = 0.3
+
+    examples = (Example({}, ((4, 5),)), Example({"negative_slope": 0.1}, ((3, 4, 5),)))
+
+    def code(self, site: Site) -> Code:
+        return Code("F.leaky_relu({x}, {slope})", constants={"slope": float(self.negative_slope)})
+
+
+class ELU(_Elementwise):
+    """`x` above 0, `alpha * (exp(x) - 1)` below."""
+
+    alpha: float = 1.0
+
+    examples = (Example({}, ((4, 5),)), Example({"alpha": 0.5}, ((3, 4, 5),)))
+
+    def code(self, site: Site) -> Code:
+        if self.alpha == 1:
+            return Code("F.elu({x})")
+        return Code("F.elu({x}, {alpha})", constants={"alpha": float(self.alpha)})
+
+    def output_activation(self) -> str | None:
+        return "elu" if self.alpha == 1 else None
+
+
+class Softmax(_Elementwise):
+    """Positive numbers that sum to 1 along `axis`, or over several axes together; 0 where a mask is false."""
+
+    arguments = (Argument("x"), Argument("mask", required=False, carried=False))
+    axis: Axes = -1
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({}, ((5,),), masks={"mask": (5,)}),
+        Example({"axis": [1, 2]}, ((4, 3),), masks={"mask": (4, 3)}),
+        Example({"axis": 1}, ((4, 3, 5),), masks={"mask": (1, 3, 1)}),
+        Example({"axis": 1}, ((4, 3, 5),)),
+        Example({"axis": -2}, ((4, 5),)),
+        Example({"axis": [-1]}, ((4, 5),)),
+        Example({"axis": [1, 2]}, ((4, 3, 5),)),
+    )
+
+    def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        positive_axes(self.spec_name, self.axis, x.rank)
+        if mask is not None:
+            need_stretching(mask, x)
+        return super().infer(x)
+
+    def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
+        return "any" if mask is None else "spec"
+
+    def single(self) -> int | None:
+        """The axis, where it is one."""
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        return axes[0] if len(axes) == 1 else None
+
+    def code(self, site: Site) -> Code:
+        axis = self.single()
+        if site.inputs[1] is not None:
+            dims = axis if axis is not None else positive_axes(self.spec_name, self.axis, site.x.rank)
+            return Code(
+                "masked_softmax({x}, {mask}, {axes})", None, {"axes": dims}, helpers=("masked_softmax",)
+            )
+        if axis is not None:
+            return Code("{x}", activation="softmax", activation_axis=site.axis(axis))
+        axes = positive_axes(self.spec_name, self.axis, site.x.rank)
+        constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
+        return Code("softmax_over({x}, {axes})", constants=constants, helpers=("softmax_over",))
+
+    def flops(self, site: Site) -> Dim:
+        return 5 * product(site.x.shape[1:])
+
+    def output_activation(self) -> str | None:
+        return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis
+
+
+class PReLU(_Elementwise):
+    """`x` above 0, and below `alpha * x` with a learned `alpha` for each element of an example.
+
+    Along `shared_axes`, counted from 1, elements share one: `[1, 2]` leaves an image's channels theirs.
+    """
+
+    alpha_initializer: Initializer = Zeros()
+    alpha_regularizer: Regularizer | None = None
+    alpha_constraint: Constraint | None = None
+    shared_axes: Axes | None = None
+
+    examples = (
+        Example({}, ((5,),)),
+        Example({}, ((4, 3, 5),)),
+        Example({"shared_axes": [1, 2], "alpha_initializer": "ones"}, ((4, 3, 5),)),
+        Example({"shared_axes": 1}, ((4, 5),)),
+        Example({"shared_axes": [2]}, ((4, 5),)),
+        Example({"shared_axes": [1, 2]}, ((4, 5),)),
+        Example({"shared_axes": [1, 3]}, ((4, 3, 5),)),
+        Example({"alpha_initializer": {"name": "constant", "value": 0.25}}, ((4, 5),)),
+        Example({"alpha_initializer": "he_uniform"}, ((30, 5),)),
+        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 2]}, ((4, 3, 40),)),
+        Example({"alpha_initializer": "glorot_uniform", "shared_axes": [1, 3]}, ((4, 40, 3),)),
+        Example({"alpha_initializer": "he_normal", "shared_axes": [2, 3]}, ((40, 4, 3),)),
+        Example({"alpha_initializer": "lecun_normal"}, ((40,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        if x.rank < 2:
+            raise LayerError(
+                "wrong-rank", f"PReLU takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+            )
+        wrong = next((axis for axis in self.shared() if not 1 <= axis < x.rank), None)
+        if wrong is not None:
+            raise LayerError(
+                "out-of-range",
+                f"`shared_axes` holds axes of an example of {x}, counted from 1, not {wrong}",
+                help="[1, 2] are an image's height and width",
+                argument="shared_axes",
+                inputs=(0,),
+            )
+        need_fillable(self, alpha_initializer=len(self.shape(x)))
+        return x
+
+    def shared(self) -> tuple[int, ...]:
+        """The axes along which elements share a slope."""
+        axes = self.shared_axes
+        return () if axes is None else axes if isinstance(axes, tuple) else (axes,)
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """The shape of Keras' `alpha`."""
+        shared = self.shared()
+        return tuple(
+            1 if axis in shared else known_channels(x, axis, layer="PReLU", what=f"size of axis {axis}")
+            for axis in range(1, x.rank)
+        )
+
+    def channel(self, x: Tensor) -> int | None:
+        """The one axis that has slopes of its own, or 1 where all elements share one; None for several."""
+        own = [axis for axis in range(1, x.rank) if axis not in self.shared()]
+        return None if len(own) > 1 else own[0] if own else 1
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shape = self.shape(x)
+        fill = self.fill(x)[0]
+        if self.channel(x) is not None:
+            return (Weight("weight", (math.prod(shape),), "alpha", initializer=fill, unmerged=shape),)
+        return (
+            Weight("weight", shape, "alpha", initializer="" if self.alpha_initializer == Zeros() else fill),
+        )
+
+    def fill(self, x: Tensor) -> tuple[str, tuple[str, ...]]:
+        """The statement that fills the weight, and the helpers it calls."""
+        channel, initializer = self.channel(x), self.alpha_initializer
+        if channel is None or x.rank == 2 or not (initializer.uses_fans or initializer.ranks[0] > 1):
+            return initializer.unturned(x.rank - 1)
+        # a vector [C] that Keras lays out [.., C], [.., C, 1] or [C, .., 1, 1]
+        turned = {1: "{w}[:, None]", 2: "{w}[None]"}.get(x.rank - channel, "{w}[None, None]")
+        return initializer.statement().replace("{w}", turned), initializer.helpers()
+
+    def memory(self, x: Tensor) -> Memory:
+        if len(set(self.shared())) == x.rank - 1:
+            return "any"
+        return "first" if x.rank > 2 and self.channel(x) == x.rank - 1 else "spec"
+
+    def code(self, site: Site) -> Code:
+        helpers, shape, channel = self.fill(site.x)[1], self.shape(site.x), self.channel(site.x)
+        if channel is None:
+            return Code("{self}({x})", Construct("PReLU", {"shape": shape}), helpers=("PReLU", *helpers))
+        construct = Construct("nn.PReLU", {"num_parameters": math.prod(shape)})
+        axis = site.axis(channel)
+        if axis == 1 or math.prod(shape) == 1:
+            return Code("{self}({x})", construct, helpers=helpers)
+        text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
+        return Code(text, construct, {"axis": axis}, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])

@@ -4,9 +4,9 @@ which becomes one.
 
 from __future__ import annotations
 
-from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site
-from graphspec.layers.needs import need_float
-from graphspec.layers.penalties import L1L2, Factor, Regularizer
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, Memory, Site
+from graphspec.contract.penalties import L1L2, Factor, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 

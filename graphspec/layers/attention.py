@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform
+from graphspec.contract.input_checks import known_channels, need_rank
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
 from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, whole
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform
-from graphspec.layers.needs import known_channels, need_rank
 from graphspec.tensor import Dim, Tensor
 
 helper(

@@ -7,12 +7,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import graphspec.layers.attention_modules  # noqa: F401  registers the helpers
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.fields import Positive
+from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels
+from graphspec.contract.layer import Argument, Code, Construct, Layer, LayerError, Leaf, Site, Weight
 from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, need_boolean, whole
-from graphspec.layers.base import Argument, Code, Construct, Layer, LayerError, Leaf, Site, Weight
-from graphspec.layers.broadcasting import stretch
-from graphspec.layers.core import Positive
-from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
-from graphspec.layers.needs import known_channels
 from graphspec.tensor import Dim, Tensor, product
 
 TENSORS_AND_MASKS = (

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.layers.base import PYTORCH_WORDS, Argument, LayerError
-from graphspec.layers.broadcasting import stretch
-from graphspec.layers.helpers import helper
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import PYTORCH_WORDS, Argument, LayerError
 from graphspec.tensor import Dim, Tensor
 
 helper(

@@ -4,7 +4,7 @@ ones for every other case. All have the same keys in the state dict.
 
 from __future__ import annotations
 
-from graphspec.layers.helpers import helper
+from graphspec.contract.helpers import helper
 
 helper(
     "reset_attention",

@@ -6,18 +6,18 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
+from graphspec.contract.broadcasting import example_axis
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros
+from graphspec.contract.input_checks import need_rank
+from graphspec.contract.layer import Example, LayerError
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.attention_heads import Heads
 from graphspec.layers.attention_masks import Rate
-from graphspec.layers.base import Example, LayerError
-from graphspec.layers.broadcasting import example_axis
-from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros
-from graphspec.layers.needs import need_rank
-from graphspec.layers.penalties import Constraint, Regularizer
 from graphspec.tensor import Tensor
 
-Axes = Annotated[int | tuple[int, ...], BeforeValidator(_as_tuple)]
-Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(_as_tuple)]
+Axes = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
 _SELF = ((6, 8), (6, 8))
 _CROSS = ((6, 8), (5, 7))

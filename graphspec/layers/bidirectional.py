@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import PlainValidator, SerializeAsAny, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import (
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import known_channels
+from graphspec.contract.layer import (
     REGISTRY,
     Code,
     Construct,
@@ -19,9 +21,7 @@ from graphspec.layers.base import (
     Site,
     Weight,
 )
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import known_channels
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, more_arguments, takes_mask
 from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor

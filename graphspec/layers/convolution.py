@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import (
+from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels
+from graphspec.contract.layer import (
     Code,
     Construct,
     Example,
@@ -19,12 +23,8 @@ from graphspec.layers.base import (
     Site,
     Weight,
 )
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.layers.needs import known_channels
-from graphspec.layers.penalties import Constraint, Regularizer
-from graphspec.layers.windows import (
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.windows import (
     DataFormat,
     Window1,
     Window2,

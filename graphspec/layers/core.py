@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
-from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Linear, Memory, Site, Weight
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.layers.needs import known_channels, need_float
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Linear, Memory, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
-
-Positive = Annotated[int, Field(gt=0)]
 
 
 class Dense(Layer):
@@ -98,15 +97,11 @@ class Flatten(Layer):
         return Code("{x}.flatten(1)" if site.x.rank > 1 else "{x}.unsqueeze(1)")
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class Reshape(Layer):
     """The same elements in another shape, in the spec's order. One size may be -1: whatever is left."""
 
     rearranges = True
-    target_shape: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
+    target_shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
     examples = (
         Example({"target_shape": [3, 4]}, ((12,),)),

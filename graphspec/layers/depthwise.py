@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from graphspec.layers.activations import ActivationName
-from graphspec.layers.base import Code, Construct, Example, Layer, Linear, Site, Weight
+from graphspec.contract.activations import ActivationName
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.layer import Code, Construct, Example, Layer, Linear, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.windows import DataFormat, Window1, Window2, short
 from graphspec.layers.convolution import Convolving
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.layers.penalties import Constraint, Regularizer
-from graphspec.layers.windows import DataFormat, Window1, Window2, short
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

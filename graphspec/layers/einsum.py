@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, Weight
-from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.layers.needs import need_float
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -75,7 +75,7 @@ class EinsumDense(Layer):
 
     equation: str
     output_shape: Annotated[
-        Positive | Annotated[tuple[Positive | None, ...], Field(min_length=1)], BeforeValidator(_as_tuple)
+        Positive | Annotated[tuple[Positive | None, ...], Field(min_length=1)], BeforeValidator(as_tuple)
     ]
     activation: ActivationName = "linear"
     bias_axes: str | None = None

@@ -6,7 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.layers.base import (
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import Initializer, RandomUniform
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import (
     Code,
     Construct,
     Derived,
@@ -18,12 +22,8 @@ from graphspec.layers.base import (
     Site,
     Weight,
 )
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import Initializer, RandomUniform
-from graphspec.layers.masking import Unlike
-from graphspec.layers.needs import need_float
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.layers.masking import MaskNotEqual
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -82,7 +82,7 @@ class Embedding(Layer):
         return (Weight("weight", (self.input_dim, self.output_dim), "embeddings", initializer=fill),)
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return Derived(Unlike(), (inputs[0],)) if self.mask_zero else None
+        return Derived(MaskNotEqual(), (inputs[0],)) if self.mask_zero else None
 
     def code(self, site: Site) -> Code:
         construct = Construct(

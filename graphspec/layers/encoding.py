@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site
-from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import need_float
-from graphspec.layers.operations import Operation
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site
 from graphspec.tensor import Tensor
 
 helper(
@@ -128,7 +127,7 @@ class Discretization(Layer):
     As an integer, int64, or encoded as `CategoryEncoding` does.
     """
 
-    bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
 
     examples = (
@@ -156,30 +155,3 @@ class Discretization(Layer):
         text, helpers = encoded("{self}({x})", self.output_mode, single(site.x))
         constants = {"num_tokens": len(boundaries) + 1}
         return Code(text, construct, constants=constants, helpers=("Discretization", *helpers))
-
-
-class MultiHot(Operation, spec_name="multi_hot"):
-    """The integers of each row, from 0 to `num_classes` - 1, as one vector: 1 for those that are there."""
-
-    num_classes: Positive
-
-    examples = (
-        Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),
-        Example({"num_classes": 5}, ((9,),), dtype="int32", high=5),
-    )
-
-    def infer(self, x: Tensor) -> Tensor:
-        if not x.is_integer:
-            raise LayerError("wrong-dtype", f"`multi_hot` takes integers and gets {x}", inputs=(0,))
-        if x.rank != 2:
-            message = f"`multi_hot` takes `[batch, length]`, and gets {x}"
-            raise LayerError("wrong-rank", message, inputs=(0,))
-        return Tensor((x.shape[0], self.num_classes))
-
-    def code(self, site: Site) -> Code:
-        wide = "" if site.x.dtype == "int64" else ".long()"
-        text = f"multi_hot({{x}}{wide}, {{num_classes}})"
-        return Code(text, constants={"num_classes": self.num_classes}, helpers=("multi_hot",))
-
-    def limit(self) -> int | None:
-        return self.num_classes

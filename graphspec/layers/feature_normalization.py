@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Leaf, Site
-from graphspec.layers.broadcasting import to_float
-from graphspec.layers.helpers import helper
+from graphspec.contract.broadcasting import to_float
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import known_channels
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site
 from graphspec.layers.layer_normalization import Axes, positive_axes
-from graphspec.layers.needs import known_channels
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

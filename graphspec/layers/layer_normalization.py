@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
-from graphspec.layers.broadcasting import example_axis
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
-from graphspec.layers.needs import known_channels, need_float
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.broadcasting import example_axis
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 

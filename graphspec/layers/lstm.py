@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from graphspec.layers.activations import ACTIVATIONS, ActivationName
-from graphspec.layers.base import Example, Leaf, Ref
-from graphspec.layers.helpers import helper
+from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Example, Leaf, Ref
 from graphspec.layers.recurrent import Recurrent
 
 helper(

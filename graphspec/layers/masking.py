@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.layers.base import Code, Derived, Example, Layer, LayerError, Site
-from graphspec.layers.needs import need_float
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Derived, Example, Layer, LayerError, Site
 from graphspec.tensor import Dim, Tensor, product
 
 
-class Unlike(Layer, abstract=True, spec_name="not_equal"):
+class MaskNotEqual(Layer, abstract=True, spec_name="not_equal"):
     """Where a tensor is not `value`; `steps` asks whether any feature of a step is."""
 
     value: float | int = 0
@@ -28,7 +28,7 @@ class Unlike(Layer, abstract=True, spec_name="not_equal"):
         )
 
 
-class Either(Layer, abstract=True, spec_name="logical_or"):
+class MaskAny(Layer, abstract=True, spec_name="logical_or"):
     """Where any of several masks is true, which is how Keras merges masks."""
 
     variadic = True
@@ -40,7 +40,7 @@ class Either(Layer, abstract=True, spec_name="logical_or"):
         return Code(" | ".join(f"{{{position}}}" for position in range(len(site.inputs))))
 
 
-class Joined(Layer, abstract=True, spec_name="concatenate"):
+class MaskConcat(Layer, abstract=True, spec_name="concatenate"):
     """Masks one after another along an axis."""
 
     axis: int
@@ -61,7 +61,7 @@ def either(masks: tuple[Any, ...]) -> Any:
     """The mask of what several masked tensors become together: none, once one of them has none."""
     if any(mask is None for mask in masks):
         return None
-    return masks[0] if all(mask is masks[0] for mask in masks) else Derived(Either(), masks)
+    return masks[0] if all(mask is masks[0] for mask in masks) else Derived(MaskAny(), masks)
 
 
 def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
@@ -73,7 +73,7 @@ def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
     whole = tuple(
         Derived(AllSteps(), (x,)) if mask is None else mask for x, mask in zip(inputs, masks, strict=True)
     )
-    return Derived(Joined(axis=1), whole)
+    return Derived(MaskConcat(axis=1), whole)
 
 
 class Filled(Layer, abstract=True, spec_name="where"):
@@ -158,7 +158,7 @@ class Masking(Layer):
         return x
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return Derived(Unlike(value=self.mask_value, steps=True), (inputs[0],))
+        return Derived(MaskNotEqual(value=self.mask_value, steps=True), (inputs[0],))
 
     def code(self, site: Site) -> Code:
         call = "{x}.masked_fill(({x} == {mask_value}).all(-1, keepdim=True), 0.0)"

@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Memory, Site
-from graphspec.layers.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
-from graphspec.layers.core import _as_tuple
+from graphspec.contract.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
+from graphspec.contract.fields import as_tuple
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.proposals import misfit, propose
 from graphspec.layers.masking import either, filled_for_extreme, filled_for_product, joined
-from graphspec.layers.proposals import misfit, propose
 from graphspec.tensor import Dim, Tensor, product
 
 CHAINED = 4
@@ -275,7 +275,7 @@ class Stack(_Merge, spec_name="stack"):
         return Code(f"torch.stack({_stretched_list(site)}, {{axis}})", constants={"axis": self.axis})
 
 
-Axes = Annotated[int | tuple[int, int], BeforeValidator(_as_tuple)]
+Axes = Annotated[int | tuple[int, int], BeforeValidator(as_tuple)]
 
 
 class Dot(_Merge, spec_name="dot"):

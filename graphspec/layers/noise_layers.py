@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.layers.base import Code, Construct, Example, Layer, Memory, Site
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import need_float
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, Memory, Site
+from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.layers.regularization import Dropout
-from graphspec.layers.windows import DataFormat, need_spatial
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

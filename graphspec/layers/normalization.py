@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.layers.base import Argument, Code, Construct, Example, Layer, LayerError, Memory, Site, Weight
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import Initializer, Ones, Zeros, need_fillable
-from graphspec.layers.needs import known_channels, need_float, need_mask
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float, need_mask
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Memory,
+    Site,
+    Weight,
+)
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from graphspec.layers.base import Argument, Code, Example, Layer, Memory, Site
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import need_mask
-from graphspec.layers.windows import (
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_mask
+from graphspec.contract.layer import Argument, Code, Example, Layer, Memory, Site
+from graphspec.contract.windows import (
     DataFormat,
     Window1,
     Window2,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Site, Weight
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, need_fillable
-from graphspec.layers.needs import known_channels, need_float
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site, Weight
 from graphspec.tensor import Dim, Tensor
 
 helper(

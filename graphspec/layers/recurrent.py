@@ -11,8 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.layers.activations import ACTIVATIONS, ActivationName
-from graphspec.layers.base import (
+from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import HELPERS, helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
+from graphspec.contract.layer import (
     Argument,
     Code,
     Construct,
@@ -24,12 +29,7 @@ from graphspec.layers.base import (
     Site,
     Weight,
 )
-from graphspec.layers.broadcasting import stretch
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import HELPERS, helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
-from graphspec.layers.needs import known_channels, need_float, need_mask, need_rank
-from graphspec.layers.penalties import Constraint, Regularizer
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor
 

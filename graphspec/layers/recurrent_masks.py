@@ -7,7 +7,7 @@ take several times as long, and cannot.
 
 from __future__ import annotations
 
-from graphspec.layers.helpers import helper
+from graphspec.contract.helpers import helper
 
 helper(
     "unmasked_first",

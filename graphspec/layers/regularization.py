@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.layers.base import Code, Construct, Example, Layer, LayerError, Memory, Site
-from graphspec.layers.helpers import helper
-from graphspec.layers.needs import need_float
+from graphspec.contract.fields import as_tuple
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Memory, Site
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -33,10 +34,6 @@ class SharedDropout(nn.Module):
 )
 
 
-def _as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class Dropout(Layer):
     """Sets a share `rate` of the elements to 0 in training, and scales the rest by `1 / (1 - rate)`.
 
@@ -50,7 +47,7 @@ class Dropout(Layer):
 
     rate: Annotated[float, Field(ge=0, le=1)]
     noise_shape: (
-        Annotated[tuple[Annotated[int, Field(gt=0)] | None, ...], BeforeValidator(_as_tuple)] | None
+        Annotated[tuple[Annotated[int, Field(gt=0)] | None, ...], BeforeValidator(as_tuple)] | None
     ) = None
     seed: None = None
 

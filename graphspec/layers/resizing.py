@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator
-
-from graphspec.layers.base import Code, Example, Layer, Leaf, Memory, Site
-from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.needs import need_float
-from graphspec.layers.operations import Operation
-from graphspec.layers.windows import DataFormat, assemble, need_spatial
+from graphspec.contract.fields import Positive
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Example, Layer, Leaf, Memory, Site
+from graphspec.contract.windows import DataFormat, assemble, need_spatial
 from graphspec.tensor import Dim, Tensor, product
 
 Interpolation = Literal["bilinear", "nearest", "bicubic"]
@@ -32,7 +29,7 @@ def interpolated(x: str, size: tuple[int, int], interpolation: Interpolation, an
     return Code(f'F.interpolate({x}, {{size}}, mode="{interpolation}"{smooth})', constants=constants)
 
 
-_CASES: tuple[dict[str, Any], ...] = (
+CASES: tuple[dict[str, Any], ...] = (
     {},
     {"interpolation": "nearest"},
     {"interpolation": "bicubic", "antialias": True},
@@ -50,7 +47,7 @@ class Resizing(Layer):
     data_format: DataFormat = "channels_last"
 
     examples = (
-        *(Example({"height": 3, "width": 7, **case}, ((6, 5, 2),)) for case in _CASES),
+        *(Example({"height": 3, "width": 7, **case}, ((6, 5, 2),)) for case in CASES),
         Example({"height": 3, "width": 7, "data_format": "channels_first"}, ((2, 6, 5),)),
     )
 
@@ -62,32 +59,6 @@ class Resizing(Layer):
 
     def code(self, site: Site) -> Code:
         return interpolated("{x}", (self.height, self.width), self.interpolation, self.antialias)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 7
-
-
-class ImageResize(Operation, spec_name="image_resize"):
-    """Images `[batch, height, width, channels]` in another `size`, `[height, width]`, as `Resizing` does."""
-
-    size: Annotated[tuple[Positive, Positive], BeforeValidator(_as_tuple)]
-    interpolation: Interpolation = "bilinear"
-    antialias: bool = False
-    data_format: DataFormat = "channels_last"
-
-    examples = (
-        *(Example({"size": [3, 7], **case}, ((6, 5, 2),)) for case in _CASES),
-        Example({"size": [3, 7], "data_format": "channels_first"}, ((2, 6, 5),)),
-    )
-
-    def infer(self, x: Tensor) -> Tensor:
-        return resized("`image_resize`", x, self.size, self.data_format)
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
-    def code(self, site: Site) -> Code:
-        return interpolated("{x}", self.size, self.interpolation, self.antialias)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 7

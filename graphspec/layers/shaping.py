@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from graphspec.layers.base import Code, Example, Layer, LayerError, Leaf, Memory, Site
-from graphspec.layers.core import Positive, _as_tuple
-from graphspec.layers.needs import need_rank
-from graphspec.layers.windows import AXES, DataFormat, Window2, assemble, need_spatial, short, spatial
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.input_checks import need_rank
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.windows import AXES, DataFormat, Window2, assemble, need_spatial, short, spatial
 from graphspec.tensor import Dim, Tensor, product
 
 Margins = tuple[tuple[int, int], ...]
@@ -282,7 +282,7 @@ class Permute(Layer):
     """The axes of an example in the order `dims`, which counts them from 1."""
 
     rearranges = True
-    dims: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
+    dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
     examples = (
         Example({"dims": [2, 1]}, ((3, 4),)),

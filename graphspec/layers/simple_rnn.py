@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphspec.layers.base import Example
-from graphspec.layers.helpers import helper
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Example
 from graphspec.layers.recurrent import Recurrent
 
 helper(

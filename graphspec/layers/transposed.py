@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from graphspec.layers.activations import ActivationName, activated
-from graphspec.layers.base import Code, Construct, Example, LayerError, Linear, Site, Weight
-from graphspec.layers.convolution import Convolving
-from graphspec.layers.core import Positive
-from graphspec.layers.helpers import helper
-from graphspec.layers.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.layers.penalties import Constraint, Regularizer
-from graphspec.layers.windows import (
+from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.layer import Code, Construct, Example, LayerError, Linear, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.windows import (
     AXES,
     Added1,
     Added2,
@@ -23,6 +22,7 @@ from graphspec.layers.windows import (
     short,
     spatial,
 )
+from graphspec.layers.convolution import Convolving
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

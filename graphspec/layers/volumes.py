@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from graphspec.layers.base import Code, Example, Memory, Site
+from graphspec.contract.layer import Code, Example, Memory, Site
+from graphspec.contract.windows import DataFormat, Window3, need_spatial, short, spatial
 from graphspec.layers.convolution import _Convolution
 from graphspec.layers.noise_layers import _SpatialDropout
 from graphspec.layers.pooling import _GlobalPooling, _Pooling
 from graphspec.layers.shaping import Margins3, _Cropping, _Spatial, _ZeroPadding
-from graphspec.layers.windows import DataFormat, Window3, need_spatial, short, spatial
 from graphspec.tensor import Tensor
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.layers.base import Example, LayerError, Wrapper
+from graphspec.contract.layer import Example, LayerError, Wrapper
 from graphspec.tensor import Dim, Tensor
 
 

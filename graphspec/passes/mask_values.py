@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from graphspec.contract.layer import Derived, Layer
 from graphspec.graph import Graph, Op, Value, types
-from graphspec.layers.base import Derived, Layer
 from graphspec.passes.masks import Entry, Export, Made, Mask, Masks
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from graphspec.contract.layer import Derived, Layer
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers.base import Derived, Layer
 from graphspec.layers.masking import AllSteps
 
 

@@ -8,10 +8,8 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from graphspec.graph import Graph
-from graphspec.layers.activity import Watched
-from graphspec.layers.base import Weight
-from graphspec.layers.penalties import (
+from graphspec.contract.layer import Weight
+from graphspec.contract.penalties import (
     L1,
     L1L2,
     L2,
@@ -23,6 +21,8 @@ from graphspec.layers.penalties import (
     Regularizer,
     UnitNorm,
 )
+from graphspec.graph import Graph
+from graphspec.layers.activity import Watched
 from graphspec.weights import Held, held, layers
 
 EPSILON = 1e-7

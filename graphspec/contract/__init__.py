@@ -1,0 +1,22 @@
+"""What a layer is, and what layers and ops rest on.
+
+`Layer` (layer.py) is the contract: one class says everything about a layer, merge or op. The classes stand in
+`layers/` (what Keras has a layer for, merges among them) and `ops/` (what `keras.ops` has).
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from graphspec.contract.helpers import HELPERS
+from graphspec.contract.registry import REGISTRY, ROOMS
+
+
+def load_all() -> None:
+    """Imports every family: `HELPERS` is then complete. The helpers of a layer are there as soon as it is."""
+    for room in ROOMS:
+        package = import_module(f"graphspec.{room}")
+        for module in iter_modules(package.__path__):
+            import_module(f"{package.__name__}.{module.name}")
+
+
+__all__ = ["HELPERS", "REGISTRY", "load_all"]

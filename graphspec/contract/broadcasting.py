@@ -1,0 +1,90 @@
+"""How shapes and dtypes meet: sizes of 1 stretch, equal sizes stay, dtypes are promoted as Keras does."""
+
+from __future__ import annotations
+
+from graphspec.contract.layer import LayerError
+from graphspec.tensor import Dim, Tensor
+
+_INTEGERS = ("bool", "uint8", "int8", "int16", "int32", "int64")
+
+
+def stretch(a: Dim, b: Dim) -> Dim | None:
+    """The size of an axis where two tensors meet; None where neither is 1 and they are not the same."""
+    if a == b or b == 1:
+        return a
+    return b if a == 1 else None
+
+
+def promote(*dtypes: str) -> str:
+    """The dtype of an elementwise result: floats win over integers, wide over narrow."""
+    result = dtypes[0]
+    for dtype in dtypes[1:]:
+        result = _promote_two(result, dtype)
+    return result
+
+
+def _promote_two(a: str, b: str) -> str:
+    if a == b:
+        return a
+    floats = sorted({dtype for dtype in (a, b) if "float" in dtype}, key=_bits)
+    if floats:
+        return "float32" if {*floats} == {"bfloat16", "float16"} else floats[-1]
+    if "uint8" in (a, b) and "int8" in (a, b):
+        return "int16"
+    return max(a, b, key=lambda dtype: _INTEGERS.index(dtype) if dtype in _INTEGERS else len(_INTEGERS))
+
+
+def _bits(dtype: str) -> int:
+    return int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz") or 0)
+
+
+def to_float(dtype: str) -> str:
+    """The dtype of a division or a mean: floats stay, everything else becomes `float32`."""
+    return dtype if "float" in dtype else "float32"
+
+
+def unsqueezed(name: str, missing: int) -> str:
+    """A template for input `name` with `missing` axes of size 1 after the batch axis."""
+    return f"{{{name}}}[:{', None' * missing}]" if missing else f"{{{name}}}"
+
+
+def aligned(tensor: Tensor, rank: int) -> Tensor:
+    """The same tensor with axes of size 1 after the batch axis, up to `rank` axes."""
+    return tensor.with_shape(*tensor.shape[:1], *[1] * (rank - tensor.rank), *tensor.shape[1:])
+
+
+def example_axis(name: str, axis: int, rank: int, argument: str = "axis") -> int:
+    """An axis counted from 0, the batch, or from the end, as a positive number. Refuses the batch."""
+    if not -rank <= axis < rank:
+        raise LayerError(
+            "out-of-range",
+            f"`{name}` has no axis {axis} here: there are axes 0 (the batch) to {rank - 1}",
+            argument=argument,
+        )
+    if axis % rank == 0:
+        raise LayerError(
+            "out-of-range",
+            f"axis 0 is the batch, and `{name}` may not mix examples",
+            help=f"count from 1, or from the end: `{argument}: {1 if rank == 2 else -1}`",
+            argument=argument,
+        )
+    return axis % rank
+
+
+def example_axes(name: str, axis: int | tuple[int, ...], rank: int) -> list[int]:
+    """Axes as positive numbers in order, none twice."""
+    axes = sorted(example_axis(name, a, rank) for a in (axis if isinstance(axis, tuple) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise LayerError("out-of-range", f"`{name}` gets the same axis twice", argument="axis")
+    return axes
+
+
+def without_axis(name: str, x: Tensor, many: bool = False) -> LayerError:
+    """The error of a function that, without an axis, would run over the batch; `many` axes may be said."""
+    others = list(range(1, x.rank))
+    return LayerError(
+        "missing-key",
+        f"`{name}` without `axis` would take the examples of a batch together",
+        help=f"say which axes: `axis: {others}`" if many and len(others) > 1 else "say which: `axis: 1`",
+        argument="axis",
+    )

@@ -1,0 +1,20 @@
+"""Types of fields that many layers share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+
+def as_tuple(value: object) -> object:
+    """A list of YAML as the tuple that a strict field takes."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Positive = Annotated[int, Field(gt=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Constant = int | Finite | None
+"""A number in the place of a tensor, or null."""
+Axis = Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)]
+"""One axis or several, or null."""

@@ -1,0 +1,208 @@
+"""Keras' initializers, as the statements that fill a PyTorch parameter."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import ClassVar, Literal
+
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Layer, LayerError
+from graphspec.contract.named import NamedValue
+
+helper(
+    "variance_scaling_",
+    '''
+def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
+    """Keras' VarianceScaling of [out, in, *kernel] or a vector; normals are cut at two sigmas."""
+    fan_in, fan_out = (
+        (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
+    )
+    variance = (
+        scale
+        / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[
+            mode
+        ]
+    )
+    if distribution == "uniform":
+        nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
+    elif distribution == "untruncated_normal":
+        nn.init.normal_(w, std=variance**0.5)
+    else:
+        std = variance**0.5 / 0.87962566103423978
+        nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std)
+''',
+)
+
+
+class Initializer(NamedValue, family="initializer"):
+    """How a weight starts. `seed` is accepted for Keras' sake where it is null: the run has one seed."""
+
+    seed: None = None
+    uses_fans: ClassVar[bool] = False
+    ranks: ClassVar[tuple[float, float]] = (1, inf)  # how few and many axes it can fill
+
+    def statement(self) -> str:
+        """A statement that fills `{w}`, a weight laid out [out, in, *kernel]."""
+        raise TypeError(f"{type(self).__name__} says no statement")
+
+    def helpers(self) -> tuple[str, ...]:
+        """Helpers that the statement calls."""
+        return ()
+
+    def vector_statement(self) -> str:
+        """A statement that fills `{w}`, a weight of one axis: PyTorch refuses fans there."""
+        return self.statement()
+
+    def vector_helpers(self) -> tuple[str, ...]:
+        """Helpers that the statement for a vector calls."""
+        return self.helpers()
+
+    def unturned(self, rank: int) -> tuple[str, tuple[str, ...]]:
+        """A statement that fills `{w}`, of `rank` axes laid out as in Keras, and the helpers it calls."""
+        if rank == 1:
+            return self.vector_statement(), self.vector_helpers()
+        statement = self.statement()
+        if self.uses_fans or self.ranks[0] > 1:
+            order = ", ".join(map(str, (rank - 1, rank - 2, *range(rank - 2))))
+            statement = statement.replace("{w}", "{w}.T" if rank == 2 else f"{{w}}.permute({order})")
+        return statement, self.helpers()
+
+
+class Zeros(Initializer, word="zeros"):
+    def statement(self) -> str:
+        return "nn.init.zeros_({w})"
+
+
+class Ones(Initializer, word="ones"):
+    def statement(self) -> str:
+        return "nn.init.ones_({w})"
+
+
+class Constant(Initializer, word="constant"):
+    value: float = 0.0
+
+    def statement(self) -> str:
+        return f"nn.init.constant_({{w}}, {self.value!r})"
+
+
+class RandomNormal(Initializer, word="random_normal"):
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
+
+
+class RandomUniform(Initializer, word="random_uniform", aliases=("uniform",)):
+    minval: float = -0.05
+    maxval: float = 0.05
+
+    def statement(self) -> str:
+        return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
+
+
+class TruncatedNormal(Initializer, word="truncated_normal"):
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def statement(self) -> str:
+        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        return f"nn.init.trunc_normal_({{w}}, {self.mean!r}, {self.stddev!r}, {low!r}, {high!r})"
+
+
+class VarianceScaling(Initializer, word="variance_scaling"):
+    uses_fans = True
+    scale: float = 1.0
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
+
+    def statement(self) -> str:
+        return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
+
+    def helpers(self) -> tuple[str, ...]:
+        return ("variance_scaling_",)
+
+
+class _Scaled(Initializer):
+    """A variance scaling with a name: `scaling` is its scale, mode and distribution.
+
+    `torch` is PyTorch's own function where it has one.
+    """
+
+    uses_fans = True
+    scaling: ClassVar[tuple[float, str, str]]
+    torch: ClassVar[str] = ""
+
+    def statement(self) -> str:
+        return self.torch or self.vector_statement()
+
+    def helpers(self) -> tuple[str, ...]:
+        return () if self.torch else self.vector_helpers()
+
+    def vector_statement(self) -> str:
+        scale, mode, distribution = self.scaling
+        return f'variance_scaling_({{w}}, {scale!r}, "{mode}", "{distribution}")'
+
+    def vector_helpers(self) -> tuple[str, ...]:
+        return ("variance_scaling_",)
+
+
+class GlorotUniform(_Scaled, word="glorot_uniform"):
+    scaling = (1.0, "fan_avg", "uniform")
+    torch = "nn.init.xavier_uniform_({w})"
+
+
+class HeUniform(_Scaled, word="he_uniform"):
+    scaling = (2.0, "fan_in", "uniform")
+    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
+
+
+class LecunUniform(_Scaled, word="lecun_uniform"):
+    scaling = (1.0, "fan_in", "uniform")
+    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
+
+
+class GlorotNormal(_Scaled, word="glorot_normal"):
+    scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeNormal(_Scaled, word="he_normal"):
+    scaling = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunNormal(_Scaled, word="lecun_normal"):
+    scaling = (1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(Initializer, word="orthogonal"):
+    ranks = (2, inf)
+    gain: float = 1.0
+
+    def statement(self) -> str:
+        return (
+            "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
+        )
+
+
+class Identity(Initializer, word="identity"):
+    ranks = (2, 2)
+    gain: float = 1.0
+
+    def statement(self) -> str:
+        fill = "nn.init.eye_({w})"
+        return fill if self.gain == 1.0 else f"{fill}.detach().mul_({self.gain!r})"
+
+
+def need_fillable(layer: Layer, **ranks: int) -> None:
+    """Refuses initializers that cannot fill a weight; `ranks` has its number of axes by argument."""
+    for argument, rank in ranks.items():
+        initializer = getattr(layer, argument)
+        least, most = initializer.ranks
+        if not least <= rank <= most:
+            kind = "vector" if rank == 1 else f"kernel with {rank} axes"
+            raise LayerError(
+                "out-of-range",
+                f"the initializer `{initializer.word}` cannot fill a {kind}",
+                help="it takes exactly two axes" if most == 2 else "it takes two axes or more",
+                argument=argument,
+            )

@@ -1,0 +1,86 @@
+"""Things that a spec names in snake case, or as `{name: ..., argument: ...}`: initializers, regularizers,
+constraints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+
+class NamedValue(BaseModel):
+    """The base of a family of named things. A direct subclass opens a family: `class Initializer(NamedValue,
+    family="initializer")`;
+    its subclasses are the members, registered under `word` and `aliases`.
+
+    Used as the type of a field, a family accepts a member's name, a mapping with `name`, and nothing else.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    family: ClassVar[str] = ""
+    members: ClassVar[dict[str, type[NamedValue]]] = {}
+    word: ClassVar[str] = ""
+
+    def __init_subclass__(
+        cls, *, family: str = "", word: str = "", aliases: tuple[str, ...] = (), **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if family:
+            cls.family, cls.members = family, {}
+        elif word:
+            cls.word = word
+            for name in (word, *aliases):
+                cls.members[name] = cls
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__()
+
+    @classmethod
+    def parse(cls, value: Any) -> Any:
+        """A member from its name or mapping. Raises pydantic's own kind of error."""
+        if isinstance(value, cls):
+            return value
+        name, arguments = value, {}
+        if isinstance(value, dict):
+            arguments = {key: item for key, item in value.items() if key != "name"}
+            name = value.get("name")
+        if not isinstance(name, str):
+            raise PydanticCustomError(
+                "named_type",
+                f"{cls.family} must be a name or a mapping with `name`",
+                {"what": cls.family, "legal": sorted(cls.members)},
+            )
+        if name not in cls.members:
+            raise PydanticCustomError(
+                "unknown_name",
+                f"unknown {cls.family}",
+                {"word": name, "legal": sorted(cls.members), "what": cls.family},
+            )
+        legal = list(cls.members[name].model_fields)
+        for key in arguments:
+            if key not in legal:
+                raise PydanticCustomError(
+                    "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
+                )
+        return cls.members[name].model_validate(arguments)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        if cls.word:
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        if cls.word:
+            return handler(schema)
+        names = {"enum": sorted(cls.members)}
+        return {"anyOf": [names, {"type": "object", "properties": {"name": names}, "required": ["name"]}]}

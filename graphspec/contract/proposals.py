@@ -1,0 +1,96 @@
+"""What to say where shapes that must agree do not: both shapes, and a layer that brings one to the other.
+
+In every text `{inputN}` stands for the reference that names input N.
+"""
+
+from __future__ import annotations
+
+from graphspec.contract.layer import LayerError
+from graphspec.tensor import Dim, Tensor, names_of, show_size
+
+
+def misfit(name: str, inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None) -> LayerError:
+    """The error of a merge `name` whose inputs `i` and `j` differ; `joins` is an axis where they may."""
+    shapes = f"{{input{i}}} is {inputs[i]} and {{input{j}}} is {inputs[j]}"
+    return LayerError(
+        "shapes-differ",
+        f"`{name}` gets tensors of different shapes: {shapes}",
+        help=propose(inputs, i, j, joins),
+        inputs=(i, j),
+    )
+
+
+def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None) -> str | None:
+    """A remedy for inputs `i` and `j` that differ, or None where nothing simple mends it.
+
+    `joins` is the axis along which they may differ, for a concatenation.
+    """
+    a, b = inputs[i], inputs[j]
+    if a.rank != b.rank:
+        return _of_rank(inputs, i, j)
+    differing = [axis for axis in range(1, a.rank) if axis != joins and a.shape[axis] != b.shape[axis]]
+    if not differing:
+        return None
+    unknown = sorted({*names_of(a.shape[differing[0]]), *names_of(b.shape[differing[0]])})
+    if unknown:
+        return _of_names(a.shape[differing[0]], b.shape[differing[0]])
+    if joins is not None and len(differing) == 1 and a.shape[joins] == b.shape[joins]:
+        return f"join them along the axis where they differ: `axis: {differing[0]}`"
+    last = a.rank - 1
+    spatial = [axis for axis in differing if axis != last]
+    if not spatial:
+        return _dense_or_conv(a, b, i, j)
+    return _strided(a, b, i, j, keep=joins == last) or _strided(b, a, j, i, keep=joins == last)
+
+
+def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
+    small, large = (i, j) if inputs[i].rank < inputs[j].rank else (j, i)
+    if inputs[small].rank == 2:
+        pool = {3: "GlobalAveragePooling1D", 4: "GlobalAveragePooling2D"}.get(inputs[large].rank, "Flatten")
+        return f"make a vector of {{input{large}}}: {{layer: {pool}, from: {{input{large}}}}}"
+    reshape = f"{{layer: Reshape, from: {{input{small}}}, target_shape: [...]}}"
+    return f"give {{input{small}}} the axes that it lacks: {reshape}"
+
+
+def _of_names(a: Dim, b: Dim) -> str:
+    if isinstance(a, int) or isinstance(b, int) or "?" in f"{show_size(a)}{show_size(b)}":
+        return "where a size is always the same, write it as the same number, or the same name, in `inputs`"
+    if str(a).isidentifier() and str(b).isidentifier():
+        return f"where `{a}` and `{b}` are always the same size, give both inputs the same name for it"
+    return "pad and stride both paths alike, so that both lengths stay the same"
+
+
+def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:
+    """The tensors differ in channels alone: the one with fewer gets as many as the other."""
+    narrow, wide = (i, b) if _number(a.shape[-1]) < _number(b.shape[-1]) else (j, a)
+    units = wide.shape[-1]
+    layer = f"layer: Conv2D, from: {{input{narrow}}}, filters: {units}, kernel_size: 1"
+    if a.rank != 4:
+        layer = f"layer: Dense, from: {{input{narrow}}}, units: {units}"
+    return f"bring {{input{narrow}}} to the same shape: {{{layer}}}"
+
+
+def _strided(large: Tensor, small: Tensor, position: int, other: int, keep: bool) -> str | None:
+    """A convolution that brings `large` to `small`, or None; `keep` keeps its channels."""
+    if large.rank not in (3, 4):
+        return None
+    strides: list[int] = []
+    for a, b in zip(large.shape[1:-1], small.shape[1:-1], strict=True):
+        if a == b:
+            strides.append(1)
+        elif isinstance(a, int) and isinstance(b, int) and a > b and -(-a // -(-a // b)) == b:
+            strides.append(-(-a // b))
+        else:
+            return None
+    filters = large.shape[-1] if keep else small.shape[-1]
+    if not isinstance(filters, int):
+        return None
+    text = str(strides[0]) if len({*strides}) == 1 else str(strides)
+    return (
+        f"bring {{input{position}}} to the shape of {{input{other}}}: {{layer: Conv{large.rank - 2}D, "
+        f"from: {{input{position}}}, filters: {filters}, kernel_size: 1, strides: {text}}}"
+    )
+
+
+def _number(size: Dim) -> int:
+    return size if isinstance(size, int) else 0

@@ -1,0 +1,118 @@
+"""Windows that slide over an image or a sequence: their arguments, the sizes left, Keras' `same` padding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float, need_rank
+from graphspec.contract.layer import LayerError, Leaf
+from graphspec.tensor import Dim, Tensor, ceil_div
+
+DataFormat = Literal["channels_last", "channels_first"]
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+"""What the axes under a window of each rank are called."""
+
+
+def _window(rank: int, least: int = 1) -> Any:
+    """An argument with an integer, at least `least`, for each of `rank` axes; a single one stands for all."""
+    listed = f"a list of {rank} integers: {', '.join(AXES[rank])}"
+    wanted = "an integer" if rank == 1 else f"an integer or {listed}"
+
+    def parse(value: Any) -> tuple[int, ...]:
+        sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
+        if len(sizes) != rank or not all(type(size) is int for size in sizes):
+            raise PydanticCustomError("window_type", wanted)
+        if min(sizes) < least:
+            raise PydanticKnownError("greater_than_equal", {"ge": least})
+        return sizes
+
+    size = {"type": "integer", "minimum": least}
+    several = {"type": "array", "items": size, "minItems": rank, "maxItems": rank}
+    return Annotated[tuple[int, ...], BeforeValidator(parse), WithJsonSchema({"anyOf": [size, several]})]
+
+
+Window1 = _window(1)
+Window2 = _window(2)
+Window3 = _window(3)
+Added1 = _window(1, 0)
+Added2 = _window(2, 0)
+
+helper(
+    "same_padding",
+    '''
+def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
+    pads: list[int] = []
+    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
+        total = d * (k - 1) + 1 - s + -n % s
+        if d * (k - 1) + 1 < s:  # steps may leave gaps
+            total = torch.sym_max(total, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    return pads
+''',
+)
+
+
+def short(window: tuple[int, ...]) -> Leaf:
+    """A window as people write it: one integer where all axes are alike."""
+    return window[0] if len(set(window)) == 1 else window
+
+
+def spatial(x: Tensor, data_format: DataFormat) -> tuple[Dim, ...]:
+    """The sizes under the window."""
+    return x.shape[1:-1] if data_format == "channels_last" else x.shape[2:]
+
+
+def need_spatial(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:
+    """Refuses integers, and all ranks but that of a batch of images or sequences."""
+    names = ", ".join(AXES[rank])
+    shape = f"[{names}, channels]" if data_format == "channels_last" else f"[channels, {names}]"
+    need_rank(x, rank + 2, layer=layer, shape=shape)
+    need_float(x, layer=layer)
+
+
+def assemble(x: Tensor, sizes: tuple[Dim, ...], channels: Dim, data_format: DataFormat) -> Tensor:
+    """A batch with these sizes and channels."""
+    if data_format == "channels_last":
+        return x.with_shape(x.shape[0], *sizes, channels)
+    return x.with_shape(x.shape[0], channels, *sizes)
+
+
+def slide(
+    x: Tensor,
+    sizes: tuple[Dim, ...],
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: str,
+    dilation: tuple[int, ...] | None = None,
+    *,
+    layer: str,
+    argument: str,
+) -> tuple[Dim, ...]:
+    """The sizes that a window leaves.
+
+    Raises `LayerError` where it is larger than a known size and nothing is padded.
+    """
+    left: list[Dim] = []
+    for axis, size, width, stride, spacing in zip(
+        AXES[len(sizes)], sizes, window, strides, dilation or (1,) * len(sizes), strict=True
+    ):
+        if padding != "valid":
+            left.append(ceil_div(size, stride))
+            continue
+        span = spacing * (width - 1) + 1
+        if isinstance(size, int) and size < span:
+            spread = f" (`{argument}` {width} with `dilation_rate` {spacing})" if spacing > 1 else ""
+            raise LayerError(
+                "window-too-large",
+                f"{layer} slides a window of {axis} {span}{spread} over {axis} {size} of {x}",
+                help=f"write `padding: same` or a smaller `{argument}`, or shrink the input less before",
+                argument=argument,
+                inputs=(0,),
+            )
+        left.append((size - span) // stride + 1)
+    return tuple(left)

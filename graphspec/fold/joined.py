@@ -1,0 +1,89 @@
+"""Layers on one input as one layer whose output is split: for inference alone, and by no spec's word."""
+
+from __future__ import annotations
+
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.layer import Code, Layer, Memory, Site, Weight
+from graphspec.layers.activations import Activation
+from graphspec.tensor import Dim, Tensor
+
+
+class Joined(Layer, abstract=True):
+    """`layer`, whose output channels are cut into pieces of `sizes`, each an output named in `names`.
+
+    `activation` is applied to the whole before it is cut, so it runs over each element alone.
+    """
+
+    layer: Layer
+    sizes: tuple[int, ...]
+    names: tuple[str, ...]
+    activation: str = "linear"
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        whole = self.layer.infer(x)
+        assert isinstance(whole, Tensor)
+        axis = self._axis(whole.rank)
+        return tuple(
+            whole.with_shape(*whole.shape[:axis], size, *whole.shape[axis + 1 :]) for size in self.sizes
+        )
+
+    def output_names(self) -> tuple[str, ...]:
+        return self.names[1:]
+
+    def output_activation(self) -> str | None:
+        return None
+
+    def _axis(self, rank: int) -> int:
+        return channel_axis(self.layer, rank)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        return self.layer.weights(x)
+
+    def memory(self, x: Tensor) -> Memory:
+        return self.layer.memory(x)
+
+    def _site(self, site: Site) -> Site:
+        whole = self.layer.infer(site.x)
+        assert isinstance(whole, Tensor)
+        return Site(site.inputs, (whole,), site.first)
+
+    def code(self, site: Site) -> Code:
+        inner = self.layer.code(self._site(site))
+        activation = ACTIVATIONS[self.activation].written(inplace=True)
+        call = activation.inline.replace("{x}", inner.call)
+        rank = site.x.rank
+        axis = 1 if site.first or self._axis(rank) == 1 < rank - 1 else -1
+        return Code(
+            f"{call}.split({{sizes}}, {{axis}})",
+            inner.construct,
+            {"sizes": self.sizes, "axis": axis},
+            helpers=(*inner.helpers, *activation.helpers, activation.function),
+        )
+
+    def flops(self, site: Site) -> Dim:
+        return self.layer.flops(self._site(site))
+
+
+def channel_axis(layer: Layer, rank: int) -> int:
+    """The axis, from 0, of a linear layer's output channels in a tensor of this rank."""
+    return 1 if getattr(layer, "data_format", "channels_last") == "channels_first" else rank - 1
+
+
+def without_activation(layer: Layer, **fields: object) -> Layer:
+    """A linear layer that leaves its activation to others, with some fields changed."""
+    return layer.model_copy(update={"activation": "linear", **fields})
+
+
+def activation_of(layer: Layer) -> str:
+    """The activation of a linear layer."""
+    return getattr(layer, "activation", "linear")
+
+
+def alone(activation: str) -> Layer:
+    """An activation as a layer of its own."""
+    return Activation(activation=activation)
+
+
+def of_each_element(activation: str) -> bool:
+    """Whether an activation looks at no element but its own."""
+    return not ACTIVATIONS[activation].axis

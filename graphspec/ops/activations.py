@@ -1,0 +1,281 @@
+"""The activations of keras.ops, and their arguments."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graphspec.contract.broadcasting import example_axis
+from graphspec.contract.fields import Finite
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.ops.operations import NUMBERS, Unary
+from graphspec.tensor import Tensor
+
+
+class _Activation(Unary, abstract=True):
+    """One of Keras' activations as a function."""
+
+    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        return x
+
+
+class Relu(Unary, spec_name="relu"):
+    """`x` where it is positive, else 0."""
+
+    function = "relu"
+    examples = NUMBERS
+    floats = False
+
+
+class Sigmoid(Unary, spec_name="sigmoid"):
+    """`1 / (1 + exp(-x))`."""
+
+    function = "sigmoid"
+    examples = NUMBERS
+
+    def output_activation(self) -> str | None:
+        return self.function
+
+
+class Tanh(Unary, spec_name="tanh"):
+    """The hyperbolic tangent."""
+
+    function = "tanh"
+    examples = NUMBERS
+
+
+class Relu6(_Activation, spec_name="relu6"):
+    """`x` between 0 and 6."""
+
+    function = "relu6"
+
+
+class Selu(_Activation, spec_name="selu"):
+    """The self-normalizing exponential linear unit."""
+
+    function = "selu"
+
+
+class Silu(_Activation, spec_name="silu"):
+    """`x * sigmoid(x)`."""
+
+    function = "silu"
+
+
+class Swish(_Activation, spec_name="swish"):
+    """`x * sigmoid(x)`."""
+
+    function = "swish"
+
+
+class HardSilu(_Activation, spec_name="hard_silu"):
+    """`x * relu6(x + 3) / 6`."""
+
+    function = "hard_silu"
+
+
+class HardSwish(_Activation, spec_name="hard_swish"):
+    """`x * relu6(x + 3) / 6`."""
+
+    function = "hard_swish"
+
+
+class HardSigmoid(_Activation, spec_name="hard_sigmoid"):
+    """`relu6(x + 3) / 6`."""
+
+    function = "hard_sigmoid"
+
+
+class HardTanh(_Activation, spec_name="hard_tanh"):
+    """`x` between -1 and 1."""
+
+    function = "hard_tanh"
+
+
+class LogSigmoid(_Activation, spec_name="log_sigmoid"):
+    """The logarithm of the sigmoid."""
+
+    function = "log_sigmoid"
+
+
+class Softplus(_Activation, spec_name="softplus"):
+    """`log(1 + exp(x))`."""
+
+    function = "softplus"
+
+
+class Softsign(_Activation, spec_name="softsign"):
+    """`x / (1 + abs(x))`."""
+
+    function = "softsign"
+
+
+class TanhShrink(_Activation, spec_name="tanh_shrink"):
+    """`x - tanh(x)`."""
+
+    function = "tanh_shrink"
+
+
+class SparsePlus(_Activation, spec_name="sparse_plus"):
+    """0 below -1, `x` above 1, and a parabola between."""
+
+    function = "sparse_plus"
+
+
+class SparseSigmoid(_Activation, spec_name="sparse_sigmoid"):
+    """0 below -1, 1 above 1, and `(x + 1) / 2` between."""
+
+    function = "sparse_sigmoid"
+
+
+class _Parametric(_Activation, abstract=True):
+    """An activation with one argument, the second of PyTorch's function `torch`."""
+
+    torch: ClassVar[str]
+
+    def code(self, site: Site) -> Code:
+        (name,) = type(self).model_fields
+        return Code(f"{self.torch}({{x}}, {{{name}}})", constants={name: float(getattr(self, name))})
+
+
+class Elu(_Parametric, spec_name="elu"):
+    """`x` where it is positive, else `alpha * (exp(x) - 1)`."""
+
+    alpha: Finite = 1.0
+
+    torch = "F.elu"
+    examples = (Example({}, ((3, 4),)), Example({"alpha": 0.5}, ((3, 4),)))
+
+
+class Celu(_Parametric, spec_name="celu"):
+    """`x` where it is positive, else `alpha * (exp(x / alpha) - 1)`."""
+
+    alpha: Annotated[Finite, Field(gt=0)] = 1.0
+
+    torch = "F.celu"
+    examples = (Example({}, ((3, 4),)), Example({"alpha": 0.5}, ((3, 4),)))
+
+
+class LeakyRelu(_Parametric, spec_name="leaky_relu"):
+    """`x` where it is positive, else `negative_slope * x`."""
+
+    negative_slope: Finite = 0.2
+
+    torch = "F.leaky_relu"
+    examples = (Example({}, ((3, 4),)), Example({"negative_slope": 0.5}, ((3, 4),)))
+
+
+class SoftShrink(_Parametric, spec_name="soft_shrink"):
+    """`x` brought `threshold` nearer to 0, and 0 within it."""
+
+    threshold: Annotated[Finite, Field(ge=0)] = 0.5
+
+    torch = "F.softshrink"
+    examples = (Example({}, ((3, 4),)), Example({"threshold": 0.2}, ((3, 4),)))
+
+
+class HardShrink(_Parametric, spec_name="hard_shrink"):
+    """`x`, and 0 within `threshold` of 0."""
+
+    threshold: Annotated[Finite, Field(ge=0)] = 0.5
+
+    torch = "F.hardshrink"
+    examples = (Example({}, ((3, 4),)), Example({"threshold": 0.2}, ((3, 4),)))
+
+
+class Threshold(_Activation, spec_name="threshold"):
+    """`x` where it is more than `threshold`, else `default_value`."""
+
+    threshold: Finite
+    default_value: Finite
+
+    examples = (Example({"threshold": 0.5, "default_value": -1.0}, ((3, 4),)),)
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {
+            "threshold": float(self.threshold),
+            "default_value": float(self.default_value),
+        }
+        return Code("F.threshold({x}, {threshold}, {default_value})", constants=constants)
+
+
+class Gelu(_Activation, spec_name="gelu"):
+    """The Gaussian error linear unit, by the hyperbolic tangent where `approximate`."""
+
+    approximate: bool = True
+
+    examples = (Example({}, ((3, 4),)), Example({"approximate": False}, ((3, 4),)))
+
+    def code(self, site: Site) -> Code:
+        return Code('F.gelu({x}, approximate="tanh")' if self.approximate else "F.gelu({x})")
+
+
+class Squareplus(_Activation, spec_name="squareplus"):
+    """A smooth ReLU without exponentials: `(x + sqrt(x**2 + b)) / 2`."""
+
+    b: Finite = 4
+
+    examples = (Example({}, ((3, 4),)), Example({"b": 1.0}, ((3, 4),)))
+
+    def code(self, site: Site) -> Code:
+        return Code("({x} + ({x} * {x} + {b}).sqrt()) / 2", constants={"b": self.b})
+
+
+class _Along(_Activation, abstract=True):
+    """An activation along an axis."""
+
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((4, 3),)), Example({"axis": -2}, ((2, 4, 3),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        example_axis(self.spec_name, self.axis, x.rank)
+        return super().infer(x)
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}", activation=self.function, activation_axis=site.axis(self.axis))
+
+    def output_activation(self) -> str | None:
+        return self.function if self.axis == -1 else None  # a loss takes logits along the last axis
+
+
+class Softmax(_Along, spec_name="softmax"):
+    """The softmax along an axis."""
+
+    function = "softmax"
+
+
+class LogSoftmax(_Along, spec_name="log_softmax"):
+    """The logarithm of the softmax along an axis."""
+
+    function = "log_softmax"
+
+
+class Sparsemax(_Along, spec_name="sparsemax"):
+    """The projection onto the probability simplex along an axis."""
+
+    function = "sparsemax"
+
+
+class Glu(_Along, spec_name="glu"):
+    """The first half of an axis, times the sigmoid of the second."""
+
+    function = "glu"
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        size = x.shape[axis]
+        if isinstance(size, int) and size % 2:
+            raise LayerError(
+                "shapes-differ",
+                f"`glu` halves axis {axis} of {x}, which is odd",
+                argument="axis",
+                inputs=(0,),
+            )
+        return x.with_shape(*x.shape[:axis], size // 2, *x.shape[axis + 1 :])

@@ -1,0 +1,97 @@
+"""Attention as a function of keras.ops."""
+
+from __future__ import annotations
+
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.fields import Finite
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor
+
+
+class DotProductAttention(Operation, spec_name="dot_product_attention"):
+    """`softmax(query @ key * scale) @ value` of tensors `[batch, length, heads, size]`.
+
+    `scale` is 1 / sqrt(size) unless said. Added to the products is `bias`, or only those are looked at where
+    `mask` holds; both stretch to `[batch, heads, queries, keys]`. `is_causal` looks at nothing behind.
+    """
+
+    arguments = (
+        Argument("query"),
+        Argument("key"),
+        Argument("value"),
+        Argument("bias", required=False),
+        Argument("mask", required=False, carried=False),
+    )
+
+    scale: Finite | None = None
+    is_causal: bool = False
+
+    examples = (
+        Example({}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),
+        Example({"scale": 0.5}, ((5, 2, 4), (3, 2, 4), (3, 2, 6))),
+        Example({"is_causal": True}, ((5, 2, 4), (5, 2, 4), (5, 2, 4))),
+        Example({}, ((5, 2, 4), (3, 2, 4), (3, 2, 4), (1, 5, 3))),
+    )
+
+    def infer(self, query: Tensor, key: Tensor, value: Tensor, *masks: Tensor | None) -> Tensor:
+        inputs = (query, key, value)
+        for position, x in enumerate(inputs):
+            if x.rank != 4 or not x.is_float or x.dtype != query.dtype:
+                raise LayerError(
+                    "wrong-rank" if x.rank != 4 else "wrong-dtype",
+                    "`dot_product_attention` takes floats of one type, `[batch, length, heads, size]`, "
+                    f"and gets {x}",
+                    inputs=(position,),
+                )
+        batch = query.shape[0]
+        for position, x in enumerate(inputs):
+            met = stretch(batch, x.shape[0])
+            fits = met == batch == x.shape[0] and x.shape[2] == query.shape[2]
+            fits = fits and x.shape[3] == (query if position < 2 else value).shape[3]
+            if not fits or (position == 2 and value.shape[1] != key.shape[1]):
+                raise LayerError(
+                    "shapes-differ",
+                    f"{query}, {key} and {value} do not attend: heads are as many in all, "
+                    "sizes as large in query and key, lengths in key and value",
+                    inputs=(0, position),
+                )
+        bias, mask = (*masks, None, None)[:2]
+        self._check_mask(bias, mask, (batch, query.shape[2], query.shape[1], key.shape[1]))
+        return query.with_shape(*query.shape[:3], value.shape[3])
+
+    def _check_mask(self, bias: Tensor | None, mask: Tensor | None, wanted: tuple[Dim, ...]) -> None:
+        if (bias is not None) + (mask is not None) + self.is_causal > 1:
+            message = "`dot_product_attention` takes one of `bias`, `mask` and `is_causal`"
+            raise LayerError("input-count", message)
+        given = bias if mask is None else mask
+        if given is None:
+            return
+        position = 3 if mask is None else 4
+        if given.is_float != (mask is None) or (mask is not None and mask.dtype != "bool"):
+            message = f"a `bias` is made of floats and a `mask` of booleans, not {given}"
+            raise LayerError("wrong-dtype", message, inputs=(position,))
+        sizes = zip(given.shape, wanted, strict=False)
+        if given.rank != 4 or any(own not in (1, size) for own, size in sizes):
+            whole = Tensor(wanted, given.dtype)
+            message = f"{given} does not stretch to {whole}: batch, heads, queries, keys"
+            raise LayerError("shapes-differ", message, inputs=(position,))
+
+    def code(self, site: Site) -> Code:
+        bias, mask = site.inputs[3:]
+        arguments = ["{query}.transpose(1, 2)", "{key}.transpose(1, 2)", "{value}.transpose(1, 2)"]
+        if bias is not None or mask is not None:
+            arguments.append("attn_mask={bias}" if mask is None else "attn_mask={mask}")
+        constants: dict[str, Leaf] = {}
+        if self.is_causal:
+            arguments.append("is_causal=True")
+        if self.scale is not None:
+            arguments.append("scale={scale}")
+            constants["scale"] = float(self.scale)
+        attended = f"F.scaled_dot_product_attention({', '.join(arguments)})"
+        return Code(f"{attended}.transpose(1, 2)", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        query, key, value = site.inputs[:3]
+        pairs = query.shape[1] * key.shape[1] * query.shape[2]
+        return pairs * (query.shape[3] + value.shape[3]) * 2

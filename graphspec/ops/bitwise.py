@@ -1,0 +1,172 @@
+"""Functions of keras.ops of integers: their bits, and what divides them."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graphspec.contract.broadcasting import promote
+from graphspec.contract.input_checks import need_in_range
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
+from graphspec.ops.operations import Binary, Operation, Unary, meet
+from graphspec.tensor import Dim, Tensor, product
+
+
+def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
+    """Refuses floats, and booleans unless they are allowed."""
+    for position, x in enumerate(inputs):
+        if not (x.is_integer or (booleans and x.dtype == "bool")):
+            raise LayerError(
+                "wrong-dtype",
+                f"`{name}` takes integers, and {{input{position}}} is {x}",
+                help=f"make integers of it: {{op: cast, from: {{input{position}}}, dtype: int32}}",
+                inputs=(position,),
+            )
+
+
+class _Bits(Operation, abstract=True):
+    """A function of the bits of two integers, the second a tensor or a constant."""
+
+    arguments = (Argument("x"), Argument("y", required=False))
+    template: ClassVar[str]
+    booleans: ClassVar[bool] = True
+
+    y: int | None = None
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
+        Example({}, ((3,), (3,)), dtypes=("uint8", "int64"), high=99),
+        Example({}, ((3,), (3,)), dtype="bool"),
+        Example({"y": 5}, ((3, 4),), dtype="int32", high=99),
+    )
+
+    def infer(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if (y is None) == (self.y is None):
+            raise LayerError(
+                "input-count",
+                f"`{self.spec_name}` takes a tensor, and another or a constant",
+                help=f"write from: [a, b], or {{op: {self.spec_name}, from: a, y: 1}}",
+            )
+        tensors = (x,) if y is None else (x, y)
+        _need_integers(self.spec_name, *tensors, booleans=self.booleans and y is not None)
+        if y is not None:
+            return Tensor(meet(self.spec_name, x, y), promote(x.dtype, y.dtype))
+        assert self.y is not None
+        need_in_range(x.dtype, (self.y,), layer=f"`{self.spec_name}`", argument="y")
+        return x
+
+    def memory(self, x: Tensor, y: Tensor | None = None) -> Memory:
+        return "any" if y is None or x.rank == y.rank else "spec"
+
+    def code(self, site: Site) -> Code:
+        if self.y is None:
+            return Code(self.template.format("{x}", "{y}"))
+        return Code(self.template.format("{x}", "{constant}"), constants={"constant": self.y})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])
+
+
+class BitwiseAnd(_Bits, spec_name="bitwise_and"):
+    """The bits that both have; of booleans, whether both hold."""
+
+    template = "{} & {}"
+
+
+class BitwiseOr(_Bits, spec_name="bitwise_or"):
+    """The bits that at least one has; of booleans, whether at least one holds."""
+
+    template = "{} | {}"
+
+
+class BitwiseXor(_Bits, spec_name="bitwise_xor"):
+    """The bits that exactly one has; of booleans, whether exactly one holds."""
+
+    template = "{} ^ {}"
+
+
+class _Shift(_Bits, abstract=True):
+    """Bits moved by `y` places, which is not negative."""
+
+    booleans = False
+
+    y: Annotated[int, Field(ge=0, le=63)] | None = None
+
+    examples = (
+        Example({}, ((3, 4), (3, 1)), dtype="int32", high=9),
+        Example({"y": 2}, ((3, 4),), dtype="int64", high=99),
+    )
+
+
+class BitwiseLeftShift(_Shift, spec_name="bitwise_left_shift"):
+    """`x` times 2 to the power of `y`: bits moved to the left."""
+
+    template = "{} << {}"
+
+
+class LeftShift(BitwiseLeftShift, spec_name="left_shift"):
+    """`x` times 2 to the power of `y`: bits moved to the left."""
+
+
+class BitwiseRightShift(_Shift, spec_name="bitwise_right_shift"):
+    """`x` over 2 to the power of `y`, rounded down: bits moved to the right."""
+
+    template = "{} >> {}"
+
+
+class RightShift(BitwiseRightShift, spec_name="right_shift"):
+    """`x` over 2 to the power of `y`, rounded down: bits moved to the right."""
+
+
+class BitwiseInvert(Unary, spec_name="bitwise_invert"):
+    """The bits that `x` has not; of booleans, whether it does not hold."""
+
+    template = "~{x}"
+    examples = (
+        Example({}, ((3, 4),), dtype="int32", high=99),
+        Example({}, ((3,),), dtype="uint8", high=99),
+        Example({}, ((3,),), dtype="bool"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        _need_integers(self.spec_name, x, booleans=True)
+        return x
+
+
+class BitwiseNot(BitwiseInvert, spec_name="bitwise_not"):
+    """The bits that `x` has not; of booleans, whether it does not hold."""
+
+
+class Gcd(Binary, spec_name="gcd"):
+    """The greatest common divisor of integers."""
+
+    template = "torch.gcd({}, {})"
+    examples = (
+        Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
+        Example({"x1": 12}, ((3, 4),), dtype="int64", high=99),
+        Example({"x2": 12}, ((3, 4),), dtype="int32", high=99),
+    )
+
+    def check(self, *tensors: Tensor) -> None:
+        _need_integers(self.spec_name, *tensors)
+        for argument, constant in (("x1", self.x1), ("x2", self.x2)):
+            if isinstance(constant, float):
+                message = f"`{self.spec_name}` takes integers"
+                raise LayerError("out-of-range", message, argument=argument)
+            if constant is not None:
+                name = f"`{self.spec_name}`"
+                need_in_range(tensors[0].dtype, (constant,), layer=name, argument=argument)
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        elif constant == 1:
+            right = f"torch.full_like({left}, {right})"
+        return self.template.format(left, right)
+
+
+class Lcm(Gcd, spec_name="lcm"):
+    """The least common multiple of integers."""
+
+    template = "torch.lcm({}, {})"

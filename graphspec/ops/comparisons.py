@@ -1,0 +1,221 @@
+"""Functions of keras.ops that compare, and logic with what comes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from graphspec.contract.broadcasting import promote, to_float
+from graphspec.contract.fields import Constant, Finite
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
+from graphspec.ops.operations import Binary, Operation, Unary, meet
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _Comparison(Binary, abstract=True):
+    """Whether something holds of two tensors, or of a tensor and a constant, as booleans."""
+
+    result = "bool"
+    examples = (
+        Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),
+        Example({"x1": 0.5}, ((4,),)),
+        Example({"x2": 1}, ((4,),), dtype="int64", high=3),
+    )
+
+    def check(self, *tensors: Tensor) -> None:
+        pass
+
+
+class Equal(_Comparison, spec_name="equal"):
+    """Whether `x1` and `x2` are equal."""
+
+    template = "{} == {}"
+
+
+class NotEqual(_Comparison, spec_name="not_equal"):
+    """Whether `x1` and `x2` differ."""
+
+    template = "{} != {}"
+
+
+class Greater(_Comparison, spec_name="greater"):
+    """Whether `x1` is more than `x2`."""
+
+    template = "{} > {}"
+
+
+class GreaterEqual(_Comparison, spec_name="greater_equal"):
+    """Whether `x1` is at least `x2`."""
+
+    template = "{} >= {}"
+
+
+class Less(_Comparison, spec_name="less"):
+    """Whether `x1` is less than `x2`."""
+
+    template = "{} < {}"
+
+
+class LessEqual(_Comparison, spec_name="less_equal"):
+    """Whether `x1` is at most `x2`."""
+
+    template = "{} <= {}"
+
+
+class Isclose(_Comparison, spec_name="isclose"):
+    """Whether `x1` and `x2` differ by at most `atol + rtol * abs(x2)`."""
+
+    rtol: Annotated[Finite, Field(ge=0)] = 1e-5
+    atol: Annotated[Finite, Field(ge=0)] = 1e-8
+    equal_nan: bool = False
+
+    examples = (
+        Example({"rtol": 0.5, "atol": 0.1}, ((3, 40), (3, 1))),
+        Example({"x1": 0.5, "equal_nan": True}, ((4,),)),
+        Example({"x2": 1.0}, ((4,),)),
+    )
+
+    def check(self, *tensors: Tensor) -> None:
+        dtypes = {x.dtype for x in tensors}
+        if len(dtypes) > 1 or not tensors[0].is_float:
+            raise LayerError(
+                "wrong-dtype",
+                "`isclose` takes floats of one type, and gets " + " and ".join(str(x) for x in tensors),
+                inputs=tuple(range(len(tensors))),
+            )
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        elif constant == 1:
+            right = f"torch.full_like({left}, {right})"
+        return f"torch.isclose({left}, {right}, {{rtol}}, {{atol}}, {{equal_nan}})"
+
+    def code(self, site: Site) -> Code:
+        code = super().code(site)
+        own = {"rtol": self.rtol, "atol": self.atol, "equal_nan": self.equal_nan}
+        return Code(code.call, constants={**code.constants, **own})
+
+
+class _Logic(Operation, abstract=True):
+    """Logic with booleans; of numbers, those but 0 are true."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+    template: ClassVar[str]
+    examples = (
+        Example({}, ((3, 4), (3, 4)), dtype="bool"),
+        Example({}, ((3, 4), (3, 1)), dtype="int32"),
+    )
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        return Tensor(meet(self.spec_name, x1, x2), "bool")
+
+    def memory(self, x1: Tensor, x2: Tensor) -> Memory:
+        return "any" if x1.rank == x2.rank else "spec"
+
+    def code(self, site: Site) -> Code:
+        x1, x2 = (
+            f"{{x{i}}}" + (".bool()" if x.dtype != "bool" else "") for i, x in enumerate(site.inputs, 1)
+        )
+        return Code(self.template.format(x1, x2))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])
+
+
+class LogicalAnd(_Logic, spec_name="logical_and"):
+    """Whether both hold."""
+
+    template = "{} & {}"
+
+
+class LogicalOr(_Logic, spec_name="logical_or"):
+    """Whether at least one holds."""
+
+    template = "{} | {}"
+
+
+class LogicalXor(_Logic, spec_name="logical_xor"):
+    """Whether exactly one holds."""
+
+    template = "{} ^ {}"
+
+
+class LogicalNot(Unary, spec_name="logical_not"):
+    """Whether it does not hold; of numbers, whether it is 0."""
+
+    examples = (Example({}, ((3, 4),), dtype="bool"), Example({}, ((3, 4),), dtype="int32"))
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_dtype("bool")
+
+    def code(self, site: Site) -> Code:
+        return Code("~{x}" if site.x.dtype == "bool" else "{x} == 0")
+
+
+class Where(Operation, spec_name="where"):
+    """`x1` where `condition` holds, else `x2`: tensors or constants; tensors fill what constants leave."""
+
+    arguments = (Argument("condition"), Argument("x1", required=False), Argument("x2", required=False))
+
+    x1: Constant = None
+    x2: Constant = None
+
+    examples = (
+        Example({}, ((3, 4), (3, 4), (3, 1)), dtypes=("bool", "float32", "float32")),
+        Example({"x1": 0.5}, ((3, 1), (3, 4)), dtypes=("bool", "float32")),
+        Example({"x2": 0}, ((3, 4), (3, 4)), dtypes=("int32", "float32")),
+        Example({"x1": 1, "x2": -1.0}, ((3, 4),), dtype="bool"),
+    )
+
+    def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
+        """What to choose from, each with the hole that stands for it in a call."""
+        names = [argument.name for argument in self.arguments]
+        tensors = [(name, x) for name, x in zip(names, inputs, strict=False) if x is not None][1:]
+        found: list[tuple[str, Tensor | int | float]] = []
+        for name, constant in (("c1", self.x1), ("c2", self.x2)):
+            if constant is not None:
+                found.append((name, constant))
+            elif tensors:
+                found.append(tensors.pop(0))
+        if len(found) != 2 or tensors:
+            raise LayerError(
+                "input-count",
+                "`where` takes a condition, and two tensors or constants to choose from",
+                help="write from: [condition, a, b], or constants: {op: where, from: [condition, a], x2: 0}",
+            )
+        return found
+
+    def infer(self, condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None) -> Tensor:
+        found = [value for _, value in self.operands((condition, x1, x2))]
+        shape = condition
+        for tensor in found:
+            if isinstance(tensor, Tensor):
+                shape = Tensor(meet(self.spec_name, shape, tensor))
+        return shape.with_dtype(self.dtype(found))
+
+    @staticmethod
+    def dtype(found: list[Tensor | int | float]) -> str:
+        """The type of the output."""
+        tensors = [x.dtype for x in found if isinstance(x, Tensor)]
+        if not tensors:
+            return "float32" if any(isinstance(x, float) for x in found) else "int32"
+        dtype = promote(*tensors)
+        return to_float(dtype) if any(isinstance(x, float) for x in found) else dtype
+
+    def memory(self, *inputs: Tensor | None) -> Memory:
+        return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
+
+    def code(self, site: Site) -> Code:
+        found = self.operands(site.inputs)
+        constants: dict[str, Leaf] = {name: x for name, x in found if not isinstance(x, Tensor)}
+        condition = "{condition}" + ("" if site.x.dtype == "bool" else ".bool()")
+        first, second = (f"{{{name}}}" for name, _ in found)
+        text = f"torch.where({condition}, {first}, {second})"
+        if len(constants) == 2 and site.outputs[0].dtype == "int32":  # of two integers PyTorch makes int64
+            text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
+        return Code(text, constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])

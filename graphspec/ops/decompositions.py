@@ -1,0 +1,217 @@
+"""Functions of keras.ops that take matrices apart, one or several in each example: the last two axes."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.contract.fields import Finite
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.ops.matrices import Inv, Solve, need_floats, need_matrices
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor, product
+
+_DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), definite=True))
+
+
+class _Factors(Operation, abstract=True):
+    """What a matrix of any height and width is made of."""
+
+    def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x)
+        return x
+
+    def shorter(self, x: Tensor) -> Dim:
+        """The smaller of height and width. Raises `LayerError` where that is not known."""
+        rows, columns = x.shape[-2:]
+        if rows == columns:
+            return rows
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            message = f"`{self.spec_name}` needs to know the last two sizes of {x}"
+            raise LayerError("unknown-size", message, inputs=(0,))
+        return min(rows, columns)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
+
+
+class Cholesky(Inv, spec_name="cholesky"):
+    """The triangular `l` of symmetric, positive definite matrices `l @ l.T`; with `upper`, its transpose."""
+
+    upper: bool = False
+
+    examples: ClassVar[tuple[Example, ...]] = (*_DEFINITE, Example({"upper": True}, ((3, 3),), definite=True))
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.linalg.cholesky({x}" + (", upper=True)" if self.upper else ")"))
+
+
+class CholeskyInverse(Cholesky, spec_name="cholesky_inverse"):
+    """The inverse of `x @ x.T`, for `x` as `cholesky` gives it."""
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.cholesky_inverse(" + ("upper=True)" if self.upper else ")"))
+
+
+class Logdet(Inv, spec_name="logdet"):
+    """The logarithm of the determinant of positive definite matrices."""
+
+    examples = _DEFINITE
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(*super().infer(x).shape[:-2])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.logdet()")
+
+
+class Slogdet(Operation, spec_name="slogdet"):
+    """The sign of the determinant of square matrices; `logabsdet` is the logarithm of its absolute value."""
+
+    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
+        return (x.with_shape(*x.shape[:-2]),) * 2
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("logabsdet",)
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.linalg.slogdet({x})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
+
+
+class Eigh(Operation, spec_name="eigh"):
+    """The eigenvalues of symmetric matrices, in rising order; `vectors` are its columns' eigenvectors.
+
+    A vector's sign is up to the machine, and only the lower triangle is read.
+    """
+
+    examples = _DEFINITE
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
+        return x.with_shape(*x.shape[:-1]), x
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("vectors",)
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.linalg.eigh({x})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 9
+
+
+class Qr(_Factors, spec_name="qr"):
+    """Orthonormal columns `q` and, as `r`, the upper triangle, of `q @ r`; `complete`: a square `q`."""
+
+    mode: Literal["reduced", "complete"] = "reduced"
+
+    examples = (
+        Example({}, ((4, 3),)),
+        Example({}, ((2, 3, 3),)),
+        Example({"mode": "complete"}, ((3, 3),)),
+    )
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        super().infer(x)
+        before, (rows, columns) = x.shape[:-2], x.shape[-2:]
+        inner = rows if self.mode == "complete" else self.shorter(x)
+        return x.with_shape(*before, rows, inner), x.with_shape(*before, inner, columns)
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("r",)
+
+    def code(self, site: Site) -> Code:
+        mode = "" if self.mode == "reduced" else ', mode="complete"'
+        return Code(f"torch.linalg.qr({{x}}{mode})")
+
+
+class Svd(_Factors, spec_name="svd"):
+    """`u`, singular values `s` in falling order and `vh`, of `u @ diag(s) @ vh`: the node is `u`.
+
+    Vectors' signs are up to the machine. Without `compute_uv` the node is the singular values, alone.
+    """
+
+    full_matrices: bool = True
+    compute_uv: bool = True
+
+    examples = (
+        Example({}, ((3, 3),)),
+        Example({"full_matrices": False}, ((4, 3),)),
+        Example({"full_matrices": False}, ((2, 3, 4),)),
+        Example({"compute_uv": False}, ((3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        super().infer(x)
+        before, (rows, columns), inner = x.shape[:-2], x.shape[-2:], self.shorter(x)
+        values = x.with_shape(*before, inner)
+        if not self.compute_uv:
+            return values
+        left, right = (rows, columns) if self.full_matrices else (inner, inner)
+        return x.with_shape(*before, rows, left), values, x.with_shape(*before, right, columns)
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("s", "vh") if self.compute_uv else ()
+
+    def code(self, site: Site) -> Code:
+        if not self.compute_uv:
+            return Code("torch.linalg.svdvals({x})")
+        return Code("torch.linalg.svd({x}" + (")" if self.full_matrices else ", full_matrices=False)"))
+
+
+class Pinv(_Factors, spec_name="pinv"):
+    """The pseudoinverse of matrices; singular values below `rcond` times the largest count as 0."""
+
+    rcond: Annotated[Finite, Field(ge=0)] | None = None
+
+    examples = (Example({}, ((4, 3),)), Example({"rcond": 0.01}, ((2, 3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        return x.with_shape(*x.shape[:-2], x.shape[-1], x.shape[-2])
+
+    def code(self, site: Site) -> Code:
+        if self.rcond is None:
+            return Code("torch.linalg.pinv({x})")
+        constants: dict[str, Leaf] = {"rcond": self.rcond}
+        return Code("torch.linalg.pinv({x}, rtol={rcond})", constants=constants)
+
+
+class MatrixRank(_Factors, spec_name="matrix_rank"):
+    """How many singular values are more than `tol`, or than what rounding leaves of 0, as int64."""
+
+    tol: Annotated[Finite, Field(ge=0)] | None = None
+
+    examples = (Example({}, ((4, 3),)), Example({"tol": 1.0}, ((2, 3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        super().infer(x)
+        return Tensor(x.shape[:-2], "int64")
+
+    def code(self, site: Site) -> Code:
+        if self.tol is None:
+            return Code("torch.linalg.matrix_rank({x})")
+        constants: dict[str, Leaf] = {"tol": self.tol}
+        return Code("torch.linalg.matrix_rank({x}, atol={tol})", constants=constants)
+
+
+class SolveTriangular(Solve, spec_name="solve_triangular"):
+    """The `x` of `a @ x = b`, for upper triangular matrices `a`, or lower ones with `lower`."""
+
+    lower: bool = False
+
+    examples = (Example({}, ((3, 3), (3, 2))), Example({"lower": True}, ((2, 3, 3), (2, 3, 1))))
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"upper": not self.lower}
+        return Code("torch.linalg.solve_triangular({a}, {b}, upper={upper})", constants=constants)

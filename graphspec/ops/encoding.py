@@ -1,0 +1,36 @@
+"""Functions of keras.ops that make vectors of integers."""
+
+from __future__ import annotations
+
+from graphspec.contract.fields import Positive
+from graphspec.contract.layer import Code, Example, LayerError, Site
+from graphspec.layers import encoding  # noqa: F401  registers the helper
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Tensor
+
+
+class MultiHot(Operation, spec_name="multi_hot"):
+    """The integers of each row, from 0 to `num_classes` - 1, as one vector: 1 for those that are there."""
+
+    num_classes: Positive
+
+    examples = (
+        Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),
+        Example({"num_classes": 5}, ((9,),), dtype="int32", high=5),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if not x.is_integer:
+            raise LayerError("wrong-dtype", f"`multi_hot` takes integers and gets {x}", inputs=(0,))
+        if x.rank != 2:
+            message = f"`multi_hot` takes `[batch, length]`, and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        return Tensor((x.shape[0], self.num_classes))
+
+    def code(self, site: Site) -> Code:
+        wide = "" if site.x.dtype == "int64" else ".long()"
+        text = f"multi_hot({{x}}{wide}, {{num_classes}})"
+        return Code(text, constants={"num_classes": self.num_classes}, helpers=("multi_hot",))
+
+    def limit(self) -> int | None:
+        return self.num_classes

@@ -1,0 +1,207 @@
+"""Functions of keras.ops that take signals apart into frequencies.
+
+A complex signal is two tensors, its real and imaginary parts, where Keras has a tuple of them. Of a complex
+result the node is the real part, and `imag` the other.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "sliding_fft",
+    '''
+def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=True):
+    """The real and imaginary parts, [batch, frames, frequencies], of windows of x."""
+    weights = window(length, dtype=x.dtype, device=x.device)
+    frames = torch.stft(
+        x, width, stride, length, weights, center=center, return_complex=True
+    )
+    return torch.view_as_real(frames.mT).unbind(-1)
+''',
+)
+
+
+def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
+    """Refuses all but floats of one shape and type, with `axes` axes of numbers after the batch."""
+    for position, x in enumerate(inputs):
+        if x.dtype not in ("float32", "float64") or x.dtype != inputs[0].dtype:
+            raise LayerError(
+                "wrong-dtype",
+                f"`{name}` takes float32 or float64, and gets " + " and ".join(str(x) for x in inputs),
+                help=f"{{op: cast, from: {{input{position}}}, dtype: float32}} gives others",
+                inputs=(position,),
+            )
+        if x.shape != inputs[0].shape:
+            message = f"`{name}` takes real and imaginary parts of one shape, and gets {inputs[0]} and {x}"
+            raise LayerError("shapes-differ", message, inputs=(0, position))
+        if x.rank <= axes:
+            message = f"`{name}` takes {axes + 1} axes or more, with the batch, and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(position,))
+
+
+class _Complex(Operation, abstract=True):
+    """A complex signal out of one."""
+
+    arguments = (Argument("real"), Argument("imag"))
+    axes: ClassVar[int] = 1
+    examples = (Example({}, ((3, 4), (3, 4))), Example({}, ((2, 3, 5), (2, 3, 5))))
+
+    def infer(self, real: Tensor, imag: Tensor) -> tuple[Tensor, ...]:
+        _need_signals(self.spec_name, real, imag, axes=self.axes)
+        return real, real
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("imag",)
+
+    def code(self, site: Site) -> Code:
+        signal = f"torch.fft.{self.spec_name}(torch.complex({{real}}, {{imag}}))"
+        return Code(f"torch.view_as_real({signal}).unbind(-1)")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 5
+
+
+class Fft(_Complex, spec_name="fft"):
+    """The Fourier transform of a complex signal along the last axis; `imag` is the imaginary part."""
+
+
+class Fft2(_Complex, spec_name="fft2"):
+    """The Fourier transform of complex signals along the last two axes; `imag` is the imaginary part."""
+
+    axes = 2
+
+
+class Ifft2(_Complex, spec_name="ifft2"):
+    """The inverse of `fft2`; `imag` is the imaginary part."""
+
+    axes = 2
+
+
+class Rfft(Operation, spec_name="rfft"):
+    """The Fourier transform of a real signal along the last axis, cut or filled with zeros to `fft_length`.
+
+    It has the frequencies up to half of `fft_length`; `imag` is the imaginary part.
+    """
+
+    fft_length: Positive | None = None
+
+    examples = (
+        Example({}, ((3, 8),)),
+        Example({"fft_length": 5}, ((2, 3, 8),)),
+        Example({"fft_length": 8}, ((5,),)),
+    )
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        _need_signals(self.spec_name, x)
+        length: Dim = x.shape[-1] if self.fft_length is None else self.fft_length
+        return (x.with_shape(*x.shape[:-1], length // 2 + 1),) * 2
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("imag",)
+
+    def code(self, site: Site) -> Code:
+        if self.fft_length is None:
+            return Code("torch.view_as_real(torch.fft.rfft({x})).unbind(-1)")
+        constants: dict[str, Leaf] = {"length": self.fft_length}
+        return Code("torch.view_as_real(torch.fft.rfft({x}, {length})).unbind(-1)", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 5
+
+
+class Irfft(Operation, spec_name="irfft"):
+    """The real signal of `fft_length` along the last axis that `rfft` has taken apart; without it, even."""
+
+    arguments = (Argument("real"), Argument("imag"))
+
+    fft_length: Positive | None = None
+
+    examples = (Example({}, ((3, 5), (3, 5))), Example({"fft_length": 7}, ((2, 4), (2, 4))))
+
+    def infer(self, real: Tensor, imag: Tensor) -> Tensor:
+        _need_signals(self.spec_name, real, imag)
+        if self.fft_length is None and real.shape[-1] == 1:
+            message = f"`irfft` makes nothing of one frequency, which is what {real} has"
+            raise LayerError("out-of-range", message, help="say `fft_length`", argument="fft_length")
+        length: Dim = (real.shape[-1] - 1) * 2 if self.fft_length is None else self.fft_length
+        return real.with_shape(*real.shape[:-1], length)
+
+    def code(self, site: Site) -> Code:
+        if self.fft_length is None:
+            return Code("torch.fft.irfft(torch.complex({real}, {imag}))")
+        constants: dict[str, Leaf] = {"length": self.fft_length}
+        return Code("torch.fft.irfft(torch.complex({real}, {imag}), {length})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 5
+
+
+class Stft(Operation, spec_name="stft"):
+    """The Fourier transforms of windows that slide along signals, `[batch, frames, frequencies]`.
+
+    Windows of `sequence_length` samples stand every `sequence_stride` samples, in the middle of `fft_length`;
+    with `center`, the signal is mirrored at both ends. `imag` is the imaginary part.
+    """
+
+    sequence_length: Positive
+    sequence_stride: Positive
+    fft_length: Positive
+    window: Literal["hann", "hamming"] | None = "hann"
+    center: bool = True
+
+    examples = (
+        Example({"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}, ((20,),)),
+        Example(
+            {
+                "sequence_length": 8,
+                "sequence_stride": 4,
+                "fft_length": 8,
+                "window": "hamming",
+                "center": False,
+            },
+            ((21,),),
+        ),
+        Example({"sequence_length": 5, "sequence_stride": 2, "fft_length": 7, "window": None}, ((16,),)),
+    )
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        _need_signals(self.spec_name, x)
+        if x.rank != 2:
+            raise LayerError("wrong-rank", f"`stft` takes `[batch, samples]`, and gets {x}", inputs=(0,))
+        if self.fft_length < self.sequence_length:
+            message = f"`fft_length` must be at least `sequence_length`, {self.sequence_length}"
+            raise LayerError("out-of-range", message, argument="fft_length")
+        samples = x.shape[1]
+        least = self.fft_length // 2 + 1 if self.center else self.fft_length
+        if isinstance(samples, int) and samples < least:
+            message = f"`stft` with this `fft_length` takes {least} samples or more, and {x} has {samples}"
+            raise LayerError("window-too-large", message, argument="fft_length", inputs=(0,))
+        # the mirrored ends add an even number of samples
+        span = samples + self.fft_length // 2 * 2 if self.center else samples
+        frames = (span - self.fft_length) // self.sequence_stride + 1
+        return (x.with_shape(x.shape[0], frames, self.fft_length // 2 + 1),) * 2
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("imag",)
+
+    def code(self, site: Site) -> Code:
+        window = {"hann": "hann_window", "hamming": "hamming_window", None: "ones"}[self.window]
+        constants: dict[str, Leaf] = {
+            "width": self.fft_length,
+            "stride": self.sequence_stride,
+            "length": self.sequence_length,
+            "window": Ref(f"torch.{window}"),
+        }
+        center = "" if self.center else ", center=False"
+        text = f"sliding_fft({{x}}, {{width}}, {{stride}}, {{length}}, {{window}}{center})"
+        return Code(text, constants=constants, helpers=("sliding_fft",))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 10

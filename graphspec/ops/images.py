@@ -1,0 +1,292 @@
+"""Functions of keras.ops.image: colours, borders, patches. Images are `[batch, height, width, channels]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float, need_rank
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.windows import DataFormat, Window2, assemble, slide, spatial
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "rgb_to_hsv",
+    '''
+def rgb_to_hsv(x: Tensor, axis: int) -> Tensor:
+    """Hue, saturation and value, from 0 to 1, of red, green and blue from 0 to 1."""
+    x = torch.where(x.abs() < torch.finfo(x.dtype).eps, 0, x)
+    red, green, blue = x.unbind(axis)
+    value = x.amax(axis)
+    span = value - x.amin(axis)
+    # what is not chosen has a gradient, too
+    saturation = torch.where(value > 0, span / torch.where(value > 0, value, 1), 0)
+    sixth = 1 / (6 * torch.where(span > 0, span, 1))
+    hue = torch.where(
+        value == green, sixth * (blue - red) + 1 / 3, sixth * (red - green) + 2 / 3
+    )
+    hue = torch.where(value == red, sixth * (green - blue), hue)
+    hue = torch.where(span > 0, hue, 0) + (hue < 0)
+    return torch.stack((hue, saturation, value), axis)
+''',
+)
+helper(
+    "hsv_to_rgb",
+    '''
+def hsv_to_rgb(x: Tensor, axis: int) -> Tensor:
+    """Red, green and blue, from 0 to 1, of hue, saturation and value from 0 to 1."""
+    hue, saturation, value = x.unbind(axis)
+    angle = hue.remainder(1) * 6
+    red = ((angle - 3).abs() - 1).clamp(0, 1)
+    green = (2 - (angle - 2).abs()).clamp(0, 1)
+    blue = (2 - (angle - 4).abs()).clamp(0, 1)
+    rest = 1 - saturation
+    colours = [value * (rest + saturation * c) for c in (red, green, blue)]
+    return torch.stack(colours, axis)
+''',
+)
+
+
+def _need_images(name: str, x: Tensor, data_format: DataFormat) -> None:
+    """Refuses what has another rank than a batch of images."""
+    last = data_format == "channels_last"
+    shape = "[height, width, channels]" if last else "[channels, height, width]"
+    need_rank(x, 4, layer=f"`{name}`", shape=shape)
+
+
+class _Colours(Operation, abstract=True):
+    """Images of three channels in other colours."""
+
+    function: ClassVar[str]
+
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((4, 5, 3),)),
+        Example({"data_format": "channels_first"}, ((3, 4, 5),)),
+    )
+
+    @property
+    def axis(self) -> int:
+        """Where the channels lie."""
+        return -1 if self.data_format == "channels_last" else 1
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        _need_images(self.spec_name, x, self.data_format)
+        if x.shape[self.axis] != 3:
+            message = f"`{self.spec_name}` takes images of 3 channels, and gets {x}"
+            raise LayerError("shapes-differ", message, inputs=(0,))
+        return x
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        return Code(f"{self.function}({{x}}, {{axis}})", constants=constants, helpers=(self.function,))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 8
+
+
+class RgbToHsv(_Colours, spec_name="image_rgb_to_hsv"):
+    """Hue, saturation and value of red, green and blue."""
+
+    function = "rgb_to_hsv"
+
+
+class HsvToRgb(_Colours, spec_name="image_hsv_to_rgb"):
+    """Red, green and blue of hue, saturation and value."""
+
+    function = "hsv_to_rgb"
+
+
+class RgbToGrayscale(_Colours, spec_name="image_rgb_to_grayscale"):
+    """One channel of red, green and blue, as bright as they look."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        x = super().infer(x)
+        return assemble(x, spatial(x, self.data_format), 1, self.data_format)
+
+    def code(self, site: Site) -> Code:
+        at = "..., " if self.data_format == "channels_last" else ":, "
+        parts = ((0.2989, ":1"), (0.587, "1:2"), (0.114, "2:"))
+        return Code(" + ".join(f"{weight} * {{x}}[{at}{part}]" for weight, part in parts))
+
+
+Size = Annotated[int, Field(ge=0)]
+
+
+class _Border(Operation, abstract=True):
+    """Images with another border: two of what lies before, behind, and the size left, for each axis."""
+
+    before: ClassVar[dict[str, str]]  # the fields of an axis, by its name: those of both its ends
+    behind: ClassVar[dict[str, str]]
+    sign: ClassVar[int]  # 1 where the border is added
+
+    target_height: Positive | None = None
+    target_width: Positive | None = None
+    data_format: DataFormat = "channels_last"
+
+    def borders(self, x: Tensor) -> list[tuple[int | None, int | None, Dim]]:
+        """What is added or taken before and behind each axis, and its size then; None where not known."""
+        _need_images(self.spec_name, x, self.data_format)
+        found = []
+        for axis, size in zip(("height", "width"), spatial(x, self.data_format), strict=True):
+            fields = self.before[axis], self.behind[axis], f"target_{axis}"
+            before, behind, target = (getattr(self, field) for field in fields)
+            if (before, behind, target).count(None) != 1:
+                message = f"`{self.spec_name}` takes two of `{'`, `'.join(fields)}`"
+                raise LayerError("missing-key", message, argument=fields[0])
+            found.append(self.border(x, size, (before, behind, target), fields))
+        return found
+
+    def border(
+        self, x: Tensor, size: Dim, given: tuple[int | None, ...], fields: tuple[str, ...]
+    ) -> tuple[int | None, int | None, Dim]:
+        """The same of one axis."""
+        before, behind, target = given
+        if before is not None and behind is not None:
+            left = size + self.sign * (before + behind)
+            if isinstance(left, int) and left < 1:
+                raise self.refuse(x, fields[0])
+            return before, behind, left
+        assert target is not None
+        known = before if before is not None else behind
+        assert known is not None
+        if not isinstance(size, int):
+            message = f"`{self.spec_name}` to a `{fields[2]}` needs to know the size there of {x}"
+            help = f"say `{fields[0]}` and `{fields[1]}`"
+            raise LayerError("unknown-size", message, help=help, argument=fields[2], inputs=(0,))
+        rest = self.sign * (target - size) - known
+        if rest < 0:
+            raise self.refuse(x, fields[2])
+        return (before, rest, target) if before is not None else (rest, behind, target)
+
+    def refuse(self, x: Tensor, argument: str) -> LayerError:
+        """The error of sizes that cannot be."""
+        message = f"`{self.spec_name}` has no such border for {x}"
+        return LayerError("out-of-range", message, argument=argument, inputs=(0,))
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes = tuple(size for _, _, size in self.borders(x))
+        return assemble(x, sizes, x.shape[-1 if self.data_format == "channels_last" else 1], self.data_format)
+
+
+class CropImages(_Border, spec_name="image_crop_images"):
+    """Images without what lies beyond a border."""
+
+    before = {"height": "top_cropping", "width": "left_cropping"}
+    behind = {"height": "bottom_cropping", "width": "right_cropping"}
+    sign = -1
+
+    top_cropping: Size | None = None
+    left_cropping: Size | None = None
+    bottom_cropping: Size | None = None
+    right_cropping: Size | None = None
+
+    examples = (
+        Example(
+            {"top_cropping": 1, "bottom_cropping": 2, "left_cropping": 0, "target_width": 3}, ((6, 5, 2),)
+        ),
+        Example(
+            {
+                "target_height": 2,
+                "bottom_cropping": 1,
+                "left_cropping": 1,
+                "right_cropping": 0,
+                "data_format": "channels_first",
+            },
+            ((2, 6, 5),),
+        ),
+    )
+
+    def code(self, site: Site) -> Code:
+        slices = []
+        for before, behind, _ in self.borders(site.x):
+            slices.append(f"{before or ''}:{-behind if behind else ''}")
+        at = ":, " if self.data_format == "channels_last" else "..., "
+        return Code(f"{{x}}[{at}{', '.join(slices)}]")
+
+
+class PadImages(_Border, spec_name="image_pad_images"):
+    """Images within a border of zeros."""
+
+    before = {"height": "top_padding", "width": "left_padding"}
+    behind = {"height": "bottom_padding", "width": "right_padding"}
+    sign = 1
+
+    top_padding: Size | None = None
+    left_padding: Size | None = None
+    bottom_padding: Size | None = None
+    right_padding: Size | None = None
+
+    examples = (
+        Example({"top_padding": 1, "bottom_padding": 2, "left_padding": 0, "target_width": 7}, ((6, 5, 2),)),
+        Example(
+            {
+                "target_height": 9,
+                "bottom_padding": 1,
+                "left_padding": 1,
+                "right_padding": 0,
+                "data_format": "channels_first",
+            },
+            ((2, 6, 5),),
+        ),
+    )
+
+    def code(self, site: Site) -> Code:
+        rows, columns = ((before, behind) for before, behind, _ in self.borders(site.x))
+        channels = (0, 0) if self.data_format == "channels_last" else ()
+        return Code("F.pad({x}, {pads})", constants={"pads": (*channels, *columns, *rows)})
+
+
+class ExtractPatches(Operation, spec_name="image_extract_patches"):
+    """Patches of `size`, every `strides` pixels or side by side, each as the channels of one pixel."""
+
+    size: Window2
+    strides: Window2 | None = None
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"size": 2}, ((4, 6, 3),)),
+        Example({"size": [2, 3], "strides": [1, 2], "padding": "same"}, ((5, 6, 2),)),
+        Example({"size": 3, "strides": 2, "padding": "same"}, ((6, 7, 1),)),
+        Example({"size": [3, 2], "data_format": "channels_first"}, ((2, 7, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        _need_images(self.spec_name, x, self.data_format)
+        sizes, name = spatial(x, self.data_format), f"`{self.spec_name}`"
+        if self.padding == "same" and not all(isinstance(size, int) for size in sizes):
+            message = f"{name} with `padding: same` needs to know height and width of {x}"
+            raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
+        steps = self.strides or self.size
+        left = slide(x, sizes, self.size, steps, self.padding, layer=name, argument="size")
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, left, channels * self.size[0] * self.size[1], self.data_format)
+
+    def code(self, site: Site) -> Code:
+        last, steps = self.data_format == "channels_last", self.strides or self.size
+        sizes = spatial(site.x, self.data_format)
+        constants: dict[str, Leaf] = {}
+        for name, value in (("size", self.size), ("step", steps)):
+            constants |= {f"{name}0": value[0], f"{name}1": value[1]}
+        x = "{x}"
+        if self.padding == "same":
+            pads: list[int] = []
+            for n, width, step in zip(sizes, self.size, steps, strict=True):
+                assert isinstance(n, int)
+                total = max(width - step + -n % step, 0)
+                pads = [total // 2, total - total // 2, *pads]
+            if any(pads):
+                x, constants["pads"] = "F.pad({x}, {pads})", (*((0, 0) if last else ()), *pads)
+        rows, columns = (1, 2) if last else (2, 3)
+        # of a patch, channels change first, then columns
+        order = "0, 1, 2, 4, 5, 3).flatten(3)" if last else "0, 4, 5, 1, 2, 3).flatten(1, 3)"
+        text = f"{x}.unfold({rows}, {{size0}}, {{step0}}).unfold({columns}, {{size1}}, {{step1}})"
+        return Code(f"{text}.permute({order}", constants=constants)

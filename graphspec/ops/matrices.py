@@ -1,0 +1,302 @@
+"""Functions of keras.ops that take matrices and vectors, one or several in each example."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from graphspec.contract.broadcasting import example_axis, stretch
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.ops.operations import Operation, meet, need_numbers
+from graphspec.tensor import Dim, Tensor, product
+
+
+def need_floats(name: str, *inputs: Tensor) -> None:
+    """Refuses all but floats of one type, which is what PyTorch multiplies everywhere."""
+    for position, x in enumerate(inputs):
+        if not x.is_float or x.dtype != inputs[0].dtype:
+            raise LayerError(
+                "wrong-dtype",
+                f"`{name}` takes floats of one type, and gets " + " and ".join(str(x) for x in inputs),
+                help=f"{{op: cast, from: {{input{position}}}, dtype: float32}} gives others",
+                inputs=(position,),
+            )
+
+
+class Matmul(Operation, spec_name="matmul"):
+    """Products of matrices, the last two axes of each tensor; the axes before meet as in `multiply`."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+
+    examples = (
+        Example({}, ((3, 4), (4, 5))),
+        Example({}, ((2, 3, 4), (2, 4, 5))),
+        Example({}, ((2, 3, 4), (1, 4, 5))),
+    )
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        need_floats(self.spec_name, x1, x2)
+        for position, x in enumerate((x1, x2)):
+            if x.rank < 3:
+                raise LayerError(
+                    "wrong-rank",
+                    f"`matmul` takes three axes or more, with the batch, and {{input{position}}} is {x}",
+                    help="vectors: {merge: dot, axes: 1}; a learned matrix: {layer: Dense, units: ...}",
+                    inputs=(position,),
+                )
+        if x1.shape[-1] != x2.shape[-2]:
+            raise LayerError(
+                "shapes-differ",
+                f"`matmul` needs as many columns in {{input0}}, {x1}, as rows in {{input1}}, {x2}",
+                help="turn one of them: {op: transpose, axes: [0, 2, 1]}"
+                if x1.rank == x2.rank == 3
+                else None,
+                inputs=(0, 1),
+            )
+        before = meet(self.spec_name, x1, x2, spare=2)
+        return x1.with_shape(*before, x1.shape[-2], x2.shape[-1])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x1} @ {x2}")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
+
+
+class Einsum(Operation, spec_name="einsum"):
+    """Einstein's sum: `bij,bjk->bik`. Every input's first letter is the output's first: the batch."""
+
+    variadic = True
+
+    subscripts: str
+
+    examples = (
+        Example({"subscripts": "bij,bjk->bik"}, ((3, 4), (4, 5))),
+        Example({"subscripts": "bhqd,bhkd->bhqk"}, ((2, 3, 4), (2, 5, 4))),
+        Example({"subscripts": "bij->bj"}, ((3, 4),)),
+        Example({"subscripts": "bi,bj,bk->bijk"}, ((2,), (3,), (4,))),
+    )
+
+    def infer(self, *inputs: Tensor) -> Tensor:
+        need_floats(self.spec_name, *inputs)
+        labels, output = self.parse(inputs)
+        sizes: dict[str, Dim] = {}
+        for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
+            for axis, (letter, size) in enumerate(zip(letters, x.shape, strict=True)):
+                known = sizes.setdefault(letter, size)
+                met = stretch(known, size) if axis == 0 else known if known == size else None
+                if met is None:
+                    raise LayerError(
+                        "shapes-differ",
+                        f"`{letter}` of `{self.subscripts}` is {known}, and {size} in {{input{position}}}",
+                        argument="subscripts",
+                        inputs=(position,),
+                    )
+                sizes[letter] = met
+        return inputs[0].with_shape(*(sizes[letter] for letter in output))
+
+    def parse(self, inputs: tuple[Tensor, ...]) -> tuple[list[str], str]:
+        """The letters of each input and of the output. Raises `LayerError`."""
+        if not re.fullmatch(r"[a-zA-Z]+(,[a-zA-Z]+)*->[a-zA-Z]+", self.subscripts):
+            raise self._refuse("is not of the form `bij,bjk->bik`: letters, commas and an arrow")
+        left, output = self.subscripts.split("->")
+        labels = left.split(",")
+        if len(labels) != len(inputs):
+            raise self._refuse(f"is for {len(labels)} inputs, and there are {len(inputs)}")
+        for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
+            if len(letters) != x.rank or len(set(letters)) != len(letters):
+                raise self._refuse(f"needs a letter of its own for each axis of {{input{position}}}, {x}")
+            if letters[0] != output[0] or output[0] in letters[1:]:
+                raise self._refuse("must begin every input and the output with the same letter, the batch")
+        if len(set(output)) != len(output) or not set(output) <= set(left):
+            raise self._refuse("has a letter twice in the output, or one that no input has")
+        return labels, output
+
+    def _refuse(self, what: str) -> LayerError:
+        return LayerError("out-of-range", f"`{self.subscripts[:80]}` {what}", argument="subscripts")
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.einsum({subscripts}, {*})", constants={"subscripts": self.subscripts})
+
+    def flops(self, site: Site) -> Dim:
+        labels, output = self.parse(site.inputs)
+        sizes: dict[str, Dim] = {}
+        for letters, x in zip(labels, site.inputs, strict=True):
+            sizes |= dict(zip(letters, x.shape, strict=True))
+        return product(size for letter, size in sizes.items() if letter != output[0]) * len(labels)
+
+
+class Cross(Operation, spec_name="cross"):
+    """The cross product of vectors of three along an axis."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+
+    axis: int = -1
+
+    examples = (Example({"axis": -1}, ((4, 3), (4, 3))), Example({"axis": 1}, ((3, 4), (3, 1))))
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        need_floats(self.spec_name, x1, x2)
+        shape = meet(self.spec_name, x1, x2)
+        axis = example_axis(self.spec_name, self.axis, len(shape))
+        for position, x in enumerate((x1, x2)):
+            if x.rank != len(shape) or x.shape[axis] != 3:
+                raise LayerError(
+                    "shapes-differ",
+                    f"`cross` takes vectors of three along axis {axis}, and {{input{position}}} is {x}",
+                    argument="axis",
+                    inputs=(position,),
+                )
+        return x1.with_shape(*shape)
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.linalg.cross({x1}, {x2}, dim={axis})", constants={"axis": self.axis})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 3
+
+
+class Diagonal(Operation, spec_name="diagonal"):
+    """The diagonal of matrices along two axes, as the last axis; `offset` counts diagonals to the right."""
+
+    offset: int = 0
+    axis1: int
+    axis2: int
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
+        Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
+        Example({"axis1": 1, "axis2": 2, "offset": -1}, ((3, 4),), dtype="int32"),
+    )
+    function: ClassVar[str] = "{x}.diagonal({offset}, {axis1}, {axis2})"
+
+    def left(self, x: Tensor) -> tuple[tuple[Dim, ...], int]:
+        """The sizes of the other axes, and the length of the diagonal."""
+        axes = [example_axis(self.spec_name, getattr(self, a), x.rank, a) for a in ("axis1", "axis2")]
+        rows, columns = (x.shape[axis] for axis in axes)
+        if axes[0] == axes[1]:
+            message = f"`{self.spec_name}` needs two axes, and both are {axes[0]}"
+            raise LayerError("out-of-range", message, argument="axis2")
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            message = f"`{self.spec_name}` needs to know the sizes of axes {axes[0]} and {axes[1]} of {x}"
+            raise LayerError("unknown-size", message, inputs=(0,))
+        length = min(rows + min(self.offset, 0), columns - max(self.offset, 0))
+        if length < 1:
+            message = f"a matrix of {rows} and {columns} has no diagonal at `offset` {self.offset}"
+            raise LayerError("out-of-range", message, argument="offset")
+        return tuple(size for axis, size in enumerate(x.shape) if axis not in axes), length
+
+    def infer(self, x: Tensor) -> Tensor:
+        kept, length = self.left(x)
+        return x.with_shape(*kept, length)
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"offset": self.offset, "axis1": self.axis1, "axis2": self.axis2}
+        return Code(self.function, constants=constants)
+
+
+class Trace(Diagonal, spec_name="trace"):
+    """The sum of the diagonal of matrices along two axes."""
+
+    function = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
+    examples = (
+        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
+        Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if not x.is_float:
+            need_numbers(self.spec_name, x)
+        kept, _ = self.left(x)
+        return x.with_shape(*kept) if x.is_float else Tensor(kept, "int64")
+
+
+class _Triangle(Operation, abstract=True):
+    """Matrices, the last two axes, with zeros on one side of a diagonal."""
+
+    method: ClassVar[str]
+
+    k: int = 0
+
+    examples = (Example({}, ((3, 4),)), Example({"k": -1}, ((2, 3, 3),)), Example({"k": 1}, ((3, 3),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_matrices(self.spec_name, x)
+        return x
+
+    def code(self, site: Site) -> Code:
+        shift = "{k}" if self.k else ""
+        return Code(f"{{x}}.{self.method}({shift})", constants={"k": self.k} if self.k else {})
+
+
+class Tril(_Triangle, spec_name="tril"):
+    """Matrices, the last two axes, with zeros above diagonal `k`."""
+
+    method = "tril"
+
+
+class Triu(_Triangle, spec_name="triu"):
+    """Matrices, the last two axes, with zeros below diagonal `k`."""
+
+    method = "triu"
+
+
+def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0) -> None:
+    """Refuses what has no matrices in each example."""
+    if x.rank < 3:
+        message = f"`{name}` takes matrices, `[batch, ..., rows, columns]`, and gets {x}"
+        raise LayerError("wrong-rank", message, inputs=(position,))
+    if square and x.shape[-1] != x.shape[-2]:
+        message = f"`{name}` takes square matrices, and gets {x}"
+        raise LayerError("shapes-differ", message, inputs=(position,))
+
+
+class _Square(Operation, abstract=True):
+    """A function of square matrices, the last two axes."""
+
+    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
+        return x
+
+    def code(self, site: Site) -> Code:
+        return Code(f"torch.linalg.{self.spec_name}({{x}})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
+
+
+class Inv(_Square, spec_name="inv"):
+    """The inverse of square matrices, the last two axes."""
+
+
+class Det(_Square, spec_name="det"):
+    """The determinant of square matrices, the last two axes."""
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(*super().infer(x).shape[:-2])
+
+
+class Solve(Operation, spec_name="solve"):
+    """The `x` of `a @ x = b`, for square matrices `a` and matrices `b`, the last two axes."""
+
+    arguments = (Argument("a"), Argument("b"))
+    examples = (Example({}, ((3, 3), (3, 2))), Example({}, ((2, 3, 3), (2, 3, 1))))
+
+    def infer(self, a: Tensor, b: Tensor) -> Tensor:
+        need_floats(self.spec_name, a, b)
+        need_matrices(self.spec_name, a, square=True)
+        need_matrices(self.spec_name, b, position=1)
+        if a.rank != b.rank or a.shape[-1] != b.shape[-2]:
+            message = f"`solve` needs as many rows in {{input1}}, {b}, as in {{input0}}, {a}"
+            raise LayerError("shapes-differ", message, inputs=(0, 1))
+        before = meet(self.spec_name, a, b, spare=2)
+        return b.with_shape(*before, *b.shape[-2:])
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.linalg.solve({a}, {b})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.inputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2

@@ -1,0 +1,245 @@
+"""Random tensors, as functions of a tensor whose shape they take, and what else is drawn: keras.random.
+
+They draw at every call, in training and in inference.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from graphspec.contract.broadcasting import example_axis, to_float
+from graphspec.contract.fields import Finite
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _Noise(Operation, abstract=True):
+    """Fresh random floats in the shape of a tensor, at every call."""
+
+    arguments = (Argument("like"),)
+    random = True
+
+    seed: None = None
+
+    def infer(self, like: Tensor) -> Tensor:
+        return like.with_dtype(to_float(like.dtype))
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def call(self, function: str, site: Site) -> str:
+        """A call of one of PyTorch's `..._like` functions; like integers, floats."""
+        return f"torch.{function}({{like}}{'' if site.x.is_float else ', dtype=torch.float32'})"
+
+    def full(self, argument: str, site: Site) -> str:
+        """A tensor filled with an argument."""
+        return (
+            f"torch.full_like({{like}}, {{{argument}}}{'' if site.x.is_float else ', dtype=torch.float32'})"
+        )
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class RandomNormal(_Noise, spec_name="random_normal"):
+    """Normal noise in the shape of `like`."""
+
+    mean: Finite = 0.0
+    stddev: Annotated[Finite, Field(gt=0)] = 1.0
+
+    examples = (Example({}, ((3, 4),)), Example({"mean": 1.0, "stddev": 0.5, "seed": None}, ((8,),)))
+
+    def code(self, site: Site) -> Code:
+        text, constants = self.call("randn_like", site), {}
+        if (self.mean, self.stddev) != (0.0, 1.0):
+            text, constants = f"{text} * {{stddev}} + {{mean}}", {"stddev": self.stddev, "mean": self.mean}
+        return Code(text, constants=constants)
+
+
+class RandomUniform(_Noise, spec_name="random_uniform"):
+    """Uniform noise between `minval` and `maxval` in the shape of `like`."""
+
+    minval: Finite = 0.0
+    maxval: Finite = 1.0
+
+    examples = (Example({}, ((3, 4),)), Example({"minval": -1.0, "maxval": 2.0, "seed": None}, ((8,),)))
+
+    def infer(self, like: Tensor) -> Tensor:
+        if self.minval >= self.maxval:
+            raise LayerError("out-of-range", f"`maxval` must be more than {self.minval}", argument="maxval")
+        return super().infer(like)
+
+    def code(self, site: Site) -> Code:
+        if (self.minval, self.maxval) == (0.0, 1.0):
+            return Code(self.call("rand_like", site))
+        constants = {"minval": self.minval, "maxval": self.maxval}
+        return Code(f"{self.call('empty_like', site)}.uniform_({{minval}}, {{maxval}})", constants=constants)
+
+
+class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
+    """Normal noise in the shape of `like`, without what lies beyond two standard deviations."""
+
+    mean: Finite = 0.0
+    stddev: Annotated[Finite, Field(gt=0)] = 1.0
+
+    examples = (Example({}, ((3, 4),)), Example({"mean": 1.0, "stddev": 0.5, "seed": None}, ((8,),)))
+
+    def code(self, site: Site) -> Code:
+        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
+        constants = {"mean": self.mean, "stddev": self.stddev, "low": low, "high": high}
+        empty = self.call("empty_like", site)
+        return Code(
+            f"nn.init.trunc_normal_({empty}, {{mean}}, {{stddev}}, {{low}}, {{high}})", constants=constants
+        )
+
+
+class RandomRandint(_Noise, spec_name="random_randint"):
+    """Integers from `minval` to `maxval` - 1, all as likely, in the shape of `like`."""
+
+    minval: int
+    maxval: int
+
+    examples = (Example({"minval": 2, "maxval": 9, "seed": None}, ((3, 4),)),)
+
+    def infer(self, like: Tensor) -> Tensor:
+        if self.minval >= self.maxval:
+            raise LayerError("out-of-range", f"`maxval` must be more than {self.minval}", argument="maxval")
+        return like.with_dtype("int32")
+
+    def code(self, site: Site) -> Code:
+        constants = {"minval": self.minval, "maxval": self.maxval}
+        return Code("torch.randint_like({like}, {minval}, {maxval}, dtype=torch.int32)", constants=constants)
+
+
+Probability = Annotated[Finite, Field(ge=0, le=1)]
+
+
+class RandomBinomial(_Noise, spec_name="random_binomial"):
+    """How many of `counts` tries succeed with this probability, as floats in the shape of `like`."""
+
+    counts: Annotated[int, Field(ge=1)]
+    probabilities: Probability
+
+    examples = (
+        Example({"counts": 1, "probabilities": 0.3}, ((3, 4),)),
+        Example({"counts": 10, "probabilities": 0.25, "seed": None}, ((3, 4),)),
+    )
+
+    def code(self, site: Site) -> Code:
+        constants = {"counts": float(self.counts), "probabilities": float(self.probabilities)}
+        chances = self.full("probabilities", site)
+        if self.counts == 1:
+            return Code(
+                f"torch.bernoulli({chances})", constants={"probabilities": constants["probabilities"]}
+            )
+        return Code(f"torch.binomial({self.full('counts', site)}, {chances})", constants=constants)
+
+
+class RandomGamma(_Noise, spec_name="random_gamma"):
+    """Draws of the gamma distribution with this shape and scale 1, in the shape of `like`."""
+
+    alpha: Annotated[Finite, Field(gt=0)]
+
+    examples = (Example({"alpha": 2.5, "seed": None}, ((3, 4),)),)
+
+    def code(self, site: Site) -> Code:
+        text = f"torch.distributions.Gamma({self.full('alpha', site)}, 1.0).sample()"
+        return Code(text, constants={"alpha": float(self.alpha)})
+
+
+class RandomBeta(_Noise, spec_name="random_beta"):
+    """Draws of the beta distribution, in the shape of `like`."""
+
+    alpha: Annotated[Finite, Field(gt=0)]
+    beta: Annotated[Finite, Field(gt=0)]
+
+    examples = (Example({"alpha": 2.5, "beta": 0.5, "seed": None}, ((3, 4),)),)
+
+    def code(self, site: Site) -> Code:
+        text = f"torch.distributions.Beta({self.full('alpha', site)}, {self.full('beta', site)}).sample()"
+        return Code(text, constants={"alpha": float(self.alpha), "beta": float(self.beta)})
+
+
+class RandomCategorical(Operation, spec_name="random_categorical"):
+    """`num_samples` classes for each row of logits `[batch, classes]`, drawn as their softmax says: int64."""
+
+    arguments = (Argument("logits"),)
+    random = True
+
+    num_samples: Annotated[int, Field(ge=1)]
+    seed: None = None
+
+    examples = (Example({"num_samples": 50, "seed": None}, ((4,),)),)
+
+    def infer(self, logits: Tensor) -> Tensor:
+        need_float(logits, layer="`random_categorical`")
+        if logits.rank != 2:
+            message = f"`random_categorical` takes logits `[batch, classes]`, and gets {logits}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        return Tensor((logits.shape[0], self.num_samples), "int64")
+
+    def code(self, site: Site) -> Code:
+        text = "torch.multinomial({logits}.softmax(-1), {num_samples}, replacement=True)"
+        return Code(text, constants={"num_samples": self.num_samples})
+
+
+helper(
+    "shuffled",
+    '''
+def shuffled(x: Tensor, dim: int) -> Tensor:
+    """The elements along an axis in random order, another one for each index of the axes before it."""
+    order = torch.rand(x.shape[: dim + 1], device=x.device).argsort(dim)
+    for _ in range(x.dim() - dim - 1):
+        order = order.unsqueeze(-1)
+    return x.take_along_dim(order, dim)
+''',
+)
+
+
+class RandomShuffle(Operation, spec_name="random_shuffle"):
+    """The elements along an axis in random order, another one for each index of the axes before it."""
+
+    random = True
+
+    axis: int
+    seed: None = None
+
+    examples = (Example({"axis": 1, "seed": None}, ((6, 4),)), Example({"axis": 2}, ((3, 5),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        example_axis(self.spec_name, self.axis, x.rank)
+        return x
+
+    def code(self, site: Site) -> Code:
+        axis = self.axis % site.x.rank
+        return Code("shuffled({x}, {axis})", constants={"axis": axis}, helpers=("shuffled",))
+
+
+class RandomDropout(Operation, spec_name="random_dropout"):
+    """0 for a share `rate` of the elements, the rest times `1 / (1 - rate)`: in inference, too."""
+
+    arguments = (Argument("inputs"),)
+    random = True
+
+    rate: Probability
+    seed: None = None
+
+    examples = (Example({"rate": 0.25, "seed": None}, ((3, 40),)),)
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        need_float(inputs, layer="`random_dropout`")
+        return inputs
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        return Code("F.dropout({inputs}, {rate})", constants={"rate": float(self.rate)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])

@@ -1,0 +1,381 @@
+"""Functions of keras.ops that bring elements into other shapes.
+
+Axes count the batch as 0; what would mix examples is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.broadcasting import example_axes, example_axis
+from graphspec.contract.fields import Axis, Finite, Positive, as_tuple
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.ops.operations import Operation, need_numbers
+from graphspec.tensor import Dim, Tensor, product
+
+
+class Reshape(Operation, spec_name="reshape"):
+    """The same elements in another shape, whose first size, -1, is the batch."""
+
+    newshape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+
+    examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)), Example({"newshape": [-1, 12]}, ((2, 3, 2),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes = self.newshape[1:]
+        if not self.newshape or self.newshape[0] not in (-1, x.shape[0]) or any(size < 1 for size in sizes):
+            raise LayerError(
+                "out-of-range",
+                f"`newshape` starts with -1, the batch, and goes on with sizes of an example, "
+                f"not {list(self.newshape)}",
+                help="where a size of an example is to follow from the others: "
+                "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
+                argument="newshape",
+            )
+        if product(x.shape[1:]) != product(sizes):
+            raise LayerError(
+                "shapes-differ",
+                f"{x} has {product(x.shape[1:])} elements an example, and {list(sizes)} has {product(sizes)}",
+                argument="newshape",
+                inputs=(0,),
+            )
+        return x.with_shape(x.shape[0], *sizes)
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.reshape({newshape})", constants={"newshape": self.newshape})
+
+
+class Transpose(Operation, spec_name="transpose"):
+    """The axes in another order; the batch stays first."""
+
+    axes: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
+
+    examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)), Example({"axes": [0, -1, 1, 2]}, ((2, 3, 4),)))
+
+    def order(self, x: Tensor) -> tuple[int, ...]:
+        """The axes as positive numbers."""
+        axes = () if self.axes is None else self.axes
+        positive = tuple(axis % x.rank for axis in axes if -x.rank <= axis < x.rank)
+        if positive[:1] != (0,) or sorted(positive) != list(range(x.rank)):
+            others = [0, *range(x.rank - 1, 0, -1)]
+            raise LayerError(
+                "out-of-range",
+                f"`axes` holds every axis of {x} once, 0 (the batch) first"
+                + ("" if self.axes is None else f", not {list(axes)}"),
+                help=f"for example `axes: {others}`",
+                argument="axes",
+            )
+        return positive
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(*(x.shape[axis] for axis in self.order(x)))
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.permute({axes})", constants={"axes": self.order(site.x)})
+
+
+class ExpandDims(Operation, spec_name="expand_dims"):
+    """New axes of size 1, at these places of the result."""
+
+    axis: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1}, ((3, 4),)),
+        Example({"axis": [1, -1]}, ((4,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        shape: list[Dim] = list(x.shape)
+        for axis in self.places(x):
+            shape.insert(axis, 1)
+        return x.with_shape(*shape)
+
+    def places(self, x: Tensor) -> list[int]:
+        """The places of the new axes in the result, in order."""
+        count = len(self.axis) if isinstance(self.axis, tuple) else 1
+        return example_axes(self.spec_name, self.axis, x.rank + count)
+
+    def code(self, site: Site) -> Code:
+        if isinstance(self.axis, int):
+            return Code("{x}.unsqueeze({axis})", constants={"axis": self.axis})
+        places = {f"axis{i}": place for i, place in enumerate(self.places(site.x))}
+        return Code("{x}" + "".join(f".unsqueeze({{{name}}})" for name in places), constants=places)
+
+
+class Squeeze(Operation, spec_name="squeeze"):
+    """Without axes of size 1: those of `axis`, or all whose size is known to be 1, but the batch."""
+
+    axis: Axis = None
+
+    examples = (
+        Example({"axis": 1}, ((1, 4),)),
+        Example({"axis": [1, -1]}, ((1, 4, 1),)),
+        Example({}, ((1, 4, 1),)),
+    )
+
+    def axes(self, x: Tensor) -> list[int]:
+        """The axes to leave out, in order."""
+        if self.axis is None:
+            return [i for i, size in enumerate(x.shape) if i and size == 1]
+        axes = example_axes(self.spec_name, self.axis, x.rank)
+        for axis in axes:
+            if x.shape[axis] != 1:
+                raise LayerError(
+                    "shapes-differ",
+                    f"`squeeze` takes axes of size 1 away, and axis {axis} of {x} has size {x.shape[axis]}",
+                    argument="axis",
+                    inputs=(0,),
+                )
+        return axes
+
+    def infer(self, x: Tensor) -> Tensor:
+        axes = self.axes(x)
+        return x.with_shape(*(size for i, size in enumerate(x.shape) if i not in axes))
+
+    def code(self, site: Site) -> Code:
+        axes = self.axes(site.x)
+        if not axes:
+            return Code("{x}")
+        return Code("{x}.squeeze({axis})", constants={"axis": axes[0] if len(axes) == 1 else tuple(axes)})
+
+
+Places = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+
+
+class Swapaxes(Operation, spec_name="swapaxes"):
+    """Two axes in each other's place."""
+
+    axis1: int
+    axis2: int
+
+    examples = (
+        Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
+        Example({"axis1": -1, "axis2": 1}, ((2, 3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        first = example_axis(self.spec_name, self.axis1, x.rank, "axis1")
+        second = example_axis(self.spec_name, self.axis2, x.rank, "axis2")
+        shape = list(x.shape)
+        shape[first], shape[second] = shape[second], shape[first]
+        return x.with_shape(*shape)
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.transpose({a}, {b})", constants={"a": self.axis1, "b": self.axis2})
+
+
+class Moveaxis(Operation, spec_name="moveaxis"):
+    """Axes moved to other places; the others keep their order."""
+
+    source: Places
+    destination: Places
+
+    examples = (
+        Example({"source": 1, "destination": -1}, ((2, 3, 4),)),
+        Example({"source": [1, 2], "destination": [3, 1]}, ((2, 3, 4),)),
+    )
+
+    def places(self, x: Tensor, argument: str) -> list[int]:
+        """The axes of an argument as positive numbers, as they stand."""
+        value = getattr(self, argument)
+        given = value if isinstance(value, tuple) else (value,)
+        found = [example_axis(self.spec_name, axis, x.rank, argument) for axis in given]
+        if len(set(found)) != len(found):
+            raise LayerError("out-of-range", "`moveaxis` gets the same axis twice", argument=argument)
+        return found
+
+    def infer(self, x: Tensor) -> Tensor:
+        source, destination = self.places(x, "source"), self.places(x, "destination")
+        if len(source) != len(destination):
+            message = f"`moveaxis` moves {len(source)} axes to {len(destination)} places"
+            raise LayerError("out-of-range", message, argument="destination")
+        order = [axis for axis in range(x.rank) if axis not in source]
+        for place, axis in sorted(zip(destination, source, strict=True)):
+            order.insert(place, axis)
+        return x.with_shape(*(x.shape[axis] for axis in order))
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"source": self.source, "destination": self.destination}
+        return Code("{x}.movedim({source}, {destination})", constants=constants)
+
+
+class Flip(Operation, spec_name="flip"):
+    """The other way around along axes."""
+
+    axis: Places
+
+    examples = (Example({"axis": 1}, ((3, 4),)), Example({"axis": [1, -1]}, ((3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        example_axes(self.spec_name, self.axis, x.rank)
+        return x
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.flip({axis})", constants={"axis": self.axis})
+
+
+class Roll(Operation, spec_name="roll"):
+    """Shifted along axes; what falls out at the end comes in at the front."""
+
+    shift: Places
+    axis: Places
+
+    examples = (
+        Example({"shift": 1, "axis": 1}, ((3, 4),)),
+        Example({"shift": [1, -2], "axis": [1, -1]}, ((3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        for axis in axes:
+            example_axis(self.spec_name, axis, x.rank)
+        if len(axes) != (len(self.shift) if isinstance(self.shift, tuple) else 1):
+            raise LayerError("out-of-range", "`roll` needs a `shift` for each `axis`", argument="shift")
+        return x
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.roll({shift}, {axis})", constants={"shift": self.shift, "axis": self.axis})
+
+
+class Repeat(Operation, spec_name="repeat"):
+    """Each element along an axis, `repeats` times in a row."""
+
+    repeats: Positive
+    axis: int
+
+    examples = (
+        Example({"repeats": 2, "axis": 1}, ((3, 4),)),
+        Example({"repeats": 3, "axis": -1}, ((3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        return x.with_shape(*x.shape[:axis], x.shape[axis] * self.repeats, *x.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"repeats": self.repeats, "axis": self.axis}
+        return Code("{x}.repeat_interleave({repeats}, {axis})", constants=constants)
+
+
+class Tile(Operation, spec_name="tile"):
+    """The whole, so many times along each of the last axes."""
+
+    repeats: Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
+
+    examples = (
+        Example({"repeats": [1, 2, 1]}, ((3, 4),)),
+        Example({"repeats": [2, 3]}, ((3, 4),)),
+        Example({"repeats": 2}, ((4,),)),
+    )
+
+    def counts(self, x: Tensor) -> tuple[int, ...]:
+        """The number for each axis."""
+        given = self.repeats if isinstance(self.repeats, tuple) else (self.repeats,)
+        counts = (*[1] * (x.rank - len(given)), *given)
+        if len(counts) != x.rank or counts[0] != 1:
+            raise LayerError(
+                "out-of-range",
+                f"`repeats` holds a number for each axis of {x}, 1 for the batch, not {list(given)}",
+                argument="repeats",
+            )
+        return counts
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(*(size * count for size, count in zip(x.shape, self.counts(x), strict=True)))
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.tile({repeats})", constants={"repeats": self.counts(site.x)})
+
+
+class BroadcastTo(Operation, spec_name="broadcast_to"):
+    """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before."""
+
+    shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+
+    examples = (Example({"shape": [-1, 3, 4]}, ((1, 4),)), Example({"shape": [-1, 5]}, ((1,),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes: tuple[Dim, ...] = self.shape[1:]
+        if self.shape[:1] != (-1,) or len(self.shape) != x.rank or any(size < 1 for size in self.shape[1:]):
+            raise LayerError(
+                "out-of-range",
+                f"`shape` starts with -1, the batch, and goes on with a size for each axis of {x}, "
+                f"not {list(self.shape)}",
+                help="new axes: {op: expand_dims, from: {input0}, axis: 1}",
+                argument="shape",
+            )
+        if any(own not in (1, size) for own, size in zip(x.shape[1:], sizes, strict=True)):
+            message = f"{x} cannot be stretched to {list(self.shape)}: only sizes of 1 are"
+            raise LayerError("shapes-differ", message, argument="shape", inputs=(0,))
+        return x.with_shape(x.shape[0], *sizes)
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.expand({shape})", constants={"shape": self.shape})
+
+
+def _pairs(value: Any) -> Any:
+    items = as_tuple(value)
+    return tuple(as_tuple(item) for item in items) if isinstance(items, tuple) else items
+
+
+NotNegative = Annotated[int, Field(ge=0)]
+
+
+class Pad(Operation, spec_name="pad"):
+    """A constant, or what is there mirrored, around: `[before, behind]` for each axis, the batch `[0, 0]`."""
+
+    pad_width: Annotated[tuple[tuple[NotNegative, NotNegative], ...], BeforeValidator(_pairs)]
+    mode: Literal["constant", "reflect"] = "constant"
+    constant_values: int | Finite | None = None
+
+    examples = (
+        Example({"pad_width": [[0, 0], [1, 2], [0, 0]]}, ((3, 4),)),
+        Example({"pad_width": [[0, 0], [1, 2], [2, 0]], "mode": "reflect"}, ((3, 4),)),
+        Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "reflect"}, ((3, 4, 2),)),
+        Example({"pad_width": [[0, 0], [1, 1]], "constant_values": -1}, ((4,),)),
+        Example({"pad_width": [[0, 0], [1, 1]], "constant_values": 5}, ((4,),), dtype="int32"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        if len(self.pad_width) != x.rank or self.pad_width[0] != (0, 0):
+            raise LayerError(
+                "out-of-range",
+                f"`pad_width` holds a pair for each axis of {x}, [0, 0] for the batch",
+                help=f"for example `pad_width: {[[0, 0], *[[1, 1]] * (x.rank - 1)]}`",
+                argument="pad_width",
+            )
+        if self.mode == "reflect":
+            self._check_reflected(x)
+        sizes = zip(x.shape, self.pad_width, strict=True)
+        return x.with_shape(*(before + size + behind for size, (before, behind) in sizes))
+
+    def _check_reflected(self, x: Tensor) -> None:
+        need_float(x, layer="`pad` with `reflect`")
+        if x.rank > 4:
+            message = f"`pad` reflects tensors of at most 4 axes, with the batch, and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        if self.constant_values is not None:
+            message = "`pad` with `reflect` takes no `constant_values`"
+            raise LayerError("out-of-range", message, argument="constant_values")
+        for size, pair in zip(x.shape, self.pad_width, strict=True):
+            if isinstance(size, int) and max(pair) >= size > 1:
+                message = f"`pad` mirrors fewer elements than there are, and {x} has {size} of them"
+                raise LayerError("window-too-large", message, argument="pad_width", inputs=(0,))
+
+    def code(self, site: Site) -> Code:
+        pads = [side for pair in reversed(self.pad_width[1:]) for side in pair]
+        if self.mode == "reflect":
+            return Code('F.pad({x}, {pads}, "reflect")', constants={"pads": tuple(pads)})
+        while pads[-2:] == [0, 0]:
+            del pads[-2:]
+        constants: dict[str, Leaf] = {"pads": tuple(pads)}
+        if not self.constant_values:
+            return Code("F.pad({x}, {pads})", constants=constants)
+        return Code(
+            "F.pad({x}, {pads}, value={value})", constants={**constants, "value": self.constant_values}
+        )

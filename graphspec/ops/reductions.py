@@ -1,0 +1,392 @@
+"""Functions of keras.ops that make one number of many, or a running one, along axes.
+
+Axes count the batch as 0; what would mix examples is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.contract.broadcasting import example_axes, example_axis, to_float, without_axis
+from graphspec.contract.fields import Axis, Finite
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.ops.operations import Operation, need_numbers
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _Reduction(Operation, abstract=True):
+    """One number out of all along one or more axes."""
+
+    method: ClassVar[str]
+
+    axis: Axis = None
+    keepdims: bool = False
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1, "keepdims": True}, ((3, 4),)),
+        Example({"axis": [1, 2]}, ((3, 4, 2),)),
+        Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.check(x)
+        axes = self.axes(x)
+        kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
+        return Tensor(tuple(kept), self.result(x.dtype))
+
+    def check(self, x: Tensor) -> None:
+        """Refuses types that the function does not take."""
+        need_numbers(self.spec_name, x)
+
+    def axes(self, x: Tensor) -> list[int]:
+        """The axes as positive numbers in order."""
+        if self.axis is None or self.axis == ():
+            raise without_axis(self.spec_name, x, many=True)
+        return example_axes(self.spec_name, self.axis, x.rank)
+
+    def result(self, dtype: str) -> str:
+        """The dtype of the output."""
+        return dtype
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        keywords = ", keepdim=True" if self.keepdims else ""
+        if self.method in ("sum", "mean") and not site.x.is_float and site.x.dtype != "int64":
+            keywords += ", dtype={dtype}"
+            constants["dtype"] = Ref(f"torch.{site.outputs[0].dtype}")
+        elif self.method == "mean" and not site.x.is_float:
+            keywords += ", dtype={dtype}"
+            constants["dtype"] = Ref("torch.float32")
+        return Code(f"{{x}}.{self.method}({{axis}}{keywords})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class Sum(_Reduction, spec_name="sum"):
+    """The sum along axes."""
+
+    method = "sum"
+
+    def result(self, dtype: str) -> str:
+        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+
+
+class Mean(_Reduction, spec_name="mean"):
+    """The mean along axes; integers give floats."""
+
+    method = "mean"
+
+    def result(self, dtype: str) -> str:
+        return to_float(dtype)
+
+
+class Max(_Reduction, spec_name="max"):
+    """The largest along axes."""
+
+    method = "amax"
+
+
+class Min(_Reduction, spec_name="min"):
+    """The smallest along axes."""
+
+    method = "amin"
+
+
+class Amax(Max, spec_name="amax"):
+    """The largest along axes."""
+
+
+class Amin(Min, spec_name="amin"):
+    """The smallest along axes."""
+
+
+class Ptp(_Reduction, spec_name="ptp"):
+    """The largest minus the smallest along axes."""
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        keep = ", keepdim=True" if self.keepdims else ""
+        text = f"{{x}}.amax({{axis}}{keep}) - {{x}}.amin({{axis}}{keep})"
+        return Code(text, constants={"axis": self.axis})
+
+
+class Prod(_Reduction, spec_name="prod"):
+    """The product along axes."""
+
+    def result(self, dtype: str) -> str:
+        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+
+    def code(self, site: Site) -> Code:
+        axes = self.axes(site.x) if isinstance(self.axis, tuple) else [self.axis]
+        constants: dict[str, Leaf] = {f"axis{i}": axis for i, axis in enumerate(reversed(axes))}
+        keep = ", keepdim=True" if self.keepdims else ""
+        if not site.x.is_float and site.x.dtype != "int64":
+            keep, constants["dtype"] = keep + ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
+        # PyTorch multiplies along one axis at a time
+        return Code(
+            "{x}" + "".join(f".prod({{axis{i}}}{keep})" for i in range(len(axes))), constants=constants
+        )
+
+
+class _OfFloats(_Reduction, abstract=True):
+    """A reduction of floats; of integers, as floats."""
+
+    keywords: ClassVar[str] = ""
+
+    def result(self, dtype: str) -> str:
+        return to_float(dtype)
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        x = "{x}" if site.x.is_float else "{x}.float()"
+        keywords = self.keywords + (", keepdim=True" if self.keepdims else "")
+        return Code(f"{x}.{self.method}({{axis}}{keywords})", constants={"axis": self.axis})
+
+
+class Var(_OfFloats, spec_name="var"):
+    """The variance along axes, of all that there is: without Bessel's correction."""
+
+    method = "var"
+    keywords = ", correction=0"
+
+
+class Std(_OfFloats, spec_name="std"):
+    """The standard deviation along axes, without Bessel's correction."""
+
+    method = "std"
+    keywords = ", correction=0"
+
+
+class Logsumexp(_OfFloats, spec_name="logsumexp"):
+    """The logarithm of the sum of the exponentials along axes."""
+
+    method = "logsumexp"
+
+
+class Nansum(_OfFloats, spec_name="nansum"):
+    """The sum along axes, without what is NaN."""
+
+    method = "nansum"
+
+
+class Nanmean(_OfFloats, spec_name="nanmean"):
+    """The mean along axes, without what is NaN."""
+
+    method = "nanmean"
+
+
+class Norm(_Reduction, spec_name="norm"):
+    """The norm of vectors along an axis, of order 2 unless `ord` says; of all along several axes, order 2."""
+
+    ord: Finite | None = None
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1, "keepdims": True, "ord": 1}, ((3, 4),)),
+        Example({"axis": 2, "ord": 3}, ((3, 4),)),
+        Example({"axis": [1, 2]}, ((3, 4, 2),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="`norm`")
+        if self.ord is not None and len(self.axes(x)) > 1:
+            raise LayerError("out-of-range", "`norm` has an `ord` along one axis alone", argument="ord")
+        return super().infer(x)
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        constants: dict[str, Leaf] = {"axis": self.axis, "ord": 2 if self.ord is None else self.ord}
+        keep = ", keepdim=True" if self.keepdims else ""
+        return Code(f"torch.linalg.vector_norm({{x}}, {{ord}}, {{axis}}{keep})", constants=constants)
+
+
+class _Whether(_Reduction, abstract=True):
+    """A boolean out of many; of numbers, those but 0 are true."""
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),), dtype="bool"),
+        Example({"axis": [1, -1], "keepdims": True}, ((3, 4, 2),), dtype="bool"),
+        Example({"axis": -1}, ((3, 2),), dtype="int32"),
+    )
+
+    def check(self, x: Tensor) -> None:
+        pass
+
+    def result(self, dtype: str) -> str:
+        return "bool"
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        x = "{x}" if site.x.dtype == "bool" else "{x}.bool()"
+        keep = ", keepdim=True" if self.keepdims else ""
+        return Code(f"{x}.{self.method}({{axis}}{keep})", constants={"axis": self.axis})
+
+
+class All(_Whether, spec_name="all"):
+    """Whether all along axes hold."""
+
+    method = "all"
+
+
+class Any(_Whether, spec_name="any"):
+    """Whether at least one along axes holds."""
+
+    method = "any"
+
+
+class _AlongOne(Operation, abstract=True):
+    """One number out of all along one axis."""
+
+    method: ClassVar[str]
+
+    axis: int | None = None
+    keepdims: bool = False
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1, "keepdims": True}, ((3, 4),)),
+        Example({"axis": 1}, ((3, 4),), dtype="int32", high=99),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        if self.axis is None:
+            raise without_axis(self.spec_name, x)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        kept = (1,) if self.keepdims else ()
+        return Tensor((*x.shape[:axis], *kept, *x.shape[axis + 1 :]), self.result(x.dtype))
+
+    def result(self, dtype: str) -> str:
+        """The dtype of the output."""
+        return "int64"
+
+    def code(self, site: Site) -> Code:
+        keep = ", keepdim=True" if self.keepdims else ""
+        return Code(f"{{x}}.{self.method}({{axis}}{keep})", constants={"axis": self.axis})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class Argmax(_AlongOne, spec_name="argmax"):
+    """Where the largest along an axis stands, as int64, PyTorch's type of indices."""
+
+    method = "argmax"
+
+
+class Argmin(_AlongOne, spec_name="argmin"):
+    """Where the smallest along an axis stands, as int64, PyTorch's type of indices."""
+
+    method = "argmin"
+
+
+class CountNonzero(Operation, spec_name="count_nonzero"):
+    """How many along axes are not 0, as int64."""
+
+    axis: Axis = None
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),), dtype="int32"),
+        Example({"axis": -1}, ((3, 4),), dtype="bool"),
+        Example({"axis": [1, 2]}, ((3, 4),), dtype="int64"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self.axis is None or self.axis == ():
+            raise without_axis(self.spec_name, x, many=True)
+        axes = example_axes(self.spec_name, self.axis, x.rank)
+        return Tensor(tuple(size for i, size in enumerate(x.shape) if i not in axes), "int64")
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        return Code("{x}.count_nonzero({axis})", constants={"axis": self.axis})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class Quantile(_AlongOne, spec_name="quantile"):
+    """What a share `q` of all along an axis is at most; `method` says what to take between two of them."""
+
+    q: Annotated[Finite, Field(ge=0, le=1)]
+    method: Literal["linear", "lower", "higher", "midpoint", "nearest"] = "linear"  # type: ignore[misc]
+
+    examples = (
+        Example({"axis": 1, "q": 0.3}, ((3, 4),)),
+        Example({"axis": -1, "q": 0.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
+        Example({"axis": 1, "q": 1}, ((3,),), dtype="int32", high=9),
+    )
+
+    def result(self, dtype: str) -> str:
+        return to_float(dtype)
+
+    def code(self, site: Site) -> Code:
+        x = "{x}" if site.x.is_float else "{x}.float()"
+        text = f"{x}.quantile({{q}}, {{axis}}"
+        constants: dict[str, Leaf] = {"q": float(self.q), "axis": self.axis}
+        if self.keepdims:
+            text += ", keepdim=True"
+        if self.method != "linear":
+            text, constants["method"] = text + ", interpolation={method}", self.method
+        return Code(text + ")", constants=constants)
+
+
+class Median(_AlongOne, spec_name="median"):
+    """What half of all along an axis is at most; of an even number, the mean of the middle two."""
+
+    def result(self, dtype: str) -> str:
+        return to_float(dtype)
+
+    def code(self, site: Site) -> Code:
+        x = "{x}" if site.x.is_float else "{x}.float()"
+        keep = ", keepdim=True" if self.keepdims else ""
+        return Code(f"{x}.quantile(0.5, {{axis}}{keep})", constants={"axis": self.axis})
+
+
+class _Running(Operation, abstract=True):
+    """A number at each place along an axis, of all up to there."""
+
+    method: ClassVar[str]
+
+    axis: int | None = None
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1}, ((3, 4),)),
+        Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        if self.axis is None:
+            raise without_axis(self.spec_name, x)
+        example_axis(self.spec_name, self.axis, x.rank)
+        return x.with_dtype("int32") if x.dtype in ("uint8", "int8", "int16") else x
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        dtype = ""
+        if not site.x.is_float and site.x.dtype != "int64":
+            dtype, constants["dtype"] = ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
+        return Code(f"{{x}}.{self.method}({{axis}}{dtype})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class Cumsum(_Running, spec_name="cumsum"):
+    """The sum of all up to each place along an axis."""
+
+    method = "cumsum"
+
+
+class Cumprod(_Running, spec_name="cumprod"):
+    """The product of all up to each place along an axis."""
+
+    method = "cumprod"

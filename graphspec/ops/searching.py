@@ -1,0 +1,129 @@
+"""Functions of keras.ops that find numbers among others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.fields import Finite, Positive, as_tuple
+from graphspec.contract.input_checks import need_float, need_in_range
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.ops.operations import Operation, Unary, need_numbers
+from graphspec.tensor import Dim, Tensor, product
+
+Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+"""Constants, at least one."""
+
+
+class Digitize(Unary, spec_name="digitize"):
+    """How many of rising `bins` are at most `x`: the bin that it falls into, as int64."""
+
+    bins: Numbers
+
+    examples = (
+        Example({"bins": [-0.5, 0.0, 1.0]}, ((3, 4),)),
+        Example({"bins": [0.25]}, ((4,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="`digitize`")
+        if list(self.bins) != sorted(self.bins):
+            raise LayerError("out-of-range", "`bins` rise", argument="bins")
+        return x.with_dtype("int64")
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"bins": self.bins}
+        return Code("torch.bucketize({x}, {x}.new_tensor({bins}), right=True)", constants=constants)
+
+
+class Searchsorted(Unary, spec_name="searchsorted"):
+    """Where `values` would stand in a rising `sorted_sequence`, as int64; among equals first or last."""
+
+    arguments = (Argument("values"),)
+
+    sorted_sequence: Numbers
+    side: Literal["left", "right"] = "left"
+
+    examples = (
+        Example({"sorted_sequence": [-0.5, 0.0, 1.0]}, ((3, 4),)),
+        Example({"sorted_sequence": [-0.5, 0.5], "side": "right"}, ((4,),)),
+    )
+
+    def infer(self, values: Tensor) -> Tensor:
+        need_float(values, layer="`searchsorted`")
+        if list(self.sorted_sequence) != sorted(self.sorted_sequence):
+            raise LayerError("out-of-range", "`sorted_sequence` rises", argument="sorted_sequence")
+        return values.with_dtype("int64")
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"sequence": self.sorted_sequence}
+        right = ", right=True" if self.side == "right" else ""
+        text = f"torch.bucketize({{values}}, {{values}}.new_tensor({{sequence}}){right})"
+        return Code(text, constants=constants)
+
+
+class Isin(Unary, spec_name="isin"):
+    """Whether `x1` is one of the constants `x2`; with `invert`, whether it is none of them."""
+
+    arguments = (Argument("x1"),)
+
+    x2: Annotated[tuple[int | Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    invert: bool = False
+
+    examples = (
+        Example({"x2": [1, 3]}, ((3, 4),), dtype="int32", high=5),
+        Example({"x2": [2], "invert": True}, ((4,),), dtype="int64", high=5),
+        Example({"x2": [0.5, 1]}, ((4,),)),
+    )
+
+    def infer(self, x1: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x1)
+        if not x1.is_float:
+            whole = tuple(value for value in self.x2 if isinstance(value, int))
+            if len(whole) < len(self.x2):
+                raise LayerError("out-of-range", f"the elements of {x1} are integers", argument="x2")
+            need_in_range(x1.dtype, whole, layer="`isin`", argument="x2")
+        return x1.with_dtype("bool")
+
+    def code(self, site: Site) -> Code:
+        invert = ", invert=True" if self.invert else ""
+        return Code(f"torch.isin({{x1}}, {{x1}}.new_tensor({{x2}}){invert})", constants={"x2": self.x2})
+
+
+class InTopK(Operation, spec_name="in_top_k"):
+    """Whether the number at `targets` is among the `k` largest of the same row of `predictions`."""
+
+    arguments = (Argument("targets"), Argument("predictions"))
+
+    k: Positive
+
+    examples = (
+        Example({"k": 2}, ((), (5,)), dtypes=("int64", "float32"), high=5),
+        Example({"k": 5}, ((), (5,)), dtypes=("int32", "float32"), high=5),
+    )
+
+    def infer(self, targets: Tensor, predictions: Tensor) -> Tensor:
+        if not targets.is_integer:
+            message = f"`in_top_k` takes integers as `targets`, and gets {targets}"
+            raise LayerError("wrong-dtype", message, inputs=(0,))
+        if not predictions.is_float:
+            message = f"`in_top_k` takes floats as `predictions`, and gets {predictions}"
+            raise LayerError("wrong-dtype", message, inputs=(1,))
+        if targets.rank != 1 or predictions.rank != 2 or targets.shape[0] != predictions.shape[0]:
+            message = f"`in_top_k` takes `[batch]` and `[batch, classes]`, and gets {targets}, {predictions}"
+            raise LayerError("wrong-rank", message, inputs=(0, 1))
+        classes = predictions.shape[1]
+        if isinstance(classes, int) and classes < self.k:
+            message = f"{predictions} has {classes} classes, fewer than `k`"
+            raise LayerError("out-of-range", message, argument="k")
+        return targets.with_dtype("bool")
+
+    def code(self, site: Site) -> Code:
+        targets = "{targets}" if site.x.dtype == "int64" else "{targets}.long()"
+        taken = f"{{predictions}}.gather(1, {targets}[:, None])"
+        constants: dict[str, Leaf] = {"k": self.k}
+        return Code(f"({taken} >= {{predictions}}.topk({{k}}).values).any(1)", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.inputs[1].shape[1:])

@@ -1,0 +1,277 @@
+"""Functions of keras.ops that pick elements, by place or by order.
+
+Axes count the batch as 0; what would mix examples is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.broadcasting import example_axis, stretch
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.proposals import misfit
+from graphspec.ops.operations import Operation, need_numbers
+from graphspec.tensor import Dim, Tensor
+
+
+class Take(Operation, spec_name="take"):
+    """The elements at `indices` along an axis; one index takes the axis away, a list does not."""
+
+    indices: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+    axis: int | None = None
+
+    examples = (
+        Example({"indices": 0, "axis": 1}, ((3, 4),)),
+        Example({"indices": -1, "axis": -1}, ((3, 4),)),
+        Example({"indices": [2, 0, 2], "axis": 1}, ((3, 4),)),
+        Example({"indices": 1, "axis": 2}, ((3, 4, 2),), dtype="int32", high=9),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self.axis is None:
+            raise LayerError(
+                "missing-key",
+                "`take` without `axis` would take from all examples of a batch",
+                help="say along which axis: `axis: 1`",
+                argument="axis",
+            )
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        size = x.shape[axis]
+        indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
+        outside = [i for i in indices if isinstance(size, int) and not -size <= i < size]
+        if outside or not indices:
+            what = f"no element {outside[0]}" if outside else "no element to take"
+            raise LayerError(
+                "out-of-range", f"axis {axis} of {x} has {size} elements and {what}", argument="indices"
+            )
+        taken = (len(indices),) if isinstance(self.indices, tuple) else ()
+        return x.with_shape(*x.shape[:axis], *taken, *x.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        before = "..., " if self.axis == -1 else ":, " * (self.axis % site.x.rank)
+        return Code(f"{{x}}[{before}{{indices}}]", constants={"indices": self.indices})
+
+
+class TakeAlongAxis(Operation, spec_name="take_along_axis"):
+    """The elements at `indices`, integers from 0 on, along an axis; along the others sizes of 1 stretch."""
+
+    arguments = (Argument("x"), Argument("indices"))
+
+    axis: int
+
+    examples = (
+        Example({"axis": 1}, ((3, 4), (2, 4)), dtypes=("float32", "int64"), high=3),
+        Example({"axis": -1}, ((3, 4), (1, 5)), dtypes=("float32", "int32"), high=4),
+    )
+
+    def infer(self, x: Tensor, indices: Tensor) -> Tensor:
+        if not indices.is_integer:
+            message = f"`take_along_axis` takes integers as `indices`, and gets {indices}"
+            raise LayerError("wrong-dtype", message, inputs=(1,))
+        if x.rank != indices.rank:
+            raise misfit(self.spec_name, (x, indices), 0, 1)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        shape: list[Dim] = []
+        for place, (size, count) in enumerate(zip(x.shape, indices.shape, strict=True)):
+            met = count if place == axis else stretch(size, count)
+            if met is None:
+                raise misfit(self.spec_name, (x, indices), 0, 1)
+            shape.append(met)
+        return x.with_shape(*shape)
+
+    def code(self, site: Site) -> Code:
+        indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
+        return Code(f"{{x}}.take_along_dim({indices}, {{axis}})", constants={"axis": self.axis})
+
+
+class Diff(Operation, spec_name="diff"):
+    """Each element along an axis but the first minus the one before, `n` times over."""
+
+    n: Positive = 1
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"n": 2, "axis": 1}, ((3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        size = x.shape[axis]
+        if isinstance(size, int) and size <= self.n:
+            message = f"axis {axis} of {x} has {size} elements, and `diff` takes {self.n} away"
+            raise LayerError("window-too-large", message, argument="axis", inputs=(0,))
+        return x.with_shape(*x.shape[:axis], size - self.n, *x.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.diff({n}, {axis})", constants={"n": self.n, "axis": self.axis})
+
+
+class Sort(Operation, spec_name="sort"):
+    """In rising order along an axis."""
+
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        example_axis(self.spec_name, self.axis, x.rank)
+        return x
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.sort({axis}).values", constants={"axis": self.axis})
+
+
+class Argsort(Operation, spec_name="argsort"):
+    """The places of the elements in rising order along an axis, as int64; the first of equal ones first."""
+
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"axis": 1}, ((3, 4),), dtype="int32", high=3))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        example_axis(self.spec_name, self.axis, x.rank)
+        return x.with_dtype("int64")
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.argsort(dim={axis}, stable=True)", constants={"axis": self.axis})
+
+
+class TopK(Operation, spec_name="top_k"):
+    """The `k` largest of the last axis, in falling order if `sorted`; `indices`, int64, are their places."""
+
+    k: Positive
+    sorted: bool = True
+
+    examples = (Example({"k": 2}, ((3, 4),)), Example({"k": 4, "sorted": True}, ((4,),)))
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_numbers(self.spec_name, x)
+        if x.rank < 2:
+            raise LayerError("wrong-rank", f"`top_k` takes `[batch, ..., size]`, and gets {x}", inputs=(0,))
+        size = x.shape[-1]
+        if isinstance(size, int) and size < self.k:
+            message = f"the last axis of {x} has {size} elements, fewer than `k`"
+            raise LayerError("out-of-range", message, argument="k")
+        values = x.with_shape(*x.shape[:-1], self.k)
+        return values, values.with_dtype("int64")
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("indices",)
+
+    def code(self, site: Site) -> Code:
+        unsorted = "" if self.sorted else ", sorted=False"
+        return Code(f"{{x}}.topk({{k}}{unsorted})", constants={"k": self.k})
+
+
+class OneHot(Operation, spec_name="one_hot"):
+    """Integers from 0 to `num_classes` - 1 as vectors of that many floats along a new axis: one 1, else 0."""
+
+    num_classes: Positive
+    axis: int = -1
+
+    examples = (
+        Example({"num_classes": 5}, ((3,),), dtype="int64", high=5),
+        Example({"num_classes": 5, "axis": 1}, ((3, 2),), dtype="int32", high=5),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        if not x.is_integer:
+            raise LayerError("wrong-dtype", f"`one_hot` takes integers and gets {x}", inputs=(0,))
+        axis = example_axis(self.spec_name, self.axis, x.rank + 1)
+        return Tensor((*x.shape[:axis], self.num_classes, *x.shape[axis:]))
+
+    def code(self, site: Site) -> Code:
+        wide = "" if site.x.dtype == "int64" else ".long()"
+        constants: dict[str, Leaf] = {"num_classes": self.num_classes}
+        text = f"F.one_hot({{x}}{wide}, {{num_classes}}).float()"
+        if self.axis % (site.x.rank + 1) != site.x.rank:
+            text, constants["axis"] = f"{text}.movedim(-1, {{axis}})", self.axis
+        return Code(text, constants=constants)
+
+    def limit(self) -> int | None:
+        return self.num_classes
+
+
+class _Several(Operation, abstract=True):
+    """Parts of a tensor: the first is the node, the others are `part1`, `part2` and so on."""
+
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(f"part{i}" for i in range(1, self.parts()))
+
+    def parts(self) -> int:
+        """How many there are."""
+        raise TypeError(f"{type(self).__name__} says no parts")
+
+
+class Split(_Several, spec_name="split"):
+    """Parts of an axis: so many of equal size, or cut at a list of places.
+
+    The node is the first of them, `node.part1`, `node.part2` and so on are the others.
+    """
+
+    indices_or_sections: Annotated[
+        Annotated[int, Field(ge=2)] | Annotated[tuple[Positive, ...], Field(min_length=1)],
+        BeforeValidator(as_tuple),
+    ]
+    axis: int
+
+    examples = (
+        Example({"indices_or_sections": 2, "axis": 1}, ((4, 3),)),
+        Example({"indices_or_sections": [1, 3], "axis": -1}, ((3, 4),)),
+    )
+
+    def parts(self) -> int:
+        cuts = self.indices_or_sections
+        return len(cuts) + 1 if isinstance(cuts, tuple) else cuts
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        return tuple(x.with_shape(*x.shape[:axis], s, *x.shape[axis + 1 :]) for s in self.sizes(x, axis))
+
+    def sizes(self, x: Tensor, axis: int) -> list[Dim]:
+        """The parts' sizes."""
+        size, cuts = x.shape[axis], self.indices_or_sections
+        if isinstance(cuts, int):
+            if size // cuts * cuts != size:
+                message = f"axis {axis} of {x} does not fall into {cuts} equal parts"
+                raise LayerError("shapes-differ", message, argument="indices_or_sections", inputs=(0,))
+            return [size // cuts] * cuts
+        if list(cuts) != sorted(set(cuts)) or (isinstance(size, int) and cuts[-1] >= size):
+            message = f"the places to cut axis {axis} of {x} at rise, and lie within it"
+            raise LayerError("out-of-range", message, argument="indices_or_sections")
+        return [b - a for a, b in zip((0, *cuts), (*cuts, size), strict=True)]
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"cuts": self.indices_or_sections, "axis": self.axis}
+        function = "chunk" if isinstance(self.indices_or_sections, int) else "tensor_split"
+        return Code(f"{{x}}.{function}({{cuts}}, {{axis}})", constants=constants)
+
+
+class Unstack(_Several, spec_name="unstack"):
+    """The slices of an axis of size `num`, which takes the axis away.
+
+    The node is the first of them, `node.part1`, `node.part2` and so on are the others.
+    """
+
+    num: Annotated[int, Field(ge=2)]
+    axis: int
+
+    examples = (Example({"num": 3, "axis": 1}, ((3, 4),)), Example({"num": 4, "axis": -1}, ((3, 4),)))
+
+    def parts(self) -> int:
+        return self.num
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        if x.shape[axis] != self.num:
+            message = f"axis {axis} of {x} has another size than `num`, {self.num}"
+            raise LayerError("shapes-differ", message, argument="num", inputs=(0,))
+        return (x.with_shape(*x.shape[:axis], *x.shape[axis + 1 :]),) * self.num
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.unbind({axis})", constants={"axis": self.axis})

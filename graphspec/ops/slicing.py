@@ -1,0 +1,132 @@
+"""Slices of a tensor, as Python writes them between brackets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from graphspec.contract.layer import Code, Example, LayerError, Site
+from graphspec.ops.operations import Operation
+from graphspec.tensor import Dim, Tensor, ceil_div
+
+_SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>[1-9]\d{0,8})?)?")
+_INDEX = re.compile(r"-?\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """`start:stop:step`."""
+
+    start: int | None = None
+    stop: int | None = None
+    step: int = 1
+
+    def __str__(self) -> str:
+        start, stop = ("" if end is None else str(end) for end in (self.start, self.stop))
+        return f"{start}:{stop}" + (f":{self.step}" if self.step > 1 else "")
+
+    def size(self, size: Dim) -> Dim | None:
+        """How many of `size` elements are left; None where that depends on an unknown size."""
+        if isinstance(size, int):
+            return len(range(size)[self.start : self.stop : self.step])
+        start, stop = self.start or 0, self.stop
+        if start < 0:
+            return 1 if (start, stop) == (-1, None) else None
+        if stop is None or stop < 0:
+            return ceil_div(size + (stop or 0) - start, self.step)
+        return 1 if (start, stop) == (0, 1) else None
+
+
+Item = Cut | int | None
+"""A slice, an index, or a new axis."""
+
+WHOLE = Cut()
+
+
+class GetItem(Operation, spec_name="get_item"):
+    """A slice, as Python writes it between brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
+
+    The batch comes first, whole. An index takes its axis away, `None` adds one.
+    """
+
+    key: str
+
+    examples = (
+        Example({"key": ":, 0"}, ((3, 4),)),
+        Example({"key": ":, -1:"}, ((3, 4),)),
+        Example({"key": ":, 1:-1, ::2"}, ((4, 5),)),
+        Example({"key": "..., 1:3"}, ((3, 4),)),
+        Example({"key": ":, None, ..., -2"}, ((2, 3, 4),)),
+        Example({"key": ":, :2, 1::2"}, ((3, 4),), dtype="int32"),
+    )
+
+    def items(self, x: Tensor) -> list[Item]:
+        """The key, with a slice or an index for every axis."""
+        words = [word.strip() for word in self.key.split(",")]
+        if words.count("...") > 1:
+            raise self._refuse("holds `...` at most once")
+        found: list[Item] = []
+        missing = x.rank - sum(word not in ("...", "None") for word in words)
+        if missing < 0:
+            raise self._refuse(f"has more axes than {x}")
+        for word in words:
+            found += [WHOLE] * missing if word == "..." else [self._item(word)]
+        if "..." not in words:
+            found += [WHOLE] * missing
+        if found[0] != WHOLE:
+            raise self._refuse("begins with `:`, the batch")
+        return found
+
+    def _item(self, word: str) -> Item:
+        if word == "None":
+            return None
+        if _INDEX.fullmatch(word):
+            return int(word)
+        match = _SLICE.fullmatch(word)
+        if match is None:
+            raise self._refuse("holds indices, slices `start:stop:step`, `...` and `None`")
+        start, stop = (None if match[end] is None else int(match[end]) for end in ("start", "stop"))
+        return Cut(start, stop, int(match["step"] or 1))
+
+    def _refuse(self, what: str) -> LayerError:
+        return LayerError(
+            "out-of-range",
+            f"a `key` {what}, and this is `{self.key[:80]}`",
+            help='the first of a sequence is `key: ":, 0"`',
+            argument="key",
+        )
+
+    def infer(self, x: Tensor) -> Tensor:
+        shape: list[Dim] = []
+        sizes = iter(x.shape)
+        for item in self.items(x):
+            size = 1 if item is None else next(sizes)
+            if isinstance(item, int):
+                if isinstance(size, int) and not -size <= item < size:
+                    raise self._refuse(f"counts within {x}")
+                continue
+            left = size if item is None else item.size(size)
+            if left is None:
+                raise LayerError(
+                    "unknown-size",
+                    f"what `{item}` leaves of `{size}` depends on how long it is",
+                    help="count from the end: `:-1`, or write a number for this size in `inputs`",
+                    argument="key",
+                    inputs=(0,),
+                )
+            if left == 0:
+                raise self._refuse(f"leaves something of {x}")
+            shape.append(left)
+        return x.with_shape(*shape)
+
+    def code(self, site: Site) -> Code:
+        items = self.items(site.x)
+        words = [str(item) for item in items]
+        if "..." in self.key and len(items) > 2:
+            place = [word.strip() for word in self.key.split(",")].index("...")
+            behind = len(self.key.split(",")) - place - 1
+            words = [*words[:place], "...", *words[len(words) - behind :]]
+        elif "..." not in self.key:
+            while len(words) > 1 and words[-1] == ":":
+                words.pop()
+        return Code(f"{{x}}[{', '.join(words)}]")
