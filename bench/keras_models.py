@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from graphspec.compiler import Program
 from graphspec.contract.layer import Weight
+from graphspec.contract.masks import MaskNotEqual
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers.masking import MaskNotEqual
 from graphspec.names import attribute
 from graphspec.weights import layers
 

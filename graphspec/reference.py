@@ -13,7 +13,6 @@ from pydantic_core import PydanticUndefined
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.objectives.settings import show
 
 START = """\
@@ -121,7 +120,8 @@ def find(name: str) -> list[Entry]:
     if found:
         return found
     names = [known for classes in REGISTRY.values() for known in classes]
-    near = nearest(name, names, {**PYTORCH_LAYERS, **OP_WORDS, **MERGE_WORDS})
+    kinds = [REGISTRY[kind].synonyms for kind in ("layer", "op", "merge")]
+    near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
     help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
     raise SpecError(
         [Diagnostic("unknown-layer", f"there is no layer, merge or op `{name}`", None, help=help)]

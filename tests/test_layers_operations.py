@@ -12,7 +12,6 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import LayerError, Ref, Site
 from graphspec.diagnostics import CODES
-from graphspec.elaborate.synonyms import OP_WORDS
 from graphspec.tensor import Tensor, symbol
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
@@ -376,8 +375,3 @@ def test_attention_refuses_what_does_not_fit():
         (op("dot_product_attention"), (query, key, key, None, tensor(1, 5, 3)), "wrong-dtype"),
     ):
         assert refused(layer, *inputs).code == code
-
-
-def test_functions_of_pytorch_are_known_by_their_names_here():
-    assert OP_WORDS.keys().isdisjoint(REGISTRY["op"])
-    assert set(OP_WORDS.values()) <= set(REGISTRY["op"])

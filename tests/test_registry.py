@@ -22,11 +22,20 @@ def layers(cls: type[Layer] = Layer) -> Iterator[type[Layer]]:
 def test_the_headers_say_what_the_classes_say() -> None:
     load_all()
     registered = {(kind, name): cls for kind, classes in REGISTRY.items() for name, cls in classes.items()}
-    found = {(kind, name): module for kind, modules in scan().items() for name, module in modules.items()}
+    headers = {(kind, name): header for kind, found in scan().items() for name, header in found.items()}
+    found = {place: header.module for place, header in headers.items()}
     assert found == {place: cls.__module__ for place, cls in registered.items() if cls in set(layers())}
     assert all((cls.kind, cls.spec_name) == place for place, cls in registered.items())
     public = {cls for cls in layers() if registered.get((cls.kind, cls.spec_name)) is cls}
     assert public >= {cls for cls in layers() if cls.examples and not cls.__name__.startswith("_")}
+
+
+def test_a_word_of_another_library_means_one_class() -> None:
+    load_all()
+    for kind, headers in scan().items():
+        words = [(word, name) for name, header in headers.items() for word in header.also]
+        assert words and dict(words) == REGISTRY[kind].synonyms and len(words) == len(dict(words))
+        assert REGISTRY[kind].synonyms.keys().isdisjoint(REGISTRY[kind])
 
 
 def test_a_name_imports_its_family_and_no_other() -> None:
@@ -60,5 +69,5 @@ def test_helpers_are_complete_for_their_layers() -> None:
 
 def test_a_class_from_elsewhere_joins() -> None:
     classes = Classes({})
-    classes.add("Mine", Layer)
-    assert dict(classes) == {"Mine": Layer}
+    classes.add("Mine", Layer, "Its Theirs")
+    assert dict(classes) == {"Mine": Layer} and classes.synonyms == {"Its": "Mine", "Theirs": "Mine"}

@@ -238,7 +238,8 @@ class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
     A subclass is registered under its class name; `kind` and `spec_name` as class keywords say otherwise:
-    `class Add(Merge, kind="merge", spec_name="add")`. `abstract=True` registers nothing.
+    `class Average(Merge, kind="merge", spec_name="average", also="mean avg")`. `also` lists what other
+    libraries call it: who writes that is told its name here. `abstract=True` registers nothing.
     """
 
     synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
@@ -256,18 +257,24 @@ class Layer(Setting):
 
     @classmethod
     def __pydantic_init_subclass__(
-        cls, *, kind: Kind | None = None, spec_name: str | None = None, abstract: bool = False, **kwargs: Any
+        cls,
+        *,
+        kind: Kind | None = None,
+        spec_name: str | None = None,
+        also: str = "",
+        abstract: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if kind is not None:
             cls.kind = kind
         cls.spec_name = spec_name or cls.__name__
         if not abstract:
-            REGISTRY[cls.kind].add(cls.spec_name, cls)
+            REGISTRY[cls.kind].add(cls.spec_name, cls, also)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(
-            **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "abstract")}
+            **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "also", "abstract")}
         )
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
@@ -279,6 +286,10 @@ class Layer(Setting):
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs after the first, in order."""
         return ()
+
+    def option_for(self, output: str) -> str | None:
+        """The argument that gives it an output of this name, if it takes one."""
+        return None
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or

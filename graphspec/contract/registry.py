@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -22,11 +23,23 @@ ROOMS = ("contract", "layers", "ops")
 """The folders of the package whose classes are layers, merges and ops, and what these inherit from."""
 
 
-class Classes(Mapping[str, "type[Layer]"]):
-    """The classes of one kind by name. Iterating names imports nothing, iterating values or items all."""
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where a class stands, and what other libraries call it."""
 
-    def __init__(self, modules: dict[str, str]):
-        self._modules = modules
+    module: str
+    also: tuple[str, ...] = ()
+
+
+class Classes(Mapping[str, "type[Layer]"]):
+    """The classes of one kind by name. Iterating names imports nothing, iterating values or items all.
+
+    `synonyms` has what other libraries call them, each with the name that it has here.
+    """
+
+    def __init__(self, headers: Mapping[str, Header]):
+        self._modules = {name: header.module for name, header in headers.items()}
+        self.synonyms = {word: name for name, header in headers.items() for word in header.also}
         self._loaded: dict[str, type[Layer]] = {}
 
     def __getitem__(self, name: str) -> type[Layer]:
@@ -43,14 +56,15 @@ class Classes(Mapping[str, "type[Layer]"]):
     def __len__(self) -> int:
         return len(self._modules)
 
-    def add(self, name: str, cls: type[Layer]) -> None:
+    def add(self, name: str, cls: type[Layer], also: str) -> None:
         """What a class does for itself when it is made."""
         self._modules.setdefault(name, cls.__module__)
+        self.synonyms.update(dict.fromkeys(also.split(), name))
         self._loaded[name] = cls
 
 
-def scan() -> dict[Kind, dict[str, str]]:
-    """The module of each class by kind and name, as `class Add(_Elementwise, spec_name="add"):` gives them.
+def scan() -> dict[Kind, dict[str, Header]]:
+    """The classes by kind and name, read off `class Add(_Elementwise, spec_name="add", also="sum"):`.
 
     `kind` is inherited; a base is sought in the class's own file before others.
     """
@@ -72,12 +86,13 @@ def scan() -> dict[Kind, dict[str, str]]:
         stated = _KIND.search(keywords)
         return stated[1] if stated else kind_of(module, base) if base else None  # type: ignore[return-value]
 
-    found: dict[Kind, dict[str, str]] = {kind: {} for kind in get_args(Kind)}
+    found: dict[Kind, dict[str, Header]] = {kind: {} for kind in get_args(Kind)}
     for (module, name), (_, keywords) in headers.items():
         kind = kind_of(module, name)
         if kind is not None and name != "Layer" and "abstract=True" not in keywords:
-            stated = _SPEC_NAME.search(keywords)
-            found[kind][stated[1] if stated else name] = module
+            stated, also = _SPEC_NAME.search(keywords), _ALSO.search(keywords)
+            words = tuple(also[1].split()) if also else ()
+            found[kind][stated[1] if stated else name] = Header(module, words)
     return found
 
 
@@ -86,5 +101,6 @@ _EMITTED = re.compile("'''.*?'''", re.DOTALL)
 _HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
 _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
+_ALSO = re.compile(r'\balso="([^"]*)"')
 
-REGISTRY: dict[Kind, Classes] = {kind: Classes(modules) for kind, modules in scan().items()}
+REGISTRY: dict[Kind, Classes] = {kind: Classes(headers) for kind, headers in scan().items()}

@@ -19,7 +19,6 @@ from graphspec.elaborate.context import (
     OutOfBudget,
     Resolved,
 )
-from graphspec.elaborate.synonyms import option_for
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.objectives.settings import show
@@ -322,7 +321,8 @@ class BodyElaborator:
         if instance.run is not None and instance.exports is not None:
             return self._export(instance, tuple(rest), span)
         names = [key for key in instance.outputs if key]
-        near, option = nearest(word, names), option_for(word, instance.op and instance.op.layer)
+        layer = instance.op.layer if instance.op is not None else None
+        near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
         help = f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output"
         if near or (option and not names):
             help = f"did you mean `{near}`?" if near else f"write `{option}: true` on it"

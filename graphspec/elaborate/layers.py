@@ -12,7 +12,6 @@ from graphspec.diagnostics import Label, Span, nearest
 from graphspec.elaborate.bodies import build_body
 from graphspec.elaborate.body import Instance
 from graphspec.elaborate.context import FAILED, Bound, Nothing
-from graphspec.elaborate.synonyms import MERGE_WORDS, OP_WORDS, PYTORCH_LAYERS
 from graphspec.elaborate.use import NodeInputs, NodeInstance, near_help, refuse_nothing
 from graphspec.graph import Op, Value, types
 from graphspec.objectives.settings import SettingError, validate
@@ -59,8 +58,7 @@ def layer_class(use: NodeInstance, kind: Kind, name: Any) -> type[Layer] | None:
     known = REGISTRY[kind]
     if isinstance(name, str) and name in known:
         return known[name]
-    synonyms = {"layer": PYTORCH_LAYERS, "merge": MERGE_WORDS, "op": OP_WORDS}[kind]
-    near, word = nearest(str(name), known, synonyms), str(name).lower()
+    near, word = nearest(str(name), known, known.synonyms), str(name).lower()
     other = next((k for k in REGISTRY if k != kind and word in REGISTRY[k]), None)
     if other is not None and (near is None or other == "merge" or near == word):
         help: str | None = f"`{word}` is a `{other}`: write {{{other}: {word}}}"
@@ -106,16 +104,21 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     if len(path) > 1 or cls.variadic:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:
-        return f"what it wraps takes it: wraps: {{layer: ..., {key}: ...}}" if _known(str(key)) else None
+        return (
+            f"what it wraps takes it: wraps: {{layer: ..., {key}: ...}}"
+            if _wrapped_takes(cls, str(key))
+            else None
+        )
     if len(cls.arguments) < 2:
         return None
     first, *others = [argument.name for argument in cls.arguments]
     return f"it is an input: from: {{{first}: ..., {key}: ...}}" if key in others else None
 
 
-def _known(key: str) -> bool:
-    """Whether some layer that is often wrapped takes an argument of this name."""
-    return any(key in REGISTRY["layer"][name].model_fields for name in ("Dense", "Conv2D", "LSTM", "GRU"))
+def _wrapped_takes(cls: type[Layer], key: str) -> bool:
+    """Whether a layer that the examples of this one wrap takes an argument of this name."""
+    wrapped = {example.arguments["wraps"]["layer"] for example in cls.examples}
+    return any(key in REGISTRY["layer"][name].model_fields for name in wrapped)
 
 
 def bind(use: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:

@@ -124,7 +124,7 @@ class _Elementwise(Layer, abstract=True):
         return product(site.x.shape[1:])
 
 
-class ReLU(_Elementwise):
+class ReLU(_Elementwise, also="ReLU6"):
     """`x` above `threshold`, at most `max_value`; `negative_slope * (x - threshold)` below."""
 
     max_value: NotNegative | None = None
@@ -199,7 +199,7 @@ class ELU(_Elementwise):
         return "elu" if self.alpha == 1 else None
 
 
-class Softmax(_Elementwise):
+class Softmax(_Elementwise, also="Softmax2d"):
     """Positive numbers that sum to 1 along `axis`, or over several axes together; 0 where a mask is false."""
 
     arguments = (Argument("x"), Argument("mask", required=False, carried=False))

@@ -124,6 +124,9 @@ class Scoring(Layer, abstract=True):
     def output_names(self) -> tuple[str, ...]:
         return ("attention_scores",) if self.return_attention_scores else ()
 
+    def option_for(self, output: str) -> str | None:
+        return "return_attention_scores" if output == "attention_scores" else None
+
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return inputs[3] if masks[0] is None else masks[0]
 

@@ -309,7 +309,7 @@ class _Convolution(Convolving, abstract=True):
         return self.places(site) * self.filters * (2 * taps + self.use_bias)
 
 
-class Conv1D(_Convolution):
+class Conv1D(_Convolution, also="Conv1d Convolution1D"):
     """A convolution over a sequence `[length, channels]`. `padding: causal` looks only backwards."""
 
     rank: ClassVar[int] = 1
@@ -340,7 +340,7 @@ class Conv1D(_Convolution):
     )
 
 
-class Conv2D(_Convolution):
+class Conv2D(_Convolution, also="Conv2d Convolution2D"):
     """A convolution over an image `[height, width, channels]`."""
 
     rank: ClassVar[int] = 2

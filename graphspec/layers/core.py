@@ -15,7 +15,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
 
-class Dense(Layer):
+class Dense(Layer, also="Linear LazyLinear FullyConnected"):
     """A fully connected layer over the last axis: `activation(x @ kernel + bias)`."""
 
     supports_masking = True
@@ -97,7 +97,7 @@ class Flatten(Layer):
         return Code("{x}.flatten(1)" if site.x.rank > 1 else "{x}.unsqueeze(1)")
 
 
-class Reshape(Layer):
+class Reshape(Layer, also="Unflatten"):
     """The same elements in another shape, in the spec's order. One size may be -1: whatever is left."""
 
     rearranges = True

@@ -306,7 +306,7 @@ class _SeparableConv(_Depthwise, abstract=True):
         return self.places(site) * (depthwise + self.filters * (2 * channels + self.use_bias))
 
 
-class SeparableConv1D(_SeparableConv):
+class SeparableConv1D(_SeparableConv, also="SeparableConvolution1D"):
     """A convolution of each channel of a sequence by itself, then one of width 1 that mixes the channels."""
 
     rank: ClassVar[int] = 1
@@ -342,7 +342,7 @@ class SeparableConv1D(_SeparableConv):
     )
 
 
-class SeparableConv2D(_SeparableConv):
+class SeparableConv2D(_SeparableConv, also="SeparableConvolution2D"):
     """A convolution of each channel of an image by itself, then one of 1x1 that mixes the channels."""
 
     rank: ClassVar[int] = 2

@@ -22,8 +22,8 @@ from graphspec.contract.layer import (
     Site,
     Weight,
 )
+from graphspec.contract.masks import MaskNotEqual
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.masking import MaskNotEqual
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

@@ -79,7 +79,7 @@ def encoded(x: str, mode: str, alone: bool) -> tuple[str, tuple[str, ...]]:
     return f"{name}({x}, {{num_tokens}})", (name,)
 
 
-class CategoryEncoding(Layer):
+class CategoryEncoding(Layer, also="OneHot"):
     """Integers below `num_tokens` as vectors of `num_tokens` floats.
 
     `one_hot` makes a vector of each integer, `multi_hot` and `count` one of all integers of an example: 1 for

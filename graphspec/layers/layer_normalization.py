@@ -137,7 +137,7 @@ class _OverAxes(Layer, abstract=True):
         return 8 * product(site.x.shape[1:])
 
 
-class LayerNormalization(_OverAxes):
+class LayerNormalization(_OverAxes, also="LayerNorm"):
     """Brings each example to mean 0 and variance 1 along `axis`, then scales and shifts each element."""
 
     supports_masking = True
@@ -201,7 +201,7 @@ class LayerNormalization(_OverAxes):
         return self.placed(site, construct, tuple(helpers))
 
 
-class RMSNormalization(_OverAxes):
+class RMSNormalization(_OverAxes, also="RMSNorm"):
     """Divides each example by its root mean square along `axis`, then scales each element."""
 
     epsilon: float = 1e-6
@@ -257,7 +257,7 @@ class UnitNormalization(Layer):
         return 3 * product(site.x.shape[1:])
 
 
-class GroupNormalization(Layer):
+class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
     """Brings each group of an example's channels to mean 0 and variance 1, then scales and shifts channels.
 
     `groups: -1` makes each channel a group: instance normalization.

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator
 from graphspec.contract.broadcasting import aligned, example_axis, promote, stretch, to_float, unsqueezed
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.masks import either, filled_for_extreme, filled_for_product, joined
 from graphspec.contract.proposals import misfit, propose
-from graphspec.layers.masking import either, filled_for_extreme, filled_for_product, joined
 from graphspec.tensor import Dim, Tensor, product
 
 CHAINED = 4
@@ -87,7 +87,7 @@ _IMAGES = ((4, 5, 3), (4, 5, 3))
 _STRETCHED = ((4, 1, 3), (4, 5, 1), (3,))
 
 
-class Add(_Elementwise, spec_name="add"):
+class Add(_Elementwise, spec_name="add", also="sum"):
     """The sum of all inputs."""
 
     examples = (
@@ -103,7 +103,7 @@ class Add(_Elementwise, spec_name="add"):
         return Code(_sum(self, site))
 
 
-class Subtract(_Elementwise, spec_name="subtract"):
+class Subtract(_Elementwise, spec_name="subtract", also="sub"):
     """The first input minus the second."""
 
     least_inputs = 2
@@ -125,7 +125,7 @@ class Subtract(_Elementwise, spec_name="subtract"):
         return Code(" - ".join(self.terms(site)))
 
 
-class Multiply(_Elementwise, spec_name="multiply"):
+class Multiply(_Elementwise, spec_name="multiply", also="mul"):
     """The product of all inputs."""
 
     examples = (
@@ -142,7 +142,7 @@ class Multiply(_Elementwise, spec_name="multiply"):
         return Code(" * ".join(self.terms(site)))
 
 
-class Average(_Elementwise, spec_name="average"):
+class Average(_Elementwise, spec_name="average", also="mean avg"):
     """The mean of all inputs; integers give floats."""
 
     examples = (
@@ -181,14 +181,14 @@ class _Extreme(_Elementwise, abstract=True):
         return f"{self.function}({left}, {right})"
 
 
-class Maximum(_Extreme, spec_name="maximum"):
+class Maximum(_Extreme, spec_name="maximum", also="max"):
     """The largest of all inputs, element by element."""
 
     function = "torch.maximum"
     examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
 
 
-class Minimum(_Extreme, spec_name="minimum"):
+class Minimum(_Extreme, spec_name="minimum", also="min"):
     """The smallest of all inputs, element by element."""
 
     function = "torch.minimum"
@@ -223,7 +223,7 @@ def _stretched_list(site: Site) -> str:
     return f"[{', '.join(terms)}]"
 
 
-class Concatenate(_Merge, spec_name="concatenate"):
+class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
     """All inputs one after another along an axis; along the other axes they have the same sizes."""
 
     axis: int = -1

@@ -107,7 +107,7 @@ class _SpatialDropout(Layer, abstract=True):
         return product(site.x.shape[1:])
 
 
-class SpatialDropout1D(_SpatialDropout):
+class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
     """Drops whole channels of sequences: each is kept, or 0 at all of its steps."""
 
     rank: ClassVar[int] = 1
@@ -119,7 +119,7 @@ class SpatialDropout1D(_SpatialDropout):
     )
 
 
-class SpatialDropout2D(_SpatialDropout):
+class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
     """Drops whole channels of images: each is kept, or 0 at all of its pixels."""
 
     rank: ClassVar[int] = 2

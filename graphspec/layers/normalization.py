@@ -85,7 +85,7 @@ class MaskedBatchNorm(BatchNorm):
 )
 
 
-class BatchNormalization(Layer):
+class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchNorm"):
     """Brings each channel to mean 0 and variance 1: the batch's in training, running ones in inference.
 
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`.

@@ -219,7 +219,7 @@ _CASES_2D = (
 )
 
 
-class MaxPooling1D(_Pooling):
+class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
     """The largest value of each window of a sequence."""
 
     rank: ClassVar[int] = 1
@@ -231,7 +231,7 @@ class MaxPooling1D(_Pooling):
     examples = (Example({}, ((8, 3),)), *_CASES_1D)
 
 
-class MaxPooling2D(_Pooling):
+class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
     """The largest value of each window of an image."""
 
     rank: ClassVar[int] = 2
@@ -243,7 +243,7 @@ class MaxPooling2D(_Pooling):
     examples = (Example({}, ((6, 6, 3),)), *_CASES_2D)
 
 
-class AveragePooling1D(_Pooling):
+class AveragePooling1D(_Pooling, also="AvgPool1d AvgPool1D"):
     """The mean of each window of a sequence. Padding does not count."""
 
     rank: ClassVar[int] = 1
@@ -255,7 +255,7 @@ class AveragePooling1D(_Pooling):
     examples = _CASES_1D
 
 
-class AveragePooling2D(_Pooling):
+class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
     """The mean of each window of an image. Padding does not count."""
 
     rank: ClassVar[int] = 2
@@ -317,7 +317,7 @@ _GLOBAL_2D = (
 )
 
 
-class GlobalMaxPooling1D(_GlobalPooling):
+class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D AdaptiveMaxPool1d"):
     """The largest value of each channel of a sequence."""
 
     rank: ClassVar[int] = 1
@@ -325,7 +325,7 @@ class GlobalMaxPooling1D(_GlobalPooling):
     examples = _GLOBAL_1D
 
 
-class GlobalMaxPooling2D(_GlobalPooling):
+class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D AdaptiveMaxPool2d"):
     """The largest value of each channel of an image."""
 
     rank: ClassVar[int] = 2
@@ -333,7 +333,7 @@ class GlobalMaxPooling2D(_GlobalPooling):
     examples = _GLOBAL_2D
 
 
-class GlobalAveragePooling1D(_GlobalPooling):
+class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D AdaptiveAvgPool1d"):
     """The mean of each channel of a sequence, over the steps that a mask leaves."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -366,7 +366,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         return Code(call, constants={"axis": axis}, helpers=("masked_mean",))
 
 
-class GlobalAveragePooling2D(_GlobalPooling):
+class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D AdaptiveAvgPool2d"):
     """The mean of each channel of an image."""
 
     rank: ClassVar[int] = 2

@@ -262,6 +262,9 @@ class Recurrent(Layer, abstract=True):
     def output_names(self) -> tuple[str, ...]:
         return self.state_names if self.return_state else ()
 
+    def option_for(self, output: str) -> str | None:
+        return "return_state" if "state" in output.split("_") else None
+
     def output_activation(self) -> str | None:
         return None  # `activation` acts inside the cell
 

@@ -116,7 +116,7 @@ class _ZeroPadding(_Spatial, abstract=True):
         return Code("F.pad({x}, {padding})", constants={"padding": tuple(pads)})
 
 
-class ZeroPadding1D(_ZeroPadding):
+class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
     """Zeros before and behind a sequence: `padding` of them at each end, or `[before, behind]`."""
 
     rank: ClassVar[int] = 1
@@ -132,7 +132,7 @@ class ZeroPadding1D(_ZeroPadding):
     )
 
 
-class ZeroPadding2D(_ZeroPadding):
+class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
     """Zeros around an image: `padding` of them, `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
     rank: ClassVar[int] = 2
@@ -239,7 +239,7 @@ class UpSampling1D(_Spatial):
         return Code("{x}.repeat_interleave({size}, dim={axis})", constants=constants)
 
 
-class UpSampling2D(_Spatial):
+class UpSampling2D(_Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
     """An image with `size` times as many rows and columns: repeated ones, or interpolated ones."""
 
     rank: ClassVar[int] = 2

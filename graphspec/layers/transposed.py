@@ -191,7 +191,7 @@ class _ConvTranspose(Convolving, abstract=True):
         return product(spatial(site.x, self.data_format)) * 2 * taps + bias
 
 
-class Conv1DTranspose(_ConvTranspose):
+class Conv1DTranspose(_ConvTranspose, also="ConvTranspose1d Convolution1DTranspose"):
     """A transposed convolution of a sequence `[length, channels]`, `strides` times as long afterwards."""
 
     rank: ClassVar[int] = 1
@@ -238,7 +238,7 @@ class Conv1DTranspose(_ConvTranspose):
     )
 
 
-class Conv2DTranspose(_ConvTranspose):
+class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspose"):
     """A transposed convolution of an image `[height, width, channels]`, `strides` times as large after it."""
 
     rank: ClassVar[int] = 2

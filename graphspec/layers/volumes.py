@@ -13,7 +13,7 @@ from graphspec.layers.shaping import Margins3, _Cropping, _Spatial, _ZeroPadding
 from graphspec.tensor import Tensor
 
 
-class Conv3D(_Convolution):
+class Conv3D(_Convolution, also="Conv3d Convolution3D"):
     """A convolution over a volume `[depth, height, width, channels]`."""
 
     rank: ClassVar[int] = 3
@@ -71,7 +71,7 @@ _WINDOWS = (
 )
 
 
-class MaxPooling3D(_Pooling):
+class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
     """The largest value of each window of a volume."""
 
     rank: ClassVar[int] = 3
@@ -83,7 +83,7 @@ class MaxPooling3D(_Pooling):
     examples = (Example({}, ((4, 4, 6, 3),)), *_WINDOWS)
 
 
-class AveragePooling3D(_Pooling):
+class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
     """The mean of each window of a volume. Padding does not count."""
 
     rank: ClassVar[int] = 3
@@ -102,7 +102,7 @@ _GLOBAL = (
 )
 
 
-class GlobalMaxPooling3D(_GlobalPooling):
+class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D AdaptiveMaxPool3d"):
     """The largest value of each channel of a volume."""
 
     rank: ClassVar[int] = 3
@@ -110,7 +110,7 @@ class GlobalMaxPooling3D(_GlobalPooling):
     examples = _GLOBAL
 
 
-class GlobalAveragePooling3D(_GlobalPooling):
+class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D AdaptiveAvgPool3d"):
     """The mean of each channel of a volume."""
 
     rank: ClassVar[int] = 3
@@ -118,7 +118,7 @@ class GlobalAveragePooling3D(_GlobalPooling):
     examples = _GLOBAL
 
 
-class SpatialDropout3D(_SpatialDropout):
+class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
     """Drops whole channels of volumes: each is kept, or 0 at all of its places."""
 
     rank: ClassVar[int] = 3
@@ -131,7 +131,7 @@ class SpatialDropout3D(_SpatialDropout):
     )
 
 
-class ZeroPadding3D(_ZeroPadding):
+class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
     """Zeros around a volume: `padding` of them, `[depth, height, width]`, or a pair for each of the three."""
 
     rank: ClassVar[int] = 3

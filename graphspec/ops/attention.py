@@ -9,7 +9,7 @@ from graphspec.ops.operations import Operation
 from graphspec.tensor import Dim, Tensor
 
 
-class DotProductAttention(Operation, spec_name="dot_product_attention"):
+class DotProductAttention(Operation, spec_name="dot_product_attention", also="scaled_dot_product_attention"):
     """`softmax(query @ key * scale) @ value` of tensors `[batch, length, heads, size]`.
 
     `scale` is 1 / sqrt(size) unless said. Added to the products is `bias`, or only those are looked at where

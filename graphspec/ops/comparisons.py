@@ -27,37 +27,37 @@ class _Comparison(Binary, abstract=True):
         pass
 
 
-class Equal(_Comparison, spec_name="equal"):
+class Equal(_Comparison, spec_name="equal", also="eq"):
     """Whether `x1` and `x2` are equal."""
 
     template = "{} == {}"
 
 
-class NotEqual(_Comparison, spec_name="not_equal"):
+class NotEqual(_Comparison, spec_name="not_equal", also="ne"):
     """Whether `x1` and `x2` differ."""
 
     template = "{} != {}"
 
 
-class Greater(_Comparison, spec_name="greater"):
+class Greater(_Comparison, spec_name="greater", also="gt"):
     """Whether `x1` is more than `x2`."""
 
     template = "{} > {}"
 
 
-class GreaterEqual(_Comparison, spec_name="greater_equal"):
+class GreaterEqual(_Comparison, spec_name="greater_equal", also="ge"):
     """Whether `x1` is at least `x2`."""
 
     template = "{} >= {}"
 
 
-class Less(_Comparison, spec_name="less"):
+class Less(_Comparison, spec_name="less", also="lt"):
     """Whether `x1` is less than `x2`."""
 
     template = "{} < {}"
 
 
-class LessEqual(_Comparison, spec_name="less_equal"):
+class LessEqual(_Comparison, spec_name="less_equal", also="le"):
     """Whether `x1` is at most `x2`."""
 
     template = "{} <= {}"

@@ -93,7 +93,7 @@ class Reciprocal(_Function, spec_name="reciprocal"):
     template = "{x}.reciprocal()"
 
 
-class Negative(_Function, spec_name="negative"):
+class Negative(_Function, spec_name="negative", also="neg"):
     """`-x`."""
 
     template = "-{x}"
@@ -171,19 +171,19 @@ class Tan(_Function, spec_name="tan"):
     template = "{x}.tan()"
 
 
-class Arcsin(_Function, spec_name="arcsin"):
+class Arcsin(_Function, spec_name="arcsin", also="asin"):
     """The angle in radians whose sine is `x`."""
 
     template = "{x}.asin()"
 
 
-class Arccos(_Function, spec_name="arccos"):
+class Arccos(_Function, spec_name="arccos", also="acos"):
     """The angle in radians whose cosine is `x`."""
 
     template = "{x}.acos()"
 
 
-class Arctan(_Function, spec_name="arctan"):
+class Arctan(_Function, spec_name="arctan", also="atan"):
     """The angle in radians whose tangent is `x`."""
 
     template = "{x}.atan()"
@@ -201,19 +201,19 @@ class Cosh(_Function, spec_name="cosh"):
     template = "{x}.cosh()"
 
 
-class Arcsinh(_Function, spec_name="arcsinh"):
+class Arcsinh(_Function, spec_name="arcsinh", also="asinh"):
     """The inverse of the hyperbolic sine."""
 
     template = "{x}.asinh()"
 
 
-class Arccosh(_Function, spec_name="arccosh"):
+class Arccosh(_Function, spec_name="arccosh", also="acosh"):
     """The inverse of the hyperbolic cosine."""
 
     template = "{x}.acosh()"
 
 
-class Arctanh(_Function, spec_name="arctanh"):
+class Arctanh(_Function, spec_name="arctanh", also="atanh"):
     """The inverse of the hyperbolic tangent."""
 
     template = "{x}.atanh()"
@@ -312,7 +312,7 @@ class NanToNum(_Function, spec_name="nan_to_num"):
         return Code("{x}.nan_to_num({nan}, {posinf}, {neginf})", constants=constants)
 
 
-class Clip(_Function, spec_name="clip"):
+class Clip(_Function, spec_name="clip", also="clamp"):
     """`x`, at least `x_min` and at most `x_max`."""
 
     x_min: int | Finite
@@ -336,7 +336,7 @@ class Clip(_Function, spec_name="clip"):
         return Code("{x}.clamp({x_min}, {x_max})", constants={"x_min": self.x_min, "x_max": self.x_max})
 
 
-class StopGradient(_Function, spec_name="stop_gradient"):
+class StopGradient(_Function, spec_name="stop_gradient", also="detach"):
     """`x`, as a constant to whatever trains: no gradient flows back through it."""
 
     template = "{x}.detach()"

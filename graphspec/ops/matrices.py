@@ -23,7 +23,7 @@ def need_floats(name: str, *inputs: Tensor) -> None:
             )
 
 
-class Matmul(Operation, spec_name="matmul"):
+class Matmul(Operation, spec_name="matmul", also="bmm"):
     """Products of matrices, the last two axes of each tensor; the axes before meet as in `multiply`."""
 
     arguments = (Argument("x1"), Argument("x2"))

@@ -151,21 +151,21 @@ class Add(Binary, spec_name="add"):
     examples = (*PAIRS, Example({"x1": 3}, ((4,),)), Example({"x2": 2}, ((4,),), dtype="int32", high=9))
 
 
-class Subtract(Binary, spec_name="subtract"):
+class Subtract(Binary, spec_name="subtract", also="sub"):
     """`x1 - x2`."""
 
     template = "{} - {}"
     examples = (*PAIRS, Example({"x1": 1.0}, ((4,),)))
 
 
-class Multiply(Binary, spec_name="multiply"):
+class Multiply(Binary, spec_name="multiply", also="mul"):
     """`x1 * x2`."""
 
     template = "{} * {}"
     examples = (*PAIRS, Example({"x1": -2.5}, ((4,),)))
 
 
-class Divide(Binary, spec_name="divide"):
+class Divide(Binary, spec_name="divide", also="div"):
     """`x1 / x2`; integers give floats."""
 
     template = "{} / {}"
@@ -178,7 +178,7 @@ class TrueDivide(Divide, spec_name="true_divide"):
     """`x1 / x2`; integers give floats."""
 
 
-class Mod(Binary, spec_name="mod"):
+class Mod(Binary, spec_name="mod", also="remainder"):
     """The rest of `x1 / x2`, with the sign of `x2`."""
 
     template = "{} % {}"
@@ -206,7 +206,7 @@ class FloorDivide(Binary, spec_name="floor_divide"):
         return f'torch.div({left}, {right}, rounding_mode="floor")'  # `//` cannot be differentiated
 
 
-class Power(Binary, spec_name="power"):
+class Power(Binary, spec_name="power", also="pow"):
     """`x1` to the power of `x2`."""
 
     template = "{} ** {}"
@@ -282,7 +282,7 @@ class _OfFloats(Binary, abstract=True):
 _FLOATS = (Example({}, ((3, 4), (3, 1))), Example({"x1": -1.5}, ((4,),)), Example({"x2": 2}, ((4,),)))
 
 
-class Arctan2(_OfFloats, spec_name="arctan2"):
+class Arctan2(_OfFloats, spec_name="arctan2", also="atan2"):
     """The angle of the point with height `x1` and width `x2`, from -pi to pi."""
 
     template = "torch.atan2({}, {})"

@@ -46,7 +46,7 @@ class _Noise(Operation, abstract=True):
         return product(site.x.shape[1:])
 
 
-class RandomNormal(_Noise, spec_name="random_normal"):
+class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
     """Normal noise in the shape of `like`."""
 
     mean: Finite = 0.0
@@ -61,7 +61,7 @@ class RandomNormal(_Noise, spec_name="random_normal"):
         return Code(text, constants=constants)
 
 
-class RandomUniform(_Noise, spec_name="random_uniform"):
+class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like"):
     """Uniform noise between `minval` and `maxval` in the shape of `like`."""
 
     minval: Finite = 0.0
@@ -119,7 +119,7 @@ class RandomRandint(_Noise, spec_name="random_randint"):
 Probability = Annotated[Finite, Field(ge=0, le=1)]
 
 
-class RandomBinomial(_Noise, spec_name="random_binomial"):
+class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     """How many of `counts` tries succeed with this probability, as floats in the shape of `like`."""
 
     counts: Annotated[int, Field(ge=1)]
@@ -165,7 +165,7 @@ class RandomBeta(_Noise, spec_name="random_beta"):
         return Code(text, constants={"alpha": float(self.alpha), "beta": float(self.beta)})
 
 
-class RandomCategorical(Operation, spec_name="random_categorical"):
+class RandomCategorical(Operation, spec_name="random_categorical", also="multinomial"):
     """`num_samples` classes for each row of logits `[batch, classes]`, drawn as their softmax says: int64."""
 
     arguments = (Argument("logits"),)

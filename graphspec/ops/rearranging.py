@@ -17,7 +17,7 @@ from graphspec.ops.operations import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
-class Reshape(Operation, spec_name="reshape"):
+class Reshape(Operation, spec_name="reshape", also="view"):
     """The same elements in another shape, whose first size, -1, is the batch."""
 
     newshape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
@@ -48,7 +48,7 @@ class Reshape(Operation, spec_name="reshape"):
         return Code("{x}.reshape({newshape})", constants={"newshape": self.newshape})
 
 
-class Transpose(Operation, spec_name="transpose"):
+class Transpose(Operation, spec_name="transpose", also="permute"):
     """The axes in another order; the batch stays first."""
 
     axes: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
@@ -77,7 +77,7 @@ class Transpose(Operation, spec_name="transpose"):
         return Code("{x}.permute({axes})", constants={"axes": self.order(site.x)})
 
 
-class ExpandDims(Operation, spec_name="expand_dims"):
+class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
     """New axes of size 1, at these places of the result."""
 
     axis: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
@@ -168,7 +168,7 @@ class Swapaxes(Operation, spec_name="swapaxes"):
         return Code("{x}.transpose({a}, {b})", constants={"a": self.axis1, "b": self.axis2})
 
 
-class Moveaxis(Operation, spec_name="moveaxis"):
+class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     """Axes moved to other places; the others keep their order."""
 
     source: Places
@@ -241,7 +241,7 @@ class Roll(Operation, spec_name="roll"):
         return Code("{x}.roll({shift}, {axis})", constants={"shift": self.shift, "axis": self.axis})
 
 
-class Repeat(Operation, spec_name="repeat"):
+class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     """Each element along an axis, `repeats` times in a row."""
 
     repeats: Positive
@@ -291,7 +291,7 @@ class Tile(Operation, spec_name="tile"):
         return Code("{x}.tile({repeats})", constants={"repeats": self.counts(site.x)})
 
 
-class BroadcastTo(Operation, spec_name="broadcast_to"):
+class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
     """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before."""
 
     shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]

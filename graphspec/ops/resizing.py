@@ -14,7 +14,7 @@ from graphspec.ops.operations import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 
-class ImageResize(Operation, spec_name="image_resize"):
+class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
     """Images `[batch, height, width, channels]` in another `size`, `[height, width]`, as `Resizing` does."""
 
     size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]

@@ -17,7 +17,7 @@ from graphspec.ops.operations import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
 
-class Take(Operation, spec_name="take"):
+class Take(Operation, spec_name="take", also="index_select"):
     """The elements at `indices` along an axis; one index takes the axis away, a list does not."""
 
     indices: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
@@ -56,7 +56,7 @@ class Take(Operation, spec_name="take"):
         return Code(f"{{x}}[{before}{{indices}}]", constants={"indices": self.indices})
 
 
-class TakeAlongAxis(Operation, spec_name="take_along_axis"):
+class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
     """The elements at `indices`, integers from 0 on, along an axis; along the others sizes of 1 stretch."""
 
     arguments = (Argument("x"), Argument("indices"))
@@ -141,7 +141,7 @@ class Argsort(Operation, spec_name="argsort"):
         return Code("{x}.argsort(dim={axis}, stable=True)", constants={"axis": self.axis})
 
 
-class TopK(Operation, spec_name="top_k"):
+class TopK(Operation, spec_name="top_k", also="topk"):
     """The `k` largest of the last axis, in falling order if `sorted`; `indices`, int64, are their places."""
 
     k: Positive
@@ -208,7 +208,7 @@ class _Several(Operation, abstract=True):
         raise TypeError(f"{type(self).__name__} says no parts")
 
 
-class Split(_Several, spec_name="split"):
+class Split(_Several, spec_name="split", also="chunk"):
     """Parts of an axis: so many of equal size, or cut at a list of places.
 
     The node is the first of them, `node.part1`, `node.part2` and so on are the others.
@@ -252,7 +252,7 @@ class Split(_Several, spec_name="split"):
         return Code(f"{{x}}.{function}({{cuts}}, {{axis}})", constants=constants)
 
 
-class Unstack(_Several, spec_name="unstack"):
+class Unstack(_Several, spec_name="unstack", also="unbind"):
     """The slices of an axis of size `num`, which takes the axis away.
 
     The node is the first of them, `node.part1`, `node.part2` and so on are the others.

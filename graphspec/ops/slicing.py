@@ -43,7 +43,7 @@ Item = Cut | int | None
 WHOLE = Cut()
 
 
-class GetItem(Operation, spec_name="get_item"):
+class GetItem(Operation, spec_name="get_item", also="getitem slice"):
     """A slice, as Python writes it between brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
 
     The batch comes first, whole. An index takes its axis away, `None` adds one.

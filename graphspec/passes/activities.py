@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from graphspec.contract.activity import WatchedActivity
 from graphspec.contract.penalties import Regularizer
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Unit, Value
-from graphspec.layers.activity import WatchedActivity
 
 
 def watch_activities(diagnostics: Diagnostics, graph: Graph) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
+from graphspec.contract.masks import AllSteps
 from graphspec.graph import Graph, Op, Value
-from graphspec.layers.masking import AllSteps
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,6 +8,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from graphspec.contract.activity import Watched
 from graphspec.contract.layer import Weight
 from graphspec.contract.penalties import (
     L1,
@@ -22,7 +23,6 @@ from graphspec.contract.penalties import (
     UnitNorm,
 )
 from graphspec.graph import Graph
-from graphspec.layers.activity import Watched
 from graphspec.weights import Held, held, layers
 
 EPSILON = 1e-7

@@ -1,0 +1,40 @@
+"""What `ActivityRegularization` and the `activity_regularizer` of other layers become."""
+
+from __future__ import annotations
+
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Construct, Layer, Memory, Site
+from graphspec.contract.penalties import Regularizer
+from graphspec.tensor import Dim, Tensor, product
+
+
+class Watched(Layer, abstract=True):
+    """Hands on its input, which training looks at: a module of its own, so that it can be found."""
+
+    supports_masking = True
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=self.spec_name)
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        return Code("{self}({x})", Construct("nn.Identity"))
+
+    def flops(self, site: Site) -> Dim:
+        return 3 * product(site.x.shape[1:])
+
+    def penalty(self) -> Regularizer:
+        """What is added to the loss for a batch, divided by its size."""
+        raise TypeError(f"{type(self).__name__} says no penalty")
+
+
+class WatchedActivity(Watched, abstract=True):
+    """What the output of a layer with an `activity_regularizer` goes through."""
+
+    regularizer_: Regularizer
+
+    def penalty(self) -> Regularizer:
+        return self.regularizer_
