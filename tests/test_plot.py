@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 import graphspec
@@ -22,6 +26,7 @@ from graphspec.compiler import Program
 from graphspec.plot import SUFFIXES, plot
 from graphspec.plot.layout import LABEL, Placed, Placement, place
 from graphspec.plot.ordering import ranks
+from graphspec.plot.palette import LIGHT
 from graphspec.plot.picture import TIMES, Body, Box, Edge, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 
@@ -361,6 +366,27 @@ def test_svg_is_xml_without_scripts(path: Path) -> None:
         f"{SVG}{tag}" for tag in ("svg", "title", "style", "rect", "text", "tspan", "g", "path")
     }
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_every_part_of_an_svg_has_its_colours_as_plain_attributes(path: Path) -> None:
+    svg = plot(graphspec.compile(path), ".svg")
+    assert "var(" not in svg
+    for element in ElementTree.fromstring(svg).iter():
+        if element.tag in (f"{SVG}rect", f"{SVG}text", f"{SVG}path"):
+            assert re.fullmatch("#[0-9a-f]{6}|none", element.attrib["fill"]), element.attrib
+
+
+@pytest.mark.skipif(shutil.which("rsvg-convert") is None, reason="rsvg-convert is not installed")
+def test_a_reader_without_css_variables_draws_the_light_colours() -> None:
+    path = next(path for path in SPECS if path.stem == "siamese")
+    svg = plot(graphspec.compile(path), ".svg")
+    done = subprocess.run(["rsvg-convert"], input=svg.encode(), capture_output=True, check=True)
+    image = np.asarray(Image.open(io.BytesIO(done.stdout)).convert("RGB")).reshape(-1, 3)
+    for part in ("page", "layer", "merge", "end", "weight"):
+        wanted = np.array([int(LIGHT[part][i : i + 2], 16) for i in (1, 3, 5)])
+        assert (np.abs(image - wanted).max(1) <= 1).sum() > 50, part
+    assert (image.sum(1) < 150).mean() < 0.05  # little of it is dark: letters
 
 
 def test_mermaid_is_as_expected() -> None:

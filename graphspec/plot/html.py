@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec.plot.layout import face
 from graphspec.plot.ordering import ranks
+from graphspec.plot.palette import page_style
 from graphspec.plot.picture import ENDS, Body, Box
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, heading, second
@@ -29,11 +30,10 @@ def html(body: Body, program: Program) -> str:
     """The text of the page."""
     places = Places(program)
     folder = files("graphspec.plot")
-    page, script, css, own = (
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.js", "graph.css", "page.css")
+    page, script, own = (
+        (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.js", "page.css")
     )
-    style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{css.replace('svg {', ':root {')}{own}"
+    style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{page_style()}{own}"
     graph = {"body": _body(body, places), "places": places.listed(), "digits": places.digits}
     data = json.dumps(graph, ensure_ascii=False, separators=(",", ":"))
     own_only = f"script-src {_hash(script)}; style-src {_hash(style)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from importlib.resources import files
 
 from graphspec.plot.layout import BESIDE, MARGIN, STACK, Line, Placed, Placement, face, place
-from graphspec.plot.picture import Body
+from graphspec.plot.palette import OF_KINDS, attributes, dark_style
+from graphspec.plot.picture import Body, Box
 from graphspec.plot.words import FAMILY, caption, heading, second
 
 HEAD = 44
@@ -20,15 +20,14 @@ def svg(body: Body, name: str) -> str:
     title = caption(name, body.boxes)
     width = max(placed.width, 7.6 * len(title)) + 4 * MARGIN
     height = placed.height + HEAD + 2 * MARGIN
-    style = (files("graphspec.plot") / "graph.css").read_text(encoding="utf-8").strip()
-    left = (width - placed.width) / 2
+    left, look = (width - placed.width) / 2, attributes("text", "caption")
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}" height="{_n(height)}"'
-        f' viewBox="0 0 {_n(width)} {_n(height)}" role="img">',
+        f' viewBox="0 0 {_n(width)} {_n(height)}" role="img" font-family="{FAMILY}">',
         f"<title>{escape(title)}</title>",
-        f"<style>\nsvg {{ font-family: {FAMILY}; }}\n{style}\n</style>",
-        '<rect class="page" width="100%" height="100%"/>',
-        f'<text class="caption" x="{2 * MARGIN}" y="27">{escape(title)}</text>',
+        f"<style>\n{dark_style()}\n</style>",
+        f'<rect class="page" width="100%" height="100%"{attributes("page")}/>',
+        f'<text class="caption" x="{2 * MARGIN}" y="27"{look}>{escape(title)}</text>',
         *_body(placed, left, HEAD),
         "</svg>",
     ]
@@ -49,7 +48,7 @@ def _group(placed: Placed, x: float, y: float) -> Iterator[str]:
     """An open block or model: its frame, and what is in it."""
     assert placed.body is not None
     left = x - placed.width / 2
-    yield from _rects(placed, left, y, placed.height, "frame")
+    yield from _rects(placed, left, y, placed.height, "frame", "frame")
     yield from _body(placed.body, x - placed.body.width / 2, y + placed.head)
 
 
@@ -60,31 +59,42 @@ def _box(placed: Placed, x: float, y: float) -> Iterator[str]:
     yield f'<g class="box {box.kind}{"" if box.params or box.shared else " plain"}">'
     yield f"<title>{escape(box.path)}</title>"
     if placed.body is None:
-        yield from _rects(placed, left, y, height, "")
+        yield from _rects(placed, left, y, height, "", _part(box))
     else:
-        yield f'<rect x="{_n(left)}" y="{_n(y)}" width="{_n(placed.width)}" height="{_n(height)}" rx="5"/>'
+        yield _rect(left, y, placed.width, height, "", _part(box))
     name, title = heading(box)
     inside = _n(left + MARGIN)
-    kind = f' <tspan class="type">{escape(title)}</tspan>' if title else ""
-    yield f'<text x="{inside}" y="{_n(y + 17)}"><tspan class="name">{escape(name)}</tspan>{kind}</text>'
+    kind = f' <tspan class="type"{attributes("type")}>{escape(title)}</tspan>' if title else ""
+    first = f'<tspan class="name"{attributes("name")}>{escape(name)}</tspan>{kind}'
+    yield f'<text x="{inside}" y="{_n(y + 17)}"{attributes("text")}>{first}</text>'
     if text := second(box):
-        yield f'<text class="more" x="{inside}" y="{_n(y + 34)}">{escape(text)}</text>'
+        yield f'<text class="more" x="{inside}" y="{_n(y + 34)}"{attributes("more")}>{escape(text)}</text>'
     yield "</g>"
     if placed.body is None:
         below = y + height + (STACK if box.count > 1 else 0) + 14
         for port, at in zip(box.ports, placed.ports, strict=True):
             if port.label:
                 beside = _n(x + at + BESIDE)
-                yield f'<text class="shape" x="{beside}" y="{_n(below)}">{escape(port.label)}</text>'
+                look = attributes("more")
+                yield f'<text class="shape" x="{beside}" y="{_n(below)}"{look}>{escape(port.label)}</text>'
 
 
-def _rects(placed: Placed, left: float, y: float, height: float, kind: str) -> Iterator[str]:
+def _part(box: Box) -> str:
+    """The part of the palette that a box is drawn with."""
+    return OF_KINDS.get(box.kind, "layer" if box.params or box.shared else "plain")
+
+
+def _rects(placed: Placed, left: float, y: float, height: float, name: str, part: str) -> Iterator[str]:
     """The outline of a box; of a stack, also those behind it."""
-    name = f' class="{kind}"' if kind else ""
-    size = f'width="{_n(placed.width)}" height="{_n(height)}" rx="5"'
     for shift in (STACK, STACK / 2) if placed.box.count > 1 else ():
-        yield f'<rect class="behind" x="{_n(left + shift)}" y="{_n(y + shift)}" {size}/>'
-    yield f'<rect{name} x="{_n(left)}" y="{_n(y)}" {size}/>'
+        yield _rect(left + shift, y + shift, placed.width, height, "behind", "behind" if name else part)
+    yield _rect(left, y, placed.width, height, name, part)
+
+
+def _rect(left: float, y: float, width: float, height: float, name: str, part: str) -> str:
+    kind = f'class="{name}" ' if name else ""
+    size = f'width="{_n(width)}" height="{_n(height)}"'
+    return f'<rect {kind}x="{_n(left)}" y="{_n(y)}" {size} rx="5"{attributes(part)}/>'
 
 
 def _lines(lines: list[Line], x: float, y: float) -> Iterator[str]:
@@ -94,9 +104,10 @@ def _lines(lines: list[Line], x: float, y: float) -> Iterator[str]:
         path = f"M{_n(x0)} {_n(y0)}V{_n(y1)}C{_n(x0)} {_n(middle)} {_n(x2)} {_n(middle)} {_n(x2)} {_n(y2)}"
         if x0 == x2:
             path = f"M{_n(x0)} {_n(y0)}V{_n(y2)}"
-        yield f'<path class="{"weights" if line.weights else "edge"}" d="{path}"/>'
+        kind = "weights" if line.weights else "edge"
+        yield f'<path class="{kind}" d="{path}"{attributes(kind)}/>'
         if line.arrow:
-            yield f'<path class="head" d="M{_n(x2)} {_n(y2)}l-4 -7h8z"/>'
+            yield f'<path class="head" d="M{_n(x2)} {_n(y2)}l-4 -7h8z"{attributes("head")}/>'
 
 
 def _n(number: float) -> str:
