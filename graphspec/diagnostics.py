@@ -89,7 +89,7 @@ CODES: dict[str, str] = {
     "wrong-rank": "a tensor with the wrong number of axes",
     "window-too-large": "a window is larger than what it slides over",
     "unknown-size": "a size must be known here",
-    "cycle": "nodes depend on one another in a circle",
+    "cycle": "nodes depend on one another in a cycle",
     "unreachable-node": "a node reaches no output",
     "unused-input": "an input that nothing reads",
     "spec-missing": "a spec file that cannot be read",

@@ -15,7 +15,7 @@ from graphspec.tensor import Tensor
 from graphspec.train.config import TrainConfig
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class OutputSpec:
     """One output of a program: the tensors it returns (usually one) and what they are judged by.
 
@@ -25,17 +25,21 @@ class OutputSpec:
 
     name: str
     tensors: tuple[Tensor, ...]
-    activation: str | None
     loss: Loss | None
     loss_weight: float | Literal["learned"]
     metrics: tuple[Metric, ...]
     target: str
+    activation: str | None = None
     mask: str | None = None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Elaborated:
-    """A program without errors, as far as the front half can tell."""
+    """A program without errors, as far as the front half can tell.
+
+    `masks` is what `forward(..., logits=True)` returns beside the outputs; inputs of `channels_first` come
+    so, and lie so in memory.
+    """
 
     name: str
     graph: Graph
@@ -46,5 +50,5 @@ class Elaborated:
     ranges: dict[str, int] = field(default_factory=dict)
     minimum_sizes: dict[str, int] = field(default_factory=dict)
     maximum_sizes: dict[str, int] = field(default_factory=dict)
-    masks: dict[str, Value] = field(default_factory=dict)  # what `forward(..., logits=True)` returns, too
-    channels_first: frozenset[str] = frozenset()  # inputs that come so, and lie so in memory
+    masks: dict[str, Value] = field(default_factory=dict)
+    channels_first: frozenset[str] = frozenset()

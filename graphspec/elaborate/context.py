@@ -1,19 +1,15 @@
-"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and what was read by
-whom.
-"""
+"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and who read what."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
 
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
-from graphspec.expressions import ExpressionError
-from graphspec.graph import Definition, Op, Value
-from graphspec.source import Document, Path, read
+from graphspec.graph import Definition
+from graphspec.source import Document, read
 
 MAX_INSTANCES = 50_000
 MAX_NESTING = 40
@@ -23,38 +19,6 @@ MAX_DEPTH = 80
 
 class OutOfBudget(Exception):
     """Elaboration has grown too large to go on; the diagnostic is there."""
-
-
-class Nothing:
-    """What a left-out node with `else: null` hands on: merges leave it out, any other reader refuses it."""
-
-
-class Failed:
-    """A value whose node has been reported already: whoever reads it stays silent."""
-
-
-NOTHING, FAILED = Nothing(), Failed()
-Resolved = Value | Nothing | Failed
-"""What a reference to one thing gives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A value bound to an argument, and how and where the spec says so."""
-
-    value: Resolved
-    text: str
-    span: Span | None
-
-
-@dataclass(eq=False, slots=True)
-class Exports:
-    """Inner values read by their path, `vision.block5_pool`, of ops that share one class: what one exports
-    all do.
-    """
-
-    paths: list[tuple[str, ...]] = field(default_factory=list)
-    ops: list[tuple[Op, Any]] = field(default_factory=list)  # each with the elaboration of its body
 
 
 @dataclass(slots=True)
@@ -95,26 +59,6 @@ class Context:
         self.diagnostics.add(
             Diagnostic(code, message, span, label=label, labels=tuple(labels), notes=tuple(notes), help=help)
         )
-
-    def expression_error(
-        self, error: ExpressionError, document: Document, path: Path, notes: Iterable[str] = ()
-    ) -> None:
-        """Reports an expression's error at its characters, where the text stands on one line as it is
-        written.
-        """
-        span = document.span((*path, *error.path))
-        value: Any = document.value
-        key: Any
-        for key in (*path, *error.path):
-            value = value[key] if isinstance(value, dict | list) and _has(value, key) else None
-        if isinstance(value, str) and span.line == span.end_line and error.end > error.start:
-            quote = (span.end_column - span.column - len(value)) // 2
-            if quote in (0, 1):
-                start = span.column + quote + error.start
-                span = Span(
-                    span.file, span.line, start, span.line, max(span.column + quote + error.end, start + 1)
-                )
-        self.error(error.code, span, error.message, error.help, notes=notes)
 
     def count(self, span: Span | None) -> None:
         """Counts one instance against the budget; `OutOfBudget` when it is spent, which is reported."""
@@ -174,7 +118,3 @@ class Context:
         self.sources[shown] = text.decode("utf-8", "replace")
         self.locations[shown] = path
         return read_file(document, path.stem, self.diagnostics) if document is not None else None
-
-
-def _has(value: Any, key: Any) -> bool:
-    return key in value if isinstance(value, dict) else isinstance(key, int) and 0 <= key < len(value)

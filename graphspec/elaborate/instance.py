@@ -1,157 +1,159 @@
-"""A node becomes its instances: how often, with which arguments, or left out."""
+"""One instance of a node to be: what its text says, where each part is written, and what it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from graphspec.elaborate.bodies import find_body
-from graphspec.elaborate.body import BodyElaborator, Instance, Repeated, failed
-from graphspec.elaborate.context import FAILED, NOTHING, Exports, Failed, Resolved
-from graphspec.elaborate.feed import feed_of, first_input
-from graphspec.elaborate.forms import build
-from graphspec.elaborate.use import NodeInstance, expression_in
-from graphspec.graph import Op, Value
+from graphspec.diagnostics import Span, nearest
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, Result
+from graphspec.elaborate.scope import expression_in, expressions_in
+from graphspec.elaborate.values import FAILED, NOTHING, Bound
+from graphspec.expressions import Expression
+from graphspec.graph import Unit
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
 
-MAX_REPEAT = 10_000
+
+@dataclass(eq=False, slots=True)
+class NodeInputs:
+    """What an instance reads: by position, or by argument name. `listed` where the spec has a list or `*`."""
+
+    positional: list[Bound] = field(default_factory=list)
+    named: dict[str, list[Bound]] = field(default_factory=dict)
+    listed: bool = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a value of it has failed, so that its reader fails silently."""
+        return any(bound.value is FAILED for bound in self.all())
+
+    def all(self) -> list[Bound]:
+        return [*self.positional, *(bound for group in self.named.values() for bound in group)]
 
 
-def elaborate_node(run: BodyElaborator, name: str) -> Instance | Repeated:
-    """All instances of a node. Its errors are reported, and give a failed instance."""
-    node = run.body.nodes[name]
-    path = run.path("nodes", name)
-    if node.repeat is MISSING and node.parallel is MISSING:
-        return _instance(NodeInstance(run, name, node, path), None)
-    parallel = node.repeat is MISSING
-    plan = _plan(run, name, node, path, "parallel" if parallel else "repeat")
-    if plan is None:
-        return failed()
-    if not plan and not parallel:
-        use = NodeInstance(run, name, node, path, 0)
-        first = first_input(use)
-        return Repeated([], False, first.value if first is not None else NOTHING)
-    exports = Exports()
-    instances: list[Instance] = []
-    for index, overrides in enumerate(plan):
-        use = NodeInstance(run, name, node, path, index, overrides, exports=exports, count=len(plan))
-        previous = instances[-1] if instances and not parallel else None
-        instance = _instance(use, previous)
-        if instance.op is not None:
-            instance.op.repeated = "parallel" if parallel else "repeat"
-        instances.append(instance)
-        if isinstance(instance.first, Failed):
-            return Repeated(instances, parallel, broken=True)  # the next would fail for the same reason
-    return Repeated(instances, parallel)
+@dataclass(eq=False)
+class NodeInstance:
+    """One instance to be: its node's text and place in a body, its number, its own arguments from a repeat
+    list, and what it reads.
+    """
 
+    body: BodyElaborator
+    name: str
+    declared: Node
+    path: Path
+    index: int | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    inputs: NodeInputs = field(default_factory=NodeInputs)
+    inner_paths: InnerPaths = field(default_factory=InnerPaths)
+    unit: Unit | None = None  # the shared one, for a call
+    given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
+    count: int | None = None  # how many instances its node has
 
-def _plan(run: BodyElaborator, name: str, node: Node, path: Path, key: str) -> list[dict[str, Any]] | None:
-    """The arguments of each instance that its `repeat` or `parallel` gives; None after an error."""
-    raw = node.repeat if key == "repeat" else node.parallel
-    here = (*path, key)
-    value = run.evaluate(raw, here)
-    span = run.body.document.span(here)
-    if value is FAILED:
+    @property
+    def form(self) -> str:
+        return self.declared.form
+
+    @property
+    def title(self) -> str:
+        return self.name if self.index is None else f"{self.name}.{self.index}"
+
+    # --- where things are written, and what is wrong with them
+
+    @cached_property
+    def span(self) -> Span:
+        return self.key()
+
+    def key(self, *keys: str | int) -> Span:
+        """Where a key of the node is written, at any depth."""
+        return self.body.declared.document.key((*self.path, *keys))
+
+    def key_of(self, argument: str) -> Span:
+        """Where an argument's name is written, that of a repeat list included."""
+        return self.key(*self._varying, argument) if argument in self.overrides else self.key(argument)
+
+    def span_of(self, *keys: str | int) -> Span:
+        """Where an argument is written, a repeat list's included."""
+        if keys and keys[0] in self.overrides:
+            keys = (*self._varying, keys[0], self.index or 0)
+        return self.body.declared.document.span((*self.path, *keys))
+
+    @property
+    def _varying(self) -> tuple[str]:
+        """The key that has lists for its instances."""
+        return ("repeat" if self.declared.repeat is not MISSING else "parallel",)
+
+    def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
+        self.body.error(code, span, message, help, notes=self.notes, **more)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which repetition an error is in."""
+        return () if self.index is None else (f"in repetition {self.index} of `{self.name}`",)
+
+    # --- what the text says for this instance
+
+    def evaluate(self, value: Any, *keys: str | int) -> Any:
+        """A value that is written under `keys`, or FAILED after reporting why there is none."""
+        return self.body.scope.evaluate(value, (*self.path, *keys), self.index)
+
+    def target(self) -> Any:
+        """What its form names: `Conv2D`, `residual`, `other.yaml`; FAILED after an error."""
+        return self.evaluate(self.declared.target, self.form)
+
+    def flag(self, key: str, value: Any) -> bool | None:
+        """The value of a key of the node that is true or false; None after an error."""
+        return self.body.scope.flag(value, (*self.path, key), self.index, self.notes)
+
+    def arguments(self) -> dict[str, Any] | None:
+        """The plain arguments of the instance, a repeat list's over the node's; None where one failed."""
+        if self.given:
+            return dict(self.given)
+        result = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
+        result.update((key, value) for key, value in self.overrides.items() if key != "from")
+        return None if any(value is FAILED for value in result.values()) else result
+
+    def weights(self) -> str | None:
+        """The file that its weights come from, if it names one."""
+        weights = self.evaluate(self.declared.weights, "weights")
+        if weights is None or isinstance(weights, str):
+            return weights
+        if weights is not FAILED:
+            message = f"`weights` is the path of a .safetensors file, not {show(weights)}"
+            self.error("wrong-type", self.span_of("weights"), message)
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        if 0 <= value <= MAX_REPEAT:
-            return [{} for _ in range(value)]
-        run.error(
-            "out-of-range",
-            span,
-            f"`{name}` is repeated {value} times; a count lies between 0 and {MAX_REPEAT:,}",
-        )
-        return None
-    if not isinstance(value, dict):
-        help = (
-            f"write {int(value)}, or use `//`"
-            if isinstance(value, float) and value.is_integer()
-            else f"write {key}: 3, or {key}: {{units: [64, 32]}}"
-        )
-        run.error(
-            "wrong-type",
-            span,
-            f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}",
-            help,
-        )
-        return None
-    if not all(_varies(run, node, here, word, items) for word, items in value.items()):
-        return None
-    lengths = {word: len(items) for word, items in value.items()}
-    if len(set(lengths.values())) != 1:
-        counts = ", ".join(f"`{word}` has {count}" for word, count in lengths.items()) or "it is empty"
-        run.error("wrong-type", span, f"the lists of `{key}` must be equally long: {counts}")
-        return None
-    count = next(iter(lengths.values()))
-    return [{word: items[i] for word, items in value.items()} for i in range(count)]
 
+    def expressions(self, arguments: dict[str, Any]) -> tuple[tuple[Expression, Any], ...]:
+        """The expressions behind the arguments, for emission."""
+        raw = {key: value for key, value in self.declared.extra.items() if key not in self.overrides}
+        found = list(expressions_in(raw, arguments))
+        repeat = self.declared.repeat if self.declared.repeat is not MISSING else self.declared.parallel
+        count = expression_in(repeat)
+        return (*found, *([(count, self.count)] if count is not None and self.count is not None else ()))
 
-def _varies(run: BodyElaborator, node: Node, here: Path, word: str, items: Any) -> bool:
-    """Whether a key under `repeat` or `parallel` may stand there, with a list; `here` is its path."""
-    key, document = here[-1], run.body.document
-    if not isinstance(items, list):
-        message = f"`{word}` under `{key}` is a list with one item for each instance"
-        run.error("wrong-type", document.span((*here, word)), message)
+    def refuses_nothing(self, bounds: list[Bound]) -> bool:
+        """Reports an input that was left out, for a reader that needs them all."""
+        for bound in bounds:
+            if bound.value is NOTHING:
+                self.error(
+                    "left-out",
+                    bound.span,
+                    f"`{self.name}` reads `{bound.text}`, which is left out here and is nothing",
+                    "give the reader a `when`, or the node an `else`",
+                )
+                return True
         return False
-    if word in node.extra or (word == "from" and node.source is not MISSING):
-        run.error("duplicate-key", document.key((*here, word)), f"`{word}` stands in `{key}` and beside it")
-        return False
-    if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
-        help = "it may use `index` where it stands"
-        run.error("unknown-key", document.key((*here, word)), f"`{word}` cannot vary in `{key}`", help)
-        return False
-    return True
 
 
-def _instance(use: NodeInstance, previous: Instance | None) -> Instance:
-    run, node = use.run, use.node
-    run.context.count(use.span)
-    when = use.flag("when", node.when)
-    if when is None:
-        return failed()
-    if not when:
-        return _left_out(use, previous)
-    use.feed = feed_of(use, previous)
-    instance = build(use)
-    if instance.op is not None:
-        instance.op.when = expression_in(node.when)
-    return instance
+Build = Callable[[NodeInstance], Result]
+"""What builds an instance of any form."""
 
 
-def _left_out(use: NodeInstance, previous: Instance | None) -> Instance:
-    """What a node whose `when` is false hands on: its `else`, else its first input."""
-    run, node = use.run, use.node
-    if node.otherwise is not MISSING:
-        if node.otherwise is None:
-            return Instance({"": NOTHING})
-        bounds = run.reference(node.otherwise, (*use.path, "else"), use.name, use.index)
-        value: Resolved = bounds[0].value if len(bounds) == 1 else FAILED
-        if len(bounds) != 1:
-            use.error("wrong-type", use.span_of("else"), "`else` names one node")
-    elif node.form == "parameter":
-        return Instance({"": NOTHING})
-    elif previous is not None:
-        value = previous.first
-    else:
-        first = first_input(use)
-        value = first.value if first is not None else FAILED
-    if not isinstance(value, Value):
-        return Instance({"": value})
-    title = str(node.target)
-    op = Op(use.name, use.index, use.span, node.form, (value,), present=False, title=title)  # type: ignore[arg-type]
-    op.outputs = {_first_output(use): Value(value.tensor, use.name, op)}
-    op.when = expression_in(node.when)
-    if use.index is not None:
-        op.repeated = "repeat" if node.repeat is not MISSING else "parallel"
-    run.graph.ops.append(op)
-    return Instance(dict(op.outputs), op)
-
-
-def _first_output(use: NodeInstance) -> str:
-    """The name of the first output that a left-out node would have."""
-    form, target = use.node.form, use.node.target
-    if form == "call" and (entry := use.run.body.shared.get(target)) is not None:
-        form, target = entry.form, entry.target
-    found = find_body(use, form, target, quiet=True) if form == "block" else None
-    return next(iter(found[1].outputs), "") if found is not None else ""
+def near_help(word: str, names: list[str]) -> str | None:
+    near = nearest(word, names)
+    if near:
+        return f"did you mean `{near}`?"
+    return f"one of: {', '.join(sorted(names)[:20])}" if names else None

@@ -1,1 +1,40 @@
-"""What is done to the graph of a program once it is elaborated, and what is found out of it."""
+"""What is done to the graph of a program once it is elaborated, and what is found out of it, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from graphspec.diagnostics import Diagnostics
+from graphspec.graph import Graph, Value
+from graphspec.passes.activities import watch_activities
+from graphspec.passes.logits import ends_in
+from graphspec.passes.masks import carry_masks
+from graphspec.passes.prune import prune
+from graphspec.passes.ranges import maximum_sizes, minimum_sizes, ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the passes found out: of outputs the masks and the activations that they end in, of inputs the
+    ranges, of symbolic sizes the bounds.
+    """
+
+    masks: dict[str, Value]
+    activations: dict[str, str | None]
+    ranges: dict[str, int]
+    minimum_sizes: dict[str, int]
+    maximum_sizes: dict[str, int]
+
+
+def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) -> Findings | None:
+    """Takes a graph through all passes; `masked` are the outputs whose masks are wanted.
+
+    None after an error. Where axes are permuted (`layout`) is asked for by emission alone.
+    """
+    prune(graph)
+    if not watch_activities(graph, diagnostics):
+        return None
+    masks = carry_masks(graph, masked)
+    activations = {name: ends_in(value) for name, value in graph.outputs.items()}
+    return Findings(masks, activations, ranges(graph), minimum_sizes(graph), maximum_sizes(graph))

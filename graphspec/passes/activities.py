@@ -8,18 +8,18 @@ from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Unit, Value
 
 
-def watch_activities(diagnostics: Diagnostics, graph: Graph) -> bool:
+def watch_activities(graph: Graph, diagnostics: Diagnostics) -> bool:
     """Puts the nodes into a program; false where none can stand, which is reported."""
     well, ops = True, []
     taken = {op.node for op in graph.ops} | graph.inputs.keys()
     for op in graph.ops:
         ops.append(op)
         if op.graph is not None and op.wrapper is None:
-            well &= watch_activities(diagnostics, op.graph)
+            well &= watch_activities(op.graph, diagnostics)
         for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
             regularizer = getattr(inner.layer, "activity_regularizer", None)
             if isinstance(regularizer, Regularizer) and inner.present:
-                watched = _watched(diagnostics, graph, op, regularizer, taken)
+                watched = _watched(graph, diagnostics, op, regularizer, taken)
                 well &= watched is not None
                 ops += [watched] if watched is not None else []
     graph.ops = ops
@@ -27,7 +27,7 @@ def watch_activities(diagnostics: Diagnostics, graph: Graph) -> bool:
 
 
 def _watched(
-    diagnostics: Diagnostics, graph: Graph, op: Op, regularizer: Regularizer, taken: set[str]
+    graph: Graph, diagnostics: Diagnostics, op: Op, regularizer: Regularizer, taken: set[str]
 ) -> Op | None:
     """The node behind an op, which gives what the op gave; the op's own output is another value."""
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:

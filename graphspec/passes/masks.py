@@ -1,180 +1,195 @@
-"""Masks of padded steps, carried where Keras carries them: from `mask_zero` and `Masking` to the layers that
-read them.
-
-A mask becomes a value of the graph like any other (`mask_values.py`): an op computes it, edges carry it, and
-it enters a block as an input. Blocks, models and left-out nodes are transparent to it; nothing is made that
-no layer reads.
-"""
+"""Masks made values of the graphs that read them: ops that compute them, inputs and outputs of instances."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
-from graphspec.contract.masks import AllSteps
-from graphspec.graph import Graph, Op, Value
+from graphspec.graph import Graph, Op, Value, types
+from graphspec.passes.mask_flow import DerivedMask, EnteringMask, LeavingMask, Mask, MaskFlow
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Entry:
-    """The mask that a graph's input carries, which enters the graph once something in it reads the mask."""
-
-    graph: Graph
-    name: str
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Made:
-    """A mask that an op's layer derives, or a tensor that is derived for an op."""
-
-    op: Op
-    derived: Derived
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Export:
-    """A mask that is made inside an instance, of the output `key` of its op."""
-
-    op: Op
-    key: str
-
-
-Mask = Value | Entry | Made | Export | None
-
-
-class Masks:
-    """Says which mask a value carries, and changes nothing. Each mask is one object.
-
-    `holders` are the ops of inner graphs, `owners` the graphs of ops.
+def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:
+    """Fills the `mask` arguments of the layers of a program that has been pruned; gives the masks of those
+    outputs that are judged.
     """
+    maker = _MaskMaker(root)
+    maker.fill(root)
+    masks = {name: maker.value(maker.masks.of(root.outputs[name])) for name in judged}
+    maker.place()
+    return {name: mask for name, mask in masks.items() if mask is not None}
+
+
+class _MaskMaker:
+    """Makes a mask once something reads it, after all that it depends on."""
 
     def __init__(self, root: Graph):
-        self.holders: dict[Graph, Op] = {}
-        self.owners: dict[Op, Graph] = {}
-        self._entries: dict[Value, Entry] = {}
-        self._masks: dict[Value, Mask] = {}
-        self._made: dict[tuple[Op, Derived], Made] = {}
-        self._exports: dict[tuple[Op, str], Export] = {}
-        self._unmasked: dict[Entry, Derived] = {}  # inputs that need a mask for the sake of another call
-        self._register(root)
-        self._trace(root)
-        self._unify(root)
+        self.masks = MaskFlow(root)
+        self._values: dict[Mask, Value] = {}
+        self._ahead: dict[Op, list[Op]] = defaultdict(list)  # what is computed before an op, and behind it
+        self._behind: dict[Op, list[Op]] = defaultdict(list)
+        self._instances: dict[tuple[Graph, str], list[Op]] = defaultdict(list)
+        self._taken: dict[Graph, set[str]] = {}
+        self._entered: dict[Graph, dict[str, str]] = defaultdict(dict)  # a mask's input -> whose mask it is
+        self._exported: dict[Op, dict[str, str]] = defaultdict(dict)  # the same of outputs
+        for op, graph in self.masks.owners.items():
+            self._instances[graph, op.node].append(op)
 
-    def _register(self, graph: Graph) -> None:
-        self._entries.update({v: Entry(graph, name) for name, v in graph.inputs.items() if v is not None})
-        for op in graph.ops:
-            self.owners[op] = graph
-            if op.graph is not None:
-                self.holders[op.graph] = op
-                self._register(op.graph)
-
-    def _trace(self, graph: Graph) -> None:
-        """Asks for all masks in data order, so that no question leads far back."""
+    def fill(self, graph: Graph) -> None:
+        """Gives the ops of a graph, and of those inside it, the masks that they take."""
         for op in graph.ops:
             if op.graph is not None:
-                self._trace(op.graph)
-            for value in op.outputs.values():
-                self.of(value)
+                self.fill(op.graph)
+            elif op.present and op.layer is not None and op.wrapper is None:
+                op.arguments = self._filled(op, op.layer)
 
-    def _unify(self, root: Graph) -> None:
-        """One body of a shared unit serves all its calls: where one of them has a mask, the others get one
-        that masks nothing; which may reach another shared unit.
+    def _filled(self, op: Op, layer: Layer) -> tuple[Any, ...]:
+        """The arguments with `mask`, that of the only tensor, or the `<name>_mask` of each of several."""
+        if layer.variadic:
+            masks = tuple(self.masks.grouped(argument) for argument in op.arguments)
+            if all(mask is None for mask in masks):
+                return op.arguments
+            taken = layer.masked(op.arguments, masks)
+            return tuple(self.value(self.masks.made(op, each)) for each in taken)
+        given = dict(zip((argument.name for argument in layer.arguments), op.arguments, strict=True))
+        carried = {argument.name for argument in layer.arguments if argument.carried}
+        tensors = [name for name, argument in given.items() if argument is not None]
+        for name in tensors:
+            mask = "mask" if len(tensors) == 1 else f"{name}_mask"
+            if mask in carried and given[mask] is None and isinstance(given[name], Value):
+                given[mask] = self.value(self.masks.of(given[name]))
+        return tuple(given.values())
+
+    def value(self, mask: Mask) -> Value | None:
+        """A mask as a value of the graph that it belongs to.
+
+        What it depends on may lie far back, so it is kept in a list and not left to recursion.
         """
-        units = {op.unit: None for op in self.holders.values() if op.unit is not None and op.unit.shared}
-        while True:
-            known = len(self._unmasked)
-            for unit in units:
-                for place in range(len(unit.first.arguments)):
-                    self._unify_calls([self._entry(op, place) for op in unit.calls])
-            if len(self._unmasked) == known:
-                return
-            self._masks.clear()
-            self._trace(root)
+        work, mates = [mask], list[LeavingMask]()
+        while work:
+            top = work[-1]
+            missing = [] if self._is_made(top) else [m for m in self._sources(top) if not self._is_made(m)]
+            if missing:
+                work += reversed(missing)
+                continue
+            work.pop()
+            if not self._is_made(top):
+                assert top is not None
+                self._values[top] = self._make(top)
+                mates += self._mates(top) if isinstance(top, LeavingMask) else ()
+            if not work and mates:
+                work.append(mates.pop(0))
+        return self._made(mask)
 
-    def _unify_calls(self, entries: list[Entry | None]) -> None:
-        masked = [entry is not None and self.outside(entry) is not None for entry in entries]
-        for entry, has in zip(entries, masked, strict=True):
-            source = self._first_of_chain(entry) if entry is not None and any(masked) and not has else None
-            if entry is not None and source is not None:
-                self._unmasked[entry] = Derived(AllSteps(), (source,))
+    def _is_made(self, mask: Mask) -> bool:
+        return mask is None or isinstance(mask, Value) or mask in self._values
 
-    def _entry(self, op: Op, place: int) -> Entry | None:
+    def _made(self, mask: Mask) -> Value | None:
+        return mask if mask is None or isinstance(mask, Value) else self._values[mask]
+
+    def _sources(self, mask: Mask) -> list[Mask]:
+        """What a mask is computed from, or handed on from."""
+        if isinstance(mask, DerivedMask):
+            return [self.masks.made(mask.op, source) for source in mask.derived.sources]
+        if isinstance(mask, LeavingMask):
+            return [self.masks.of(mask.op.results[mask.key])]
+        return [self.masks.outside(mask)] if isinstance(mask, EnteringMask) else []
+
+    def _make(self, mask: Mask) -> Value:
+        sources = [self._made(source) for source in self._sources(mask)]
+        if isinstance(mask, DerivedMask):
+            return self._compute(mask.op, mask.derived, sources)
+        (source,) = sources
+        assert source is not None and isinstance(mask, EnteringMask | LeavingMask)
+        return self._enter(mask, source) if isinstance(mask, EnteringMask) else self._export(mask, source)
+
+    def _enter(self, entry: EnteringMask, outer: Value) -> Value:
+        """A mask as one more input of an instance."""
+        holder = self.masks.holders[entry.graph]
+        name = self._free(entry.graph, f"{entry.name}_mask")
+        self._entered[entry.graph][name] = entry.name
+        holder.arguments = (*holder.arguments, outer)
+        value = entry.graph.inputs[name] = Value(outer.tensor, name)
+        return value
+
+    def _group(self, op: Op) -> list[Op]:
+        """The ops that are one class when emitted."""
+        if op.unit is not None and op.unit.shared:
+            return op.unit.calls
+        return self._instances[self.masks.owners[op], op.node]
+
+    def _export(self, export: LeavingMask, inner: Value) -> Value:
+        """A mask as one more output of an instance."""
+        op, key = export.op, export.key
+        word = f"{key}_mask" if key else "mask"
+        while word in op.outputs:
+            word += "_"
+        self._exported[op][word] = key
+        value = op.outputs[word] = Value(inner.tensor, f"{op.node}_{word}", op)
         assert op.graph is not None
-        value = list(op.graph.inputs.values())[place]
-        return self._entries[value] if value is not None else None
+        op.results[word] = op.graph.outputs[word] = inner
+        return value
 
-    def _passed(self, graph: Graph, name: str) -> Value | None:
-        """What is passed for a graph's input, unless a wrapper cuts it up."""
-        holder = self.holders.get(graph)
-        if holder is None or holder.wrapper is not None:
-            return None
-        argument = holder.arguments[list(graph.inputs).index(name)]
-        return argument if isinstance(argument, Value) else None
+    def _mates(self, export: LeavingMask) -> Iterator[LeavingMask]:
+        """The same mask of all ops that are one class with an op."""
+        for mate in self._group(export.op):
+            if mate.graph is not None and self.masks.of(mate.results[export.key]) is not None:
+                yield self.masks.export(mate, export.key)
 
-    def _first_of_chain(self, entry: Entry) -> Value | None:
-        """What is passed for an input; of a repeated node what goes into its first instance, where that has
-        as many steps: between two instances nothing is computed.
+    def _compute(self, op: Op, derived: Derived, sources: list[Value | None]) -> Value:
+        """The value of a derived mask or tensor, by an op of its own before the one that it is for."""
+        tensor = derived.layer.infer(*(types(source) for source in sources))
+        assert not isinstance(tensor, tuple)
+        graph = self.masks.owners[op]
+        word = op.node if op.index is None else f"{op.node}_{op.index}"
+        name = self._free(graph, f"{word}_mask" if tensor.dtype == "bool" else f"{word}_masked")
+        title = derived.layer.spec_name
+        computed = Op(name, None, op.span, "op", tuple(sources), layer=derived.layer, title=title)
+        computed.outputs[""] = Value(tensor, name, computed)
+        alike = self._instances[graph, op.node]
+        behind = {*alike, *self._behind[alike[-1]]}  # what it reads may come out of the instance before
+        if not any(source is not None and source.op in behind for source in sources):
+            self._ahead[alike[0]].append(computed)
+        elif op.graph is not None:  # which reads the mask itself
+            self._ahead[op].append(computed)
+        else:
+            self._behind[alike[-1]].append(computed)
+        return computed.output
+
+    def _free(self, graph: Graph, word: str) -> str:
+        """A name for a mask that no node or input of the graph has."""
+        if graph not in self._taken:
+            nodes = {op.node for op in graph.ops} | {unit.name for unit in graph.units}
+            self._taken[graph] = nodes | graph.inputs.keys()
+        number, name = 1, word
+        while name in self._taken[graph]:
+            number += 1
+            name = f"{word}_{number}"
+        self._taken[graph].add(name)
+        return name
+
+    def place(self) -> None:
+        """Puts the ops that were made where they belong, and the inputs and outputs that masks are in one
+        order, however they were asked for: bodies of one class have the same.
         """
-        source = ahead = self._passed(entry.graph, entry.name)
-        while ahead is not None and ahead.op is not None and ahead.op.graph is not None:
-            if ahead.op.node != self.holders[entry.graph].node:
-                break
-            ahead = self._passed(ahead.op.graph, entry.name)
-            if ahead is not None and source is not None and ahead.tensor.shape[:2] == source.tensor.shape[:2]:
-                source = ahead
-        return source
+        for graph in dict.fromkeys(self.masks.owners.values()):
+            graph.ops = [each for op in graph.ops for each in (*self._ahead[op], op, *self._behind[op])]
+        for graph, whose in self._entered.items():
+            holder, names = self.masks.holders[graph], list(graph.inputs)
+            order = [names.index(name) for name in _ordered(names, whose)]
+            graph.inputs = {names[place]: graph.inputs[names[place]] for place in order}
+            holder.arguments = tuple(holder.arguments[place] for place in order)
+        for op, whose in self._exported.items():
+            assert op.graph is not None
+            names = _ordered(list(op.outputs), whose)
+            op.outputs = {name: op.outputs[name] for name in names}
+            op.results = {name: op.results[name] for name in names}
+            op.graph.outputs = dict(op.results)
 
-    # --- which mask a value carries
 
-    def of(self, value: Value) -> Mask:
-        """The mask that a value carries."""
-        if value not in self._masks:
-            self._masks[value] = self._found(value)
-        return self._masks[value]
-
-    def _found(self, value: Value) -> Mask:
-        op = value.op
-        if op is None:
-            entry = self._entries[value]
-            return entry if self.outside(entry) is not None else None
-        if not op.present:
-            return self.of(op.inputs[0])
-        if op.graph is not None and op.wrapper is None:
-            key = next(key for key, output in op.outputs.items() if output is value)
-            inner = self.of(op.results[key])
-            passed = isinstance(inner, Entry) and inner.graph is op.graph
-            return self.outside(inner) if passed else inner and self.export(op, key)  # type: ignore[arg-type]
-        layer = op.layer if op.wrapper is None else op.wrapper
-        return self._of_layer(op, layer) if layer is not None and value is op.output else None
-
-    def _of_layer(self, op: Op, layer: Layer) -> Mask:
-        if not layer.supports_masking and type(layer).mask is Layer.mask:
-            return None
-        masks = [self.grouped(argument) for argument in op.arguments]
-        names = [argument.name for argument in layer.arguments]
-        if not layer.variadic and "mask" in names and op.arguments[names.index("mask")] is not None:
-            masks[0] = op.arguments[names.index("mask")]
-        return self.made(op, layer.mask(op.arguments, tuple(masks)))
-
-    def grouped(self, argument: Any) -> Any:
-        """The masks of an argument, grouped as its tensors are."""
-        if isinstance(argument, tuple):
-            return tuple(self.grouped(item) for item in argument)
-        return self.of(argument) if isinstance(argument, Value) else None
-
-    def outside(self, entry: Entry) -> Mask:
-        """The mask of what is passed for a graph's input."""
-        passed = self._passed(entry.graph, entry.name)
-        mask = self.of(passed) if passed is not None else None
-        if mask is None and entry in self._unmasked:
-            return self.made(self.holders[entry.graph], self._unmasked[entry])
-        return mask
-
-    def made(self, op: Op, mask: Any) -> Any:
-        """The mask that an op's layer derives; another one as it is."""
-        return self._made.setdefault((op, mask), Made(op, mask)) if isinstance(mask, Derived) else mask
-
-    def export(self, op: Op, key: str) -> Export:
-        """The mask of an output of an instance, made inside."""
-        return self._exports.setdefault((op, key), Export(op, key))
+def _ordered(names: list[str], whose: dict[str, str]) -> list[str]:
+    """Names, those of masks last and in the order of what they are the masks of."""
+    own = [name for name in names if name not in whose]
+    return own + sorted(whose, key=lambda name: own.index(whose[name]))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.declarations import Body, File
+from graphspec.declarations import File
 from graphspec.elaborate.context import Context, Reads
+from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
 
 
-def check_use(context: Context, root: File) -> None:
+def report_unused(context: Context, root: File) -> None:
     """Reports everything unused in every file that was read. Only where nothing else failed: a failed node
     reads nothing.
     """
@@ -34,7 +35,7 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
                 reached.add(name)
                 work.append(name)
         if reader in body.nodes:
-            for name in _written(body, reader):
+            for name in sources(body, reader):
                 if name not in reached:
                     reached.add(name)
                     work.append(name)
@@ -69,31 +70,6 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
                 f"nothing calls the shared `{name}`",
                 f"write {{call: {name}, from: ...}}, or remove it",
             )
-
-
-def _written(body: Body, name: str) -> list[str]:
-    """What a node's text names, evaluated or not: a left-out node reads nothing, and its sources are used
-    all the same.
-    """
-    node = body.nodes[name]
-    found: list[str] = []
-
-    def visit(value: Any) -> None:
-        if isinstance(value, str):
-            head = value.partition(".")[0]
-            if head in body.nodes or head in body.inputs:
-                found.append(head)
-        elif isinstance(value, list):
-            for item in value:
-                visit(item)
-        elif isinstance(value, dict):
-            visit(list(value.values()))
-
-    visit([node.source, node.otherwise])
-    if isinstance(node.parallel, dict):
-        visit(node.parallel.get("from"))
-    visit([source for source, _ in (body.edges or {}).get(name, [])])
-    return found
 
 
 def _unused_blocks(context: Context, file: File) -> None:

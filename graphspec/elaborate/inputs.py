@@ -1,4 +1,4 @@
-"""Declared types: what the inputs of a file say, and whether what is fed fits them."""
+"""The inputs of a file: the types that they declare, and whether what a model is given fits them."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from typing import Any
 
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
-from graphspec.elaborate.context import FAILED, Nothing, Resolved
-from graphspec.elaborate.use import NodeInstance
+from graphspec.elaborate.instance import NodeInstance
+from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.objectives.settings import show
 from graphspec.schema import IDENTIFIER, MISSING, Input
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, names_of, symbol
 
 
-def declared_tensor(run: BodyElaborator, name: str, declared: Input) -> Tensor | Nothing | None:
-    """The type that an input of a file declares; `Nothing` where its `when` is false, None after an error.
+def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor | Absent | None:
+    """The type that an input of a file declares; NOTHING where its `when` is false, None after an error.
 
     Channels are its last axis, wherever the data have them: `given_tensor` is what is passed.
     """
-    path = run.path("inputs", name)
-    document = run.body.document
+    path = body.path("inputs", name)
+    document = body.declared.document
     values = {
-        key: run.evaluate(getattr(declared, key), (*path, key)) for key in ("shape", "dtype", "data_format")
+        key: body.scope.evaluate(getattr(declared, key), (*path, key))
+        for key in ("shape", "dtype", "data_format")
     }
-    when = run.flag(declared.when, (*path, "when"))
+    when = body.scope.flag(declared.when, (*path, "when"))
     if when is None or any(value is FAILED for value in values.values()):
         return None
     if not when:
-        return Nothing()
+        return NOTHING
     if values["dtype"] not in DTYPES:
         near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
         help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
-        run.error(
+        body.error(
             "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
         )
         return None
     if values["data_format"] not in ("channels_last", "channels_first"):
-        run.error(
+        body.error(
             "out-of-range",
             document.span((*path, "data_format")),
             "`data_format` is channels_last or channels_first",
@@ -45,7 +46,7 @@ def declared_tensor(run: BodyElaborator, name: str, declared: Input) -> Tensor |
         return None
     shape = values["shape"]
     if not isinstance(shape, list):
-        run.error(
+        body.error(
             "wrong-type",
             document.span((*path, "shape")),
             f"a shape is a list of sizes, not {show(shape)}",
@@ -54,7 +55,7 @@ def declared_tensor(run: BodyElaborator, name: str, declared: Input) -> Tensor |
         return None
     sizes: list[Dim] = [symbol(BATCH)]
     for position, size in enumerate(shape):
-        dim = _size(run, size, (*path, "shape", position))
+        dim = _size(body, size, (*path, "shape", position))
         if dim is None:
             return None
         sizes.append(dim)
@@ -62,15 +63,18 @@ def declared_tensor(run: BodyElaborator, name: str, declared: Input) -> Tensor |
         if not 3 <= len(sizes) <= 5:
             help = "data of one to three axes and channels have a data format: [channels, height, width]"
             message = f"an input of {len(shape)} axes has no `data_format`"
-            run.error("wrong-rank", document.span((*path, "data_format")), message, help)
+            body.error("wrong-rank", document.span((*path, "data_format")), message, help)
             return None
         sizes = [sizes[0], *sizes[2:], sizes[1]]
     return Tensor(tuple(sizes), values["dtype"])
 
 
-def is_channels_first(run: BodyElaborator, name: str, declared: Input) -> bool:
+def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:
     """Whether an input, declared without error, comes with channels at axis 1."""
-    return run.evaluate(declared.data_format, (*run.path("inputs", name), "data_format")) == "channels_first"
+    return (
+        body.scope.evaluate(declared.data_format, (*body.path("inputs", name), "data_format"))
+        == "channels_first"
+    )
 
 
 def given_tensor(tensor: Tensor) -> Tensor:
@@ -79,21 +83,21 @@ def given_tensor(tensor: Tensor) -> Tensor:
     return Tensor((batch, channels, *space), tensor.dtype)
 
 
-def _size(run: BodyElaborator, size: Any, path: Any) -> Dim | None:
-    span = run.body.document.span(path)
+def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
+    span = body.declared.document.span(path)
     if size is None:
-        return symbol(run.context.fresh_size())
+        return symbol(body.context.fresh_size())
     if isinstance(size, int) and not isinstance(size, bool):
         if size > 0:
             return size
-        run.error(
+        body.error(
             "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
         )
         return None
     if isinstance(size, str) and IDENTIFIER.match(size):
         if size != BATCH:
             return symbol(size)
-        run.error(
+        body.error(
             "reserved-name",
             span,
             f"`{BATCH}` is the batch axis, which every shape leaves out",
@@ -105,15 +109,15 @@ def _size(run: BodyElaborator, size: Any, path: Any) -> Dim | None:
         if isinstance(size, float) and size.is_integer()
         else "an integer, a name such as `length`, or null"
     )
-    run.error("wrong-type", span, f"a size is not {show(size)}", help)
+    body.error("wrong-type", span, f"a size is not {show(size)}", help)
     return None
 
 
-def meets_demands(use: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:
+def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:
     """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
     bindings: dict[str, Dim] = {}
     ok = True
-    for name, declared in inner.body.inputs.items():
+    for name, declared in inner.declared.inputs.items():
         value = inputs[name]
         if declared is None:
             ok = False
@@ -121,16 +125,16 @@ def meets_demands(use: NodeInstance, inner: BodyElaborator, inputs: dict[str, Re
         wanted = declared_tensor(inner, name, declared)
         if wanted is None:
             ok = False
-        elif isinstance(wanted, Nothing) or not isinstance(value, Value):
+        elif isinstance(wanted, Absent) or not isinstance(value, Value):
             continue
         elif not _fits(wanted, value.tensor, bindings):
             ok = False
-            span = use.span_of("from") if use.node.source is not MISSING else use.span
-            help = f"in {inner.body.file} write null or a param for the sizes of `{name}` that may vary"
-            use.error(
+            span = node.span_of("from") if node.declared.source is not MISSING else node.span
+            help = f"in {inner.declared.file} write null or a param for the sizes of `{name}` that may vary"
+            node.error(
                 "shapes-differ",
                 span,
-                f"the input `{name}` of `{inner.body.title}` is {wanted}, and gets {value.tensor}",
+                f"the input `{name}` of `{inner.declared.title}` is {wanted}, and gets {value.tensor}",
                 help,
             )
     return ok

@@ -1,0 +1,51 @@
+"""What each form of node builds, a file a form; and what can be told of a node before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Layer
+from graphspec.elaborate.body import Result
+from graphspec.elaborate.forms import block, call, layer, parameter
+from graphspec.elaborate.instance import NodeInstance
+from graphspec.elaborate.values import FAILED
+
+
+def build(node: NodeInstance) -> Result:
+    """The result of an instance that is not left out."""
+    match node.form:
+        case "block" | "model":
+            return block.build(node)
+        case "call":
+            return call.build(node, build)
+        case "parameter":
+            return parameter.build(node)
+        case _:
+            return layer.build(node, build)
+
+
+def input_names(node: NodeInstance) -> list[str]:
+    """The names of the inputs of what a node names, in order; none where it cannot be told."""
+    form, target = _named(node)
+    if form in ("block", "model"):
+        target = node.evaluate(target, form)
+        found = block.find_body(node, form, target, quiet=True) if target is not FAILED else None
+        return list(found[1].inputs) if found else []
+    known: Mapping[str, type[Layer]] = REGISTRY.get(form, {})  # type: ignore[call-overload]
+    cls = known.get(target) if isinstance(target, str) else None
+    return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]
+
+
+def first_output(node: NodeInstance) -> str:
+    """The name of the first output of what a node names."""
+    form, target = _named(node)
+    found = block.find_body(node, form, target, quiet=True) if form == "block" else None
+    return next(iter(found[1].outputs), "") if found is not None else ""
+
+
+def _named(node: NodeInstance) -> tuple[str, Any]:
+    """The form and target of a node, or of the shared entry that it calls."""
+    declared = call.entry_of(node) if node.form == "call" else node.declared
+    return (declared.form, declared.target) if declared is not None else ("", None)

@@ -1,0 +1,154 @@
+"""What an instance reads, bound to the arguments of a layer's call; what the layer says against it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from graphspec.contract.layer import Layer, LayerError
+from graphspec.diagnostics import Label, Span
+from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.values import NOTHING, Bound
+from graphspec.graph import Value
+from graphspec.schema import MISSING
+
+HELP = {
+    "wrong-rank": "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` "
+    "leaves out the batch axis",
+}
+
+
+def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """The fed values as a layer's call takes them, or None after an error."""
+    if cls.variadic:
+        return _bind_list(node, title, cls)
+    if node.refuses_nothing(node.inputs.all()):
+        return None
+    names = [argument.name for argument in cls.arguments]
+    groups = _bind_positional(node, title, cls)
+    if groups is None or not _bind_named(node, title, cls, groups):
+        return None
+    if any(argument.required and argument.name not in groups for argument in cls.arguments):
+        node.error(
+            "input-count",
+            node.span,
+            f"`{title}` takes {_count(cls)}, and `{node.name}` gives it {len(groups)}",
+            f"write from: {{{', '.join(f'{a.name}: ...' for a in cls.arguments if a.required)}}}",
+        )
+        return None
+    # `LayerError.inputs` counts in the order of the arguments, whatever order the spec wrote them in.
+    node.inputs.named = {name: node.inputs.named[name] for name in names if name in node.inputs.named}
+    return tuple(groups.get(name) for name in names)
+
+
+def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
+    """All values, for a layer that takes one list; what was left out is left out here, too."""
+    inputs = node.inputs
+    if inputs.named:
+        node.error("input-count", node.span_of("from"), f"`{title}` takes one list of inputs, without names")
+        return None
+    values = [bound for bound in inputs.positional if bound.value is not NOTHING]
+    if len(values) < cls.least_inputs:
+        help = "list them: from: [a, b]" if not inputs.listed else None
+        count = f"at least {cls.least_inputs} inputs, and `{node.name}` gives it {len(values)}"
+        node.error("input-count", node.span_of("from"), f"`{title}` takes {count}", help)
+        return None
+    inputs.positional = values
+    return tuple(bound.value for bound in values)
+
+
+def _bind_positional(node: NodeInstance, title: str, cls: type[Layer]) -> dict[str, Any] | None:
+    """The values fed by position, by argument name."""
+    positional, arguments = node.inputs.positional, cls.arguments
+    if len(arguments) == 1 and arguments[0].many:
+        return {arguments[0].name: tuple(bound.value for bound in positional)}
+    if len(positional) > len(arguments):
+        node.error(
+            "input-count",
+            node.span_of("from"),
+            f"`{title}` takes {_count(cls)}, and `{node.name}` gives it {len(positional)}",
+            "merge them first: {merge: concatenate, from: [...]}" if len(arguments) == 1 else None,
+        )
+        return None
+    return {
+        argument.name: (bound.value,) if argument.many else bound.value
+        for argument, bound in zip(arguments, positional, strict=False)
+    }
+
+
+def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[str, Any]) -> bool:
+    """Adds the values fed by name; whether all of them fit."""
+    arguments = {argument.name: argument for argument in cls.arguments}
+    for name, bounds in node.inputs.named.items():
+        known = arguments.get(name)
+        if known is None or name in groups:
+            what = "stands twice" if known else f"is no input of `{title}`"
+            code = "input-count" if known else "unknown-key"
+            span = node.key("from", name)
+            node.error(code, span, f"`{name}` {what}", near_help(name, list(arguments)))
+            return False
+        if not known.many and len(bounds) != 1:
+            message = f"`{name}` of `{title}` takes one input, not {len(bounds)}"
+            node.error("input-count", node.span_of("from", name), message)
+            return False
+        groups[name] = tuple(bound.value for bound in bounds) if known.many else bounds[0].value
+    return True
+
+
+def _count(cls: type[Layer]) -> str:
+    names = [a.name for a in cls.arguments if a.required]
+    return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
+
+
+def report(node: NodeInstance, error: LayerError) -> None:
+    """A layer's local fact, at its place in the spec."""
+    feeds = node.inputs.all()
+
+    def fill(text: str) -> str:
+        def name(match: re.Match[str]) -> str:
+            word = feeds[int(match[2])].text if int(match[2]) < len(feeds) else "input"
+            return f"from: {word}" if match[1] else f"`{word}`"
+
+        return re.sub(r"(from: )?\{input(\d+)\}", name, text)
+
+    at = [feeds[i] for i in error.inputs if i < len(feeds)]
+    labels: list[Label] = []
+    span: Span | None
+    own = ("from", "wraps", "parameter")
+    written = error.argument in (*own, *node.declared.extra, *node.overrides)
+    if error.argument is not None and written:
+        span, label = node.span_of(error.argument), ""
+    elif at and "from" in _raw_keys(node):
+        last = at[-1]
+        span, label = last.span, _tensor_text(last)
+        labels = [
+            Label(b.span, _tensor_text(b)) for b in at[:-1] if b.span is not None and b.span != last.span
+        ]
+    else:
+        span, label = node.span, ""
+    chained = (
+        node.index is not None
+        and node.index > 0
+        and error.code in ("shapes-differ", "wrong-rank", "window-too-large", "wrong-dtype")
+    )
+    code = (
+        "repeat-shapes"
+        if chained and node.declared.repeat is not MISSING and not error.argument
+        else error.code
+    )
+    node.error(
+        code,
+        span,
+        fill(error.message),
+        fill(error.help) if error.help else HELP.get(error.code),
+        label=label,
+        labels=labels,
+    )
+
+
+def _raw_keys(node: NodeInstance) -> list[str]:
+    return ["from"] if node.declared.source is not MISSING else []
+
+
+def _tensor_text(bound: Bound) -> str:
+    return str(bound.value.tensor) if isinstance(bound.value, Value) else ""

@@ -1,0 +1,216 @@
+"""Blocks and models: an instance gets a graph of its own, from the body of its block or of another file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.declarations import Body, File
+from graphspec.elaborate.body import BodyElaborator, Result, failed
+from graphspec.elaborate.context import MAX_NESTING
+from graphspec.elaborate.inputs import meets_demands
+from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.lookup import give_out
+from graphspec.elaborate.outputs import read_outputs
+from graphspec.elaborate.scope import Scope
+from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
+from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.objectives.settings import show
+from graphspec.schema import PLAIN, Input, is_plain
+
+
+def build(node: NodeInstance) -> Result:
+    """An instance of a block or a model: params given, inputs bound, its own graph elaborated."""
+    target = node.target()
+    found = find_body(node, node.form, target) if target is not FAILED else None
+    if found is None or not _may_open(node, found[1]):
+        return failed()
+    file, declared = found
+    given = _given(node, file, declared)
+    inputs = _bind(node, declared) if not node.inputs.broken else None
+    if inputs is None or given is None:
+        return failed()
+    inner = _open(node, file, declared, target, inputs)
+    params = inner.scope.add_params(declared.path, declared.params, given)
+    if not _has_required(node, declared, params, inner.scope.unknown):
+        return failed()
+    inner.graph.params = params
+    if node.form == "model" and not meets_demands(node, inner, inputs):
+        return failed()
+    inner.elaborate()
+    return _result(node, inner, inputs, given)
+
+
+def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
+    """The file and body that a block's or model's name stands for."""
+    body = node.body
+    if form == "model":
+        span = node.span_of("model")
+        if not isinstance(target, str):
+            node.error("wrong-type", span, f"a model is the path of a spec file, not {show(target)}")
+            return None
+        file = body.context.model_file(target, body.declared.document, span, body.open_files)
+        return None if file is None else (file, file.body)
+    if isinstance(target, str) and target in body.file.blocks:
+        return body.file, body.file.blocks[target]
+    if not quiet:
+        failed_blocks = body.file.failed_blocks
+        if body.declared.incomplete or (isinstance(target, str) and target in failed_blocks):
+            return None
+        help = near_help(str(target), list(body.file.blocks)) or "the file has no `blocks`"
+        node.error("unknown-block", node.span_of("block"), f"unknown block `{target}`", help)
+    return None
+
+
+def _may_open(node: NodeInstance, declared: Body) -> bool:
+    """Whether a body may be opened here: it is not open already, and not nested too deep."""
+    blocks, files = node.body.open_blocks, node.body.open_files
+    if declared.block is not None and declared.block in blocks:
+        chain = " -> ".join((*blocks[blocks.index(declared.block) :], declared.block))
+        node.error("block-recursive", node.span_of("block"), f"the block contains itself: {chain}")
+        return False
+    if len(blocks) + len(files) >= MAX_NESTING:
+        node.error("too-deep", node.span, f"blocks and models are nested more than {MAX_NESTING} deep")
+        return False
+    return True
+
+
+def _open(
+    node: NodeInstance, file: File, declared: Body, target: Any, inputs: dict[str, Resolved]
+) -> BodyElaborator:
+    """The body of an instance, its inputs values of a graph of its own. A block sees the params of its file,
+    a model none.
+    """
+    outer, block = node.body, declared.block
+    graph = Graph(Definition(declared.file, block, declared.title), declared=dict(declared.params))
+    own: dict[str, Resolved] = {
+        name: Value(value.tensor, name) if isinstance(value, Value) else value
+        for name, value in inputs.items()
+    }
+    graph.inputs = {name: value if isinstance(value, Value) else None for name, value in own.items()}
+    where = f"in {node.form} `{target}`, used by `{node.title}` at {node.span}"
+    notes = (where, *outer.scope.notes)
+    unknown = frozenset(declared.failed_params)
+    scope = Scope(outer.context, declared.document, graph.visible, unknown, notes=notes)
+    inner = BodyElaborator(scope, file, declared, graph, own, outer.elaborate_node)
+    if block is not None:
+        seen = _file_params(outer)
+        graph.visible.update((name, value) for name, value in seen.items() if name not in declared.params)
+        scope.unknown |= outer.scope.unknown - declared.params.keys()
+        scope.inputs = own
+        inner.open_files, inner.open_blocks = outer.open_files, (*outer.open_blocks, block)
+    else:
+        inner.open_files = (*outer.open_files, declared.file)
+    return inner
+
+
+def _file_params(body: BodyElaborator) -> dict[str, Any]:
+    """The params of the file, as a block's expressions see them."""
+    params = body.scope.params
+    if body.declared.block is None:
+        return params
+    own, of_file = body.declared.params, body.file.body.params
+    return {name: value for name, value in params.items() if name not in own or name in of_file}
+
+
+def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
+    """What each input of a body is bound to; None after an error."""
+    names, given = list(declared.inputs), node.inputs
+    if len(given.positional) > len(names):
+        count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
+        message = f"`{declared.title}` takes {count}, and `{node.name}` gives it {len(given.positional)}"
+        node.error("input-count", node.span_of("from"), message)
+        return None
+    bound: dict[str, Bound] = dict(zip(names, given.positional, strict=False))
+    for name, values in given.named.items():
+        if name not in declared.inputs:
+            code, why = "unknown-key", "is no input of"
+        elif name in bound or len(values) != 1:
+            code, why = "input-count", "is fed twice by" if name in bound else "takes one value in"
+        else:
+            bound[name] = values[0]
+            continue
+        message = f"`{name}` {why} `{declared.title}`"
+        node.error(code, node.key("from", name), message, near_help(name, names))
+        return None
+    lacking = [name for name in names if name not in bound and not _may_lack(declared, name)]
+    if lacking:
+        help = "say with `from:` what it reads"
+        if len(names) > 1:
+            help = f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}"
+        missing = f"input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}"
+        node.error("input-count", node.span, f"`{declared.title}` needs its {missing}", help)
+        return None
+    needed = [bound[name] for name in names if name in bound and not _may_lack(declared, name)]
+    if declared.block is None and node.refuses_nothing(needed):
+        return None
+    return {name: bound[name].value if name in bound else NOTHING for name in names}
+
+
+def _may_lack(declared: Body, name: str) -> bool:
+    """Whether a model's input has a `when`, so that it may be nothing."""
+    declaration = declared.inputs[name]
+    return isinstance(declaration, Input) and declaration.when is not True
+
+
+def _given(node: NodeInstance, file: File, declared: Body) -> dict[str, Any] | None:
+    """The params that a node gives: of its preset, then beside it. Unknown ones are reported."""
+    arguments = node.arguments()
+    if arguments is None:
+        return None
+    preset = node.evaluate(node.declared.preset, "preset")
+    given: dict[str, Any] = {}
+    if preset is not None:
+        if not isinstance(preset, str) or preset not in file.presets:
+            message = f"`{declared.title}` has no preset `{preset}`"
+            help = near_help(str(preset), list(file.presets))
+            node.error("unknown-preset", node.span_of("preset"), message, help)
+            return None
+        given.update(file.presets[preset])
+    known, ok = list(declared.params), True
+    for key, value in arguments.items():
+        if key in declared.params and not is_plain(value):
+            ok = False
+            message = f"the param `{key}` of `{declared.title}` is {PLAIN}, not {show(value)}"
+            node.error("wrong-type", node.span_of(key), message)
+    for key in arguments:
+        if key not in declared.params:
+            ok = False
+            help = near_help(key, known) if known else f"`{declared.title}` has no params"
+            message = f"`{key}` is no param of `{declared.title}`"
+            node.error("unknown-key", node.key_of(key), message, help)
+    return {**given, **arguments} if ok else None
+
+
+def _has_required(
+    node: NodeInstance, declared: Body, params: dict[str, Any], unknown: frozenset[str]
+) -> bool:
+    lacking = [name for name in declared.params if name not in params and name not in unknown]
+    if lacking:
+        message = f"`{declared.title}` requires {', '.join(f'`{n}`' for n in lacking)}"
+        node.error("missing-key", node.span, message, f"write {lacking[0]}: ... on `{node.name}`")
+    return not lacking
+
+
+def _result(
+    node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved], given: dict[str, Any]
+) -> Result:
+    """The op around an elaborated body, its outputs those that the body declares."""
+    arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
+    kind: Any = node.form
+    op = Op(node.name, node.index, node.span, kind, arguments, graph=inner.graph, title=inner.declared.title)
+    op.given, op.expressions = given, node.expressions(given)
+    outputs: dict[str, Resolved] = {}
+    for name, value in read_outputs(inner).items():
+        if isinstance(value, Value):
+            inner.graph.outputs[name] = op.results[name] = value
+            word = f"{node.name}_{name}" if op.outputs else node.name
+            value = op.outputs[name] = Value(value.tensor, word, op)
+        outputs[name] = value
+    if not outputs:
+        return failed()
+    if not op.outputs:
+        return Result(outputs)
+    node.inner_paths.bodies.append((op, inner))
+    for path in node.inner_paths.paths:
+        give_out(op, inner, path, None)
+    return Result(outputs, op, inner, node.inner_paths)

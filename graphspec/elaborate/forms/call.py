@@ -1,0 +1,94 @@
+"""One more call of a shared entry: its arguments are evaluated once, its weights made once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.contract import REGISTRY
+from graphspec.elaborate.body import InnerPaths, Result, SharedEntry, failed
+from graphspec.elaborate.instance import Build, NodeInstance, near_help
+from graphspec.graph import Op, Unit
+from graphspec.schema import Node
+
+
+def build(node: NodeInstance, build_inner: Build) -> Result:
+    """The result of a call; `build_inner` builds what is called."""
+    body, name, declared = node.body, node.declared.call, entry_of(node)
+    if declared is None:
+        if name not in body.declared.failed and not body.declared.incomplete:
+            help = near_help(name, list(body.declared.shared))
+            node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
+        return failed()
+    body.reads.called.add(name)
+    own = _call_arguments(node, name, declared)
+    if own is None:
+        return failed()
+    if name not in body.shared:
+        body.shared[name] = _open_entry(node, name, declared)
+    entry = body.shared[name]
+    if entry.unit is None:
+        return failed()
+    inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
+    inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
+    inner.given = {**entry.arguments, **own}
+    result = build_inner(inner)
+    op = result.op
+    if op is None:
+        return result
+    op.node, op.index, op.span = node.name, node.index, node.span
+    if entry.unit.calls and not _same_weights(entry.unit.first, op):
+        message = f"`{name}` would need other weights for this call than for its first"
+        node.error("shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}")
+        return failed()
+    node.unit = entry.unit
+    return result
+
+
+def entry_of(node: NodeInstance) -> Node | None:
+    """What a call names in `shared`; None where there is no such entry."""
+    return node.body.declared.shared.get(node.declared.call)
+
+
+def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, bool] | None:
+    """What a call says beside its inputs, such as `use_causal_mask`; None after an error."""
+    cls = REGISTRY["layer"].get(declared.target) if declared.form == "layer" else None
+    legal = cls.call_arguments if cls is not None else ()
+    found: dict[str, bool | None] = {}
+    for key, value in node.declared.extra.items():
+        if key in legal:
+            found[key] = node.flag(key, value)
+            continue
+        help = near_help(key, list(legal)) if legal else None
+        help = help or f"write it on `{name}` in `shared`"
+        node.error("unknown-key", node.key(key), f"a call takes no `{key}`", help)
+        found[key] = None
+    return None if None in found.values() else found  # type: ignore[return-value]
+
+
+def _open_entry(node: NodeInstance, name: str, declared: Node) -> SharedEntry:
+    """Evaluates an entry for its first call, and gives its unit to the graph."""
+    body = node.body
+    entry = NodeInstance(body, name, declared, body.path("shared", name))
+    arguments = entry.arguments()
+    trainable = entry.flag("trainable", declared.trainable)
+    if arguments is None or trainable is None:
+        return SharedEntry(None, {}, InnerPaths())
+    unit = Unit(name, None, entry.span, True, trainable, entry.weights())
+    position = sum(1 for other in body.graph.units if other.shared)
+    body.graph.units.insert(position, unit)
+    return SharedEntry(unit, arguments, InnerPaths())
+
+
+def _own(op: Op) -> dict[str, Any]:
+    """The arguments of a layer that its weights may depend on."""
+    return {} if op.layer is None else op.layer.model_dump(exclude=set(op.layer.call_arguments))
+
+
+def _same_weights(a: Op, b: Op) -> bool:
+    if a.graph is None or b.graph is None:
+        return _own(a) == _own(b) and [w.shape for w in a.weights()] == [w.shape for w in b.weights()]
+    ops = (list(a.graph.walk()), list(b.graph.walk()))
+    return len(ops[0]) == len(ops[1]) and all(
+        x.present == y.present and [w.shape for w in x.weights()] == [w.shape for w in y.weights()]
+        for x, y in zip(*ops, strict=True)
+    )

@@ -1,0 +1,77 @@
+"""A layer, merge or op called on values, its outputs inferred."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from graphspec.contract.layer import Kind, Layer, LayerError, Weight, Wrapper
+from graphspec.elaborate.body import Result, failed
+from graphspec.elaborate.forms.arguments import layer_class, read_layer
+from graphspec.elaborate.forms.binding import bind, report
+from graphspec.elaborate.forms.wrapper import wrap
+from graphspec.elaborate.instance import Build, NodeInstance
+from graphspec.elaborate.values import FAILED
+from graphspec.graph import Op, Value, types
+from graphspec.schema import MISSING
+from graphspec.tensor import Tensor
+
+
+def build(node: NodeInstance, build_inner: Build) -> Result:
+    """The result of a `layer`, `merge` or `op`; `build_inner` builds what a wrapper wraps."""
+    kind, name = cast(Kind, node.form), node.target()
+    cls = layer_class(node, kind, name) if name is not FAILED else None
+    arguments = node.arguments() if cls is not None else None
+    if cls is None or arguments is None:
+        return failed()
+    if issubclass(cls, Wrapper):
+        return wrap(node, cls, arguments, build_inner)
+    if node.declared.wraps is not MISSING:
+        arguments["wraps"] = node.evaluate(node.declared.wraps, "wraps")
+        if arguments["wraps"] is FAILED:
+            return failed()
+    layer = read_layer(node, cls, arguments)
+    if layer is None or node.inputs.broken:
+        return failed()
+    bound = bind(node, cls.spec_name, cls)
+    op = _apply(node, kind, layer, bound, arguments) if bound is not None else None
+    return failed() if op is None else Result(dict(op.outputs), op)
+
+
+def _apply(
+    node: NodeInstance, kind: Kind, layer: Layer, bound: tuple[Any, ...], arguments: dict[str, Any]
+) -> Op | None:
+    """The op of a layer on values, its outputs inferred."""
+    try:
+        outputs = layer.infer(*(types(b) for b in bound))
+        _need_fitting(layer, layer.weights(*(types(b) for b in bound)))
+    except LayerError as error:
+        report(node, error)
+        return None
+    op = Op(node.name, node.index, node.span, kind, bound, layer=layer, title=layer.spec_name)
+    _name_outputs(op, layer, outputs)
+    op.given = arguments
+    op.expressions = node.expressions(arguments)
+    return op
+
+
+def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:
+    """Refuses regularizers and constraints that do not fit a weight as Keras stores it."""
+    for weight in weights:
+        rank = len(weight.unmerged or weight.shape) + (weight.row is not None)
+        found = {"regularizer": layer.regularizer(weight), "constraint": layer.constraint(weight)}
+        for kind, penalty in found.items():
+            why = penalty.misfit(rank) if penalty is not None else None
+            if why is not None:
+                help = (
+                    f"axes of the weight as Keras stores it: 0 to {rank - 1}"
+                    if kind == "constraint"
+                    else None
+                )
+                raise LayerError("out-of-range", why, help=help, argument=f"{weight.word}_{kind}")
+
+
+def _name_outputs(op: Op, layer: Layer, outputs: Tensor | tuple[Tensor, ...]) -> None:
+    tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+    names = ("", *layer.output_names())
+    for name, tensor in zip(names, tensors, strict=True):
+        op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)

@@ -1,0 +1,74 @@
+"""A layer around another node: the inner one is built on the types that the wrapper lets it see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.contract.layer import LayerError, Wrapper
+from graphspec.declarations import read_node
+from graphspec.elaborate.body import Result, failed
+from graphspec.elaborate.forms.arguments import read_layer
+from graphspec.elaborate.forms.binding import bind, report
+from graphspec.elaborate.instance import Build, NodeInputs, NodeInstance
+from graphspec.elaborate.values import Bound
+from graphspec.graph import Op, Value, types
+from graphspec.schema import MISSING, Node
+
+WRAPPED = ("layer", "block", "model")
+
+
+def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> Result:
+    """The result of a wrapper; `build_inner` builds what it wraps."""
+    if node.declared.wraps is MISSING:
+        help = "write wraps: {layer: Dense, units: 8}"
+        node.error("missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", help)
+        return failed()
+    wrapped = _wrapped(node)
+    wrapper = read_layer(node, cls, arguments)
+    bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
+    if wrapped is None or wrapper is None or bound is None:
+        return failed()
+    if wrapped.form not in WRAPPED:
+        message = f"`{cls.spec_name}` wraps a layer, a block or a model"
+        node.error("wrong-type", node.span_of("wraps", wrapped.form), message)
+        return failed()
+    assert isinstance(wrapper, Wrapper)
+    around = tuple(types(b) for b in bound)
+    try:
+        inside = wrapper.enter(*around)
+    except LayerError as error:
+        report(node, error)
+        return failed()
+    text = node.inputs.all()[0].text
+    inputs = NodeInputs([Bound(Value(tensor, node.name), text, node.span) for tensor in inside])
+    inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=inputs)
+    inner.inner_paths = node.inner_paths
+    result = build_inner(inner)
+    op = result.op
+    if op is None or not _one_tensor(node, cls, op):
+        return failed()
+    op.wrapper, op.inner = wrapper, tuple(inside)
+    op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
+    op.arguments, op.span = bound, node.span
+    for value in op.outputs.values():
+        value.tensor = wrapper.leave(value.tensor, *around)
+    return Result(dict(op.outputs), op, result.body, result.inner_paths)
+
+
+def _wrapped(node: NodeInstance) -> Node | None:
+    """The node under `wraps`."""
+    document, diagnostics = node.body.declared.document, node.body.context.diagnostics
+    return read_node(document, node.name, node.declared.wraps, (*node.path, "wraps"), diagnostics)
+
+
+def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
+    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of its own."""
+    if len(op.outputs) > 1:
+        why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"
+        help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
+    elif op.wrapper is not None:
+        why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
+    else:
+        return True
+    node.error("not-supported", node.span_of("wraps"), f"`{cls.spec_name}` {why}", help)
+    return False

@@ -1,0 +1,159 @@
+"""What a reference stands for: an input, a node's output, one or all instances of a repeated node, or a
+value inside a block or model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.diagnostics import Span, nearest
+from graphspec.elaborate.body import BodyElaborator, Repeated, Result
+from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
+from graphspec.graph import Op, Value
+from graphspec.objectives.settings import show
+from graphspec.source import Path
+
+
+def reference(
+    body: BodyElaborator, text: Any, path: Path, reader: str, index: int | None = None
+) -> list[Bound]:
+    """What a written reference stands for: one value, or for `*` all instances'."""
+    text = body.scope.evaluate(text, path, index)
+    span = body.declared.document.span(path)
+    if text is FAILED:
+        return [Bound(FAILED, "", span)]
+    if not isinstance(text, str):
+        listed = isinstance(text, list)
+        help = "several for one input have its name: from: {name: [a, b]}" if listed else None
+        message = f"a reference is the name of a node or input, not {show(text)}"
+        body.error("wrong-type", span, message, help)
+        return [Bound(FAILED, str(text), span)]
+    return [Bound(value, text, span) for value in resolve(body, text, span, reader)]
+
+
+def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
+    """What an evaluated reference stands for; `reader` is the node that reads it, "" an output."""
+    head, *rest = text.split(".")
+    body.reads.edges.setdefault(reader, set()).add(head)
+    declared = body.declared
+    if head in body.inputs:
+        if rest:
+            body.error("unknown-reference", span, f"`{head}` is an input and has no `{rest[0]}`")
+            return [FAILED]
+        return [body.inputs[head]]
+    if head in declared.nodes:
+        result = body.node(head)
+        if isinstance(result, Repeated):
+            return _in_repeated(body, result, head, rest, span)
+        return [_in_result(body, result, head, rest, span)]
+    if head in declared.inputs or head in declared.failed:
+        return [FAILED]
+    if head in declared.shared:
+        body.error(
+            "unknown-reference",
+            span,
+            f"`{head}` is a shared layer; read a node that calls it",
+            f"write {{call: {head}, from: ...}}",
+        )
+    elif not declared.incomplete:
+        names = [*body.inputs, *declared.nodes]
+        word = nearest(head, [*declared.nodes, *body.inputs])
+        help = f"did you mean `{word}`?" if word else f"names here: {', '.join(names[:12])}"
+        help += ", ..." if not word and len(names) > 12 else ""
+        body.error("unknown-reference", span, f"`{head}` is no node or input here", help)
+    return [FAILED]
+
+
+def _in_repeated(
+    body: BodyElaborator, repeated: Repeated, head: str, rest: list[str], span: Span | None
+) -> list[Resolved]:
+    count = len(repeated.results)
+    if rest and rest[0] == "*":
+        results = enumerate(repeated.results)
+        return [_in_result(body, result, f"{head}.{n}", rest[1:], span) for n, result in results]
+    if rest and rest[0].lstrip("-").isdigit():
+        number = int(rest[0]) if len(rest[0]) < 10 else count
+        if number >= count and repeated.broken:
+            return [FAILED]
+        if not 0 <= number < count:
+            numbers = f"0 to {count - 1}" if count else "none: it is repeated 0 times"
+            message = f"`{head}` has no instance {rest[0]}; its instances are {numbers}"
+            body.error("unknown-reference", span, message)
+            return [FAILED]
+        return [_in_result(body, repeated.results[number], f"{head}.{number}", rest[1:], span)]
+    if repeated.parallel:
+        help = f"write `{head}.*` for all of them, or `{head}.0` for one"
+        message = f"`{head}` is a parallel node, so its bare name stands for no one instance"
+        body.error("unknown-reference", span, message, help)
+        return [FAILED]
+    if not repeated.results:
+        if rest:
+            message = f"`{head}` is repeated 0 times, and hands on only its first input, no `{rest[0]}`"
+            body.error("left-out", span, message)
+            return [FAILED]
+        return [repeated.passed]
+    return [_in_result(body, repeated.results[-1], f"{head}.{count - 1}", rest, span)]
+
+
+def _in_result(
+    body: BodyElaborator, result: Result, name: str, rest: list[str], span: Span | None
+) -> Resolved:
+    if not rest:
+        return result.first
+    if result.first is FAILED and result.op is None:
+        return FAILED
+    word = ".".join(rest)
+    if word in result.outputs:
+        return result.outputs[word]
+    if result.first is NOTHING or (result.op is not None and not result.op.present):
+        message = f"`{name}` is left out here, and hands on only its first input, no `{word}`"
+        body.error("left-out", span, message)
+        return FAILED
+    if result.body is not None:
+        return _inside(body, result, tuple(rest), span)
+    names = [key for key in result.outputs if key]
+    layer = result.op.layer if result.op is not None else None
+    near, option = nearest(word, names), layer.option_for(word) if layer is not None else None
+    help = f"its outputs: {', '.join(names)}" if names else f"write `{name}`: it has one output"
+    if near or (option and not names):
+        help = f"did you mean `{near}`?" if near else f"write `{option}: true` on it"
+    body.error("unknown-reference", span, f"`{name}` has no output `{word}`", help)
+    return FAILED
+
+
+def _inside(body: BodyElaborator, result: Result, path: tuple[str, ...], span: Span | None) -> Resolved:
+    """Makes an inner value of an instance an output of it, and of all instances that share its class."""
+    assert result.inner_paths is not None and result.op is not None and result.body is not None
+    op, inner = result.op, result.body
+    if op.wrapper is not None:
+        message = f"what is inside `{op.name}` runs once a step and cannot be read"
+        body.error("unknown-reference", span, message)
+        return FAILED
+    if not inner.has(path[0]):
+        names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
+        near = nearest(path[0], names)
+        help = f"did you mean `{near}`?" if near else f"its outputs and nodes: {', '.join(names[:12])}"
+        body.error("unknown-reference", span, f"`{op.name}` has no output and no node `{path[0]}`", help)
+        return FAILED
+    if path not in result.inner_paths.paths:
+        result.inner_paths.paths.append(path)
+        for mate, its_body in result.inner_paths.bodies:
+            give_out(mate, its_body, path, span if mate is op else None)
+    value = op.outputs.get(".".join(path))
+    return value if value is not None else FAILED
+
+
+def give_out(op: Op, inner: BodyElaborator, path: tuple[str, ...], span: Span | None) -> None:
+    """Gives `op` an output for the value at `path` inside it; an error is reported at `span`."""
+    found = resolve(inner, ".".join(path), span, "")
+    if len(found) != 1:
+        inner.error(
+            "unknown-reference",
+            span,
+            f"`{'.'.join(path)}` stands for {len(found)} values inside `{op.name}`, not for one",
+        )
+        return
+    if isinstance(found[0], Value):
+        key = ".".join(path)
+        op.outputs[key] = Value(found[0].tensor, f"{op.node}_{'_'.join(path)}", op)
+        op.results[key] = found[0]

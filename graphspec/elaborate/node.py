@@ -1,0 +1,307 @@
+"""A node becomes its instances: how often, with which arguments, left out or not, and what each reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, Repeated, Result, failed
+from graphspec.elaborate.forms import build, first_output, input_names
+from graphspec.elaborate.instance import NodeInputs, NodeInstance
+from graphspec.elaborate.lookup import reference, resolve
+from graphspec.elaborate.scope import expression_in
+from graphspec.elaborate.values import FAILED, NOTHING, Bound
+from graphspec.graph import Op, Unit, Value
+from graphspec.objectives.settings import show
+from graphspec.schema import MISSING, Node
+from graphspec.source import Path
+
+MAX_REPEAT = 10_000
+
+
+def elaborate_node(body: BodyElaborator, name: str) -> Result | Repeated:
+    """All instances of a node. Its errors are reported, and give a failed result."""
+    declared = body.declared.nodes[name]
+    path = body.path("nodes", name)
+    if declared.repeat is MISSING and declared.parallel is MISSING:
+        return _elaborate_instance(NodeInstance(body, name, declared, path), None)
+    parallel = declared.repeat is MISSING
+    plan = _plan(body, name, declared, path, "parallel" if parallel else "repeat")
+    if plan is None:
+        return failed()
+    if not plan and not parallel:
+        first = _first_input(NodeInstance(body, name, declared, path, 0))
+        return Repeated([], False, first.value if first is not None else NOTHING)
+    inner_paths = InnerPaths()
+    results: list[Result] = []
+    for index, overrides in enumerate(plan):
+        node = NodeInstance(body, name, declared, path, index, overrides, count=len(plan))
+        node.inner_paths = inner_paths
+        result = _elaborate_instance(node, results[-1] if results and not parallel else None)
+        if result.op is not None:
+            result.op.repeated = "parallel" if parallel else "repeat"
+        results.append(result)
+        if result.first is FAILED:
+            return Repeated(results, parallel, broken=True)  # the next would fail for the same reason
+    return Repeated(results, parallel)
+
+
+# --- how often, and with which arguments
+
+
+def _plan(
+    body: BodyElaborator, name: str, declared: Node, path: Path, key: str
+) -> list[dict[str, Any]] | None:
+    """The arguments of each instance that its `repeat` or `parallel` gives; None after an error."""
+    raw = declared.repeat if key == "repeat" else declared.parallel
+    here = (*path, key)
+    value = body.scope.evaluate(raw, here)
+    span = body.declared.document.span(here)
+    if value is FAILED:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 0 <= value <= MAX_REPEAT:
+            return [{} for _ in range(value)]
+        message = f"`{name}` is repeated {value} times; a count lies between 0 and {MAX_REPEAT:,}"
+        body.error("out-of-range", span, message)
+        return None
+    if not isinstance(value, dict):
+        whole = isinstance(value, float) and value.is_integer()
+        help = f"write {key}: 3, or {key}: {{units: [64, 32]}}"
+        help = f"write {int(value)}, or use `//`" if whole else help
+        message = f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}"
+        body.error("wrong-type", span, message, help)
+        return None
+    if not all(_may_vary(body, declared, here, word, items) for word, items in value.items()):
+        return None
+    lengths = {word: len(items) for word, items in value.items()}
+    if len(set(lengths.values())) != 1:
+        counts = ", ".join(f"`{word}` has {count}" for word, count in lengths.items()) or "it is empty"
+        body.error("wrong-type", span, f"the lists of `{key}` must be equally long: {counts}")
+        return None
+    count = next(iter(lengths.values()))
+    return [{word: items[i] for word, items in value.items()} for i in range(count)]
+
+
+def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items: Any) -> bool:
+    """Whether a key under `repeat` or `parallel` may stand there, with a list; `here` is its path."""
+    key, document = here[-1], body.declared.document
+    if not isinstance(items, list):
+        message = f"`{word}` under `{key}` is a list with one item for each instance"
+        body.error("wrong-type", document.span((*here, word)), message)
+        return False
+    if word in declared.extra or (word == "from" and declared.source is not MISSING):
+        message = f"`{word}` stands in `{key}` and beside it"
+        body.error("duplicate-key", document.key((*here, word)), message)
+        return False
+    if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
+        help = "it may use `index` where it stands"
+        body.error("unknown-key", document.key((*here, word)), f"`{word}` cannot vary in `{key}`", help)
+        return False
+    return True
+
+
+# --- one instance
+
+
+def _elaborate_instance(node: NodeInstance, previous: Result | None) -> Result:
+    """One instance, added to the graph; `previous` is the one before it in a chain."""
+    node.body.context.count(node.span)
+    when = node.flag("when", node.declared.when)
+    if when is None:
+        return failed()
+    if not when:
+        return _left_out(node, previous)
+    node.inputs = _inputs(node, previous)
+    result = build(node)
+    if result.op is not None:
+        result.op.when = expression_in(node.declared.when)
+        _register_op(node, result.op)
+    return result
+
+
+def _register_op(node: NodeInstance, op: Op) -> None:
+    """Adds an op to its graph, with its unit: that of the shared entry for a call, else one of its own."""
+    graph = node.body.graph
+    graph.ops.append(op)
+    if node.form == "call":
+        op.unit = node.unit
+    elif op.layer is None or op.kind == "layer" or op.weights():
+        trainable = node.flag("trainable", node.declared.trainable)
+        op.unit = Unit(node.name, node.index, node.span, False, trainable is not False, node.weights())
+        graph.units.append(op.unit)
+    if op.unit is not None:
+        op.unit.calls.append(op)
+
+
+def _left_out(node: NodeInstance, previous: Result | None) -> Result:
+    """What a node whose `when` is false hands on: its `else`, else its first input."""
+    declared = node.declared
+    if declared.otherwise is not MISSING:
+        if declared.otherwise is None:
+            return Result({"": NOTHING})
+        bounds = _reference(node, declared.otherwise, (*node.path, "else"))
+        value = bounds[0].value if len(bounds) == 1 else FAILED
+        if len(bounds) != 1:
+            node.error("wrong-type", node.span_of("else"), "`else` names one node")
+    elif declared.form == "parameter":
+        return Result({"": NOTHING})
+    elif previous is not None:
+        value = previous.first
+    else:
+        first = _first_input(node)
+        value = first.value if first is not None else FAILED
+    if not isinstance(value, Value):
+        return Result({"": value})
+    title, form = str(declared.target), declared.form
+    op = Op(node.name, node.index, node.span, form, (value,), present=False, title=title)  # type: ignore[arg-type]
+    op.outputs = {first_output(node): Value(value.tensor, node.name, op)}
+    op.when = expression_in(declared.when)
+    node.body.graph.ops.append(op)
+    return Result(dict(op.outputs), op)
+
+
+# --- what an instance reads
+
+
+def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
+    return reference(node.body, text, path, node.name, node.index)
+
+
+def _inputs(node: NodeInstance, previous: Result | None) -> NodeInputs:
+    """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the
+    instance before.
+    """
+    raw, path = node.declared.source, (*node.path, "from")
+    if "from" in node.overrides:
+        raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
+    if node.form == "parameter":
+        if raw is not MISSING:
+            message = f"`{node.name}` is a parameter and takes no input"
+            node.error("input-count", node.span_of("from"), message)
+        return NodeInputs()
+    edges = (node.body.declared.edges or {}).get(node.name, [])
+    if raw is not MISSING and edges:
+        node.error(
+            "from-and-edges",
+            node.span_of("from"),
+            f"`{node.name}` has both `from` and edges",
+            f"remove one; its edges begin at {node.body.declared.document.span(edges[0][1])}",
+        )
+        return _broken()
+    chained = _chained(node, previous) if previous is not None else {}
+    if raw is MISSING:
+        inputs = _default_inputs(node, edges, skip=bool(chained))
+    elif isinstance(raw, dict):
+        inputs = _named_inputs(node, raw, path, chained)
+    else:
+        inputs = _listed_inputs(node, raw, path, chained)
+    for name, bound in chained.items():
+        if name == "" and isinstance(raw, dict):
+            names = input_names(node)
+            inputs.named[names[0] if names else next(iter(raw))] = [bound]
+        elif name == "":
+            inputs.positional.insert(0, bound)
+        else:
+            inputs.named[name] = [bound]
+    return inputs
+
+
+def _broken() -> NodeInputs:
+    """The inputs of an instance that fails, where that is reported already."""
+    return NodeInputs([Bound(FAILED, "", None)])
+
+
+def _chained(node: NodeInstance, previous: Result) -> dict[str, Bound]:
+    """The inputs that the instance before gives: by name where its outputs are named like inputs, else ("")
+    the first.
+    """
+    text = f"{node.name}.{(node.index or 1) - 1}"
+    if node.form in ("block", "model", "call"):
+        names = [name for name in input_names(node) if name in previous.outputs]
+        if names:
+            return {name: Bound(previous.outputs[name], f"{text}.{name}", node.span) for name in names}
+    return {"": Bound(previous.first, text, node.span)}
+
+
+def _named_inputs(node: NodeInstance, raw: dict, path: Path, chained: dict[str, Bound]) -> NodeInputs:
+    names, inputs = input_names(node) if chained else [], NodeInputs()
+    for key, item in raw.items():
+        if key in chained or ("" in chained and names and key == names[0]):
+            continue
+        listed = isinstance(item, list)
+        for position, part in enumerate(item if listed else [item]):
+            where = (*path, key, position) if listed else (*path, key)
+            inputs.named.setdefault(key, []).extend(_reference(node, part, where))
+    return inputs
+
+
+def _listed_inputs(node: NodeInstance, raw: Any, path: Path, chained: dict[str, Bound]) -> NodeInputs:
+    names = input_names(node) if chained else []
+    listed = isinstance(raw, list)
+    inputs = NodeInputs(listed=listed or (isinstance(raw, str) and "*" in raw))
+    for position, item in enumerate(raw if listed else [raw]):
+        name = names[position] if position < len(names) else None
+        if name in chained or ("" in chained and position == 0):
+            continue
+        bounds = _reference(node, item, (*path, position) if listed else path)
+        if not chained or "" in chained:
+            inputs.positional += bounds
+        elif name is not None:  # positions are shifted: bind what is left by name
+            inputs.named[name] = bounds
+    return inputs
+
+
+def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: bool) -> NodeInputs:
+    """What a node without `from` reads: its edges, the node above, or the only input. `skip` where the
+    instance before gives the first.
+    """
+    body = node.body.declared
+    if edges:
+        bounds = []
+        for text, path in edges[1:] if skip else edges:
+            bounds += _reference(node, text, path)
+        return NodeInputs(bounds, listed=len(bounds) > 1)
+    if skip:
+        return NodeInputs()
+    if body.edges is not None:
+        message = f"`{node.name}` has no `from`, and no edge leads to it"
+        node.error("no-input", node.span, message, f"write the edge `... -> {node.name}`")
+        return _broken()
+    above = body.above[node.name]
+    if above is None and len(body.inputs) == 1:
+        above = next(iter(body.inputs))
+    if above is not None:
+        values = resolve(node.body, above, node.span, node.name)
+        return NodeInputs([Bound(value, above, node.span) for value in values])
+    if body.inputs:
+        names = ", ".join(body.inputs)
+        message = f"`{node.name}` is the first node, and there are {len(body.inputs)} inputs: {names}"
+        node.error("no-input", node.span, message, "say which with `from:`")
+    elif not body.incomplete:
+        help = "declare one: inputs: {x: {shape: [64]}}"
+        message = f"`{node.name}` is the first node, and there is no input"
+        node.error("no-input", node.span, message, help)
+    return _broken()
+
+
+def _first_input(node: NodeInstance) -> Bound | None:
+    """The input that a left-out node hands on: the first that what it names declares. Nothing else is
+    resolved.
+    """
+    raw = node.declared.source
+    if isinstance(raw, dict):
+        key = next((name for name in input_names(node) if name in raw), None)
+        if key is None:
+            message = f"`{node.name}` is left out and has no first input to hand on"
+            node.error("no-input", node.span, message, "say with `else:` what it hands on")
+            return None
+        item, path = raw[key], (*node.path, "from", key)
+    elif isinstance(raw, list) and raw:
+        item, path = raw[0], (*node.path, "from", 0)
+    elif raw is MISSING:
+        inputs = _inputs(node, None)
+        return inputs.positional[0] if inputs.positional else None
+    else:
+        item, path = raw, (*node.path, "from")
+    bounds = _reference(node, item, path)
+    return bounds[0] if bounds else None

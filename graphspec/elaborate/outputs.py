@@ -1,0 +1,152 @@
+"""The outputs of a body: what they are bound to, and for a file what they are judged by."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.lookup import reference
+from graphspec.elaborate.references import heads
+from graphspec.elaborate.values import FAILED, NOTHING, Resolved
+from graphspec.graph import Value
+from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
+from graphspec.objectives.settings import show
+from graphspec.passes.logits import ending
+from graphspec.program import OutputSpec
+from graphspec.schema import Output
+from graphspec.source import Path
+
+
+def read_outputs(body: BodyElaborator) -> dict[str, Resolved]:
+    """What the outputs of a body are bound to."""
+    results: dict[str, Resolved] = {}
+    for name, output in body.declared.outputs.items():
+        path = body.declared.output_path(name)
+        text: Any = output
+        if isinstance(output, Output):
+            text = name if output.source is None else output.source
+            when = body.scope.flag(output.when, (*path, "when"))
+            if when is not True:
+                _mark_read(body, text)
+                results[name] = FAILED if when is None else NOTHING
+                continue
+            path = path if output.source is None else (*path, "from")
+        if not _bindable(body, name, text, path):
+            results[name] = FAILED
+            continue
+        items = text if isinstance(text, list) else [text]
+        for position, item in enumerate(items):
+            where = (*path, position) if isinstance(text, list) else path
+            bounds = reference(body, item, where, "")
+            if len(bounds) != 1:
+                message = f"the output `{name}` is bound to {len(bounds)} values, and takes one"
+                help = f"read one instance, `{str(item).partition('.')[0]}.0`, or merge them first"
+                body.error("unbound-output", body.declared.document.span(path), message, help)
+            key = name if position == 0 else f"{name}.{position}"
+            results[key] = bounds[0].value if len(bounds) == 1 else FAILED
+    return results
+
+
+def _mark_read(body: BodyElaborator, text: Any) -> None:
+    """A left-out output reads nothing, and what it names is used all the same."""
+    body.reads.edges.setdefault("", set()).update(heads(text))
+
+
+def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
+    """Whether an output that says no `from` has the name of a node; an error is reported."""
+    if text != name or path[-1:] == ("from",) or body.has(name):
+        return True
+    names = [*body.declared.nodes, *body.inputs]
+    near = nearest(name, names)
+    help = f"did you mean `{near}`? Or say what it is with `from:`" if near else "say what it is with `from:`"
+    span = body.declared.document.key(path)
+    body.error(
+        "unbound-output", span, f"the output `{name}` is bound to nothing: no node has that name", help
+    )
+    return False
+
+
+def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, OutputSpec]:
+    """What each output of a file is judged by, of those that are there; every one is checked."""
+    specs: dict[str, OutputSpec] = {}
+    parts: dict[str, list[Resolved]] = defaultdict(list)
+    for key, value in bound.items():
+        parts[key.partition(".")[0]].append(value)
+    for name, output in body.declared.outputs.items():
+        values = [value for value in parts[name] if isinstance(value, Value)]
+        whole = bool(values) and len(values) == len(parts[name])
+        spec = _output_spec(body, name, output, values if whole else [])
+        if spec is not None and whole:
+            specs[name] = spec
+    return specs
+
+
+def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
+    path, document = body.declared.output_path(name), body.declared.document
+    found = {}
+    for key in ("loss", "loss_weight", "metrics", "target"):
+        found[key] = body.scope.evaluate(getattr(output, key), (*path, key))
+        if found[key] is FAILED:
+            return None
+    loss = _objective(body, parse_loss, found["loss"], (*path, "loss"))
+    metrics = _metrics(body, found["metrics"], (*path, "metrics"))
+    weight, target = found["loss_weight"], found["target"]
+    numeric = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if weight is not None and weight != "learned" and not numeric:
+        message = f"`loss_weight` is a number or `learned`, not {show(weight)}"
+        body.error("wrong-type", document.span((*path, "loss_weight")), message)
+        return None
+    if weight is not None and loss is None and found["loss"] is None:
+        message = f"the output `{name}` has a weight and no loss"
+        body.error("unknown-key", document.key((*path, "loss_weight")), message, "give it a `loss`")
+        return None
+    if target is not None and not isinstance(target, str):
+        message = f"`target` is a column's name, not {show(target)}"
+        body.error("wrong-type", document.span((*path, "target")), message)
+        return None
+    spec = OutputSpec(
+        name,
+        tuple(value.tensor for value in values),
+        loss,
+        weight if weight is not None else 1.0,
+        metrics,
+        target or name,
+    )
+    if values and (found["loss"] is None or loss is not None):
+        _check_fit(body, spec, ending(values[0]))
+    return spec
+
+
+def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
+    """Reports a loss, or a metric, that cannot judge an output of this type and activation."""
+    tensor = spec.tensors[0]
+    problems = [("loss", spec.loss.misfit(tensor, activation))] if spec.loss is not None else []
+    problems += [("metrics", metric.misfit(tensor, activation, spec.loss)) for metric in spec.metrics]
+    found = next(((key, misfit) for key, misfit in problems if misfit is not None), None)
+    if found is not None:
+        key, (message, help) = found
+        span = body.declared.document.span((*body.declared.output_path(spec.name), key))
+        body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
+
+
+def _objective(body: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except SettingError as error:
+        body.scope.setting_error(error, path)
+        return None
+
+
+def _metrics(body: BodyElaborator, value: Any, path: Path) -> tuple[Metric, ...]:
+    if value is None:
+        return ()
+    listed = isinstance(value, list)
+    parsed = [
+        _objective(body, parse_metric, item, (*path, i) if listed else path)
+        for i, item in enumerate(value if listed else [value])
+    ]
+    return tuple(metric for metric in parsed if metric is not None)

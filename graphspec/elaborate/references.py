@@ -1,0 +1,68 @@
+"""What the texts of a body name, and the order of its nodes that follows from it; nothing is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from graphspec.declarations import Body
+from graphspec.schema import MISSING
+
+
+def heads(written: Any) -> Iterator[str]:
+    """The first names of all references in a raw `from`: `tower` of `tower.2.skip`."""
+    if isinstance(written, str):
+        yield written.partition(".")[0]
+    elif isinstance(written, list | tuple):
+        for item in written:
+            yield from heads(item)
+    elif isinstance(written, dict):
+        yield from heads(list(written.values()))
+
+
+def sources(body: Body, name: str) -> Iterator[str]:
+    """The nodes and inputs that a node is written to read, as far as its text says so."""
+    node = body.nodes[name]
+    texts: list[Any] = [node.source, node.otherwise]
+    if isinstance(node.parallel, dict):
+        texts.append(node.parallel.get("from"))
+    texts += [source for source, _ in (body.edges or {}).get(name, ())]
+    if node.source is MISSING and body.edges is None and node.form != "parameter":
+        texts.append(body.above.get(name))
+    for head in heads(texts):
+        if head in body.nodes or head in body.inputs:
+            yield head
+
+
+def order(body: Body, report_cycle: Callable[[list[str]], None]) -> list[str]:
+    """The nodes, in file order wherever each comes after those that it is written to read.
+
+    A cycle goes to `report_cycle`, its first name once more at the end.
+    """
+    found: list[str] = []
+    finished: dict[str, bool] = {}  # false while a node's sources are being visited
+    in_cycles: set[str] = set()
+    for root in body.nodes:
+        stack: list[tuple[str, Iterator[str]]] = []
+        if root not in finished:
+            finished[root] = False
+            stack.append((root, sources(body, root)))
+        while stack:
+            name, names = stack[-1]
+            for source in names:
+                if source not in body.nodes:
+                    continue
+                if source not in finished:
+                    finished[source] = False
+                    stack.append((source, sources(body, source)))
+                    break
+                if not finished[source] and source not in in_cycles:
+                    path = [each for each, _ in stack]
+                    cycle = path[path.index(source) :]
+                    in_cycles.update(cycle)
+                    report_cycle([*cycle, source])
+            else:
+                finished[name] = True
+                found.append(name)
+                stack.pop()
+    return found

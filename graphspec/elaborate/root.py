@@ -1,0 +1,159 @@
+"""The program of a file: its params, inputs and sections, its graph, and the passes over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from graphspec.data.config import DataConfig, parse_data
+from graphspec.declarations import File
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.context import Context, OutOfBudget
+from graphspec.elaborate.inputs import declared_tensor, given_tensor, is_channels_first
+from graphspec.elaborate.node import elaborate_node
+from graphspec.elaborate.outputs import output_specs, read_outputs
+from graphspec.elaborate.scope import Scope
+from graphspec.elaborate.unused import report_unused
+from graphspec.elaborate.values import FAILED, NOTHING
+from graphspec.graph import Definition, Graph, Value
+from graphspec.objectives import SettingError
+from graphspec.objectives.settings import show
+from graphspec.passes import Findings, run_passes
+from graphspec.program import Elaborated, OutputSpec
+from graphspec.schema import PLAIN, is_plain
+from graphspec.tensor import Tensor
+from graphspec.train.config import TrainConfig, parse_train
+
+
+def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
+    """The program of a file. What is wrong with it is in `context.diagnostics`; then there may be none."""
+    document, declared = file.document, file.body
+    graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
+    scope = Scope(context, document, graph.visible, frozenset(declared.failed_params))
+    _resolve_params(scope, file, graph, _given(context, file, params, preset))
+    body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
+    channels_first = _declare_inputs(body)
+    training, data = _sections(body)
+    try:
+        body.elaborate()
+        bound = read_outputs(body)
+    except OutOfBudget:
+        return None
+    outputs = output_specs(body, bound)
+    if all(value is NOTHING for value in bound.values()) and not context.diagnostics.errors:
+        message = "every output is left out" if bound else "the spec has no output"
+        body.error("unbound-output", document.key(("outputs",)), message, "a model returns at least one")
+    report_unused(context, file)
+    if context.diagnostics.errors:
+        return None
+    graph.outputs = {name: value for name, value in bound.items() if isinstance(value, Value)}
+    found = run_passes(graph, [name for name in outputs if _is_masked(outputs[name])], context.diagnostics)
+    if found is None:
+        return None
+    words = _mask_names(outputs, found)
+    inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
+    inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
+    return Elaborated(
+        file.name,
+        graph,
+        inputs,
+        {name: _finished(output, found, words) for name, output in outputs.items()},
+        training or TrainConfig(),
+        data,
+        found.ranges,
+        found.minimum_sizes,
+        found.maximum_sizes,
+        {words[name]: mask for name, mask in found.masks.items()},
+        channels_first,
+    )
+
+
+def _given(context: Context, file: File, params: dict[str, Any], preset: str | None) -> dict[str, Any]:
+    """The values that a preset and the caller give to params."""
+    given: dict[str, Any] = {}
+    if preset is not None:
+        if preset in file.presets:
+            given.update(file.presets[preset])
+        else:
+            near = nearest(preset, file.presets)
+            names = ", ".join(file.presets) or "none"
+            help = f"did you mean `{near}`?" if near else f"presets here: {names}"
+            context.error("unknown-preset", None, f"the spec has no preset `{preset}`", help)
+    for name, value in params.items():
+        if name in file.body.params and is_plain(value):
+            given[name] = value
+        elif name in file.body.params:
+            context.error("wrong-type", None, f"the param `{name}` is {PLAIN}, not {show(value)}")
+        else:
+            near = nearest(name, file.body.params)
+            names = ", ".join(file.body.params) or "none"
+            help = f"did you mean `{near}`?" if near else f"params here: {names}"
+            context.error("unknown-param", None, f"the spec has no param `{name}` to set", help)
+    return given
+
+
+def _resolve_params(scope: Scope, file: File, graph: Graph, given: dict[str, Any]) -> None:
+    declared = file.body.params
+    graph.params = scope.add_params((), declared, given)
+    for name in [name for name in declared if name not in graph.params and name not in scope.unknown]:
+        help = f"give it with --set {name}=..., or a value in `params`"
+        span = file.document.key(("params", name))
+        scope.error("missing-key", span, f"the param `{name}` is required", help)
+        scope.unknown |= {name}
+
+
+def _declare_inputs(body: BodyElaborator) -> frozenset[str]:
+    """Gives a program its inputs; the names of those whose channels come first."""
+    first = set()
+    for name, declared in body.declared.inputs.items():
+        if declared is None:
+            continue
+        tensor = declared_tensor(body, name, declared)
+        if isinstance(tensor, Tensor):
+            body.inputs[name] = body.graph.inputs[name] = Value(tensor, name)
+            if is_channels_first(body, name, declared):
+                first.add(name)
+        elif tensor is NOTHING:
+            body.inputs[name] = tensor
+    return frozenset(first)
+
+
+def _sections(body: BodyElaborator) -> tuple[TrainConfig | None, DataConfig | None]:
+    parsed: dict[str, Any] = {}
+    for section, parse in (("train", parse_train), ("data", parse_data)):
+        value = body.scope.evaluate(body.file.sections.get(section), (section,))
+        if value is None or value is FAILED:
+            continue
+        try:
+            parsed[section] = parse(value)
+        except SettingError as error:
+            body.scope.setting_error(error, (section,))
+    if "tune" in body.file.sections:
+        message = "this version does not search: it does not read `tune`"
+        help = "try values with --set, and remove it"
+        body.error("not-supported", body.declared.document.key(("tune",)), message, help)
+    return parsed.get("train"), parsed.get("data")
+
+
+def _is_masked(output: OutputSpec) -> bool:
+    """Whether an output is judged step by step, where a mask says which steps count."""
+    judged = output.loss is not None or bool(output.metrics)
+    return judged and len(output.tensors) == 1 and output.tensors[0].rank > 2
+
+
+def _mask_names(outputs: dict[str, OutputSpec], found: Findings) -> dict[str, str]:
+    """For the outputs that have a mask, the name of that beside the outputs."""
+    words: dict[str, str] = {}
+    for name in found.masks:
+        word = f"{name}_mask"
+        while word in {*outputs, *words.values()}:
+            word += "_"
+        words[name] = word
+    return words
+
+
+def _finished(output: OutputSpec, found: Findings, masks: dict[str, str]) -> OutputSpec:
+    """An output with what the passes found of it."""
+    activation = found.activations[output.name] if len(output.tensors) == 1 else None
+    return replace(output, activation=activation, mask=masks.get(output.name))

@@ -1,0 +1,180 @@
+"""What the expressions of a body see: params computed, values and flags evaluated, mistakes reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.diagnostics import Span, nearest
+from graphspec.elaborate.context import Context
+from graphspec.elaborate.values import FAILED, Resolved
+from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
+from graphspec.graph import Value
+from graphspec.objectives.settings import SettingError, show
+from graphspec.source import Document, Path
+from graphspec.tensor import show_size
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """The params that the expressions of one body see, and what `channels` tells of its inputs.
+
+    `params` grow as `add_params` computes them. `unknown` are those whose own mistake is reported: what uses
+    them is none. `inputs` are a block's; `notes` tell where the body is used, for its errors.
+    """
+
+    context: Context
+    document: Document
+    params: dict[str, Any]
+    unknown: frozenset[str] = frozenset()
+    inputs: Mapping[str, Resolved] | None = None
+    notes: tuple[str, ...] = ()
+
+    def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
+        if span is None:
+            return  # asked for another instance's sake, which has reported it
+        notes = (*more.pop("notes", ()), *self.notes)
+        self.context.error(code, span, message, help, notes=notes, **more)
+
+    def evaluate(self, value: Any, path: Path, index: int | None = None) -> Any:
+        """A plain value with its expressions computed, or FAILED after reporting why not."""
+        if value is None or isinstance(value, int | float):
+            return value
+        params = self.params if index is None else {**self.params, "index": index}
+        try:
+            if self.unknown and names_in(value) & self.unknown:
+                return FAILED
+            return evaluate(value, params, self.channels if self.inputs is not None else None)
+        except ExpressionError as error:
+            if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
+                error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
+            self.expression_error(error, path)
+            return FAILED
+
+    def flag(
+        self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
+    ) -> bool | None:
+        """A key that is true or false, such as `when`; None after reporting that it is neither."""
+        found = self.evaluate(value, path, index)
+        if isinstance(found, bool):
+            return found
+        if found is not FAILED:
+            message = f"`{path[-1]}` is true or false, not {show(found)}"
+            self.error("wrong-type", self.document.span(path), message, notes=notes)
+        return None
+
+    def channels(self, name: str) -> int:
+        """`channels(name)` in an expression: the last axis of an input, which must be known."""
+        inputs = self.inputs or {}
+        value = inputs.get(name)
+        if isinstance(value, Value):
+            size = value.tensor.shape[-1]
+            if isinstance(size, int):
+                return size
+            message = f"the last axis of `{name}` is `{show_size(size)}`, and `channels` needs a number"
+            help = f"write a number for it where `{name}` comes from, or a param in place of `channels`"
+            raise ExpressionError("unknown-channels", message, help=help)
+        if name in inputs:
+            raise ExpressionError("unknown-channels", f"`{name}` is left out here, and has no last axis")
+        word = nearest(name, inputs)
+        help = f"did you mean `channels({word})`?" if word else f"inputs here: {', '.join(inputs)}"
+        raise ExpressionError("unknown-channels", f"`{name}` is no input here", help=help)
+
+    def add_params(self, path: Path, declared: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a body's own params, which may use one another in any order; the scope sees them now.
+
+        A param that is `required` and not given is left out: its absence is the caller's to report.
+        """
+        found: dict[str, Any] = {}
+        active: list[str] = []
+        failures = set(self.unknown)
+
+        def resolve(name: str) -> None:
+            if name in found or name in failures:
+                return
+            if name in given:
+                found[name] = self.params[name] = given[name]
+                return
+            if declared[name] == "required":
+                return
+            here = (*path, "params", name)
+            if name in active:
+                chain = " -> ".join([*active[active.index(name) :], name])
+                message = f"params depend on one another in a cycle: {chain}"
+                span = self.document.span(here)
+                self.error("cycle", span, message, "give one of them a value")
+                failures.update(active[active.index(name) :])
+                return
+            active.append(name)
+            try:
+                needed = names_in(declared[name])
+                for other in needed & declared.keys():
+                    resolve(other)
+                if not needed & failures:
+                    channels = self.channels if self.inputs is not None else None
+                    found[name] = self.params[name] = evaluate(declared[name], self.params, channels)
+            except ExpressionError as error:
+                self.expression_error(error, here)
+                failures.add(name)
+            active.pop()
+            if name not in found:
+                failures.add(name)
+
+        for name in declared:
+            resolve(name)
+        self.unknown = frozenset(failures)
+        return found
+
+    def expression_error(self, error: ExpressionError, path: Path) -> None:
+        """Reports an expression's error at its characters, where the text stands on one line as written."""
+        span = self.document.span((*path, *error.path))
+        value: Any = self.document.value
+        key: Any
+        for key in (*path, *error.path):
+            value = value[key] if isinstance(value, dict | list) and _has(value, key) else None
+        if isinstance(value, str) and span.line == span.end_line and error.end > error.start:
+            quote = (span.end_column - span.column - len(value)) // 2
+            if quote in (0, 1):
+                start = span.column + quote + error.start
+                end = max(span.column + quote + error.end, start + 1)
+                span = Span(span.file, span.line, start, span.line, end)
+        self.error(error.code, span, error.message, error.help)
+
+    def setting_error(self, error: SettingError, path: Path) -> None:
+        """Reports the problems of a setting that is written at `path`."""
+        for problem in error.problems:
+            where = (*path, *problem.path)
+            key = problem.code in ("unknown-key", "missing-key")
+            span = self.document.key(where) if key else self.document.span(where)
+            self.error(problem.code, span, problem.message, problem.help)
+
+
+def _has(value: Any, key: Any) -> bool:
+    return key in value if isinstance(value, dict) else isinstance(key, int) and 0 <= key < len(value)
+
+
+def expression_in(value: Any) -> Expression | None:
+    """The expression that a raw value is, if it is nothing else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = parse_value(value)
+    except ExpressionError:
+        return None
+    return parsed if isinstance(parsed, Expression) else None
+
+
+def expressions_in(value: Any, result: Any) -> Iterator[tuple[Expression, Any]]:
+    """The expressions written in a raw value, each with what it evaluated to."""
+    if isinstance(value, str):
+        expression = expression_in(value)
+        if expression is not None:
+            yield expression, result
+    elif isinstance(value, list) and isinstance(result, list | tuple) and len(value) == len(result):
+        for item, part in zip(value, result, strict=True):
+            yield from expressions_in(item, part)
+    elif isinstance(value, dict) and isinstance(result, Mapping):
+        for key, item in value.items():
+            if key in result:
+                yield from expressions_in(item, result[key])

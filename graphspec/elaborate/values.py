@@ -1,0 +1,33 @@
+"""What a name in a body can stand for: a value of its graph, nothing, or a failure that is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from graphspec.diagnostics import Span
+from graphspec.graph import Value
+
+
+class Absent(Enum):
+    """Why there is no value."""
+
+    NOTHING = "left out, with `else: null`: a merge leaves it out, any other reader refuses it"
+    FAILED = "reported already: whoever reads it stays silent"
+
+
+NOTHING: Final = Absent.NOTHING
+FAILED: Final = Absent.FAILED
+
+Resolved = Value | Absent
+"""What a reference to one thing gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A value bound to an input, and how and where the spec says so."""
+
+    value: Resolved
+    text: str
+    span: Span | None
