@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "call-arguments": "a function of an expression gets the wrong number of arguments",
     "unknown-name": "an expression uses a name that stands for nothing",
     "unknown-channels": "`channels(x)` names no input whose last axis is known",
+    "unknown-vocabulary": "`vocabulary(x)` names no feature that says how many ids it has",
     "operand-type": "an operation of an expression does not fit the types of its values",
     "division-by-zero": "an expression divides by zero",
     "index-out-of-range": "an expression reads past the end of a list",
@@ -116,6 +117,9 @@ CODES: dict[str, str] = {
     "shared-differs": "a shared layer is called on inputs that do not fit one set of weights",
     # data, building and training
     "not-supported": "a key or value of the language that this version does not carry out",
+    "unknown-encoder": "an encoder of a feature that does not exist",
+    "unused-feature": "a feature that fills no input and no target",
+    "feature-misfit": "a feature that does not fit what it fills",
     "data-missing": "a data file that cannot be read",
     "data-outside": "a data file outside the directory of the spec",
     "data-format": "a data file that is not what its name says, or of a kind that is not read",

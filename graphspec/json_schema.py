@@ -8,6 +8,8 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
+from graphspec.data.config import DataConfig
+from graphspec.data.features import FEATURES, Judged
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
@@ -86,7 +88,7 @@ def _top(definitions: dict[str, Any]) -> dict[str, Any]:
             "nodes": {"$ref": "#/$defs/nodes"},
             "edges": _EDGES,
             "outputs": {"anyOf": outputs},
-            "data": {"type": ["object", "string"]},
+            "data": _data(definitions),
             "train": train,
             "tune": {"type": "object"},
         },
@@ -161,8 +163,40 @@ def _output() -> dict[str, Any]:
             "loss_weight": weight,
             "from": source,
             "target": {"type": "string"},
+            **_opened(_pydantic(Judged, {})["properties"]),
         },
     )
+
+
+def _data(definitions: dict[str, Any]) -> dict[str, Any]:
+    data = _pydantic(DataConfig, definitions)
+    data["properties"]["features"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/feature"}}
+    data["additionalProperties"] = True
+    definitions["feature"] = _features(definitions)
+    return {"anyOf": [{"type": "string"}, data]}
+
+
+def _features(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with the arguments of the encoder that it names."""
+    rules = []
+    for name, cls in FEATURES.items():
+        schema = _pydantic(cls, definitions)
+        properties = {key: value for key, value in schema["properties"].items() if key != "encode"}
+        required = [key for key in schema.get("required", []) if key != "encode"]
+        definitions[f"feature.{name}"] = {
+            "description": inspect.cleandoc(cls.__doc__ or ""),
+            "properties": _opened(properties),
+            "required": required,
+        }
+        test = {"properties": {"encode": {"const": name}}}
+        rules.append({"if": test, "then": {"$ref": f"#/$defs/feature.{name}"}})
+    return {
+        "type": "object",
+        "properties": {"encode": {"enum": list(FEATURES)}},
+        "required": ["encode"],
+        "allOf": rules,
+        "unevaluatedProperties": False,
+    }
 
 
 def _family(family: Family, definitions: dict[str, Any]) -> dict[str, Any]:

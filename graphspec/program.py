@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graphspec.data.config import DataConfig
+from graphspec.data.features import Judged
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Tensor
@@ -20,7 +21,8 @@ class OutputSpec:
     """One output of a program: the tensors it returns (usually one) and what they are judged by.
 
     `activation` is what `forward(..., logits=True)` leaves off it, if anything, and `mask` the key under
-    which that returns its mask, [batch, steps]: the steps that losses and metrics look at.
+    which that returns its mask, [batch, steps]: the steps that losses and metrics look at. `judged` says
+    which rows count, and how much.
     """
 
     name: str
@@ -31,6 +33,7 @@ class OutputSpec:
     target: str
     activation: str | None = None
     mask: str | None = None
+    judged: Judged = field(default_factory=Judged)
 
 
 @dataclass(frozen=True, eq=False)

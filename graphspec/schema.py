@@ -87,6 +87,9 @@ class Output(Setting):
         "metric": "metrics",
         "label": "target",
         "source": "from",
+        "weights": "sample_weight",
+        "class_weights": "class_weight",
+        "sample_weights": "sample_weight",
     }
 
     source: Any = Field(None, alias="from")
@@ -94,6 +97,10 @@ class Output(Setting):
     loss_weight: Any = None
     metrics: Any = None
     target: Any = None
+    missing: Any = None
+    class_weight: Any = None
+    sample_weight: Any = None
+    threshold: Any = None
     when: Any = True
 
 

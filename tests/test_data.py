@@ -315,7 +315,7 @@ def test_data_lie_below_the_spec_unless_named_on_the_command_line(tmp_path: Path
 @pytest.mark.parametrize(
     ("value", "code", "path"),
     [
-        ({"train": "a.npz", "features": {}}, "not-supported", ("features",)),
+        ({"train": "a.npz", "features": {"x": {}}}, "missing-key", ("features", "x")),
         ({"train": "a.parquet"}, "data-format", ("train",)),
         ({"trian": "a.npz"}, "unknown-key", ("trian",)),
         ({"train": 3}, "wrong-type", ("train",)),

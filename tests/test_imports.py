@@ -56,7 +56,10 @@ ALLOWED = {
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 
-SETTINGS_ONLY = {"train": "graphspec.train.config", "data": "graphspec.data.config"}
+SETTINGS_ONLY = {
+    "train": ("graphspec.train.config",),
+    "data": ("graphspec.data.config", "graphspec.data.features"),
+}
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
 TORCH = {"load", "train", "data", "export", "folded_weights"}

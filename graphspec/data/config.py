@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
+from graphspec.data.features import Feature, parse_features
 from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
 
 FORMATS = (".npz", ".csv")
-LATER = {"features": "name the columns or arrays after the inputs and outputs of the spec"}
-"""Keys of the language that this version does not read, and what to do instead."""
 
 
 class Split(Setting):
@@ -25,6 +24,7 @@ class DataConfig(Setting):
     train: Annotated[str, Field(min_length=1)] | None = None
     validation: Split | Annotated[str, Field(min_length=1)] | None = None
     test: Annotated[str, Field(min_length=1)] | None = None
+    features: dict[str, SerializeAsAny[Feature]] = {}
 
 
 def parse_data(value: object) -> DataConfig:
@@ -36,17 +36,14 @@ def parse_data(value: object) -> DataConfig:
         value = {"train": value}
     if not isinstance(value, dict):
         raise SettingError(Problem("wrong-type", f"`data` is a mapping or a path, not {show(value)}"))
-    problems = [
-        Problem("not-supported", f"`data` does not read `{key}` in this version", LATER[key], (key,))
-        for key in value
-        if key in LATER
-    ]
-    problems += _validation_problems(value.get("validation"))
-    rest = {
-        key: item
-        for key, item in value.items()
-        if key not in LATER and key not in {p.path[0] for p in problems}
-    }
+    problems = _validation_problems(value.get("validation"))
+    rest = {key: item for key, item in value.items() if key not in {p.path[0] for p in problems}}
+    if "features" in rest:
+        try:
+            rest["features"] = parse_features(rest["features"])
+        except SettingError as error:
+            problems += error.under("features").problems
+            del rest["features"]
     try:
         config = validate(DataConfig, rest, "`data`")
     except SettingError as error:

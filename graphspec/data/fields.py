@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.arrays import Source, fail
+from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
@@ -51,14 +52,6 @@ def fields(program: Any) -> list[Field]:
             known = found.setdefault(output.target, _target(output.target, wanted, output))
             _same(name, known, wanted)
     return list(found.values())
-
-
-def target_type(output: Any) -> Tensor | None:
-    """What an output is compared with; None where nothing reads a target."""
-    tensor = output.tensors[0]
-    if output.loss is not None and output.loss.takes_target:
-        return output.loss.target(tensor)
-    return output.metrics[0].resolve(tensor, None).target(tensor) if output.metrics else None
 
 
 def _metrics_fit(name: str, output: Any) -> None:

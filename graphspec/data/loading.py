@@ -39,6 +39,12 @@ def load(program: Any, data: Path | None, root: Path | None, device: torch.devic
     each mistake.
     """
     config, wanted, seed = program.data or DataConfig(), fields(program), program.training.seed
+    if config.features:
+        raise fail(
+            "not-supported",
+            "`data.features` are checked, and not yet read",
+            "name the columns after the inputs",
+        )
 
     def read(path: Path | None) -> InMemory | None:
         return _examples(program, wanted, path).to(device) if path is not None else None

@@ -41,6 +41,7 @@ class Context:
         self.locations: dict[str, FilePath] = {}  # a document's displayed name -> the file
         self.files: dict[FilePath, File | None] = {}
         self.reads: dict[Definition, Reads] = {}
+        self.vocabularies: dict[str, dict[str, int | None]] = {}  # by file: `vocabulary(kinds)` -> its ids
         self.instances = 0
         self.depth = 0  # nodes that are being elaborated, each for the sake of the one before
         self.anonymous = 0

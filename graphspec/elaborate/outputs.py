@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from graphspec.data.features import Judged, parse_judged
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference
@@ -86,7 +87,7 @@ def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, 
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
     path, document = body.declared.output_path(name), body.declared.document
     found = {}
-    for key in ("loss", "loss_weight", "metrics", "target"):
+    for key in ("loss", "loss_weight", "metrics", "target", *Judged.model_fields):
         found[key] = body.scope.evaluate(getattr(output, key), (*path, key))
         if found[key] is FAILED:
             return None
@@ -113,10 +114,25 @@ def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[V
         weight if weight is not None else 1.0,
         metrics,
         target or name,
+        judged=_judged(body, name, {key: found[key] for key in Judged.model_fields}, loss),
     )
     if values and (found["loss"] is None or loss is not None):
         _check_fit(body, spec, ending(values[0]))
     return spec
+
+
+def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -> Judged:
+    """What an output says of its rows; the defaults where that is wrong, which is reported."""
+    path = body.declared.output_path(name)
+    for key in ("class_weight", "sample_weight"):
+        if loss is None and found[key] is not None:
+            message = f"the output `{name}` has `{key}` and no loss"
+            body.error("unknown-key", body.declared.document.key((*path, key)), message, "give it a `loss`")
+    try:
+        return parse_judged(found, f"the output `{name}`")
+    except SettingError as error:
+        body.scope.setting_error(error, path)
+        return Judged()
 
 
 def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:

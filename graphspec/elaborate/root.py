@@ -10,6 +10,7 @@ from graphspec.declarations import File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.context import Context, OutOfBudget
+from graphspec.elaborate.features import check_features, read_features
 from graphspec.elaborate.inputs import declared_tensor, given_tensor, is_channels_first
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.outputs import output_specs, read_outputs
@@ -35,6 +36,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
     training, data = _sections(body)
+    read_features(body, data)
     try:
         body.elaborate()
         bound = read_outputs(body)
@@ -54,6 +56,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     words = _mask_names(outputs, found)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
+    if data is not None and not check_features(body, data, inputs, outputs, found.ranges):
+        return None
     return Elaborated(
         file.name,
         graph,

@@ -11,7 +11,7 @@ from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Value
-from graphspec.objectives.settings import SettingError, show
+from graphspec.objectives.settings import Problem, SettingError, show
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
 
@@ -42,6 +42,8 @@ class Scope:
         if value is None or isinstance(value, int | float):
             return value
         params = self.params if index is None else {**self.params, "index": index}
+        if vocabularies := self.context.vocabularies.get(self.document.file):
+            params = {**params, **vocabularies}
         try:
             if self.unknown and names_in(value) & self.unknown:
                 return FAILED
@@ -143,9 +145,12 @@ class Scope:
 
     def setting_error(self, error: SettingError, path: Path) -> None:
         """Reports the problems of a setting that is written at `path`."""
-        for problem in error.problems:
+        self.problems(error.problems, path)
+
+    def problems(self, problems: Iterable[Problem], path: Path) -> None:
+        for problem in problems:
             where = (*path, *problem.path)
-            key = problem.code in ("unknown-key", "missing-key")
+            key = problem.code in ("unknown-key", "missing-key", "unused-feature")
             span = self.document.key(where) if key else self.document.span(where)
             self.error(problem.code, span, problem.message, problem.help)
 

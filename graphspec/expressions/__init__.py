@@ -21,7 +21,15 @@ from typing import Any
 
 from graphspec.diagnostics import shortened
 from graphspec.expressions.evaluator import MAX_TEXT, Channels, Evaluator, Value
-from graphspec.expressions.grammar import IDENTIFIER, MAX_LENGTH, WORDS, ExpressionError, called, parse_tree
+from graphspec.expressions.grammar import (
+    IDENTIFIER,
+    MAX_LENGTH,
+    NAMED,
+    WORDS,
+    ExpressionError,
+    called,
+    parse_tree,
+)
 from graphspec.expressions.writer import Writer
 
 __all__ = [
@@ -44,7 +52,7 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Expression:
     """One expression; `text` is its source without `$(` and `)`, `start` where that stands in the value.
-    Those of equal text are equal.
+    Those of equal text are equal. To its `names` belongs `vocabulary(kinds)`, which the scope may hold, too.
     """
 
     text: str
@@ -232,19 +240,21 @@ def _parse(text: str, start: int) -> Expression:
     for node in _outside_calls(tree):
         if isinstance(node, ast.Call) and called(node) == "channels":
             channels.add(ast.unparse(node.args[0]))
+        elif isinstance(node, ast.Call) and called(node) == "vocabulary":
+            names.add(ast.unparse(node))
         elif isinstance(node, ast.Name) and node.id not in WORDS:
             names.add(node.id)
     return Expression(text, tree, start, frozenset(names), frozenset(channels))
 
 
 def _outside_calls(tree: ast.expr) -> Iterator[ast.AST]:
-    """Every node but the names of functions and the argument of `channels`."""
+    """Every node but the names of functions, and names in those that take no values."""
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()
         yield node
         if isinstance(node, ast.Call):
-            todo += [] if called(node) == "channels" else node.args
+            todo += [] if called(node) in NAMED else node.args
         else:
             todo += ast.iter_child_nodes(node)
 

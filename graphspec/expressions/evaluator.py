@@ -105,11 +105,12 @@ class Evaluator:
             return WORDS[node.id]
         if node.id in self.scope:
             return self.scope[node.id]
-        near = nearest(node.id, self.scope)
+        known = [name for name in self.scope if not name.endswith(")")]
+        near = nearest(node.id, known)
         if near:
             help = f"did you mean `{near}`?"
-        elif self.scope:
-            help = "known here: " + ", ".join(list(self.scope)[:20])
+        elif known:
+            help = "known here: " + ", ".join(known[:20])
         else:
             help = "declare it under `params`"
         raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
@@ -236,6 +237,8 @@ class Evaluator:
         name = called(node)
         if name == "channels":
             return self._channels(node)
+        if name == "vocabulary":
+            return self._vocabulary(node)
         arguments = [self.value(argument) for argument in node.args]
         if name in ("min", "max"):
             return self._extreme(node, name, arguments)
@@ -289,6 +292,22 @@ class Evaluator:
             raise error_at(argument, "unknown-channels", message) from None
         except ExpressionError as error:
             raise error_at(node, error.code, error.message, error.help) from None
+
+    def _vocabulary(self, node: ast.Call) -> int:
+        """What the scope holds under `vocabulary(name)`; None is a feature that declares no size."""
+        argument, key = node.args[0], ast.unparse(node)
+        size = self.scope.get(key)
+        if isinstance(size, int):
+            return size
+        name = self._source(argument)
+        if key in self.scope:
+            message = f"the feature `{name}` does not say how many ids it has"
+            raise error_at(node, "unknown-vocabulary", message, f"write `vocabulary: ...` at `{name}`")
+        start = "vocabulary("
+        there = [name.removeprefix(start)[:-1] for name in self.scope if name.startswith(start)]
+        near = nearest(name, there)
+        help = f"did you mean `{near}`?" if near else f"features with ids: {', '.join(there) or 'none'}"
+        raise error_at(argument, "unknown-vocabulary", f"`{name}` is no feature of `data` here", help)
 
 
 def _comparable(left: Any, right: Any) -> bool:

@@ -80,8 +80,14 @@ FUNCTIONS: dict[str, int | None] = {
     "len": 1,
     "sum": 1,
     "channels": 1,
+    "vocabulary": 1,
 }
 """Each function with the greatest number of its arguments, None for any; the least is one."""
+NAMED = {
+    "channels": "an input of the block: channels(x)",
+    "vocabulary": "a feature of `data`: vocabulary(kinds)",
+}
+"""Functions of a name, not of a value, and what stands in them."""
 
 _REFUSED: dict[type, str] = {
     ast.Lambda: "a lambda",
@@ -307,7 +313,8 @@ def _check_call(node: ast.Call, text: str) -> list[ast.expr]:
     if not node.args or (most is not None and len(node.args) > most):
         expected = {1: "one argument", 2: "one or two arguments", None: "arguments"}[most]
         raise error_at(node, "call-arguments", f"`{name}` takes {expected}, not {len(node.args)}")
-    if name == "channels" and not isinstance(node.args[0], ast.Name):
-        help = "write the name of an input of the block: channels(x)"
-        raise error_at(node.args[0], "call-arguments", "`channels` takes the name of an input", help)
+    if name in NAMED and not isinstance(node.args[0], ast.Name):
+        what = NAMED[name].partition(" of ")[0]
+        help = f"write the name of {NAMED[name]}"
+        raise error_at(node.args[0], "call-arguments", f"`{name}` takes the name of {what}", help)
     return node.args

@@ -1,0 +1,56 @@
+"""`data.features`: how columns become the arrays of inputs and targets. Nothing here imports numpy, pyarrow
+or torch.
+"""
+
+from __future__ import annotations
+
+from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Judged, Made
+from graphspec.diagnostics import nearest
+from graphspec.objectives.settings import Problem, SettingError, show, validate
+
+__all__ = ["FEATURES", "Feature", "Judged", "Made", "parse_features", "parse_judged"]
+
+
+def parse_features(value: object) -> dict[str, Feature]:
+    """The features of a spec by name. Raises `SettingError` with every problem."""
+    if not isinstance(value, dict):
+        help = "write {name: {encode: number}}"
+        raise SettingError(
+            Problem("wrong-type", f"`features` is a mapping from names, not {show(value)}", help)
+        )
+    problems: list[Problem] = []
+    features: dict[str, Feature] = {}
+    for name, item in value.items():
+        try:
+            features[name] = _feature(str(name), item)
+        except SettingError as error:
+            problems += error.under(name).problems
+    if problems:
+        raise SettingError(*problems)
+    return features
+
+
+def _feature(name: str, value: object) -> Feature:
+    if not isinstance(value, dict):
+        help = f"write {{encode: {value}}}" if value in FEATURES else "write {encode: number}"
+        raise SettingError(
+            Problem("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
+        )
+    if "encode" not in value:
+        word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
+        if word is not None:
+            message = f"the feature `{name}` has no `{word}`"
+            raise SettingError(Problem("unknown-key", message, "did you mean `encode`?", (word,)))
+        help = f"write `encode: ...`, one of: {', '.join(FEATURES)}"
+        raise SettingError(Problem("missing-key", f"the feature `{name}` needs `encode`", help))
+    encoder = value["encode"]
+    if not isinstance(encoder, str) or encoder not in FEATURES:
+        word = nearest(encoder, FEATURES, SYNONYMS) if isinstance(encoder, str) else None
+        help = f"did you mean `{word}`?" if word else f"one of: {', '.join(FEATURES)}"
+        raise SettingError(Problem("unknown-encoder", f"unknown encoder {show(encoder)}", help, ("encode",)))
+    return validate(FEATURES[encoder], value, f"the feature `{name}`")
+
+
+def parse_judged(value: dict[str, object], what: str) -> Judged:
+    """What an output says of its rows. Raises `SettingError` with every problem."""
+    return validate(Judged, {key: item for key, item in value.items() if item is not None}, what)

@@ -1,0 +1,210 @@
+"""Which feature or which columns fill each input and each target, and whether they fit. It needs no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
+from graphspec.diagnostics import nearest
+from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.objectives.settings import Problem
+from graphspec.tensor import Tensor
+
+Outputs = Mapping[str, Any]
+"""`OutputSpec`s by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What fills one field. Without a feature it is columns of the field's name: `x`, or `x_0`, `x_1`, ..."""
+
+    field: str
+    tensor: Tensor
+    feature: Feature | None
+    output: str | None = None
+    """The output whose target it is; None for an input."""
+
+    @property
+    def target(self) -> bool:
+        return self.output is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All fields of a program and what fills them; targets without a reader are left out."""
+
+    fills: tuple[Fill, ...]
+
+    def of(self, field: str) -> Fill:
+        return next(fill for fill in self.fills if fill.field == field)
+
+
+def plan(inputs: Mapping[str, Tensor], outputs: Outputs, features: Mapping[str, Feature]) -> Plan:
+    """The plan of a program. A target that is also an input is filled as the input is."""
+    fills = {name: Fill(name, tensor, features.get(name)) for name, tensor in inputs.items()}
+    for name, output in outputs.items():
+        tensor = target_type(output)
+        if tensor is not None and output.target not in fills:
+            fills[output.target] = Fill(output.target, tensor, features.get(output.target), name)
+    return Plan(tuple(fills.values()))
+
+
+def target_type(output: Any) -> Tensor | None:
+    """What an output is compared with; None where nothing reads a target."""
+    tensor = output.tensors[0]
+    if output.loss is not None and output.loss.takes_target:
+        return output.loss.target(tensor)
+    return output.metrics[0].resolve(tensor, None).target(tensor) if output.metrics else None
+
+
+def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator[Problem]:
+    """Features that no input and no target has the name of; `declared` are those names."""
+    names = list(declared)
+    for name in features:
+        if name not in names:
+            word = nearest(name, names)
+            help = f"did you mean `{word}`?" if word else f"inputs and targets here: {', '.join(names)}"
+            message = f"the feature `{name}` has the name of no input and of no target"
+            yield Problem("unused-feature", message, help, (name,))
+
+
+def misfits(found: Plan, outputs: Outputs, ranges: Mapping[str, int]) -> Iterator[Problem]:
+    """Features that make another array than the field wants that they fill. `ranges` is the number of ids
+    that the readers of an input take.
+    """
+    for fill in found.fills:
+        if fill.feature is None:
+            continue
+        output = outputs[fill.output] if fill.output is not None else None
+        problem = _shape(fill, fill.feature) or _dtype(fill, fill.feature)
+        if problem is None and output is None:
+            problem = _vocabulary(fill, fill.feature, ranges)
+        if problem is None and output is not None:
+            problem = _target(fill, fill.feature, output)
+        if problem is not None:
+            code, message, help, key = problem
+            yield Problem(code, message, help, (fill.field, key) if key else (fill.field,))
+
+
+Misfit = tuple[str, str, str | None, str | None]
+"""A code, a message, a remedy, and the feature's key that is at fault."""
+
+
+def _what(fill: Fill) -> str:
+    return f"the target of output `{fill.output}`" if fill.target else f"the input `{fill.field}`"
+
+
+def _shape(fill: Fill, feature: Feature) -> Misfit | None:
+    wanted, made = fill.tensor.shape[1:], feature.made(target=fill.target).shape
+    if isinstance(feature, ImageFeature) and len(wanted) == 3:
+        return _picture(fill)
+    if len(wanted) == 1 and feature.may_list:
+        length = feature.length if isinstance(feature, Listed) else None
+        if length is None or wanted[0] == length or not isinstance(wanted[0], int):
+            return None
+    elif wanted == made or (not wanted and made == (1,)):
+        return None
+    shown = ", ".join("any" if size is None else str(size) for size in made)
+    message = f"the feature `{fill.field}` makes [{shown}] of a row, and {_what(fill)} is {fill.tensor}"
+    return "feature-misfit", message, _shape_help(fill, feature, made), None
+
+
+def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> str | None:
+    if isinstance(feature, ImageFeature):
+        return "give the input `shape: [height, width, channels]`"
+    if isinstance(feature, Listed):
+        return "write `shape: [length]`" + (f", or `length: {feature.length}`" if feature.length else "")
+    if fill.target and isinstance(feature, Category):
+        return "ids are the targets of `sparse_categorical_crossentropy`"
+    if fill.target:
+        return f"the output needs {made[0]} values: `units: {made[0]}`"
+    return f"write `shape: [{made[0]}]`"
+
+
+def _picture(fill: Fill) -> Misfit | None:
+    sizes = fill.tensor.shape[1:]
+    if not all(isinstance(size, int) for size in sizes):
+        message = f"{_what(fill)} is {fill.tensor}, and pictures are brought to one size"
+        return "feature-misfit", message, "give it a height and a width", None
+    if sizes[-1] not in (1, 3, 4):
+        message = f"{_what(fill)} has {sizes[-1]} channels, and a picture has 1 (grey), 3 (RGB) or 4 (RGBA)"
+        return "feature-misfit", message, None, None
+    return None
+
+
+def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
+    made = feature.made(target=fill.target).dtype
+    whole = made == "int64"
+    if isinstance(feature, ImageFeature):
+        fits = fill.tensor.is_float or fill.tensor.dtype in ("uint8", "int16", "int32", "int64")
+    elif fill.target:
+        return None  # the loss says what ids and numbers can be; `_target` compares them
+    else:
+        fits = (fill.tensor.dtype in ("int64", "int32")) if whole else fill.tensor.is_float
+    if fits:
+        return None
+    message = (
+        f"the feature `{fill.field}` makes {'ids' if whole else made}, and {_what(fill)} is {fill.tensor}"
+    )
+    return "feature-misfit", message, f"write `dtype: {made}` at the input", None
+
+
+def _vocabulary(fill: Fill, feature: Feature, ranges: Mapping[str, int]) -> Misfit | None:
+    count, limit = feature.made(target=False).vocabulary, ranges.get(fill.field)
+    if count is None or limit is None or count <= limit:
+        return None
+    message = f"the feature `{fill.field}` has {count} ids, and the layer that reads it takes {limit}"
+    return "feature-misfit", message, f"write `input_dim: $(vocabulary({fill.field}))`", None
+
+
+def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
+    if not feature.target:
+        message = (
+            f"`{feature.encode}` makes no targets, and the output `{fill.output}` has `{fill.field}` as one"
+        )
+        return "feature-misfit", message, "use `number` or `category`", "encode"
+    sparse = isinstance(output.loss, SparseCategoricalCrossentropy) or not fill.tensor.is_float
+    if isinstance(feature, Category):
+        return _classes(fill, feature, output, sparse)
+    if isinstance(feature, Listed) and not sparse:
+        message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
+        return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
+    if isinstance(feature, Number | Set) and sparse:
+        message = f"the feature `{fill.field}` makes numbers, and {_what(fill)} is class numbers"
+        return "feature-misfit", message, "write `encode: category`", "encode"
+    return None
+
+
+def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit | None:
+    if feature.vocabulary is not None:
+        message = f"the target `{fill.field}` has an id for each value, none of which may be left out"
+        return "feature-misfit", message, "leave `vocabulary` out, or list the `values`", "vocabulary"
+    if feature.unseen == "own":
+        message = f"the target `{fill.field}` has no id for what is unseen"
+        return "feature-misfit", message, "leave `unseen` out: an unseen value is an error", "unseen"
+    if feature.min_count > 1:
+        message = f"the target `{fill.field}` has an id for each value, rare ones too"
+        return "feature-misfit", message, "leave `min_count` out", "min_count"
+    if not sparse and (isinstance(output.loss, Categorical) or not _binary(output)):
+        message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
+        return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
+    units = output.tensors[0].shape[-1] if sparse else 2
+    if feature.values is not None and isinstance(units, int) and len(feature.values) != units:
+        made = "has one unit, for two values" if not sparse else f"has {units} units"
+        message = f"the output `{fill.output}` {made}, and `{fill.field}` has {len(feature.values)} values"
+        help = f"write `units: {len(feature.values)}`" if sparse else "use a softmax of as many units"
+        return "feature-misfit", message, help, "values"
+    return None
+
+
+def _binary(output: Any) -> bool:
+    """Whether an output is one probability, of the second of two values."""
+    return output.tensors[0].shape[-1] == 1 and (output.loss is None or isinstance(output.loss, Binary))
+
+
+def vocabulary_of(feature: Feature, *, target: bool) -> int | None:
+    """What `$(vocabulary(name))` stands for: the declared number of ids, None where training data tell."""
+    made = feature.made(target=target)
+    return made.shape[0] if isinstance(feature, Set) else made.vocabulary

@@ -1,0 +1,385 @@
+"""What each encoder may be told. Nothing here imports numpy, pyarrow or torch: shapes, types and vocabularies
+are known from the spec alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from graphspec.objectives.settings import Setting
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+Value = bool | int | float | str
+"""A value of a category as a spec may write it; a column has its text."""
+Statistic = Literal["mean", "median", "zero"]
+Transform = Literal["log1p", "sqrt", "quantile"]
+Scale = Literal["standard", "min_max", "robust", "none"]
+Part = Literal[
+    "year",
+    "month",
+    "day",
+    "weekday",
+    "day_of_year",
+    "hour",
+    "minute",
+    "second",
+    "timestamp",
+    "month_sin",
+    "month_cos",
+    "day_sin",
+    "day_cos",
+    "weekday_sin",
+    "weekday_cos",
+    "day_of_year_sin",
+    "day_of_year_cos",
+    "hour_sin",
+    "hour_cos",
+    "minute_sin",
+    "minute_cos",
+    "second_sin",
+    "second_cos",
+]
+PADDING, UNSEEN = 0, 1
+"""The ids of a list that are no value of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a feature makes of one row: sizes (None where only the data tell), a type, and for ids how many
+    there are, where that is declared.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+    vocabulary: int | None = None
+
+
+class Feature(Setting):
+    """How columns become an array. `column` is by default the feature's own name."""
+
+    encode: str
+    column: Text | None = None
+
+    synonyms: ClassVar = {
+        "type": "encode",
+        "kind": "encode",
+        "encoder": "encode",
+        "preprocessing": "encode",
+        "missing": "fill",
+        "missing_value_strategy": "fill",
+        "fillna": "fill",
+        "fill_value": "fill",
+        "impute": "fill",
+        "normalization": "scale",
+        "normalize": "scale",
+        "scaler": "scale",
+        "most_common": "vocabulary",
+        "vocab": "vocabulary",
+        "vocab_size": "vocabulary",
+        "vocabulary_size": "vocabulary",
+        "max_tokens": "vocabulary",
+        "num_tokens": "vocabulary",
+        "num_bins": "bins",
+        "max_length": "length",
+        "max_sequence_length": "length",
+        "output_sequence_length": "length",
+        "sequence_length": "length",
+        "truncate": "cut",
+        "truncating": "cut",
+        "min_df": "min_count",
+        "min_frequency": "min_count",
+        "classes": "values",
+        "categories": "values",
+        "sep": "separator",
+        "delimiter": "separator",
+        "date_format": "format",
+        "augmentation": "augment",
+        "folder": "root",
+        "directory": "root",
+    }
+    target: ClassVar[bool] = True
+    """Whether an output can be compared with what it makes."""
+
+    def read(self, name: str) -> tuple[str, ...]:
+        """The columns that the feature of this name reads, in their order."""
+        several: list[str] | None = getattr(self, "columns", None)
+        return tuple(several) if several is not None else (self.column or name,)
+
+    @property
+    def may_list(self) -> bool:
+        """Whether it makes something of each element of a list column, however long that is."""
+        return False
+
+    def made(self, *, target: bool) -> Made:
+        """What it makes of one row, as an input or as a target."""
+        raise NotImplementedError
+
+
+class Several(Feature):
+    """A feature of one column or of several."""
+
+    columns: Annotated[list[Text], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Several:
+        if self.column is not None and self.columns is not None:
+            raise ValueError("give `column` or `columns`, not both")
+        twice = [name for name in self.columns or () if (self.columns or []).count(name) > 1]
+        if twice:
+            raise ValueError(f"`columns` names `{twice[0]}` twice")
+        return self
+
+    @property
+    def width(self) -> int:
+        return len(self.columns) if self.columns is not None else 1
+
+
+class Number(Several):
+    """Numbers, one float for each column. `fill` comes first, then `transform`, `scale` and `clip`."""
+
+    encode: Literal["number"] = "number"
+    fill: Statistic | float | None = None
+    indicator: bool = False
+    transform: Transform | dict[str, Transform] | None = None
+    scale: Scale = "none"
+    clip: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Number:
+        if self.indicator and self.fill is None:
+            raise ValueError("`indicator` marks the cells that `fill` has filled: give `fill`")
+        if isinstance(self.transform, dict) and self.columns is not None:
+            unknown = [name for name in self.transform if name not in self.columns]
+            if unknown:
+                raise ValueError(f"`transform` names `{unknown[0]}`, which is none of the `columns`")
+        return self
+
+    def transform_of(self, column: str) -> Transform | None:
+        if isinstance(self.transform, dict):
+            return self.transform.get(column)
+        return self.transform
+
+    def made(self, *, target: bool) -> Made:
+        return Made((self.width * (2 if self.indicator else 1),), "float32")
+
+
+class Date(Several):
+    """Parts of dates, one float for each part of each column."""
+
+    encode: Literal["date"] = "date"
+    parts: Annotated[list[Part], Field(min_length=1)]
+    format: Text | None = None
+    fill: Statistic | float | None = None
+    scale: Scale = "none"
+
+    target: ClassVar = False
+
+    def made(self, *, target: bool) -> Made:
+        return Made((self.width * len(self.parts),), "float32")
+
+
+class Category(Several):
+    """Ids of values. For an input 0 is the unseen, the rare and what is beyond `vocabulary`."""
+
+    encode: Literal["category"] = "category"
+    vocabulary: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
+    values: Annotated[list[Value], Field(min_length=1)] | None = None
+    min_count: Count = 1
+    unseen: Literal["own", "error"] | None = None
+    fill: str | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Category:
+        if self.values is not None and self.vocabulary is not None:
+            raise ValueError("give `values` or `vocabulary`, not both")
+        if isinstance(self.vocabulary, list) and len(self.vocabulary) != self.width:
+            raise ValueError(f"`vocabulary` has {len(self.vocabulary)} sizes for {self.width} columns")
+        _distinct(self.values)
+        return self
+
+    @property
+    def sizes(self) -> list[int] | None:
+        """The declared number of ids of each column, 0 included, of an input."""
+        if self.values is not None:
+            return [len(self.values) + 1] * self.width
+        if isinstance(self.vocabulary, list):
+            return self.vocabulary
+        return [self.vocabulary] * self.width if self.vocabulary is not None else None
+
+    @property
+    def may_list(self) -> bool:
+        return self.columns is None
+
+    def made(self, *, target: bool) -> Made:
+        if target:
+            return Made((self.width,), "int64", len(self.values) if self.values is not None else None)
+        return Made((self.width,), "int64", sum(self.sizes) if self.sizes is not None else None)
+
+
+class Hash(Several):
+    """Ids by a hash of the value's text: no vocabulary, and values may share an id."""
+
+    encode: Literal["hash"] = "hash"
+    bins: Annotated[int, Field(ge=2, le=2**31)]
+    fill: str | None = None
+
+    target: ClassVar = False
+
+    def made(self, *, target: bool) -> Made:
+        return Made((self.width,), "int64", self.bins * self.width)
+
+
+class Set(Feature):
+    """0 or 1 for each value: whether the row's list, or its text cut at `separator`, has it."""
+
+    encode: Literal["set"] = "set"
+    vocabulary: Count | None = None
+    values: Annotated[list[Value], Field(min_length=1)] | None = None
+    min_count: Count = 1
+    separator: Text | None = None
+    fill: str | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Set:
+        if (self.vocabulary is None) == (self.values is None):
+            raise ValueError("a set needs `vocabulary`, how many values it has, or the `values` themselves")
+        _distinct(self.values)
+        return self
+
+    def made(self, *, target: bool) -> Made:
+        size = len(self.values) if self.values is not None else self.vocabulary
+        return Made((size,), "float32")
+
+
+class Listed(Feature):
+    """A list of ids: 0 pads, 1 is unseen. Without `length` a row is as long as it is."""
+
+    vocabulary: Annotated[int, Field(ge=3)] | None = None
+    min_count: Count = 1
+    length: Count | None = None
+    cut: Literal["end", "start"] = "end"
+    fill: str | None = None
+
+    @property
+    def may_list(self) -> bool:
+        return True
+
+    def made(self, *, target: bool) -> Made:
+        return Made((self.length,), "int64", self.vocabulary)
+
+
+class TextFeature(Listed):
+    """The tokens of a text in lower case, words and punctuation apart."""
+
+    encode: Literal["text"] = "text"
+    tokenizer: Literal["word", "char", "bpe", "whitespace"] = "word"
+
+    @model_validator(mode="after")
+    def _fitting(self) -> TextFeature:
+        if self.tokenizer == "bpe" and self.vocabulary is None:
+            raise ValueError("`tokenizer: bpe` merges until it has `vocabulary` tokens: give it")
+        return self
+
+
+class Tokens(Listed):
+    """The elements of a list column."""
+
+    encode: Literal["tokens"] = "tokens"
+    values: Annotated[list[Value], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Tokens:
+        if self.values is not None and self.vocabulary is not None:
+            raise ValueError("give `values` or `vocabulary`, not both")
+        _distinct(self.values)
+        return self
+
+    def made(self, *, target: bool) -> Made:
+        size = len(self.values) + 2 if self.values is not None else self.vocabulary
+        return Made((self.length,), "int64", size)
+
+
+class ImageFeature(Feature):
+    """Pictures, from paths: values from 0 to 255 in the size and channels of the input."""
+
+    encode: Literal["image"] = "image"
+    resize: Literal["stretch", "crop", "pad"] = "stretch"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    antialias: bool = True
+    root: Text | None = None
+    fill: Literal["zero"] | None = None
+    augment: list[dict[str, Any]] = []
+
+    def made(self, *, target: bool) -> Made:
+        return Made((None, None, None), "uint8")
+
+
+def _distinct(values: list[Value] | None) -> None:
+    """Raises ValueError where two values have one text."""
+    texts = [text_of(value) for value in values or ()]
+    twice = [text for text in texts if texts.count(text) > 1]
+    if twice:
+        raise ValueError(f"`values` names `{twice[0]}` twice")
+
+
+def text_of(value: object) -> str:
+    """The text of one value, the same whatever format it was written in: true, 17 (of 17.0, too), 0.5."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
+        return str(int(value))
+    return str(value)
+
+
+class Judged(Setting):
+    """What an output says of the rows that it is judged on. Classes are named by their value."""
+
+    missing: Literal["error", "ignore"] = "error"
+    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
+    sample_weight: Text | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @property
+    def weighted(self) -> bool:
+        return self.class_weight is not None or self.sample_weight is not None
+
+
+FEATURES: dict[str, type[Feature]] = {
+    cls.model_fields["encode"].default: cls
+    for cls in (Number, Category, Hash, Date, Set, TextFeature, Tokens, ImageFeature)
+}
+"""The encoders by the name that `encode` gives them."""
+SYNONYMS = {
+    "numeric": "number",
+    "numerical": "number",
+    "float": "number",
+    "int": "number",
+    "continuous": "number",
+    "vector": "number",
+    "binary": "category",
+    "categorical": "category",
+    "label": "category",
+    "enum": "category",
+    "bool": "category",
+    "string_lookup": "category",
+    "hashing": "hash",
+    "datetime": "date",
+    "time": "date",
+    "timestamp": "date",
+    "multi_hot": "set",
+    "multilabel": "set",
+    "string": "text",
+    "sentence": "text",
+    "sequence": "tokens",
+    "list": "tokens",
+    "ids": "tokens",
+    "picture": "image",
+    "photo": "image",
+    "img": "image",
+}
+"""What else encoders are called."""

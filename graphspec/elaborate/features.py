@@ -1,0 +1,47 @@
+"""The features of `data` beside the inputs and outputs that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphspec.data.config import DataConfig
+from graphspec.data.features.plan import misfits, plan, unread, vocabulary_of
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.program import OutputSpec
+from graphspec.tensor import Tensor
+
+PATH = ("data", "features")
+
+
+def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
+    """Gives the file's expressions their `vocabulary(name)`, and reports features that nothing reads.
+
+    Where `data` are wrong, which is reported, `data` is None and what reads a vocabulary is no mistake.
+    """
+    sizes: dict[str, int | None] = {}
+    body.context.vocabularies[body.declared.document.file] = sizes
+    if data is None:
+        written = body.declared.document.value.get("data")
+        features = written.get("features") if isinstance(written, dict) else None
+        sizes.update({f"vocabulary({name})": None for name in features or ()})
+        body.scope.unknown |= sizes.keys()
+        return
+    inputs, outputs = body.declared.inputs, body.declared.outputs
+    for name, feature in data.features.items():
+        sizes[f"vocabulary({name})"] = vocabulary_of(feature, target=name not in inputs)
+    targets = [getattr(output, "target", None) or name for name, output in outputs.items()]
+    if not any(isinstance(target, str) and "$" in target for target in targets):
+        body.scope.problems(unread([*inputs, *targets], data.features), PATH)
+
+
+def check_features(
+    body: BodyElaborator,
+    data: DataConfig,
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, OutputSpec],
+    ranges: Mapping[str, int],
+) -> bool:
+    """Whether each feature fits what it fills; what does not is reported."""
+    problems = list(misfits(plan(inputs, outputs, data.features), outputs, ranges))
+    body.scope.problems(problems, PATH)
+    return not problems
