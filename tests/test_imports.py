@@ -184,3 +184,15 @@ def test_a_spec_compiles_without_torch(more: str) -> None:
     code = WITHOUT_TORCH.replace("{more}", more)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_file_takes_private_names_of_another() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {alias.name}"
+        for _, path in files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("graphspec")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert wrong == []

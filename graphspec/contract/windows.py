@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import LayerError, Leaf
+from graphspec.contract.layer import Layer, LayerError, Leaf, Memory, Site
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 DataFormat = Literal["channels_last", "channels_first"]
+
+
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 """What the axes under a window of each rank are called."""
 
@@ -36,10 +38,19 @@ def _window(rank: int, least: int = 1) -> Any:
 
 
 Window1 = _window(1)
+
+
 Window2 = _window(2)
+
+
 Window3 = _window(3)
+
+
 Added1 = _window(1, 0)
+
+
 Added2 = _window(2, 0)
+
 
 helper(
     "same_padding",
@@ -116,3 +127,32 @@ def slide(
             )
         left.append((size - span) // stride + 1)
     return tuple(left)
+
+
+class Spatial(Layer, abstract=True):
+    """What layers that change the sizes of a sequence or image share."""
+
+    rank: ClassVar[int]
+
+    @property
+    def layout(self) -> DataFormat:
+        """The data format, which some of Keras' layers cannot be told."""
+        return getattr(self, "data_format", "channels_last")
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def axes(self, site: Site) -> list[int]:
+        """Where the axes that change lie in memory."""
+        start = 1 if self.layout == "channels_last" else 2
+        return [site.axis(axis) for axis in range(start, start + self.rank)]
+
+    def need(self, x: Tensor) -> None:
+        """Refuses tensors of another rank."""
+        names = ", ".join(AXES[self.rank])
+        shape = f"[{names}, channels]" if self.layout == "channels_last" else f"[channels, {names}]"
+        need_rank(x, self.rank + 2, layer=self.spec_name, shape=shape)
+
+    def resized(self, x: Tensor, sizes: tuple[Dim, ...]) -> Tensor:
+        """The type of the output with these sizes."""
+        return assemble(x, sizes, x.shape[-1 if self.layout == "channels_last" else 1], self.layout)

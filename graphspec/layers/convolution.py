@@ -1,4 +1,4 @@
-"""Convolutions over sequences and images."""
+"""Convolutions over sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from graphspec.contract.windows import (
     DataFormat,
     Window1,
     Window2,
+    Window3,
     assemble,
     need_spatial,
     short,
@@ -63,6 +64,8 @@ class Conv1d(nn.Conv1d):
 ''',
     "same_padding",
 )
+
+
 helper(
     "Conv2d",
     '''
@@ -87,6 +90,8 @@ class Conv2d(nn.Conv2d):
 ''',
     "same_padding",
 )
+
+
 helper(
     "Conv3d",
     '''
@@ -381,5 +386,50 @@ class Conv2D(_Convolution, also="Conv2d Convolution2D"):
                 "bias_initializer": "glorot_uniform",
             },
             ((5, 6, 3),),
+        ),
+    )
+
+
+class Conv3D(_Convolution, also="Conv3d Convolution3D"):
+    """A convolution over a volume `[depth, height, width, channels]`."""
+
+    rank: ClassVar[int] = 3
+    module: ClassVar[str] = "nn.Conv3d"
+
+    kernel_size: Window3
+    strides: Window3 = (1, 1, 1)
+    padding: Literal["valid", "same"] = "valid"
+    dilation_rate: Window3 = (1, 1, 1)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((5, 4, 6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": [3, 1, 5], "padding": "same", "activation": "relu"}, ((5, 4, 6, 3),)
+        ),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": 2}, ((5, 4, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 3, "padding": "same", "strides": [2, 1, 3]}, ((6, 4, 7, 3),)),
+        Example({"filters": 4, "kernel_size": [2, 3, 4], "padding": "same"}, ((5, 4, 6, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 2, "padding": "same", "strides": 3, "use_bias": False},
+            ((7, 6, 5, 3),),
+        ),
+        Example({"filters": 2, "kernel_size": 3, "strides": [1, 2, 3]}, ((3, 5, 9, 3),)),
+        Example(
+            {"filters": 2, "kernel_size": 3, "dilation_rate": [1, 2, 1], "padding": "same"}, ((3, 5, 4, 3),)
+        ),
+        Example({"filters": 2, "kernel_size": 2, "dilation_rate": 2}, ((3, 5, 4, 3),)),
+        Example({"filters": 6, "kernel_size": 2, "groups": 3, "activation": "softmax"}, ((3, 5, 4, 3),)),
+        Example(
+            {"filters": 4, "kernel_size": 2, "data_format": "channels_first", "activation": "softmax"},
+            ((3, 5, 4, 3),),
+        ),
+        Example(
+            {
+                "filters": 4,
+                "kernel_size": [3, 2, 2],
+                "kernel_initializer": "he_normal",
+                "bias_initializer": "glorot_uniform",
+            },
+            ((3, 5, 4, 3),),
         ),
     )

@@ -1,4 +1,4 @@
-"""Pooling over windows, and over whole sequences and images."""
+"""Pooling over windows, and over whole sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from graphspec.contract.windows import (
     DataFormat,
     Window1,
     Window2,
+    Window3,
     assemble,
     need_spatial,
     short,
@@ -30,6 +31,8 @@ def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor
     return F.max_pool1d(x, kernel_size, stride)
 ''',
 )
+
+
 helper(
     "max_pool_same",
     '''
@@ -47,6 +50,8 @@ def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
 ''',
     "same_padding",
 )
+
+
 helper(
     "avg_pool_same",
     '''
@@ -68,6 +73,8 @@ def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
 ''',
     "same_padding",
 )
+
+
 helper(
     "max_pool3d_same",
     '''
@@ -85,6 +92,8 @@ def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
 ''',
     "same_padding",
 )
+
+
 helper(
     "avg_pool3d_same",
     '''
@@ -206,6 +215,8 @@ _CASES_1D = (
     Example({"pool_size": 2, "strides": 3, "padding": "same"}, ((7, 3),)),
     Example({"pool_size": 2, "data_format": "channels_first", "padding": "same"}, ((3, 9),)),
 )
+
+
 _CASES_2D = (
     Example({"pool_size": 2}, ((6, 7, 3),)),
     Example({"pool_size": [2, 3], "strides": [1, 2]}, ((6, 7, 3),)),
@@ -216,6 +227,19 @@ _CASES_2D = (
     Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((9, 10, 3),)),
     Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 6, 7),)),
     Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((3, 8, 7),)),
+)
+
+
+_CASES_3D = (
+    Example({"pool_size": 2}, ((4, 5, 6, 3),)),
+    Example({"pool_size": [2, 3, 1], "strides": [1, 2, 2]}, ((4, 5, 6, 3),)),
+    Example({"pool_size": 2, "padding": "same"}, ((5, 4, 3, 2),)),
+    Example({"pool_size": 3, "strides": 2, "padding": "same"}, ((6, 5, 4, 2),)),
+    Example({"pool_size": 3, "strides": 1, "padding": "same"}, ((3, 5, 4, 2),)),
+    Example({"pool_size": [2, 3, 4], "strides": [1, 2, 1], "padding": "same"}, ((3, 5, 6, 2),)),
+    Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((7, 6, 8, 2),)),
+    Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 4, 5, 6),)),
+    Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((2, 4, 5, 6),)),
 )
 
 
@@ -267,6 +291,30 @@ class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
     examples = _CASES_2D
 
 
+class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
+    """The largest value of each window of a volume."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    pool_size: Window3 = (2, 2, 2)
+    strides: Window3 | None = None
+
+    examples = (Example({}, ((4, 4, 6, 3),)), *_CASES_3D)
+
+
+class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
+    """The mean of each window of a volume. Padding does not count."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    pool_size: Window3
+    strides: Window3 | None = None
+
+    examples = _CASES_3D
+
+
 helper(
     "masked_mean",
     '''
@@ -310,10 +358,19 @@ _GLOBAL_1D = (
     Example({"keepdims": True}, ((7, 3),)),
     Example({"data_format": "channels_first"}, ((3, 7),)),
 )
+
+
 _GLOBAL_2D = (
     Example({}, ((5, 4, 3),)),
     Example({"keepdims": True}, ((5, 4, 3),)),
     Example({"data_format": "channels_first", "keepdims": True}, ((3, 5, 4),)),
+)
+
+
+_GLOBAL_3D = (
+    Example({}, ((3, 5, 4, 2),)),
+    Example({"keepdims": True}, ((3, 5, 4, 2),)),
+    Example({"data_format": "channels_first", "keepdims": True}, ((2, 3, 5, 4),)),
 )
 
 
@@ -372,3 +429,19 @@ class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D AdaptiveAvgPo
     rank: ClassVar[int] = 2
     method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = _GLOBAL_2D
+
+
+class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D AdaptiveMaxPool3d"):
+    """The largest value of each channel of a volume."""
+
+    rank: ClassVar[int] = 3
+    method: ClassVar[Literal["amax", "mean"]] = "amax"
+    examples = _GLOBAL_3D
+
+
+class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D AdaptiveAvgPool3d"):
+    """The mean of each channel of a volume."""
+
+    rank: ClassVar[int] = 3
+    method: ClassVar[Literal["amax", "mean"]] = "mean"
+    examples = _GLOBAL_3D

@@ -1,4 +1,4 @@
-"""Layers that act in training only."""
+"""Layers that act in training only: dropout, noise, a penalty on activity."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from graphspec.contract.activity import Watched
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.penalties import L1L2, Factor, Regularizer
+from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Dim, Tensor, product
 
 helper(
@@ -32,6 +35,75 @@ class SharedDropout(nn.Module):
         return x * F.dropout(x.new_ones(shape), self.p)
 ''',
 )
+
+
+helper(
+    "SharedAlphaDropout",
+    '''
+class SharedAlphaDropout(nn.Module):
+    """Alpha dropout that decides once along the axes where `noise_shape` is 1."""
+
+    def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
+        super().__init__()
+        self.p, self.noise_shape = p, noise_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        low = -1.7580993408473766  # what SELU saturates at
+        shape = [
+            n if s is None else s
+            for n, s in zip(x.shape, self.noise_shape, strict=True)
+        ]
+        kept = torch.rand(shape, device=x.device) >= self.p
+        scale = ((1 - self.p) * (1 + self.p * low**2)) ** -0.5
+        return scale * (torch.where(kept, x, low) - self.p * low)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, noise_shape={self.noise_shape}"
+''',
+)
+
+
+helper(
+    "GaussianNoise",
+    '''
+class GaussianNoise(nn.Module):
+    """Adds normal noise in training, which torch.nn has no module for."""
+
+    def __init__(self, std: float):
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.std * torch.randn_like(x) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"std={self.std}"
+''',
+)
+
+
+helper(
+    "GaussianDropout",
+    '''
+class GaussianDropout(nn.Module):
+    """Multiplies with normal noise around 1 in training; rate p is a dropout's."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p, self.std = p, (p / (1 - p)) ** 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + self.std * torch.randn_like(x)) if self.training else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+''',
+)
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Dropout(Layer):
@@ -96,3 +168,165 @@ class Dropout(Layer):
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:])
+
+
+class AlphaDropout(Dropout):
+    """Sets a share `rate` of the elements to where SELU saturates in training, keeping mean and variance.
+
+    `noise_shape` has an entry for each axis, the batch first: null decides for each index, 1 once for all.
+    """
+
+    rate: Share
+
+    examples = (
+        Example({"rate": 0.25}, ((40, 50),)),
+        Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)),
+        Example({"rate": 0.5, "noise_shape": [None, 1, 500]}, ((4, 500),)),
+        Example({"rate": 0.25, "noise_shape": [None, None, 1, 200]}, ((4, 5, 200),)),
+    )
+
+    def code(self, site: Site) -> Code:
+        if self.noise_shape is None:
+            return Code("{self}({x})", Construct("nn.AlphaDropout", {"p": float(self.rate)}))
+        construct = Construct("SharedAlphaDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
+        return Code("{self}({x})", construct, helpers=("SharedAlphaDropout",))
+
+    def flops(self, site: Site) -> Dim:
+        return 3 * product(site.x.shape[1:])
+
+
+class _SpatialDropout(Layer, abstract=True):
+    """Sets a share `rate` of the channels to 0 in training, and scales the rest by `1 / (1 - rate)`."""
+
+    supports_masking = True
+    random = True
+    training_only = True
+    rank: ClassVar[int]
+
+    rate: Annotated[float, Field(ge=0, le=1)]
+    seed: None = None
+
+    @property
+    def layout(self) -> DataFormat:
+        """The data format, which Keras' layer for sequences cannot be told."""
+        return getattr(self, "data_format", "channels_last")
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.layout, layer=self.spec_name)
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.layout == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        return Code("{self}({x})", Construct(f"nn.Dropout{self.rank}d", {"p": float(self.rate)}))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
+    """Drops whole channels of sequences: each is kept, or 0 at all of its steps."""
+
+    rank: ClassVar[int] = 1
+
+    examples = (
+        Example({"rate": 0.25}, ((5, 80),)),
+        Example({"rate": 0.5, "seed": None}, ((3, 100),)),
+        Example({"rate": 0}, ((3, 4),)),
+    )
+
+
+class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
+    """Drops whole channels of images: each is kept, or 0 at all of its pixels."""
+
+    rank: ClassVar[int] = 2
+
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"rate": 0.25}, ((2, 3, 90),)),
+        Example({"rate": 0.5, "seed": None, "data_format": "channels_first"}, ((90, 2, 3),)),
+    )
+
+
+class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
+    """Drops whole channels of volumes: each is kept, or 0 at all of its places."""
+
+    rank: ClassVar[int] = 3
+
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"rate": 0.25}, ((2, 2, 3, 90),)),
+        Example({"rate": 0.5, "seed": None, "data_format": "channels_first"}, ((90, 2, 3, 2),)),
+    )
+
+
+class GaussianNoise(Layer):
+    """Adds normal noise of deviation `stddev` in training."""
+
+    supports_masking = True
+    random = True
+    training_only = True
+
+    stddev: Annotated[float, Field(ge=0, le=1)]
+    seed: None = None
+
+    examples = (Example({"stddev": 0.5}, ((40, 50),)), Example({"stddev": 1, "seed": None}, ((4, 3, 2),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="GaussianNoise")
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        construct = Construct("GaussianNoise", {"std": float(self.stddev)})
+        return Code("{self}({x})", construct, helpers=("GaussianNoise",))
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])
+
+
+class GaussianDropout(Layer):
+    """Multiplies with normal noise of mean 1 and deviation `sqrt(rate / (1 - rate))` in training."""
+
+    supports_masking = True
+    random = True
+    training_only = True
+
+    rate: Share
+    seed: None = None
+
+    examples = (Example({"rate": 0.25}, ((40, 50),)), Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="GaussianDropout")
+        return x
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        construct = Construct("GaussianDropout", {"p": float(self.rate)})
+        return Code("{self}({x})", construct, helpers=("GaussianDropout",))
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])
+
+
+class ActivityRegularization(Watched):
+    """Adds `l1` times the sum of absolute values, and `l2` times that of squares, to the loss."""
+
+    l1: Factor = 0.0
+    l2: Factor = 0.0
+
+    examples = (
+        Example({"l1": 0.5}, ((4,),)),
+        Example({"l2": 0.5}, ((5, 3),)),
+    )
+
+    def penalty(self) -> Regularizer:
+        return L1L2(l1=self.l1, l2=self.l2)

@@ -1,16 +1,20 @@
-"""Functions of keras.ops.image: colours, borders, patches. Images are `[batch, height, width, channels]`."""
+"""Functions of keras.ops.image, and those that trade channels of images for pixels.
+
+Images are `[batch, height, width, channels]`.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from graphspec.contract.fields import Positive
+from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import DataFormat, Window2, assemble, slide, spatial
+from graphspec.layers.preprocessing import CASES, Interpolation, interpolated, resized
 from graphspec.ops.operations import Operation
 from graphspec.tensor import Dim, Tensor, product
 
@@ -34,6 +38,8 @@ def rgb_to_hsv(x: Tensor, axis: int) -> Tensor:
     return torch.stack((hue, saturation, value), axis)
 ''',
 )
+
+
 helper(
     "hsv_to_rgb",
     '''
@@ -290,3 +296,94 @@ class ExtractPatches(Operation, spec_name="image_extract_patches"):
         order = "0, 1, 2, 4, 5, 3).flatten(3)" if last else "0, 4, 5, 1, 2, 3).flatten(1, 3)"
         text = f"{x}.unfold({rows}, {{size0}}, {{step0}}).unfold({columns}, {{size1}}, {{step1}})"
         return Code(f"{text}.permute({order}", constants=constants)
+
+
+class _Blocks(Operation, abstract=True):
+    """Blocks of `block_size` times `block_size` pixels."""
+
+    block_size: Annotated[int, Field(ge=2)]
+    data_format: DataFormat = "channels_last"
+
+    def parts(self, x: Tensor) -> tuple[tuple[Dim, ...], Dim]:
+        """Height and width, and channels. Raises `LayerError` for what is no image."""
+        last = self.data_format == "channels_last"
+        shape = "[height, width, channels]" if last else "[channels, height, width]"
+        need_rank(x, 4, layer=f"`{self.spec_name}`", shape=shape)
+        return spatial(x, self.data_format), x.shape[-1 if last else 1]
+
+    def divided(self, x: Tensor, size: Dim, by: int, what: str) -> Dim:
+        """A size that must be a multiple."""
+        if size // by * by != size:
+            message = f"`{self.spec_name}` divides the {what} by {by}, and {x} has {size}"
+            raise LayerError("shapes-differ", message, argument="block_size", inputs=(0,))
+        return size // by
+
+
+class DepthToSpace(_Blocks, spec_name="depth_to_space"):
+    """Images with a block of pixels in place of each, of fewer channels."""
+
+    examples = (
+        Example({"block_size": 2}, ((3, 5, 8),)),
+        Example({"block_size": 3, "data_format": "channels_first"}, ((18, 2, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes, channels = self.parts(x)
+        left = self.divided(x, channels, self.block_size**2, "channels")
+        return assemble(x, tuple(size * self.block_size for size in sizes), left, self.data_format)
+
+    def code(self, site: Site) -> Code:
+        if self.data_format == "channels_first":
+            return Code("F.pixel_shuffle({x}, {size})", constants={"size": self.block_size})
+        # unlike F.pixel_shuffle, the channels of one pixel lie together
+        text = "{x}.unflatten(3, {block}).permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)"
+        return Code(text, constants={"block": (self.block_size, self.block_size, -1)})
+
+
+class SpaceToDepth(_Blocks, spec_name="space_to_depth"):
+    """Images with one pixel in place of each block of them, of more channels."""
+
+    examples = (
+        Example({"block_size": 2}, ((4, 6, 3),)),
+        Example({"block_size": 3, "data_format": "channels_first"}, ((2, 3, 6),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        sizes, channels = self.parts(x)
+        left = tuple(
+            self.divided(x, size, self.block_size, what)
+            for size, what in zip(sizes, ("height", "width"), strict=True)
+        )
+        return assemble(x, left, channels * self.block_size**2, self.data_format)
+
+    def code(self, site: Site) -> Code:
+        if self.data_format == "channels_first":
+            return Code("F.pixel_unshuffle({x}, {size})", constants={"size": self.block_size})
+        text = "{x}.unflatten(2, {block}).unflatten(1, {block}).permute(0, 1, 3, 2, 4, 5).flatten(3)"
+        return Code(text, constants={"block": (-1, self.block_size)})
+
+
+class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
+    """Images `[batch, height, width, channels]` in another `size`, `[height, width]`, as `Resizing` does."""
+
+    size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = False
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        *(Example({"size": [3, 7], **case}, ((6, 5, 2),)) for case in CASES),
+        Example({"size": [3, 7], "data_format": "channels_first"}, ((2, 6, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return resized("`image_resize`", x, self.size, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        return interpolated("{x}", self.size, self.interpolation, self.antialias)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 7

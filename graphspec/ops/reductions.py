@@ -390,3 +390,27 @@ class Cumprod(_Running, spec_name="cumprod"):
     """The product of all up to each place along an axis."""
 
     method = "cumprod"
+
+
+class Percentile(Quantile, spec_name="percentile"):
+    """What `q` percent of all along an axis are at most; `method` says what to take between two of them."""
+
+    q: Annotated[Finite, Field(ge=0, le=100)]
+
+    examples = (
+        Example({"axis": 1, "q": 30}, ((3, 4),)),
+        Example({"axis": -1, "q": 12.5, "keepdims": True, "method": "lower"}, ((3, 4),)),
+        Example({"axis": 1, "q": 100}, ((3,),), dtype="int32", high=9),
+    )
+
+    def code(self, site: Site) -> Code:
+        code = super().code(site)
+        return Code(code.call, constants={**code.constants, "q": self.q / 100})
+
+
+class Nanpercentile(Percentile, spec_name="nanpercentile"):
+    """What `q` percent along an axis are at most, of all that are not NaN."""
+
+    def code(self, site: Site) -> Code:
+        code = super().code(site)
+        return Code(code.call.replace(".quantile(", ".nanquantile("), constants=code.constants)

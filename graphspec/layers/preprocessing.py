@@ -1,4 +1,4 @@
-"""Images brought to another size."""
+"""What brings images and other numbers to the size and range that a network takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,44 @@ from typing import Any, Literal
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, Layer, Leaf, Memory, Site
+from graphspec.contract.layer import (
+    Code,
+    Example,
+    Layer,
+    Leaf,
+    Memory,
+    Site,
+)
 from graphspec.contract.windows import DataFormat, assemble, need_spatial
 from graphspec.tensor import Dim, Tensor, product
+
+
+class Rescaling(Layer):
+    """`x * scale + offset`, in floats."""
+
+    supports_masking = True
+
+    scale: float
+    offset: float = 0.0
+
+    examples = (
+        Example({"scale": 0.0625}, ((3, 4),)),
+        Example({"scale": 2, "offset": -1.0}, ((2, 2, 1),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x if x.is_float else x.with_dtype("float32")
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        text = "{x} * {scale}" + (" + {offset}" if self.offset else "")
+        return Code(text, constants={"scale": float(self.scale), "offset": float(self.offset)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * (2 if self.offset else 1)
+
 
 Interpolation = Literal["bilinear", "nearest", "bicubic"]
 

@@ -1,4 +1,4 @@
-"""Dense, Flatten, Reshape and Rescaling: the layers without a family."""
+"""The same elements in another shape."""
 
 from __future__ import annotations
 
@@ -6,80 +6,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from graphspec.contract.activations import ActivationName, activated
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
-from graphspec.contract.input_checks import known_channels, need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Linear, Memory, Site, Weight
-from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.input_checks import need_rank
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
 from graphspec.tensor import Dim, Tensor, product
-
-
-class Dense(Layer, also="Linear LazyLinear FullyConnected"):
-    """A fully connected layer over the last axis: `activation(x @ kernel + bias)`."""
-
-    supports_masking = True
-
-    units: Positive
-    activation: ActivationName = "linear"
-    use_bias: bool = True
-    kernel_initializer: Initializer = GlorotUniform()
-    bias_initializer: Initializer = Zeros()
-    kernel_regularizer: Regularizer | None = None
-    bias_regularizer: Regularizer | None = None
-    activity_regularizer: Regularizer | None = None
-    kernel_constraint: Constraint | None = None
-    bias_constraint: Constraint | None = None
-
-    examples = (
-        Example({"units": 5}, ((7,),)),
-        Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
-        Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
-        Example({"units": 6, "activation": "glu"}, ((4,),)),
-        Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((9,),)),
-    )
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="Dense")
-        if x.rank < 2:
-            raise LayerError(
-                "wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,)
-            )
-        known_channels(x, layer="Dense")
-        need_fillable(self, bias_initializer=1)
-        return activated(x.with_shape(*x.shape[:-1], self.units), self.activation)
-
-    def weights(self, x: Tensor) -> tuple[Weight, ...]:
-        features = known_channels(x, layer="Dense")
-        kernel = Weight(
-            "weight",
-            (self.units, features),
-            "kernel",
-            (1, 0),
-            initializer=self.kernel_initializer.statement(),
-        )
-        bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.vector_statement())
-        return (kernel, bias) if self.use_bias else (kernel,)
-
-    def linear(self) -> Linear:
-        return Linear(width="units")
-
-    def code(self, site: Site) -> Code:
-        features = known_channels(site.x, layer="Dense")
-        construct = Construct(
-            "nn.Linear",
-            {"in_features": features, "out_features": self.units},
-            {"bias": (self.use_bias, True)},
-        )
-        helpers = (
-            *self.kernel_initializer.helpers(),
-            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
-        )
-        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
-
-    def flops(self, site: Site) -> Dim:
-        outputs = product(site.x.shape[1:-1]) * self.units
-        return outputs * (2 * known_channels(site.x, layer="Dense") + self.use_bias)
 
 
 class Flatten(Layer):
@@ -164,28 +94,64 @@ class Reshape(Layer, also="Unflatten"):
         return Code(flat + ".unflatten(1, {shape})", constants={"shape": self.target_shape})
 
 
-class Rescaling(Layer):
-    """`x * scale + offset`, in floats."""
+class Permute(Layer):
+    """The axes of an example in the order `dims`, which counts them from 1."""
 
-    supports_masking = True
-
-    scale: float
-    offset: float = 0.0
+    rearranges = True
+    dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
     examples = (
-        Example({"scale": 0.0625}, ((3, 4),)),
-        Example({"scale": 2, "offset": -1.0}, ((2, 2, 1),)),
+        Example({"dims": [2, 1]}, ((3, 4),)),
+        Example({"dims": [3, 1, 2]}, ((2, 3, 4),)),
+        Example({"dims": [1]}, ((3,),)),
+        Example({"dims": [2, 1]}, ((3, 4),), dtype="int32"),
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        return x if x.is_float else x.with_dtype("float32")
+        axes = list(range(1, x.rank))
+        if sorted(self.dims) != axes:
+            raise LayerError(
+                "out-of-range",
+                f"`dims` holds every axis of an example of {x} once, counted from 1, not {list(self.dims)}",
+                help=f"for example `dims: {axes[::-1]}`" if axes else None,
+                argument="dims",
+                inputs=(0,),
+            )
+        return x.with_shape(x.shape[0], *(x.shape[axis] for axis in self.dims))
 
-    def memory(self, *inputs: Tensor) -> Memory:
+    def code(self, site: Site) -> Code:
+        return Code("{x}.permute({dims})", constants={"dims": (0, *self.dims)})
+
+
+class RepeatVector(Layer):
+    """A sequence that has the input at each of its `n` steps."""
+
+    n: Positive
+
+    examples = (Example({"n": 3}, ((4,),)), Example({"n": 1}, ((4,),), dtype="int64"))
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_rank(x, 2, layer="RepeatVector", shape="[features]")
+        return x.with_shape(x.shape[0], self.n, x.shape[1])
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.unsqueeze(1).expand(-1, {n}, -1)", constants={"n": self.n})
+
+
+class Identity(Layer):
+    """The input itself."""
+
+    supports_masking = True
+    rearranges = True
+
+    examples = (
+        Example({}, ((4,),)),
+        Example({}, ((2, 3, 4),)),
+        Example({}, ((4,),), dtype="int64"),
+    )
+
+    def memory(self, x: Tensor) -> Memory:
         return "any"
 
     def code(self, site: Site) -> Code:
-        text = "{x} * {scale}" + (" + {offset}" if self.offset else "")
-        return Code(text, constants={"scale": float(self.scale), "offset": float(self.offset)})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * (2 if self.offset else 1)
+        return Code("{x}")

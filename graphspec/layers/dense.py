@@ -1,0 +1,78 @@
+"""Dense: a fully connected layer."""
+
+from __future__ import annotations
+
+from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.fields import Positive
+from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Linear, Site, Weight
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.tensor import Dim, Tensor, product
+
+
+class Dense(Layer, also="Linear LazyLinear FullyConnected"):
+    """A fully connected layer over the last axis: `activation(x @ kernel + bias)`."""
+
+    supports_masking = True
+
+    units: Positive
+    activation: ActivationName = "linear"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
+
+    examples = (
+        Example({"units": 5}, ((7,),)),
+        Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
+        Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
+        Example({"units": 6, "activation": "glu"}, ((4,),)),
+        Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((9,),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="Dense")
+        if x.rank < 2:
+            raise LayerError(
+                "wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+            )
+        known_channels(x, layer="Dense")
+        need_fillable(self, bias_initializer=1)
+        return activated(x.with_shape(*x.shape[:-1], self.units), self.activation)
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        features = known_channels(x, layer="Dense")
+        kernel = Weight(
+            "weight",
+            (self.units, features),
+            "kernel",
+            (1, 0),
+            initializer=self.kernel_initializer.statement(),
+        )
+        bias = Weight("bias", (self.units,), "bias", initializer=self.bias_initializer.vector_statement())
+        return (kernel, bias) if self.use_bias else (kernel,)
+
+    def linear(self) -> Linear:
+        return Linear(width="units")
+
+    def code(self, site: Site) -> Code:
+        features = known_channels(site.x, layer="Dense")
+        construct = Construct(
+            "nn.Linear",
+            {"in_features": features, "out_features": self.units},
+            {"bias": (self.use_bias, True)},
+        )
+        helpers = (
+            *self.kernel_initializer.helpers(),
+            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
+        )
+        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        outputs = product(site.x.shape[1:-1]) * self.units
+        return outputs * (2 * known_channels(site.x, layer="Dense") + self.use_bias)

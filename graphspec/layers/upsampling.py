@@ -1,0 +1,111 @@
+"""More steps, pixels or voxels out of each one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.contract.fields import Positive
+from graphspec.contract.layer import Code, Example, Memory, Site
+from graphspec.contract.windows import (
+    DataFormat,
+    Spatial,
+    Window2,
+    Window3,
+    need_spatial,
+    short,
+    spatial,
+)
+from graphspec.tensor import Dim, Tensor, product
+
+
+class UpSampling1D(Spatial):
+    """A sequence with each of its steps `size` times."""
+
+    rank: ClassVar[int] = 1
+
+    size: Positive = 2
+
+    examples = (
+        Example({}, ((5, 3),)),
+        Example({"size": 3}, ((4, 2),)),
+        Example({"size": 2}, ((4, 2),), dtype="int32"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.need(x)
+        return self.resized(x, (x.shape[1] * self.size,))
+
+    def code(self, site: Site) -> Code:
+        (axis,) = self.axes(site)
+        constants = {"size": self.size, "axis": axis}
+        return Code("{x}.repeat_interleave({size}, dim={axis})", constants=constants)
+
+
+class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
+    """An image with `size` times as many rows and columns: repeated ones, or interpolated ones."""
+
+    rank: ClassVar[int] = 2
+
+    size: Window2 = (2, 2)
+    data_format: DataFormat = "channels_last"
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+
+    examples = (
+        Example({}, ((3, 4, 2),)),
+        Example({"size": 3}, ((3, 4, 2),)),
+        Example({"size": [1, 2]}, ((3, 4, 2),)),
+        Example({"size": 41}, ((4, 2, 1),)),
+        Example({"size": [2, 3], "interpolation": "bilinear"}, ((3, 4, 2),)),
+        Example({"size": 2, "interpolation": "bilinear"}, ((1, 4, 2),)),
+        Example({"size": [2, 3], "data_format": "channels_first"}, ((2, 3, 4),)),
+        Example({"interpolation": "bilinear", "data_format": "channels_first"}, ((2, 3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        sizes = zip(spatial(x, self.data_format), self.size, strict=True)
+        return self.resized(x, tuple(size * times for size, times in sizes))
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a pixel off
+        exact = self.interpolation == "nearest" and max(self.size) > 40
+        mode = "nearest-exact" if exact else self.interpolation
+        text = f'F.interpolate({{x}}, scale_factor={{size}}, mode="{mode}")'
+        return Code(text, constants={"size": short(self.size)})
+
+    def flops(self, site: Site) -> Dim:
+        return 0 if self.interpolation == "nearest" else 8 * product(site.outputs[0].shape[1:])
+
+
+class UpSampling3D(Spatial):
+    """A volume with each of its places `size` times along each axis."""
+
+    rank: ClassVar[int] = 3
+
+    size: Window3 = (2, 2, 2)
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((2, 3, 4, 2),)),
+        Example({"size": 3}, ((2, 3, 2, 2),)),
+        Example({"size": [1, 2, 3]}, ((2, 3, 4, 2),)),
+        Example({"size": [41, 1, 1]}, ((4, 2, 1, 1),)),
+        Example({"size": [2, 1, 3], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        sizes = zip(spatial(x, self.data_format), self.size, strict=True)
+        return self.resized(x, tuple(size * times for size, times in sizes))
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a place off
+        mode = "nearest-exact" if max(self.size) > 40 else "nearest"
+        text = f'F.interpolate({{x}}, scale_factor={{size}}, mode="{mode}")'
+        return Code(text, constants={"size": short(self.size)})
