@@ -8,9 +8,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program, compile
+    from graphspec.convert import from_keras
     from graphspec.diagnostics import SpecError
 
-__all__ = ["Program", "SpecError", "__version__", "compile"]
+__all__ = ["Program", "SpecError", "__version__", "compile", "from_keras"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from graphspec import compiler
 
         return getattr(compiler, name)
+    if name == "from_keras":
+        from graphspec.convert import from_keras
+
+        return from_keras
     if name == "SpecError":
         from graphspec.diagnostics import SpecError
 

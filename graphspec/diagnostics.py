@@ -138,6 +138,10 @@ CODES: dict[str, str] = {
     "export-failed": "torch or onnxruntime cannot take the module",
     "fold-differs": "a folded program does not compute what the program computes",
     "export-differs": "an exported program does not compute what the module computes",
+    "import-format": "a file that is not a model that can be imported",
+    "import-unsafe": "a file that holds what only an attack would: code, links, paths out of it, bombs",
+    "import-differs": "an imported model does not compute what Keras computes",
+    "import-unsupported": "a part of an imported model that a spec cannot say",
     "package-missing": "a format that needs packages that are not installed",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""

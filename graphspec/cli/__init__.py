@@ -29,6 +29,7 @@ from graphspec.cli.common import (
     settings_of,
     show,
 )
+from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
 
 app = typer.Typer(
@@ -122,6 +123,7 @@ def summary(
 
 app.command()(build)
 app.command()(plot)
+app.add_typer(importing, name="import")
 
 
 @app.command()

@@ -1,0 +1,106 @@
+"""`import keras`: a model that Keras saved as a spec and its weights, run beside Keras where it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphspec.cli.common import Json, print_json, replacing, reporting
+
+if TYPE_CHECKING:
+    from graphspec.convert import Imported
+
+TOLERANCE = 1e-4
+"""Of the largest output: what float32 may differ by in another order of sums, and no more."""
+
+app = typer.Typer(no_args_is_help=True, help="Turn models of other frameworks into specs and weights.")
+
+
+@app.callback()
+def _root() -> None:
+    """Turn models of other frameworks into specs and weights."""
+
+
+@app.command()
+def keras(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .keras archive, an .h5 model, or model.to_json().")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where NAME.yaml and NAME.safetensors go.")
+    ] = Path("."),
+    flat: Annotated[
+        bool, typer.Option("--flat", help="A node for each layer: fold no repetition into blocks.")
+    ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not run the model beside Keras, where Keras is installed.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a Keras model as a spec and a file of weights. Keras itself is not needed."""
+    with reporting(as_json, {}):
+        from graphspec.convert import import_keras
+
+        imported = import_keras(file, flat)
+        difference, why = (None, "--no-check") if no_check else _compared(file, imported)
+        spec, weights = _write(imported, output, force)
+    summary = imported.program.summary()
+    lines = len(imported.text.splitlines())
+    if as_json:
+        files = {"file": str(spec), "weights_file": None if weights is None else str(weights)}
+        counts = {"lines": lines, "parameters": summary.total_params}
+        print_json({"ok": True, **files, **counts, "difference": difference, "notes": list(imported.notes)})
+        return
+    typer.echo(f"wrote {spec}, {lines} lines" + (f", and {weights}" if weights is not None else ""))
+    typer.echo(f"{summary.total_params:,} parameters")
+    proved = f"equal to Keras to {difference:.1e} on random input" if difference is not None else why
+    typer.echo(proved if difference is not None else f"not run beside Keras: {proved}")
+    for note in imported.notes:
+        typer.echo(f"note: {note}")
+
+
+def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
+    """By how much the outputs differ from those of Keras, or why that is not known.
+
+    Raises `SpecError` (import-differs) where they differ by more than rounding.
+    """
+    from graphspec.convert import proof
+    from graphspec.diagnostics import Diagnostic, SpecError
+
+    if imported.weights is None:
+        return None, "the file holds no weights"
+    if not proof.keras_installed():
+        return None, "Keras is not installed"
+    try:
+        model = proof.load(file)
+        found = proof.difference(imported.program, imported.weights, model)
+    except (ImportError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        return None, f"Keras cannot run it here: {(str(error).splitlines() or ['?'])[0][:120]}"
+    if not found <= TOLERANCE:
+        message = f"the module's outputs differ from those of Keras by {found:.1e} of the largest"
+        help = "please report the file; --no-check writes the spec all the same"
+        raise SpecError([Diagnostic("import-differs", message, None, help=help)])
+    return found, ""
+
+
+def _write(imported: Imported, folder: Path, force: bool) -> tuple[Path, Path | None]:
+    """Writes both files whole or not at all."""
+    from graphspec.convert.weights import write_weights
+
+    spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
+    for path in (spec, weights):
+        if path.exists() and not force:
+            raise typer.BadParameter(f"{path} exists; --force overwrites it", param_hint="-o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror or error}", param_hint="-o") from None
+    if imported.weights is not None:
+        with replacing(weights) as temporary:
+            write_weights(temporary, imported.weights)
+    with replacing(spec) as temporary:
+        temporary.write_text(imported.text, encoding="utf-8")
+    return spec, weights if imported.weights is not None else None

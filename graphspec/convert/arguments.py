@@ -1,0 +1,252 @@
+"""A layer's config as the arguments that a spec gives it: what equals its default is left out."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.contract.layer import Layer
+from graphspec.convert.config import KerasLayer, foreign, snake_case
+from graphspec.convert.refusals import Unsupported
+from graphspec.objectives.settings import SettingError, validate
+
+IGNORED = frozenset(
+    [
+        *("name", "dtype", "trainable", "seed", "quantization_config", "batch_input_shape", "build_config"),
+        *("renorm", "renorm_clipping", "renorm_momentum", "rms_scaling", "fused", "virtual_batch_size"),
+        *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "synchronized", "autocast"),
+        *("input_length", "batch_size", "interpolation_order", "noise_shape_", "flash_attention"),
+    ]
+)
+"""Keys that say nothing about what a layer computes, where they have their default."""
+REFUSED = {
+    "renorm": (False, None),
+    "rms_scaling": (False,),
+    "ragged": (False, None),
+    "sparse": (False, None),
+    "time_major": (False, None),
+    "virtual_batch_size": (None,),
+    "quantization_config": (None,),
+}
+"""Of these the values that change nothing; others do, and no spec can say them."""
+RENAMED = {"alpha": "negative_slope", "relu_max_value": "max_value", "output_mode_": "output_mode"}
+
+
+def plain(value: Any) -> Any:
+    """A number as it was most likely written: the shortest that rounds to the same 32 bits, where a float has
+    no more digits than those; lists and mappings likewise.
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        if value.is_integer() and abs(value) < 1e15:
+            return value
+        single = struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3e38 else None
+        if single == value and len(repr(value)) > 10:
+            for digits in range(1, 10):
+                short = float(f"{value:.{digits}g}")
+                if struct.unpack("f", struct.pack("f", short))[0] == value:
+                    return short
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def setting(value: Any) -> Any:
+    """An initializer, regularizer, constraint, activation, loss, metric or optimizer as a spec writes it: its
+    name in snake case, or a mapping with `name` and what differs from nothing.
+    """
+    if not isinstance(value, dict):
+        return value
+    if foreign(value) or value.get("class_name") in ("__lambda__", "Lambda"):
+        raise Unsupported(
+            f"`{value.get('class_name')}` is code of its own, which is not in the file",
+            "use one that Keras has, or write the spec by hand",
+        )
+    kind, config = value.get("class_name"), value.get("config", {})
+    if kind == "function" or isinstance(config, str):
+        return config if isinstance(config, str) else str(config.get("name"))
+    if value.get("registered_name") not in (None, kind) and ">" in str(value.get("registered_name")):
+        raise Unsupported(
+            f"`{value['registered_name']}` is a class of its own, whose code is not in the file",
+            "use one that Keras has, or write the spec by hand",
+        )
+    word = snake_case(str(kind))
+    rest = {
+        key: plain(item)
+        for key, item in dict(config).items()
+        if item is not None and key not in ("seed", "name")
+    }
+    return {"name": word, **rest}
+
+
+def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str, Any]:
+    """What stands beside `layer: NAME` for a layer of Keras. Raises `Unsupported`."""
+    fields, given = cls.model_fields, {}
+    config = dict(layer.config)
+    for key, value in config.items():
+        if key in REFUSED and value not in REFUSED[key]:
+            raise Unsupported(f"`{key}: {value!r:.40}` has no counterpart", "build the layer without it")
+        if key == "dtype":
+            _check_dtype(value)
+        if key in IGNORED and key not in fields:
+            continue
+        if key == "seed" or (key == "noise_shape" and value is None):
+            continue
+        name = key if key in fields else RENAMED.get(key, key)
+        if name not in fields:
+            if value in (None, False, 0, 0.0, [], {}) or key.startswith("_"):
+                continue
+            if _redundant(key, value, config):
+                continue
+            raise Unsupported(
+                f"`{key}` of `{cls.spec_name}` has no counterpart",
+                f"build the layer without `{key}`; `graphspec layers {cls.spec_name}` lists what it takes",
+            )
+        given[name] = _value(name, value)
+    _normalize(cls, given, rank)
+    return shortened(cls, given)
+
+
+def _redundant(key: str, value: Any, config: Mapping[str, Any]) -> bool:
+    """Whether a key that a layer lacks says what is so in any case."""
+    return (key, value) in (
+        *(("data_format", "channels_last"), ("fill_mode", "constant"), ("unroll", False), ("scale", True)),
+        *(("fill_value", 0.0), ("count_weights", None), ("dtype", "float32"), ("pad_to_aspect_ratio", False)),
+        *(("crop_to_aspect_ratio", False), ("supports_jit", True), ("use_cudnn", "auto")),
+    )
+
+
+def _check_dtype(value: Any) -> None:
+    name = value.get("config", {}).get("name") if isinstance(value, dict) else value
+    if name not in (None, "float32") and not str(name).startswith(("int", "uint", "bool", "string")):
+        raise Unsupported(
+            f"it computes in {name}",
+            "a spec computes in float32: set the dtype policy to float32, and save the model again",
+        )
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "activation" or name.endswith("_activation"):
+        word = setting(value)
+        word = word["name"] if isinstance(word, dict) and len(word) == 1 else word
+        return "linear" if word is None else word
+    if isinstance(value, dict) and "class_name" in value and "config" in value:
+        found = setting(value)
+        return found["name"] if isinstance(found, dict) and len(found) == 1 else found
+    return plain(value)
+
+
+def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> None:
+    """Keras' ways to write the same, brought to the one that is the default."""
+    axis = given.get("axis")
+    if isinstance(axis, list) and len(axis) == 1:
+        axis = given["axis"] = axis[0]
+    if rank is not None and axis == rank - 1:
+        given["axis"] = -1
+    if given.get("strides") is not None and given.get("strides") == given.get("pool_size"):
+        del given["strides"]
+    if "value_dim" in given and given["value_dim"] == given.get("key_dim"):
+        del given["value_dim"]
+    if given.get("attention_axes") == [1]:
+        del given["attention_axes"]
+    if "mean" in given and given["mean"] is None:
+        del given["mean"], given["variance"]
+
+
+def parsed(cls: type[Layer], given: Mapping[str, Any]) -> Layer:
+    """The layer that arguments make. Raises `Unsupported` with the first thing that is wrong with them."""
+    try:
+        return validate(cls, dict(given), f"`{cls.spec_name}`")
+    except SettingError as error:
+        raise Unsupported(error.message, error.help or "build the layer without it") from None
+
+
+def shortened(cls: type[Layer], given: dict[str, Any]) -> dict[str, Any]:
+    """The same arguments, as short as they can be written: without defaults, `3` for `[3, 3]`."""
+    whole = parsed(cls, given)
+    found = {}
+    for name in cls.model_fields:
+        if name not in given:
+            continue
+        value = getattr(whole, name)
+        field = cls.model_fields[name]
+        if not field.is_required() and value == field.get_default(call_default_factory=True):
+            continue
+        found[name] = _shortest(cls, given, name, value)
+    return found
+
+
+def _shortest(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any) -> Any:
+    """One value, as short as it can be for the layer to be the same."""
+    written = given[name]
+    candidates = [written]
+    if isinstance(written, list) and written and all(item == written[0] for item in written):
+        candidates = [written[0], *candidates]
+        if isinstance(written[0], list) and all(item == written[0][0] for item in written[0]):
+            candidates = [written[0][0], *candidates]
+    elif isinstance(written, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and pair[0] == pair[1] for pair in written
+    ):
+        candidates = [[pair[0] for pair in written], *candidates]
+    elif isinstance(written, dict) and "name" in written:
+        candidates = [written["name"], *_without_defaults(cls, given, name, value), *candidates]
+    if isinstance(written, float) and written.is_integer():
+        candidates = [int(written), *candidates]
+    for candidate in candidates:
+        try:
+            if getattr(parsed(cls, {**given, name: candidate}), name) == value:
+                return candidate
+        except Unsupported:
+            continue
+    return written
+
+
+def _without_defaults(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any) -> list[Any]:
+    """A setting without the arguments that are its defaults."""
+    written = dict(given[name])
+    for key in [key for key in written if key != "name"]:
+        rest = {other: item for other, item in written.items() if other != key}
+        try:
+            if getattr(parsed(cls, {**given, name: rest}), name) == value:
+                written = rest
+        except Unsupported:
+            continue
+    return [written]
+
+
+def key_text(items: Any) -> str:
+    """A slice as a spec writes it: `:, 1:-1, None`."""
+    items = items if isinstance(items, list) else [items]
+    words = []
+    for item in items:
+        if isinstance(item, dict) and item.get("class_name") == "__slice__":
+            ends = [item["config"].get(end) for end in ("start", "stop", "step")]
+            start, stop, step = ("" if end is None else str(int(end)) for end in ends)
+            words.append(f"{start}:{stop}" + (f":{step}" if step not in ("", "1") else ""))
+        elif isinstance(item, dict) and item.get("class_name") == "__ellipsis__":
+            words.append("...")
+        elif item is None:
+            words.append("None")
+        elif isinstance(item, int) and not isinstance(item, bool):
+            words.append(str(item))
+        else:
+            raise Unsupported(
+                "it is cut by something that is no index and no slice",
+                "cut by numbers, or take elements with keras.ops.take",
+            )
+    while len(words) > 1 and words[-1] == ":":
+        words.pop()
+    return ", ".join(words)
+
+
+SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def function_name(class_name: str) -> str:
+    """The function of keras.ops behind an operation's class: `TakeAlongAxis` is take_along_axis."""
+    return SNAKE.sub("_", class_name).lower()

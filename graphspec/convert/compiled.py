@@ -1,0 +1,109 @@
+"""The settings of `model.compile` as those of a spec's outputs and its training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.convert.arguments import setting
+from graphspec.convert.refusals import Unsupported
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.objectives.settings import Family, SettingError
+from graphspec.train.config import OPTIMIZERS
+
+OMITTED = frozenset(
+    [
+        *(
+            "name",
+            "dtype",
+            "reduction",
+            "fn",
+            "use_ema",
+            "ema_momentum",
+            "ema_overwrite_frequency",
+            "jit_compile",
+        ),
+        *("loss_scale_factor", "gradient_accumulation_steps", "is_legacy_optimizer", "decay", "axis_"),
+    ]
+)
+
+
+def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
+    """`outputs`, a setting for each output by the model's name for it, and `train`.
+
+    What a spec cannot say is left out, and told in `notes`: a model is worth importing without it.
+    """
+    if not isinstance(config, dict) or not config:
+        return {}
+    losses = _each(config.get("loss"), names)
+    weights = _each(config.get("loss_weights"), names)
+    metrics = _each(config.get("metrics"), names, listed=True)
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        entry = found[name] = {}
+        loss = _named(losses.get(name), LOSSES, f"the loss of `{name}`", notes)
+        if loss is not None:
+            entry["loss"] = loss
+            if weights.get(name) not in (None, 1, 1.0):
+                entry["loss_weight"] = weights[name]
+        listed = metrics.get(name) or []
+        listed = listed if isinstance(listed, list) else [listed]
+        kept = [_named(item, METRICS, f"a metric of `{name}`", notes) for item in listed if item is not None]
+        if loss is not None and any(kept):
+            entry["metrics"] = [item for item in kept if item is not None]
+    if not any(found.values()):
+        return {}
+    optimizer = _named(config.get("optimizer"), OPTIMIZERS, "the optimizer", notes)
+    train = {"optimizer": optimizer} if optimizer not in (None, "rmsprop") else {}
+    return {"outputs": found, "train": train}
+
+
+def _each(value: Any, names: list[str], listed: bool = False) -> dict[str, Any]:
+    """A setting of compile by output: Keras takes one for all, a list, or a dict."""
+    if isinstance(value, dict) and "class_name" not in value:
+        return {str(key): item for key, item in value.items()}
+    if isinstance(value, list):
+        if listed and len(names) == 1:
+            inner = value[0] if len(value) == 1 and isinstance(value[0], list) else value
+            return {names[0]: inner}
+        if len(value) == len(names):
+            return dict(zip(names, value, strict=True))
+        return {name: value for name in names} if listed else {}
+    return {} if value is None else {name: value for name in names}
+
+
+def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
+    """A loss, metric or optimizer as a spec writes it; None, with a note, where it has none like it."""
+    if value is None:
+        return None
+    try:
+        found = setting(value)
+        found = {"name": found} if isinstance(found, str) else dict(found)
+        word = str(found.pop("name"))
+        word = next((w for w in (word, word.replace("_", ""), _joined(word)) if w in family.members), word)
+        rest = {key: item for key, item in found.items() if key not in OMITTED and not isinstance(item, dict)}
+        if isinstance(found.get("learning_rate"), dict):
+            notes.append(f"{what} has a schedule, of which only the first rate is kept")
+            initial = found["learning_rate"].get("config", {}).get("initial_learning_rate")
+            rest |= {"learning_rate": initial} if initial is not None else {}
+        member = family.read({"name": word, **_known(family, word, rest)})
+        fields = type(member).model_fields
+        kept = {
+            key: item
+            for key, item in rest.items()
+            if key in fields and getattr(member, key) != fields[key].get_default(call_default_factory=True)
+        }
+        word = word if word.islower() else member.canonical
+        return {"name": word, **kept} if kept else word
+    except (SettingError, Unsupported, KeyError, TypeError, ValueError) as error:
+        notes.append(f"{what} is left out: {getattr(error, 'message', error)}")
+        return None
+
+
+def _joined(word: str) -> str:
+    """`auc` for AUC and its like, whose capitals Keras' rule for snake case takes apart."""
+    return {"a_u_c": "auc", "r2score": "r2_score", "f1score": "f1_score", "sgd": "sgd"}.get(word, word)
+
+
+def _known(family: Family, word: str, rest: dict[str, Any]) -> dict[str, Any]:
+    member = family.members.get(word)
+    return {key: item for key, item in rest.items() if member is None or key in member.model_fields}

@@ -1,0 +1,136 @@
+"""What an import makes of a model before it is text: the nodes of a spec, and the values between them.
+
+    Body                              a file's or a block's graph
+      inputs: [Input("image", ...)]
+      nodes:  [Node("conv", "layer", "Conv2D", {"filters": 8, ...}, reads=[("x", Value(image))]), ...]
+      outputs: {"probs": Value(dense)}
+
+Values point at what makes them, not at names, so that nodes can be moved and renamed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from graphspec.names import Namespace
+
+Form = Literal["layer", "merge", "op", "block", "call", "parameter"]
+RESERVED = frozenset(["index", "logits", "batch"])
+"""Names that mean something in expressions and emitted code."""
+
+
+@dataclass(eq=False, slots=True)
+class Input:
+    """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known."""
+
+    name: str
+    shape: tuple[int | None, ...] | None = None
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a layer's variables are: `path` by names, `groups` as Keras 3 numbers them."""
+
+    path: tuple[str, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """Something that several nodes call: a layer, or a block with a body of its own."""
+
+    name: str
+    form: Form
+    what: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    body: Body | None = None
+    stored: Stored | None = None
+    trainable: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One node. `reads` has a slot for each argument: its name, and the value or values there.
+
+    `style` tells how `from` is written: one name, a list, or a mapping. `body` is the graph of a block, or of
+    what a wrapper wraps; `entry` what a call calls. `outputs` names the outputs after the first.
+    """
+
+    name: str
+    form: Form
+    what: Any
+    arguments: dict[str, Any] = field(default_factory=dict)
+    reads: Sequence[tuple[str, Read]] = ()
+    style: Literal["one", "list", "named"] = "one"
+    outputs: tuple[str, ...] = ()
+    body: Body | None = None
+    entry: Entry | None = None
+    stored: Stored | None = None
+    trainable: bool = True
+
+    def sources(self) -> Iterator[Value]:
+        """All values it reads, in order."""
+        for _, read in self.reads:
+            yield from (read,) if isinstance(read, Value) else read
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An output of a node, or an input."""
+
+    maker: Node | Input
+    output: int = 0
+
+    def reference(self) -> str:
+        """How a spec refers to it."""
+        if self.output and isinstance(self.maker, Node):
+            return f"{self.maker.name}.{self.maker.outputs[self.output - 1]}"
+        return self.maker.name
+
+
+@dataclass(eq=False, slots=True)
+class Body:
+    """The graph of a file or a block."""
+
+    name: str
+    inputs: list[Input]
+    nodes: list[Node]
+    outputs: dict[str, Value]
+    shared: list[Entry] = field(default_factory=list)
+
+    def made(self) -> Iterator[Node | Entry]:
+        """What has weights of its own: each entry, and each node that calls none."""
+        yield from self.shared
+        yield from (node for node in self.nodes if node.entry is None)
+
+
+Read = Value | tuple[Value, ...]
+"""What stands in one slot of a node."""
+
+
+def identifier(word: str, fallback: str = "node") -> str:
+    """A word as a legal name: `1x` is x1, `a b` a_b, `index` index_."""
+    word = re.sub(r"[^A-Za-z0-9_]+", "_", word).strip("_") or fallback
+    digits = re.match(r"[\d_]+", word)
+    if digits is not None:
+        rest = word[digits.end() :]
+        number = digits[0].strip("_")
+        word = f"{rest}{number}" if rest and not rest[-1].isdigit() else f"{rest or fallback}_{number}"
+    return f"{word}_" if word in RESERVED else word
+
+
+def rename(inputs: Iterable[Input], others: Iterable[Node | Entry]) -> None:
+    """Makes the names of one body legal and different from one another; inputs keep theirs first.
+
+    The number that Keras gave to an only input says nothing: it is how many there were before it.
+    """
+    names = Namespace(set(RESERVED))
+    inputs = list(inputs)
+    if len(inputs) == 1:
+        inputs[0].name = re.sub(r"^(input_layer|input)_\d+$", r"\1", inputs[0].name)
+    for item in (*inputs, *others):
+        item.name = names.claim(identifier(item.name, "input" if isinstance(item, Input) else "node"))

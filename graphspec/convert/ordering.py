@@ -1,0 +1,102 @@
+"""The order of nodes in a file: what belongs together stands together, so that `from` is rarely needed."""
+
+from __future__ import annotations
+
+from graphspec.convert.nodes import Body, Input, Node
+
+
+def ordered(body: Body) -> list[Node]:
+    """The nodes that outputs need, each behind those that it reads, chains whole.
+
+    A node's inputs come in order of their depth, the deepest first; branches off one value in the order in
+    which they are read.
+    """
+    depth = _depths(body)
+    position: dict[Node, int] = {}
+    listed: list[Node] = []
+    for value in body.outputs.values():
+        if isinstance(value.maker, Node):
+            _visit(value.maker, depth, position, listed)
+    return listed
+
+
+def _depths(body: Body) -> dict[Node, int]:
+    """The length of the longest chain that ends in each node."""
+    depth: dict[Node, int] = {}
+    stack = [value.maker for value in body.outputs.values() if isinstance(value.maker, Node)]
+    while stack:
+        node = stack[-1]
+        makers = _makers(node)
+        missing = [maker for maker in makers if maker not in depth]
+        if missing:
+            stack += missing
+        else:
+            stack.pop()
+            depth[node] = 1 + max((depth[maker] for maker in makers), default=0)
+    return depth
+
+
+def _makers(node: Node) -> list[Node]:
+    """The nodes it reads, each once, in order."""
+    return list(dict.fromkeys(v.maker for v in node.sources() if isinstance(v.maker, Node)))
+
+
+def _visit(root: Node, depth: dict[Node, int], position: dict[Node, int], listed: list[Node]) -> None:
+    """Lists a node behind all that it reads; `position` is the place of each node listed, from the start."""
+    # a frame: a node, those it reads that are left, and where the part of the list begins that each began
+    stack: list[tuple[Node, list[Node], list[tuple[Node, int]]]] = [(root, _by_depth(root, depth), [])]
+    if root in position:
+        return
+    while stack:
+        node, left, begun = stack[-1]
+        while left and left[0] in position:
+            left.pop(0)
+        if left:
+            maker = left.pop(0)
+            begun.append((maker, len(listed)))
+            stack.append((maker, _by_depth(maker, depth), []))
+            continue
+        stack.pop()
+        if node in position:
+            continue
+        _branches(node, begun, position, listed)
+        position[node] = len(listed)
+        listed.append(node)
+
+
+def _by_depth(node: Node, depth: dict[Node, int]) -> list[Node]:
+    return sorted(_makers(node), key=lambda maker: -depth[maker])
+
+
+def _branches(
+    node: Node, begun: list[tuple[Node, int]], position: dict[Node, int], listed: list[Node]
+) -> None:
+    """Brings the parts of the list that a node's inputs began into the order in which it reads them, where
+    all are branches off one value, or off inputs of the graph.
+    """
+    if len(begun) < 2:
+        return
+    bounds = [start for _, start in begun] + [len(listed)]
+    parts = {maker: listed[a:b] for (maker, a), b in zip(begun, bounds[1:], strict=True)}
+    first, *others = begun
+    outside = {
+        position[source]
+        for maker, start in others
+        for inner in parts[maker]
+        for source in _makers(inner)
+        if position[source] < start and source not in parts[maker]
+    }
+    if len(outside) > 1:
+        return
+    fork = next(iter(outside), -1)
+    tail = parts[first[0]] if fork < first[1] else listed[fork + 1 : bounds[1]]
+    begin = first[1] if fork < first[1] else fork + 1
+    inside = set(tail)
+    if any(position[s] != fork for inner in tail for s in _makers(inner) if s not in inside):
+        return
+    if fork >= 0 and any(isinstance(v.maker, Input) for inner in tail for v in inner.sources()):
+        return
+    parts[first[0]] = tail
+    listed[begin:] = [inner for maker in _makers(node) if maker in parts for inner in parts[maker]]
+    for place in range(begin, len(listed)):
+        position[listed[place]] = place

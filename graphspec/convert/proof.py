@@ -1,0 +1,70 @@
+"""Keras beside the module that its model became, on the same random input."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphspec.compiler import Program
+
+
+def keras_installed() -> bool:
+    """Whether Keras can be run here; it is imported by `load` alone."""
+    return importlib.util.find_spec("keras") is not None
+
+
+def load(path: Path) -> Any:
+    """The model as Keras loads it. Only for archives that have been translated: these name Keras' own classes
+    alone, so that Keras imports nothing else for them.
+    """
+    import os
+
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    return keras.models.load_model(path, compile=False, safe_mode=True)
+
+
+def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
+    """By how much the outputs of Keras' model and of the module differ, of the largest output."""
+    module = program.module().eval()
+    module.load_state_dict({**module.state_dict(), **weights})
+    inputs = program.example_inputs()
+    with torch.no_grad():
+        ours = module(**inputs)
+        theirs = model(_structured(model, list(inputs.values())), training=False)
+    found = list(ours.values()) if isinstance(ours, dict) else [ours]
+    expected = _flat(theirs)
+    worst = 0.0
+    for a, b in zip(found, expected, strict=True):
+        b = torch.as_tensor(b.detach().cpu().numpy() if isinstance(b, Tensor) else _array(b))
+        scale = max(float(b.abs().double().max()), 1e-30)
+        worst = max(worst, float((a.double() - b.double()).abs().max()) / scale)
+    return worst
+
+
+def _structured(model: Any, tensors: list[Tensor]) -> Any:
+    """Inputs in the structure in which the model takes them."""
+    names = getattr(model, "_inputs_struct", None)
+    if isinstance(names, Mapping):
+        return dict(zip(names, tensors, strict=True))
+    return tensors if isinstance(names, (list, tuple)) and len(tensors) > 1 else tensors[0]
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return [item for inner in value.values() for item in _flat(inner)]
+    if isinstance(value, (list, tuple)):
+        return [item for inner in value for item in _flat(inner)]
+    return [value]
+
+
+def _array(value: Any) -> Any:
+    import numpy as np
+
+    return np.array(value)

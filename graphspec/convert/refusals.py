@@ -1,0 +1,21 @@
+"""What an import ends in: coded diagnostics without a place, for a binary file has no lines."""
+
+from __future__ import annotations
+
+from graphspec.diagnostics import Diagnostic, SpecError
+
+
+def refusal(code: str, message: str, help: str | None = None) -> SpecError:
+    """The error that ends an import for one reason."""
+    return SpecError([Diagnostic(code, message, None, help=help)])
+
+
+class Unsupported(Exception):
+    """A part of a model that the language cannot say; the translator adds the layer it belongs to.
+
+    `code` is a diagnostic's, `help` says what to write instead.
+    """
+
+    def __init__(self, message: str, help: str, code: str = "import-unsupported"):
+        super().__init__(message)
+        self.message, self.help, self.code = message, help, code

@@ -1,0 +1,34 @@
+"""What Keras keeps as weights and a spec writes as numbers: the means and variances of `Normalization`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.convert.arguments import plain
+from graphspec.convert.nodes import Body
+from graphspec.convert.variables import Variables
+
+
+def fill_statistics(body: Body, variables: Variables | None, notes: list[str]) -> None:
+    """Writes the statistics of adapted layers into their arguments; 0 and 1 where the file has none."""
+    for item in body.made():
+        if item.body is not None:
+            fill_statistics(item.body, variables, notes)
+        if item.what != "Normalization" or item.form != "layer" or "mean" in item.arguments:
+            continue
+        found: list[Any] = []
+        if variables is not None and item.stored is not None:
+            found = variables.layer(item.stored.path, item.stored.groups)[:2]
+        if len(found) == 2:
+            mean, variance = (_numbers(array) for array in found)
+        else:
+            mean, variance = 0.0, 1.0
+            notes.append(f"`{item.name}` normalizes with mean 0 and variance 1: the file has no statistics")
+        item.arguments["mean"], item.arguments["variance"] = mean, variance
+
+
+def _numbers(array: Any) -> Any:
+    """The array's numbers: nested lists, or one number where all are the same."""
+    same = array.size > 0 and bool((array == array.flat[0]).all())
+    value = plain(float(array.flat[0]) if same else array.astype("float64").tolist())
+    return int(value) if isinstance(value, float) and value.is_integer() else value

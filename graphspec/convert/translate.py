@@ -1,0 +1,396 @@
+"""Keras' layers and calls as the nodes of a spec: one call, one node.
+
+    KerasLayer("encoder", LSTM, calls=[left, right])    Entry("encoder", "layer", "LSTM", {"units": 32})
+                                                        Node("left_encoder", "call", reads=[left])
+                                                        Node("right_encoder", "call", reads=[right])
+
+A call that the language cannot say becomes a node all the same, and is told about where an output needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from graphspec.contract.layer import Layer
+from graphspec.contract.registry import REGISTRY
+from graphspec.convert.arguments import arguments, parsed, plain
+from graphspec.convert.config import Call, KerasLayer, KerasModel, KerasTensor, tensors_in
+from graphspec.convert.masks import carried, written
+from graphspec.convert.nodes import Body, Entry, Input, Node, Read, Stored, Value, rename
+from graphspec.convert.operations import operation
+from graphspec.convert.ordering import ordered
+from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+
+MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
+OTHER_NAMES = {
+    "GroupedQueryAttention": "GroupQueryAttention",
+    **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in (1, 2, 3)},
+    **{f"AvgPool{n}D": f"AveragePooling{n}D" for n in (1, 2, 3)},
+    **{f"GlobalAvgPool{n}D": f"GlobalAveragePooling{n}D" for n in (1, 2, 3)},
+    **{f"GlobalMaxPool{n}D": f"GlobalMaxPooling{n}D" for n in (1, 2, 3)},
+    **{f"Convolution{n}D": f"Conv{n}D" for n in (1, 2, 3)},
+}
+"""Classes that have another name in a spec."""
+CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
+"""Layers that are code; a file holds it as bytes, or not at all."""
+OF_APPLICATIONS = tuple(
+    f"keras.{package}{name}"
+    for package in ("", "src.")
+    for name in ("applications.convnext", "applications.inception_resnet_v2")
+)
+"""Modules of keras.applications that have layers of their own."""
+
+
+class Translator:
+    """One model's calls as the nodes of one body. `path` and `groups` lead to it from the outermost model."""
+
+    def __init__(
+        self,
+        model: KerasModel,
+        problems: Diagnostics,
+        path: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
+    ):
+        self.model, self.problems, self.path, self.groups = model, problems, path, groups
+        self.values: dict[KerasTensor, Value] = {}
+        self.carried: dict[KerasTensor, Any] = {}  # what the language carries with a tensor
+        self.written: dict[KerasTensor, Any] = {}  # masks that Keras computes by nodes of its own
+        self.entries: dict[str, Entry] = {}
+        self.failed: dict[Node, Unsupported] = {}
+        self.inputs: list[Input] = []
+
+    def body(self) -> Body:
+        """The graph. What cannot be said goes to `problems`."""
+        for layer, index in self._calls():
+            call = layer.calls[index]
+            try:
+                node = self._node(layer, index, call)
+            except Unsupported as error:
+                reads = [("", self.values[tensor]) for tensor in tensors_in([call.args, call.kwargs])]
+                node = Node(layer.name, "op", layer.class_name, reads=reads)
+                self.failed[node] = error
+            for output in range(16):
+                self.values.setdefault(KerasTensor(layer.name, index, output), Value(node, output))
+        body = Body(self.model.name, self.inputs, [], self._outputs(self.model.outputs))
+        body.nodes = ordered(body)
+        self._report(body)
+        called = {id(node.entry) for node in body.nodes}
+        body.shared = [entry for entry in self.entries.values() if id(entry) in called]
+        rename(body.inputs, [*body.shared, *body.nodes])
+        return body
+
+    def _calls(self) -> Iterator[tuple[KerasLayer, int]]:
+        """All calls, each behind those that it reads; inputs are made on the way."""
+        for tensor in tensors_in(self.model.inputs):
+            layer = self.model.layers[tensor.layer]
+            shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
+            dtype = str(layer.config.get("dtype") or "float32")
+            made = Input(layer.name, None if shape is None else tuple(shape[1:]), dtype)
+            self.inputs.append(made)
+            self.values[tensor] = Value(made)
+        done = {(tensor.layer, tensor.call) for tensor in self.values}
+        waiting = [(layer, i) for layer in self.model.layers.values() for i in range(len(layer.calls))]
+        while waiting:
+            later = []
+            for layer, index in waiting:
+                call = layer.calls[index]
+                if all((t.layer, t.call) in done for t in tensors_in([call.args, call.kwargs])):
+                    yield layer, index
+                    done.add((layer.name, index))
+                else:
+                    later.append((layer, index))
+            if len(later) == len(waiting):
+                layer, index = later[0]
+                message = f"call {index} of `{layer.name}` reads what nothing makes"
+                self.problems.add(Diagnostic("import-format", message, None))
+                self.problems.raise_if_errors()
+            waiting = later
+
+    def _outputs(self, structure: Any) -> dict[str, Value]:
+        """The outputs by their names: the keys of a dict, or the layers they come from."""
+        if isinstance(structure, dict) and all(isinstance(t, KerasTensor) for t in structure.values()):
+            return {str(key): self.values[tensor] for key, tensor in structure.items()}
+        found: dict[str, Value] = {}
+        for tensor in tensors_in(structure):
+            name = tensor.layer
+            while name in found:
+                name += "_"
+            found[name] = self.values[tensor]
+        return found
+
+    def _report(self, body: Body) -> None:
+        for node in body.nodes:
+            if node in self.failed:
+                error = self.failed[node]
+                place = ".".join((*self.path, node.name))
+                message = f"`{place}` ({node.what}): {error.message}"
+                self.problems.add(Diagnostic(error.code, message, None, help=error.help))
+
+    # --- one call
+
+    def _node(self, layer: KerasLayer, index: int, call: Call) -> Node:
+        if layer.module.startswith("keras.src.ops") or layer.module.startswith("keras.ops"):
+            first = KerasTensor(layer.name, index, 0)
+            self.written[first] = written(layer.class_name, call, self.written)
+            return operation(layer, call, self.values)
+        if layer.model is not None:
+            return self._nested(layer, index, call)
+        if layer.class_name == "LayerScale" and layer.module in OF_APPLICATIONS:
+            return self._layer_scale(layer, call)
+        if layer.class_name == "CustomScaleLayer" and layer.module in OF_APPLICATIONS:
+            return self._scaled_sum(layer, call)
+        kind = "merge" if layer.class_name in MERGES else "layer"
+        cls = self._class(layer)
+        rank = next((len(t.shape) for t in tensors_in(call.args) if t.shape is not None), None)
+        if kind == "merge":
+            read, masks = tuple(tensors_in(call.args)), call.kwargs.get("mask")
+            made = parsed(cls, given := arguments(cls, layer, rank))
+            slots = [("", self.values[tensor]) for tensor in read]
+            node = Node(layer.name, "merge", cls.spec_name, given, slots, "list")
+            own = tuple(self.carried.get(tensor) for tensor in read)
+            self._same_mask(masks, own)
+            self.carried[KerasTensor(layer.name, index, 0)] = carried(made, read, own)
+            return node
+        return self._layer(layer, index, call, cls, rank)
+
+    def _class(self, layer: KerasLayer) -> type[Layer]:
+        """The class of ours for a layer of Keras."""
+        name = OTHER_NAMES.get(layer.class_name, layer.class_name)
+        if layer.class_name in CODE:
+            raise Unsupported(
+                "it is code, which an import neither reads nor runs",
+                "replace it by layers and functions of keras.ops, save the model again",
+            )
+        if layer.module == "?":
+            raise Unsupported(
+                f"`{layer.class_name}` is a class of its own, whose code is not in the file",
+                "build the model of Keras' layers, or write this part of the spec by hand",
+            )
+        if layer.class_name == "StochasticDepth":
+            name = "Dropout"
+        if layer.class_name in MERGES:
+            return REGISTRY["merge"][name.lower()]
+        if name not in REGISTRY["layer"]:
+            near = nearest(name, REGISTRY["layer"])
+            help = "build the model without it, or write this part of the spec by hand"
+            raise Unsupported(
+                f"the language has no layer `{name}`", help + (f"; `{near}` is near" if near else "")
+            )
+        return REGISTRY["layer"][name]
+
+    def _layer(self, layer: KerasLayer, index: int, call: Call, cls: type[Layer], rank: int | None) -> Node:
+        if layer.class_name == "StochasticDepth":
+            config = {"rate": layer.config["drop_path_rate"], "noise_shape": [None] + [1] * ((rank or 4) - 1)}
+            layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
+        body: Body | None = None
+        given: dict[str, Any] = {}
+        if "layer" in layer.config and cls.spec_name in ("Bidirectional", "TimeDistributed"):
+            given, body = self._wrapped(cls, layer)
+        else:
+            given = arguments(cls, layer, rank)
+        node = Node(layer.name, "layer", cls.spec_name, given, body=body, stored=self._stored(layer))
+        node.trainable = layer.config.get("trainable") is not False or cls.weights is Layer.weights
+        slots, extra = self._slots(cls, call)
+        made = parsed(cls, {**given, **extra} if body is None else {})
+        self._read(node, cls, call, slots)
+        node.outputs = made.output_names()
+        self._carry(made, cls, layer, index, slots)
+        if len(layer.calls) == 1:
+            node.arguments.update(extra)
+            return node
+        if layer.name not in self.entries:
+            self.entries[layer.name] = Entry(
+                layer.name, "layer", node.what, node.arguments, body, node.stored, node.trainable
+            )
+        return self._call(self.entries[layer.name], node, extra)
+
+    def _call(self, entry: Entry, node: Node, extra: dict[str, Any]) -> Node:
+        """A node that calls an entry as another node would have been."""
+        first = next(node.sources()).maker
+        count = sum(isinstance(v.maker, Node) and v.maker.entry is entry for v in set(self.values.values()))
+        name = f"{first.name}_{entry.name}" if isinstance(first, Input) else f"{entry.name}_{count + 1}"
+        return Node(
+            name, "call", entry.name, extra, node.reads, node.style, node.outputs, body=node.body, entry=entry
+        )
+
+    def _stored(self, layer: KerasLayer) -> Stored:
+        return Stored((*self.path, layer.name), (*self.groups, "layers", layer.stored))
+
+    def _slots(self, cls: type[Layer], call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The tensors of a layer's call by our names for its arguments, and what stands beside them."""
+        names = [argument.name for argument in cls.arguments]
+        many = {argument.name for argument in cls.arguments if argument.many}
+        given: list[Any] = list(call.args)
+        if len(given) == 1 and isinstance(given[0], list) and len(names) > 1 and not many:
+            given = given[0]
+        if len(given) > len(names):
+            raise Unsupported(
+                "it is called with more arguments than the language knows", "call it with fewer"
+            )
+        slots: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        keywords = dict(call.kwargs)
+        first = {"inputs", "sequence", "sequences", "query"} - set(names)
+        for name, value in [*zip(names, given, strict=False), *keywords.items()]:
+            name = names[0] if name in first else name
+            if name == "mask" and "query_mask" in names and isinstance(value, list):
+                slots.update(zip(("query_mask", "value_mask"), value, strict=False))
+            elif name in names and any(tensors_in(value)):
+                slots[name] = tuple(tensors_in(value)) if name in many else value
+            elif name == "mask" or name.endswith("_mask"):
+                if any(tensors_in(value)):
+                    slots[name] = value
+            elif name in cls.call_arguments:
+                if value != cls.model_fields[name].default:
+                    extra[name] = value
+            elif name != "training" and value not in (None, False):
+                raise Unsupported(f"it is called with `{name}`", f"call it without `{name}`")
+        for name, value in slots.items():
+            if not (name.endswith("mask") or isinstance(value, (KerasTensor, tuple))):
+                raise Unsupported(f"its `{name}` is no tensor", "call it with one tensor")
+        return {name: value for name, value in slots.items() if value is not None}, extra
+
+    def _read(self, node: Node, cls: type[Layer], call: Call, slots: dict[str, Any]) -> None:
+        """Fills in what a node reads. A mask that its input carries anyway is not written."""
+        kinds = {argument.name: argument for argument in cls.arguments}
+        for name, value in list(slots.items()):
+            if name.endswith("mask") and name != "attention_mask":
+                source = (
+                    slots.get(name.removesuffix("_mask")) if name != "mask" else slots[cls.arguments[0].name]
+                )
+                own = self.carried.get(source) if isinstance(source, KerasTensor) else None
+                taken = name not in kinds or kinds[name].carried
+                taken = taken and not (name == "mask" and "initial_state" in slots)
+                same = isinstance(value, KerasTensor) and self.written.get(value) == own
+                if same and own is not None and taken:
+                    del slots[name]
+                    continue
+                if name not in kinds:
+                    self._same_mask(value, (own,))
+                    del slots[name]
+        reads: list[tuple[str, Read]] = []
+        for name in [argument.name for argument in cls.arguments if argument.name in slots]:
+            value = slots[name]
+            many = isinstance(value, tuple)
+            reads.append((name, tuple(self.values[t] for t in value) if many else self.values[value]))
+        node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
+
+    def _same_mask(self, mask: Any, own: tuple[Any, ...]) -> None:
+        """Refuses a mask that is passed where the language carries another, or none."""
+        found = [self.written.get(t) for t in tensors_in(mask)]
+        if found and found != [item for item in own if item is not None]:
+            raise Unsupported(
+                "it is called with a mask of its own", "pass masks to recurrent layers and attention alone"
+            )
+
+    def _carry(
+        self, made: Layer, cls: type[Layer], layer: KerasLayer, index: int, slots: dict[str, Any]
+    ) -> None:
+        grouped = tuple(slots.get(argument.name) for argument in cls.arguments)
+        grouped = tuple(item if isinstance(item, (KerasTensor, tuple)) else None for item in grouped)
+        masks = tuple(
+            None
+            if item is None
+            else tuple(map(self.carried.get, item))
+            if isinstance(item, tuple)
+            else self.carried.get(item)
+            for item in grouped
+        )
+        self.carried[KerasTensor(layer.name, index, 0)] = carried(made, grouped, masks)
+
+    # --- layers around layers, models inside models
+
+    def _wrapped(self, cls: type[Layer], layer: KerasLayer) -> tuple[dict[str, Any], Body | None]:
+        """The arguments of a wrapper, and the body that it wraps, if it is a model."""
+        from graphspec.convert.config import read_layer
+
+        inner = read_layer(layer.config["layer"])
+        stored = self._stored(layer)
+        if inner.model is not None:
+            body = Translator(inner.model, self.problems, stored.path, (*stored.groups, "layer")).body()
+            return {}, body
+        if cls.spec_name == "TimeDistributed":
+            wrapped = self._class(inner)
+            return {"wraps": {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}}, None
+        backward = layer.config.get("backward_layer")
+        wrapped = self._class(inner)
+        given = arguments(wrapped, inner, None)
+        if backward is not None:
+            other = arguments(wrapped, read_layer(backward), None)
+            other.pop("go_backwards", None)
+            if other != {key: value for key, value in given.items() if key != "go_backwards"}:
+                raise Unsupported(
+                    "its layer for the reverse differs from the other",
+                    "use two recurrent layers, one with go_backwards, and a merge",
+                )
+        options = KerasLayer(
+            layer.name,
+            layer.class_name,
+            layer.module,
+            {key: value for key, value in layer.config.items() if key not in ("layer", "backward_layer")},
+        )
+        options.config["wraps"] = {"layer": wrapped.spec_name, **given}
+        return _around(cls, options), None
+
+    def _nested(self, layer: KerasLayer, index: int, call: Call) -> Node:
+        assert layer.model is not None
+        if len(layer.calls) == 1 or layer.name not in self.entries:
+            stored = self._stored(layer)
+            body = Translator(layer.model, self.problems, stored.path, stored.groups).body()
+            self.entries[layer.name] = Entry(layer.name, "block", layer.name, {}, body, stored)
+        entry = self.entries[layer.name]
+        assert entry.body is not None
+        reads = self._nested_reads(layer.model, call, entry.body)
+        node = Node(layer.name, "block", layer.name, {}, reads, "one" if len(reads) == 1 else "list")
+        node.outputs, node.body = tuple(entry.body.outputs)[1:], entry.body
+        if len(layer.calls) == 1:
+            del self.entries[layer.name]
+            return node
+        return self._call(entry, node, {})
+
+    def _nested_reads(self, model: KerasModel, call: Call, body: Body) -> list[tuple[str, Read]]:
+        given = call.args[0] if call.args else call.kwargs.get("inputs")
+        if isinstance(given, dict) and isinstance(model.inputs, dict):
+            given = [given[key] for key in model.inputs]
+        elif isinstance(given, dict):
+            names = [tensor.layer for tensor in tensors_in(model.inputs)]
+            given = [given[name] for name in names] if set(names) <= set(given) else list(given.values())
+        read = list(tensors_in(given))
+        if len(read) != len(body.inputs):
+            raise Unsupported("it is called with other inputs than it has", "call it with all of its inputs")
+        return [(i.name, self.values[t]) for i, t in zip(body.inputs, read, strict=True)]
+
+    # --- layers of keras.applications
+
+    def _layer_scale(self, layer: KerasLayer, call: Call) -> Node:
+        """ConvNeXt's factor of each channel: a parameter, and a product."""
+        size, start = layer.config["projection_dim"], layer.config["init_values"]
+        initializer = {"name": "constant", "value": plain(start)}
+        scale = Node(f"{layer.name}_gamma", "parameter", [size], {"initializer": initializer})
+        scale.stored = self._stored(layer)
+        scale.trainable = layer.config.get("trainable") is not False
+        read = [("", self.values[call.args[0]]), ("", Value(scale))]
+        return Node(layer.name, "merge", "multiply", {}, read, "list")
+
+    def _scaled_sum(self, layer: KerasLayer, call: Call) -> Node:
+        """Inception-ResNet's residual: the second tensor times a constant, added to the first."""
+        first, second = (self.values[tensor] for tensor in tensors_in(call.args))
+        scaled = Node(
+            f"{layer.name}_scaled", "op", "multiply", {"x2": plain(layer.config["scale"])}, [("", second)]
+        )
+        return Node(layer.name, "merge", "add", {}, [("", first), ("", Value(scaled))], "list")
+
+
+def _around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
+    """The arguments of a wrapper of a layer, without what equals its default."""
+    inner = layer.config.pop("wraps")
+    given = {key: value for key, value in layer.config.items() if key in cls.model_fields}
+    whole = parsed(cls, {**given, "wraps": inner})
+    kept = {
+        key: value
+        for key, value in given.items()
+        if getattr(whole, key) != cls.model_fields[key].get_default(call_default_factory=True)
+    }
+    return {"wraps": inner, **kept}

@@ -1,0 +1,141 @@
+"""The variables of a saved model, read from HDF5 one layer at a time.
+
+Keras 3 stores the layers of a model under `layers/<class>_<number>`, in their order; Keras 2 under their
+names, each with a list of all the variables below it. Both hand out what one layer owns, in the order of its
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphspec.convert.refusals import refusal
+
+CHILDREN = (
+    *("forward_layer", "backward_layer", "layer", "cell"),
+    *("query_dense", "_query_dense", "key_dense", "_key_dense", "value_dense", "_value_dense"),
+    *("gate_dense", "_gate_dense", "output_dense", "_output_dense"),
+)
+"""Parts of a layer that hold its weights, in the order in which Keras lists them."""
+
+
+class Variables(Protocol):
+    """Where the variables of a model's layers are."""
+
+    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+        """The arrays of one layer, in the order of its weights: `path` are its models' names and its own,
+        `stored` the groups that lead to it in a file of Keras 3.
+        """
+        ...
+
+
+@contextmanager
+def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
+    """An HDF5 file. Raises `SpecError` (package-missing, import-format)."""
+    try:
+        import h5py
+    except ImportError:
+        help = 'pip install "graphspec[keras]"'
+        raise refusal(
+            "package-missing", "weights of Keras are HDF5, and h5py is not installed", help
+        ) from None
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise refusal("import-format", f"the weights in `{shown}` cannot be read: {error}") from None
+    with file:
+        yield file
+
+
+class StoredVariables:
+    """Those of a `.keras` archive."""
+
+    def __init__(self, file: Any, shown: str):
+        self.file, self.shown = file, shown
+
+    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+        group = self.file
+        for step in stored:
+            group = member(group, step, self.shown)
+            if group is None:
+                return []
+        return list(self._below(group))
+
+    def _below(self, group: Any) -> Iterator[Any]:
+        own = member(group, "vars", self.shown)
+        if own is not None:
+            for number in range(len(own)):
+                yield array(own, str(number), self.shown)
+        for child in CHILDREN:
+            below = member(group, child, self.shown)
+            if below is not None:
+                yield from self._below(below)
+
+
+class LegacyVariables:
+    """Those of a Keras 2 `.h5` file: a group for each layer of the outermost model."""
+
+    def __init__(self, file: Any, shown: str):
+        self.shown = shown
+        self.root = member(file, "model_weights", shown)
+        self.split: dict[tuple[str, ...], list[Any]] = {}
+
+    def distribute(self, path: tuple[str, ...], counts: Mapping[tuple[str, ...], tuple[int, int]]) -> None:
+        """Says how the variables listed under one layer of the outermost model belong to the layers of it:
+        how many of each train, and how many do not. Keras lists all that train first.
+        """
+        listed = self._listed(path[0])
+        position = 0
+        for kind in (0, 1):
+            for inner, count in counts.items():
+                self.split.setdefault(inner, []).extend(listed[position : position + count[kind]])
+                position += count[kind]
+
+    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+        return self.split.get(path, []) if len(path) > 1 else self._listed(path[0])
+
+    def _listed(self, name: str) -> list[Any]:
+        group = member(self.root, name, self.shown) if self.root is not None else None
+        if group is None:
+            return []
+        names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs.get("weight_names", [])]
+        return [array(group, name, self.shown) for name in names]
+
+
+def member(group: Any, name: str, shown: str) -> Any:
+    """One entry of a group, or None. Only what lies in the file itself is read."""
+    import h5py
+
+    for step in name.split("/"):
+        link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            message = f"`{step[:80]}` in the weights of `{shown}` is a link, and may lead anywhere"
+            raise refusal("import-unsafe", message, "save the model again with Keras, which writes no links")
+        group = group[step]
+    return group
+
+
+def array(group: Any, name: str, shown: str) -> Any:
+    """One stored array. Refuses data that lie outside of the file, or unpack to far more than is stored."""
+    dataset = member(group, name, shown)
+    if dataset is None or not hasattr(dataset, "dtype"):
+        raise refusal("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")
+    if dataset.is_virtual or dataset.external:
+        message = f"the array `{name[:80]}` in the weights of `{shown}` lies in another file"
+        raise refusal("import-unsafe", message, "save the model again with Keras, which stores them inside")
+    if dataset.dtype.kind not in "fiub":
+        raise refusal(
+            "import-unsafe", f"the array `{name[:80]}` in `{shown}` holds {dataset.dtype}, no numbers"
+        )
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > max(200 * stored, 1 << 20):
+        message = f"the array `{name[:80]}` in `{shown}` unpacks from {stored:,} to {dataset.nbytes:,} bytes"
+        raise refusal("import-unsafe", message)
+    return np.asarray(dataset[()])

@@ -1,0 +1,122 @@
+"""A saved model's variables as the weights of the spec that it became."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from graphspec import __version__
+from graphspec.contract.layer import Weight
+from graphspec.convert.nodes import Body, Stored
+from graphspec.convert.refusals import refusal
+from graphspec.convert.variables import LegacyVariables, Variables
+from graphspec.graph import Graph
+from graphspec.names import attribute
+from graphspec.train.penalties import from_keras
+from graphspec.weights import key_prefix, layers
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layer or a parameter in the state dict, by its path there, and where its variables are stored."""
+
+    path: str
+    stored: Stored
+    trainable: bool
+
+
+def places(body: Body, prefix: str = "") -> Iterator[Place]:
+    """Everything in a body that has variables, each once."""
+    for item in body.made():
+        here = f"{prefix}{attribute(item.name)}"
+        if item.body is not None:
+            yield from places(item.body, f"{here}.")
+        elif item.stored is not None:
+            yield Place(here, item.stored, item.trainable)
+
+
+def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dict[str, Tensor]:
+    """The state dict of a program's module; `where` gives the place of each path in it.
+
+    Raises `SpecError` (import-format) where the file lacks variables, or has others.
+    """
+    owners = dict(_owners(graph))
+    if isinstance(variables, LegacyVariables):
+        _distribute(owners, where, variables)
+    found: dict[str, Tensor] = {}
+    for path, weights in owners.items():
+        place = where[path]
+        arrays = iter(variables.layer(place.stored.path, place.stored.groups))
+        value: Tensor | None = None
+        for weight in weights:
+            if not weight.row:
+                array = next(arrays, None)
+                value = None if array is None else torch.from_numpy(array)
+            if value is None:
+                raise _misfit(place, "the file lacks some of its weights", path)
+            try:
+                tensor = from_keras(weight, value).contiguous().clone()
+            except (RuntimeError, IndexError) as error:
+                raise _misfit(place, f"its `{weight.keras}` does not fit: {error}", path) from None
+            if tuple(tensor.shape) != weight.shape:
+                message = (
+                    f"its `{weight.keras}` has the shape {list(value.shape)}, not one for {weight.shape}"
+                )
+                raise _misfit(place, message, path)
+            key = f"{path}.{weight.name}" if weight.name else path
+            found[key] = tensor.float() if tensor.dtype == torch.float64 else tensor
+    return found
+
+
+def _misfit(place: Place, why: str, path: str) -> Exception:
+    return refusal(
+        "import-format",
+        f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}",
+        "a layer that is used in a model and outside of it is stored once, and not read yet",
+    )
+
+
+def _owners(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[Weight, ...]]]:
+    """The weights of each layer and parameter of a graph and of those inside it, by its path."""
+    for path, op in layers(graph, prefix):
+        if weights := op.weights():
+            yield path, weights
+    yield from _parameters(graph, prefix)
+
+
+def _parameters(graph: Graph, prefix: str) -> Iterator[tuple[str, tuple[Weight, ...]]]:
+    for op in graph.ops:
+        if op.parameter is not None:
+            weight = op.parameter
+            path = f"{prefix}{attribute(op.node)}"
+            yield path, (Weight("", weight.shape, weight.keras),)
+    for unit in graph.units:
+        if unit.first.graph is not None:
+            yield from _parameters(unit.first.graph, key_prefix(prefix, unit))
+
+
+def _distribute(
+    owners: Mapping[str, tuple[Weight, ...]], where: Mapping[str, Place], variables: LegacyVariables
+) -> None:
+    """Tells Keras 2's lists which of their variables belong to which layer inside a model."""
+    counts: dict[str, dict[tuple[str, ...], tuple[int, int]]] = {}
+    for path, weights in owners.items():
+        place = where[path]
+        if len(place.stored.path) > 1:
+            own = [weight for weight in weights if not weight.row]
+            trains = sum(weight.trainable for weight in own) if place.trainable else 0
+            below = counts.setdefault(place.stored.path[0], {})
+            below[place.stored.path] = (trains, len(own) - trains)
+    for name, below in counts.items():
+        variables.distribute((name,), below)
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes a state dict as a `.safetensors` file."""
+    save_file(dict(tensors), path, {"format": "pt", "graphspec": __version__})
+    path.chmod(0o644)  # safetensors makes it private
