@@ -10,7 +10,7 @@ import torch
 
 import graphspec
 from graphspec.data.batches import Batch
-from graphspec.train.judge import Judge, Meter
+from graphspec.train.judge import Judge
 from tests.test_emit import agrees
 
 TOKENS = torch.tensor([[3, 1, 0, 2, 0, 0], [0, 4, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 0]])
@@ -437,7 +437,7 @@ def test_losses_and_metrics_look_at_the_steps_that_a_mask_leaves() -> None:
     target = (TOKENS * 5) % 4
     judge = Judge(program.inputs, program.outputs, torch.device("cpu"))
     batch = Batch({"text": TOKENS, "tags": target})
-    judgement, meter = judge(module, batch), Meter(program.outputs)
+    judgement, meter = judge(module, batch), judge.meter()
     meter.add(judgement, batch)
 
     embedding, kernel, bias = module.state_dict().values()

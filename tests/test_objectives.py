@@ -298,10 +298,13 @@ METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("f1_score", "F1Score", {"average": "macro", "threshold": 0.4}),
     ("f_beta_score", "FBetaScore", {"average": "weighted", "beta": 2.0}),
     ("f_beta_score", "FBetaScore", {"average": "micro"}),
-    ("auc", "AUC", {}),
-    ("auc", "AUC", {"curve": "PR"}),
+    ("auc", "AUC", {"num_thresholds": 200}),
+    ("auc", "AUC", {"curve": "PR", "num_thresholds": 200}),
     ("auc", "AUC", {"curve": "PR", "summation_method": "minoring", "num_thresholds": 50}),
-    ("auc", "AUC", {"summation_method": "majoring"}),
+    ("auc", "AUC", {"summation_method": "majoring", "num_thresholds": 200}),
+    ("auc", "AUC", {"thresholds": [0.3, 0.1, 0.6]}),
+    ("auc", "AUC", {"num_thresholds": 50, "multi_label": True}),
+    ("auc", "AUC", {"num_thresholds": 50, "multi_label": True, "label_weights": [1.0, 2.0, 0.5, 0.0, 1.0]}),
     ("precision", "Precision", {}),
     ("precision", "Precision", {"thresholds": [0.2, 0.7]}),
     ("precision", "Precision", {"class_id": 1}),
@@ -314,8 +317,11 @@ METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
-def test_metrics_are_those_of_keras(name: str, class_name: str, arguments: dict[str, Any]) -> None:
+def test_metrics_are_those_of_keras(
+    name: str, class_name: str, arguments: dict[str, Any], weighted: bool
+) -> None:
     metric, theirs = (
         parse_metric({"name": name, **arguments}),
         getattr(keras.metrics, class_name)(**arguments),
@@ -323,22 +329,108 @@ def test_metrics_are_those_of_keras(name: str, class_name: str, arguments: dict[
     source = torch.Generator().manual_seed(3)
     sums: torch.Tensor | None = None
     for count in (40, 25, 7):
-        output = torch.rand(count, 5, generator=source).softmax(-1) * 2 - 0.2
-        output = output.clamp(0, 1)
-        kinds = torch.randint(5, (count,), generator=source)
-        target = torch.nn.functional.one_hot(kinds, 5).float()
-        if metric.target(WIDE).rank == 1:
-            target = kinds
-        elif name.startswith(("mean_", "root", "cosine", "r2")):
-            target = torch.rand(count, 5, generator=source)
-        theirs.update_state(target, output)
-        found = metrics.statistics(metric, output, target)
-        sums = found if sums is None else sums + found
+        output, target = _judged(metric, name, count, source)
+        weight = torch.rand(count, generator=source) if weighted else None
+        theirs.update_state(target, output, sample_weight=weight)
+        found = metrics.statistics(metric, output, target, weight)
+        sums = found if sums is None else metrics.add(metric, sums, found)
     assert sums is not None
     expected = torch.as_tensor(theirs.result(), dtype=torch.float64)
     torch.testing.assert_close(
         torch.tensor(metrics.result(metric, sums), dtype=torch.float64), expected, rtol=1e-5, atol=1e-6
     )
+
+
+def _judged(metric: Any, name: str, count: int, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs between 0 and 1, some of them at the ends, and targets of the kind that a metric reads."""
+    output = torch.rand(count, 5, generator=source).softmax(-1) * 2 - 0.2
+    kinds = torch.randint(5, (count,), generator=source)
+    target = torch.nn.functional.one_hot(kinds, 5).float()
+    if metric.target(WIDE).rank == 1:
+        target = kinds
+    elif name.startswith(("mean_", "root", "cosine", "r2")):
+        target = torch.rand(count, 5, generator=source)
+    return output.clamp(0, 1), target
+
+
+@pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
+def test_what_does_not_count_is_as_if_it_were_not_there(
+    name: str, class_name: str, arguments: dict[str, Any]
+) -> None:
+    metric, source = parse_metric({"name": name, **arguments}), torch.Generator().manual_seed(4)
+    output, target = _judged(metric, name, 30, source)
+    counted = torch.rand(30, generator=source) > 0.4
+    found = metrics.result(metric, metrics.statistics(metric, output, target, counted))
+    there = metrics.result(metric, metrics.statistics(metric, output[counted], target[counted]))
+    assert found == pytest.approx(there, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("curve", ["ROC", "PR"])
+@pytest.mark.parametrize("method", ["interpolation", "minoring", "majoring"])
+def test_an_exact_area_is_that_of_keras_with_a_threshold_between_all_values(
+    curve: str, method: str, weighted: bool
+) -> None:
+    source = torch.Generator().manual_seed(5)
+    output = (torch.rand(200, 1, generator=source) * 40).round() / 40  # with ties
+    target = (torch.rand(200, 1, generator=source) < 0.1 + 0.5 * output).float()
+    weight = torch.rand(200, generator=source) if weighted else None
+    metric = parse_metric({"name": "auc", "curve": curve, "summation_method": method})
+    values = output.unique()
+    between = ((values[1:] + values[:-1]) / 2).tolist()
+    theirs = keras.metrics.AUC(curve=curve, summation_method=method, thresholds=between)
+    theirs.update_state(target, output, sample_weight=weight)
+    sums = [
+        metrics.statistics(metric, output[part], target[part], None if weight is None else weight[part])
+        for part in (slice(0, 70), slice(70, 200))
+    ]
+    found = metrics.result(metric, metrics.add(metric, *sums))
+    assert found == pytest.approx(float(theirs.result()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+@pytest.mark.parametrize("kind", ["weight", "counted", "both", "steps"])
+def test_weighted_losses_are_those_of_keras(
+    name: str, arguments: dict[str, Any], shape: tuple[int, ...], kind: str
+) -> None:
+    raw, target, activation = _numbers(name, len(shape), shape)
+    loss, theirs = parse_loss({"name": name, **arguments}), _keras_loss(name, arguments)
+    source = torch.Generator().manual_seed(6)
+    weight = torch.rand(shape[0], generator=source) if kind in ("weight", "both") else None
+    counted = None
+    values = losses.activate(raw, activation)
+    per_position = theirs.call(target, values)  # without reduction
+    if kind != "weight":
+        size = per_position.shape if kind == "steps" else shape[:1]
+        counted = torch.rand(size, generator=source) > 0.3
+    if loss.reduction == "sum" or arguments.get("ignore_class") is not None:
+        counted = None if weight is not None else counted
+    found = losses.evaluate(loss, raw, target, activation, weight, counted)
+    factor = torch.ones_like(per_position) if weight is None else losses.aligned(weight, per_position)
+    there = torch.ones_like(per_position, dtype=torch.bool)
+    if counted is not None:
+        there = losses.aligned(counted, there).expand_as(there)
+    if (ignored := arguments.get("ignore_class")) is not None:
+        there = there & (target != ignored)
+    expected = (per_position * factor)[there].sum()
+    if loss.reduction != "sum":
+        expected = expected / there.sum()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    if counted is None:
+        aligned = None  # as Keras wants it
+        if weight is not None:
+            aligned = losses.aligned(weight, per_position).expand_as(per_position).clone()
+        theirs_reduced = theirs(target, values, sample_weight=aligned)
+        torch.testing.assert_close(found, theirs_reduced, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mean_with_sample_weights_divides_by_them() -> None:
+    raw, target, activation = _numbers("mean_squared_error", 2, (6, 5))
+    weight = torch.rand(6)
+    loss = parse_loss({"name": "mse", "reduction": "mean_with_sample_weight"})
+    theirs = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+    expected = theirs(target, losses.activate(raw, activation), sample_weight=weight)
+    torch.testing.assert_close(losses.evaluate(loss, raw, target, activation, weight), expected)
 
 
 def test_metrics_are_named_as_keras_names_them() -> None:

@@ -63,7 +63,7 @@ def test_optimizers_go_where_those_of_keras_go(
     source = torch.Generator().manual_seed(1)
     start = [torch.randn(shape, generator=source, dtype=getattr(torch, dtype)) for shape in ((3, 4), (4,))]
     weights = [tensor.clone().requires_grad_() for tensor in start]
-    ours = Optimizer(OPTIMIZERS.read({"name": name, **options}), weights)
+    ours = Optimizer(OPTIMIZERS.read({"name": name, **options}), dict(zip("ab", weights, strict=True)))
     theirs = getattr(keras.optimizers, KERAS[name])(**options)
     variables = [keras.Variable(tensor.numpy(), dtype=dtype) for tensor in start]
     for step in range(20):
@@ -82,9 +82,40 @@ def test_optimizers_go_where_those_of_keras_go(
     assert ours.iterations == 20
 
 
+@pytest.mark.parametrize(("name", "options"), [*OPTIONS, ("adam", {"use_ema": True, "ema_momentum": 0.7})])
+def test_an_optimizer_goes_on_to_the_bit(name: str, options: dict[str, Any]) -> None:
+    source = torch.Generator().manual_seed(2)
+    gradients = [[torch.randn(s, generator=source) for s in ((3, 4), (4,), (2, 3, 2))] for _ in range(6)]
+
+    def run(optimizer: Optimizer, steps: list[list[torch.Tensor]]) -> None:
+        for step in steps:
+            for weight, gradient in zip(optimizer.weights.values(), step, strict=True):
+                weight.grad = gradient.clone()
+            optimizer.step()
+
+    def fresh() -> Optimizer:
+        start = torch.Generator().manual_seed(3)
+        weights = {str(i): torch.randn(g.shape, generator=start) for i, g in enumerate(gradients[0])}
+        return Optimizer(OPTIMIZERS.read({"name": name, **options}), weights)
+
+    unbroken, first, second = fresh(), fresh(), fresh()
+    run(unbroken, gradients)
+    run(first, gradients[:3])
+    tensors, numbers = first.state_dict()
+    saved = {key: tensor.clone() for key, tensor in tensors.items()}
+    for key, weight in first.weights.items():
+        second.weights[key].copy_(weight)
+    second.load_state_dict(saved, json.loads(json.dumps(numbers)))
+    run(second, gradients[3:])
+    assert all(torch.equal(unbroken.weights[key], second.weights[key]) for key in unbroken.weights)
+    assert all(torch.equal(unbroken.averages[key], second.averages[key]) for key in unbroken.averages)
+    assert second.iterations == 6
+
+
 def test_a_weight_without_a_gradient_stays() -> None:
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
-    optimizer = Optimizer(OPTIMIZERS.read({"name": "adamw", "weight_decay": 0.5}), [used, unused])
+    settings = OPTIMIZERS.read({"name": "adamw", "weight_decay": 0.5})
+    optimizer = Optimizer(settings, {"used": used, "unused": unused})
     used.grad = torch.ones(2)
     optimizer.step()
     assert unused.tolist() == [1, 1] and used.tolist() != [1, 1]
@@ -280,6 +311,18 @@ def test_a_learned_weight_is_learned(place: Path) -> None:
     assert total != pytest.approx(value + 3 * yes, rel=1e-4)
     assert result.history["loss"][-1] < result.history["loss"][0]  # type: ignore[operator]
     assert not any("variance" in name for name in load_file(result.run_dir / "last.safetensors"))
+
+
+def test_accumulated_batches_are_one_large_batch(place: Path) -> None:
+    spec = DENSE.replace("rate: 0.1", "rate: 0.0")
+    optimizer = "optimizer: {name: adam, learning_rate: 0.01, gradient_accumulation_steps: 3}"
+    parts = train(
+        compile(spec.replace("optimizer: {name: adam, learning_rate: 0.01}", optimizer)), root=place
+    )
+    large = train(compile(spec.replace("batch_size: 16", "batch_size: 48")), root=place)
+    assert parts.steps == large.steps == 3 * 2  # 75 examples: 48, and a last smaller one of 27
+    for name, values in large.history.items():
+        assert parts.history[name] == pytest.approx(values, rel=1e-4), name
 
 
 def test_the_last_small_batch_counts(place: Path) -> None:

@@ -10,6 +10,7 @@ from graphspec.objectives.settings import Named
 from graphspec.tensor import Tensor
 
 Activation = Literal["softmax", "sigmoid"]
+Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Misfit = tuple[str, str] | None
 """Why a loss or metric cannot judge an output, and what to do about it."""
@@ -18,10 +19,12 @@ Misfit = tuple[str, str] | None
 class Loss(Named):
     """What training makes small: a function of output and target, averaged over all examples and positions.
 
-    `reduction: sum` adds the values up instead, as in Keras; a batch's size then scales the gradient.
+    Weights of examples multiply its values, and their number divides the sum; `reduction:
+    mean_with_sample_weight` divides by the sum of the weights, `sum` by nothing, as in Keras; a batch's size
+    then scales the gradient.
     """
 
-    reduction: Literal["sum_over_batch_size", "mean", "sum"] = "sum_over_batch_size"
+    reduction: Reduction = "sum_over_batch_size"
 
     activation: ClassVar[Activation | None] = None
     """The activation that the output should end in.

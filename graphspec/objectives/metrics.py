@@ -5,9 +5,10 @@ What they compute is in `graphspec.train.metrics`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from graphspec.objectives.losses import (
     Binary,
@@ -31,14 +32,25 @@ def _as_tuple(value: object) -> object:
 
 Thresholds = Annotated[tuple[Fraction, ...], Field(strict=False), BeforeValidator(_as_tuple)]
 """One threshold, or a list of them, which gives a list of results."""
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _is_name(word: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", word, re.ASCII):
+        raise ValueError(f"`as` is a name of letters, digits and underscores, not `{word}`")
+    return word
+
+
 class Metric(Named):
-    """What is reported beside the loss. Its name in the history is the name that was written, as in Keras.
+    """What is reported beside the loss. Its name in the history is the name that was written, as in Keras,
+    or `as`. It looks at all examples alike, unless `weighted` (Keras' `weighted_metrics`).
 
     Unless a class says otherwise the target has the output's shape.
     """
+
+    weighted: bool = False
+    label: Annotated[str, AfterValidator(_is_name)] | None = Field(None, alias="as")
 
     direction: ClassVar[Literal["up", "down"]] = "up"
     """Which way is better."""
@@ -254,12 +266,34 @@ class Confusion(Metric):
 
 
 class AUC(Confusion):
-    """The area under the ROC or precision-recall curve, from `num_thresholds` of its points, as in Keras."""
+    """The area under the ROC or precision-recall curve, with a point at every value that occurs.
+
+    `num_thresholds` (evenly spaced) or `thresholds` give the curve as many points, as in Keras, which takes
+    200. `multi_label` is the mean of the areas of the labels on the last axis, weighted by `label_weights`.
+    """
 
     name: Literal["auc", "AUC"] = "auc"
-    num_thresholds: Annotated[int, Field(gt=1, le=100_000)] = 200
+    num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
     curve: Literal["ROC", "PR"] = "ROC"
     summation_method: Literal["interpolation", "minoring", "majoring"] = "interpolation"
+    thresholds: Thresholds | None = None
+    multi_label: bool = False
+    label_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AUC:
+        if self.thresholds is not None and self.num_thresholds is not None:
+            raise ValueError("`auc` takes `num_thresholds` or `thresholds`, not both")
+        if self.label_weights is not None and not self.multi_label:
+            raise ValueError("`label_weights` of `auc` weigh the labels of `multi_label: true`")
+        return self
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        width = output.shape[-1]
+        if self.label_weights is not None and isinstance(width, int) and len(self.label_weights) != width:
+            message = f"`auc` has {len(self.label_weights)} label weights, and the output has {width} labels"
+            return (message, "give one for each label")
+        return super().misfit(output, activation, loss)
 
 
 class Precision(Confusion):

@@ -2,36 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
-from graphspec.objectives import Metric
-from graphspec.train import losses, metrics
+from graphspec.train import losses
+from graphspec.train.losses import Total
+from graphspec.train.meter import Meter, Term, Units
 from graphspec.train.penalties import Penalties
 
-HELD = 2**20
-"""How many values are held before the metrics look at them: a few large calls, not one a step."""
+REST = ""
+"""The term of a loss that no output's own is: penalties, and outputs whose weight is learned."""
 
-Values = dict[str, float | list[float]]
+
+class Reading:
+    """A number on its way from the device, so that the device need not stop for it.
+
+    On CUDA it is copied as soon as it is computed; to ask for `value` waits for that alone, not for what was
+    queued since.
+    """
+
+    def __init__(self, number: Tensor):
+        self._number, self._event = number, None
+        if number.is_cuda:
+            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self._number.copy_(number, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    @property
+    def value(self) -> float:
+        if self._event is not None:
+            self._event.synchronize()
+            self._event = None
+        return self._number.item()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A batch, judged. `value` is `loss` as a number, `parts` each output's own loss, unweighted.
+    """A batch, judged.
 
-    `outputs` and `targets` are those that were judged: of a masked output, the steps that the mask leaves.
+    `loss` is what to differentiate: of a part of a larger batch, its share of that batch's loss. `terms` are
+    what it is made of, by output and unweighted; `outputs` and `targets` are what was judged, and `counted`
+    which examples or steps of them count, where not all do.
     """
 
     loss: Tensor
-    value: float
-    parts: Mapping[str, float]
+    terms: Mapping[str, Term]
     outputs: Mapping[str, Tensor]
     targets: Mapping[str, Tensor]
+    counted: Mapping[str, Tensor]
+    _reading: Reading
+
+    @property
+    def value(self) -> float:
+        """`loss` as a number. Waits for the forward pass, not for what the device was given since."""
+        return self._reading.value
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Each output's own loss, unweighted; waits for the device."""
+        return {name: term.value.item() for name, term in self.terms.items() if name != REST}
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What the parts of one large batch have in common: how many examples, and how many positions count in
+    each output's loss.
+    """
+
+    count: int
+    totals: Mapping[str, Total]
 
 
 class Judge:
@@ -39,7 +84,8 @@ class Judge:
 
     A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
     variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
-    model.
+    model. `units` maps an output to what turns its values and targets into those that its metrics compare: a
+    scaled target's own unit.
     """
 
     def __init__(
@@ -48,109 +94,115 @@ class Judge:
         outputs: Mapping[str, Any],
         device: torch.device,
         penalties: Penalties | None = None,
+        units: Units | None = None,
     ):
         self.penalties = penalties
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
+        self.units = dict(units or {})
         self.judged = [name for name, output in outputs.items() if output.loss is not None]
         learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
 
-    def __call__(self, module: nn.Module, batch: Batch) -> Judgement:
-        """Run the model on a batch, inputs and targets by name, and judge it."""
-        inputs = [batch.arrays[name] for name in self.inputs]
-        values = module(*inputs, logits=True)
-        found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
-        targets = {
-            name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays
-        }
-        for name, output in self.outputs.items():
-            if output.mask is not None:  # only the steps that it leaves are judged
-                mask = found[output.mask]
-                found[name] = found[name][mask]
-                targets = {**targets, name: targets[name][mask]} if name in targets else targets
-        parts = {name: self._part(name, found[name], targets) for name in self.judged}
-        weighted = [self._weighted(name, part) for name, part in parts.items()]
+    def meter(self) -> Meter:
+        """What gathers the judgements of an epoch."""
+        return Meter(self.outputs, self.units)
+
+    def __call__(self, module: nn.Module, batch: Batch, whole: Whole | None = None) -> Judgement:
+        """Run the model on a batch, inputs and targets by name, and judge it; alone, or as a part of `whole`,
+        so that the gradients of the parts add up to that of the whole.
+        """
+        found, counted = self._run(module, batch)
+        targets = self._targets(batch)
+        terms: dict[str, Term] = {}
+        weighted, rest = [], []
+        examples = len(batch)
+        everything = examples if whole is None else whole.count
+        for name in self.judged:
+            part, term = self._part(name, found[name], targets.get(name), batch, counted.get(name), whole)
+            terms[name] = term
+            if name in self.log_variances:
+                variance = self.log_variances[name]
+                rest.append((-variance).exp() * part + variance * (examples / everything))
+            else:
+                weight = self.outputs[name].loss_weight
+                weighted.append(part if weight == 1 else part * weight)
         if self.penalties:
-            weighted.append(self.penalties.loss())
-        loss = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
-        numbers = torch.stack([loss, *parts.values()]).tolist()  # one wait for the device, not one each
-        return Judgement(loss, numbers[0], dict(zip(parts, numbers[1:], strict=True)), found, targets)
+            penalty = self.penalties.loss()
+            rest.append(penalty if whole is None else penalty * (examples / everything))
+        if rest:
+            terms[REST] = Term(_sum(rest).detach(), everything, examples)
+        loss = _sum(weighted + rest)
+        return Judgement(loss, terms, found, targets, counted, Reading(loss.detach()))
 
-    def _part(self, name: str, value: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        output = self.outputs[name]
-        if not value.numel():
-            return value.sum()  # every step is masked: 0, and not the mean of nothing
-        target = targets[name] if output.loss.takes_target else None
-        return losses.evaluate(output.loss, value, target, output.activation)
+    @torch.no_grad()
+    def whole(self, module: nn.Module, parts: Sequence[Batch]) -> Whole | None:
+        """What the parts of one large batch have in common; None of a single one.
 
-    def _weighted(self, name: str, part: Tensor) -> Tensor:
-        if name in self.log_variances:
-            variance = self.log_variances[name]
-            return (-variance).exp() * part + variance
-        weight = self.outputs[name].loss_weight
-        return part if weight == 1 else part * weight
+        Only where the model makes masks must it run to know what counts; then it runs once more.
+        """
+        if len(parts) == 1:
+            return None
+        totals: dict[str, Total] = {}
+        masked = any(self.outputs[name].mask is not None for name in self.judged)
+        for batch in parts:
+            counted = self._counted(module, batch) if masked else batch.counted
+            targets = self._targets(batch)
+            for name in self.judged:
+                total = self._total(name, targets.get(name), batch, counted.get(name))
+                totals[name] = totals[name] + total if name in totals else total
+        sums = {name for name in self.judged if self.outputs[name].loss.reduction == "sum"}
+        return Whole(sum(map(len, parts)), totals | dict.fromkeys(sums, 1))
 
-
-@dataclass(slots=True)
-class Meter:
-    """The means and metrics of an epoch, gathered batch by batch and named as Keras names them."""
-
-    outputs: Mapping[str, Any]
-    count: int = 0
-    _loss: float = 0.0
-    _parts: dict[str, float] = field(default_factory=dict)
-    _held: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
-    _values: int = 0
-    _sums: dict[tuple[str, int], Tensor] = field(default_factory=dict)
-
-    def add(self, judgement: Judgement, batch: Batch) -> None:
-        """Take in a batch and its judgement."""
-        count = len(batch)
-        self.count += count
-        self._loss += judgement.value * count
-        if len(self.outputs) > 1:
-            for name, part in judgement.parts.items():
-                self._parts[name] = self._parts.get(name, 0.0) + part * count
+    def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The outputs of the model, and what counts in them: where their masks and the batch say so."""
+        values = module(*[batch.arrays[name] for name in self.inputs], logits=True)
+        found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
+        counted = dict(batch.counted)
         for name, output in self.outputs.items():
-            if output.metrics:
-                value = judgement.outputs[name].detach()
-                self._held.setdefault(name, []).append((value, judgement.targets[name]))
-                self._values += value.numel()
-        if self._values > HELD:
-            self._count_up()
+            if output.mask is not None:
+                mask = found[output.mask]
+                counted[name] = mask & losses.aligned(counted[name], mask) if name in counted else mask
+        return found, counted
 
-    def loss(self) -> float:
-        """The mean loss so far, over examples."""
-        return self._loss / self.count
+    def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """What counts in a batch, without a trace in the model."""
+        training = module.training
+        _, counted = self._run(module.eval(), batch)
+        module.train(training)
+        if self.penalties is not None:
+            self.penalties.forget()
+        return counted
 
-    def result(self, prefix: str = "") -> Values:
-        """`loss`, each output's loss where there are several, then the metrics."""
-        self._count_up()
-        found: Values = {f"{prefix}loss": self.loss()}
-        for name, total in self._parts.items():
-            found[f"{prefix}{name}_loss"] = total / self.count
-        for name, output in self.outputs.items():
-            start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
-            for index, metric in enumerate(output.metrics):
-                before = sum(other.name == metric.name for other in output.metrics[:index])
-                key = f"{start}{metric.name}_{before}" if before else start + metric.name
-                found[key] = metrics.result(_resolved(metric, output), self._sums[name, index])
-        return found
+    def _targets(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays}
 
-    def _count_up(self) -> None:
-        """Let the metrics look at what is held, and let go of it."""
-        for name, held in self._held.items():
-            output = self.outputs[name]
-            value = losses.activate(torch.cat([value for value, _ in held]), output.activation)
-            target = torch.cat([target for _, target in held])
-            for index, metric in enumerate(output.metrics):
-                sums = metrics.statistics(_resolved(metric, output), value, target)
-                known = self._sums.get((name, index))
-                self._sums[name, index] = sums if known is None else known + sums
-        self._held.clear()
-        self._values = 0
+    def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
+        loss = self.outputs[name].loss
+        target = target if loss.takes_target else None
+        counted = losses.known(loss, target, counted)
+        shape = losses.positions(loss, target, len(batch), counted)
+        return losses.divisor(loss, shape, batch.weights.get(name), counted)
+
+    def _part(
+        self,
+        name: str,
+        value: Tensor,
+        target: Tensor | None,
+        batch: Batch,
+        counted: Tensor | None,
+        whole: Whole | None,
+    ) -> tuple[Tensor, Term]:
+        """The loss of one output, and that as a term of the epoch's."""
+        output, weight = self.outputs[name], batch.weights.get(name)
+        target = target if output.loss.takes_target else None
+        total = whole.totals[name] if whole is not None else None
+        part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
+        if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras
+            return part, Term(part.detach(), len(batch) if whole is None else whole.count, len(batch))
+        own = self._total(name, target, batch, counted)
+        return part, Term(part.detach(), own if total is None else total, own)
 
 
-def _resolved(metric: Metric, output: Any) -> Metric:
-    return metric.resolve(output.tensors[0], output.loss)
+def _sum(terms: list[Tensor]) -> Tensor:
+    return terms[0] if len(terms) == 1 else torch.stack(terms).sum()

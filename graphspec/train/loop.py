@@ -12,17 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from graphspec.data.batches import Examples, Shuffle
+from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.loading import load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import device as devices
-from graphspec.train.judge import Judge, Judgement, Meter, Values
+from graphspec.train.judge import Judge, Judgement
+from graphspec.train.meter import Values
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Clock, History, Progress, Reporter, Result
@@ -80,20 +82,24 @@ def _train(
     torch.manual_seed(config.seed)  # dropout and other random layers
 
     history, clock, keeper = History(), Clock(), Keeper(run, module)
-    reporter = Reporter(progress, epochs, -(-len(training) // config.batch_size))
+    accumulated = config.optimizer.gradient_accumulation_steps or 1
+    reporter = Reporter(progress, epochs, -(-len(training) // (config.batch_size * accumulated)))
     with _interruptible() as interrupted:
         for epoch in range(epochs):
-            meter, started = Meter(program.outputs), time.perf_counter()
+            meter, started = judge.meter(), time.perf_counter()
             module.train()
-            for batch in training.batches(config.batch_size, Shuffle(config.seed, epoch)):
-                judgement = judge(module, batch)
-                if not math.isfinite(judgement.value):
-                    keeper.write()
-                    raise _not_finite(judgement, epoch, optimizer.iterations, run)
-                judgement.loss.backward()
+            batches = training.batches(config.batch_size, Shuffle(config.seed, epoch))
+            for parts in _together(batches, accumulated):
+                whole = judge.whole(module, parts)
+                for batch in parts:
+                    judgement = judge(module, batch, whole)
+                    judgement.loss.backward()
+                    if not math.isfinite(judgement.value):  # read now, while the device goes back
+                        keeper.write()
+                        raise _not_finite(judgement, epoch, optimizer.iterations, run)
+                    meter.add(judgement, batch)
                 optimizer.step()
                 penalties.constrain()
-                meter.add(judgement, batch)
                 reporter.step(epoch, meter)
                 if interrupted.is_set():
                     break
@@ -107,6 +113,7 @@ def _train(
             run.record({"epoch": epoch + 1, **values})
             keeper.keep(values)
             reporter.epoch(epoch, values, clock)
+        optimizer.overwrite()
         keeper.write()
     metrics = history.last
     if test is not None and not interrupted.is_set():
@@ -122,28 +129,35 @@ def _train(
 def evaluate(judge: Judge, module: nn.Module, examples: Examples, batch_size: int, prefix: str) -> Values:
     """The loss and the metrics of a module on examples, in inference mode."""
     module.eval()
-    meter = Meter(judge.outputs)
+    meter = judge.meter()
     for batch in examples.batches(batch_size):
         meter.add(judge(module, batch), batch)
     return meter.result(prefix)
 
 
-def _trainable(judge: Judge, module: nn.Module) -> list[nn.Parameter]:
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
+def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
+    """The batches whose gradients one step adds up: `count` of them, at the end perhaps fewer."""
+    while parts := list(islice(batches, count)):
+        yield parts
+
+
+def _trainable(judge: Judge, module: nn.Module) -> dict[str, nn.Parameter]:
+    weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     if not judge.judged:
         raise _refused("nothing-to-train", "no output has a loss", "give an output a `loss`")
     if not weights:
         help = "every layer says `trainable: false`, or has no weights"
         raise _refused("nothing-to-train", "no weight is trainable", help)
-    return [*weights, *judge.log_variances.values()]
+    return {**weights, **{f"loss_weight/{name}": v for name, v in judge.log_variances.items()}}
 
 
 def _not_finite(judgement: Judgement, epoch: int, steps: int, run: RunDirectory) -> SpecError:
     """The error of a loss that is NaN or infinite; nothing was updated with it."""
-    wrong = [name for name, part in judgement.parts.items() if not math.isfinite(part)]
+    parts = judgement.parts
+    wrong = [name for name, part in parts.items() if not math.isfinite(part)]
     names = " and ".join(f"`{name}`" for name in wrong)
     what = f"the loss of output {names}" if wrong else "the weighted sum of the losses"
-    became = "NaN" if any(math.isnan(part) for part in judgement.parts.values()) else "infinite"
+    became = "NaN" if any(math.isnan(part) for part in parts.values()) else "infinite"
     message = f"{what} became {became} at step {steps + 1}, in epoch {epoch + 1}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
     note = f"the weights before that step are in {run.path / LAST}"

@@ -8,7 +8,7 @@ Keras.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,26 +20,82 @@ from graphspec.objectives import Loss
 EPSILON = 1e-7
 
 Formula = Callable[[Any, Tensor, Tensor], Tensor]
+Total = int | Tensor
+"""How many positions count: known from shapes alone, or a tensor on the device."""
 
 
-def evaluate(loss: Loss, output: Tensor, target: Tensor | None, activation: str | None) -> Tensor:
+def evaluate(
+    loss: Loss,
+    output: Tensor,
+    target: Tensor | None,
+    activation: str | None,
+    weight: Tensor | None = None,
+    counted: Tensor | None = None,
+    total: Total | None = None,
+) -> Tensor:
     """The loss of a batch, a scalar.
 
     `output` is what `forward(..., logits=True)` gave, which left off `activation`; `target` has the shape of
-    `loss.target`. Both start with the batch axis.
+    `loss.target`. Both start with the batch axis. `weight` multiplies each example's loss, [n]; `counted`
+    says which have one, bool [n] or [n, steps]. The sum is divided by `total`, the number of positions that
+    count: those of this batch, unless it is a part of a larger one.
     """
+    values = _values(loss, output, target, activation)
+    counted = known(loss, target, counted)
+    if weight is None and counted is None and total is None and loss.reduction != "sum":
+        return values.mean()  # that of means of equal size
+    values = _at_positions(loss, values, counted)
+    if total is None:
+        total = divisor(loss, values.shape, weight, counted)
+    if counted is not None:
+        values = torch.where(aligned(counted, values), values, 0.0)
+    if weight is not None:
+        values = values * aligned(weight, values)
+    return values.sum() / (total.masked_fill(total == 0, 1) if isinstance(total, Tensor) else total)
+
+
+def known(loss: Loss, target: Tensor | None, counted: Tensor | None) -> Tensor | None:
+    """What counts, without positions of the class that `loss` ignores."""
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is None or target is None:
+        return counted
+    kept = target != ignored
+    return kept if counted is None else kept & aligned(counted, kept)
+
+
+def positions(
+    loss: Loss, target: Tensor | None, count: int, counted: Tensor | None = None
+) -> tuple[int, ...]:
+    """The shape of what a loss averages: for each of `count` examples one value, or one for each position."""
     if target is None:
-        return _reduce(loss, output)
-    name = loss.canonical
-    if name != "sparse_categorical_crossentropy":
-        target = target.to(output.dtype)
-    if name in FROM_LOGITS and (loss.takes_logits or loss.activation == activation):
-        values = FROM_LOGITS[name](loss, output, target)
-    else:
-        values = FROM_VALUES[name](loss, activate(output, activation), target)
-    if getattr(loss, "ignore_class", None) is not None:
-        return _reduce(loss, values, target != loss.ignore_class)  # type: ignore[attr-defined]
-    return _reduce(loss, values)
+        return (count,) if counted is None else tuple(counted.shape)
+    shape = tuple(target.shape)
+    if loss.canonical in MEANS:
+        rank = 1 if counted is None else counted.dim()
+        return shape[:-1] if len(shape) > rank else shape
+    if loss.canonical == "sparse_categorical_crossentropy":
+        return shape
+    axis = getattr(loss, "axis", -1) % len(shape)
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def divisor(
+    loss: Loss, shape: Sequence[int], weight: Tensor | None = None, counted: Tensor | None = None
+) -> Total:
+    """What the sum over positions of this shape is divided by, as in Keras; 0 where nothing counts."""
+    if loss.reduction == "sum":
+        return 1
+    if loss.reduction == "mean_with_sample_weight" and weight is not None:
+        weights = weight if counted is None else aligned(weight, counted) * counted
+        return weights.sum() * (math.prod(shape) // math.prod(weights.shape))
+    if counted is None:
+        return math.prod(shape)
+    return counted.sum() * (math.prod(shape) // max(1, counted.numel()))
+
+
+def aligned(weight: Tensor, values: Tensor) -> Tensor:
+    """A weight of leading axes, stretched over the others of `values`."""
+    return weight.reshape(weight.shape + (1,) * (values.dim() - weight.dim()))
 
 
 def activate(output: Tensor, activation: str | None) -> Tensor:
@@ -49,14 +105,26 @@ def activate(output: Tensor, activation: str | None) -> Tensor:
     return output.sigmoid() if activation == "sigmoid" else output
 
 
-def _reduce(loss: Loss, values: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Keras' reduction of a value for each position; `counted` says which positions have one."""
-    if loss.reduction == "sum":
-        # A loss that is defined as a mean over the last axis stays one.
-        return values.mean(-1).sum() if loss.canonical in MEANS else values.sum()
-    if counted is None:
-        return values.mean()
-    return values.sum() / counted.sum().clamp(min=1)
+def _values(loss: Loss, output: Tensor, target: Tensor | None, activation: str | None) -> Tensor:
+    """A value for each position, or for each value of the output where the loss is a mean over them."""
+    if target is None:
+        return output
+    name = loss.canonical
+    if name != "sparse_categorical_crossentropy":
+        target = target.to(output.dtype)
+    if name in FROM_LOGITS and (loss.takes_logits or loss.activation == activation):
+        return FROM_LOGITS[name](loss, output, target)
+    return FROM_VALUES[name](loss, activate(output, activation), target)
+
+
+def _at_positions(loss: Loss, values: Tensor, counted: Tensor | None) -> Tensor:
+    """The values with one for each position: see `positions`."""
+    rank = 1 if counted is None else counted.dim()
+    if loss.canonical == "mean" and values.dim() > rank:
+        return values.flatten(rank).mean(-1)
+    if loss.canonical in MEANS and values.dim() > rank:
+        return values.mean(-1)
+    return values
 
 
 def _normalized(output: Tensor) -> Tensor:

@@ -71,8 +71,12 @@ class Penalties:
         """The sum of all penalties: of the weights as they are, and of the last call's activities."""
         parts = [penalty(regularizer)(variable(tensors)) for regularizer, tensors in self._regularized]
         parts += self._activities
-        self._activities = []
+        self.forget()
         return torch.stack(parts).sum()
+
+    def forget(self) -> None:
+        """Leave the activities of the last call out of the next loss."""
+        self._activities = []
 
     @torch.no_grad()
     def constrain(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphspec.train.judge import Meter, Values
+from graphspec.train.meter import Meter, Values
 
 REPORT = 0.1
 """Seconds between two reports of progress within an epoch."""

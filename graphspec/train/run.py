@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.train.judge import Values
+from graphspec.train.meter import Values
 from graphspec.train.progress import plain
 
 SAVE = 60.0

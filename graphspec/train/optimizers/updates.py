@@ -1,14 +1,10 @@
-"""Keras' optimizers on torch tensors: the same formulas, so the same trajectories.
-
-They are not `torch.optim`: its formulas place epsilon elsewhere, and its first optimizer imports
-torch._dynamo, which takes longer than many a small training. The kernels are torch's own: the fused Adam
-where it serves, else `_foreach_`.
-"""
+"""The update of each optimizer: what a step makes of weights, gradients and what is remembered of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,64 +15,49 @@ from graphspec.train import config
 Tensors = list[Tensor]
 
 
-class Optimizer:
-    """Weights, and what is remembered of their gradients.
+@dataclass(slots=True)
+class Group:
+    """Weights that are updated alike.
 
-    `learning_rate` may be changed between steps. `state` maps a name to one tensor for each weight;
-    `iterations` counts steps, `momentum_product` is Nadam's product of their momenta.
+    `kind` names the update and `state` has, for each slot of it, one tensor a weight. `factor` multiplies the
+    learning rate, `decay` is the weight decay. `product` is Nadam's, of its momenta.
     """
 
-    def __init__(self, config: config.Optimizer, weights: Iterable[Tensor]):
-        self.config = config
-        self.learning_rate = config.learning_rate
-        self.weights = list(weights)
-        self.iterations = 0
-        self.momentum_product = 1.0
-        self.state: dict[str, Tensors] = {}
-        self._update: Callable[[Optimizer, Tensors, Tensors], None] = UPDATES[config.canonical]
+    kind: str
+    config: Any
+    factor: float
+    decay: float
+    names: list[str]
+    weights: Tensors
+    state: dict[str, Tensors] = field(default_factory=dict)
+    product: float = 1.0
+    iterations: int = 0
+    learning_rate: float = 0.0
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """One update from the weights' gradients; a weight without one stays as it is.
+    def step(self, gradients: Tensors, rate: float, step: int) -> None:
+        """The update of step number `step`, from 1, at a learning rate."""
+        self.iterations, self.learning_rate = step, rate * self.factor
+        if self.decay and self.kind not in FUSED_DECAY:
+            torch._foreach_mul_(self.weights, 1 - rate * self.factor * self.decay)
+        UPDATES[self.kind](self, self.weights, gradients)
 
-        Clears the gradients.
-        """
-        moved = [weight for weight in self.weights if weight.grad is not None]
-        gradients: Tensors = [weight.grad for weight in moved]  # type: ignore[misc]
-        if not self.state or len(moved) != len(self.state["weight"]):
-            self._begin(moved)
-        self.iterations += 1
-        gradients = self._clip(gradients)
-        decay = self.config.weight_decay
-        if decay and self.config.canonical not in FUSED_DECAY:
-            torch._foreach_mul_(moved, 1 - self.learning_rate * decay)
-        self._update(self, moved, gradients)
-        for weight in moved:
-            weight.grad = None
 
-    def _begin(self, moved: Tensors) -> None:
-        """State for the weights that the loss reaches; the graph is static, so they stay the same."""
-        if self.state:
-            raise RuntimeError("the weights that the loss reaches changed between two steps")
-        self.state["weight"] = moved
-        for name, value in SLOTS[self.config.canonical](self.config).items():
-            self.state[name] = [torch.full_like(weight, value) for weight in moved]
+def groups_of(
+    config: config.Optimizer, factor: float, weights: Mapping[str, Tensor], matrices: frozenset[str] | None
+) -> Iterable[Group]:
+    """The groups of weights that have one configuration; none without weights."""
+    if weights:
+        decay = config.weight_decay or 0.0
+        yield _group(config.canonical, config, factor, decay, weights)
 
-    def _clip(self, gradients: Tensors) -> Tensors:
-        config = self.config
-        if config.clipnorm is not None:
-            norms = torch._foreach_norm(gradients)
-            scale = [config.clipnorm / norm.clamp(min=config.clipnorm) for norm in norms]
-            return list(torch._foreach_mul(gradients, scale))
-        if config.global_clipnorm is not None:
-            norm = torch.stack(torch._foreach_norm(gradients)).norm()
-            return list(
-                torch._foreach_mul(gradients, config.global_clipnorm / norm.clamp(min=config.global_clipnorm))
-            )
-        if config.clipvalue is not None:
-            lower = torch._foreach_clamp_min(gradients, -config.clipvalue)
-            return list(torch._foreach_clamp_max(lower, config.clipvalue))
-        return gradients
+
+def _group(
+    kind: str, config: config.Optimizer, factor: float, decay: float, weights: Mapping[str, Tensor]
+) -> Group:
+    group = Group(kind, config, factor, decay, list(weights), list(weights.values()))
+    for slot, value in SLOTS[kind](config).items():
+        group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
+    return group
 
 
 def _sgd(self: Any, weights: Tensors, gradients: Tensors) -> None:
@@ -128,7 +109,7 @@ def _adam(self: Any, weights: Tensors, gradients: Tensors) -> None:
         lr=self.learning_rate,
         beta1=config.beta_1,
         beta2=config.beta_2,
-        weight_decay=config.weight_decay or 0.0,
+        weight_decay=self.decay,
         eps=config.epsilon / correction,
         amsgrad=config.amsgrad,
         maximize=False,
@@ -168,8 +149,8 @@ def _adamax(self: Any, weights: Tensors, gradients: Tensors) -> None:
 def _nadam(self: Any, weights: Tensors, gradients: Tensors) -> None:
     config, step = self.config, self.iterations
     now, after = (config.beta_1 * (1 - 0.5 * 0.96**t) for t in (step, step + 1))
-    self.momentum_product *= now
-    product = self.momentum_product
+    self.product *= now
+    product = self.product
     _track(self.state["momentum"], gradients, config.beta_1)
     _track(self.state["velocity"], gradients, config.beta_2, squared=True)
     mean = torch._foreach_mul(self.state["momentum"], after / (1 - product * after))

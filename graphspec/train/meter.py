@@ -1,0 +1,177 @@
+"""The means and metrics of an epoch, gathered batch by batch where the model is, and read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from graphspec.data.batches import Batch
+from graphspec.objectives import Metric
+from graphspec.objectives.history import metric_names
+from graphspec.train import losses, metrics
+
+if TYPE_CHECKING:
+    from graphspec.train.judge import Judgement
+
+HELD = 2**20
+"""How many values are held before the metrics look at them: a few large calls, not one a step."""
+
+Values = dict[str, float | list[float]]
+Units = Mapping[str, Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a batch's loss: `value` is a sum over `count` positions, divided by `divisor`."""
+
+    value: Tensor
+    divisor: int | Tensor
+    count: int | Tensor
+
+
+@dataclass(slots=True)
+class Meter:
+    """The means and metrics of an epoch, named as Keras names them.
+
+    Means are over all positions that count, not over the batches' means. Nothing is read from the device
+    before `loss` or `result`.
+    """
+
+    outputs: Mapping[str, Any]
+    units: Units = field(default_factory=dict)
+    count: int = 0
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+    _counts: dict[str, int | Tensor] = field(default_factory=dict)
+    _held: dict[str, list[dict[str, Tensor]]] = field(default_factory=dict)
+    _values: int = 0
+    _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def add(self, judgement: Judgement, batch: Batch) -> None:
+        """Take in a batch and its judgement."""
+        self.count += len(batch)
+        for name, term in judgement.terms.items():
+            if name not in self._sums:
+                self._sums[name] = torch.zeros((), dtype=torch.float64, device=term.value.device)
+                self._counts[name] = 0
+            if isinstance(term.divisor, Tensor):
+                self._sums[name] += term.value.double() * term.divisor
+            else:
+                self._sums[name].add_(term.value, alpha=term.divisor)
+            self._counts[name] = self._counts[name] + term.count
+        for name, output in self.outputs.items():
+            if output.metrics:
+                held = {"value": judgement.outputs[name].detach(), "target": judgement.targets[name]}
+                held |= {k: v[name] for k, v in _selections(judgement, batch) if name in v}
+                self._hold(name, held)
+        if self._values > HELD:
+            self._count_up()
+
+    def loss(self) -> float:
+        """The mean loss so far."""
+        return self._mean_loss(self._means())
+
+    def result(self, prefix: str = "") -> Values:
+        """`loss`, each output's loss where there are several, then the metrics."""
+        self._count_up()
+        means = self._means()
+        found: Values = {f"{prefix}loss": self._mean_loss(means)}
+        if len(self.outputs) > 1:
+            found |= {f"{prefix}{name}_loss": mean for name, mean in means.items() if name}
+        for name, output in self.outputs.items():
+            start = f"{prefix}{name}_" if len(self.outputs) > 1 else prefix
+            for index, key in enumerate(metric_names(output.metrics)):
+                metric = _resolved(output.metrics[index], output)
+                found[start + key] = metrics.result(metric, self._statistics[name, index])
+        return found
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that it gathered, as tensors by name and as JSON; to load it goes on exactly."""
+        tensors = {f"sum.{name}": value for name, value in self._sums.items()}
+        tensors |= {f"count.{k}": v for k, v in self._counts.items() if isinstance(v, Tensor)}
+        tensors |= {f"metric.{name}.{index}": sums for (name, index), sums in self._statistics.items()}
+        for name, held in self._held.items():
+            tensors |= {f"held.{name}.{key}": torch.cat([h[key] for h in held]) for key in held[0]}
+        counts = {name: value for name, value in self._counts.items() if not isinstance(value, Tensor)}
+        return tensors, {"count": self.count, "counts": counts, "values": self._values}
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave, its tensors on the model's device."""
+        self.count, self._values = numbers["count"], numbers["values"]
+        self._counts = dict(numbers["counts"])
+        held: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            kind, _, name = key.partition(".")
+            if kind == "sum":
+                self._sums[name] = tensor.clone()
+            elif kind == "count":
+                self._counts[name] = tensor.clone()
+            elif kind == "metric":
+                output, _, index = name.rpartition(".")
+                self._statistics[output, int(index)] = tensor.clone()
+            else:
+                output, _, part = name.rpartition(".")
+                held.setdefault(output, {})[part] = tensor.clone()
+        self._held = {name: [parts] for name, parts in held.items()}
+
+    def _means(self) -> dict[str, float]:
+        """The mean of each term; one wait for the device."""
+        numbers: dict[str, float] = {}
+        if self._sums:
+            counts = [torch.as_tensor(self._counts[name], dtype=torch.float64) for name in self._sums]
+            sums = torch.stack(list(self._sums.values()))
+            device = sums.device
+            both = torch.stack((sums, torch.stack([count.to(device) for count in counts]))).tolist()
+            numbers = {name: s / (c or 1) for name, s, c in zip(self._sums, *both, strict=True)}
+        return numbers
+
+    def _mean_loss(self, means: Mapping[str, float]) -> float:
+        total = 0.0
+        for name, mean in means.items():
+            weight = self.outputs[name].loss_weight if name else 1.0
+            total += 0.0 if weight == "learned" else weight * mean
+        return total
+
+    def _hold(self, name: str, held: dict[str, Tensor]) -> None:
+        before = self._held.setdefault(name, [])
+        if before and any(held[key].shape[1:] != tensor.shape[1:] for key, tensor in before[0].items()):
+            self._count_up()  # of another length
+            before = self._held.setdefault(name, [])
+        before.append(held)
+        self._values += held["value"].numel()
+
+    @torch.no_grad()
+    def _count_up(self) -> None:
+        """Let the metrics look at what is held, and let go of it."""
+        for name, held in self._held.items():
+            output = self.outputs[name]
+            whole = {key: torch.cat([each[key] for each in held]) for key in held[0]}
+            value, target = losses.activate(whole["value"], output.activation), whole["target"]
+            if name in self.units:
+                value, target = self.units[name](value), self.units[name](target)
+            for index, metric in enumerate(output.metrics):
+                weight = _weight(metric, whole.get("counted"), whole.get("weights"))
+                sums = metrics.statistics(_resolved(metric, output), value, target, weight)
+                known = self._statistics.get((name, index))
+                self._statistics[name, index] = sums if known is None else metrics.add(metric, known, sums)
+        self._held.clear()
+        self._values = 0
+
+
+def _selections(judgement: Judgement, batch: Batch) -> Iterable[tuple[str, Mapping[str, Tensor]]]:
+    return ("counted", judgement.counted), ("weights", batch.weights)
+
+
+def _weight(metric: Metric, counted: Tensor | None, weights: Tensor | None) -> Tensor | None:
+    """What a metric's values count: nothing where there is no target, and the example's weight if asked."""
+    if not metric.weighted or weights is None:
+        return counted
+    return weights if counted is None else losses.aligned(weights, counted) * counted
+
+
+def _resolved(metric: Metric, output: Any) -> Metric:
+    return metric.resolve(output.tensors[0], output.loss)

@@ -1,0 +1,178 @@
+"""Keras' optimizers on torch tensors: the same formulas, so the same trajectories.
+
+They are not `torch.optim`: its formulas place epsilon elsewhere, and its first optimizer imports
+torch._dynamo, which takes longer than many a small training. The kernels are torch's own: the fused Adam
+where it serves, else `_foreach_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphspec.train import config
+from graphspec.train.optimizers.updates import Group, Tensors, groups_of
+
+Schedule = Callable[[int], float]
+"""The learning rate of a step, from the number of steps before it."""
+
+
+class Optimizer:
+    """Named weights, and what is remembered of their gradients.
+
+    `iterations` counts steps. The learning rate is that of `schedule`, else the optimizer's, which may be
+    changed between steps. `groups` are weights that are updated otherwise: settings of their own, and what
+    their learning rate is a multiple of.
+    """
+
+    def __init__(
+        self,
+        config: config.Optimizer,
+        weights: Mapping[str, Tensor],
+        *,
+        schedule: Schedule | None = None,
+        groups: Sequence[tuple[Sequence[str], config.Optimizer, float]] = (),
+        matrices: frozenset[str] | None = None,
+    ):
+        self.config = config
+        self.schedule = schedule
+        self.weights = dict(weights)
+        self.iterations = 0
+        self.averages: dict[str, Tensor] = {}
+        """The moving averages of the weights, where the optimizer keeps them (`use_ema`)."""
+        self._rate = config.learning_rate
+        apart = {name for names, _, _ in groups for name in names}
+        rest = [name for name in self.weights if name not in apart]
+        self._parts = [*groups, (rest, config, 1.0)]
+        self._matrices = matrices
+        self._groups: list[Group] = []
+        self._moved: list[str] = []
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step."""
+        return self._rate if self.schedule is None else self.schedule(self.iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        if self.schedule is not None:
+            raise ValueError("a schedule gives the learning rate")
+        self._rate = value
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update from the weights' gradients; a weight without one stays as it is.
+
+        Clears the gradients.
+        """
+        if not self._groups:
+            self._begin([name for name, weight in self.weights.items() if weight.grad is not None])
+        gradients = [self._gradient(name) for name in self._moved]
+        rate, step = self.learning_rate, self.iterations + 1
+        if self._clips:
+            gradients = self._clip(gradients)
+        start = 0
+        for group in self._groups:
+            group.step(gradients[start : start + len(group.weights)], rate, step)
+            start += len(group.weights)
+        self.iterations = step
+        if self.config.use_ema:
+            self._average()
+        for name in self._moved:
+            self.weights[name].grad = None
+
+    def _begin(self, moved: list[str]) -> None:
+        """Groups of the weights that the loss reaches; the graph is static, so they stay the same."""
+        there = set(moved)
+        for names, settings, factor in self._parts:
+            chosen = {name: self.weights[name] for name in names if name in there}
+            self._groups += groups_of(settings, factor, chosen, self._matrices)
+        self._moved = [name for group in self._groups for name in group.names]
+        config = self.config
+        self._clips = not config.clipnorm is config.clipvalue is config.global_clipnorm is None
+
+    def _gradient(self, name: str) -> Tensor:
+        gradient = self.weights[name].grad
+        if gradient is None:
+            raise RuntimeError("the weights that the loss reaches changed between two steps")
+        return gradient
+
+    def _clip(self, gradients: Tensors) -> Tensors:
+        config = self.config
+        if config.clipnorm is not None:
+            norms = torch._foreach_norm(gradients)
+            scale = [config.clipnorm / norm.clamp(min=config.clipnorm) for norm in norms]
+            return list(torch._foreach_mul(gradients, scale))
+        if config.global_clipnorm is not None:
+            norm = torch.stack(torch._foreach_norm(gradients)).norm()
+            return list(
+                torch._foreach_mul(gradients, config.global_clipnorm / norm.clamp(min=config.global_clipnorm))
+            )
+        assert config.clipvalue is not None
+        lower = torch._foreach_clamp_min(gradients, -config.clipvalue)
+        return list(torch._foreach_clamp_max(lower, config.clipvalue))
+
+    # --- averages
+
+    def _average(self) -> None:
+        """Follow the weights; from the first step on, as Keras, not from their start."""
+        if not self.averages:
+            self.averages = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        else:
+            averages, weights = list(self.averages.values()), list(self.weights.values())
+            torch._foreach_lerp_(averages, weights, 1 - self.config.ema_momentum)
+        every = self.config.ema_overwrite_frequency
+        if every and self.iterations % every == 0:
+            self.overwrite()
+
+    @torch.no_grad()
+    def overwrite(self) -> None:
+        """Give the weights the values of their averages, as Keras does at the end of training."""
+        for name, average in self.averages.items():
+            self.weights[name].copy_(average)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange weights and averages: before an evaluation, and again after it."""
+        for name, average in self.averages.items():
+            kept = self.weights[name].detach().clone()
+            self.weights[name].copy_(average)
+            average.copy_(kept)
+
+    # --- state
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What is remembered between steps: tensors by name, and numbers as JSON."""
+        tensors = {f"average/{name}": average for name, average in self.averages.items()}
+        for group in self._groups:
+            for slot, values in group.state.items():
+                tensors |= {f"{slot}/{name}": v for name, v in zip(group.names, values, strict=True)}
+        numbers = {
+            "iterations": self.iterations,
+            "learning_rate": self._rate,
+            "moved": self._moved,
+            "products": [group.product for group in self._groups],
+        }
+        return tensors, numbers
+
+    @torch.no_grad()
+    def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave, to the bit. The weights themselves are not part of it."""
+        self.iterations, self._rate = numbers["iterations"], numbers["learning_rate"]
+        self._groups = []
+        if numbers["moved"]:
+            self._begin(numbers["moved"])
+        for group, product in zip(self._groups, numbers["products"], strict=True):
+            group.product = product
+            for slot, values in group.state.items():
+                for name, value in zip(group.names, values, strict=True):
+                    value.copy_(tensors[f"{slot}/{name}"])
+        prefix = "average/"
+        self.averages = {
+            name: tensors[prefix + name].to(weight.device, copy=True)
+            for name, weight in self.weights.items()
+            if prefix + name in tensors
+        }

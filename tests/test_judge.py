@@ -1,0 +1,200 @@
+"""How batches are judged: weights, what counts, parts of a larger batch, and an epoch's means."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import graphspec
+from graphspec.data.batches import Batch
+from graphspec.objectives.history import history_names
+from graphspec.train import meter as meters
+from graphspec.train.judge import Judge
+from graphspec.train.meter import Meter, Units
+from graphspec.train.penalties import Penalties
+
+CPU = torch.device("cpu")
+HEADS = """
+inputs:
+  x: {shape: [6]}
+  text: {shape: [length], dtype: int64}
+nodes:
+  vectors: {layer: Embedding, from: text, input_dim: 9, output_dim: 5, mask_zero: true}
+  tags: {layer: Dense, units: 4, activation: softmax}
+  value: {layer: Dense, from: x, units: 2, activity_regularizer: l2, kernel_regularizer: l1}
+  yes: {layer: Dense, from: x, units: 1, activation: sigmoid}
+  kind: {layer: Dense, from: x, units: 3, activation: softmax}
+outputs:
+  value: {loss: mse, loss_weight: learned, metrics: [mae, r2_score]}
+  yes: {loss: {name: binary_crossentropy, reduction: REDUCTION}, loss_weight: 3, metrics: [{name: auc, weighted: true}]}
+  kind: {loss: {name: sparse_categorical_crossentropy, ignore_class: 1}, metrics: [accuracy]}
+  tags: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
+"""  # noqa: E501
+COUNT = 23
+
+
+def arrays(count: int = COUNT) -> Batch:
+    source = torch.Generator().manual_seed(1)
+    text = torch.randint(0, 9, (count, 7), generator=source)
+    text[:, 3:] *= torch.randint(0, 2, (count, 4), generator=source)
+    values = {
+        "x": torch.randn(count, 6, generator=source, dtype=torch.float64),
+        "text": text,
+        "value": torch.randn(count, 2, generator=source, dtype=torch.float64),
+        "yes": torch.randint(2, (count, 1), generator=source).double(),
+        "kind": torch.randint(3, (count,), generator=source),
+        "tags": text % 4,
+    }
+    weights = {name: torch.rand(count, generator=source) for name in ("value", "yes", "tags")}
+    counted = {
+        "value": torch.rand(count, generator=source) > 0.3,
+        "kind": torch.rand(count, generator=source) > 0.3,
+        "tags": torch.rand(count, 7, generator=source) > 0.3,
+    }
+    return Batch(values, weights, counted)
+
+
+def cut(batch: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, len(batch), size):
+        groups = (batch.arrays, batch.weights, batch.counted)
+        yield Batch(*({name: a[start : start + size] for name, a in group.items()} for group in groups))
+
+
+def judged(reduction: str = "mean") -> tuple[nn.Module, Judge]:
+    program = graphspec.compile(HEADS.replace("REDUCTION", reduction))
+    module = program.module().double()
+    judge = Judge(program.inputs, program.outputs, CPU, Penalties(program.graph, module))
+    return module, judge
+
+
+def gradients(module: nn.Module, judge: Judge) -> list[Tensor]:
+    found = [*module.parameters(), *judge.log_variances.values()]
+    return [weight.grad.clone() for weight in found if weight.grad is not None]
+
+
+@pytest.mark.parametrize("size", [1, 4, 10, 22])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "mean_with_sample_weight"])
+def test_the_parts_of_a_batch_have_its_gradients_and_its_means(size: int, reduction: str) -> None:
+    module, judge = judged(reduction)
+    batch, whole = arrays(), judge.meter()
+    judgement = judge(module, batch)
+    judgement.loss.backward()
+    whole.add(judgement, batch)
+    expected = gradients(module, judge)
+    assert len(expected) == 10
+
+    module.zero_grad()
+    for variance in judge.log_variances.values():
+        variance.grad = None
+    parts, meter = list(cut(batch, size)), judge.meter()
+    common = judge.whole(module, parts)
+    for part in parts:
+        judgement = judge(module, part, common)
+        judgement.loss.backward()
+        meter.add(judgement, part)
+    for found, wanted in zip(gradients(module, judge), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
+    assert meter.result() == pytest.approx(whole.result(), rel=1e-6)
+
+
+def test_an_epochs_means_are_those_of_all_that_counts() -> None:
+    module, judge = judged()
+    batch, meter, whole = arrays(), judge.meter(), judge.meter()
+    whole.add(judge(module, batch), batch)
+    for part in cut(batch, 6):
+        meter.add(judge(module, part), part)
+    found, wanted = meter.result("val_"), whole.result("val_")
+    assert found.keys() == wanted.keys() and "val_yes_auc" in found
+    for name in set(found) - {"val_loss"}:  # penalties on activities are means over batches, as in Keras
+        assert found[name] == pytest.approx(wanted[name], rel=1e-6), name
+
+
+def test_what_is_not_counted_changes_nothing() -> None:
+    module, judge = judged()
+    batch, meter, other = arrays(), judge.meter(), judge.meter()
+    meter.add(judge(module, batch), batch)
+    values = dict(batch.arrays)
+    values["value"] = torch.where(batch.counted["value"].unsqueeze(1), values["value"], 99.0)
+    values["kind"] = torch.where(batch.counted["kind"], values["kind"], 2)
+    values["tags"] = torch.where(batch.counted["tags"], values["tags"], 3)
+    changed = Batch(values, batch.weights, batch.counted)
+    other.add(judge(module, changed), changed)
+    assert meter.result() == other.result()
+
+
+def test_nothing_that_counts_is_a_loss_of_zero() -> None:
+    module, judge = judged()
+    batch = arrays()
+    none = {name: torch.zeros_like(mask) for name, mask in batch.counted.items()}
+    judgement = judge(module, Batch(batch.arrays, batch.weights, none))
+    judgement.loss.backward()
+    assert [judgement.parts[name] for name in ("value", "kind", "tags")] == [0, 0, 0]
+    assert all(gradient.isfinite().all() for gradient in gradients(module, judge))
+
+
+@pytest.mark.parametrize("held", [1, 100, 2**20])
+def test_an_epoch_goes_on_to_the_bit(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "HELD", held)
+    module, judge = judged()
+    parts = list(cut(arrays(), 3))
+    unbroken, first = judge.meter(), judge.meter()
+    for part in parts:
+        unbroken.add(judge(module, part), part)
+    for part in parts[:4]:
+        first.add(judge(module, part), part)
+    tensors, numbers = first.state_dict()
+    second: Meter = judge.meter()
+    second.load_state_dict({k: v.clone() for k, v in tensors.items()}, json.loads(json.dumps(numbers)))
+    for part in parts[4:]:
+        second.add(judge(module, part), part)
+    assert second.result() == unbroken.result()
+
+
+def test_metrics_compare_in_the_targets_own_unit() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [3]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse, metrics: [mae]}}
+""")
+    module = program.module()
+    batch = Batch({"x": torch.randn(8, 3), "y": torch.randn(8, 1)})
+    found = []
+    both: list[Units] = [{}, {"y": lambda v: v * 50 + 7}]
+    for units in both:
+        judge = Judge(program.inputs, program.outputs, CPU, units=units)
+        meter = judge.meter()
+        meter.add(judge(module, batch), batch)
+        found.append(meter.result())
+    scaled, own = found
+    assert scaled["loss"] == own["loss"]
+    assert own["mae"] == pytest.approx(50 * scaled["mae"], rel=1e-5)
+
+
+def test_sequences_of_other_lengths_are_judged_together() -> None:
+    module, judge = judged()
+    batch, meter = arrays(), judge.meter()
+    for length in (7, 5, 5, 6):
+        cut_off = {"text": batch.arrays["text"][:, :length], "tags": batch.arrays["tags"][:, :length]}
+        counted = {**batch.counted, "tags": batch.counted["tags"][:, :length]}
+        part = Batch({**batch.arrays, **cut_off}, batch.weights, counted)
+        meter.add(judge(module, part), part)
+    assert meter.count == 4 * COUNT and meter.result()["tags_accuracy"] is not None
+
+
+def test_metrics_of_a_kind_are_told_apart() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [3]}}
+nodes: {y: {layer: Dense, units: 1, activation: sigmoid}}
+outputs:
+  y:
+    loss: bce
+    metrics: [auc, {name: auc, curve: PR}, {name: auc, curve: PR, as: pr}, {name: auc, weighted: true}]
+""")
+    judge = Judge(program.inputs, program.outputs, CPU)
+    meter, batch = judge.meter(), Batch({"x": torch.randn(8, 3), "y": torch.randint(2, (8, 1)).float()})
+    meter.add(judge(program.module(), batch), batch)
+    found = meter.result()
+    assert list(found) == history_names(program.outputs) == ["loss", "auc", "auc_1", "pr", "auc_2"]
+    assert found["auc_1"] == found["pr"] and found["auc"] == found["auc_2"]
