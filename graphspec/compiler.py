@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.declarations import read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, nearest
 from graphspec.elaborate import Context, elaborate
 from graphspec.graph import Graph
 from graphspec.objectives.settings import show
@@ -132,9 +132,14 @@ class Program:
         """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
         one is given.
         """
-        from graphspec.load import load_module
+        from graphspec.load import load_folded, load_module
 
-        return load_module(self, device, seed, weights)
+        if self.folding is None:
+            module = load_module(self._elaborated, self.emitted, self.path, seed, weights)
+        else:
+            unfolded = self.folding.program.module(seed=seed, weights=weights)
+            module = load_folded(self._elaborated, self.emitted, unfolded, self.folding.folded.steps)
+        return module.to(device)
 
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
@@ -144,7 +149,13 @@ class Program:
         """
         from graphspec.load import example_inputs
 
-        return example_inputs(self, batch_size, dict(sizes or {}), seed)
+        return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
+
+    def place_of(self, error: BaseException) -> Span | None:
+        """The spec's place of the innermost line of the module that an error passed through."""
+        from graphspec.load import place_of
+
+        return place_of(self._elaborated, self.emitted, error)
 
 
 @dataclass(frozen=True, slots=True)

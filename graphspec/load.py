@@ -6,69 +6,81 @@ import itertools
 import linecache
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.emit import Emitted
+from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
+from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, value_of
 from graphspec.weights import key_prefix
-
-if TYPE_CHECKING:
-    from graphspec.compiler import Program
 
 EXECUTED = itertools.count(1)
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
-def load_module(program: Program, device: str, seed: int, weights: str | Path | None) -> nn.Module:
-    """The module of a program: initialised from `seed` without touching the global generator, then filled
-    from files.
+def load_module(
+    program: Elaborated, emitted: Emitted, path: Path | None, seed: int, weights: str | Path | None
+) -> nn.Module:
+    """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
+    global generator, then filled from files.
 
     Raises `SpecError` where a weights file is missing or does not fit.
     """
-    emitted = execute(program.source, source_name(program))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = getattr(emitted, program.class_name)()
-    assert isinstance(module, nn.Module)
-    # PyTorch's tracer imports the definitions of a module by name, for as long as there is one
-    sys.modules[emitted.__name__] = emitted
-    weakref.finalize(module, sys.modules.pop, emitted.__name__, None).atexit = False
-    if program.folding is not None:
-        unfolded = load_module(program.folding.program, "cpu", seed, weights).state_dict()
-        folded = fold_weights(unfolded, program.folding.folded.steps)
-        module.load_state_dict({key: folded[key] for key in module.state_dict()})
-        return module.to(device)
-    for prefix, path, span in weight_files(program.graph):
-        fill(module, inside(program, path, span), prefix, span)
+        module = make_module(program, emitted)
+    for prefix, name, span in weight_files(program.graph):
+        fill(module, inside(path, name, span), prefix, span)
     if weights is not None:
         fill(module, Path(weights), "", None)
-    return module.to(device)
+    return module
 
 
-def inside(program: Program, path: str, span: Span | None) -> Path:
-    """A file that a spec names, relative to the file that names it, which may not leave the spec's
-    directory.
+def load_folded(
+    program: Elaborated, emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step]
+) -> nn.Module:
+    """The module of a folded program, its weights made by `steps` from those of the unfolded one."""
+    module = make_module(program, emitted)
+    folded = fold_weights(unfolded.state_dict(), steps)
+    module.load_state_dict({key: folded[key] for key in module.state_dict()})
+    return module
+
+
+def make_module(program: Elaborated, emitted: Emitted) -> nn.Module:
+    """The module as its emitted source initialises it."""
+    executed = execute(emitted.source, source_name(program.name))
+    module = getattr(executed, emitted.class_name)()
+    assert isinstance(module, nn.Module)
+    # PyTorch's tracer imports the definitions of a module by name, for as long as there is one
+    sys.modules[executed.__name__] = executed
+    weakref.finalize(module, sys.modules.pop, executed.__name__, None).atexit = False
+    return module
+
+
+def inside(path: Path | None, name: str, span: Span | None) -> Path:
+    """A file that the spec at `path` names, relative to the file that names it, which may not leave the
+    spec's directory.
     """
-    root = program.path.parent if program.path is not None else Path()
-    base = Path(span.file).parent if span is not None and program.path is not None else root
-    found = (base / path).resolve()
+    root = path.parent if path is not None else Path()
+    base = Path(span.file).parent if span is not None and path is not None else root
+    found = (base / name).resolve()
     if not found.is_relative_to(root.resolve()):
-        message = f"the weights `{path}` lie outside the directory of the spec"
+        message = f"the weights `{name}` lie outside the directory of the spec"
         raise SpecError([Diagnostic("weights-missing", message, span, help=f"copy them below `{root}`")])
     return found
 
 
-def source_name(program: Program) -> str:
-    """What tracebacks call the emitted source."""
-    return f"<graphspec {program.name}>"
+def source_name(program: str) -> str:
+    """What tracebacks call the emitted source of a program of this name."""
+    return f"<graphspec {program}>"
 
 
 def execute(source: str, name: str) -> ModuleType:
@@ -79,12 +91,12 @@ def execute(source: str, name: str) -> ModuleType:
     return module
 
 
-def place_of(program: Program, error: BaseException) -> Span | None:
+def place_of(program: Elaborated, emitted: Emitted, error: BaseException) -> Span | None:
     """The spec's place of the innermost emitted line that an error passed through."""
-    found, trace, name = None, error.__traceback__, source_name(program)
+    found, trace, name = None, error.__traceback__, source_name(program.name)
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == name:
-            found = program.emitted.places.get(trace.tb_lineno, found)
+            found = emitted.places.get(trace.tb_lineno, found)
         trace = trace.tb_next
     return found
 
@@ -130,7 +142,7 @@ def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
 
 
 def example_inputs(
-    program: Program, batch_size: int, sizes: dict[str, int], seed: int
+    program: Elaborated, batch_size: int, sizes: dict[str, int], seed: int
 ) -> dict[str, torch.Tensor]:
     """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the
     smallest legal, or 8.

@@ -21,7 +21,7 @@ from graphspec.contract import HELPERS
 from graphspec.contract.layer import Weight
 from graphspec.emit.classes import closure
 from graphspec.graph import Graph
-from graphspec.load import place_of, weight_files
+from graphspec.load import weight_files
 from graphspec.names import attribute, local
 from tests import interpreter
 
@@ -271,7 +271,7 @@ def test_an_error_in_the_module_has_its_place_in_the_spec() -> None:
     try:
         program.module()(torch.zeros(2, 9))
     except RuntimeError as error:
-        place = place_of(program, error)
+        place = program.place_of(error)
     assert place is not None and "shortcut" not in str(place) and place.line in (8, 9)
 
 

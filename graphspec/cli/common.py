@@ -56,11 +56,10 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
         yield
     except FAILURES as error:
         from graphspec.diagnostics import Diagnostic, SpecError
-        from graphspec.load import place_of
 
         lines = str(error).strip().splitlines() or [type(error).__name__]
         message = f"{what}: {lines[0]}"
-        raise SpecError([Diagnostic(code, message, place_of(program, error), help=help)]) from error
+        raise SpecError([Diagnostic(code, message, program.place_of(error), help=help)]) from error
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.load import place_of
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
@@ -39,5 +38,5 @@ def failing(
         while root.__cause__ is not None:
             root = root.__cause__
         lines = str(root).strip().splitlines() or [type(root).__name__]
-        place = place_of(program, root) or place_of(program, error)
+        place = program.place_of(root) or program.place_of(error)
         raise SpecError([Diagnostic("export-failed", f"{what}: {lines[0]}", place)]) from error
