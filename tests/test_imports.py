@@ -27,7 +27,7 @@ ALLOWED = {
     "data": "diagnostics objectives tensor",
     "declarations": "declared_nodes diagnostics objectives schema source",
     "declared_nodes": "diagnostics objectives schema source",
-    "diagnostics": "rendering",
+    "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train",
     "emit": "contract costs diagnostics expressions graph names passes program tensor",
@@ -46,7 +46,6 @@ ALLOWED = {
     "plot": "diagnostics graph source summary tensor",
     "program": "data graph objectives tensor train",
     "reference": "contract diagnostics objectives",
-    "rendering": "diagnostics",
     "reporting": "diagnostics",
     "schema": "objectives",
     "source": "diagnostics expressions",

@@ -1,7 +1,4 @@
-"""Drawing diagnostics for people, in the manner of rustc: the line at fault, marked, and what was wanted.
-
-This is the half of `diagnostics` that knows about columns of a terminal; import its names from there.
-"""
+"""Drawing diagnostics for people, in the manner of rustc: the line at fault, marked, and what was wanted."""
 
 from __future__ import annotations
 
@@ -10,12 +7,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from graphspec.diagnostics import Diagnostic, Span
+from graphspec.diagnostics.diagnostic import Diagnostic, Span
 
-    Paint = Callable[[str, str], str]
+Paint = Callable[[str, str], str]
 
 LINE_WIDTH = 120
 """Display columns of source that a snippet shows; a longer line is cut around what is marked."""

@@ -1,0 +1,55 @@
+"""How diagnostics are collected, and raised once all of them are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from graphspec.diagnostics.diagnostic import Diagnostic, Span
+from graphspec.diagnostics.rendering import render
+
+
+class SpecError(Exception):
+    """The spec is at fault: `diagnostics` says where. Its text is the rendering without source lines."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
+
+
+MAX_DIAGNOSTICS = 500
+
+
+class Diagnostics:
+    """Collects what all stages find, so that one run reports every mistake."""
+
+    def __init__(self) -> None:
+        self._found: list[Diagnostic] = []
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Raises SpecError with all that was found when that is more than anyone reads."""
+        self._found.append(diagnostic)
+        if len(self._found) >= MAX_DIAGNOSTICS:
+            raise SpecError(self.sorted())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        return iter(self._found)
+
+    @property
+    def errors(self) -> bool:
+        return any(diagnostic.severity == "error" for diagnostic in self._found)
+
+    def sorted(self) -> list[Diagnostic]:
+        """By file and place, those without a place first; of two with one code and place, the first found."""
+        unique: dict[object, Diagnostic] = {}
+        for diagnostic in self._found:
+            key = (diagnostic.code, diagnostic.span or diagnostic.message)
+            unique.setdefault(key, diagnostic)
+        nowhere = Span("", 0, 0, 0, 0)
+        return sorted(unique.values(), key=lambda diagnostic: diagnostic.span or nowhere)
+
+    def raise_if_errors(self) -> None:
+        if self.errors:
+            raise SpecError(self.sorted())

@@ -1,0 +1,89 @@
+"""The legal word that was most likely meant by a misspelt one."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+_LONGEST_WORD = 64
+_MANY = 500
+
+
+@lru_cache(maxsize=65536)
+def _plain(word: str) -> str:
+    return re.sub(r"[\W_]+", "", word).casefold()
+
+
+def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
+    """The candidate that was most likely meant by `word`, or None when none is near.
+
+    In this order: the synonym (another vocabulary's word), the same letters in another case or with other
+    underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one the
+    start or the end of the other. Among many hundreds of candidates one typing mistake is looked for.
+    """
+    names = dict.fromkeys(name for name in candidates if isinstance(name, str))
+    plain = _plain(word[:_LONGEST_WORD])
+    for foreign, ours in (synonyms or {}).items():
+        if (foreign == word or _plain(foreign) == plain) and ours in names:
+            return ours
+    if not plain or len(word) > _LONGEST_WORD:
+        return None
+    if len(names) > _MANY:
+        return next((name for name in _one_mistake(word) if name in names), None)
+    best: tuple[int, str] | None = None
+    for name in names:
+        other = _plain(name)
+        limit = min(max(len(plain), len(other)) // 3, 3) if best is None else best[0]
+        if abs(len(other) - len(plain)) > limit:
+            continue
+        distance = _edits(plain, other, limit)
+        if distance <= limit and (best is None or (distance, name) < best):
+            best = (distance, name)
+    if best is not None:
+        return best[1]
+    parts = [name for name in names if _is_part(plain, _plain(name))]
+    return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
+
+
+def _is_part(a: str, b: str) -> bool:
+    short, long = sorted((a, b), key=len)
+    return (len(short) >= 3 and long.startswith(short)) or (len(short) >= 4 and long.endswith(short))
+
+
+def _one_mistake(word: str) -> Iterator[str]:
+    """Every word that is one typing mistake away."""
+    yield from (word.lower(), word.upper(), word.capitalize())
+    letters = string.ascii_letters + string.digits + "_"
+    for i in range(len(word) + 1):
+        before, after = word[:i], word[i:]
+        if after:
+            yield before + after[1:]
+        if len(after) > 1:
+            yield before + after[1] + after[0] + after[2:]
+        for letter in letters:
+            yield before + letter + after
+            if after:
+                yield before + letter + after[1:]
+
+
+def _edits(a: str, b: str, limit: int) -> int:
+    """Insertions, deletions, substitutions and transpositions from `a` to `b`, at most `limit + 1`."""
+    if a == b:
+        return 0
+    if limit < 1:
+        return limit + 1
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        new = [i]
+        for j, y in enumerate(b, 1):
+            cost = min(row[j] + 1, new[j - 1] + 1, row[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, before[j - 2] + 1)
+            new.append(cost)
+        if min(new) > limit:
+            return limit + 1
+        before, row = row, new
+    return min(row[-1], limit + 1)
