@@ -83,6 +83,10 @@ class Program:
         """The largest legal value of each symbolic size that has one."""
         return self._elaborated.maximum_sizes
 
+    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
+        """The place in the spec of the value at a path of keys, or of its key; else of its nearest parent."""
+        return self._document.key(path) if key else self._document.span(path)
+
     @property
     def resolved(self) -> str:
         """The spec as YAML text, with `--set` applied."""

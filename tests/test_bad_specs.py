@@ -28,6 +28,8 @@ ELSEWHERE = {
     "data-dtype",
     "data-range",
     "data-nonfinite",
+    "data-gap",
+    "data-space",
     "nothing-to-train",
     "device-missing",
     "non-finite-loss",

@@ -6,7 +6,7 @@ the device or what happened before. So a run can be repeated, and resumed in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -77,6 +77,8 @@ class InMemory:
     index: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     counted: Mapping[str, Tensor] = field(default_factory=dict)
+    device: torch.device | None = None
+    """Where batches go, if that is not where the arrays are."""
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
@@ -95,6 +97,19 @@ class InMemory:
             moved(self.counted),
         )
 
+    def feeding(self, device: torch.device) -> InMemory:
+        """The same examples for a model on `device`: moved there once, where they fill at most half of its
+        free memory, else batch by batch.
+        """
+        if device.type == "cuda" and self.size > torch.cuda.mem_get_info(device)[0] // 2:
+            return replace(self, device=device)
+        return self.to(device)
+
+    @property
+    def size(self) -> int:
+        """The bytes that the arrays take."""
+        return sum(a.nbytes for group in (self.arrays, self.weights, self.counted) for a in group.values())
+
     def select(self, index: Tensor) -> InMemory:
         """Those of the examples that stand at `index`; the arrays are shared, not copied."""
         return replace(self, index=index if self.index is None else self.index[index])
@@ -102,21 +117,18 @@ class InMemory:
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         rows = self.index
         if shuffle is not None:
-            order = shuffle.order(len(self)).to(self._device)
+            order = shuffle.order(len(self)).to(self.home)
             rows = order if rows is None else rows[order]
         sizes = [array[:1].numel() * self.dtypes[name].itemsize for name, array in self.arrays.items()]
         chunk = batch_size * max(1, GATHERED // max(1, sum(sizes) * batch_size))
         for first in range(start, len(self), chunk):
             part = slice(first, min(first + chunk, len(self)))
-            arrays = {
-                name: array.to(self.dtypes[name]) for name, array in _gather(self.arrays, rows, part).items()
-            }
-            yield from _cut(
-                batch_size, arrays, _gather(self.weights, rows, part), _gather(self.counted, rows, part)
-            )
+            groups = [_gather(group, rows, part) for group in (self.arrays, self.weights, self.counted)]
+            yield from cut(batch_size, groups, self.dtypes, self.device)
 
     @property
-    def _device(self) -> torch.device:
+    def home(self) -> torch.device:
+        """Where the arrays are."""
         return next(iter(self.arrays.values())).device
 
 
@@ -127,18 +139,33 @@ def _gather(arrays: Mapping[str, Tensor], rows: Tensor | None, part: slice) -> d
     return {name: array.index_select(0, index) for name, array in arrays.items()}
 
 
-def _cut(batch_size: int, *groups: dict[str, Tensor]) -> Iterator[Batch]:
-    """Batches of at most `batch_size` from arrays, weights and what counts, which are as long as another."""
-    count = len(next(iter(groups[0].values())))
-    pieces = [{name: array.split(batch_size) for name, array in group.items()} for group in groups]
+def cut(
+    batch_size: int,
+    groups: Sequence[Mapping[str, Tensor]],
+    dtypes: Mapping[str, torch.dtype],
+    device: torch.device | None,
+) -> Iterator[Batch]:
+    """Batches of at most `batch_size` from arrays, weights and what counts, which are as long as another.
+
+    Arrays go to `device` first, in the type that they are kept in, and then become `dtypes`.
+    """
+    if device is not None:
+        groups = [{name: array.to(device) for name, array in group.items()} for group in groups]
+    arrays = {name: array.to(dtypes[name]) for name, array in groups[0].items()}
+    count = len(next(iter(arrays.values())))
+    pieces = [{name: a.split(batch_size) for name, a in group.items()} for group in (arrays, *groups[1:])]
     for index in range(-(-count // batch_size)):
         yield Batch(*({name: parts[index] for name, parts in group.items()} for group in pieces))
 
 
-def generator(seed: int, stream: int) -> torch.Generator:
-    """A generator of its own for each seed and stream (an epoch, or `SPLIT`)."""
-    # The odd constant, 2**64 over the golden ratio, keeps neighbouring seeds' streams apart.
-    return torch.Generator().manual_seed((seed + (stream + 2) * 0x9E3779B97F4A7C15) % 2**63)
+def generator(seed: int, stream: int, part: int | None = None) -> torch.Generator:
+    """A generator of its own for each seed and stream (an epoch, or `SPLIT`), and for each part of one."""
+    # The odd constant, 2**64 over the golden ratio, keeps neighbouring seeds' streams apart; the other one,
+    # a multiplier of linear congruential generators, the parts of different streams.
+    state = seed + (stream + 2) * 0x9E3779B97F4A7C15
+    if part is not None:
+        state = state * 0xD1342543DE82EF95 + (part + 1) * 0x9E3779B97F4A7C15
+    return torch.Generator().manual_seed(state % 2**63)
 
 
 def split(count: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

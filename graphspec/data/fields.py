@@ -7,7 +7,7 @@ it is reshaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.arrays import Source, fail
+from graphspec.data.arrays import Archive
 from graphspec.data.features.plan import target_type
+from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
@@ -93,78 +94,102 @@ def _target(name: str, tensor: Tensor, output: Any) -> Field:
     return Field(name, tensor, None, None, None, loss, role)
 
 
+class Checker:
+    """Arrays as they are read, part by part, in the types of their fields; every value legal.
+
+    `typed` data have types of their own, which must be those of the fields, as arrays have; a table's column
+    of whole numbers may be of any.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        place: Callable[[int], str],
+        wanted: Iterable[Field],
+        minimum_sizes: Mapping[str, int] = MappingProxyType({}),
+        maximum_sizes: Mapping[str, int] = MappingProxyType({}),
+        typed: bool = False,
+    ):
+        self.file, self.typed = file, typed
+        self.wanted = {field.name: field for field in wanted}
+        self.minimum, self.maximum = minimum_sizes, maximum_sizes
+        self.sizes: dict[str, tuple[int, str]] = {}
+        self.problems: list[Diagnostic] = []
+        self._place, self._first = place, 0
+
+    def place(self, row: int) -> str:
+        return self._place(self._first + row)
+
+    def check(self, name: str, array: Array, first: int = 0) -> Array | None:
+        """The array of a field, whose rows begin with `first`; None where there is a mistake in it, which
+        `finish` raises.
+        """
+        self._first = first
+        try:
+            return _checked(self, self.wanted[name], _shaped(self, self.wanted[name], array, self.sizes))
+        except SpecError as error:
+            self.problems += error.diagnostics
+            return None
+
+    def finish(self, lengths: Mapping[str, int]) -> None:
+        """Raises `SpecError` with the first mistake of each field; `lengths` says how long each is."""
+        self.problems += [*self._too_small(), *self._too_large(), *self._lengths(lengths)]
+        if self.problems:
+            raise SpecError(self.problems)
+
+    def _lengths(self, lengths: Mapping[str, int]) -> Iterator[Diagnostic]:
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
+            message = f"the arrays of `{self.file}` hold different numbers of examples: {shown}"
+            yield Diagnostic("data-shape", message, None)
+        elif lengths and not any(lengths.values()):
+            yield Diagnostic("data-empty", f"`{self.file}` holds no examples", None)
+
+    def _too_small(self) -> Iterator[Diagnostic]:
+        help = "its windows and strides leave nothing of a shorter one: use longer examples, or pad them"
+        for name, (value, array) in self.sizes.items():
+            if value < self.minimum.get(name, 1):
+                held = f"`{name}` is {value} in `{array}` of `{self.file}`"
+                message = f"{held}; the model needs at least {self.minimum[name]}"
+                yield Diagnostic("data-shape", message, None, help=help)
+
+    def _too_large(self) -> Iterator[Diagnostic]:
+        help = "cut the examples, or raise the `sequence_length` of its positions"
+        for name, (value, array) in self.sizes.items():
+            if value > self.maximum.get(name, value):
+                held = f"`{name}` is {value} in `{array}` of `{self.file}`"
+                message = f"{held}; the model takes at most {self.maximum[name]}"
+                yield Diagnostic("data-shape", message, None, help=help)
+
+
 def read(
-    source: Source,
+    source: Archive,
     wanted: Iterable[Field],
     minimum_sizes: Mapping[str, int],
     maximum_sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], dict[str, int]]:
-    """The wanted arrays, in the types of their fields, and the values of the symbolic sizes.
+    """The wanted arrays of a file of arrays, whole, and the values of the symbolic sizes.
 
     Raises `SpecError` with every array's first mistake.
     """
+    checker = Checker(source.file, source.place, wanted, minimum_sizes, maximum_sizes, typed=True)
     arrays: dict[str, Array] = {}
-    problems: list[Diagnostic] = []
-    sizes: dict[str, tuple[int, str]] = {}
-    for field in wanted:
+    for name in checker.wanted:
         try:
-            array = source.read(field.name, field.tensor.shape[1:])
-            array = _shaped(source, field, array, sizes)
-            arrays[field.name] = _checked(source, field, array)
+            array = checker.check(name, source.read(name))
         except SpecError as error:
-            problems += error.diagnostics
-    problems += _too_small(source, sizes, minimum_sizes) + _too_large(source, sizes, maximum_sizes)
-    problems += _lengths(source, arrays)
-    if problems:
-        raise SpecError(problems)
-    return arrays, {name: value for name, (value, _) in sizes.items()}
-
-
-def _lengths(source: Source, arrays: Mapping[str, Array]) -> list[Diagnostic]:
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
-        message = f"the arrays of `{source.file}` hold different numbers of examples: {shown}"
-        return [Diagnostic("data-shape", message, None)]
-    if arrays and not any(lengths.values()):
-        return [Diagnostic("data-empty", f"`{source.file}` holds no examples", None)]
-    return []
-
-
-def _too_small(
-    source: Source, sizes: Mapping[str, tuple[int, str]], minimum: Mapping[str, int]
-) -> list[Diagnostic]:
-    return [
-        Diagnostic(
-            "data-shape",
-            f"`{name}` is {value} in `{array}` of `{source.file}`; the model needs at least {minimum[name]}",
-            None,
-            help="its windows and strides leave nothing of a shorter one: use longer examples, or pad them",
-        )
-        for name, (value, array) in sizes.items()
-        if value < minimum.get(name, 1)
-    ]
-
-
-def _too_large(
-    source: Source, sizes: Mapping[str, tuple[int, str]], maximum: Mapping[str, int]
-) -> list[Diagnostic]:
-    return [
-        Diagnostic(
-            "data-shape",
-            f"`{name}` is {value} in `{array}` of `{source.file}`; the model takes at most {maximum[name]}",
-            None,
-            help="cut the examples, or raise the `sequence_length` of its positions",
-        )
-        for name, (value, array) in sizes.items()
-        if value > maximum.get(name, value)
-    ]
+            checker.problems += error.diagnostics
+            continue
+        if array is not None:
+            arrays[name] = array
+    checker.finish({name: len(array) for name, array in arrays.items()})
+    return arrays, {name: value for name, (value, _) in checker.sizes.items()}
 
 
 # --- shapes
 
 
-def _shaped(source: Source, field: Field, array: Array, sizes: dict[str, tuple[int, str]]) -> Array:
+def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[int, str]]) -> Array:
     """The array with the rank of its field, each size as declared; binds symbolic sizes on the way."""
     wanted, given = field.tensor.shape, array.shape
     if array.ndim == 0:
@@ -200,7 +225,7 @@ def _bound(size: Dim, sizes: Mapping[str, tuple[int, str]]) -> str | None:
     return "; ".join(bound) or None
 
 
-def _differs(source: Source, field: Field, array: Array, help: str | None) -> SpecError:
+def _differs(source: Checker, field: Field, array: Array, help: str | None) -> SpecError:
     given = ", ".join(str(size) for size in array.shape)
     what = f"{field.role} `{field.name}` of `{source.file}`"
     return fail("data-shape", f"{what} has shape [{given}], and the model needs {field.tensor}", help)
@@ -218,7 +243,7 @@ def _other_targets(field: Field, array: Array) -> str | None:
 # --- types and values
 
 
-def _checked(source: Source, field: Field, array: Array) -> Array:
+def _checked(source: Checker, field: Field, array: Array) -> Array:
     """The array in its field's type, every value legal."""
     what = f"{field.role} `{field.name}` of `{source.file}`"
     if array.dtype.kind not in "biuf":
@@ -230,9 +255,8 @@ def _checked(source: Source, field: Field, array: Array) -> Array:
         converted = array
         if array.dtype != np.uint8:  # bytes stay bytes in memory; a batch turns into floats when it is used
             with np.errstate(over="ignore"):
-                converted = array.astype(
-                    field.tensor.dtype if field.tensor.dtype != "bfloat16" else "float32"
-                )
+                wanted = field.tensor.dtype if field.tensor.dtype != "bfloat16" else "float32"
+                converted = array.astype(wanted, copy=False)
         if array.dtype.kind == "f":
             _all_finite(source, f"{what}, as {field.tensor.dtype},", converted)
     else:
@@ -241,7 +265,7 @@ def _checked(source: Source, field: Field, array: Array) -> Array:
     return converted
 
 
-def _all_finite(source: Source, what: str, array: Array) -> None:
+def _all_finite(source: Checker, what: str, array: Array) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         row, value = _first(~finite, array)
@@ -251,7 +275,7 @@ def _all_finite(source: Source, what: str, array: Array) -> None:
         )
 
 
-def _as_integers(source: Source, what: str, field: Field, array: Array) -> Array:
+def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Array:
     dtype = np.dtype(field.tensor.dtype)
     if array.dtype.kind == "f":
         broken = array != np.trunc(array)
@@ -263,7 +287,7 @@ def _as_integers(source: Source, what: str, field: Field, array: Array) -> Array
                 message,
                 "class numbers and tokens are integers; a float `dtype` or loss takes others",
             )
-        if not source.file.lower().endswith(".csv"):
+        if source.typed:
             message = f"{what} is {array.dtype}, and the model needs {dtype}"
             raise fail("data-dtype", message, f'save it as integers: `.astype("{dtype}")`')
     if dtype.kind == "b":
@@ -277,7 +301,7 @@ def _as_integers(source: Source, what: str, field: Field, array: Array) -> Array
     return array.astype(dtype, copy=False)
 
 
-def _in_range(source: Source, what: str, field: Field, array: Array) -> None:
+def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
     if field.low is None or field.high is None or not array.size:
         return
     if array.min() >= field.low and array.max() <= field.high:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from graphspec.data import fields as checks
-from graphspec.data.arrays import fail, open_source
-from graphspec.data.batches import Examples, InMemory, split
-from graphspec.data.config import DataConfig, Split
-from graphspec.data.fields import Field, fields
+from graphspec.data.arrays import open_arrays
+from graphspec.data.batches import Examples, InMemory
+from graphspec.data.config import DataConfig
+from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.files import DataFile, Marked, Split, format_of
+from graphspec.data.memory import limit as memory_limit
+from graphspec.data.mistakes import fail, lacks, placed
+from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
+from graphspec.diagnostics import Span, SpecError
 
 SYNTHETIC = "synthetic data: the spec names none; `--data PATH` gives others"
 
@@ -23,60 +33,229 @@ class Data:
     """What a run reads; validation and test where `data:` has them.
 
     `notes` are the lines to be said aloud before training: that data are synthetic, what was filled or cut.
+    `fingerprint` is a digest of all examples and of how they are kept: equal data in another format have the
+    same, and a run that is resumed needs it to be the same.
     """
 
     training: Examples
     validation: Examples | None
     test: Examples | None
     notes: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
-def load(program: Any, data: Path | None, root: Path | None, device: torch.device) -> Data:
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A file of `data:`, and the place of the spec that names it."""
+
+    path: Path
+    options: DataFile
+    span: Span | None = None
+
+
+def load(
+    program: Any,
+    data: Path | None,
+    root: Path | None,
+    device: torch.device,
+    *,
+    limit: int | None = None,
+) -> Data:
     """Examples for training, validation and test.
 
     `data` replaces the path of the training data. Paths of the spec are relative to `root`, its directory,
-    and must stay inside. A program without data gets synthetic ones. Raises `SpecError`, a data-... code for
-    each mistake.
+    and must stay inside. `limit` is how many rows of each file are read, the first ones. A program without
+    data gets synthetic ones. Raises `SpecError`, a data-... code for each mistake.
     """
-    config, wanted, seed = program.data or DataConfig(), fields(program), program.training.seed
+    loader = Loader(program, fields(program), device, limit or sys.maxsize)
+    config = loader.config
     if config.features:
+        message = "`data.features` are checked, and not yet read"
+        raise fail("not-supported", message, "name the columns after the inputs")
+    validation = config.validation if isinstance(config.validation, DataFile) else None
+    whole = loader.training(opening(program, "train", config.train, root, data))
+    held = loader.whole(opening(program, "validation", validation, root))
+    test = loader.whole(opening(program, "test", config.test, root))
+    found = Data(whole[0], held or whole[1], test or whole[2], tuple(loader.notes), loader.fingerprint)
+    if test is not None and whole[2] is not None:
         raise fail(
-            "not-supported",
-            "`data.features` are checked, and not yet read",
-            "name the columns after the inputs",
+            "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
         )
-
-    def read(path: Path | None) -> InMemory | None:
-        return _examples(program, wanted, path).to(device) if path is not None else None
-
-    notes: tuple[str, ...] = ()
-    training = read(data if data is not None else _inside(config.train, root))
-    if training is None:
-        notes = (SYNTHETIC,)
-        training = synthetic(program, wanted, BATCHES * program.training.batch_size, seed).to(device)
-    test = read(_inside(config.test, root))
-    if not isinstance(config.validation, Split):
-        return Data(training, read(_inside(config.validation, root)), test, notes)
-    kept, held = split(len(training), config.validation.split, seed)
-    if not len(kept) or not len(held):
-        what = f"a validation split of {config.validation.split:g} of {len(training)} examples"
-        raise fail("data-empty", f"{what} leaves one part empty", "give more examples")
-    return Data(training.select(kept.to(device)), training.select(held.to(device)), test, notes)
+    return found
 
 
-def _examples(program: Any, wanted: list[Field], path: Path) -> InMemory:
-    arrays, _ = checks.read(open_source(path), wanted, program.minimum_sizes, program.maximum_sizes)
-    dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
-    return InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
+def opening(
+    program: Any, key: str, file: DataFile | None, root: Path | None, path: Path | None = None
+) -> Opening | None:
+    """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
 
-
-def _inside(path: str | None, root: Path | None) -> Path | None:
-    """A path of the spec, below its directory."""
-    if path is None:
+    It is read with the options of the one that it replaces, where both are of one format.
+    """
+    if path is not None:
+        same = file is not None and format_of(path.name) == file.format
+        return Opening(path, file if same and file is not None else DataFile(path=str(path)))
+    if file is None:
         return None
-    root = root or Path()
-    full = root / path
+    root, span = root or Path(), program.span(("data", key))
+    full = root / file.path
     if not full.resolve().is_relative_to(root.resolve()):
         help = "move it beside the spec, or name it with `--data`"
-        raise fail("data-outside", f"`{path}` lies outside the directory of the spec", help)
-    return full
+        message = f"`{file.path}` lies outside the directory of the spec"
+        raise fail("data-outside", message, help, span=span)
+    return Opening(full, file, span)
+
+
+Parts = Sequence[Examples | None]
+"""Training, validation and test."""
+
+
+class Loader:
+    """The way of one run from files to examples."""
+
+    def __init__(self, program: Any, wanted: list[Field], device: torch.device, rows: int):
+        self.program, self.wanted, self.device, self.rows = program, wanted, device, rows
+        self.config: DataConfig = program.data or DataConfig()
+        self.notes: list[str] = []
+        self.budget = Budget(memory_limit())
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._digest.hexdigest()
+
+    def training(self, file: Opening | None) -> Any:
+        """Training examples, and those for validation and test that are taken from the same file."""
+        validation = self.config.validation
+        division = None if isinstance(validation, DataFile) else validation
+        if file is not None:
+            return self._read(file, division)
+        self.notes.append(SYNTHETIC)
+        config = self.program.training
+        made = synthetic(self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed)
+        parts = None
+        if isinstance(division, Split):
+            parts = self._parts(Split(split=division.split), None, len(made), str)
+        return self._divided(made, parts)
+
+    def whole(self, file: Opening | None) -> Examples | None:
+        """All examples of a file."""
+        return self._read(file, None)[0] if file is not None else None
+
+    def _read(self, file: Opening, division: Split | Marked | None) -> Parts:
+        try:
+            if file.options.format == "arrays":
+                return self._arrays(file, division)
+            return self._table(file, division)
+        except SpecError as error:
+            raise placed(error, file.span) from None
+
+    def _table(self, file: Opening, division: Split | Marked | None) -> Parts:
+        from graphspec.data import reading  # imports pyarrow
+        from graphspec.data.binding import bind
+        from graphspec.data.tables import open_table
+
+        table = open_table(file.path, file.options, self.config.na_values)
+        encoders = bind(table, self.wanted, self._spans())
+        column = self._divider(division, table.columns, table.lacks)
+        if division is not None:
+            read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
+            values = reading.column(table, read, column, self.rows)
+            parts = self._parts(division, values.column, values.rows, table.place)
+        else:
+            parts = None
+        stores = [Store(self.budget) for _ in range(3)]
+        checker = self._checker(table.file, table.place)
+        reading.encode(table, encoders, checker, parts, stores, self.rows)
+        self._all_parts(division, [store.length for store in stores])
+        return [self._examples(store) for store in stores]
+
+    def _examples(self, store: Store) -> Examples | None:
+        from graphspec.data import reading
+
+        if not store.length:
+            return None
+        self._digest.update(f"{store.digest} {store.filed}".encode())
+        if store.filed:
+            size = f"{store.size / 2**30:.1f} GiB"
+            self.notes.append(
+                f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
+            )
+        return reading.examples(store, self.wanted, self.device)
+
+    def _arrays(self, file: Opening, division: Split | Marked | None) -> Parts:
+        archive = open_arrays(file.path)
+        arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
+        arrays = {name: array[: self.rows] for name, array in arrays.items()}
+        for name, array in sorted(arrays.items()):
+            self._digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            self._digest.update(np.ascontiguousarray(array).data)
+        dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
+        whole = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
+        parts = None
+        if division is not None:
+            lacking = partial(lacks, str(file.path), "array", there=archive.members, remedy="")
+            divider = self._divider(division, archive.members, lacking)
+            column = archive.read(divider)[: self.rows] if divider else None
+            parts = self._parts(division, column, len(whole), archive.place)
+        return self._divided(whole, parts)
+
+    def _divided(self, whole: InMemory, parts: Any) -> Parts:
+        """The parts of examples in memory, which share their arrays."""
+        if parts is None:
+            return [whole.feeding(self.device), None, None]
+        self._digest.update(parts)
+        self._all_parts(self.config.validation, [int((parts == number).sum()) for number in range(3)])
+        moved = whole.feeding(self.device)
+        device = moved.home
+        indices = [torch.from_numpy(np.flatnonzero(parts == number)).to(device) for number in range(3)]
+        return [moved.select(index) if len(index) else None for index in indices]
+
+    def _checker(self, file: str, place: Callable[[int], str]) -> Checker:
+        return Checker(file, place, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
+
+    def _divider(self, division: Split | Marked | None, there: Collection[str], lacking: Any) -> str | None:
+        """The column that a division names, if it names one."""
+        if division is None:
+            return None
+        key = (
+            "column"
+            if isinstance(division, Marked)
+            else next(
+                (way for way in ("stratify", "group", "last_by") if getattr(division, way) is not None), None
+            )
+        )
+        if key is None:
+            return None
+        name: str = getattr(division, key)
+        if name not in there:
+            raise lacking(name, span=self.program.span(("data", "validation", key)))
+        return name
+
+    def _parts(self, division: Split | Marked, column: Any, count: int, place: Callable[[int], str]) -> Any:
+        from graphspec.data import splits  # imports pyarrow
+
+        if isinstance(division, Marked):
+            return splits.by_column(division, splits.values(column), place)
+        values = splits.values(column) if column is not None else None
+        return splits.by_split(division, values, count, self.program.training.seed, place)
+
+    def _all_parts(self, division: Any, counts: Sequence[int]) -> None:
+        """Raises `SpecError` where a division leaves training or validation without examples."""
+        if division is None or all(counts[:2]):
+            return
+        total = sum(counts)
+        if isinstance(division, Split):
+            what = f"a validation split of {division.split:g} of {total} examples"
+            raise fail("data-empty", f"{what} leaves one part empty", "give more examples")
+        empty = "validation" if counts[0] else "training"
+        raise fail(
+            "data-empty", f"column `{division.column}` says of none of {total} rows that it is for {empty}"
+        )
+
+    def _spans(self) -> dict[str, Span | None]:
+        """Where the spec asks for each field."""
+        spans = {name: self.program.span(("inputs", name), True) for name in self.program.inputs}
+        for name, output in self.program.outputs.items():
+            key = ("outputs", name) if output.target == name else ("outputs", name, "target")
+            spans.setdefault(output.target, self.program.span(key, True))
+        return spans

@@ -104,6 +104,8 @@ CODES: dict[str, str] = {
     "data-dtype": "data of the wrong type",
     "data-range": "a label or token outside its range",
     "data-nonfinite": "data that hold NaN or infinity",
+    "data-gap": "a missing value where there must be one",
+    "data-space": "no room on the disk for data that do not fit in memory",
     "nothing-to-train": "no output has a loss, or no weight is trainable",
     "device-missing": "a device that this machine lacks",
     "non-finite-loss": "the loss became NaN or infinite",

@@ -1,0 +1,169 @@
+"""What a spec may say of its data files, and of how validation is chosen. Needs neither torch nor pyarrow."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
+
+FORMATS = {
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".jsonl": "lines",
+    ".parquet": "parquet",
+    ".npz": "arrays",
+    ".npy": "arrays",
+}
+"""What is read, by the ending of its name."""
+COMPRESSED = (".gz", ".zst")
+"""Endings that may follow that of a text format."""
+READ = ".csv, .tsv and .jsonl (also .gz, .zst), .parquet, .npz, .npy, a folder of one of them, or of images"
+Text = Annotated[str, Field(min_length=1)]
+
+
+class DataFile(Setting):
+    """A file, a folder, or a pattern of files, and how its text is written."""
+
+    synonyms = {"sep": "delimiter", "separator": "delimiter", "file": "path", "charset": "encoding"}
+
+    path: Text
+    delimiter: str | None = None
+    decimal: str = "."
+    encoding: str = "utf-8"
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n'):
+            raise ValueError(f"`delimiter` is {show(value)}, but must be one character of ASCII, as `;`")
+        return value
+
+    @field_validator("decimal")
+    @classmethod
+    def _point_or_comma(cls, value: str) -> str:
+        if value not in (".", ","):
+            raise ValueError(f"`decimal` is {show(value)}, but must be `.` or `,`")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            known = codecs.lookup(value)
+            codecs.getincrementaldecoder(value)
+        except (LookupError, ValueError):
+            known = None
+        if known is None or not getattr(known, "_is_text_encoding", True):
+            raise ValueError(f"`encoding` is {show(value)}, which names no encoding: utf-8, latin-1, utf-16")
+        return value
+
+    @property
+    def format(self) -> str | None:
+        """Which reader takes it, by its ending; None for a folder, and for what is not read."""
+        return format_of(self.path)
+
+
+class Split(Setting):
+    """A part of the training data, kept out of training: drawn from the run's seed, or the last rows."""
+
+    split: Annotated[float, Field(gt=0, lt=1)]
+    stratify: Text | None = None
+    """A column whose values have the same shares in both parts."""
+    group: Text | None = None
+    """A column; rows of one value are all in one part."""
+    last_by: Text | None = None
+    """A column of numbers or dates; the last rows in its order are kept."""
+
+
+class Marked(Setting):
+    """A column that says of each row which part it belongs to."""
+
+    column: Text
+
+
+def format_of(path: str) -> str | None:
+    """The format that a name's ending stands for."""
+    name = path.lower()
+    for ending in COMPRESSED:
+        bare = name.removesuffix(ending)
+        if bare != name:
+            found = _by_ending(bare)
+            return found if found in ("delimited", "lines") else None
+    return _by_ending(name)
+
+
+def _by_ending(name: str) -> str | None:
+    return next((kind for ending, kind in FORMATS.items() if name.endswith(ending)), None)
+
+
+def parse_file(value: object, key: str) -> DataFile:
+    """A path, or a mapping with `path` and what its text is written in. Raises `SettingError`."""
+    if isinstance(value, str):
+        value = {"path": value}
+    if not isinstance(value, dict):
+        raise SettingError(
+            Problem("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", None, ())
+        )
+    file = validate(DataFile, value, f"`{key}`")
+    problems = list(_misfits(file, value, key))
+    if problems:
+        raise SettingError(*problems)
+    return file
+
+
+def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Problem]:
+    known, ending = file.format, _ending(file.path)
+    where: Path = ("path",) if "path" in value and len(value) > 1 else ()
+    if known is None and ending:
+        message = f"`{file.path}` is of no kind that is read"
+        yield Problem("data-format", message, f"read are {READ}", where)
+        return
+    if known in ("lines", "parquet", "arrays"):
+        for option in ("delimiter", "decimal") + (() if known == "lines" else ("encoding",)):
+            if option in value:
+                message = f"`{option}` of `{key}` is for .csv and .tsv, and `{file.path}` is not"
+                yield Problem("unknown-key", message, f"remove `{option}`", (option,))
+
+
+def _ending(path: str) -> str:
+    """The ending of a name that looks like one of a file, not of a folder."""
+    name = path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    _, dot, ending = name.rpartition(".")
+    return ending if dot and ending.isascii() and ending.isalnum() and not ending.isdigit() else ""
+
+
+def parse_validation(value: object) -> DataFile | Split | Marked:
+    """`{split: 0.1, ...}`, `{column: part}`, or a file. Raises `SettingError`."""
+    if isinstance(value, dict) and "path" not in value:
+        if "column" in value:
+            return validate(Marked, value, "`validation`")
+        found = validate(Split, value, "`validation`")
+        ways = [way for way in ("stratify", "group", "last_by") if getattr(found, way) is not None]
+        if len(ways) > 1:
+            message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
+            raise SettingError(Problem("out-of-range", message, "keep one of them", (ways[1],)))
+        return found
+    if isinstance(value, str | dict):
+        return parse_file(value, "validation")
+    help = "write {split: 0.1}, or a path"
+    if isinstance(value, float) and 0 < value < 1:
+        help = f"write {{split: {value}}}"
+    raise SettingError(
+        Problem("wrong-type", f"`validation` is {{split: FRACTION}} or a path, not {show(value)}", help)
+    )
+
+
+def parse_texts(value: object, key: str) -> tuple[str, ...]:
+    """A text, or a list of texts; a number stands for its text. Raises `SettingError`."""
+    items = value if isinstance(value, list) else [value]
+    for index, item in enumerate(items):
+        if not isinstance(item, str | int | float) or isinstance(item, bool):
+            where: Path = (index,) if isinstance(value, list) else ()
+            raise SettingError(
+                Problem("wrong-type", f"`{key}` holds {show(item)}, which is no text", None, where)
+            )
+    return tuple(str(item) for item in items)

@@ -1,0 +1,42 @@
+"""How much memory examples may take."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from graphspec.data.mistakes import fail
+
+VARIABLE = "GRAPHSPEC_MEMORY"
+"""Overrides the limit: bytes, or a number with K, M, G or T (powers of 1024)."""
+UNKNOWN = 16 * 2**30
+"""Taken where the system does not say."""
+CONTROL_GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def limit() -> int:
+    """Bytes that examples may take: half of the machine's memory, or what the variable says."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if not text:
+        return machine() // 2
+    match = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text, re.ASCII | re.IGNORECASE)
+    if match is None or not int(match[1]):
+        raise fail(
+            "out-of-range", f"{VARIABLE} is `{text}`, which is no amount of memory", "write 8G, or 500M"
+        )
+    return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
+def machine() -> int:
+    """This machine's memory in bytes; that of its container, where it is less."""
+    found = UNKNOWN
+    if hasattr(os, "sysconf"):
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for name in CONTROL_GROUPS:
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        found = min(found, int(text)) if text.isdigit() else found
+    return found

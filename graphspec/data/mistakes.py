@@ -1,0 +1,63 @@
+"""Errors of data, and the words that several readers have for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from graphspec.diagnostics import Diagnostic, Span, SpecError, nearest
+
+SHOWN = 40
+"""Characters of a value that a message shows."""
+
+
+def fail(
+    code: str, message: str, help: str | None = None, *notes: str, span: Span | None = None
+) -> SpecError:
+    """The error of one mistake in the data."""
+    return SpecError([Diagnostic(code, message, span, help=help, notes=notes)])
+
+
+def placed(error: SpecError, span: Span | None) -> SpecError:
+    """The same mistakes, at a place of the spec where they have none."""
+    return SpecError(
+        Diagnostic(d.code, d.message, d.span or span, label=d.label, notes=d.notes, help=d.help)
+        for d in error.diagnostics
+    )
+
+
+def missing(path: Path) -> SpecError:
+    """A path at which there is nothing."""
+    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    word = nearest(path.name, there)
+    return fail(
+        "data-missing", f"there is no data file `{path}`", f"did you mean `{word}`?" if word else None
+    )
+
+
+def unreadable(path: object, error: OSError) -> SpecError:
+    return fail("data-missing", f"`{path}` cannot be read: {error.strerror or error}")
+
+
+def lacks(
+    file: str, what: str, name: str, there: Iterable[str], remedy: str, span: Span | None = None
+) -> SpecError:
+    """A column or array that is not in the file."""
+    names = list(there)
+    word = nearest(name, names)
+    shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
+    help = f"did you mean `{word}`? {remedy}" if word else None
+    return fail(
+        "data-column", f"`{file}` has no {what} `{name}`", help, f"it has {shown or 'none'}", span=span
+    )
+
+
+def remedy(what: str, name: str) -> str:
+    """What to do about a column or array that has another name."""
+    return f"Name the {what} `{name}`, or set the output's `target`"
+
+
+def shown(value: object) -> str:
+    """A value as it is written, cut to a readable length."""
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -1,0 +1,113 @@
+"""From a table to encoded examples: one pass, part by part, so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from graphspec.data.batches import InMemory
+from graphspec.data.binding import Columns, Encoded
+from graphspec.data.fields import Checker, Field
+from graphspec.data.store import Array, Name, Store
+from graphspec.data.streamed import Streamed
+from graphspec.data.tables import CHUNK, Table
+
+GROUPS = ("arrays", "weights", "counted")
+
+
+def encode(
+    table: Table, encoders: Columns, checker: Checker, parts: Array | None, stores: Sequence[Store], rows: int
+) -> None:
+    """Encode the first `rows` rows of a table, and add each to the store of its part; `parts` says which.
+
+    Raises `SpecError` with the first mistake of each field.
+    """
+    length = 0
+    for first, part in sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values())):
+        encoded = encoders.encode(first, part, table)
+        arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
+        if checker.problems:
+            break
+        length += part.num_rows
+        named = _named(encoded, {name: array for name, array in arrays.items() if array is not None})
+        if parts is None:
+            stores[0].add(named, part.num_rows)
+            continue
+        of = parts[first : first + part.num_rows]
+        for number, store in enumerate(stores):
+            chosen = np.flatnonzero(of == number)
+            if len(chosen):
+                store.add({name: array[chosen] for name, array in named.items()}, len(chosen))
+    checker.finish({name: length for name in checker.wanted} if not checker.problems else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows a table has, and one of its columns."""
+
+    rows: int
+    column: pa.ChunkedArray | None
+
+
+def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> Counted:
+    """The first pass over a table: counts its first `rows` rows and keeps the column `name`.
+
+    All columns in `read` are read, so that a small table need not be read again.
+    """
+    count, parts = 0, []
+    for _, part in sliced(table.chunks(read), rows, 1):
+        count += part.num_rows
+        if name is not None:
+            parts.append(part.select([name]))
+    if name is None or not parts:
+        return Counted(count, pa.chunked_array([[]], pa.string()) if name is not None else None)
+    return Counted(count, pa.concat_tables(parts, promote_options="permissive").column(name))
+
+
+def sliced(chunks: Iterable[tuple[int, pa.Table]], rows: int, size: int) -> Iterator[tuple[int, pa.Table]]:
+    """The first `rows` rows, in parts that become at most `CHUNK` bytes where a row becomes `size`."""
+    most = max(1, CHUNK // size)
+    for first, part in chunks:
+        part = part.slice(0, max(0, rows - first))
+        for start in range(0, part.num_rows, most):
+            yield first + start, part.slice(start, most)
+        if first + part.num_rows >= rows:
+            return
+
+
+def row_bytes(wanted: Iterable[Field]) -> int:
+    """Bytes of an encoded row, as far as shapes tell."""
+    total = 1
+    for field in wanted:
+        sizes = [size for size in field.tensor.shape[1:] if isinstance(size, int)]
+        total += int(np.prod(sizes, dtype=np.int64)) * 4
+    return total
+
+
+def examples(store: Store, wanted: Iterable[Field], device: torch.device) -> InMemory | Streamed:
+    """What was collected, as examples for a model on `device`."""
+    dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
+    if store.filed:
+        groups = [{n[1]: file for n, file in store.files.items() if n[0] == group} for group in GROUPS]
+        return Streamed(groups[0], dtypes, groups[1], groups[2], device)
+    tensors = [_tensors(store.group(group)) for group in GROUPS]
+    return InMemory(tensors[0], dtypes, None, tensors[1], tensors[2]).feeding(device)
+
+
+def _named(encoded: Encoded, arrays: Mapping[str, Array]) -> dict[Name, Array]:
+    groups = {"arrays": arrays, "weights": encoded.weights, "counted": encoded.counted}
+    return {(group, name): array for group, found in groups.items() for name, array in found.items()}
+
+
+def _tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(_writable(array)) for name, array in arrays.items()}
+
+
+def _writable(array: Array) -> Any:
+    """torch warns of memory that it may not write to: that of pyarrow's buffers."""
+    return array if array.flags.writeable else array.copy()

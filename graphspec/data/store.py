@@ -1,0 +1,144 @@
+"""Encoded examples as they are collected: in memory while they fit, else in temporary files.
+
+Files are flat, an array each, and have no name: nothing is left behind however the process ends. They are
+read in ranges of rows.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.mistakes import fail
+
+Array = NDArray[Any]
+Name = tuple[str, str]
+"""A group (`arrays`, `weights` or `counted`) and a name in it."""
+SPARED = 2**28
+"""Bytes of a disk that stay free."""
+
+
+class Filed:
+    """An array in a file, rows along the first axis."""
+
+    def __init__(self, like: Array, folder: Path):
+        self.dtype, self.shape = like.dtype, like.shape[1:]
+        self.row = like[:1].nbytes
+        self.length = 0
+        self.file: BinaryIO = tempfile.TemporaryFile(dir=folder, prefix="graphspec-", buffering=0)  # noqa: SIM115
+
+    def append(self, array: Array) -> None:
+        view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+        while view:
+            view = view[os.write(self.file.fileno(), view) :]
+        self.length += len(array)
+
+    def rows(self, start: int, stop: int) -> Array:
+        """The rows from `start` to before `stop`, read anew."""
+        data = np.empty((stop - start, *self.shape), self.dtype)
+        view, offset = data.data.cast("B") if data.size else memoryview(b""), start * self.row
+        while view:
+            count = os.preadv(self.file.fileno(), [view], offset)
+            if not count:
+                raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
+            view, offset = view[count:], offset + count
+        return data
+
+
+class Budget:
+    """Memory that several stores share, in bytes."""
+
+    def __init__(self, left: int):
+        self.left = left
+
+    def take(self, size: int) -> bool:
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+class Store:
+    """Arrays by name, to which rows are added; where the budget is spent, they go to files."""
+
+    def __init__(self, budget: Budget):
+        self.budget, self.size, self.length = budget, 0, 0
+        self.parts: dict[Name, list[Array]] = {}
+        self.files: dict[Name, Filed] = {}
+        self._digests: dict[Name, Any] = {}
+        self._folder = folder()
+
+    @property
+    def filed(self) -> bool:
+        """Whether the arrays are in files."""
+        return bool(self.files)
+
+    def add(self, arrays: Mapping[Name, Array], count: int) -> None:
+        """More rows: `count` of every array, always of the same ones."""
+        self.length += count
+        size = sum(array.nbytes for array in arrays.values())
+        for name, array in arrays.items():
+            if name not in self._digests:
+                text = f"{name} {array.dtype.str} {array.shape[1:]}"
+                self._digests[name] = hashlib.blake2b(text.encode(), digest_size=16)
+            self._digests[name].update(np.ascontiguousarray(array).data)
+        if not self.files and self.budget.take(size):
+            for name, array in arrays.items():
+                self.parts.setdefault(name, []).append(array)
+        else:
+            self._file(arrays)
+        self.size += size
+
+    def _file(self, arrays: Mapping[Name, Array]) -> None:
+        needed = sum(array.nbytes for array in arrays.values()) + (0 if self.files else self.size)
+        try:
+            if shutil.disk_usage(self._folder).free < needed + SPARED:
+                raise OSError(errno.ENOSPC, "the disk is full")
+            if not self.files:
+                self.files = {name: Filed(array, self._folder) for name, array in arrays.items()}
+                for name, parts in self.parts.items():
+                    for part in parts:
+                        self.files[name].append(part)
+                self.parts.clear()
+                self.budget.left += self.size
+            for name, array in arrays.items():
+                self.files[name].append(array)
+        except OSError as error:
+            reason = error.strerror or error
+            message = (
+                f"data that do not fit in memory go to `{self._folder}`, which cannot be written: {reason}"
+            )
+            raise fail("data-space", message, "name another directory in the variable TMPDIR") from None
+
+    def group(self, name: str) -> dict[str, Array]:
+        """The whole arrays of a group; their parts are given up. They must be in memory."""
+        found = {}
+        for key in [key for key in self.parts if key[0] == name]:
+            parts = self.parts.pop(key)
+            found[key[1]] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return found
+
+    @property
+    def digest(self) -> str:
+        """What was added: of equal arrays it is equal, however they were cut."""
+        whole = hashlib.blake2b(str(self.length).encode(), digest_size=16)
+        for name in sorted(self._digests):
+            whole.update(self._digests[name].digest())
+        return whole.hexdigest()
+
+
+def folder() -> Path:
+    """Where temporary files go: what TMPDIR says, else /var/tmp, as /tmp is often kept in memory."""
+    disk = Path("/var/tmp")
+    if not os.environ.get("TMPDIR") and os.access(disk, os.W_OK):
+        return disk
+    return Path(tempfile.gettempdir())

@@ -1,0 +1,94 @@
+"""What every table can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from graphspec.data.memory import limit
+from graphspec.data.mistakes import lacks, remedy
+from graphspec.data.tables.values import plain
+from graphspec.diagnostics import Span, SpecError
+
+CHUNK = 8 * 2**20
+"""Bytes of a part that `chunks` yields, about."""
+KEPT = 8
+"""A table is kept in memory between passes where it takes at most this part of what examples may take."""
+
+
+class Table(ABC):
+    """Rows of named columns. Rows count from 0, in the order of the file; a folder's shards by name."""
+
+    decimal = "."
+    """The decimal mark of numbers in columns of text."""
+
+    def __init__(self, path: Path, na_values: Sequence[str]):
+        self.file = str(path)
+        """What messages call it."""
+        self.root = path.parent
+        """What paths in its columns are relative to."""
+        self.na_values = tuple(na_values)
+        self._length: int | None = None
+        self._kept: list[pa.Table] | None = None
+
+    @property
+    @abstractmethod
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """The type of each column, from header or schema alone. A text format gives strings."""
+
+    @abstractmethod
+    def place(self, row: int) -> str:
+        """Where a row stands, in words. May read the file again."""
+
+    def lacks(self, name: str, span: Span | None = None) -> SpecError:
+        """The error of a column that is not there; `span` is where the spec asks for it."""
+        return lacks(self.file, "column", name, self.columns, remedy("column", name), span)
+
+    @abstractmethod
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows, part by part, each of bounded size. Raises `SpecError` for what cannot be read."""
+
+    def __len__(self) -> int:
+        if self._length is None:
+            for _ in self.chunks(list(self.columns)[:1]):
+                pass
+        return self._length or 0
+
+    def chunks(self, columns: Sequence[str], size: int = CHUNK) -> Iterator[tuple[int, pa.Table]]:
+        """All rows, part by part of about `size` bytes: the row that each begins with, and the part."""
+        first = 0
+        for part in self._parts(columns):
+            rows = max(1, part.num_rows * size // max(part.nbytes, 1))
+            for start in range(0, part.num_rows, rows):
+                piece = part.slice(start, rows)
+                yield first + start, piece
+            first += part.num_rows
+        self._length = first
+
+    def read(self, columns: Sequence[str], rows: np.ndarray | None = None) -> pa.Table:
+        """Whole columns, of all rows or of `rows` in their order."""
+        parts = [part for _, part in self.chunks(columns)]
+        if not parts:
+            return pa.table({name: pa.array([], self.columns[name]) for name in columns})
+        whole = pa.concat_tables(parts, promote_options="permissive")
+        return whole if rows is None else whole.take(pa.array(rows))
+
+    def _parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        if self._kept is not None and all(set(columns) <= set(part.column_names) for part in self._kept):
+            yield from (part.select(columns) for part in self._kept)
+            return
+        kept: list[pa.Table] | None = []
+        size, most = 0, limit() // KEPT
+        for part in self._scan(columns):
+            made = plain(part, self.na_values)
+            size += made.nbytes
+            if kept is not None and size <= most:
+                kept.append(made)
+            else:
+                kept = None
+            yield made
+        self._kept = kept

@@ -1,0 +1,239 @@
+"""`.csv` and `.tsv`: a header, then rows of cells, every one of them text.
+
+Quotes are those of RFC 4180: a cell in quotes may hold the delimiter, line breaks, and quotes written twice.
+Nothing is inferred and nothing trimmed but the names of columns. Lines are physical lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as reader
+
+from graphspec.data.files import COMPRESSED, DataFile
+from graphspec.data.mistakes import fail
+from graphspec.data.tables.base import Table
+from graphspec.data.tables.streams import BLOCK, head, utf8
+from graphspec.diagnostics import Span, SpecError
+
+DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
+"""Those that people use, as a spec writes them."""
+NO_ROWS = ("Empty CSV", "Could not skip")
+"""What pyarrow says of a file that ends with its header."""
+
+
+class Delimited(Table):
+    """A file of delimited text. Empty lines between rows do not count, but where there is one column."""
+
+    def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
+        super().__init__(path, na_values)
+        self.path, self.encoding, self.decimal = path, options.encoding, options.decimal
+        bare = path.name.lower()
+        for ending in COMPRESSED:
+            bare = bare.removesuffix(ending)
+        self.delimiter = options.delimiter or ("\t" if bare.endswith(".tsv") else ",")
+        self.names, self.header_lines = self._header()
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        return {name: pa.string() for name in self.names if name}
+
+    def place(self, row: int) -> str:
+        for index, (line, _) in enumerate(self._rows()):
+            if index == row:
+                return f"line {line}"
+        return f"row {row}, counting from 0"
+
+    @property
+    def other_delimiter(self) -> str | None:
+        """The delimiter that the file seems to have, where that is another one."""
+        if len(self.names) > 1:
+            return None
+        counts = {other: self.names[0].count(other) for other in DELIMITERS if other != self.delimiter}
+        best = max(counts, key=lambda other: counts[other])
+        return best if counts[best] else None
+
+    def delimiter_help(self) -> str | None:
+        other = self.other_delimiter
+        if other is None:
+            return None
+        return f'its header seems to be delimited otherwise: {{path: ..., delimiter: "{DELIMITERS[other]}"}}'
+
+    def lacks(self, name: str, span: Span | None = None) -> SpecError:
+        help = self.delimiter_help()
+        if help is None:
+            return super().lacks(name, span)
+        return fail("data-column", f"`{self.file}` has no column `{name}`", help, span=span)
+
+    # --- reading
+
+    def _header(self) -> tuple[tuple[str, ...], int]:
+        """The names of the columns, and how many lines come before the first row."""
+        start, whole = head(self.path, self.encoding)
+        if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") and (
+            start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4]
+        ):
+            help = "name the encoding: {path: ..., encoding: utf-16}"
+            raise fail("data-format", f"`{self.file}` is not UTF-8 text, and looks like UTF-16", help)
+        try:
+            with _long_cells():
+                rows = csv.reader(
+                    io.StringIO(start.decode("utf-8", "replace"), newline=""), delimiter=self.delimiter
+                )
+                cells = next((cells for cells in rows if cells), None)
+                lines = rows.line_num
+        except csv.Error as error:
+            raise fail("data-format", f"`{self.file}` is no table: {error}") from None
+        if cells is None:
+            raise fail("data-empty", f"`{self.file}` is empty", "its first line names the columns")
+        if not whole and start.count(b"\n") < lines:
+            raise fail("data-format", f"the header of `{self.file}` is longer than {BLOCK >> 20} MiB")
+        names = tuple(cell.strip() for cell in cells)
+        if "\ufffd" in start[: start.find(b"\n")].decode("utf-8", "replace"):
+            raise self._not_utf8()
+        seen: set[str] = set()
+        for name in filter(None, names):
+            if name in seen:
+                raise fail("data-column", f"`{self.file}` has two columns `{name}`", "rename one of them")
+            seen.add(name)
+        return names, lines
+
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        wanted = [f"c{self.names.index(name)}" for name in columns]
+        with utf8(self.path, self.encoding) as stream:
+            try:
+                batches = reader.open_csv(
+                    stream,
+                    reader.ReadOptions(
+                        block_size=BLOCK,
+                        skip_rows=self.header_lines,
+                        column_names=[f"c{index}" for index in range(len(self.names))],
+                    ),
+                    reader.ParseOptions(
+                        delimiter=self.delimiter,
+                        newlines_in_values=True,
+                        ignore_empty_lines=len(self.names) > 1,
+                    ),
+                    reader.ConvertOptions(
+                        include_columns=wanted,
+                        column_types=dict.fromkeys(wanted, pa.string()),
+                        null_values=[],
+                    ),
+                )
+                for batch in batches:
+                    yield pa.table(batch.columns, names=list(columns))
+            except pa.ArrowInvalid as error:
+                if not any(words in str(error) for words in NO_ROWS):
+                    raise self._explained(error) from None
+        if stream.quotes % 2:
+            self._quotes_close()
+
+    # --- mistakes
+
+    def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+        """The line that each row begins at, and its cells."""
+        with utf8(self.path, self.encoding) as stream, _long_cells():
+            text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
+            rows = csv.reader(text, delimiter=self.delimiter, strict=strict)
+            line = 1
+            try:
+                for cells in rows:
+                    if line > self.header_lines and (cells or len(self.names) == 1):
+                        yield line, cells or [""]
+                    line = rows.line_num + 1
+            except csv.Error as error:
+                raise _Misread(line, str(error)) from None
+
+    def _explained(self, error: pa.ArrowInvalid) -> SpecError:
+        """What pyarrow noticed, with its place."""
+        text = str(error)
+        if "UTF8" in text:
+            return self._not_utf8()
+        if "straddling" in text:
+            message = f"a row of `{self.file}` is longer than {BLOCK >> 20} MiB"
+            return self._unclosed() or fail("data-format", message, "is a quote never closed?")
+        try:
+            for line, cells in self._rows():
+                if len(cells) != len(self.names):
+                    counts = f"{len(cells)} cells, and the header has {len(self.names)}"
+                    help = self.delimiter_help() or "a cell that holds the delimiter stands in quotes"
+                    return fail("data-format", f"line {line} of `{self.file}` has {counts}", help)
+        except _Misread as wrong:
+            return fail("data-format", f"line {wrong.line} of `{self.file}` cannot be read: {wrong}")
+        return fail("data-format", f"`{self.file}` is no table: {text}")
+
+    def _quotes_close(self) -> None:
+        """Raises `SpecError` where the file ends inside of quotes."""
+        error = self._unclosed()
+        if error is not None:
+            raise error
+
+    def _unclosed(self) -> SpecError | None:
+        try:
+            for _ in self._rows(strict=True):
+                pass
+        except _Misread as error:
+            if "unexpected end" in str(error):
+                message = f"`{self.file}` ends inside of quotes, which open in the row of line {error.line}"
+                help = "close the quote, or write the file again if it was cut off"
+                return fail("data-format", message, help)
+        return None
+
+    def _not_utf8(self) -> SpecError:
+        with utf8(self.path) as stream:
+            data, before, lines = stream.read(BLOCK), b"", 0
+            while data:
+                text = before + data
+                try:
+                    text.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    if error.end < len(text) or not (data := stream.read(BLOCK)):
+                        line, byte = lines + text.count(b"\n", 0, error.start) + 1, text[error.start]
+                        likely = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
+                        message = f"line {line} of `{self.file}` is not UTF-8 text: byte 0x{byte:02X}"
+                        return fail(
+                            "data-format", message, f"name the encoding: {{path: ..., encoding: {likely}}}"
+                        )
+                    before, lines = text[error.start :], lines + text.count(b"\n", 0, error.start)
+                    continue
+                before, lines = b"", lines + text.count(b"\n")
+                data = stream.read(BLOCK)
+        return fail("data-format", f"`{self.file}` is not UTF-8 text")
+
+
+class _Misread(Exception):
+    """What Python's reader says of a row that begins at `line`."""
+
+    def __init__(self, line: int, reason: str):
+        super().__init__(reason)
+        self.line = line
+
+
+class _Raw(io.RawIOBase):
+    """A stream of bytes as Python's text reader wants it."""
+
+    def __init__(self, stream: object):
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self.stream.read(len(buffer))  # type: ignore[attr-defined]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """The csv module of Python bounds a cell's length, once for the whole process."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,242 @@
+"""`.jsonl`: one JSON object a line, its keys the columns; a key that a line lacks is missing there.
+
+The columns are the keys of the first block. A column is of one kind: text, numbers, true and false, or lists
+of one of them; whole numbers become others where both occur.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as reader
+
+from graphspec.data.files import DataFile
+from graphspec.data.mistakes import fail, shown
+from graphspec.data.tables.base import Table
+from graphspec.data.tables.streams import BLOCK, head, utf8
+from graphspec.diagnostics import SpecError
+
+DEPTH = 64
+"""Levels of nesting in a line: pyarrow's parser overflows the stack where there are very many."""
+NO_OBJECT = re.compile(rb"^[ \t\r]*[^{ \t\r\n]", re.MULTILINE)
+BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+
+
+class Lines(Table):
+    """A file of JSON lines."""
+
+    def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
+        super().__init__(path, na_values)
+        self.path, self.encoding = path, options.encoding
+        self._kinds: dict[str, pa.DataType] = {}
+
+    @cached_property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        start, whole = head(self.path, self.encoding)
+        piece = start if whole else start[: start.rfind(b"\n") + 1]
+        found = self._read(1, piece)
+        if not found.num_columns:
+            raise fail(
+                "data-empty", f"`{self.file}` holds no rows", 'each line is an object: {"x": 1, "y": 2}'
+            )
+        return {field.name: field.type for field in found.schema}
+
+    def place(self, row: int) -> str:
+        seen = 0
+        for first, piece in self._pieces():
+            lines = piece.split(b"\n")
+            for number, line in enumerate(lines, first):
+                if line.strip():
+                    if seen == row:
+                        return f"line {number}"
+                    seen += 1
+        return f"row {row}, counting from 0"
+
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        types = self.columns
+        for first, piece in self._pieces():
+            found = self._read(first, piece)
+            if found.num_rows:
+                yield pa.table(
+                    [
+                        found[name] if name in found.column_names else pa.nulls(found.num_rows, types[name])
+                        for name in columns
+                    ],
+                    names=list(columns),
+                )
+
+    def _pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Whole lines, about a block of them at a time, each with the number of its first line."""
+        with utf8(self.path, self.encoding) as stream:
+            line, rest, data = 1, b"", stream.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
+            while data:
+                whole = rest + data
+                end = whole.rfind(b"\n") + 1
+                if not end and len(whole) > BLOCK:
+                    raise fail(
+                        "data-format", f"line {line} of `{self.file}` is longer than {BLOCK >> 20} MiB"
+                    )
+                if end:
+                    yield line, whole[:end]
+                    line += whole.count(b"\n", 0, end)
+                rest, data = whole[end:], stream.read(BLOCK)
+            if rest.strip():
+                yield line, rest + b"\n"
+
+    # --- one piece
+
+    def _read(self, first: int, piece: bytes) -> pa.Table:
+        """The rows of whole lines; `first` is the number of the first line."""
+        match = NO_OBJECT.search(piece)
+        if match is not None:
+            raise self._no_object(first + piece.count(b"\n", 0, match.end()), piece, match.end())
+        self._not_deep(first, piece)
+        if not piece.strip():
+            return pa.table({})
+        try:
+            if not piece.isascii():
+                piece.decode("utf-8")  # pyarrow takes any bytes
+            found = self._parsed(piece)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+            raise self._explained(first, piece, str(error)) from None
+        if found.num_rows != piece.count(b"\n") + (not piece.endswith(b"\n")) - len(BLANK.findall(piece)):
+            raise self._explained(first, piece, "a row is not one line")
+        return found
+
+    def _parsed(self, piece: bytes) -> pa.Table:
+        known = {name: kind for name, kind in self._kinds.items() if not pa.types.is_null(kind)}
+        options = reader.ReadOptions(block_size=len(piece) + 1, use_threads=False)
+        while True:
+            schema = pa.schema({name: kind for name, kind in known.items() if _is_text(kind)})
+            parse = reader.ParseOptions(explicit_schema=schema, newlines_in_values=False)
+            found = reader.read_json(pa.BufferReader(piece), options, parse)
+            dates = {f.name: _without_dates(f.type) for f in found.schema if f.type != _without_dates(f.type)}
+            if not dates:
+                break
+            known |= dates
+        for field in found.schema:
+            self._kinds[field.name] = _joined(field.name, self._kinds.get(field.name), field.type)
+        return found
+
+    def _not_deep(self, first: int, piece: bytes) -> None:
+        """Raises `SpecError` where a line is nested too deeply for pyarrow's parser."""
+        letters = np.frombuffer(piece, np.uint8)
+        ends = np.flatnonzero(letters == 10)
+        opening = np.concatenate(([0], np.cumsum((letters == 91) | (letters == 123), dtype=np.int64)))
+        borders = np.concatenate(([0], ends + 1, [len(piece)]))
+        for index in np.flatnonzero(np.diff(opening[borders]) > DEPTH):
+            line = np.frombuffer(STRING.sub(b"", piece[borders[index] : borders[index + 1]]), np.uint8)
+            steps = np.isin(line, (91, 123)).astype(np.int64) - np.isin(line, (93, 125))
+            if np.cumsum(steps).max(initial=0) > DEPTH:
+                raise fail(
+                    "data-format", f"line {first + index} of `{self.file}` is nested deeper than {DEPTH}"
+                )
+
+    # --- mistakes
+
+    def _no_object(self, line: int, piece: bytes, at: int) -> SpecError:
+        start = piece[at - 1 : at + 60].split(b"\n")[0].decode("utf-8", "replace")
+        help = 'a .jsonl file has one object a line: {"x": 1, "y": 2}'
+        if start.startswith("["):
+            help = f"{help}; this looks like one JSON array: write its elements line by line"
+        return fail(
+            "data-format",
+            f"line {line} of `{self.file}` is no JSON object: it begins with {shown(start)}",
+            help,
+        )
+
+    def _explained(self, first: int, piece: bytes, reason: str) -> SpecError:
+        """The first line that is no object of the columns' kinds."""
+        kinds: dict[str, tuple[str, int, Any]] = {}
+        lines = [(line, raw) for line, raw in enumerate(piece.split(b"\n"), first) if raw.strip()]
+        for line, raw in lines:
+            where = f"line {line} of `{self.file}`"
+            try:
+                row = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+            except UnicodeDecodeError:
+                help = "name the encoding: {path: ..., encoding: latin-1}"
+                return fail("data-format", f"{where} is not UTF-8 text", help)
+            except (ValueError, RecursionError) as error:
+                return fail("data-format", f"{where} is no JSON object: {error}")
+            for name, value in row.items():
+                kind = _kind(value)
+                if kind == "null":
+                    continue
+                before = kinds.setdefault(name, (kind, line, value))
+                known = self._kinds.get(name)
+                if before[0] != kind:
+                    message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}, and"
+                    message = f"{message} {_words(before[2])} in line {before[1]}"
+                    return fail("data-dtype", message, "write the values of a column in one way")
+                if known is not None and _is_text(known) and kind in ("a number", "true or false"):
+                    message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}"
+                    message = f"{message}, and text before"
+                    return fail("data-dtype", message, "write the values of a column in one way")
+        row = re.search(r" in row (\d+)", reason)
+        line = lines[int(row[1])][0] if row is not None and int(row[1]) < len(lines) else first
+        reason = reason.removeprefix("JSON parse error: ").removesuffix(row[0] if row is not None else "")
+        return fail("data-format", f"line {line} of `{self.file}` cannot be read: {reason}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key `{name}` is there twice")
+        found[name] = value
+    return found
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
+
+
+def _words(value: Any) -> str:
+    kind = _kind(value)
+    return (
+        kind
+        if kind in ("a list", "an object")
+        else f"{kind} ({shown(value)})"
+        if kind == "text"
+        else shown(value)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or (pa.types.is_list(kind) and _is_text(kind.value_type))
+
+
+def _without_dates(kind: pa.DataType) -> pa.DataType:
+    """A date in quotes is text, as every text is."""
+    if pa.types.is_timestamp(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_without_dates(kind.value_type))
+    return kind
+
+
+def _joined(name: str, before: pa.DataType | None, now: pa.DataType) -> pa.DataType:
+    """The kind of a column after another piece. Raises ArrowInvalid where the two differ."""
+    if before is None or pa.types.is_null(before):
+        return now
+    if pa.types.is_null(now):
+        return before
+    try:
+        schemas = [pa.schema({name: before}), pa.schema({name: now})]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowTypeError as error:
+        raise pa.ArrowInvalid(str(error)) from None

@@ -1,0 +1,62 @@
+"""`.parquet`: columns with types of their own, in groups of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as reader
+
+from graphspec.data.files import DataFile
+from graphspec.data.mistakes import fail
+from graphspec.data.tables.base import CHUNK, Table
+
+
+class Parquet(Table):
+    """A Parquet file."""
+
+    def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
+        super().__init__(path, na_values)
+        self.path = path
+        with self._whole(), reader.ParquetFile(path) as file:
+            self.schema, self._length = file.schema_arrow, file.metadata.num_rows
+            groups = range(file.metadata.num_row_groups)
+            size = sum(file.metadata.row_group(index).total_byte_size for index in groups)
+        self._rows = min(2**16, max(1, CHUNK * self._length // max(size, 1)))
+        names = self.schema.names
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise fail("data-column", f"`{self.file}` has two columns `{twice}`", "rename one of them")
+
+    @cached_property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        return {field.name: field.type for field in self.schema}
+
+    def place(self, row: int) -> str:
+        return f"row {row}, counting from 0"
+
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        with self._whole(), reader.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(self._rows, columns=list(columns)):
+                yield pa.table({name: batch.column(name) for name in columns})
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Turns what a damaged file does to the reader into `SpecError`."""
+        try:
+            yield
+        except (pa.ArrowException, EOFError, ValueError) as error:
+            raise self._damaged(error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> Exception:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return fail(
+            "data-format", f"`{self.file}` is no whole Parquet file: {reason}", "write or download it again"
+        )

@@ -1,0 +1,89 @@
+"""The bytes of a text file: decompressed, in UTF-8, and read once from front to back."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from graphspec.data.files import COMPRESSED
+from graphspec.data.mistakes import fail
+
+BLOCK = 16 * 2**20
+"""Bytes that are read at a time. No row of a text file may be longer."""
+COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
+
+
+class Utf8:
+    """A file as a stream of UTF-8 bytes, for pyarrow; counts the quotes that go by.
+
+    What is UTF-8 already is passed on unseen. Raises UnicodeError and OSError.
+    """
+
+    def __init__(self, path: Path, encoding: str):
+        ending = path.suffix.lower()
+        self._source = pa.input_stream(
+            str(path), compression=COMPRESSION.get(ending) if ending in COMPRESSED else None
+        )
+        known = codecs.lookup(encoding).name
+        self._decoder = None if known in ("utf-8", "utf-8-sig") else codecs.getincrementaldecoder(encoding)()
+        self._ahead = b""
+        self.quotes = 0
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self._ahead) < size or size < 0:
+            raw = self._source.read(BLOCK if size < 0 else max(size, 2**16))
+            if self._decoder is None:
+                made = raw
+            else:
+                made = self._decoder.decode(raw, final=not raw).encode("utf-8", "surrogatepass")
+            self._ahead = self._ahead + made if self._ahead else made
+            if not raw:
+                break
+        taken = self._ahead if size < 0 else self._ahead[:size]
+        self._ahead = self._ahead[len(taken) :]
+        self.quotes += taken.count(b'"')
+        return taken
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._source.close()
+        self.closed = True
+
+
+@contextmanager
+def utf8(path: Path, encoding: str = "utf-8") -> Iterator[Utf8]:
+    """The bytes of a file. Turns what is wrong with its encoding or compression into `SpecError`."""
+    try:
+        stream = Utf8(path, encoding)
+        try:
+            yield stream
+        finally:
+            stream.close()
+    except UnicodeError as error:
+        help = "name the `encoding` that it has: {path: ..., encoding: latin-1}"
+        raise fail("data-format", f"`{path}` is not text in {encoding}: {error}", help) from None
+    except OSError as error:
+        if path.suffix.lower() not in COMPRESSED:
+            raise
+        what = "cut off" if "runcated" in str(error) else f"damaged: {error}"
+        raise fail("data-format", f"`{path}` is {what}", "write or download it again") from None
+
+
+def head(path: Path, encoding: str = "utf-8") -> tuple[bytes, bool]:
+    """The first block of a file, and whether that is all of it."""
+    with utf8(path, encoding) as stream:
+        start = stream.read(BLOCK)
+        return start.removeprefix(b"\xef\xbb\xbf"), len(start) < BLOCK
