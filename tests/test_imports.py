@@ -25,8 +25,7 @@ ALLOWED = {
     "convert": "compiler contract diagnostics graph names objectives tensor train weights",
     "costs": "graph tensor train",
     "data": "diagnostics objectives tensor",
-    "declarations": "declared_nodes diagnostics objectives schema source",
-    "declared_nodes": "diagnostics objectives schema source",
+    "declarations": "diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train",

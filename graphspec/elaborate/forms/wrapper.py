@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.layer import LayerError, Wrapper
-from graphspec.declarations import read_node
+from graphspec.declarations import read_wrapped
 from graphspec.elaborate.body import Result, failed
 from graphspec.elaborate.forms.arguments import read_layer
 from graphspec.elaborate.forms.binding import bind, report
@@ -58,7 +58,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
 def _wrapped(node: NodeInstance) -> Node | None:
     """The node under `wraps`."""
     document, diagnostics = node.body.declared.document, node.body.context.diagnostics
-    return read_node(document, node.name, node.declared.wraps, (*node.path, "wraps"), diagnostics)
+    return read_wrapped(document, node.name, node.declared.wraps, (*node.path, "wraps"), diagnostics)
 
 
 def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from graphspec.diagnostics import nearest
+from graphspec.declarations.body import Body
+from graphspec.declarations.reader import DeclarationReader
+from graphspec.diagnostics import Diagnostics, nearest
 from graphspec.objectives.settings import show
 from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
-from graphspec.source import Path
-
-if TYPE_CHECKING:
-    from graphspec.declarations import Body, Reader
+from graphspec.source import Document, Path
 
 
-def read_nodes(reader: Reader, value: Any, path: Path, body: Body, shared: bool = False) -> dict[str, Node]:
+def read_nodes(
+    reader: DeclarationReader, value: Any, path: Path, body: Body, shared: bool = False
+) -> dict[str, Node]:
     found = {}
     for name, item in reader.mapping(value, path, f"`{path[-1]}`", body).items():
         here = (*path, name)
         if not shared:
             body.written.append(name)
         legal = reader.name(name, here, "a node")
-        node = read_node(reader, name, item, here, shared) if legal else None
+        node = _node(reader, name, item, here, shared) if legal else None
         if node is not None:
             found[name] = node
         else:
@@ -29,8 +30,14 @@ def read_nodes(reader: Reader, value: Any, path: Path, body: Body, shared: bool 
     return found
 
 
-def read_node(reader: Reader, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:
-    """One node, or a node under `wraps`; None, with what is wrong reported, where it cannot be used."""
+def read_wrapped(
+    document: Document, name: str, value: Any, path: Path, diagnostics: Diagnostics
+) -> Node | None:
+    """The node under the `wraps` of a node; None, with what is wrong reported, where it cannot be used."""
+    return _node(DeclarationReader(document, diagnostics), name, value, path)
+
+
+def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: bool = False) -> Node | None:
     if reader.damaged(path):
         return None
     if not isinstance(value, dict):
@@ -72,7 +79,7 @@ def read_node(reader: Reader, name: str, value: Any, path: Path, shared: bool = 
     return node if _legal_keys(reader, name, node, path, shared) else None
 
 
-def _no_form(reader: Reader, name: str, node: Node, path: Path) -> None:
+def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:
     for key in node.extra:
         if (
             word := nearest(
@@ -98,7 +105,7 @@ def _no_form(reader: Reader, name: str, node: Node, path: Path) -> None:
     )
 
 
-def _legal_keys(reader: Reader, name: str, node: Node, path: Path, shared: bool) -> bool:
+def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, shared: bool) -> bool:
     """Checks which of the keys of every node may stand on a node of its form."""
     before = len(reader.diagnostics)
     repeated = [key for key in ("repeat", "parallel") if getattr(node, key) is not MISSING]
@@ -137,7 +144,7 @@ def _legal_keys(reader: Reader, name: str, node: Node, path: Path, shared: bool)
 
 
 def read_edges(
-    reader: Reader, value: Any, path: Path, body: Body
+    reader: DeclarationReader, value: Any, path: Path, body: Body
 ) -> dict[str, list[tuple[str, Path]]] | None:
     if value is None:
         return None
@@ -166,7 +173,7 @@ def read_edges(
 
 
 def _edge(
-    reader: Reader,
+    reader: DeclarationReader,
     sources: list[str],
     target: str,
     path: Path,

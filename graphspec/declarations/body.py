@@ -1,0 +1,78 @@
+"""What a file, or a block of one, declares."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from graphspec.schema import Input, Node
+from graphspec.source import Document, Path
+
+
+class Body:
+    """What one file or one block declares: params, inputs, shared layers, nodes, edges and outputs, each
+    with its path.
+    """
+
+    def __init__(self, document: Document, path: Path, block: str | None, title: str):
+        self.document, self.path, self.block, self.title = document, path, block, title
+        self.params: dict[str, Any] = {}
+        self.inputs: dict[str, Input | None] = {}  # None for a block's input, whose type is the caller's
+        self.shared: dict[str, Node] = {}
+        self.nodes: dict[str, Node] = {}
+        self.edges: dict[str, list[tuple[str, Path]]] | None = None  # target -> its sources, in order
+        self.outputs: dict[str, Any] = {}  # name -> Output, or in a block a reference
+        self.written: list[str] = []  # the names under `nodes`, those that failed among them
+        self.failed: set[str] = set()  # names whose own mistake is reported: reading them is none
+        self.failed_params: set[str] = set()
+        self.incomplete = False  # a section could not be read: a name that is missing may stand in it
+
+    @property
+    def file(self) -> str:
+        return self.document.file
+
+    @cached_property
+    def above(self) -> dict[str, str | None]:
+        """For each node the one above it, parameters passed over; None where there is none."""
+        above: dict[str, str | None] = {}
+        previous: str | None = None
+        for name in self.written:
+            above[name] = previous
+            if name not in self.nodes or self.nodes[name].form != "parameter":
+                previous = name
+        return above
+
+    def output_path(self, name: str) -> Path:
+        """Where the output of this name is written."""
+        outputs = self._raw_outputs()
+        if isinstance(outputs, list):
+            return (
+                (*self.path, "outputs", outputs.index(name)) if name in outputs else (*self.path, "outputs")
+            )
+        return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
+
+    def _raw_outputs(self) -> Any:
+        value = self.document.value
+        for key in self.path:
+            value = value[key]
+        return value.get("outputs")
+
+
+class File:
+    """A spec file: its own body, its blocks, its presets, and the plain sections that later stages read."""
+
+    def __init__(
+        self,
+        document: Document,
+        body: Body,
+        blocks: dict[str, Body],
+        failed_blocks: frozenset[str],
+        sections: dict[str, Any],
+    ):
+        self.document, self.body, self.blocks, self.sections = document, body, blocks, sections
+        self.failed_blocks = failed_blocks  # blocks whose own mistake is reported
+        self.presets: dict[str, dict[str, Any]] = sections.get("presets") or {}
+
+    @property
+    def name(self) -> str:
+        return self.body.title

@@ -1,0 +1,214 @@
+"""A document read into declarations: params, inputs, blocks, nodes, edges and outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.declarations.body import Body, File
+from graphspec.declarations.nodes import read_edges, read_nodes
+from graphspec.declarations.reader import DeclarationReader
+from graphspec.diagnostics import Diagnostics, Label, nearest
+from graphspec.objectives.settings import show
+from graphspec.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
+from graphspec.source import Document, Path
+
+
+def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
+    """The declarations of a document. None where too little is legible to go on; what is wrong is in
+    `diagnostics`.
+    """
+    reader = DeclarationReader(document, diagnostics)
+    spec = reader.setting(Spec, document.value, "a spec", ())
+    if spec is None:  # unknown or missing keys: go on with what is there
+        known = {key: value for key, value in document.value.items() if key in Spec.model_fields}
+        spec = Spec.model_construct(**{"inputs": None, "nodes": None, "outputs": None, **known})
+    name = spec.name
+    if name is not None and not (isinstance(name, str) and name):
+        reader.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
+        name = None
+    body = Body(document, (), None, name or stem)
+    body.incomplete = bool(reader.damage) or not {"inputs", "nodes"} <= document.value.keys()
+    _params(reader, spec.params, body)
+    _inputs(reader, spec.inputs, body)
+    blocks = {
+        block: _block(reader, block, value) if reader.name(block, ("blocks", block), "a block") else None
+        for block, value in reader.mapping(spec.blocks, ("blocks",), "`blocks`", body).items()
+    }
+    body.shared = read_nodes(reader, spec.shared, ("shared",), body, shared=True)
+    body.nodes = read_nodes(reader, spec.nodes, ("nodes",), body)
+    body.edges = read_edges(reader, spec.edges, ("edges",), body)
+    body.outputs = _outputs(reader, spec.outputs)
+    _namespace(reader, body)
+    sections = {
+        "presets": _presets(reader, spec.presets, body),
+        **{
+            key: value
+            for key in ("data", "train", "tune")
+            if (value := getattr(spec, key)) is not None and not reader.damaged((key,))
+        },
+    }
+    if not body.written and not body.incomplete:
+        reader.error("missing-key", ("nodes",), "a spec has at least one node")
+    failed = frozenset(block for block, read in blocks.items() if read is None)
+    legible = {block: read for block, read in blocks.items() if read is not None}
+    return File(document, body, legible, failed, sections)
+
+
+def _params(reader: DeclarationReader, value: Any, body: Body) -> None:
+    params = reader.mapping(value, (*body.path, "params"), "`params`", body)
+    for name, item in params.items():
+        here = (*body.path, "params", name)
+        body.failed_params.add(name)
+        if not reader.name(name, here, "a param", reserved=True):
+            continue
+        if name in FORMS or name in NODE_KEYS:
+            reader.error(
+                "reserved-name",
+                here,
+                f"`{name}` is a key of every node and cannot name a param",
+                key=True,
+            )
+        elif not is_plain(item):
+            reader.error("wrong-type", here, f"the param `{name}` is {PLAIN}, not {show(item)}")
+        elif not reader.damaged(here):
+            body.params[name] = item
+            body.failed_params.discard(name)
+
+
+def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dict[str, Any]]:
+    params = body.params
+    presets = reader.mapping(value, ("presets",), "`presets`")
+    for preset, settings in presets.items():
+        path = ("presets", preset)
+        for name, item in reader.mapping(settings, path, f"the preset `{preset}`").items():
+            if not is_plain(item):
+                message = f"the param `{name}` is {PLAIN}, not {show(item)}"
+                reader.error("wrong-type", (*path, name), message)
+            elif name not in params and name not in body.failed_params:
+                word = nearest(name, params)
+                reader.error(
+                    "unknown-param",
+                    ("presets", preset, name),
+                    f"the preset `{preset}` sets `{name}`, which is no param of this file",
+                    f"did you mean `{word}`?" if word else None,
+                    key=True,
+                )
+    return {name: settings for name, settings in presets.items() if isinstance(settings, dict)}
+
+
+def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
+    found = body.inputs
+    for name, item in reader.mapping(value, ("inputs",), "`inputs`", body).items():
+        path = ("inputs", name)
+        found[name] = None
+        if not reader.name(name, path, "an input", reserved=True):
+            continue
+        if isinstance(item, list):
+            reader.error(
+                "wrong-type", path, f"the input `{name}` is a list", f"write {{shape: {show(item)}}}"
+            )
+            continue
+        found[name] = reader.setting(Input, item, f"the input `{name}`", path)
+
+
+def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
+    path: Path = ("blocks", name)
+    block = reader.setting(Block, value, f"the block `{name}`", path)
+    if block is None:
+        return None
+    body = Body(reader.document, path, name, name)
+    body.incomplete = bool(reader.damage)
+    _params(reader, block.params, body)
+    inputs = block.inputs
+    if isinstance(inputs, dict):
+        inputs = list(inputs)
+    if not isinstance(inputs, list) or not inputs or not all(isinstance(i, str) for i in inputs):
+        reader.error(
+            "wrong-type",
+            (*path, "inputs"),
+            f"`inputs` of the block `{name}` is a list of names",
+            "write inputs: [x]",
+        )
+        return None
+    for position, word in enumerate(inputs):
+        if reader.name(word, (*path, "inputs", position), "an input", reserved=True):
+            if word in body.inputs:
+                reader.error(
+                    "duplicate-name",
+                    (*path, "inputs", position),
+                    f"the block `{name}` has two inputs `{word}`",
+                )
+            body.inputs[word] = None
+    body.shared = read_nodes(reader, block.shared, (*path, "shared"), body, shared=True)
+    body.nodes = read_nodes(reader, block.nodes, (*path, "nodes"), body)
+    body.edges = read_edges(reader, block.edges, (*path, "edges"), body)
+    body.outputs = _block_outputs(reader, block.outputs, path, body)
+    _namespace(reader, body)
+    return body
+
+
+def _block_outputs(reader: DeclarationReader, value: Any, path: Path, body: Body) -> dict[str, Any]:
+    if value is None:
+        last = body.written[-1:]
+        return {name: name for name in last}
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return {item: item for item in value}
+    if isinstance(value, dict) and value and all(isinstance(item, str) for item in value.values()):
+        return dict(value)
+    reader.error(
+        "wrong-type",
+        (*path, "outputs"),
+        "the outputs of a block are a list of node names, or a mapping from names to nodes",
+        "write outputs: [out], or outputs: {x: out, skip: conv}",
+    )
+    return {}
+
+
+def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(value, list):
+        for position, name in enumerate(value):
+            if not isinstance(name, str):
+                reader.error("wrong-type", ("outputs", position), f"an output is a name, not {show(name)}")
+            elif name in found:
+                reader.error("duplicate-name", ("outputs", position), f"the output `{name}` stands twice")
+            elif reader.name(name, ("outputs", position), "an output"):
+                found[name] = Output()
+        return found
+    if isinstance(value, str):
+        return {value: Output()}
+    for name, item in reader.mapping(value, ("outputs",), "`outputs`").items():
+        if isinstance(item, str):
+            message = f"the output `{name}` is a mapping, not {show(item)}"
+            reader.error("wrong-type", ("outputs", name), message, f"write {{loss: {item}}}")
+        elif reader.name(name, ("outputs", name), "an output"):
+            output = reader.setting(
+                Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)
+            )
+            if output is not None:
+                found[name] = output
+    return found
+
+
+def _namespace(reader: DeclarationReader, body: Body) -> None:
+    """Inputs, shared layers and nodes are one namespace."""
+    seen: dict[str, tuple[str, Path]] = {
+        name: ("an input", (*body.path, "inputs", position if body.block else name))
+        for position, name in enumerate(body.inputs)
+    }
+    for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
+        for name in getattr(body, section):
+            path = (*body.path, section, name)
+            if name in seen:
+                other, place = seen[name]
+                reader.error(
+                    "duplicate-name",
+                    path,
+                    f"`{name}` is {what} here and {other} above",
+                    "rename one: inputs, shared layers and nodes share one set of names",
+                    key=True,
+                    labels=(Label(reader.document.key(place), other),),
+                )
+            seen[name] = (what, path)

@@ -1,0 +1,108 @@
+"""How parts of a document are read: settings, mappings and names, each mistake reported at its place."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from graphspec.declarations.body import Body
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label
+from graphspec.objectives.settings import Problem, SettingError, show, validate
+from graphspec.schema import IDENTIFIER, RESERVED
+from graphspec.source import Document, Path
+
+LOSSY = frozenset(["yaml-tag", "merge-key", "null-key", "complex-key", "unknown-anchor", "recursive-anchor"])
+"""Mistakes of the YAML after which part of a value is missing."""
+
+
+class DeclarationReader:
+    """Reads the parts of a document, and reports each structural mistake at its place."""
+
+    def __init__(self, document: Document, diagnostics: Diagnostics):
+        self.document, self.diagnostics = document, diagnostics
+        self.damage = [
+            d.span for d in diagnostics if d.code in LOSSY and d.span and d.span.file == document.file
+        ]
+
+    def error(
+        self,
+        code: str,
+        path: Path,
+        message: str,
+        help: str | None = None,
+        *,
+        key: bool = False,
+        labels: tuple[Label, ...] = (),
+    ) -> None:
+        span = self.document.key(path) if key else self.document.span(path)
+        self.diagnostics.add(Diagnostic(code, message, span, help=help, labels=labels))
+
+    def damaged(self, path: Path) -> bool:
+        """Whether YAML could not be read inside the entry at `path`: what is missing there is no mistake."""
+        if not self.damage:
+            return False
+        key, value = self.document.key(path), self.document.span(path)
+        start, end = (key.line, key.column), (value.end_line, value.end_column)
+        return any(start <= (span.line, span.column) < end for span in self.damage)
+
+    def setting(self, cls: type[Any], value: Any, what: str, path: Path) -> Any:
+        """`cls` read from `value`, or None with its problems reported."""
+        if path and self.damaged(path):
+            return None
+        try:
+            return validate(cls, value, what)
+        except SettingError as error:
+            for problem in error.problems:
+                self.problem(problem, path)
+            return None
+
+    def problem(self, problem: Problem, path: Path) -> None:
+        missing = problem.code == "missing-key"
+        if missing and not path:
+            if not self.damage:
+                first = next(iter(self.document.value), "")
+                self.error(problem.code, (first,), problem.message, problem.help, key=True)
+            return
+        where = path if missing else (*path, *problem.path)
+        self.error(
+            problem.code,
+            where,
+            problem.message,
+            problem.help,
+            key=missing or problem.code == "unknown-key",
+        )
+
+    def mapping(self, value: Any, path: Path, what: str, body: Body | None = None) -> dict[str, Any]:
+        """`value` if it is a mapping, or null for an absent one; anything else is reported."""
+        if value is None:
+            return {}
+        if isinstance(value, dict):
+            return value
+        if body is not None:
+            body.incomplete = True
+        if not self.damaged(path):
+            self.error("wrong-type", path, f"{what} is a mapping from names, not {show(value)}")
+        return {}
+
+    def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
+        """Whether a name is an identifier, and not one that the language keeps for itself."""
+        if not IDENTIFIER.match(word):
+            plain = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
+            plain = "".join(c for c in plain if not unicodedata.combining(c))
+            fixed = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_")
+            help = (
+                f"write `{fixed}`"
+                if IDENTIFIER.match(fixed)
+                else "letters, digits and underscores, no digit first"
+            )
+            self.error(
+                "bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True
+            )
+            return False
+        if reserved and word in RESERVED:
+            self.error(
+                "reserved-name", path, f"`{word}` has a meaning of its own and cannot name {what}", key=True
+            )
+            return False
+        return True
