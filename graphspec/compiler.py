@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.declarations import read_file
+from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, nearest
 from graphspec.elaborate import Context, elaborate
 from graphspec.graph import Graph
@@ -239,7 +239,16 @@ def check(
     context = Context(diagnostics, path)
     elaborated = elaborate(context, file, params, preset) if file is not None else None
     sources.update(context.sources)
+    _fix_params(document, file, params, preset)
     return None if elaborated is None or diagnostics.errors else Program(elaborated, document, path, sources)
+
+
+def _fix_params(document: Document, file: File | None, params: Mapping[str, Any], preset: str | None) -> None:
+    """Gives the params of a document the values that they had, so that it means the same by itself."""
+    declared = document.value.get("params")
+    if isinstance(declared, dict) and file is not None:
+        given = {**file.presets.get(preset or "", {}), **params}
+        declared.update({name: value for name, value in given.items() if name in declared})
 
 
 def _other_specs(path: Path) -> str | None:

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "device-missing",
     "non-finite-loss",
     "run-directory",
+    "resume-failed",
     "build-failed",
     "run-failed",
     "export-failed",

@@ -50,7 +50,7 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
-    "train": "compiler contract data diagnostics graph objectives tensor weights",
+    "train": "compiler contract data diagnostics expressions graph load objectives tensor weights",
     "weights": "contract graph names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""

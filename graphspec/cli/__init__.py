@@ -25,12 +25,12 @@ from graphspec.cli.common import (
     count_of,
     print_json,
     reporting,
-    running,
     settings_of,
     show,
 )
 from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
+from graphspec.cli.train import train
 
 app = typer.Typer(
     name="graphspec",
@@ -124,52 +124,7 @@ def summary(
 app.command()(build)
 app.command()(plot)
 app.add_typer(importing, name="import")
-
-
-@app.command()
-def train(
-    spec: Spec,
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Training data: .npz or .csv.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
-    ] = "auto",
-    run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
-    ] = None,
-    settings: Set = None,
-    preset: Preset = None,
-    as_json: Json = False,
-) -> None:
-    """Train, and leave a run directory behind: spec, source, history and weights."""
-    from graphspec.reporting import Report
-
-    gc.enable()
-    with compiling(spec, settings, preset, as_json) as program:
-        from graphspec.train.loop import Interrupted
-        from graphspec.train.loop import train as run
-
-        try:
-            help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
-            with (
-                Report(quiet=as_json) as report,
-                running(program, "run-failed", "training fails", help),
-            ):
-                result = run(
-                    program, data=data, root=spec.parent, device=device, run_dir=run_dir, progress=report
-                )
-        except Interrupted as interrupted:
-            typer.echo(str(interrupted), err=True)
-            if as_json:
-                print_json(interrupted.result.to_json())
-            raise typer.Exit(130) from None
-        if as_json:
-            print_json(result.to_json())
-        else:
-            rate = f"{result.examples_per_second:,.0f} examples/s on {result.device}"
-            typer.echo(f"{rate}, {result.seconds:.1f} s in all")
-            typer.echo(f"run directory: {result.run_dir}")
+app.command()(train)
 
 
 @app.command()

@@ -89,7 +89,7 @@ def write_weights(path: Path, module: nn.Module) -> None:
 
     from graphspec import __version__
     from graphspec.cli.common import replacing
-    from graphspec.train.run import untied
+    from graphspec.train.files import untied
 
     tensors, _ = untied(module.state_dict())
     with replacing(path) as temporary:

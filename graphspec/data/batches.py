@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 import torch
@@ -121,10 +122,13 @@ class InMemory:
             rows = order if rows is None else rows[order]
         sizes = [array[:1].numel() * self.dtypes[name].itemsize for name, array in self.arrays.items()]
         chunk = batch_size * max(1, GATHERED // max(1, sum(sizes) * batch_size))
-        for first in range(start, len(self), chunk):
+        # A chunk begins where it does in a whole epoch: where a batch lies in memory decides its last bits.
+        for first in range(start - start % chunk, len(self), chunk):
             part = slice(first, min(first + chunk, len(self)))
             groups = [_gather(group, rows, part) for group in (self.arrays, self.weights, self.counted)]
-            yield from cut(batch_size, groups, self.dtypes, self.device)
+            batches = cut(batch_size, groups, self.dtypes, self.device)
+            seen = -(-max(0, start - first) // batch_size)
+            yield from islice(batches, seen, None)
 
     @property
     def home(self) -> torch.device:

@@ -150,7 +150,7 @@ class Scope:
     def problems(self, problems: Iterable[Problem], path: Path) -> None:
         for problem in problems:
             where = (*path, *problem.path)
-            key = problem.code in ("unknown-key", "missing-key", "unused-feature")
+            key = problem.code in ("unknown-key", "missing-key", "unused-feature", "unknown-callback")
             span = self.document.key(where) if key else self.document.span(where)
             self.error(problem.code, span, problem.message, problem.help)
 

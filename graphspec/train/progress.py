@@ -77,6 +77,13 @@ class History:
     def __len__(self) -> int:
         return max(map(len, self.values.values()), default=0)
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """An entry an epoch, as `history.jsonl` has them."""
+        return [
+            {"epoch": index + 1, **{name: values[index] for name, values in self.values.items()}}
+            for index in range(len(self))
+        ]
+
     @property
     def last(self) -> Values:
         """The last epoch's values; empty before the first is over."""
@@ -111,25 +118,27 @@ class Reporter:
     steps: int
     _step: int = 0
     _started: float = 0.0
+    _counted: int = 0
     _reported: float = 0.0
+
+    def begin(self, step: int, count: int) -> None:
+        """An epoch begins after `step` of its steps, whose examples are `count`."""
+        self._step, self._counted, self._started = step, count, time.perf_counter()
 
     def step(self, epoch: int, meter: Meter) -> None:
         """A step is over; `epoch` counts from 0."""
         if self.callback is None:
             return
         now = time.perf_counter()
-        if not self._step:
-            self._started = now
         self._step += 1
         if now - self._reported >= REPORT:
             self._reported = now
-            rate = meter.count / (now - self._started) if now > self._started else 0.0
+            rate = (meter.count - self._counted) / max(now - self._started, 1e-9)
             values: Values = {"loss": meter.loss()}
             self.callback(Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate))
 
     def epoch(self, epoch: int, values: Values, clock: Clock) -> None:
         """An epoch is over, with its `values`."""
-        self._step = 0
         if self.callback is not None:
             rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
             self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))

@@ -1,160 +1,200 @@
-"""The run directory: what a training leaves behind, and the one place that writes it.
-
-Every file appears whole or not at all: it is written under another name, flushed to the disk, and renamed.
-Weights are read back and compared before they count as saved.
-"""
+"""The run directory: what a training leaves behind, complete enough to be copied elsewhere."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import re
+import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import graphspec
-from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.train.meter import Values
+from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.load import inside, weight_files
+from graphspec.train.checkpoint import Checkpoints
+from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights
 from graphspec.train.progress import plain
 
-SAVE = 60.0
-"""Seconds of training that a crash may lose."""
-LAST, BEST, HISTORY = "last.safetensors", "best.safetensors", "history.jsonl"
+SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
+LAST, BEST, CHECKPOINTS = "last.safetensors", "best.safetensors", "checkpoints"
+OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, "encoders.json", "tensorboard")
+"""What a run itself writes; a spec's own files have other names."""
+
+HALF = re.compile(r"\..+\.\d+\Z")
+"""The name of a file that is being written."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunDirectory:
-    """A directory of its own for one run: spec, source, environment, history and weights."""
+    """A directory of its own for one run: spec, source, environment, history, weights and checkpoints.
+
+    One process at a time has it; another is refused for as long as that one lives.
+    """
 
     path: Path
+    about: dict[str, Any] = field(default_factory=dict)
+    _lock: int | None = field(default=None, repr=False)
 
     @classmethod
-    def create(cls, name: str, path: Path | None = None) -> RunDirectory:
+    def create(cls, name: str, path: Path | None = None, overwrite: bool = False) -> RunDirectory:
         """A new directory: `path`, empty if it exists, else `runs/<name>-<n>` with the next number.
 
-        Raises `SpecError` (run-directory).
+        `overwrite` removes the run that is in `path`. Raises `SpecError` (run-directory).
         """
         try:
             if path is None:
-                return cls(_numbered(Path("runs"), name))
+                return cls(_numbered(Path("runs"), name))._locked()
             path.mkdir(parents=True, exist_ok=True)
-            taken = any(path.iterdir())
+            taken = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         except OSError as error:
-            raise _refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
-        if taken:
-            help = "give a new one, or leave `--run-dir` out"
-            raise _refused(f"the run directory `{path}` is not empty", help)
-        return cls(path)
+            raise refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
+        run = cls(path)
+        if taken and not overwrite:
+            help = "go on with its run: `--resume`; replace it: `--overwrite`; or give another directory"
+            raise refused(f"the run directory `{path}` is not empty", help)
+        if taken and not is_run(path):
+            raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")
+        run._locked()
+        for entry in [path / name for name in taken]:
+            with refusing(entry):
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        return run
 
-    def begin(self, spec: str, source: str, device: torch.device) -> None:
-        """Write what is known before the first step."""
-        self.text("spec.yaml", spec)
-        self.text("model.py", source)
-        self.text("environment.json", environment(device))
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The directory of a run that goes on, without what a crash left half written.
+
+        Raises `SpecError` where another process has it.
+        """
+        run = cls(path)._locked()
+        for file in path.rglob(".*"):
+            if HALF.match(file.name) and file.is_file():
+                file.unlink()
+        return run
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path / CHECKPOINTS)
+
+    def begin(self, program: Any, about: Mapping[str, Any]) -> None:
+        """Write what is known before the first step: the spec with every file that it reads, the source, and
+        `about` the run, as JSON.
+        """
+        files = list(files_of(program))
+        self.about = {**about, "finished": False}
+        self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")  # with it, the directory is a run
+        for name, origin in files:
+            whole(self.path / name, partial(shutil.copyfile, origin))
+        self.text(SPEC, program.resolved)
+        self.text(SOURCE, program.source)
+
+    def finish(self) -> None:
+        """The training has come to its end."""
+        self.about["finished"] = True
+        self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        try:
+            return bool(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")).get("finished"))
+        except (OSError, ValueError, AttributeError):
+            return False
 
     def text(self, name: str, content: str) -> None:
         """Write a text file whole."""
-        self._write(name, lambda temporary: temporary.write_text(content, encoding="utf-8"))
-
-    def record(self, entry: Mapping[str, Any]) -> None:
-        """Append an epoch to the history, at once visible to readers."""
-        with _refusing(self.path / HISTORY), (self.path / HISTORY).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(plain(entry)) + "\n")
+        write_text(self.path / name, content)
 
     def weights(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Write weights, tied ones once, and read them back before they replace what is there."""
-        tensors, tied = untied(state)
-        metadata = {"format": "pt", **({"tied": json.dumps(tied)} if tied else {})}
+        write_weights(self.path / name, state)
 
-        def write(temporary: Path) -> None:
-            save_file(tensors, temporary, metadata)
-            temporary.chmod(0o644)  # safetensors makes it private
-            if not _holds(temporary, tensors):
-                raise OSError(None, "what was written differs from what is read back", str(temporary))
+    def record(self, entry: Mapping[str, Any]) -> None:
+        """Append an epoch to the history, at once visible to readers."""
+        with refusing(self.path / HISTORY), (self.path / HISTORY).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(plain(entry)) + "\n")
 
-        self._write(name, write)
+    def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """The history as it was at a checkpoint, without what came after it."""
+        self.text(HISTORY, "".join(json.dumps(plain(entry)) + "\n" for entry in entries))
 
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        temporary = self.path / f".{name}.{os.getpid()}"
-        with _refusing(self.path / name):
-            try:
-                write(temporary)
-                _sync(temporary)
-                temporary.replace(self.path / name)
-                _sync(self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
+    def settle(self) -> None:
+        """Force the history to the disk: no checkpoint is newer than it."""
+        if (self.path / HISTORY).exists():
+            with refusing(self.path / HISTORY):
+                sync(self.path / HISTORY)
+
+    def close(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _locked(self) -> RunDirectory:
+        """Takes the lock, which ends with the process, however that ends."""
+        try:
+            import fcntl
+        except ImportError:  # this system has no such locks
+            return self
+        with refusing(self.path):
+            self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise refused(
+                f"another process is training in `{self.path}`", "wait for it, or stop it"
+            ) from None
+        except OSError:  # this filesystem has none
+            self.close()
+        return self
 
 
-class Keeper:
-    """Holds on to the weights of the best epoch, and writes best and last when it is time.
+def is_run(path: Path) -> bool:
+    """Whether a directory holds a run."""
+    return (path / ENVIRONMENT).is_file()
 
-    The best has the lowest `val_loss`, or the lowest `loss` where nothing is held out.
+
+def newest(name: str, parent: Path = Path("runs")) -> Path | None:
+    """The newest run of a spec of this name, by its number."""
+    runs = [path for path in _numbers(parent, name).values() if is_run(path)] if parent.is_dir() else []
+    return runs[-1] if runs else None
+
+
+def files_of(program: Any) -> Iterator[tuple[str, Path]]:
+    """The model files and weights that a spec reads: where they lie from the spec, and from here.
+
+    In a run they lie in the same place, so that no path needs to change. Raises `SpecError` where that place
+    is one of the run's own.
     """
-
-    def __init__(self, run: RunDirectory, module: nn.Module):
-        self.run, self.module = run, module
-        self.lowest = math.inf
-        self.best: dict[str, Tensor] = {}
-        self.written = time.monotonic()
-
-    def keep(self, values: Values) -> None:
-        """An epoch is over."""
-        value = values.get("val_loss", values["loss"])
-        if isinstance(value, float) and value < self.lowest:
-            self.lowest = value
-            self.best = {name: tensor.clone() for name, tensor in untied(self.module.state_dict())[0].items()}
-        if time.monotonic() - self.written > SAVE:
-            self.write()
-
-    def write(self) -> None:
-        """Write the last weights, and the best if an epoch is over."""
-        self.run.weights(LAST, self.module.state_dict())
-        if self.best:
-            self.run.weights(BEST, self.best)
-        self.written = time.monotonic()
+    if program.path is None:
+        return
+    root = program.path.parent
+    read = (Path(file) for file in program.sources)
+    found: dict[Path, Span | None] = {file: None for file in read if file != program.path and file.is_file()}
+    for _, weights, span in weight_files(program.graph):
+        base = Path(span.file).parent if span is not None else root
+        inside(program, weights, span)
+        found.setdefault(base / weights, span)
+    for path, span in found.items():
+        name = os.path.normpath(os.path.relpath(path, root))
+        if name.split(os.sep)[0] in OWN:
+            message = f"the spec reads `{name}`, and a run writes a file of that name"
+            raise SpecError([Diagnostic("run-directory", message, span, help="rename the file")])
+        yield name, path
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turns a failure to write `path` into a diagnostic."""
-    try:
-        yield
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise _refused(f"`{path}` cannot be written: {reason}") from None
-
-
-def untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A state dict's tensors, contiguous and each once; and under which name the further names of one are."""
-    tensors: dict[str, Tensor] = {}
-    tied: dict[str, str] = {}
-    names: dict[tuple[object, ...], str] = {}
-    for name, tensor in state.items():
-        key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        first = names.setdefault(key, name) if tensor.numel() else name
-        if first == name:
-            tensors[name] = tensor.detach().cpu().contiguous()
-        else:
-            tied[name] = first
-    return tensors, tied
-
-
-def environment(device: torch.device) -> str:
-    """Where a run took place, as JSON: what one needs to know to repeat it."""
-    found = {
+def environment(device: torch.device) -> dict[str, Any]:
+    """Where a run takes place: what one needs to know to repeat it."""
+    return {
         "graphspec": graphspec.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -164,14 +204,19 @@ def environment(device: torch.device) -> str:
         "threads": torch.get_num_threads(),
         "byteorder": sys.byteorder,
     }
-    return json.dumps(found, indent=2) + "\n"
+
+
+def _numbers(parent: Path, name: str) -> dict[int, Path]:
+    """The directories `<name>-<n>` in `parent`, by their number."""
+    pattern = re.compile(re.escape(name) + r"-(\d{1,9})\Z", re.ASCII)
+    found = {int(match[1]): entry for entry in parent.iterdir() if (match := pattern.match(entry.name))}
+    return dict(sorted(found.items()))
 
 
 def _numbered(parent: Path, name: str) -> Path:
     """The first free `<name>-<n>` after the highest one in `parent`, made."""
     parent.mkdir(parents=True, exist_ok=True)
-    pattern = re.compile(re.escape(name) + r"-(\d{1,9})\Z", re.ASCII)
-    number = max((int(m[1]) for entry in parent.iterdir() if (m := pattern.match(entry.name))), default=0)
+    number = max(_numbers(parent, name), default=0)
     while True:
         number += 1
         path = parent / f"{name}-{number}"
@@ -180,30 +225,3 @@ def _numbered(parent: Path, name: str) -> Path:
         except FileExistsError:  # another run took the number
             continue
         return path
-
-
-def _holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a file holds exactly these tensors, bit for bit."""
-    with safetensors.safe_open(path, framework="pt") as stored:
-        if set(stored.keys()) != tensors.keys():
-            return False
-        return all(_same(stored.get_tensor(name), tensor) for name, tensor in tensors.items())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
-
-
-def _sync(path: Path) -> None:
-    """Force a file, or a directory's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _refused(message: str, help: str | None = None) -> SpecError:
-    return SpecError([Diagnostic("run-directory", message, None, help=help)])

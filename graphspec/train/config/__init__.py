@@ -10,13 +10,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.train.callbacks.settings import Callback, parse_callbacks
 from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
 
 __all__ = ["OPTIMIZERS", "Optimizer", "TrainConfig", "parse_train"]
 
 LATER = {
     "schedule": "give `optimizer` one `learning_rate`",
-    "callbacks": "the best and the last weights are saved in any case",
     "parameter_groups": "one `optimizer` serves all weights",
 }
 """Keys of the language that this version does not read, and what to do instead."""
@@ -33,6 +33,7 @@ class TrainConfig(Setting):
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     precision: Literal["float32"] = "float32"
+    callbacks: tuple[SerializeAsAny[Callback], ...] = ()
 
     synonyms: ClassVar = {
         "optim": "optimizer",
@@ -67,6 +68,11 @@ def parse_train(value: object) -> TrainConfig:
         elif key == "optimizer":
             try:
                 rest[key] = OPTIMIZERS.read(item)
+            except SettingError as error:
+                problems += error.under(key).problems
+        elif key == "callbacks":
+            try:
+                rest[key] = parse_callbacks(item)
             except SettingError as error:
                 problems += error.under(key).problems
         else:

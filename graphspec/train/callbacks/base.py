@@ -1,0 +1,115 @@
+"""What a training calls back: objects with the methods of Keras' `Callback`, those of a spec and one's own.
+
+class Print(Callback):
+    def on_epoch_end(self, epoch, logs):
+        print(epoch, logs["loss"], self.model.optimizer.learning_rate)
+
+train(program, callbacks=[Print()])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from graphspec.train.checkpoint import State, joined
+
+if TYPE_CHECKING:
+    from graphspec.train.state import Training
+
+METHODS = (
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_begin",
+    "on_test_end",
+)
+
+
+class Callback:
+    """A base for callbacks; an object that has some of these methods is one as well.
+
+    `model` is the training under way: its `module`, `optimizer.learning_rate`, `history`, `run_dir`, and
+    `stop_training`, which may be set. Epochs and batches count from 0. `logs` of an epoch are its values, of
+    a batch the mean `loss` so far. What a callback remembers survives a resume if `state_dict` returns it: a
+    dict of tensors and of what JSON can hold, which `load_state_dict` gets back.
+    """
+
+    model: Training
+
+    def on_train_begin(self, logs: Any = None) -> None: ...
+
+    def on_train_end(self, logs: Any = None) -> None: ...
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None: ...
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None: ...
+
+    def on_test_begin(self, logs: Any = None) -> None: ...
+
+    def on_test_end(self, logs: Any = None) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None:
+        """The training is over, whichever way it ended."""
+
+
+class Callbacks:
+    """Several callbacks as one, called in their order, by their names."""
+
+    def __init__(self, items: Iterable[tuple[str, Any]] = ()):
+        self.items = dict(items)
+        self._methods = {method: list(self._having(method)) for method in METHODS}
+        self.watches_batches = bool(
+            self._methods["on_train_batch_begin"] or self._methods["on_train_batch_end"]
+        )
+
+    def attach(self, training: Training) -> None:
+        """Give each its `model`."""
+        for item in self.items.values():
+            item.model = training
+
+    def call(self, method: str, *arguments: Any) -> None:
+        """Call a method of all that have it."""
+        for bound in self._methods[method]:
+            bound(*arguments)
+
+    def state(self) -> State:
+        """What they remember, by their names."""
+        parts = {}
+        for name, item in self.items.items():
+            found = item.state_dict() if hasattr(item, "state_dict") else {}
+            tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+            parts[name] = State(tensors, {key: value for key, value in found.items() if key not in tensors})
+        return joined(parts)
+
+    def restore(self, state: State) -> None:
+        """Give each what it remembered; one that is new begins anew."""
+        for name, item in self.items.items():
+            part = state.part(name)
+            if part.numbers is not None and hasattr(item, "load_state_dict"):
+                item.load_state_dict({**part.numbers, **part.tensors})
+
+    def close(self) -> None:
+        for item in self.items.values():
+            if isinstance(item, Callback):
+                item.close()
+
+    def _having(self, method: str) -> Iterable[Callable[..., None]]:
+        for item in self.items.values():
+            bound = getattr(item, method, None)
+            if callable(bound) and getattr(type(item), method, None) is not getattr(Callback, method):
+                yield bound

@@ -1,0 +1,156 @@
+"""Checkpoints: all that a run needs to go on exactly where it was.
+
+    runs/digits-1/checkpoints/000007/   state.safetensors   state.json   manifest.json
+
+A checkpoint is a directory that appears by a rename, after everything in it was flushed to the disk and
+read back. The manifest, with the size and the SHA-256 of each file, is written last: without it, or with a
+byte that differs, a checkpoint is torn. A torn one is passed over, never loaded, and never counts as kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file
+from torch import Tensor
+
+from graphspec.diagnostics import SpecError
+from graphspec.train.files import make_room, refusing, size_of, sync, untied, write_tensors
+
+TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+KEPT = 2
+"""How many good checkpoints stay: one to walk back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a part of a run remembers: tensors by name, and what JSON can hold."""
+
+    tensors: Mapping[str, Tensor]
+    numbers: Any
+
+    def part(self, name: str) -> State:
+        """What was put in under `name` by `joined`."""
+        start = f"{name}/"
+        own = {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
+        return State(own, self.numbers.get(name))
+
+
+def joined(parts: Mapping[str, State]) -> State:
+    """Several states as one, each under its name."""
+    tensors = {f"{name}/{key}": value for name, part in parts.items() for key, value in part.tensors.items()}
+    return State(tensors, {name: part.numbers for name, part in parts.items()})
+
+
+class Checkpoints:
+    """The checkpoints of a run, numbered as they were made."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._good: list[Path] = []
+
+    def save(self, state: State) -> Path:
+        """Save, verify, and only then let go of older ones. Raises `SpecError` (run-directory).
+
+        Whatever happens on the way, the checkpoints that were there stay.
+        """
+        tensors, tied = untied(state.tensors)
+        numbers = json.dumps({"tied": tied, "state": state.numbers})
+        with refusing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self._make_room(size_of(tensors) + len(numbers))
+        name = f"{max((int(path.name) for path in self._all()), default=0) + 1:06d}"
+        temporary, final = self.path / f".{name}.{os.getpid()}", self.path / name
+        with refusing(final):
+            try:
+                temporary.mkdir()
+                write_tensors(temporary / TENSORS, tensors)
+                (temporary / NUMBERS).write_text(numbers, encoding="utf-8")
+                manifest = {file: _digest(temporary / file) for file in (TENSORS, NUMBERS)}
+                (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+                for file in (TENSORS, NUMBERS, MANIFEST):
+                    sync(temporary / file)
+                sync(temporary)
+                temporary.rename(final)
+                sync(self.path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        self._good.append(final)
+        self._prune()
+        return final
+
+    def newest(self) -> State | None:
+        """The newest one that verifies; None where there is none."""
+        for path in reversed(self._all()):
+            state = _read(path)
+            if state is not None:
+                self._good = [path]
+                return state
+        return None
+
+    def clear(self) -> None:
+        """Remove them all."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._good.clear()
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> list[Path]:
+        found = [path for path in self.path.glob("*") if path.name.isdecimal()]
+        return sorted(found, key=lambda path: int(path.name))
+
+    def _make_room(self, size: int) -> None:
+        """Where the disk is nearly full, one good checkpoint is enough."""
+        try:
+            make_room(self.path, size)
+        except SpecError:
+            self._prune(1)
+            make_room(self.path, size)
+
+    def _prune(self, kept: int = KEPT) -> None:
+        """Remove all but the newest good ones, torn ones and what a crash left half written, too."""
+        self._good = self._good[-kept:]
+        for path in reversed(self._all()):
+            if path not in self._good and len(self._good) < kept and _verifies(path):
+                self._good.insert(0, path)
+            elif path not in self._good:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self.path.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _verifies(path: Path) -> bool:
+    """Whether all files of a checkpoint are what its manifest says."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest == {file: _digest(path / file) for file in (TENSORS, NUMBERS)})
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path) -> State | None:
+    if not _verifies(path):
+        return None
+    try:
+        stored = json.loads((path / NUMBERS).read_text(encoding="utf-8"))
+        # a copy each: what safetensors returns need not lie where torch's own tensors would
+        tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return None
+    return State(
+        {**tensors, **{name: tensors[first] for name, first in stored["tied"].items()}}, stored["state"]
+    )
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

@@ -1,0 +1,135 @@
+"""How a run writes: a file appears whole or not at all, and is read back before it counts as saved.
+
+What is written goes under another name first, is flushed to the disk, and is renamed; the directory is
+flushed, too, because a name is its content.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from graphspec.diagnostics import Diagnostic, SpecError
+
+MARGIN = 2**20
+"""Bytes that stay free beyond what is written: directories, logs, names."""
+
+
+def whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` write a file that then takes the place of `path`. Raises `SpecError` (run-directory)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with refusing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file whole."""
+    whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict whole, tied weights once; it is read back and compared before it takes its place."""
+    tensors, tied = untied(state)
+    make_room(path.parent, size_of(tensors))
+    whole(path, lambda temporary: write_tensors(temporary, tensors, tied))
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None) -> None:
+    """Write tensors that share no memory, read them back and compare them bit for bit. Raises `OSError`."""
+    metadata = {"format": "pt", **({"tied": json.dumps(tied)} if tied else {})}
+    save_file(dict(tensors), path, metadata)
+    path.chmod(0o644)  # safetensors makes it private
+    if not holds(path, tensors):
+        raise OSError(None, "what was written differs from what is read back", str(path))
+
+
+def make_room(path: Path, size: int) -> None:
+    """Refuse to begin what the filesystem of `path` has no room for. Raises `SpecError` (run-directory)."""
+    with refusing(path):
+        free = shutil.disk_usage(path).free
+    if free < size + MARGIN:
+        message = (
+            f"`{path}` has {free / 1e6:,.1f} MB free, and {(size + MARGIN) / 1e6:,.1f} MB are to be written"
+        )
+        raise refused(
+            message, "free some space; what was saved before is whole, and `--resume` goes on from it"
+        )
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turns a failure to write `path` into a diagnostic."""
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise refused(f"`{path}` cannot be written: {reason}") from None
+
+
+def refused(message: str, help: str | None = None) -> SpecError:
+    """What keeps a run from its directory, as an error."""
+    return SpecError([Diagnostic("run-directory", message, None, help=help)])
+
+
+def untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A state dict's tensors, contiguous and each once; and under which name the further names of one are."""
+    tensors: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    names: dict[tuple[object, ...], str] = {}
+    for name, tensor in state.items():
+        key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        first = names.setdefault(key, name) if tensor.numel() else name
+        if first == name:
+            own = tensor.detach().cpu().contiguous()
+            part = (
+                own.untyped_storage().nbytes() != own.nbytes
+            )  # of a larger piece of memory, as others may be
+            tensors[name] = own.clone() if part else own
+        else:
+            tied[name] = first
+    return tensors, tied
+
+
+def size_of(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def holds(path: Path, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file holds exactly these tensors, bit for bit."""
+    with safetensors.safe_open(path, framework="pt") as stored:
+        if set(stored.keys()) != tensors.keys():
+            return False
+        return all(_same(stored.get_tensor(name), tensor) for name, tensor in tensors.items())
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+
+
+def sync(path: Path) -> None:
+    """Force a file, or a directory's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

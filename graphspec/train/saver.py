@@ -1,0 +1,74 @@
+"""When a run is saved: as often as little work is lost, and as seldom as it costs little."""
+
+from __future__ import annotations
+
+import time
+
+from graphspec.train.callbacks.settings import BackupAndRestore
+from graphspec.train.callbacks.weights import BestWeights
+from graphspec.train.run import LAST
+from graphspec.train.state import Training
+
+SECONDS = 30.0
+"""How much work may be lost, in seconds of training."""
+SHARE = 0.02
+"""How much of a training's time saving may take, where a save takes long."""
+
+
+class Saver:
+    """Writes weights and a checkpoint, by default every `SECONDS`, or as seldom as `SHARE` asks.
+
+    `backup` says otherwise: after every epoch, or after so many steps.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        began: float,
+        best: BestWeights,
+        backup: BackupAndRestore | None = None,
+    ):
+        self.training, self.began, self.best = training, began, best
+        self.save_freq = backup.save_freq if backup is not None else None
+        self.deletes = backup is not None and backup.delete_checkpoint
+        self.checkpoints = training.run.checkpoints
+        self._due = time.monotonic() + SECONDS
+        self._saved = -1, -1
+
+    def step(self) -> None:
+        """A step is over."""
+        if self.save_freq is None:
+            if time.monotonic() >= self._due:
+                self.save()
+        elif self.save_freq != "epoch" and self.training.optimizer.iterations % self.save_freq == 0:
+            self.save()
+
+    def epoch(self) -> None:
+        """An epoch is over, with its validation."""
+        if self.save_freq == "epoch" or (self.save_freq is None and time.monotonic() >= self._due):
+            self.save()
+
+    def save(self) -> None:
+        """Save now, unless this very state is saved. Raises `SpecError` (run-directory)."""
+        training = self.training
+        if self._saved == (training.epoch, training.seen):
+            return
+        started = time.monotonic()
+        self.weights()
+        training.run.settle()
+        self.checkpoints.save(training.state(training.seconds + started - self.began))
+        self._saved = training.epoch, training.seen
+        now = time.monotonic()
+        self._due = now + max(SECONDS, (now - started) / SHARE)
+
+    def finish(self) -> None:
+        """The training has come to its end: write the weights that it leaves."""
+        self.weights()
+        self.training.run.finish()
+        if self.deletes:
+            self.checkpoints.clear()
+
+    def weights(self) -> None:
+        """Write the last weights, and the best if an epoch is over."""
+        self.training.run.weights(LAST, self.training.module.state_dict())
+        self.best.write()
