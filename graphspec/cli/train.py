@@ -33,7 +33,7 @@ def train(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Read the first N examples of each file."),
+        typer.Option("--limit", min=1, metavar="N", help="Read N examples of each file."),
     ] = None,
     settings: Set = None,
     preset: Preset = None,

@@ -65,10 +65,11 @@ def train(
     """Train a program as its `train:` says, and leave a run directory behind.
 
     `data` replaces the training data of the spec, whose paths are relative to `root`; `limit` is how many
-    examples of each file are read; `epochs` replaces the spec's. `run_dir` is a new directory, or one whose run `overwrite` replaces; without it
-    `runs/<name>-<n>`. `resume` goes on exactly where the run of `run_dir`, or the newest one of the spec's
-    name, was last saved, and begins one where there is none. `callbacks` are objects with methods of
-    `Callback`. `progress` is called at most every tenth of a second, and at the end of each epoch.
+    examples of each file are read; `epochs` replaces the spec's. `run_dir` is a new directory, or one whose
+    run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
+    `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
+    `callbacks` are objects with methods of `Callback`. `progress` is called at most every tenth of a second,
+    and at the end of each epoch.
 
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
     SIGINT or SIGTERM.
