@@ -18,6 +18,7 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.batches import InMemory, Shuffle, split
 from graphspec.data.config import parse_data
 from graphspec.data.fields import fields, read
+from graphspec.data.folders import find
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError, parse_loss, parse_metric
@@ -64,7 +65,7 @@ IMAGE = program({"x": Tensor((BATCH, 2, 2, 1))}, Tensor((BATCH, 1)))
 
 def arrays(path: Path, program: Any, **given: Any) -> dict[str, np.ndarray]:
     np.savez(path / "data.npz", **given)
-    found, _ = read(open_arrays(path / "data.npz"), fields(program), program.minimum_sizes)
+    found, _ = read(open_arrays(find(path / "data.npz")), fields(program), program.minimum_sizes)
     return found
 
 

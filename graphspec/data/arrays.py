@@ -1,8 +1,9 @@
 """`.npz` and `.npy` as named arrays, the first axis of each counting examples. Needs numpy, not torch.
 
-A `.npz` holds an array for each input and target, by name; a `.npy` one, of the name of the file; a folder of
-`.npy` is an unpacked archive. What is not compressed is mapped into memory and read as it is used. Pickled
-arrays are refused, and what an archive declares is checked before any of it is read.
+A `.npz` holds an array for each input and target, by name, and a folder of them is shards. A `.npy` holds
+one, of the name of the file, and a folder of them is an unpacked archive. What is not compressed is mapped
+into memory and read as it is used. Pickled arrays are refused, and what an archive declares is checked before
+any of it is read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphspec.data.folders import Found
 from graphspec.data.memory import machine
-from graphspec.data.mistakes import fail, lacks, missing, remedy, unreadable
+from graphspec.data.mistakes import fail, lacks, remedy, unreadable
 
 Array = NDArray[Any]
 MEMBERS = 10_000
@@ -39,43 +41,68 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Arrays by name. Rows of all count examples."""
+    """Arrays by name, each in as many parts as there are shards."""
 
     file: str
-    members: Mapping[str, Member]
+    members: Mapping[str, Sequence[Member]]
 
     def read(self, name: str) -> Array:
-        """The array `name`; mapped into memory, copied where it is written to, if it is not compressed."""
+        """The array `name`; mapped into memory, and copied where it is written to, if it is one that is not
+        compressed. Raises `SpecError`.
+        """
         if name not in self.members:
             raise lacks(self.file, "array", name, self.members, remedy("array", name))
-        member = self.members[name]
-        with self._damage(name):
-            if member.entry is None:
-                size = member.path.stat().st_size
-                with member.path.open("rb") as stream:
-                    return self._mapped(name, stream, 0, size)
-            if member.entry.compress_type == zipfile.ZIP_STORED:
-                return self._stored(name, member.entry)
-            with zipfile.ZipFile(member.path) as archive, archive.open(member.entry) as compressed:
-                return self._unpacked(name, compressed, member.entry.file_size)
+        parts = [self._read(name, member) for member in self.members[name]]
+        if len(parts) == 1:
+            return parts[0]
+        kinds = {
+            (part.dtype, part.shape[1:]): member
+            for part, member in zip(parts, self.members[name], strict=True)
+        }
+        if len(kinds) > 1 or not parts[0].ndim:
+            names = " and ".join(f"`{member.path.name}`" for member in list(kinds.values())[:2])
+            raise fail("data-shape", f"array `{name}` differs in type or shape between {names}")
+        return np.concatenate(parts)
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and type of an array, which is not read."""
-        member = self.members[name]
-        with self._damage(name):
-            if member.entry is None:
-                with member.path.open("rb") as stream:
-                    shape, _, dtype = self._header(name, stream, member.path.stat().st_size)
-            else:
-                with zipfile.ZipFile(member.path) as archive, archive.open(member.entry) as packed:
-                    shape, _, dtype = self._header(name, packed, member.entry.file_size)
+        """Shape and type of an array, which is not read; that of the first shard where there are several."""
+        member = self.members[name][0]
+        with self._damage(name, member), self._stream(member) as (stream, size):
+            shape, _, dtype = self._header(name, stream, size)
         return shape, dtype
 
     def place(self, row: int) -> str:
+        shards = next(iter(self.members.values()), ())
+        if len(shards) < 2:
+            return f"row {row}, counting from 0"
+        for member in shards:
+            shape, _ = Archive(self.file, {"": [member]}).header("")
+            if row < shape[0]:
+                return f"row {row}, counting from 0, of `{member.path.name}`"
+            row -= shape[0]
         return f"row {row}, counting from 0"
 
+    def _read(self, name: str, member: Member) -> Array:
+        with self._damage(name, member):
+            if member.entry is not None and member.entry.compress_type == zipfile.ZIP_STORED:
+                return self._stored(name, member.path, member.entry)
+            with self._stream(member) as (stream, size):
+                if member.entry is None:
+                    return self._mapped(name, stream, 0, size)
+                return self._unpacked(name, stream, size)
+
     @contextmanager
-    def _damage(self, name: str) -> Iterator[None]:
+    def _stream(self, member: Member) -> Iterator[tuple[Any, int]]:
+        """The bytes of a .npy, and how many there are."""
+        if member.entry is None:
+            with member.path.open("rb") as stream:
+                yield stream, member.path.stat().st_size
+        else:
+            with zipfile.ZipFile(member.path) as archive, archive.open(member.entry) as packed:
+                yield packed, member.entry.file_size
+
+    @contextmanager
+    def _damage(self, name: str, member: Member) -> Iterator[None]:
         try:
             yield
         except (
@@ -88,7 +115,7 @@ class Archive:
         ) as error:
             raise fail("data-format", f"array `{name}` of `{self.file}` is damaged: {error}") from None
         except OSError as error:
-            raise unreadable(self.members[name].path, error) from None
+            raise unreadable(member.path, error) from None
 
     def _header(self, name: str, stream: Any, size: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         """Shape, Fortran order and type of a .npy stream, which must agree with its `size`."""
@@ -107,9 +134,8 @@ class Archive:
             raise ValueError("its header promises more than it holds")
         return shape, fortran, dtype
 
-    def _stored(self, name: str, entry: zipfile.ZipInfo) -> Array:
+    def _stored(self, name: str, path: Path, entry: zipfile.ZipInfo) -> Array:
         """A member that is not compressed; its checksum is compared."""
-        path = self.members[name].path
         with path.open("rb") as stream:
             stream.seek(entry.header_offset)
             local = stream.read(LOCAL)
@@ -145,19 +171,28 @@ class Archive:
         return np.ndarray(shape, dtype, buffer=data, order="F" if fortran else "C")
 
 
-def open_arrays(path: Path) -> Archive:
-    """The arrays at `path`: a file, or a folder of `.npy`. Raises `SpecError`: data-missing, data-format."""
+def open_arrays(found: Found) -> Archive:
+    """The arrays of one file, of a folder of `.npy`, or of shards that are `.npz` with the same arrays.
+
+    Raises `SpecError`: data-missing, data-format, data-column.
+    """
+    endings = {file.suffix.lower() for file in found.files}
     try:
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".npy" and p.name[0] not in "._")
-            return Archive(str(path), {p.stem: Member(p) for p in found})
-        if not path.is_file():
-            raise missing(path)
-        if path.suffix.lower() == ".npy":
-            return Archive(str(path), {path.stem: Member(path)})
-        return Archive(str(path), _members(path))
+        if endings == {".npy"}:
+            return Archive(str(found.path), {file.stem: [Member(file)] for file in found.files})
+        if len(endings) > 1:
+            raise fail("data-format", f"`{found.path}` holds .npz and .npy", "keep one of them")
+        shards = [_members(file) for file in found.files]
     except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(found.path, error) from None
+    for file, shard in zip(found.files, shards, strict=True):
+        for name in sorted(shards[0].keys() ^ shard.keys()):
+            names = f"`{found.files[0].name}` and `{file.name}`"
+            raise fail(
+                "data-column",
+                f"the shards of `{found.path}` differ: array `{name}` is not in both of {names}",
+            )
+    return Archive(str(found.path), {name: [shard[name] for shard in shards] for name in shards[0]})
 
 
 def _members(path: Path) -> dict[str, Member]:

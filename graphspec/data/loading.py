@@ -19,6 +19,7 @@ from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile, Marked, Split, format_of
+from graphspec.data.folders import Found, find
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import fail, lacks, placed
 from graphspec.data.store import Budget, Store, folder
@@ -51,6 +52,8 @@ class Opening:
     path: Path
     options: DataFile
     span: Span | None = None
+    within: Path | None = None
+    """The directory that its links may not leave."""
 
 
 def load(
@@ -102,7 +105,7 @@ def opening(
         help = "move it beside the spec, or name it with `--data`"
         message = f"`{file.path}` lies outside the directory of the spec"
         raise fail("data-outside", message, help, span=span)
-    return Opening(full, file, span)
+    return Opening(full, file, span, root)
 
 
 Parts = Sequence[Examples | None]
@@ -143,18 +146,21 @@ class Loader:
 
     def _read(self, file: Opening, division: Split | Marked | None) -> Parts:
         try:
-            if file.options.format == "arrays":
-                return self._arrays(file, division)
-            return self._table(file, division)
+            found = find(file.path, file.within)
+            return (
+                self._arrays(found, division)
+                if found.kind == "arrays"
+                else self._table(found, file, division)
+            )
         except SpecError as error:
             raise placed(error, file.span) from None
 
-    def _table(self, file: Opening, division: Split | Marked | None) -> Parts:
+    def _table(self, found: Found, file: Opening, division: Split | Marked | None) -> Parts:
         from graphspec.data import reading  # imports pyarrow
         from graphspec.data.binding import bind
         from graphspec.data.tables import open_table
 
-        table = open_table(file.path, file.options, self.config.na_values)
+        table = open_table(found, file.options, self.config.na_values)
         encoders = bind(table, self.wanted, self._spans())
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
@@ -182,8 +188,8 @@ class Loader:
             )
         return reading.examples(store, self.wanted, self.device)
 
-    def _arrays(self, file: Opening, division: Split | Marked | None) -> Parts:
-        archive = open_arrays(file.path)
+    def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
+        archive = open_arrays(found)
         arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
         arrays = {name: array[: self.rows] for name, array in arrays.items()}
         for name, array in sorted(arrays.items()):
@@ -193,7 +199,7 @@ class Loader:
         whole = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
         parts = None
         if division is not None:
-            lacking = partial(lacks, str(file.path), "array", there=archive.members, remedy="")
+            lacking = partial(lacks, archive.file, "array", there=archive.members, remedy="")
             divider = self._divider(division, archive.members, lacking)
             column = archive.read(divider)[: self.rows] if divider else None
             parts = self._parts(division, column, len(whole), archive.place)

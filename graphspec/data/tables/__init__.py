@@ -6,44 +6,41 @@ null: the encoders see no difference between formats.
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from graphspec.data.files import READ, DataFile, format_of
-from graphspec.data.mistakes import fail, missing, unreadable
+from graphspec.data.files import DataFile
+from graphspec.data.folders import Found
+from graphspec.data.mistakes import unreadable
 from graphspec.data.tables.base import CHUNK, Table
+from graphspec.data.tables.delimited import Delimited
+from graphspec.data.tables.images import Images
+from graphspec.data.tables.lines import Lines
+from graphspec.data.tables.matrices import Matrices
+from graphspec.data.tables.parquet import Parquet
+from graphspec.data.tables.shards import Shards
 
 __all__ = ["CHUNK", "Table", "open_table"]
+READERS: dict[str, type[Delimited | Lines | Parquet]] = {
+    "delimited": Delimited,
+    "lines": Lines,
+    "parquet": Parquet,
+}
 
 
-def open_table(path: Path, options: DataFile, na_values: Sequence[str] = ("",)) -> Table:
-    """The table at `path`, read as `options` say.
+def open_table(found: Found, options: DataFile, na_values: Sequence[str] = ("",)) -> Table:
+    """The table of the files that were found, read as `options` say.
 
-    Opening reads no more than a header. Raises `SpecError`: data-missing, data-format, data-empty,
+    Opening reads no more than headers. Raises `SpecError`: data-missing, data-format, data-empty,
     data-column.
     """
-    from graphspec.data.tables.delimited import Delimited
-    from graphspec.data.tables.lines import Lines
-    from graphspec.data.tables.parquet import Parquet
-
-    readers: dict[str | None, Callable[..., Table]] = {
-        "delimited": Delimited,
-        "lines": Lines,
-        "parquet": Parquet,
-    }
+    if found.kind == "images":
+        return Images(found)
+    if found.kind == "arrays":
+        return Matrices(found, na_values)
+    reader = READERS[found.kind]
     try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise missing(path) from None
+        if found.whole:
+            return reader(found.path, options, na_values)
+        return Shards(found.path, [reader(file, options, na_values) for file in found.files])
     except OSError as error:
-        raise unreadable(path, error) from None
-    if not stat.S_ISREG(mode):
-        raise fail("data-format", f"`{path}` is neither a file nor a folder")
-    kind = format_of(path.name)
-    if kind not in readers:
-        raise fail("data-format", f"`{path}` is of no kind that is read", f"read are {READ}")
-    try:
-        return readers[kind](path, options, tuple(na_values))
-    except OSError as error:
-        raise unreadable(path, error) from None
+        raise unreadable(found.path, error) from None

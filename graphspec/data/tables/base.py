@@ -23,6 +23,8 @@ KEPT = 8
 class Table(ABC):
     """Rows of named columns. Rows count from 0, in the order of the file; a folder's shards by name."""
 
+    keeps = True
+    """Whether a small table is kept in memory between passes."""
     decimal = "."
     """The decimal mark of numbers in columns of text."""
 
@@ -81,7 +83,7 @@ class Table(ABC):
         if self._kept is not None and all(set(columns) <= set(part.column_names) for part in self._kept):
             yield from (part.select(columns) for part in self._kept)
             return
-        kept: list[pa.Table] | None = []
+        kept: list[pa.Table] | None = [] if self.keeps else None
         size, most = 0, limit() // KEPT
         for part in self._scan(columns):
             made = plain(part, self.na_values)

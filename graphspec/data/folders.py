@@ -1,0 +1,152 @@
+"""What a path of `data:` stands for: a file, shards in a folder or of a pattern, or images. Opens no file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphspec.data.files import READ, format_of
+from graphspec.data.mistakes import fail, missing, unreadable
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+"""Endings of the pictures that are read."""
+LITTER = {"thumbs.db", "desktop.ini"}
+"""Files that systems leave in folders of images."""
+MAGIC = set("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of one table, in order. `kind` is that of `format_of`, or `images`; where images stand in
+    folders, one for each class, `labels` are the folders' names.
+    """
+
+    path: Path
+    kind: str
+    files: tuple[Path, ...]
+    labels: tuple[str, ...] | None = None
+    whole: bool = True
+    """Whether this is one file, and not shards or images."""
+
+
+def find(path: Path, within: Path | None = None) -> Found:
+    """The files at a path, or that match it as a pattern. Links may not lead out of `within`.
+
+    Raises `SpecError`: data-missing, data-format, data-empty, data-outside.
+    """
+    try:
+        if MAGIC & set(path.name) and not path.exists():
+            return _shards(path, [p for p in sorted(path.parent.glob(path.name)) if not _hidden(p)], within)
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return _folder(path, within)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except ValueError as error:  # a NUL in the name
+        raise fail("data-missing", f"`{path}` cannot be a file: {error}") from None
+    if not stat.S_ISREG(mode):
+        raise fail("data-format", f"`{path}` is neither a file nor a folder", f"read are {READ}")
+    kind = format_of(path.name)
+    if kind is None:
+        raise fail("data-format", f"`{path}` is of no kind that is read", f"read are {READ}")
+    return Found(path, kind, (path,))
+
+
+def _folder(path: Path, within: Path | None) -> Found:
+    files: list[Path] = []
+    folders: list[Path] = []
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if not _hidden(Path(entry.name)):
+                (folders if entry.is_dir() else files).append(path / entry.name)
+    pictures = [file for file in files if _is_image(file)]
+    if not folders and not pictures:
+        return _shards(path, files, within)
+    if not folders:
+        _alike(path, pictures[0], [file for file in files if not _is_image(file)])
+        return Found(path, "images", tuple(_inside(pictures, within)), None, False)
+    if files:
+        _disagree(path, folders[0], files[0])
+    images: list[Path] = []
+    labels: list[str] = []
+    for folder in _inside(folders, within):
+        found = list(_pictures(path, folder, images[0] if images else None))
+        images += _inside(found, within)
+        labels += [folder.name] * len(found)
+    if not images:
+        raise fail(
+            "data-empty",
+            f"`{path}` holds folders, and no images in them",
+            f"images end in {', '.join(IMAGES)}",
+        )
+    return Found(path, "images", tuple(images), tuple(labels), False)
+
+
+def _pictures(path: Path, folder: Path, first: Path | None) -> Iterator[Path]:
+    """The images of a class."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            file = folder / entry.name
+            if _hidden(file):
+                continue
+            if entry.is_dir() or not _is_image(file):
+                if first is None:
+                    kind = "a folder" if entry.is_dir() else "no image"
+                    message = (
+                        f"`{path}` holds folders, and `{file.relative_to(path)}` in one of them is {kind}"
+                    )
+                    raise fail(
+                        "data-format",
+                        message,
+                        "a folder of images holds one folder for each class, of images",
+                    )
+                _disagree(path, first, file)
+            first = first or file
+            yield file
+
+
+def _shards(path: Path, files: list[Path], within: Path | None) -> Found:
+    if not files:
+        held = "matches no file" if MAGIC & set(path.name) else "is an empty folder"
+        raise fail("data-empty", f"`{path}` {held}", f"read are {READ}")
+    kind = format_of(files[0].name)
+    if kind is None:
+        raise fail("data-format", f"`{files[0]}` is of no kind that is read", f"read are {READ}")
+    _alike(path, files[0], [file for file in files if format_of(file.name) != kind])
+    folder = next((file for file in files if not file.is_file()), None)
+    if folder is not None:
+        raise fail("data-format", f"`{folder}` is no file")
+    return Found(path, kind, tuple(_inside(files, within)), None, False)
+
+
+def _alike(path: Path, first: Path, others: list[Path]) -> None:
+    if others:
+        _disagree(path, first, others[0])
+
+
+def _disagree(path: Path, first: Path, other: Path) -> None:
+    folder = path if path.is_dir() else path.parent
+    names = f"`{first.relative_to(folder)}` and `{other.relative_to(folder)}`"
+    help = "a folder holds shards of one format, or images; names with _ or . in front are skipped"
+    raise fail("data-format", f"`{path}` holds files of different kinds: {names}", help)
+
+
+def _inside(files: list[Path], within: Path | None) -> Iterator[Path]:
+    for file in files:
+        if within is not None and file.is_symlink() and not file.resolve().is_relative_to(within.resolve()):
+            message = f"`{file}` is a link that leads out of the directory of the spec"
+            raise fail("data-outside", message, "copy the file, or name the folder with `--data`")
+        yield file
+
+
+def _hidden(file: Path) -> bool:
+    return file.name[0] in "_." or file.name.lower() in LITTER
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGES

@@ -1,0 +1,40 @@
+"""A folder of images as a table: a row for each, in the order of classes and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+
+from graphspec.data.folders import Found
+from graphspec.data.tables.base import Table
+
+ROWS = 2**16
+"""Rows of a part."""
+
+
+class Images(Table):
+    """Columns: `file`, the name in the folder; `image`, the path; `label`, the class, where there are any."""
+
+    def __init__(self, found: Found):
+        super().__init__(found.path, ())
+        self.root = found.path
+        self.files, self.labels = found.files, found.labels
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        names = ["file", "image", *(["label"] if self.labels is not None else [])]
+        return dict.fromkeys(names, pa.string())
+
+    def place(self, row: int) -> str:
+        return f"`{self.files[row].relative_to(self.root)}`" if row < len(self.files) else f"row {row}"
+
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        for first in range(0, len(self.files), ROWS):
+            part = self.files[first : first + ROWS]
+            values = {
+                "file": [str(file.relative_to(self.root)) for file in part],
+                "image": [str(file) for file in part],
+                "label": list((self.labels or ())[first : first + ROWS]),
+            }
+            yield pa.table({name: pa.array(values[name], pa.string()) for name in columns})

@@ -1,0 +1,57 @@
+"""Arrays as columns: one value a row, or a list of as many each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graphspec.data.arrays import open_arrays
+from graphspec.data.folders import Found
+from graphspec.data.mistakes import fail
+from graphspec.data.tables.base import CHUNK, Table
+
+
+class Matrices(Table):
+    """The arrays of one or two axes in a `.npz` or `.npy`, for features. Others are read by `arrays.py`."""
+
+    def __init__(self, found: Found, na_values: Sequence[str]):
+        super().__init__(found.path, na_values)
+        self.archive = open_arrays(found)
+
+    @cached_property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        found = {}
+        for name in self.archive.members:
+            shape, dtype = self.archive.header(name)
+            if len(shape) in (1, 2) and 0 not in shape[1:] and dtype.kind in "biufU":
+                kind = pa.string() if dtype.kind == "U" else pa.from_numpy_dtype(dtype.newbyteorder("="))
+                found[name] = kind if len(shape) == 1 else pa.list_(kind)
+        return found
+
+    def place(self, row: int) -> str:
+        return self.archive.place(row)
+
+    def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        arrays = {name: self.archive.read(name) for name in columns}
+        rows = max(1, CHUNK // (sum(array[:1].nbytes for array in arrays.values()) or 1))
+        length = len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            if len(array) != length:
+                held = f"`{columns[0]}` {length}, `{name}` {len(array)}"
+                raise fail(
+                    "data-shape", f"the arrays of `{self.file}` hold different numbers of examples: {held}"
+                )
+        for first in range(0, length, rows):
+            yield pa.table({name: _column(array[first : first + rows]) for name, array in arrays.items()})
+
+
+def _column(array: Any) -> pa.Array:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.ndim == 1:
+        return pa.array(array.tolist() if array.dtype.kind == "U" else array)
+    values = _column(np.ascontiguousarray(array).reshape(-1))
+    return pa.ListArray.from_arrays(np.arange(0, len(values) + 1, array.shape[1], dtype=np.int32), values)
