@@ -15,14 +15,14 @@ import graphspec
 PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
-    "": "compiler convert diagnostics",
+    "": "compiler convert diagnostics version",
     "__main__": "cli",
     "cli": "compiler convert diagnostics export folded_weights json_schema load plot reference reporting "
-    "source train",
+    "source train version",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives program schema "
     "source summary tensor train",
     "contract": "objectives tensor",
-    "convert": "compiler contract diagnostics graph names objectives tensor train weights",
+    "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",
     "data": "diagnostics objectives tensor",
     "declarations": "diagnostics objectives schema source",
@@ -30,7 +30,7 @@ ALLOWED = {
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train",
     "emit": "contract costs diagnostics expressions graph names passes program tensor",
-    "export": "diagnostics tensor",
+    "export": "diagnostics tensor version",
     "expressions": "diagnostics",
     "fold": "contract graph layers names passes program tensor weights",
     "folded_weights": "fold",
@@ -50,7 +50,8 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
-    "train": "compiler contract data diagnostics expressions graph load objectives tensor weights",
+    "train": "compiler contract data diagnostics expressions graph load objectives tensor version weights",
+    "version": "",
     "weights": "contract graph names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
@@ -77,8 +78,10 @@ def files() -> Iterator[tuple[str, Path]]:
         yield "" if first == "__init__" else first, path
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports while it runs, the local ones of its functions among them."""
+def imports(path: Path, typing: bool = False) -> Iterator[str]:
+    """The modules that a file imports while it runs, the local ones of its functions among them; with
+    `typing` those that only its types need, too.
+    """
     tree = ast.parse(path.read_text())
     typing_only = {
         inner
@@ -89,7 +92,7 @@ def imports(path: Path) -> Iterator[str]:
     }
     package = ["graphspec", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(tree):
-        if node in typing_only:
+        if node in typing_only and not typing:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -103,6 +106,46 @@ def imports(path: Path) -> Iterator[str]:
 def _is_module(package: str, name: str) -> bool:
     folder = PACKAGE.joinpath(*package.split(".")[1:]) if package.startswith("graphspec") else None
     return folder is not None and ((folder / f"{name}.py").exists() or (folder / name).is_dir())
+
+
+def modules() -> dict[str, Path]:
+    """The package's files by the names of their modules."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = ["graphspec", *path.relative_to(PACKAGE).with_suffix("").parts]
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def cyclic(edges: dict[str, set[str]]) -> set[str]:
+    """The names that can be reached from themselves."""
+
+    def reached(name: str) -> set[str]:
+        found, work = set[str](), [name]
+        while work:
+            new = edges[work.pop()] - found
+            found |= new
+            work += new
+        return found
+
+    return {name for name in edges if name in reached(name)}
+
+
+def test_a_cycle_is_found() -> None:
+    assert cyclic({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": {"e"}, "e": set()}) == {"b", "c"}
+
+
+UNTIED = {"graphspec.emit.forward", "graphspec.emit.loops"}
+
+
+def test_no_file_needs_another_that_needs_it() -> None:
+    """Imports for types alone count, too: who reads one file must not have to read both."""
+    found = modules()
+    edges = {
+        name: {target for target in imports(path, typing=True) if target in found} - {name}
+        for name, path in found.items()
+    }
+    assert cyclic(edges) <= UNTIED
 
 
 def test_the_table_names_every_room() -> None:

@@ -24,10 +24,10 @@ import graphspec
 from graphspec.cli import app
 from graphspec.compiler import Program
 from graphspec.plot import SUFFIXES, plot
-from graphspec.plot.layout import LABEL, Placed, Placement, place
+from graphspec.plot.layout import LABEL, PlacedBox, Placement, place
 from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import LIGHT
-from graphspec.plot.picture import TIMES, Body, Box, Edge, Port, draw, unfold
+from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
@@ -56,11 +56,11 @@ def compiled(text: str) -> Program:
     return graphspec.compile(text)
 
 
-def picture(text: str) -> Body:
+def picture(text: str) -> Picture:
     return draw(compiled(text))
 
 
-def named(body: Body) -> dict[str, Box]:
+def named(body: Picture) -> dict[str, Box]:
     return {box.name: box for box in body.boxes}
 
 
@@ -215,7 +215,7 @@ def test_sections_keep_every_edge(data: st.DataObject) -> None:
         for target in range(1, count)
         for _ in range(data.draw(st.integers(0, 2)))
     }
-    body = Body(
+    body = Picture(
         [Box("layer", f"n{i}", ports=[Port("", "[1]")]) for i in range(count)],
         sorted(edges, key=lambda edge: (edge.target, edge.source)),
     )
@@ -227,7 +227,7 @@ def test_sections_keep_every_edge(data: st.DataObject) -> None:
     assert found == wanted
 
 
-def ends(body: Body, given: list[set[str]], found: set[tuple[str, str]]) -> list[set[str]]:
+def ends(body: Picture, given: list[set[str]], found: set[tuple[str, str]]) -> list[set[str]]:
     """Adds the edges between nodes to `found`, past sections; returns what the body's exits stand for."""
     made: list[list[set[str]]] = []
     entries, exits = iter(given), []
@@ -252,7 +252,7 @@ def ends(body: Body, given: list[set[str]], found: set[tuple[str, str]]) -> list
 # --- where it stands
 
 
-def shown_boxes(placement: Placement, x: float = 0, y: float = 0) -> Iterator[tuple[Placed, float, float]]:
+def shown_boxes(placement: Placement, x: float = 0, y: float = 0) -> Iterator[tuple[PlacedBox, float, float]]:
     for each in placement.boxes:
         yield each, x + each.x, y + each.y
 
@@ -290,7 +290,7 @@ def test_nothing_overlaps(path: Path, everything: bool) -> None:
 
 
 @st.composite
-def bodies(draw: st.DrawFn, depth: int = 2) -> Body:
+def bodies(draw: st.DrawFn, depth: int = 2) -> Picture:
     """Any graph of boxes, groups among them."""
     count = draw(st.integers(1, 12))
     boxes = []
@@ -313,10 +313,10 @@ def bodies(draw: st.DrawFn, depth: int = 2) -> Body:
             entries = 0 if inside_of is None else sum(b.kind == "entry" for b in inside_of.boxes)
             slot = draw(st.integers(0, entries - 1)) if entries else None
             edges.append(Edge(source, port, target, slot, weights=draw(st.booleans())))
-    return Body(boxes, edges)
+    return Picture(boxes, edges)
 
 
-def inner(body: Body, slots: int, ports: int, named: bool) -> Body:
+def inner(body: Picture, slots: int, ports: int, named: bool) -> Picture:
     """A body with ends: each entry leads to the first box, each exit from the last."""
     entries = [Box("entry", f"in{i}" if named else "", ports=[Port("", "")]) for i in range(slots)]
     exits = [Box("exit", f"out{i}" if named else "") for i in range(ports)]
@@ -324,16 +324,16 @@ def inner(body: Body, slots: int, ports: int, named: bool) -> Body:
     first, last = slots, slots + len(body.boxes) - 1
     edges = [Edge(i, 0, first, None) for i in range(slots)] + edges
     edges += [Edge(last, 0, last + 1 + i, None) for i in range(ports)]
-    return Body([*entries, *body.boxes, *exits], edges)
+    return Picture([*entries, *body.boxes, *exits], edges)
 
 
 @given(bodies())
-def test_nothing_overlaps_in_any_graph(body: Body) -> None:
+def test_nothing_overlaps_in_any_graph(body: Picture) -> None:
     check_geometry(place(body))
 
 
 @given(bodies(depth=0))
-def test_edges_lead_down_a_rank_at_a_time(body: Body) -> None:
+def test_edges_lead_down_a_rank_at_a_time(body: Picture) -> None:
     found = ranks(body)
     depth = {item: number for number, rank in enumerate(found.ranks) for item in rank}
     assert sorted(item for item in depth if item < len(body.boxes)) == list(range(len(body.boxes)))

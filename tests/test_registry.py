@@ -68,6 +68,6 @@ def test_helpers_are_complete_for_their_layers() -> None:
 
 
 def test_a_class_from_elsewhere_joins() -> None:
-    classes = Classes({})
+    classes: Classes[type[Layer]] = Classes({})
     classes.add("Mine", Layer, "Its Theirs")
     assert dict(classes) == {"Mine": Layer} and classes.synonyms == {"Its": "Mine", "Theirs": "Mine"}

@@ -57,7 +57,7 @@ def main() -> None:
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        from graphspec import __version__
+        from graphspec.version import __version__
 
         typer.echo(f"graphspec {__version__}")
         raise typer.Exit

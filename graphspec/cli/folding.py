@@ -87,9 +87,9 @@ def write_weights(path: Path, module: nn.Module) -> None:
     """Writes a module's weights whole or not at all."""
     from safetensors.torch import save_file
 
-    from graphspec import __version__
     from graphspec.cli.common import replacing
     from graphspec.train.files import untied
+    from graphspec.version import __version__
 
     tensors, _ = untied(module.state_dict())
     with replacing(path) as temporary:

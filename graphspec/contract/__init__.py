@@ -8,7 +8,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from graphspec.contract.helpers import HELPERS
-from graphspec.contract.registry import REGISTRY, ROOMS
+from graphspec.contract.layer import Layer
+from graphspec.contract.registry import REGISTRY as CLASSES
+from graphspec.contract.registry import ROOMS, Classes, Kind
+
+REGISTRY: dict[Kind, Classes[type[Layer]]] = CLASSES
+"""Every layer, merge and op by its kind and the name that specs use."""
 
 
 def load_all() -> None:

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
-if TYPE_CHECKING:
-    from graphspec.contract.layer import Layer
-
+Class = TypeVar("Class")
 Kind = Literal["layer", "merge", "op"]
 
 ROOMS = ("contract", "layers", "ops")
@@ -31,7 +29,7 @@ class Header:
     also: tuple[str, ...] = ()
 
 
-class Classes(Mapping[str, "type[Layer]"]):
+class Classes(Mapping[str, Class], Generic[Class]):
     """The classes of one kind by name. Iterating names imports nothing, iterating values or items all.
 
     `synonyms` has what other libraries call them, each with the name that it has here.
@@ -40,9 +38,9 @@ class Classes(Mapping[str, "type[Layer]"]):
     def __init__(self, headers: Mapping[str, Header]):
         self._modules = {name: header.module for name, header in headers.items()}
         self.synonyms = {word: name for name, header in headers.items() for word in header.also}
-        self._loaded: dict[str, type[Layer]] = {}
+        self._loaded: dict[str, Class] = {}
 
-    def __getitem__(self, name: str) -> type[Layer]:
+    def __getitem__(self, name: str) -> Class:
         if name not in self._loaded:
             import_module(self._modules[name])
         return self._loaded[name]
@@ -56,7 +54,7 @@ class Classes(Mapping[str, "type[Layer]"]):
     def __len__(self) -> int:
         return len(self._modules)
 
-    def add(self, name: str, cls: type[Layer], also: str) -> None:
+    def add(self, name: str, cls: Class, also: str) -> None:
         """What a class does for itself when it is made."""
         self._modules.setdefault(name, cls.__module__)
         self.synonyms.update(dict.fromkeys(also.split(), name))
@@ -103,4 +101,5 @@ _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
 _ALSO = re.compile(r'\balso="([^"]*)"')
 
-REGISTRY: dict[Kind, Classes] = {kind: Classes(headers) for kind, headers in scan().items()}
+REGISTRY: dict[Kind, Classes[Any]] = {kind: Classes(headers) for kind, headers in scan().items()}
+"""Import it from `graphspec.contract`, where its classes are known to be layers."""

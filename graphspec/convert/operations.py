@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
-from graphspec.contract.registry import REGISTRY
 from graphspec.convert.arguments import arguments, function_name, key_text, parsed, plain, shortened
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, tensors_in
 from graphspec.convert.nodes import Node, Value

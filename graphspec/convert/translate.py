@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
-from graphspec.contract.registry import REGISTRY
 from graphspec.convert.arguments import arguments, parsed, plain
 from graphspec.convert.config import Call, KerasLayer, KerasModel, KerasTensor, tensors_in
 from graphspec.convert.masks import carried, written

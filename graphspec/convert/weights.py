@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from graphspec import __version__
 from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import Body, Stored
 from graphspec.convert.refusals import refusal
@@ -18,6 +17,7 @@ from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.graph import Graph
 from graphspec.names import attribute
 from graphspec.train.penalties import from_keras
+from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
 
 

@@ -27,7 +27,7 @@ class InnerPaths:
 
 
 @dataclass(eq=False, slots=True)
-class Result:
+class NodeResult:
     """What has become of one instance of a node: its outputs by name, the first first, and its op if it has
     one; for a block or model, its body and what is read inside it.
     """
@@ -46,7 +46,7 @@ class Result:
 class Repeated:
     """What has become of a repeated node; `passed` is what a chain of none hands on."""
 
-    results: list[Result]
+    results: list[NodeResult]
     parallel: bool
     passed: Resolved = FAILED
     broken: bool = False  # the last instance failed, and those after it were not tried
@@ -61,9 +61,9 @@ class SharedEntry:
     inner_paths: InnerPaths
 
 
-def failed() -> Result:
+def failed() -> NodeResult:
     """The result of an instance whose error has been reported."""
-    return Result({"": FAILED})
+    return NodeResult({"": FAILED})
 
 
 @dataclass(eq=False, slots=True)
@@ -79,10 +79,10 @@ class BodyElaborator:
     declared: Body
     graph: Graph
     inputs: dict[str, Resolved]
-    elaborate_node: Callable[[BodyElaborator, str], Result | Repeated]
+    elaborate_node: Callable[[BodyElaborator, str], NodeResult | Repeated]
     open_files: tuple[str, ...] = ()
     open_blocks: tuple[str, ...] = ()
-    results: dict[str, Result | Repeated] = field(default_factory=dict)
+    results: dict[str, NodeResult | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     shared: dict[str, SharedEntry] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ class BodyElaborator:
         for name in order(self.declared, self._report_cycle):
             self.node(name)
 
-    def node(self, name: str) -> Result | Repeated:
+    def node(self, name: str) -> NodeResult | Repeated:
         """What has become of a node, elaborated now if it was not yet."""
         if name in self.results:
             return self.results[name]

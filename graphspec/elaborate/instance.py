@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
-from graphspec.elaborate.body import BodyElaborator, InnerPaths, Result
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.expressions import Expression
@@ -148,7 +148,7 @@ class NodeInstance:
         return False
 
 
-Build = Callable[[NodeInstance], Result]
+Build = Callable[[NodeInstance], NodeResult]
 """What builds an instance of any form."""
 
 

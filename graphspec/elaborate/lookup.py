@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
-from graphspec.elaborate.body import BodyElaborator, Repeated, Result
+from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
 from graphspec.objectives.settings import show
@@ -96,7 +96,7 @@ def _in_repeated(
 
 
 def _in_result(
-    body: BodyElaborator, result: Result, name: str, rest: list[str], span: Span | None
+    body: BodyElaborator, result: NodeResult, name: str, rest: list[str], span: Span | None
 ) -> Resolved:
     if not rest:
         return result.first
@@ -121,7 +121,7 @@ def _in_result(
     return FAILED
 
 
-def _inside(body: BodyElaborator, result: Result, path: tuple[str, ...], span: Span | None) -> Resolved:
+def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], span: Span | None) -> Resolved:
     """Makes an inner value of an instance an output of it, and of all instances that share its class."""
     assert result.inner_paths is not None and result.op is not None and result.body is not None
     op, inner = result.op, result.body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.elaborate.body import BodyElaborator, InnerPaths, Repeated, Result, failed
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
@@ -18,7 +18,7 @@ from graphspec.source import Path
 MAX_REPEAT = 10_000
 
 
-def elaborate_node(body: BodyElaborator, name: str) -> Result | Repeated:
+def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
     """All instances of a node. Its errors are reported, and give a failed result."""
     declared = body.declared.nodes[name]
     path = body.path("nodes", name)
@@ -32,7 +32,7 @@ def elaborate_node(body: BodyElaborator, name: str) -> Result | Repeated:
         first = _first_input(NodeInstance(body, name, declared, path, 0))
         return Repeated([], False, first.value if first is not None else NOTHING)
     inner_paths = InnerPaths()
-    results: list[Result] = []
+    results: list[NodeResult] = []
     for index, overrides in enumerate(plan):
         node = NodeInstance(body, name, declared, path, index, overrides, count=len(plan))
         node.inner_paths = inner_paths
@@ -103,7 +103,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items
 # --- one instance
 
 
-def _elaborate_instance(node: NodeInstance, previous: Result | None) -> Result:
+def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
     """One instance, added to the graph; `previous` is the one before it in a chain."""
     node.body.context.count(node.span)
     when = node.flag("when", node.declared.when)
@@ -133,31 +133,31 @@ def _register_op(node: NodeInstance, op: Op) -> None:
         op.unit.calls.append(op)
 
 
-def _left_out(node: NodeInstance, previous: Result | None) -> Result:
+def _left_out(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
     """What a node whose `when` is false hands on: its `else`, else its first input."""
     declared = node.declared
     if declared.otherwise is not MISSING:
         if declared.otherwise is None:
-            return Result({"": NOTHING})
+            return NodeResult({"": NOTHING})
         bounds = _reference(node, declared.otherwise, (*node.path, "else"))
         value = bounds[0].value if len(bounds) == 1 else FAILED
         if len(bounds) != 1:
             node.error("wrong-type", node.span_of("else"), "`else` names one node")
     elif declared.form == "parameter":
-        return Result({"": NOTHING})
+        return NodeResult({"": NOTHING})
     elif previous is not None:
         value = previous.first
     else:
         first = _first_input(node)
         value = first.value if first is not None else FAILED
     if not isinstance(value, Value):
-        return Result({"": value})
+        return NodeResult({"": value})
     title, form = str(declared.target), declared.form
     op = Op(node.name, node.index, node.span, form, (value,), present=False, title=title)  # type: ignore[arg-type]
     op.outputs = {first_output(node): Value(value.tensor, node.name, op)}
     op.when = expression_in(declared.when)
     node.body.graph.ops.append(op)
-    return Result(dict(op.outputs), op)
+    return NodeResult(dict(op.outputs), op)
 
 
 # --- what an instance reads
@@ -167,7 +167,7 @@ def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
     return reference(node.body, text, path, node.name, node.index)
 
 
-def _inputs(node: NodeInstance, previous: Result | None) -> NodeInputs:
+def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the
     instance before.
     """
@@ -211,7 +211,7 @@ def _broken() -> NodeInputs:
     return NodeInputs([Bound(FAILED, "", None)])
 
 
-def _chained(node: NodeInstance, previous: Result) -> dict[str, Bound]:
+def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
     """The inputs that the instance before gives: by name where its outputs are named like inputs, else ("")
     the first.
     """

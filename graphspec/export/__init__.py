@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import graphspec
 from graphspec.export import onnx, pt2
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, label, trace
 from graphspec.tensor import BATCH
+from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
@@ -81,7 +81,7 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
 def _description(program: Program, traced: Traced) -> dict[str, Any]:
     """What the file says of itself: the types of inputs and outputs, and the ranges of their sizes."""
     return {
-        "graphspec": graphspec.__version__,
+        "graphspec": __version__,
         "name": program.name,
         "inputs": {name: label(str(tensor)) for name, tensor in program.inputs.items()},
         "outputs": list(program.outputs),

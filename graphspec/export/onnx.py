@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-import graphspec
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.proof import Run
 from graphspec.export.tracing import Traced, label
+from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
@@ -59,7 +59,7 @@ def write(
         assert converted is not None
         model = converted.model
         NameFixPass()(model)  # what torch named like an output gets another name
-        model.producer_name, model.producer_version = PRODUCER, graphspec.__version__
+        model.producer_name, model.producer_version = PRODUCER, __version__
         model.metadata_props["graphspec"] = description
         converted.save(path)
     return _session(program, path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from graphspec.plot.layout import face
 from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import page_style
-from graphspec.plot.picture import ENDS, Body, Box
+from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, heading, second
 from graphspec.summary import show_bytes, show_flops
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from graphspec.compiler import Program
 
 
-def html(body: Body, program: Program) -> str:
+def html(body: Picture, program: Program) -> str:
     """The text of the page."""
     places = Places(program)
     folder = files("graphspec.plot")
@@ -51,7 +51,7 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _body(body: Body, places: Places) -> dict[str, Any]:
+def _body(body: Picture, places: Places) -> dict[str, Any]:
     found = ranks(body)
     return {
         "boxes": [_box(box, places) for box in body.boxes],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from graphspec.plot.ordering import BEND, SKIP, Ranks, Segment, ranks
-from graphspec.plot.picture import Body, Box
+from graphspec.plot.picture import Box, Picture
 from graphspec.plot.words import lines, text_width
 
 HEIGHTS = (0, 26, 42)
@@ -45,7 +45,7 @@ class Face:
 
 
 @dataclass(eq=False, slots=True)
-class Placed:
+class PlacedBox:
     """A box in its body: its middle, its top, its size. Ports and slots are relative to the middle, `starts`
     and `head` are from the top: where the lines of ports and the body begin.
 
@@ -69,7 +69,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EdgePiece:
     """A piece of an edge: straight down from the first point, in a bend from the second to the third."""
 
     points: tuple[Point, Point, Point]
@@ -83,8 +83,8 @@ class Placement:
 
     width: float = 0
     height: float = 0
-    boxes: list[Placed] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    boxes: list[PlacedBox] = field(default_factory=list)
+    lines: list[EdgePiece] = field(default_factory=list)
 
 
 def face(box: Box) -> Face:
@@ -98,7 +98,7 @@ def face(box: Box) -> Face:
     return Face(width, HEIGHTS[len(texts)], tuple(text_width(port.label, small=True) for port in box.ports))
 
 
-def place(body: Body) -> Placement:
+def place(body: Picture) -> Placement:
     """A body with coordinates, and the bodies of its open boxes."""
     found = ranks(body)
     placed = [_sized(box, face(box)) for box in body.boxes]
@@ -114,7 +114,7 @@ def place(body: Body) -> Placement:
     return result
 
 
-def _sized(box: Box, face: Face) -> Placed:
+def _sized(box: Box, face: Face) -> PlacedBox:
     behind = STACK if box.count > 1 else 0
     if box.body is None or not box.open:
         ports = _spread(face.labels)
@@ -123,7 +123,7 @@ def _sized(box: Box, face: Face) -> Placed:
         right = max([half + behind, *(at + BESIDE + w for at, w in zip(ports, face.labels, strict=True))])
         below = behind + (LABEL if any(face.labels) else 0)
         starts = [face.height] * len(ports)
-        return Placed(box, face.width, face.height, ports, [], starts, left, right, face.height + below)
+        return PlacedBox(box, face.width, face.height, ports, [], starts, left, right, face.height + below)
     inner = place(box.body)
     width = max(inner.width + 2 * MARGIN, face.width)
     entries, exits = ([e for e in inner.boxes if e.box.kind == kind] for kind in ("entry", "exit"))
@@ -132,7 +132,9 @@ def _sized(box: Box, face: Face) -> Placed:
     slots, ports = ([each.x - inner.width / 2 for each in ends] for ends in (entries, exits))
     starts = [height - MARGIN if each.width else height for each in exits]
     half = width / 2
-    return Placed(box, width, height, ports, slots, starts, half, half + behind, height + behind, inner, head)
+    return PlacedBox(
+        box, width, height, ports, slots, starts, half, half + behind, height + behind, inner, head
+    )
 
 
 def _spread(widths: Sequence[float]) -> list[float]:
@@ -147,7 +149,7 @@ def _spread(widths: Sequence[float]) -> list[float]:
     return starts
 
 
-def slot_at(placed: Placed, segment: Segment) -> float:
+def slot_at(placed: PlacedBox, segment: Segment) -> float:
     """Where a segment arrives, relative to the middle."""
     if segment.weights and placed.body is not None:
         return MARGIN - placed.width / 2
@@ -157,7 +159,7 @@ def slot_at(placed: Placed, segment: Segment) -> float:
 Neighbour = tuple[int, float, float]
 
 
-def _columns(found: Ranks, placed: list[Placed], left: list[float], right: list[float]) -> list[float]:
+def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: list[float]) -> list[float]:
     """The middles of all items: sweeps down and up move each towards its neighbours in the rank before."""
     boxes = len(placed)
     above: list[list[Neighbour]] = [[] for _ in left]
@@ -268,14 +270,14 @@ def _rows(found: Ranks, result: Placement, x: list[float]) -> None:
             if target is not None and target.box.kind == "exit" and not target.width:
                 following += MARGIN  # to the border
             points = ((start, begin), (start, bottom), (end, following))
-            result.lines.append(Line(points, arrow, segment.weights))
+            result.lines.append(EdgePiece(points, arrow, segment.weights))
 
 
-def _start(segment: Segment, placed: list[Placed], x: list[float]) -> float:
+def _start(segment: Segment, placed: list[PlacedBox], x: list[float]) -> float:
     return x[segment.upper] + (
         placed[segment.upper].ports[segment.port] if segment.upper < len(placed) else 0
     )
 
 
-def _end(segment: Segment, placed: list[Placed], x: list[float]) -> float:
+def _end(segment: Segment, placed: list[PlacedBox], x: list[float]) -> float:
     return x[segment.lower] + (slot_at(placed[segment.lower], segment) if segment.lower < len(placed) else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphspec.plot.picture import TIMES, Body, Box, Edge
+from graphspec.plot.picture import TIMES, Box, Edge, Picture
 from graphspec.plot.words import heading, second
 
 SHAPES = {
@@ -22,13 +22,13 @@ PLAIN = f" _.,·…[]()+-=/:{TIMES}"
 """Characters that mean nothing in a label, besides letters and digits."""
 
 
-def mermaid(body: Body) -> str:
+def mermaid(body: Picture) -> str:
     """The text of a flowchart; a group that is open is a subgraph."""
     names: dict[int, str] = {}
     return "\n".join(["flowchart TD", *_nodes(body, names, 1), *_edges(body, names)]) + "\n"
 
 
-def _nodes(body: Body, names: dict[int, str], depth: int) -> Iterator[str]:
+def _nodes(body: Picture, names: dict[int, str], depth: int) -> Iterator[str]:
     indent = "  " * depth
     for box in body.boxes:
         name = names[id(box)] = f"n{len(names)}"
@@ -52,7 +52,7 @@ def _text(text: str) -> str:
     return "".join(c if c.isalnum() or c in PLAIN else f"#{ord(c)};" for c in text)
 
 
-def _edges(body: Body, names: dict[int, str]) -> Iterator[str]:
+def _edges(body: Picture, names: dict[int, str]) -> Iterator[str]:
     edges: list[tuple[Box, Box, str, bool]] = []
     _join(body, [], edges)
     for source, target, label, weights in dict.fromkeys(edges):
@@ -65,7 +65,7 @@ Origin = tuple[Box, str]
 
 
 def _join(
-    body: Body, given: list[list[Origin]], edges: list[tuple[Box, Box, str, bool]]
+    body: Picture, given: list[list[Origin]], edges: list[tuple[Box, Box, str, bool]]
 ) -> list[list[Origin]]:
     """Adds the edges between boxes that are shown, past the ends of open groups, to `edges`.
 

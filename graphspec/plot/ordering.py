@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 
-from graphspec.plot.picture import Body
+from graphspec.plot.picture import Picture
 
 SWEEPS = 8
 BEND, BRANCH, SKIP = 8.0, 3.0, 0.01
@@ -42,7 +42,7 @@ class Ranks:
     below: list[list[tuple[int, float]]] = field(default_factory=list)
 
 
-def ranks(body: Body) -> Ranks:
+def ranks(body: Picture) -> Ranks:
     """The body in ranks, with few crossings."""
     rank = _depths(body)
     found = _bent(body, rank)
@@ -60,7 +60,7 @@ def ranks(body: Body) -> Ranks:
     return found
 
 
-def _depths(body: Body) -> list[int]:
+def _depths(body: Picture) -> list[int]:
     """Ranks by the longest path; what reads nothing stands right above what reads it first."""
     depth = [0] * len(body.boxes)
     nearest = [len(body.boxes)] * len(body.boxes)
@@ -82,7 +82,7 @@ def _depths(body: Body) -> list[int]:
     return depth
 
 
-def _bent(body: Body, rank: list[int]) -> Ranks:
+def _bent(body: Picture, rank: list[int]) -> Ranks:
     """The ranks, with bends where edges pass a rank, in the order of a walk along the edges."""
     ends: dict[tuple[int, int, bool], dict[tuple[int, int | None], None]] = {}
     for edge in body.edges:
@@ -110,7 +110,7 @@ def _bent(body: Body, rank: list[int]) -> Ranks:
     return Ranks(levels, segments, len(body.boxes))
 
 
-def _skips(body: Body, rank: list[int]) -> set[tuple[int, int]]:
+def _skips(body: Picture, rank: list[int]) -> set[tuple[int, int]]:
     """The long edges whose ends are joined by another way, too."""
     following: list[set[int]] = [set() for _ in body.boxes]
     for edge in body.edges:
@@ -130,7 +130,7 @@ def _skips(body: Body, rank: list[int]) -> set[tuple[int, int]]:
     return skips
 
 
-def _connect(body: Body, found: Ranks) -> None:
+def _connect(body: Picture, found: Ranks) -> None:
     """For each item its neighbours above and below, with the fraction of a place that ports move them."""
     count = found.boxes + sum(item >= found.boxes for rank in found.ranks for item in rank)
     found.above, found.below = [[] for _ in range(count)], [[] for _ in range(count)]

@@ -76,7 +76,7 @@ class Box:
     spans: tuple[Span, ...] = ()
     reads: tuple[tuple[str, str], ...] = ()
     ports: list[Port] = field(default_factory=list)
-    body: Body | None = None
+    body: Picture | None = None
     again: bool = False
     open: bool = False
 
@@ -96,7 +96,7 @@ class Edge:
 
 
 @dataclass(eq=False, slots=True)
-class Body:
+class Picture:
     """Boxes in data order: an edge leads from an earlier box to a later one."""
 
     boxes: list[Box] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Body:
                 yield from box.body.walk()
 
 
-def draw(program: Program) -> Body:
+def draw(program: Program) -> Picture:
     """The picture of a program, everything folded."""
     rows = program.summary().rows
     count = sum(value is not None for value in program.graph.inputs.values())
@@ -121,9 +121,9 @@ class _Drawer:
     def __init__(self, kinship: Kinship, program: Program):
         self._kinship, self._program = kinship, program
 
-    def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Body:
+    def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Picture:
         """The body of a graph. `exits` are the values that its owner hands on; None for the program."""
-        canvas = _Canvas(Body())
+        canvas = _Canvas(Picture())
         root = exits is None
         for name, value in graph.inputs.items():
             if value is not None:
@@ -199,7 +199,7 @@ class _Drawer:
 class _Canvas:
     """A body as it is drawn: which box and output each value is."""
 
-    def __init__(self, body: Body):
+    def __init__(self, body: Picture):
         self.body = body
         self._origins: dict[Value, tuple[int, str]] = {}
         self._read: dict[tuple[int, str], list[Value]] = {}
@@ -305,7 +305,7 @@ SMALL = 60
 """Boxes up to which groups that only chain some layers are opened, too."""
 
 
-def unfold(body: Body, everything: bool = False) -> None:
+def unfold(body: Picture, everything: bool = False) -> None:
     """Opens groups from the outside in, all of one depth or none, while what is shown stays readable.
 
     Groups that only chain some layers come last: their own line says as much. A further call of a shared
@@ -329,7 +329,7 @@ def unfold(body: Body, everything: bool = False) -> None:
             level = [inside for box, inside in groups if box.open]
 
 
-def _is_chain(body: Body) -> bool:
+def _is_chain(body: Picture) -> bool:
     sources = [edge.source for edge in body.edges]
     targets = [edge.target for edge in body.edges]
     return (

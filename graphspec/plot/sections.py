@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.plot.picture import ENDS, Body, Box, Edge, Port
+from graphspec.plot.picture import ENDS, Box, Edge, Picture, Port
 
 LONG = 250
 """Boxes of a body that is not cut."""
@@ -12,7 +12,7 @@ LENGTH = 32
 Link = tuple[Box, int, Box, int | None, bool]
 
 
-def cut(body: Body) -> Body:
+def cut(body: Picture) -> Picture:
     """The same picture, with every body of more than `LONG` boxes cut into sections, and those again."""
     for box in body.boxes:
         if box.body is not None:
@@ -22,7 +22,7 @@ def cut(body: Body) -> Body:
     return body
 
 
-def _sectioned(body: Body) -> Body:
+def _sectioned(body: Picture) -> Picture:
     inner = [index for index, box in enumerate(body.boxes) if box.kind not in ENDS]
     starts = _starts(body, inner)
     sections = [
@@ -96,9 +96,9 @@ class _Section:
         return box
 
 
-def _assembled(boxes: list[Box], links: list[Link]) -> Body:
+def _assembled(boxes: list[Box], links: list[Link]) -> Picture:
     number = {id(box): index for index, box in enumerate(boxes)}
-    return Body(
+    return Picture(
         boxes,
         [
             Edge(number[id(source)], port, number[id(target)], slot, weights)
@@ -107,7 +107,7 @@ def _assembled(boxes: list[Box], links: list[Link]) -> Body:
     )
 
 
-def _starts(body: Body, inner: list[int]) -> list[int]:
+def _starts(body: Picture, inner: list[int]) -> list[int]:
     """Where sections begin, as positions in `inner`: near every `LENGTH`th, where the fewest values cross."""
     position = {index: at for at, index in enumerate(inner)}
     last: dict[tuple[int, int], int] = {}

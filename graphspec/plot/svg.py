@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from graphspec.plot.layout import BESIDE, MARGIN, STACK, Line, Placed, Placement, face, place
+from graphspec.plot.layout import BESIDE, MARGIN, STACK, EdgePiece, PlacedBox, Placement, face, place
 from graphspec.plot.palette import OF_KINDS, attributes, dark_style
-from graphspec.plot.picture import Body, Box
+from graphspec.plot.picture import Box, Picture
 from graphspec.plot.words import FAMILY, caption, heading, second
 
 HEAD = 44
 """Height of the caption."""
 
 
-def svg(body: Body, name: str) -> str:
+def svg(body: Picture, name: str) -> str:
     """The text of an SVG file."""
     placed = place(body)
     title = caption(name, body.boxes)
@@ -44,7 +44,7 @@ def _body(placed: Placement, x: float, y: float) -> Iterator[str]:
             yield from _box(box, x + box.x, y + box.y)
 
 
-def _group(placed: Placed, x: float, y: float) -> Iterator[str]:
+def _group(placed: PlacedBox, x: float, y: float) -> Iterator[str]:
     """An open block or model: its frame, and what is in it."""
     assert placed.body is not None
     left = x - placed.width / 2
@@ -52,7 +52,7 @@ def _group(placed: Placed, x: float, y: float) -> Iterator[str]:
     yield from _body(placed.body, x - placed.body.width / 2, y + placed.head)
 
 
-def _box(placed: Placed, x: float, y: float) -> Iterator[str]:
+def _box(placed: PlacedBox, x: float, y: float) -> Iterator[str]:
     box = placed.box
     left = x - placed.width / 2
     height = face(box).height
@@ -84,7 +84,7 @@ def _part(box: Box) -> str:
     return OF_KINDS.get(box.kind, "layer" if box.params or box.shared else "plain")
 
 
-def _rects(placed: Placed, left: float, y: float, height: float, name: str, part: str) -> Iterator[str]:
+def _rects(placed: PlacedBox, left: float, y: float, height: float, name: str, part: str) -> Iterator[str]:
     """The outline of a box; of a stack, also those behind it."""
     for shift in (STACK, STACK / 2) if placed.box.count > 1 else ():
         yield _rect(left + shift, y + shift, placed.width, height, "behind", "behind" if name else part)
@@ -97,7 +97,7 @@ def _rect(left: float, y: float, width: float, height: float, name: str, part: s
     return f'<rect {kind}x="{_n(left)}" y="{_n(y)}" {size} rx="5"{attributes(part)}/>'
 
 
-def _lines(lines: list[Line], x: float, y: float) -> Iterator[str]:
+def _lines(lines: list[EdgePiece], x: float, y: float) -> Iterator[str]:
     for line in lines:
         (x0, y0), (_, y1), (x2, y2) = ((x + at, y + down) for at, down in line.points)
         middle = (y1 + y2) / 2

@@ -11,62 +11,10 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.train import losses
+from graphspec.train.judgement import REST, Judgement, Reading, Term
 from graphspec.train.losses import Total
-from graphspec.train.meter import Meter, Term, Units
+from graphspec.train.meter import Meter, Units
 from graphspec.train.penalties import Penalties
-
-REST = ""
-"""The term of a loss that no output's own is: penalties, and outputs whose weight is learned."""
-
-
-class Reading:
-    """A number on its way from the device, so that the device need not stop for it.
-
-    On CUDA it is copied as soon as it is computed; to ask for `value` waits for that alone, not for what was
-    queued since.
-    """
-
-    def __init__(self, number: Tensor):
-        self._number, self._event = number, None
-        if number.is_cuda:
-            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
-            self._number.copy_(number, non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record()
-
-    @property
-    def value(self) -> float:
-        if self._event is not None:
-            self._event.synchronize()
-            self._event = None
-        return self._number.item()
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A batch, judged.
-
-    `loss` is what to differentiate: of a part of a larger batch, its share of that batch's loss. `terms` are
-    what it is made of, by output and unweighted; `outputs` and `targets` are what was judged, and `counted`
-    which examples or steps of them count, where not all do.
-    """
-
-    loss: Tensor
-    terms: Mapping[str, Term]
-    outputs: Mapping[str, Tensor]
-    targets: Mapping[str, Tensor]
-    counted: Mapping[str, Tensor]
-    _reading: Reading
-
-    @property
-    def value(self) -> float:
-        """`loss` as a number. Waits for the forward pass, not for what the device was given since."""
-        return self._reading.value
-
-    @property
-    def parts(self) -> dict[str, float]:
-        """Each output's own loss, unweighted; waits for the device."""
-        return {name: term.value.item() for name, term in self.terms.items() if name != REST}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.settings import BackupAndRestore, Callback
 from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.config import TrainConfig
-from graphspec.train.judge import Judge, Judgement
+from graphspec.train.judge import Judge
+from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties

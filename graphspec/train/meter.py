@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,24 +13,13 @@ from graphspec.data.batches import Batch
 from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
 from graphspec.train import losses, metrics
-
-if TYPE_CHECKING:
-    from graphspec.train.judge import Judgement
+from graphspec.train.judgement import Judgement
 
 HELD = 2**20
 """How many values are held before the metrics look at them: a few large calls, not one a step."""
 
 Values = dict[str, float | list[float]]
 Units = Mapping[str, Callable[[Tensor], Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A part of a batch's loss: `value` is a sum over `count` positions, divided by `divisor`."""
-
-    value: Tensor
-    divisor: int | Tensor
-    count: int | Tensor
 
 
 @dataclass(slots=True)

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import graphspec
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.load import inside, weight_files
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights
 from graphspec.train.progress import plain
+from graphspec.version import __version__
 
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
 LAST, BEST, CHECKPOINTS = "last.safetensors", "best.safetensors", "checkpoints"
@@ -195,7 +195,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
 def environment(device: torch.device) -> dict[str, Any]:
     """Where a run takes place: what one needs to know to repeat it."""
     return {
-        "graphspec": graphspec.__version__,
+        "graphspec": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),

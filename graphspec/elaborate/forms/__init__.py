@@ -7,13 +7,13 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
-from graphspec.elaborate.body import Result
+from graphspec.elaborate.body import NodeResult
 from graphspec.elaborate.forms import block, call, layer, parameter
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
 
 
-def build(node: NodeInstance) -> Result:
+def build(node: NodeInstance) -> NodeResult:
     """The result of an instance that is not left out."""
     match node.form:
         case "block" | "model":

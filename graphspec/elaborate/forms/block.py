@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.declarations import Body, File
-from graphspec.elaborate.body import BodyElaborator, Result, failed
+from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
 from graphspec.elaborate.inputs import meets_demands
 from graphspec.elaborate.instance import NodeInstance, near_help
@@ -18,7 +18,7 @@ from graphspec.objectives.settings import show
 from graphspec.schema import PLAIN, Input, is_plain
 
 
-def build(node: NodeInstance) -> Result:
+def build(node: NodeInstance) -> NodeResult:
     """An instance of a block or a model: params given, inputs bound, its own graph elaborated."""
     target = node.target()
     found = find_body(node, node.form, target) if target is not FAILED else None
@@ -193,7 +193,7 @@ def _has_required(
 
 def _result(
     node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved], given: dict[str, Any]
-) -> Result:
+) -> NodeResult:
     """The op around an elaborated body, its outputs those that the body declares."""
     arguments = tuple(value if isinstance(value, Value) else None for value in inputs.values())
     kind: Any = node.form
@@ -209,8 +209,8 @@ def _result(
     if not outputs:
         return failed()
     if not op.outputs:
-        return Result(outputs)
+        return NodeResult(outputs)
     node.inner_paths.bodies.append((op, inner))
     for path in node.inner_paths.paths:
         give_out(op, inner, path, None)
-    return Result(outputs, op, inner, node.inner_paths)
+    return NodeResult(outputs, op, inner, node.inner_paths)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.elaborate.body import InnerPaths, Result, SharedEntry, failed
+from graphspec.elaborate.body import InnerPaths, NodeResult, SharedEntry, failed
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.graph import Op, Unit
 from graphspec.schema import Node
 
 
-def build(node: NodeInstance, build_inner: Build) -> Result:
+def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a call; `build_inner` builds what is called."""
     body, name, declared = node.body, node.declared.call, entry_of(node)
     if declared is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from graphspec.contract.layer import Kind, Layer, LayerError, Weight, Wrapper
-from graphspec.elaborate.body import Result, failed
+from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import layer_class, read_layer
 from graphspec.elaborate.forms.binding import bind, report
 from graphspec.elaborate.forms.wrapper import wrap
@@ -16,7 +16,7 @@ from graphspec.schema import MISSING
 from graphspec.tensor import Tensor
 
 
-def build(node: NodeInstance, build_inner: Build) -> Result:
+def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a `layer`, `merge` or `op`; `build_inner` builds what a wrapper wraps."""
     kind, name = cast(Kind, node.form), node.target()
     cls = layer_class(node, kind, name) if name is not FAILED else None
@@ -34,7 +34,7 @@ def build(node: NodeInstance, build_inner: Build) -> Result:
         return failed()
     bound = bind(node, cls.spec_name, cls)
     op = _apply(node, kind, layer, bound, arguments) if bound is not None else None
-    return failed() if op is None else Result(dict(op.outputs), op)
+    return failed() if op is None else NodeResult(dict(op.outputs), op)
 
 
 def _apply(

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from graphspec.contract.initializers import Initializer
 from graphspec.contract.layer import Weight
-from graphspec.elaborate.body import Result, failed
+from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
@@ -16,7 +16,7 @@ from graphspec.objectives.settings import show
 from graphspec.tensor import Tensor
 
 
-def build(node: NodeInstance) -> Result:
+def build(node: NodeInstance) -> NodeResult:
     """A parameter of the shape that the node names, with a batch axis of 1 before it."""
     shape, arguments = node.target(), node.arguments()
     if shape is FAILED or arguments is None:
@@ -39,7 +39,7 @@ def build(node: NodeInstance) -> Result:
     weight = Weight("", (1, *shape), node.name, initializer=fill, trainable=trainable is not False)
     op = Op(node.name, node.index, node.span, "parameter", parameter=weight, title="Parameter")
     op.outputs = {"": Value(Tensor((1, *shape)), node.name, op)}
-    return Result(dict(op.outputs), op)
+    return NodeResult(dict(op.outputs), op)
 
 
 def _is_size(value: Any) -> bool:

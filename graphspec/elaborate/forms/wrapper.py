@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.contract.layer import LayerError, Wrapper
 from graphspec.declarations import read_wrapped
-from graphspec.elaborate.body import Result, failed
+from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import read_layer
 from graphspec.elaborate.forms.binding import bind, report
 from graphspec.elaborate.instance import Build, NodeInputs, NodeInstance
@@ -17,7 +17,7 @@ from graphspec.schema import MISSING, Node
 WRAPPED = ("layer", "block", "model")
 
 
-def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> Result:
+def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
     """The result of a wrapper; `build_inner` builds what it wraps."""
     if node.declared.wraps is MISSING:
         help = "write wraps: {layer: Dense, units: 8}"
@@ -52,7 +52,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     op.arguments, op.span = bound, node.span
     for value in op.outputs.values():
         value.tensor = wrapper.leave(value.tensor, *around)
-    return Result(dict(op.outputs), op, result.body, result.inner_paths)
+    return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)
 
 
 def _wrapped(node: NodeInstance) -> Node | None:

@@ -10,14 +10,11 @@ train(program, callbacks=[Print()])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from graphspec.train.checkpoint import State, joined
-
-if TYPE_CHECKING:
-    from graphspec.train.state import Training
 
 METHODS = (
     "on_train_begin",
@@ -40,7 +37,7 @@ class Callback:
     dict of tensors and of what JSON can hold, which `load_state_dict` gets back.
     """
 
-    model: Training
+    model: Any
 
     def on_train_begin(self, logs: Any = None) -> None: ...
 
@@ -77,7 +74,7 @@ class Callbacks:
             self._methods["on_train_batch_begin"] or self._methods["on_train_batch_end"]
         )
 
-    def attach(self, training: Training) -> None:
+    def attach(self, training: Any) -> None:
         """Give each its `model`."""
         for item in self.items.values():
             item.model = training

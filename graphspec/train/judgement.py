@@ -1,0 +1,71 @@
+"""A batch, judged: its loss, what that is made of, and what was judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+REST = ""
+"""The term of a loss that no output's own is: penalties, and outputs whose weight is learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of a batch's loss: `value` is a sum over `count` positions, divided by `divisor`."""
+
+    value: Tensor
+    divisor: int | Tensor
+    count: int | Tensor
+
+
+class Reading:
+    """A number on its way from the device, so that the device need not stop for it.
+
+    On CUDA it is copied as soon as it is computed; to ask for `value` waits for that alone, not for what was
+    queued since.
+    """
+
+    def __init__(self, number: Tensor):
+        self._number, self._event = number, None
+        if number.is_cuda:
+            self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
+            self._number.copy_(number, non_blocking=True)
+            self._event = torch.cuda.Event()
+            self._event.record()
+
+    @property
+    def value(self) -> float:
+        if self._event is not None:
+            self._event.synchronize()
+            self._event = None
+        return self._number.item()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A batch, judged.
+
+    `loss` is what to differentiate: of a part of a larger batch, its share of that batch's loss. `terms` are
+    what it is made of, by output and unweighted; `outputs` and `targets` are what was judged, and `counted`
+    which examples or steps of them count, where not all do.
+    """
+
+    loss: Tensor
+    terms: Mapping[str, Term]
+    outputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    counted: Mapping[str, Tensor]
+    _reading: Reading
+
+    @property
+    def value(self) -> float:
+        """`loss` as a number. Waits for the forward pass, not for what the device was given since."""
+        return self._reading.value
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Each output's own loss, unweighted; waits for the device."""
+        return {name: term.value.item() for name, term in self.terms.items() if name != REST}
