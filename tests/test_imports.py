@@ -17,8 +17,8 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler convert diagnostics version",
     "__main__": "cli",
-    "cli": "compiler convert diagnostics export folded_weights json_schema load plot reference reporting "
-    "source train version",
+    "cli": "compiler convert data diagnostics export folded_weights json_schema load plot reference "
+    "reporting source train version",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives program schema "
     "source summary tensor train",
     "contract": "objectives tensor",

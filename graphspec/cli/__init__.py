@@ -80,7 +80,12 @@ def check(
         values = settings_of(settings, sources)
         for spec in specs:
             diagnostics = Diagnostics()
-            compiler.check(spec, diagnostics, sources, preset=preset, settings=values)
+            program = compiler.check(spec, diagnostics, sources, preset=preset, settings=values)
+            if program is not None and program.data is not None:
+                from graphspec.data.checking import check_files
+
+                for mistake in check_files(program, spec.parent):
+                    diagnostics.add(mistake)
             found = diagnostics.sorted()
             errors = sum(diagnostic.severity == "error" for diagnostic in found)
             wrong, count = wrong + bool(errors), count + errors

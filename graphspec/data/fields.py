@@ -131,6 +131,15 @@ class Checker:
             self.problems += error.diagnostics
             return None
 
+    def check_header(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Raises `SpecError` where an array of this shape and type cannot be the field's."""
+        field = self.wanted[name]
+        array = np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory, whatever the shape
+        _shaped(self, field, array, self.sizes)
+        _kind(self, field, array)
+        if array.dtype.kind == "f" and not field.tensor.is_float:
+            raise _not_whole(self, field, array)
+
     def finish(self, lengths: Mapping[str, int]) -> None:
         """Raises `SpecError` with the first mistake of each field; `lengths` says how long each is."""
         self.problems += [*self._too_small(), *self._too_large(), *self._lengths(lengths)]
@@ -246,9 +255,7 @@ def _other_targets(field: Field, array: Array) -> str | None:
 def _checked(source: Checker, field: Field, array: Array) -> Array:
     """The array in its field's type, every value legal."""
     what = f"{field.role} `{field.name}` of `{source.file}`"
-    if array.dtype.kind not in "biuf":
-        kind = "text" if array.dtype.kind in "US" else str(array.dtype)
-        raise fail("data-dtype", f"{what} holds {kind}, and the model needs {field.tensor.dtype}")
+    _kind(source, field, array)
     if array.dtype.kind == "f":
         _all_finite(source, what, array)
     if field.tensor.is_float:
@@ -263,6 +270,13 @@ def _checked(source: Checker, field: Field, array: Array) -> Array:
         converted = _as_integers(source, what, field, array)
     _in_range(source, what, field, converted)
     return converted
+
+
+def _kind(source: Checker, field: Field, array: Array) -> None:
+    if array.dtype.kind not in "biuf":
+        kind = "text" if array.dtype.kind in "US" else str(array.dtype)
+        what = f"{field.role} `{field.name}` of `{source.file}` holds {kind}"
+        raise fail("data-dtype", f"{what}, and the model needs {field.tensor.dtype}")
 
 
 def _all_finite(source: Checker, what: str, array: Array) -> None:
@@ -288,8 +302,7 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
                 "class numbers and tokens are integers; a float `dtype` or loss takes others",
             )
         if source.typed:
-            message = f"{what} is {array.dtype}, and the model needs {dtype}"
-            raise fail("data-dtype", message, f'save it as integers: `.astype("{dtype}")`')
+            raise _not_whole(source, field, array)
     if dtype.kind == "b":
         odd = (array != 0) & (array != 1)
     else:
@@ -299,6 +312,12 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
         row, value = _first(odd, array)
         raise fail("data-range", f"{what} is {value} at {source.place(row)}, which {dtype} cannot hold")
     return array.astype(dtype, copy=False)
+
+
+def _not_whole(source: Checker, field: Field, array: Array) -> SpecError:
+    what = f"{field.role} `{field.name}` of `{source.file}` is {array.dtype}"
+    help = f'save it as integers: `.astype("{field.tensor.dtype}")`'
+    return fail("data-dtype", f"{what}, and the model needs {field.tensor.dtype}", help)
 
 
 def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:

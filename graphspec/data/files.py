@@ -78,11 +78,22 @@ class Split(Setting):
     last_by: Text | None = None
     """A column of numbers or dates; the last rows in its order are kept."""
 
+    @property
+    def divider(self) -> tuple[str, str] | None:
+        """The column that decides, if there is one, and the key that names it."""
+        named = {"stratify": self.stratify, "group": self.group, "last_by": self.last_by}
+        return next(((key, name) for key, name in named.items() if name is not None), None)
+
 
 class Marked(Setting):
     """A column that says of each row which part it belongs to."""
 
     column: Text
+
+    @property
+    def divider(self) -> tuple[str, str]:
+        """The column that decides, and the key that names it."""
+        return "column", self.column
 
 
 def format_of(path: str) -> str | None:
@@ -142,7 +153,7 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
         if "column" in value:
             return validate(Marked, value, "`validation`")
         found = validate(Split, value, "`validation`")
-        ways = [way for way in ("stratify", "group", "last_by") if getattr(found, way) is not None]
+        ways = [key for key in ("stratify", "group", "last_by") if getattr(found, key) is not None]
         if len(ways) > 1:
             message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
             raise SettingError(Problem("out-of-range", message, "keep one of them", (ways[1],)))

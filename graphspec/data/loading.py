@@ -18,13 +18,14 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.fields import Checker, Field, fields
-from graphspec.data.files import DataFile, Marked, Split, format_of
+from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import fail, lacks, placed
+from graphspec.data.opening import Opening, opening, spans_of
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
-from graphspec.diagnostics import Span, SpecError
+from graphspec.diagnostics import SpecError
 
 SYNTHETIC = "synthetic data: the spec names none; `--data PATH` gives others"
 
@@ -43,17 +44,6 @@ class Data:
     test: Examples | None
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A file of `data:`, and the place of the spec that names it."""
-
-    path: Path
-    options: DataFile
-    span: Span | None = None
-    within: Path | None = None
-    """The directory that its links may not leave."""
 
 
 def load(
@@ -85,27 +75,6 @@ def load(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
         )
     return found
-
-
-def opening(
-    program: Any, key: str, file: DataFile | None, root: Path | None, path: Path | None = None
-) -> Opening | None:
-    """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
-
-    It is read with the options of the one that it replaces, where both are of one format.
-    """
-    if path is not None:
-        same = file is not None and format_of(path.name) == file.format
-        return Opening(path, file if same and file is not None else DataFile(path=str(path)))
-    if file is None:
-        return None
-    root, span = root or Path(), program.span(("data", key))
-    full = root / file.path
-    if not full.resolve().is_relative_to(root.resolve()):
-        help = "move it beside the spec, or name it with `--data`"
-        message = f"`{file.path}` lies outside the directory of the spec"
-        raise fail("data-outside", message, help, span=span)
-    return Opening(full, file, span, root)
 
 
 Parts = Sequence[Examples | None]
@@ -161,7 +130,7 @@ class Loader:
         from graphspec.data.tables import open_table
 
         table = open_table(found, file.options, self.config.na_values)
-        encoders = bind(table, self.wanted, self._spans())
+        encoders = bind(table, self.wanted, spans_of(self.program))
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
@@ -199,7 +168,7 @@ class Loader:
         whole = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
         parts = None
         if division is not None:
-            lacking = partial(lacks, archive.file, "array", there=archive.members, remedy="")
+            lacking = partial(lacks, archive.file, "array", there=archive.members)
             divider = self._divider(division, archive.members, lacking)
             column = archive.read(divider)[: self.rows] if divider else None
             parts = self._parts(division, column, len(whole), archive.place)
@@ -221,20 +190,12 @@ class Loader:
 
     def _divider(self, division: Split | Marked | None, there: Collection[str], lacking: Any) -> str | None:
         """The column that a division names, if it names one."""
-        if division is None:
+        named = division.divider if division is not None else None
+        if named is None:
             return None
-        key = (
-            "column"
-            if isinstance(division, Marked)
-            else next(
-                (way for way in ("stratify", "group", "last_by") if getattr(division, way) is not None), None
-            )
-        )
-        if key is None:
-            return None
-        name: str = getattr(division, key)
+        key, name = named
         if name not in there:
-            raise lacking(name, span=self.program.span(("data", "validation", key)))
+            raise lacking(name, span=self.program.span(("data", "validation", key)), help="")
         return name
 
     def _parts(self, division: Split | Marked, column: Any, count: int, place: Callable[[int], str]) -> Any:
@@ -257,11 +218,3 @@ class Loader:
         raise fail(
             "data-empty", f"column `{division.column}` says of none of {total} rows that it is for {empty}"
         )
-
-    def _spans(self) -> dict[str, Span | None]:
-        """Where the spec asks for each field."""
-        spans = {name: self.program.span(("inputs", name), True) for name in self.program.inputs}
-        for name, output in self.program.outputs.items():
-            key = ("outputs", name) if output.target == name else ("outputs", name, "target")
-            spans.setdefault(output.target, self.program.span(key, True))
-        return spans

@@ -40,13 +40,13 @@ def unreadable(path: object, error: OSError) -> SpecError:
 
 
 def lacks(
-    file: str, what: str, name: str, there: Iterable[str], remedy: str, span: Span | None = None
+    file: str, what: str, name: str, there: Iterable[str], help: str, span: Span | None = None
 ) -> SpecError:
     """A column or array that is not in the file."""
     names = list(there)
     word = nearest(name, names)
     shown = ", ".join(f"`{n}`" for n in names[:20]) + (", ..." if len(names) > 20 else "")
-    help = f"did you mean `{word}`? {remedy}" if word else None
+    help = f"did you mean `{word}`? {help}".strip() if word else ""
     return fail(
         "data-column", f"`{file}` has no {what} `{name}`", help, f"it has {shown or 'none'}", span=span
     )

@@ -46,9 +46,10 @@ class Table(ABC):
     def place(self, row: int) -> str:
         """Where a row stands, in words. May read the file again."""
 
-    def lacks(self, name: str, span: Span | None = None) -> SpecError:
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
         """The error of a column that is not there; `span` is where the spec asks for it."""
-        return lacks(self.file, "column", name, self.columns, remedy("column", name), span)
+        help = remedy("column", name) if help is None else help
+        return lacks(self.file, "column", name, self.columns, help, span)
 
     @abstractmethod
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -64,11 +64,11 @@ class Delimited(Table):
             return None
         return f'its header seems to be delimited otherwise: {{path: ..., delimiter: "{DELIMITERS[other]}"}}'
 
-    def lacks(self, name: str, span: Span | None = None) -> SpecError:
-        help = self.delimiter_help()
-        if help is None:
-            return super().lacks(name, span)
-        return fail("data-column", f"`{self.file}` has no column `{name}`", help, span=span)
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
+        other = self.delimiter_help()
+        if other is None:
+            return super().lacks(name, span, help)
+        return fail("data-column", f"`{self.file}` has no column `{name}`", other, span=span)
 
     # --- reading
 

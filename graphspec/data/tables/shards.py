@@ -38,8 +38,8 @@ class Shards(Table):
                 self._types_differ(first, shard)
         return {field.name: field.type for field in found}
 
-    def lacks(self, name: str, span: Span | None = None) -> SpecError:
-        return self.shards[0].lacks(name, span)
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
+        return self.shards[0].lacks(name, span, help)
 
     def place(self, row: int) -> str:
         for shard in self.shards:

@@ -1,0 +1,100 @@
+"""What `check` can say of data files: that they are there and have what is read, by headers and schemas.
+
+Nothing here imports torch; pyarrow is imported where a file is a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from graphspec.data.arrays import Archive, open_arrays, remedy
+from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.files import DataFile, Marked, Split
+from graphspec.data.folders import find
+from graphspec.data.mistakes import lacks, placed
+from graphspec.data.opening import Opening, opening, spans_of
+from graphspec.diagnostics import Diagnostic, SpecError
+
+RUN = "environment.json"
+"""A file of every run directory, whose spec may name data that stayed where they were."""
+
+
+def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
+    """The mistakes in the files that a program's `data:` names; paths are relative to `root`."""
+    config = program.data
+    if config is None:
+        return
+    try:
+        wanted = fields(program)
+    except SpecError as error:
+        yield from error.diagnostics
+        return
+    for key in ("train", "validation", "test"):
+        file = getattr(config, key)
+        if not isinstance(file, DataFile):
+            continue
+        try:
+            opened = opening(program, key, file, root)
+            assert opened is not None
+            yield from _check(program, wanted, key, opened)
+        except SpecError as error:
+            for diagnostic in placed(error, program.span(("data", key))).diagnostics:
+                away = diagnostic.code == "data-missing" and root is not None and (root / RUN).is_file()
+                yield (
+                    replace(diagnostic, severity="warning", help="give data with `--data`")
+                    if away
+                    else diagnostic
+                )
+
+
+def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iterator[Diagnostic]:
+    found, config = find(opened.path, opened.within), program.data
+    extra: list[tuple[tuple[str, ...], str]] = []
+    if key == "train":
+        named = config.validation.divider if isinstance(config.validation, Split | Marked) else None
+        if named is not None:
+            extra.append((("data", "validation", named[0]), named[1]))
+        extra += [(("data", "key"), name) for name in config.key]
+    spans = spans_of(program)
+    if found.kind == "arrays":
+        archive = open_arrays(found)
+        for field in wanted:
+            for diagnostic in _array(archive, field):
+                yield placed(SpecError([diagnostic]), spans[field.name]).diagnostics[0]
+        names, lacking = set(archive.members), _lacking(archive)
+    else:
+        from graphspec.data.binding import bind
+        from graphspec.data.tables import open_table
+
+        table = open_table(found, opened.options, config.na_values)
+        names, lacking = set(table.columns), table.lacks
+        try:
+            bind(table, wanted, spans)
+        except SpecError as error:
+            yield from error.diagnostics
+    for path, name in extra:
+        if name not in names:
+            yield from lacking(name, program.span(path), "").diagnostics
+
+
+def _array(archive: Archive, field: Field) -> Iterator[Diagnostic]:
+    if field.name not in archive.members:
+        error = lacks(archive.file, "array", field.name, archive.members, remedy("array", field.name))
+        yield from error.diagnostics
+        return
+    try:
+        shape, dtype = archive.header(field.name)
+        checker = Checker(archive.file, archive.place, [field], typed=True)
+        checker.check_header(field.name, shape, dtype)
+    except SpecError as error:
+        yield from error.diagnostics
+
+
+def _lacking(archive: Archive) -> Any:
+    def error(name: str, span: Any, help: str) -> SpecError:
+        return lacks(archive.file, "array", name, archive.members, help, span)
+
+    return error
