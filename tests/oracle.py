@@ -89,6 +89,8 @@ def build(cls: type[Layer], example: Example, tensors: list[Tensor]) -> Twin:
         return Twin(lambda xs, training: _sparsemax(xs[0]), layer)
     if cls.spec_name.startswith("AveragePooling") and example.arguments.get("padding") == "same":
         return Twin(lambda xs, training: _average_same(layer, xs[0]), layer)
+    if cls.spec_name == "RandomCrop":
+        return Twin(lambda xs, training: _random_crop(layer, xs[0], training), layer)
     return Twin(call, layer)
 
 
@@ -203,6 +205,19 @@ def _sparsemax(x: Tensor) -> Tensor:
     support = (x.detach() > high).to(x.dtype)
     threshold = ((x * support).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
     return (x - threshold).clamp(min=0)
+
+
+def _random_crop(layer: Any, x: Tensor, training: bool) -> Tensor:
+    """A random window where images are larger in training, else what Keras' documentation of the layer says:
+    the largest window of this aspect in the middle, resized.
+
+    In inference Keras hands on whole images; in training it cuts those that are not larger out of aspect.
+    """
+    height, width = x.shape[layer.height_axis], x.shape[layer.width_axis]
+    if training and height > layer.height and width > layer.width:
+        return layer(x, training=True)
+    size = (layer.height, layer.width)
+    return keras.preprocessing.image.smart_resize(x.double(), size, data_format=layer.data_format)
 
 
 def _average_same(layer: Any, x: Tensor) -> Tensor:

@@ -78,11 +78,16 @@ def spatial(x: Tensor, data_format: DataFormat) -> tuple[Dim, ...]:
     return x.shape[1:-1] if data_format == "channels_last" else x.shape[2:]
 
 
-def need_spatial(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:
-    """Refuses integers, and all ranks but that of a batch of images or sequences."""
+def need_axes(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:
+    """Refuses all ranks but that of a batch of images or sequences."""
     names = ", ".join(AXES[rank])
     shape = f"[{names}, channels]" if data_format == "channels_last" else f"[channels, {names}]"
     need_rank(x, rank + 2, layer=layer, shape=shape)
+
+
+def need_spatial(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:
+    """Refuses integers, and all ranks but that of a batch of images or sequences."""
+    need_axes(x, rank, data_format, layer=layer)
     need_float(x, layer=layer)
 
 
@@ -149,9 +154,7 @@ class Spatial(Layer, abstract=True):
 
     def need(self, x: Tensor) -> None:
         """Refuses tensors of another rank."""
-        names = ", ".join(AXES[self.rank])
-        shape = f"[{names}, channels]" if self.layout == "channels_last" else f"[channels, {names}]"
-        need_rank(x, self.rank + 2, layer=self.spec_name, shape=shape)
+        need_axes(x, self.rank, self.layout, layer=self.spec_name)
 
     def resized(self, x: Tensor, sizes: tuple[Dim, ...]) -> Tensor:
         """The type of the output with these sizes."""

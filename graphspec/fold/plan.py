@@ -88,6 +88,7 @@ class _Planner:
         """Who reads what, where left-out and training-only ops are not there. None reads the outputs."""
         for op in self.graph.ops:
             idle = op.present and op.layer is not None and op.layer.training_only
+            idle = idle and op.inputs[0].tensor == op.output.tensor  # integers become floats
             if idle:
                 self.plan.gone.add(op)
             if (idle or not op.present) and op.inputs:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.input_checks import need_float
+from graphspec.contract.helpers import helper
+from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Code,
     Example,
@@ -14,8 +15,21 @@ from graphspec.contract.layer import (
     Memory,
     Site,
 )
-from graphspec.contract.windows import DataFormat, assemble, need_spatial
+from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.tensor import Dim, Tensor, product
+
+helper(
+    "fit",
+    '''
+def fit(x: Tensor, height: int, width: int) -> Tensor:
+    """The largest window in the middle of [N, C, H, W] that has this aspect, resized."""
+    tall = min(x.shape[2], max(x.shape[3] * height // width, 1))
+    wide = min(x.shape[3], max(x.shape[2] * width // height, 1))
+    top, left = (x.shape[2] - tall) // 2, (x.shape[3] - wide) // 2
+    x = x[:, :, top : top + tall, left : left + wide]
+    return F.interpolate(x, (height, width), mode="bilinear")
+''',
+)
 
 
 class Rescaling(Layer):
@@ -97,3 +111,46 @@ class Resizing(Layer):
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 7
+
+
+class CenterCrop(Layer):
+    """A window of `height` and `width` in the middle of each image.
+
+    Where images are smaller, the largest window in the middle that has this aspect, brought to this size.
+    """
+
+    height: Positive
+    width: Positive
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"height": 3, "width": 4}, ((6, 7, 2),)),
+        Example({"height": 3, "width": 4, "data_format": "channels_first"}, ((2, 5, 4),)),
+        Example({"height": 5, "width": 7}, ((5, 7, 1),)),
+        Example({"height": 4, "width": 6}, ((5, 4, 1),)),
+        Example({"height": 2, "width": 3}, ((5, 4, 1),), dtype="uint8", high=256),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_axes(x, 2, self.data_format, layer="CenterCrop")
+        axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
+        for axis, what in zip(axes, AXES[2], strict=True):
+            known_channels(x, axis, layer="CenterCrop", what=what)
+        x = x if x.is_float else x.with_dtype("float32")
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, (self.height, self.width), channels, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        x = "{x}" if site.x.is_float else "{x}.float()"
+        height, width = spatial(site.x, self.data_format)
+        assert isinstance(height, int) and isinstance(width, int)
+        down, right = height - self.height, width - self.width
+        if down < 0 or right < 0:
+            constants: dict[str, Leaf] = {"height": self.height, "width": self.width}
+            return Code(f"fit({x}, {{height}}, {{width}})", constants=constants, helpers=("fit",))
+        top, left = down // 2, right // 2
+        constants = {"top": top, "bottom": top + self.height, "left": left, "right": left + self.width}
+        return Code(f"{x}[:, :, {{top}}:{{bottom}}, {{left}}:{{right}}]", constants=constants)

@@ -1,0 +1,595 @@
+"""Images changed at random in training: flipped, turned, moved, cropped, brighter, erased in part.
+
+Images are float, `[batch, height, width, channels]`. Each draws for itself, except that `RandomCrop` cuts one
+window out of all images of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+import graphspec.layers.preprocessing  # noqa: F401  registers the helper
+from graphspec.contract.fields import Finite, Positive, as_tuple
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.windows import DataFormat, assemble, need_axes
+from graphspec.tensor import Dim, Tensor, product
+
+Range = tuple[float, float]
+
+
+def _pair(low: float, high: float, single: float, least: bool = True) -> BeforeValidator:
+    """Reads two numbers from `low` to `high`; one number stands for itself and `single` times itself."""
+
+    def parse(value: Any) -> Range:
+        pair = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        if not 1 <= len(pair) <= 2 or not all(type(item) in (int, float) for item in pair):
+            raise PydanticCustomError("window_type", "a number, or a list of two")
+        for item in pair:
+            if item <= low and not least:
+                raise PydanticKnownError("greater_than", {"gt": low})
+            if item < low:
+                raise PydanticKnownError("greater_than_equal", {"ge": low})
+            if not item <= high:
+                raise PydanticKnownError("less_than_equal", {"le": high})
+        if len(pair) == 1:
+            pair = (single * abs(pair[0]), abs(pair[0]))
+        return float(min(pair)), float(max(pair))
+
+    return BeforeValidator(parse)
+
+
+def _one_or_two(**bounds: float) -> WithJsonSchema:
+    number = {"type": "number", **bounds}
+    return WithJsonSchema(
+        {"anyOf": [number, {"type": "array", "items": number, "minItems": 2, "maxItems": 2}]}
+    )
+
+
+BothWays = Annotated[Range, _pair(-1, 1, -1), _one_or_two(minimum=-1, maximum=1)]
+ZoomFactor = Annotated[Range, _pair(-1, 1, -1, least=False), _one_or_two(exclusiveMinimum=-1, maximum=1)]
+UpTo = Annotated[Range, _pair(0, 1, 0), _one_or_two(minimum=0, maximum=1)]
+ValueRange = Annotated[tuple[Finite, Finite], BeforeValidator(as_tuple)]
+Interpolation = Literal["nearest", "bilinear"]
+FillMode = Literal["reflect", "wrap", "constant", "nearest"]
+
+helper(
+    "RandomFlip",
+    '''
+class RandomFlip(nn.Module):
+    """Flips half of the images of a batch in training, along all of `dims` at once."""
+
+    def __init__(self, dims: tuple[int, ...]):
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        flipped = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < 0.5
+        return torch.where(flipped, x.flip(self.dims), x)
+''',
+)
+helper(
+    "warp",
+    '''
+def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Each image of [N, C, H, W] through an affine map of its own, a row of [N, 6], from
+    where a pixel goes to where it comes from; sides are from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), x.shape, align_corners=False)
+    if fill_mode == "reflect":
+        return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
+    if fill_mode == "nearest":
+        return F.grid_sample(x, grid, mode, "border", align_corners=False)
+    if fill_mode == "constant":
+        return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
+    size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
+    grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
+    x = F.pad(x, (0, 1, 0, 1), mode="circular")
+    return F.grid_sample(x, grid, mode, align_corners=True)
+''',
+)
+helper(
+    "RandomRotation",
+    '''
+class RandomRotation(nn.Module):
+    """Turns each image of [N, C, H, W] in training, by `factor` turns."""
+
+    def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.factor, self.how = factor, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        angle = 2 * math.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        tall = x.shape[2] / x.shape[3]
+        theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
+        return warp(x, theta, *self.how)
+''',
+    "warp",
+)
+helper(
+    "RandomTranslation",
+    '''
+class RandomTranslation(nn.Module):
+    """Moves each image of [N, C, H, W] in training, down by `height` of its height and
+    right by `width` of its width.
+    """
+
+    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        down = x.new_empty(x.shape[0]).uniform_(*self.height)
+        right = x.new_empty(x.shape[0]).uniform_(*self.width)
+        one, zero = torch.ones_like(down), torch.zeros_like(down)
+        theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
+        return warp(x, theta, *self.how)
+''',
+    "warp",
+)
+helper(
+    "RandomZoom",
+    '''
+class RandomZoom(nn.Module):
+    """Shows 1 + `height` of each height of [N, C, H, W] in training, and of each width
+    1 + `width`, or as much as of the height.
+    """
+
+    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        tall = wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        if self.width is not None:
+            wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.width)
+        zero = torch.zeros_like(tall)
+        theta = torch.stack([wide, zero, zero, zero, tall, zero], 1)
+        return warp(x, theta, *self.how)
+''',
+    "warp",
+)
+helper(
+    "RandomCrop",
+    '''
+class RandomCrop(nn.Module):
+    """One window of all images of [N, C, H, W] in training, if they are larger; else the
+    middle of each, brought to this size.
+    """
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, right = x.shape[2] - self.height, x.shape[3] - self.width
+        if not self.training or down <= 0 or right <= 0:
+            return fit(x, self.height, self.width)
+        top = torch.randint(down + 1, (), device=x.device)
+        left = torch.randint(right + 1, (), device=x.device)
+        rows = top + torch.arange(self.height, device=x.device)
+        columns = left + torch.arange(self.width, device=x.device)
+        return x[:, :, rows][..., columns]
+''',
+    "fit",
+)
+helper(
+    "RandomBrightness",
+    '''
+class RandomBrightness(nn.Module):
+    """Adds `factor` of a range to each image in training, within the range."""
+
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.value_range = factor, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        low, high = self.value_range
+        share = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
+        return (x + (high - low) * share).clamp(low, high)
+''',
+)
+helper(
+    "RandomContrast",
+    '''
+class RandomContrast(nn.Module):
+    """Multiplies how far each channel of [N, C, H, W] is from its mean by `factor` in
+    training, within a range.
+    """
+
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.value_range = factor, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        factor = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
+        mean = x.mean((2, 3), keepdim=True)
+        return (mean + (x - mean) * factor).clamp(*self.value_range)
+''',
+)
+helper(
+    "RandomErasing",
+    '''
+class RandomErasing(nn.Module):
+    """Fills a rectangle of some images of [N, C, H, W] in training, with a probability
+    from `factor`; a share from `scale` is the square of its side's. No `fill` is noise.
+    """
+
+    def __init__(self, factor, scale, fill, value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.scale = factor, scale
+        self.fill, self.value_range = fill, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        erased = torch.rand(x.shape[0], 1, 1, 1, device=x.device)
+        erased = erased < torch.empty_like(erased).uniform_(*self.factor)
+        rows, columns = self.inside(x, x.shape[2]), self.inside(x, x.shape[3])
+        if self.fill is None:
+            fill = self.value_range[1] * torch.randn_like(x)
+        else:
+            fill = x.new_tensor(self.fill).view(-1, 1, 1)
+        fill = fill.clamp(*self.value_range)
+        return torch.where(
+            erased & rows[:, None, :, None] & columns[:, None, None], fill, x
+        )
+
+    def inside(self, x: Tensor, size: int) -> Tensor:
+        """Whether each place of a side is in the rectangle: [N, size]."""
+        length = size * x.new_empty(x.shape[0], 1).uniform_(*self.scale).sqrt()
+        start = (size - length) * torch.rand_like(length)
+        places = torch.arange(size, device=x.device)
+        return (start <= places) & (places < start + length)
+''',
+)
+
+
+class Augmentation(Layer, abstract=True):
+    """A layer that changes images in training, and hands them on as floats in inference."""
+
+    random = True
+    training_only = True
+
+    @property
+    def layout(self) -> DataFormat:
+        """The data format, which some of Keras' layers do not have."""
+        return getattr(self, "data_format", "channels_last")
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_axes(x, 2, self.layout, layer=self.spec_name)
+        return x if x.is_float else x.with_dtype("float32")
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.layout == "channels_last" else "spec"
+
+    def module(self, site: Site) -> Construct:
+        """The helper that the layer becomes, which has its name."""
+        raise TypeError(f"{type(self).__name__} says no module")
+
+    def code(self, site: Site) -> Code:
+        x = "{x}" if site.x.is_float else "{x}.float()"
+        return Code(f"{{self}}({x})", self.module(site), helpers=(self.spec_name,))
+
+    def flops(self, site: Site) -> Dim:
+        return 0
+
+
+class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
+    """Flips half of the images, chosen at random, in training: along `mode`, one side or both at once."""
+
+    mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = "horizontal_and_vertical"
+    seed: None = None
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((3, 4, 2),)),
+        Example({"mode": "horizontal", "seed": None}, ((3, 4, 2),)),
+        Example({"mode": "vertical"}, ((3, 4, 1),)),
+        Example({"mode": "vertical"}, ((2, 3, 1),), dtype="uint8", high=256),
+        Example({"mode": "horizontal", "data_format": "channels_first"}, ((2, 3, 4),)),
+    )
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def module(self, site: Site) -> Construct:
+        height, width = (1, 2) if self.data_format == "channels_last" else (2, 3)
+        axes = {"horizontal": (width,), "vertical": (height,)}.get(self.mode, (height, width))
+        return Construct("RandomFlip", {"dims": tuple(site.axis(axis) for axis in axes)})
+
+
+class _Warp(Augmentation, abstract=True):
+    """What layers share that read each pixel from another place. Outside, an image is as `fill_mode` says."""
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+        fill_mode: FillMode
+        interpolation: Interpolation
+        fill_value: float
+        data_format: DataFormat
+
+    def ranges(self) -> dict[str, Leaf]:
+        """What is drawn from, by the module's names."""
+        raise TypeError(f"{type(self).__name__} says no ranges")
+
+    def module(self, site: Site) -> Construct:
+        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "mode": (self.interpolation, "bilinear"),
+            "fill_mode": (self.fill_mode, "reflect"),
+            "fill": (fill, 0.0),
+        }
+        return Construct(self.spec_name, self.ranges(), keyword)
+
+    def flops(self, site: Site) -> Dim:
+        return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
+
+
+class RandomRotation(_Warp):
+    """Turns each image in training, counter-clockwise, by a share of a full turn between two `factor`s.
+
+    A single one turns by as much either way.
+    """
+
+    factor: BothWays
+    fill_mode: FillMode = "reflect"
+    interpolation: Interpolation = "bilinear"
+    seed: None = None
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"factor": 0.2}, ((5, 6, 2),)),
+        Example({"factor": [0.05, 0.3], "fill_mode": "constant", "fill_value": 2.0}, ((5, 4, 1),)),
+        Example({"factor": 0.5, "fill_mode": "nearest", "interpolation": "nearest"}, ((4, 5, 1),)),
+        Example({"factor": 0.3, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
+        Example({"factor": 0.1, "data_format": "channels_first"}, ((2, 5, 6),)),
+        Example({"factor": 0.25}, ((3, 4, 1),), dtype="uint8", high=256),
+    )
+
+    def ranges(self) -> dict[str, Leaf]:
+        return {"factor": self.factor}
+
+
+class RandomTranslation(_Warp):
+    """Moves each image in training, by shares of its height (down) and width (right) between two factors.
+
+    A single factor moves by as much either way.
+    """
+
+    height_factor: BothWays
+    width_factor: BothWays
+    fill_mode: FillMode = "reflect"
+    interpolation: Interpolation = "bilinear"
+    seed: None = None
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"height_factor": 0.3, "width_factor": 0.2}, ((5, 6, 2),)),
+        Example({"height_factor": [0.1, 0.4], "width_factor": 0, "fill_mode": "constant"}, ((5, 4, 1),)),
+        Example(
+            {"height_factor": 0, "width_factor": [-0.5, 1], "fill_mode": "constant", "fill_value": -1.5},
+            ((4, 5, 1),),
+        ),
+        Example({"height_factor": 0.5, "width_factor": 0.5, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
+        Example(
+            {
+                "height_factor": 0.5,
+                "width_factor": [0, 0.25],
+                "fill_mode": "wrap",
+                "interpolation": "nearest",
+            },
+            ((4, 5, 1),),
+        ),
+        Example(
+            {
+                "height_factor": 0.5,
+                "width_factor": 0.5,
+                "fill_mode": "nearest",
+                "data_format": "channels_first",
+            },
+            ((2, 4, 5),),
+        ),
+    )
+
+    def ranges(self) -> dict[str, Leaf]:
+        return {"height": self.height_factor, "width": self.width_factor}
+
+
+class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
+    """Shows more of each image in training (a factor above 0), or less of it, between two factors.
+
+    Without `width_factor` the aspect stays. A single factor zooms by as much either way.
+    """
+
+    height_factor: ZoomFactor
+    width_factor: ZoomFactor | None = None
+    fill_mode: FillMode = "reflect"
+    interpolation: Interpolation = "bilinear"
+    seed: None = None
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"height_factor": 0.5}, ((5, 6, 2),)),
+        Example({"height_factor": [0.2, 0.9], "width_factor": [-0.5, 0], "seed": None}, ((5, 4, 1),)),
+        Example({"height_factor": 0.9, "fill_mode": "constant", "fill_value": 0.5}, ((4, 5, 1),)),
+        Example({"height_factor": 0.9, "width_factor": 0.2, "interpolation": "nearest"}, ((4, 5, 1),)),
+        Example({"height_factor": [0.5, 1], "fill_mode": "wrap"}, ((4, 5, 1),)),
+        Example(
+            {
+                "height_factor": 0,
+                "width_factor": 0.5,
+                "fill_mode": "nearest",
+                "data_format": "channels_first",
+            },
+            ((2, 4, 5),),
+        ),
+    )
+
+    def ranges(self) -> dict[str, Leaf]:
+        return {"height": self.height_factor, "width": self.width_factor}
+
+
+class RandomCrop(Augmentation):
+    """A window of `height` and `width`, the same for all images of a batch: any in training.
+
+    In inference, and where images are not larger both ways, the largest window in the middle that has this
+    aspect, brought to this size.
+    """
+
+    training_only = False
+
+    height: Positive
+    width: Positive
+    seed: None = None
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"height": 3, "width": 4}, ((5, 7, 2),)),
+        Example({"height": 2, "width": 2, "seed": None}, ((3, 4, 1),)),
+        Example({"height": 3, "width": 2, "data_format": "channels_first"}, ((2, 4, 6),)),
+        Example({"height": 3, "width": 4}, ((3, 7, 2),)),
+        Example({"height": 4, "width": 6}, ((5, 4, 1),)),
+        Example({"height": 2, "width": 2}, ((3, 4, 1),), dtype="uint8", high=256),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        x = super().infer(x)
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, (self.height, self.width), channels, self.data_format)
+
+    def module(self, site: Site) -> Construct:
+        return Construct("RandomCrop", {"height": self.height, "width": self.width})
+
+    def flops(self, site: Site) -> Dim:
+        return 7 * product(site.outputs[0].shape[1:])
+
+
+class RandomBrightness(Augmentation, also="ColorJitter"):
+    """Adds to each image in training a share of `value_range`, between two `factor`s, and stays in the range.
+
+    A single factor adds or takes away as much.
+    """
+
+    factor: BothWays
+    value_range: ValueRange = (0, 255)
+    seed: None = None
+
+    examples = (
+        Example({"factor": 0.2, "value_range": [-1, 6]}, ((3, 4, 2),)),
+        Example({"factor": [0.1, 0.5], "value_range": [0, 4], "seed": None}, ((2, 3, 1),)),
+    )
+
+    def memory(self, x: Tensor) -> Memory:
+        return "any"
+
+    def module(self, site: Site) -> Construct:
+        low, high = sorted(map(float, self.value_range))
+        return Construct("RandomBrightness", {"factor": self.factor, "value_range": (low, high)})
+
+    def flops(self, site: Site) -> Dim:
+        return 3 * product(site.x.shape[1:])
+
+
+class RandomContrast(Augmentation):
+    """Brings each channel of an image nearer to its mean or further off in training, within `value_range`.
+
+    What is off by 1 comes to be off by 1 - `factor[0]` to 1 + `factor[1]`; a single factor is `[0, factor]`.
+    """
+
+    factor: UpTo
+    value_range: ValueRange = (0, 255)
+    seed: None = None
+
+    examples = (
+        Example({"factor": 0.5, "value_range": [-1, 6]}, ((3, 4, 2),)),
+        Example({"factor": [0.2, 0.7], "seed": None}, ((2, 3, 1),)),
+        Example({"factor": 0.9}, ((2, 3, 1),), dtype="uint8", high=256),
+    )
+
+    def module(self, site: Site) -> Construct:
+        low, high = self.factor
+        positional: dict[str, Leaf] = {
+            "factor": (1 - low, 1 + high),
+            "value_range": tuple(map(float, self.value_range)),
+        }
+        return Construct("RandomContrast", positional)
+
+    def flops(self, site: Site) -> Dim:
+        return 5 * product(site.x.shape[1:])
+
+
+def _fill(value: Any) -> Any:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    if len(items) not in (1, 3) or not all(type(item) in (int, float) for item in items):
+        raise PydanticCustomError("window_type", "a number, a list of three, or null")
+    return tuple(map(float, items)) if isinstance(value, (list, tuple)) else float(value)
+
+
+_NUMBER = {"type": "number"}
+Fill = Annotated[
+    tuple[float, ...] | float,
+    BeforeValidator(_fill),
+    WithJsonSchema({"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 3, "maxItems": 3}]}),
+]
+
+
+class RandomErasing(Augmentation):
+    """Fills a rectangle of each image in training, with a probability between two `factor`s.
+
+    A single factor is `[0, factor]`. Each side's share of the image's is the root of a number from `scale`.
+    `fill_value` is a number, one for each of three channels, or null for noise; it stays in `value_range`.
+    """
+
+    factor: UpTo = (0.0, 1.0)
+    scale: UpTo = (0.02, 0.33)
+    fill_value: Fill | None = None
+    value_range: ValueRange = (0, 255)
+    seed: None = None
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"fill_value": 7.5}, ((5, 6, 2),)),
+        Example({"factor": [0.9, 1], "scale": [0.2, 0.6], "value_range": [-2, 2]}, ((4, 3, 1),)),
+        Example({"factor": 0.6, "scale": 0.5, "fill_value": [-1, 5, 9]}, ((4, 5, 3),)),
+        Example({"fill_value": 0, "seed": None, "data_format": "channels_first"}, ((2, 5, 4),)),
+        Example({"fill_value": 3}, ((3, 4, 1),), dtype="uint8", high=256),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        x = super().infer(x)
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        if isinstance(self.fill_value, tuple) and channels != 3:
+            raise LayerError(
+                "shapes-differ",
+                f"`fill_value` has a number for each of 3 channels, and {x} has {channels}",
+                argument="fill_value",
+                inputs=(0,),
+            )
+        return x
+
+    def module(self, site: Site) -> Construct:
+        low, high = map(float, self.value_range)
+        positional = {"factor": self.factor, "scale": self.scale}
+        return Construct("RandomErasing", {**positional, "fill": self.fill_value, "value_range": (low, high)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
