@@ -61,6 +61,11 @@ class Program:
         return self._elaborated.outputs
 
     @property
+    def takes_logits(self) -> bool:
+        """Whether `forward` of the module has the argument `logits`."""
+        return self._elaborated.takes_logits
+
+    @property
     def training(self) -> TrainConfig:
         return self._elaborated.training
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,7 +67,9 @@ def difference(folded: nn.Module, module: nn.Module, inputs: Mapping[str, Tensor
         for logits in (False, True):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                outputs: Any = each.eval()(*inputs.values(), logits=logits)
+                takes_logits = "logits" in inspect.signature(each.forward).parameters
+                asked = {"logits": True} if logits and takes_logits else {}
+                outputs: Any = each.eval()(*inputs.values(), **asked)
             found = list(outputs.values()) if isinstance(outputs, dict) else [outputs]
             count = len(results[-1]) if logits else len(found)  # masks come behind the logits
             results[-1] += found[:count]

@@ -105,6 +105,13 @@ def class_name(word: str) -> str:
     return f"Model{name}" if name[0].isdigit() else name
 
 
+def function_name(word: str) -> str:
+    """`ConvNorm` is `conv_norm`; what is no identifier is made one."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", word)
+    name = "_".join(part.lower() for part in parts) or "block"
+    return f"block_{name}" if name[0].isdigit() else name
+
+
 class Namespace:
     """Hands out names, each once."""
 

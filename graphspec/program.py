@@ -55,3 +55,8 @@ class Elaborated:
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)
     channels_first: frozenset[str] = frozenset()
+
+    @property
+    def takes_logits(self) -> bool:
+        """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
+        return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)

@@ -10,7 +10,7 @@ from graphspec.contract import HELPERS, REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
-from graphspec.emit.format import fill, literal
+from graphspec.emit.code import fill, literal
 from graphspec.tensor import Tensor, symbol, value_of
 
 BATCH, LENGTH = symbol("batch"), symbol("length")

@@ -25,11 +25,12 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMem
     """`count` examples for the fields of a program."""
     arrays = program.example_inputs(count, seed=seed)
     teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
+    asked = {"logits": True} if program.takes_logits else {}
     raw: dict[str, list[torch.Tensor]] = {name: [] for name in program.outputs}
     step = max(1, min(count, program.training.batch_size))
     with torch.no_grad():
         for start in range(0, count, step):
-            values = teacher(*(array[start : start + step] for array in arrays.values()), logits=True)
+            values = teacher(*(array[start : start + step] for array in arrays.values()), **asked)
             found = values if isinstance(values, dict) else {next(iter(raw)): values}
             for name, parts in raw.items():
                 parts.append(found[name])

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from graphspec import names
-from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code
+from graphspec.emit.body import Variable
+from graphspec.emit.code import call, choice, fill, listed, literal
 from graphspec.emit.construct import Constructor
-from graphspec.emit.format import fill, literal
-from graphspec.emit.group import Cell, ModuleClass, overwriting, same
-from graphspec.emit.scope import Scope, turned
-from graphspec.emit.slots import Slot
-from graphspec.graph import Op
-from graphspec.passes.layout import Layout, convert
+from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
+from graphspec.emit.slots import Slot, Source
+from graphspec.graph import Op, Value
+from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
+
+Argument = ast.expr | list[ast.expr] | None
+"""How an argument of an op is read: a tensor, a list of tensors, or not at all."""
+
+
+def turned(x: ast.expr, rank: int, first: bool, wish: bool | None) -> ast.expr:
+    """An expression in the memory order that is wished for."""
+    if wish is None or wish == first or rank not in TO_FIRST:
+        return x
+    return fill("{x}" + (TO_FIRST if wish else TO_SPEC)[rank], {"x": x})
+
+
+@dataclass(eq=False, slots=True)
+class Values:
+    """How the values of one `forward` are read, and which of them have their channels at axis 1."""
+
+    code: dict[Value, ast.expr] = field(default_factory=dict)
+    first: dict[Value, bool] = field(default_factory=dict)
+
+    def bind(self, value: Value, code: ast.expr, first: bool) -> None:
+        self.code[value], self.first[value] = code, first
+
+    def read(self, value: Value, first: bool | None = None) -> ast.expr:
+        """The expression that reads a value, in the memory order asked for."""
+        return turned(self.code[value], value.tensor.rank, self.first[value], first)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An activation after a call. `twice` tells that it reads its input more than once."""
+
+    apply: Callable[[ast.expr], ast.expr]
+    name: str = ""  # "" where it is an attribute of the module
+    twice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Expressions of ops in one class, on the values of its scope."""
+    """Expressions of ops in one class. `inside` are the arguments that a loop's variables hold, with the
+    memory order of each.
+    """
 
     constructor: Constructor
-    scope: Scope
-    lists: dict[tuple[int, str], str]
-    inside: Mapping[int, tuple[str, bool]] = field(
-        default_factory=dict
-    )  # in a loop: argument -> its variable and order
+    values: Values
+    lists: Mapping[Source, Variable]
+    inside: Mapping[int, tuple[ast.expr, bool]] = field(default_factory=dict)
 
     @property
     def group(self) -> ModuleClass:
@@ -37,34 +70,34 @@ class Calls:
     def layout(self) -> Layout:
         return self.constructor.classes.layout
 
-    def parts(self, slot: Slot, op: Op, module: str, number: int, logits: str = "") -> tuple[str, str]:
-        """The expression of an op without its activation, and the activation as a template of `{x}` (""
-        for none).
-        """
+    def parts(
+        self, slot: Slot, op: Op, module: ast.expr | None, number: int, logits: ast.expr | None = None
+    ) -> tuple[ast.expr, Ending | None]:
+        """The expression of an op without its activation, and the activation, if there is one."""
         if op.parameter is not None:
-            return module, ""
-        texts = self.arguments(op)
+            assert module is not None
+            return module, None
+        found = self.arguments(op)
         if op.wrapper is not None:
-            return self._wrapped(slot, op, module, texts, number, logits)
+            return self._wrapped(slot, op, module, found, number, logits)
         if op.graph is not None:
-            return self._instance(module, texts, logits), ""
+            return self._instance(module, found, logits), None
         code = self.constructor.classes.code(op)
-        return self._layer(slot, op, code, module, texts, number), self._activation(slot, code, number)
+        return self._layer(slot, op, code, module, found, number), self._ending(slot, op, code, number)
 
-    def arguments(self, op: Op) -> list[Any]:
-        """How an op's arguments are read: a text, a list of texts, or None."""
-        found: list[Any] = []
+    def arguments(self, op: Op) -> list[Argument]:
+        found: list[Argument] = []
         for place, argument in enumerate(op.arguments):
             first = self.wish(op, place)
             if place in self.inside:
                 value = argument[0] if isinstance(argument, tuple) else argument
-                name, order = self.inside[place]
-                text = turned(name, value.tensor.rank, order, first)
-                found.append([text] if isinstance(argument, tuple) else text)
+                code, order = self.inside[place]
+                read = turned(code, value.tensor.rank, order, first)
+                found.append([read] if isinstance(argument, tuple) else read)
             elif isinstance(argument, tuple):
-                found.append([self.scope.read(value, first) for value in argument])
+                found.append([self.values.read(value, first) for value in argument])
             else:
-                found.append(self.scope.read(argument, first) if argument is not None else None)
+                found.append(self.values.read(argument, first) if argument is not None else None)
         return found
 
     def wish(self, op: Op, place: int) -> bool:
@@ -72,66 +105,87 @@ class Calls:
         wish = self.layout.wish(op, place)
         return self.layout.op_first(op) if wish == "any" and op.layer is not None else wish == "first"
 
-    def _instance(self, module: str, texts: list[Any], logits: str) -> str:
-        parts = ["None" if text is None else text for text in texts]
-        while parts and parts[-1] == "None":
+    def _instance(
+        self, module: ast.expr | None, found: Sequence[Argument], logits: ast.expr | None
+    ) -> ast.expr:
+        assert module is not None
+        parts = list(found)
+        while parts and parts[-1] is None:
             parts.pop()
-        return f"{module}({', '.join([*parts, *([f'logits={logits}'] if logits else [])])})"
+        made = call(module, *(_one(part) for part in parts))
+        if logits is not None:
+            made.keywords.append(ast.keyword("logits", logits))
+        return made
 
     def _wrapped(
-        self, slot: Slot, op: Op, module: str, texts: list[Any], number: int, logits: str
-    ) -> tuple[str, str]:
-        inside = fill(op.wrapper.enter_code(), lambda _: texts[0])
-        after = ""
+        self,
+        slot: Slot,
+        op: Op,
+        module: ast.expr | None,
+        found: list[Argument],
+        number: int,
+        logits: ast.expr | None,
+    ) -> tuple[ast.expr, Ending | None]:
+        outside = _one(found[0])
+        inside = fill(op.wrapper.enter_code(), {"x": outside})
         rank, out = op.inner[0].rank, op.inner_outputs[0].rank
+        ending = None
         if op.graph is not None:
-            inside = turned(
-                inside, rank, False, self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
-            )
-            result = self._instance(module, [inside], logits)
+            wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
+            result = self._instance(module, [turned(inside, rank, False, wants)], logits)
             first = next(iter(op.results.values())) in self.layout.first
         else:
             assert op.layer is not None
             code = self.constructor.classes.code(op)
             first = op.layer.memory(*op.inner) == "first"
-            inside = turned(inside, rank, False, first)
-            absent = [None] * (len(op.layer.arguments) - 1)  # a wrapped layer gets no mask or state
-            result = self._layer(slot, op, code, module, [inside, *absent], number)
-            after = self._activation(slot, code, number)
+            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # it gets no mask or state
+            arguments = [turned(inside, rank, False, first), *absent]
+            result = self._layer(slot, op, code, module, arguments, number)
+            ending = self._ending(slot, op, code, number)
         if first and out > 2:
-            result, after = convert(fill(after, lambda _: result) if after else result, out, False), ""
-        leave = fill(op.wrapper.leave_code(), lambda hole: result if hole == "y" else texts[0])
-        return leave, after
+            result, ending = turned(ending.apply(result) if ending else result, out, True, False), None
+        return fill(op.wrapper.leave_code(), {"y": result, "x": outside}), ending
 
-    def _layer(self, slot: Slot, op: Op, code: Code, module: str, texts: list[Any], number: int) -> str:
+    def _layer(
+        self,
+        slot: Slot,
+        op: Op,
+        code: Code,
+        module: ast.expr | None,
+        found: Sequence[Argument],
+        number: int,
+    ) -> ast.expr:
         assert op.layer is not None
-        holes: dict[str, str] = {"self": module, **self._constants(slot, code, number)}
+        holes: dict[str, ast.expr | Sequence[ast.expr]] = dict(self._constants(slot, code, number))
+        if module is not None:
+            holes["self"] = module
         if op.layer.variadic:
-            holes.update({str(i): text for i, text in enumerate(texts)})
-            whole = self._list(op, texts)
+            holes |= {str(place): _one(part) for place, part in enumerate(found)}
+            whole = self._list(op, [_one(part) for part in found])
             holes["list"] = whole
-            holes["*"] = whole[1:-1] if whole.startswith("[") else f"*{whole}"
+            holes["*"] = whole.elts if isinstance(whole, ast.List) else [ast.Starred(whole, ast.Load())]
         else:
-            for argument, text in zip(op.layer.arguments, texts, strict=True):
-                holes[argument.name] = f"[{', '.join(text)}]" if isinstance(text, list) else str(text)
-        return fill(code.call, lambda hole: holes[hole])
+            for argument, part in zip(op.layer.arguments, found, strict=True):
+                holes[argument.name] = _one(part)
+        return fill(code.call, holes)
 
-    def _list(self, op: Op, texts: list[str]) -> str:
+    def _list(self, op: Op, found: list[ast.expr]) -> ast.expr:
         """All of a merge's inputs as a list, or the list that a loop collected."""
-        parts, position = [], 0
-        first = self.wish(op, 0)
-        for ref in self.group.wiring.group(op.inputs):
-            count = len(self.group.slots[0][ref[1]].ops) if ref[0] == "all" else 1
+        parts: list[ast.expr] = []
+        position, first = 0, self.wish(op, 0)
+        for source in self.group.wiring.group(op.inputs):
+            count = len(self.group.slots[0][source.slot].ops) if source.all and source.slot is not None else 1
             values = op.inputs[position : position + count]
-            collected = self.lists.get((ref[1], ref[2])) if ref[0] == "all" else None
+            collected = self.lists.get(source) if source.all else None
             if collected is not None and all(
-                self.scope.first[v] == first or v.tensor.rank < 3 for v in values
+                self.values.first[v] == first or v.tensor.rank < 3 for v in values
             ):
-                parts.append(f"*{collected}")
+                parts.append(ast.Starred(collected.read(), ast.Load()))
             else:
-                parts += texts[position : position + count]
+                parts += found[position : position + count]
             position += count
-        return parts[0][1:] if len(parts) == 1 and parts[0].startswith("*") else f"[{', '.join(parts)}]"
+        alone = parts[0].value if len(parts) == 1 and isinstance(parts[0], ast.Starred) else None
+        return alone if alone is not None else listed(parts)
 
     def _peers(self, slot: Slot, number: int) -> dict[Cell, Op]:
         """The ops that one statement stands for: of all bodies, and of all instances of a loop."""
@@ -140,35 +194,50 @@ class Calls:
         ops = {(body, 0): slots[slot.position].ops[number] for body, slots in enumerate(self.group.slots)}
         return {cell: op for cell, op in ops.items() if op.present}
 
-    def _constants(self, slot: Slot, code: Code, number: int) -> dict[str, str]:
+    def _constants(self, slot: Slot, code: Code, number: int) -> dict[str, ast.expr]:
         """The constants of a call: literals, or attributes where the class's bodies differ."""
         found = {}
-        for name, value in code.constants.items():
+        for word, value in code.constants.items():
             peers = self._peers(slot, number)
             values = {
-                cell: self.constructor.classes.code(other).constants[name] for cell, other in peers.items()
+                cell: self.constructor.classes.code(other).constants[word] for cell, other in peers.items()
             }
             if all(same(other, value) for other in values.values()):
-                found[name] = literal(value)
+                found[word] = literal(value)
                 continue
             written = self.group.write(
                 {(b, 0): v for (b, _), v in values.items()},
                 {(b, 0): o for (b, _), o in peers.items()},
-                f"{slot.node}_{name}",
+                f"{slot.node}_{word}",
             )
-            assert written is not None, "signatures keep apart what one statement cannot say"
-            word = written if written.isidentifier() else f"{slot.node}_{name}"
-            found[name] = self.constructor.keep(names.attribute(word), written, slot)
+            assert written is not None, "shapes keep apart what one statement cannot say"
+            attribute = written.id if isinstance(written, ast.Name) else f"{slot.node}_{word}"
+            found[word] = self.constructor.keep(names.attribute(attribute), written, slot)
         return found
 
-    def _activation(self, slot: Slot, code: Code, number: int) -> str:
+    def _ending(self, slot: Slot, op: Op, code: Code, number: int) -> Ending | None:
+        """The activation of a layer; a flag or a function of the module where bodies differ."""
         peers = self._peers(slot, number)
         codes = {(body, 0): self.constructor.classes.code(other) for (body, _), other in peers.items()}
-        over = overwriting(codes.values())
-        if len({code.activation for code in codes.values()}) > 1:
-            argument = self.group.activation(codes, f"{slot.node}_activation")
-            attribute = self.constructor.keep(names.attribute(argument), argument, slot)
-            return f"{attribute}({{x}})"
-        if code.activation == "linear":
-            return ""
-        return ACTIVATIONS[code.activation].written(over).inline.replace("{axis}", str(code.activation_axis))
+        inplace = overwriting(codes.values())
+        kinds = {code.activation for code in codes.values()}
+        if kinds == {"linear"}:
+            return None
+        if len(kinds) == 1:
+            axis = code.activation_axis
+            return Ending(lambda x: applied(code.activation, x, axis, inplace), code.activation)
+        if len(kinds) == 2 and "linear" in kinds and op.wrapper is None:
+            (kind,) = kinds - {"linear"}
+            axis = next(code.activation_axis for code in codes.values() if code.activation == kind)
+            flag = self.constructor.keep_argument(self.group.flag(codes, kind), slot)
+            return Ending(lambda x: choice(flag, applied(kind, x, axis, inplace), x), twice=True)
+        function = self.constructor.keep_argument(
+            self.group.activation(codes, f"{slot.node}_activation"), slot
+        )
+        return Ending(lambda x: call(function, x))
+
+
+def _one(part: Argument) -> ast.expr:
+    if isinstance(part, list):
+        return listed(part)
+    return ast.Constant(None) if part is None else part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec import names
@@ -12,11 +12,51 @@ from graphspec.contract import HELPERS
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Layer
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
-from graphspec.emit.lifetimes import Peaks
-from graphspec.emit.slots import Slot, Wiring, slots_of
+from graphspec.emit.memory import Peaks
+from graphspec.emit.slots import Slot, Source, Walk, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ending, ends_in, inside
+
+
+@dataclass(frozen=True, slots=True)
+class OpShape:
+    """What two ops must share to be one statement. One that is left out has its node alone."""
+
+    node: str
+    present: bool = True
+    outputs: tuple[str, ...] = ()
+    frozen: bool = False
+    shared: str | None = None
+    wrapper: str | None = None
+    ranks: tuple[int, ...] = ()
+    first: bool = False
+    callee: Any = None  # the code of a layer, the class of a block, the initializer of a parameter
+    endings: tuple[str | None, ...] = ()
+    fills: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotShape:
+    """What two nodes must share: one op or several, wired alike. A loop has one for all its instances."""
+
+    node: str
+    ops: tuple[OpShape, ...]
+    wires: tuple[Any, ...]
+    logits: tuple[Any, ...]
+    repeated: str | None = None
+    loop: bool = False
+    walks: tuple[Walk | None, ...] = ()
+    chained: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BodyShape:
+    """What two bodies must share to be one class: inputs, nodes, outputs."""
+
+    slots: tuple[SlotShape, ...]
+    inputs: tuple[tuple[str, bool, int], ...]
+    outputs: tuple[tuple[str, Source, bool, bool], ...]
 
 
 class Classes:
@@ -85,6 +125,10 @@ class Classes:
             self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
 
+    def reads(self, value: Value) -> int:
+        """How often a value is read, by ops and as an output."""
+        return self._reads[value]
+
     def hands_on(self, op: Op) -> bool:
         """Whether a layer's code is nothing but its input."""
         code = self.code(op)
@@ -122,62 +166,52 @@ class Classes:
     def _place(self, definition: Definition, graph: Graph) -> None:
         slots = slots_of(graph)
         wiring = Wiring(graph, slots)
-        signature = [self._signature(slot, wiring) for slot in slots]
-        outputs = [
-            (key, wiring.ref(value), value in self.layout.first, value in self.logits)
-            for key, value in graph.outputs.items()
-        ]
-        inputs = [
-            (name, v is not None and v in self.layout.first, v.tensor.rank if v else 0)
-            for name, v in graph.inputs.items()
-        ]
-        signature.append((inputs, outputs))
+        shape = BodyShape(
+            tuple(self._slot_shape(slot, wiring) for slot in slots),
+            tuple(
+                (name, v is not None and v in self.layout.first, v.tensor.rank if v else 0)
+                for name, v in graph.inputs.items()
+            ),
+            tuple(
+                (key, wiring.source(value), value in self.layout.first, value in self.logits)
+                for key, value in graph.outputs.items()
+            ),
+        )
         for group in self._by_definition.setdefault(definition, []):
-            if (merged := merge(group.signature, signature)) is not None:
-                group.signature = merged
+            if (merged := merge(group.shape, shape)) is not None:
+                group.shape = merged
                 group.numbers[graph] = len(group.bodies)
                 group.bodies.append(graph)
                 group.slots.append(slots)
                 self.of[graph] = group
                 return
-        group = ModuleClass(definition, [graph], signature, [slots], wiring, self.helpers)
+        group = ModuleClass(definition, [graph], shape, [slots], wiring, self.helpers)
         group.logits = any(value in self.logits for value in graph.outputs.values())
         group.numbers[graph] = 0
         self.groups.append(group)
         self._by_definition[definition].append(group)
         self.of[graph] = group
 
-    def _signature(self, slot: Slot, wiring: Wiring) -> Any:
-        parts = [self._op_signature(op) for op in slot.ops]
-        wires = [tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops]
-        ending = [tuple(value in self.logits for value in op.outputs.values()) for op in slot.ops]
-        if slot.loop and self._loop_logits(slot):
-            merged: Any = parts[0]
-            for part in parts[1:]:
-                merged = merge_one(merged, part) if merged is not None else None
-            if merged is not None and self._loop_values(slot):
-                first = tuple(slot.carried.get(place, wire) for place, wire in enumerate(wires[0]))
-                walks = tuple(
-                    wiring.items(slot, place) for place in range(len(wires[0])) if place not in slot.carried
-                )
-                start = tuple(wire for place, wire in enumerate(wires[0]) if place in slot.carried)
-                chained = tuple(sorted(slot.carried.items()))
-                return (
-                    "loop",
-                    slot.node,
-                    merged,
-                    first if not any(walks) else walks,
-                    start,
-                    chained,
-                    ending[-1],
-                )
+    def _slot_shape(self, slot: Slot, wiring: Wiring) -> SlotShape:
+        shapes = tuple(self._op_shape(op) for op in slot.ops)
+        wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
+        logits = tuple(tuple(value in self.logits for value in op.outputs.values()) for op in slot.ops)
+        if slot.loop and self._loop_logits(slot) and self._loop_values(slot) and len(set(shapes)) == 1:
+            carried = slot.carried
+            return SlotShape(
+                slot.node,
+                shapes[:1],
+                tuple(None if wiring.walk(slot, place) else wire for place, wire in enumerate(wires[0])),
+                logits[-1],
+                slot.op.repeated,
+                loop=True,
+                walks=tuple(
+                    wiring.walk(slot, place) for place in range(len(wires[0])) if place not in carried
+                ),
+                chained=tuple(sorted(carried.items())),
+            )
         slot.loop = False
-        return (
-            "ops",
-            slot.node,
-            [(p, w, e) for p, w, e in zip(parts, wires, ending, strict=True)],
-            slot.op.repeated,
-        )
+        return SlotShape(slot.node, shapes, wires, logits, slot.op.repeated)
 
     def _loop_logits(self, slot: Slot) -> bool:
         """Whether at most the last instance of a chain, of one output, leaves its activation off."""
@@ -203,47 +237,39 @@ class Classes:
             for code in codes
         )
 
-    def _op_signature(self, op: Op) -> Any:
+    def _op_shape(self, op: Op) -> OpShape:
         if not op.present:
-            return ("absent", op.node)
+            return OpShape(op.node, present=False)
         unit = op.unit
-        frozen = unit is not None and not unit.trainable
-        common = (op.node, tuple(op.outputs), frozen, unit.name if unit is not None and unit.shared else None)
-        wrapper = repr(op.wrapper) if op.wrapper is not None else None
+        shape = OpShape(
+            op.node,
+            outputs=tuple(op.outputs),
+            frozen=unit is not None and not unit.trainable,
+            shared=unit.name if unit is not None and unit.shared else None,
+            wrapper=repr(op.wrapper) if op.wrapper is not None else None,
+        )
         if op.graph is not None:
             endings = tuple(self.ending.get(value) for value in op.outputs.values())
-            return ("graph", common, id(self.of[op.graph]), wrapper, endings)
+            return replace(shape, callee=id(self.of[op.graph]), endings=endings)
         if op.parameter is not None:
-            return ("parameter", common, op.parameter.trainable, op.parameter.initializer)
+            return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer))
         code = self.code(op)
         target = code.construct and (code.construct.general or code.construct.target)
-        fills = tuple(w.initializer for w in op.weights())
-        alone = (
-            code.activation
-            if ACTIVATIONS[code.activation].axis
-            and code.activation_axis != -1
-            and code.activation not in AXIS_MODULES
-            else None
-        )
-        ranks = tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values()))
-        return (
-            "layer",
-            common,
-            code.call,
-            target,
-            tuple(code.constants),
-            alone,
-            fills,
-            wrapper,
-            self.layout.op_first(op),
-            ranks,
+        particular = ACTIVATIONS[code.activation].axis and code.activation_axis != -1
+        alone = code.activation if particular and code.activation not in AXIS_MODULES else None
+        return replace(
+            shape,
+            callee=(code.call, target, tuple(code.constants), alone),
+            fills=tuple(weight.initializer for weight in op.weights()),
+            first=self.layout.op_first(op),
+            ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())),
         )
 
     def _name(self) -> None:
         words = {
             group.local(word) for group in self.groups for word in (*group.graph.visible, *group.graph.inputs)
         }
-        space = names.Namespace(names.RESERVED | self.helpers | words)
+        self.space = space = names.Namespace(names.RESERVED | self.helpers | words)
         for group in self.groups:
             group.name = space.claim(names.class_name(group.definition.title))
         if self.groups:  # the program itself has the first claim on its name
@@ -254,33 +280,27 @@ class Classes:
                     group.name, root.name = root.name, wanted
 
 
-def merge(a: list[Any], b: list[Any]) -> list[Any] | None:
-    """One signature for two bodies, or None when they are two classes: a node left out in one may be
-    present in the other.
+def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
+    """One shape for two bodies, or None when they are two classes: a node left out in one may be present in
+    the other.
     """
-    if len(a) != len(b):
+    if len(a.slots) != len(b.slots) or (a.inputs, a.outputs) != (b.inputs, b.outputs):
         return None
-    merged = [merge_one(x, y) for x, y in zip(a, b, strict=True)]
-    return None if any(part is None for part in merged) else merged
+    slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
+    found = tuple(slot for slot in slots if slot is not None)
+    return replace(a, slots=found) if len(found) == len(slots) else None
 
 
-def merge_one(a: Any, b: Any) -> Any:
+def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
+    """One shape for a node of two bodies: the same in both, or left out of one."""
     if a == b:
         return a
-    if (
-        a[0] == "ops"
-        and b[0] == "ops"
-        and a[1] == b[1]
-        and a[3] == b[3] is None
-        and len(a[2]) == len(b[2]) == 1
-    ):
-        (part_a, wire_a, ending_a), (part_b, wire_b, ending_b) = a[2][0], b[2][0]
-        if ending_a == ending_b == (False,) and wire_a[:1] == wire_b[:1]:
-            if part_a[0] == "absent":
-                return b
-            if part_b[0] == "absent":
-                return a
-    return None
+    single = len(a.ops) == len(b.ops) == 1 and a.repeated is b.repeated is None
+    if a.node != b.node or not single or a.logits != ((False,),) or b.logits != ((False,),):
+        return None
+    if a.wires[0][:1] != b.wires[0][:1]:
+        return None
+    return b if not a.ops[0].present else a if not b.ops[0].present else None
 
 
 def closure(wanted: Iterable[str]) -> list[str]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
+from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
-from graphspec.emit.format import literal
+from graphspec.emit.code import call, choice, fill, listed, literal, name, own
+from graphspec.emit.code import names as names_of
 from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
+from graphspec.emit.printer import flat
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
+
+FEW = 4
+"""So many instances that differ by their index are listed; more are a comprehension over it."""
 
 
 class Varies(Exception):
@@ -19,29 +27,43 @@ class Varies(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class Line:
-    """One statement to come: what stands left of the expression, the expression, a comment, and the spec's
-    place.
+class Step:
+    """One statement of `__init__`: `self.attribute = value`, or a call where there is no attribute.
+
+    `optional` tells that the value may be None; `unless_none` the attribute without which it is left out.
     """
 
-    prefix: str
-    expression: str
+    value: ast.expr
+    attribute: str = ""
     span: Span | None = None
-    comment: str = ""
-    indent: int = 8
-    suffix: str = ""
+    optional: bool = False
+    unless_none: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What tells in `forward` that a node is there: a submodule that is not None, or a flag."""
+
+    attribute: ast.expr
+    is_module: bool
+
+    def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
+        """What a node gives, or what it passes on."""
+        if self.is_module:
+            return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
+        return choice(self.attribute, there, passed)
 
 
 @dataclass(eq=False, slots=True)
 class Constructor:
-    """The statements of `__init__`, and the names under which `forward` finds what they made."""
+    """The statements of `__init__`, and how `forward` finds what they made."""
 
     classes: Classes
     group: ModuleClass
-    lines: list[Line] = field(default_factory=list)
-    modules: dict[int, str] = field(default_factory=dict)  # slot -> attribute
-    flags: dict[int, str] = field(default_factory=dict)  # slot -> what says in `forward` that it is present
-    kept: dict[str, str] = field(default_factory=dict)  # attribute -> the code of what it holds
+    steps: list[Step] = field(default_factory=list)
+    modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> what is called
+    presence: dict[int, Presence] = field(default_factory=dict)  # slot -> what tells whether it is there
+    kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> what it holds
 
     def write(self) -> None:
         """Fills everything, one submodule after another: shared ones first."""
@@ -50,11 +72,16 @@ class Constructor:
             unit = slot.op.unit
             if unit is not None and unit.shared:
                 calls.setdefault(unit.name, []).append(slot)
-        for name, slots in calls.items():
+        for word, slots in calls.items():
             slot = max(slots, key=lambda slot: (_takes_mask(slot.op), len(slot.op.outputs)))
-            self._submodule(name, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
+            self._submodule(word, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
         for slot in self.group.slots[0]:
             self._slot(slot)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to construct: a function does."""
+        return not self.steps and not self.group.args
 
     def attribute(self, slot: Slot) -> str:
         unit = slot.op.unit
@@ -64,8 +91,11 @@ class Constructor:
         cells = self.group.cells(slot.position)
         if not cells:
             return
-        if slot.op.unit is not None and slot.op.unit.shared:
-            self.modules[slot.position] = f"self.{self.attribute(slot)}"
+        function = self._function(cells)
+        if function is not None:
+            self.modules[slot.position] = function
+        elif slot.op.unit is not None and slot.op.unit.shared:
+            self.modules[slot.position] = own(self.attribute(slot))
         elif slot.repeated:
             self._repeated(slot, cells)
         else:
@@ -73,109 +103,133 @@ class Constructor:
         if not slot.repeated and len(cells) < len(self.group.bodies):
             self._presence(slot, cells)
 
+    def _function(self, cells: dict[Cell, Op]) -> ast.expr | None:
+        """The function that a block without weights is, if all of these are."""
+        graphs = [op.graph for op in cells.values()]
+        found = {self.classes.of[graph] for graph in graphs if graph is not None}
+        if None in graphs or len(found) != 1 or not (group := found.pop()).is_function:
+            return None
+        return name(group.name)
+
     def _submodule(self, node: str, slot: Slot, cells: dict[Cell, Op]) -> None:
-        attribute = f"self.{names.attribute(node)}"
+        attribute = names.attribute(node)
         op = next(iter(cells.values()))
         try:
-            expression = self.expression(cells, node)
+            expression = None if self._function(cells) is not None else self.expression(cells, node)
         except Varies:
             raise AssertionError(f"{node} differs within one instance") from None
         if expression is None:
             return
-        self.modules[slot.position] = attribute
-        if not slot.repeated and len(cells) < len(self.group.bodies):
-            expression = f"{expression} if {self._condition(slot, cells)} else None"
-        self.lines.append(Line(f"{attribute} = ", expression, op.span))
+        self.modules[slot.position] = own(attribute)
+        optional = not slot.repeated and len(cells) < len(self.group.bodies)
+        if optional:
+            expression = choice(self._condition(slot, cells), expression, ast.Constant(None))
+        self.steps.append(Step(expression, attribute, op.span, optional))
         self._after(attribute, op)
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.parameter is not None and op.parameter.initializer:
-            self.lines.append(Line("", op.parameter.initializer.replace("{w}", attribute), op.span))
+            filled = fill(op.parameter.initializer, {"w": own(attribute)})
+            self.steps.append(Step(filled, span=op.span))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
-            self.guarded(attribute, f"freeze({attribute})", op.span)
-
-    def guarded(self, attribute: str, statement: str, span: Span | None) -> None:
-        """A statement about a submodule that may be None."""
-        if self.lines[-1].expression.endswith(" else None"):
-            self.lines += [Line("", f"if {attribute} is not None:", span), Line("", statement, span, "", 12)]
-        else:
-            self.lines.append(Line("", statement, span))
+            optional = attribute if self.steps[-1].optional else ""
+            self.steps.append(Step(call("freeze", own(attribute)), span=op.span, unless_none=optional))
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
-        """An `nn.ModuleList`: a comprehension where one expression says all instances, else a list."""
-        attribute = f"self.{names.attribute(slot.node)}"
+        """A list of modules: a comprehension where one expression says all instances, else one by one."""
+        attribute = names.attribute(slot.node)
+        kind = "nn.Sequential" if is_chain(self.classes, self.group, slot) else "nn.ModuleList"
+        before = dict(self.group.args)
         try:
             expression = self.expression(cells, slot.node, slot.loop)
         except Varies:
-            expression = self._listed(slot)
+            self.group.args = before
+            expression = self._listed(slot, kind)
         else:
             if expression is None:
                 return
-            if slot.loop:
-                index = "index" if "index" in expression.replace("_index", "") else "_"
-                expression = f"nn.ModuleList({expression} for {index} in range({self.count(slot)}))"
+            by_index = "index" in names_of(expression)
+            if not slot.loop or (by_index and len(slot.ops) <= FEW and self._counts_agree(slot)):
+                self.group.args = before
+                expression = self._listed(slot, kind)
             else:
-                expression = self._listed(slot)
-        self.modules[slot.position] = attribute
-        self.lines.append(Line(f"{attribute} = ", expression, slot.op.span))
+                expression = self._comprehension(expression, slot, kind, "index" if by_index else "_")
+        self.modules[slot.position] = own(attribute)
+        self.steps.append(Step(expression, attribute, slot.op.span))
         self._after(attribute, next(iter(cells.values())))
 
-    def _listed(self, slot: Slot) -> str:
-        items = []
+    def _comprehension(self, element: ast.expr, slot: Slot, kind: str, index: str) -> ast.expr:
+        source = call("range", self.count(slot))
+        every = ast.GeneratorExp(element, [ast.comprehension(ast.Name(index, ast.Store()), source, [], 0)])
+        return call(kind, ast.Starred(every) if kind == "nn.Sequential" else every)
+
+    def _counts_agree(self, slot: Slot) -> bool:
+        return len({len(slots[slot.position].ops) for slots in self.group.slots}) == 1
+
+    def _listed(self, slot: Slot, kind: str) -> ast.expr:
+        items: list[ast.expr] = []
         for number in range(len(slot.ops)):
             cells = {
                 (body, 0): slots[slot.position].ops[number]
                 for body, slots in enumerate(self.group.slots)
                 if slots[slot.position].ops[number].present
             }
-            items.append(
-                (self.expression(cells, f"{slot.node}_{number}") if cells else None) or "nn.Identity()"
-            )
-        return f"nn.ModuleList([{', '.join(items)}])"
+            made = self.expression(cells, f"{slot.node}_{number}") if cells else None
+            items.append(made or call("nn.Identity"))
+        return call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
 
-    def count(self, slot: Slot) -> str:
+    def count(self, slot: Slot) -> ast.expr:
         """The code for the number of instances."""
         counts: dict[Cell, Leaf] = {
             (b, 0): len(slots[slot.position].ops) for b, slots in enumerate(self.group.slots)
         }
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
-        return self.group.write(counts, ops, f"{slot.node}_count") or "0"
+        found = self.group.write(counts, ops, f"{slot.node}_count")
+        assert found is not None, "each body has one number of instances"
+        return found
 
-    def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> str:
+    def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
         """The code that is true where the node is present."""
         op = slot.op
         if op.when is not None and (code := self.group.expression(op.when)) is not None:
             return code
         present: dict[Cell, Leaf] = {(body, 0): (body, 0) in cells for body in range(len(self.group.bodies))}
         ops = {(b, 0): slots[slot.position].op for b, slots in enumerate(self.group.slots)}
-        return self.group.write(present, ops, f"has_{slot.node}") or "True"
+        found = self.group.write(present, ops, f"has_{slot.node}")
+        assert found is not None, "a node is there, or is not, in each body"
+        return found
 
     def _presence(self, slot: Slot, cells: dict[Cell, Op]) -> None:
-        if slot.position in self.modules and not (slot.op.unit is not None and slot.op.unit.shared):
-            self.flags[slot.position] = f"{self.modules[slot.position]} is not None"
+        module = self.modules.get(slot.position)
+        if isinstance(module, ast.Attribute) and not (slot.op.unit is not None and slot.op.unit.shared):
+            self.presence[slot.position] = Presence(module, is_module=True)
             return
         if all(op.layer is not None and self.classes.hands_on(op) for op in cells.values()):
             return  # present or not, it does nothing
         code = self._condition(slot, cells)
-        name = names.attribute(code if code.isidentifier() else f"has_{slot.node}")
-        self.flags[slot.position] = self.keep(name, code, slot)
+        word = names.attribute(code.id if isinstance(code, ast.Name) else f"has_{slot.node}")
+        self.presence[slot.position] = Presence(self.keep(word, code, slot), is_module=False)
 
-    def keep(self, name: str, code: str, slot: Slot) -> str:
+    def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that holds a constructor's value for `forward`."""
         slots = self.group.slots[0]
         taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
-        word, number = name, 1
-        while word in taken or self.kept.get(word, code) != code:
+        attribute, number = word, 1
+        while attribute in taken or flat(self.kept.get(attribute, code)) != flat(code):
             number += 1
-            word = f"{name}_{number}"
-        if word not in self.kept:
-            self.kept[word] = code
-            self.lines.append(Line(f"self.{word} = ", code, slot.op.span))
-        return f"self.{word}"
+            attribute = f"{word}_{number}"
+        if attribute not in self.kept:
+            self.kept[attribute] = code
+            self.steps.append(Step(code, attribute, slot.op.span))
+        return own(attribute)
+
+    def keep_argument(self, argument: ast.Name, slot: Slot) -> ast.expr:
+        """An attribute that holds an argument for `forward`."""
+        return self.keep(names.attribute(argument.id), argument, slot)
 
     # --- expressions
 
-    def expression(self, cells: dict[Cell, Op], hint: str, looped: bool = False) -> str | None:
+    def expression(self, cells: dict[Cell, Op], hint: str, looped: bool = False) -> ast.expr | None:
         """The code that makes the submodule of these ops; None where they need none. Raises `Varies`."""
         op = next(iter(cells.values()))
         if op.graph is not None:
@@ -189,46 +243,56 @@ class Constructor:
         targets = {construct.target for construct in constructs.values()}
         first = next(iter(constructs.values()))
         target = first.target if len(targets) == 1 else first.general or first.target
-        parts = [
-            self._leaf(
-                {c: k.positional[name] for c, k in constructs.items()}, cells, f"{hint}_{name}", looped
-            )
-            for name in first.positional
-        ]
-        for name, (_, default) in first.keyword.items():
-            values = {cell: construct.keyword[name][0] for cell, construct in constructs.items()}
+        made = call(target)
+        for word in first.positional:
+            values = {cell: construct.positional[word] for cell, construct in constructs.items()}
+            made.args.append(self._leaf(values, cells, hint, word, looped))
+        for word, (_, default) in first.keyword.items():
+            values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
             if not all(same(value, default) for value in values.values()):
-                parts.append(f"{name}={self._leaf(values, cells, f'{hint}_{name}', looped)}")
-        return f"{target}({', '.join(parts)})"
+                made.keywords.append(ast.keyword(word, self._leaf(values, cells, hint, word, looped)))
+        return made
 
-    def _leaf(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, looped: bool = False) -> str:
-        code = self.group.write(values, ops, hint, looped)
+    def _leaf(
+        self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, word: str, looped: bool
+    ) -> ast.expr:
+        """The code of an argument of a submodule."""
+        inner = word in ("in_channels", "in_features") and word not in self.group.args
+        code = self.group.write(values, ops, word if inner else f"{hint}_{word}", looped)
         if code is None:
             raise Varies(hint)
         return code
 
-    def _instance(self, cells: dict[Cell, Op], hint: str, looped: bool) -> str:
+    def _instance(self, cells: dict[Cell, Op], hint: str, looped: bool) -> ast.expr | None:
         graphs = {cell: op.graph for cell, op in cells.items() if op.graph is not None}
         child = self.classes.of[next(iter(graphs.values()))]
         if any(self.classes.of[graph] is not child for graph in graphs.values()):
             raise Varies(hint)
-        parts = []
+        if child.is_function:
+            return None
+        made = call(name(child.name))
+        required = [arg for arg in child.args.values() if arg.default is MISSING]
         for arg in ordered(child.args.values()):
             values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
-            code = self._leaf(values, cells, f"{hint}_{arg.name}", looped)
-            parts.append(code if arg.default is MISSING else f"{arg.name}={code}")
-        return f"{child.name}({', '.join(parts)})"
+            code = self._leaf(values, cells, hint, arg.name, looped)
+            if arg.default is MISSING and (len(required) <= 2 or arg.is_channels):
+                made.args.append(code)
+            else:
+                made.keywords.append(ast.keyword(arg.name, code))
+        return made
 
-    def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str) -> str:
+    def _parameter(self, cells: dict[Cell, Op], weight: Weight, hint: str) -> ast.expr:
         shapes = {cell: op.parameter.shape for cell, op in cells.items() if op.parameter is not None}
         sizes = [
-            self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, f"{hint}_size")
+            self._leaf({cell: shape[axis] for cell, shape in shapes.items()}, cells, hint, "size", False)
             for axis in range(len(weight.shape))
         ]
-        flag = "" if weight.trainable else ", requires_grad=False"
-        return f"nn.Parameter(torch.empty({', '.join(sizes)}){flag})"
+        made = call("nn.Parameter", call("torch.empty", *sizes))
+        if not weight.trainable:
+            made.keywords.append(ast.keyword("requires_grad", ast.Constant(False)))
+        return made
 
 
 def _takes_mask(op: Op) -> bool:
@@ -239,21 +303,19 @@ def _takes_mask(op: Op) -> bool:
     return any(argument.name == "mask" and given is not None for argument, given in pairs)
 
 
-def ordered(args: object) -> list[Arg]:
+def ordered(args: Iterable[Arg]) -> list[Arg]:
     """Arguments as a signature has them: channels first, then those without a default."""
-    items: list[Arg] = list(args)  # type: ignore[call-overload]
 
     def rank(arg: Arg) -> tuple[bool, bool]:
-        channels = arg.name.endswith(("in_channels", "in_features", "_channels", "_features"))
-        return arg.default is not MISSING, not channels
+        return arg.default is not MISSING, not arg.is_channels
 
-    return sorted(items, key=rank)
+    return sorted(args, key=rank)
 
 
-def signature(group: ModuleClass) -> str:
+def parameters(group: ModuleClass) -> list[str]:
     """The parameters of `__init__`, after `self`."""
-    parts = []
+    found = ["self"]
     for arg in ordered(group.args.values()):
-        default = "" if arg.default is MISSING else f" = {literal(arg.default)}"
-        parts.append(f"{arg.name}: {arg.annotation}{default}")
-    return ", ".join(["self", *parts])
+        default = "" if arg.default is MISSING else f" = {flat(literal(arg.default))}"
+        found.append(f"{arg.name}: {arg.annotation}{default}")
+    return found

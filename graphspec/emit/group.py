@@ -1,23 +1,22 @@
 """A class to be: bodies of one structure, and arguments for what differs between them.
 
 A value that differs between the uses of a block is written, in this order, as: the expression that the spec
-has for it; a
-param of equal value; the channels of an input; an expression that stands elsewhere in the block; in a loop,
-a function of
-`index`; else a new argument. Every choice is verified on every instance, so none can change what a model
-computes.
+has for it; a param of equal value; the channels of an input; an expression that stands elsewhere in the
+block; in a loop, a function of `index`; else a new argument. Every choice is verified on every instance, so
+none can change what a model computes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ast
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Leaf, Ref
-from graphspec.emit.format import fill, literal
+from graphspec.emit.code import HOLE, choice, fill, folded, literal, name, template
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.expressions import Expression
 from graphspec.graph import Definition, Graph, Op, Value
@@ -36,6 +35,11 @@ class Arg:
     annotation: str
     default: Leaf = MISSING
 
+    @property
+    def is_channels(self) -> bool:
+        """Whether it counts the channels or features that come in."""
+        return self.name.endswith(("_channels", "_features"))
+
 
 @dataclass(eq=False, slots=True)
 class ModuleClass:
@@ -45,18 +49,24 @@ class ModuleClass:
 
     definition: Definition
     bodies: list[Graph]
-    signature: list[Any]
+    shape: Any  # what its bodies share: a `BodyShape`
     slots: list[list[Slot]]  # of each body
     wiring: Wiring
     helpers: frozenset[str]
     name: str = ""
     args: dict[str, Arg] = field(default_factory=dict)
     logits: bool = False
+    is_function: bool = False  # it constructs nothing: it is written as a function
     numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its place in `bodies`
 
     @property
     def graph(self) -> Graph:
         return self.bodies[0]
+
+    def become_function(self, space: names.Namespace) -> None:
+        """Makes it a function, of a name that nothing else has."""
+        self.is_function = True
+        self.name = space.claim(names.local(names.function_name(self.definition.title)))
 
     def local(self, word: str) -> str:
         """The argument that a name becomes."""
@@ -75,7 +85,7 @@ class ModuleClass:
 
     def write(
         self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, looped: bool = False
-    ) -> str | None:
+    ) -> ast.expr | None:
         """The code of a value in the class's constructor; None when it differs between instances beyond
         what a loop can say.
 
@@ -86,15 +96,15 @@ class ModuleClass:
             return literal(first)
         return (
             self._written(values, ops, looped)
-            or self._param(values, hint)
+            or self._param(values)
             or self._channels(values)
             or self._elsewhere(values)
-            or self._multiple(values)
+            or self._in_blocks(values)
             or (self._by_index(values, ops, hint) if looped else None)
             or self._argument(values, hint)
         )
 
-    def _written(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], looped: bool) -> str | None:
+    def _written(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], looped: bool) -> ast.expr | None:
         """The spec's own expression for an argument of the node."""
         for position, (expression, _) in enumerate(ops[next(iter(values))].expressions):
             if "index" in expression.names and not looped:
@@ -108,25 +118,25 @@ class ModuleClass:
                 return self.expression(expression)
         return None
 
-    def expression(self, expression: Expression) -> str | None:
+    def expression(self, expression: Expression) -> ast.expr | None:
         """An expression over the class's arguments; None where it reads what they cannot hold."""
-        if any(name != "index" and name not in self.graph.visible for name in expression.names):
+        if any(word != "index" and word not in self.graph.visible for word in expression.names):
             return None
-        rename = {}
+        found: dict[str, ast.expr] = {}
         for word in sorted(expression.names - {"index"}):
             values = [plain(body.visible[word]) for body in self.bodies]
-            if all(same(value, values[0]) for value in values):
-                rename[word] = literal(values[0])
-            else:
-                rename[word] = self._claim(word, values)
+            alike = all(same(value, values[0]) for value in values)
+            found[word] = literal(values[0]) if alike else self._claim(word, values)
         for word in expression.channels:
             channels = self.channels_of(word)
             if channels is None:
                 return None
-            rename[f"channels({word})"] = self._make(self._channels_name(word), channels)
-        return expression.python(rename)
+            found[f"channels({word})"] = self._make(self._channels_name(word), channels)
+        holes = {word: f"{HOLE}{number}" for number, word in enumerate(found)}
+        filling = {str(number): code for number, code in enumerate(found.values())}
+        return folded(fill(expression.python(holes), filling))
 
-    def _claim(self, word: str, values: list[Leaf]) -> str:
+    def _claim(self, word: str, values: list[Leaf]) -> ast.Name:
         """The argument for a param, made when it is first needed."""
         declared = self.graph.declared.get(word, MISSING)
         default = MISSING
@@ -138,18 +148,18 @@ class ModuleClass:
             default = False
         return self._make(word, values, default)
 
-    def _make(self, word: str, values: list[Leaf], default: Leaf = MISSING) -> str:
+    def _make(self, word: str, values: list[Leaf], default: Leaf = MISSING) -> ast.Name:
         """An argument of these values: a known one, or a new one of a name that is free."""
-        name, number = self.local(word), 1
-        while (known := self.args.get(name)) is not None:
+        argument, number = self.local(word), 1
+        while (known := self.args.get(argument)) is not None:
             if all(same(a, b) for a, b in zip(known.values, values, strict=True)):
-                return name
+                return name(argument)
             number += 1
-            name = f"{self.local(word)}_{number}"
-        self.args[name] = Arg(name, values, annotation(values), default)
-        return name
+            argument = f"{self.local(word)}_{number}"
+        self.args[argument] = Arg(argument, values, annotation(values), default)
+        return name(argument)
 
-    def _param(self, values: dict[Cell, Leaf], hint: str) -> str | None:
+    def _param(self, values: dict[Cell, Leaf]) -> ast.expr | None:
         for word in self.graph.visible:
             of_bodies = [plain(body.visible.get(word)) for body in self.bodies]
             if all(same(of_bodies[body], value) for (body, _), value in values.items()):
@@ -172,14 +182,14 @@ class ModuleClass:
         word = "in_channels" if rank > 2 else "in_features"
         return word if len(self.graph.inputs) == 1 else f"{name}_{word.removeprefix('in_')}"
 
-    def _channels(self, values: dict[Cell, Leaf]) -> str | None:
-        for name in self.graph.inputs:
-            sizes = self.channels_of(name)
+    def _channels(self, values: dict[Cell, Leaf]) -> ast.expr | None:
+        for word in self.graph.inputs:
+            sizes = self.channels_of(word)
             if sizes is not None and all(same(sizes[body], value) for (body, _), value in values.items()):
-                return self._make(self._channels_name(name), sizes)
+                return self._make(self._channels_name(word), sizes)
         return None
 
-    def _elsewhere(self, values: dict[Cell, Leaf]) -> str | None:
+    def _elsewhere(self, values: dict[Cell, Leaf]) -> ast.expr | None:
         """An expression of another node of the block, or of an instance's neighbour."""
         for position in range(len(self.slots[0])):
             ops = self.cells(position)
@@ -194,24 +204,42 @@ class ModuleClass:
                     return self.expression(expression)
         return None
 
-    def _multiple(self, values: dict[Cell, Leaf]) -> str | None:
-        """A small multiple of a param: `4 * filters`. Told from chance by at least two different values."""
-        if len(set(values.values())) < 2 or not all(type(value) is int for value in values.values()):
-            return None
-        for word in self.graph.visible:
-            of_bodies = [plain(body.visible.get(word)) for body in self.bodies]
-            sizes = [value for value in of_bodies if type(value) is int and value > 0]
-            pairs = (
-                [(sizes[body], value) for (body, _), value in values.items()]
-                if len(sizes) == len(of_bodies)
-                else []
-            )
-            factor = next((value // size for size, value in pairs if isinstance(value, int)), 0)
-            if 2 <= factor <= 64 and all(size * factor == value for size, value in pairs):
-                return f"{factor} * {self._claim(word, of_bodies)}"
+    def _in_blocks(self, values: dict[Cell, Leaf]) -> ast.expr | None:
+        """An expression of a node in a block that is used here, over the params that it is given."""
+        for position in range(len(self.slots[0])):
+            graphs = {cell[0]: op.graph for cell, op in self.cells(position).items()}
+            first = graphs.get(0)
+            if first is None or len(graphs) < len(self.bodies):
+                continue
+            for place, op in enumerate(first.ops):
+                for number, (expression, _) in enumerate(op.expressions):
+                    if expression.channels or "index" in expression.names:
+                        continue
+                    found = [_expressed(graph, place, number, expression) for graph in graphs.values()]
+                    if all(same(plain(found[body]), value) for (body, _), value in values.items()):
+                        code = self._renamed(expression, [graphs[body] for body in range(len(self.bodies))])
+                        if code is not None:
+                            return code
         return None
 
-    def _by_index(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> str | None:
+    def _renamed(self, expression: Expression, graphs: list[Graph | None]) -> ast.expr | None:
+        """An expression of a block's bodies, one in each body of this class, over this class's params."""
+        holes: dict[str, str] = {}
+        filling: dict[str, ast.expr] = {}
+        for number, word in enumerate(sorted(expression.names)):
+            found: dict[Cell, Leaf] = {
+                (body, 0): plain(graph.visible.get(word))
+                for body, graph in enumerate(graphs)
+                if graph is not None
+            }
+            alike = all(same(value, found[0, 0]) for value in found.values())
+            code = literal(found[0, 0]) if alike else self._param(found)
+            if code is None:
+                return None
+            holes[word], filling[str(number)] = f"{HOLE}{number}", code
+        return folded(fill(expression.python(holes), filling))
+
+    def _by_index(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> ast.expr | None:
         """A value that the first instance has alone, or that grows by a step."""
         rows: dict[int, list[Leaf]] = {}
         for (body, _), value in values.items():
@@ -223,14 +251,14 @@ class ModuleClass:
             first = {(body, 0): row[0] for body, row in rows.items()}
             rest = {(body, 1): row[1] for body, row in rows.items() if len(row) > 1}
             a, b = self._constant(first, ops, hint), self._constant(rest, ops, hint)
-            return f"{a} if index == 0 else {b}" if a and b else None
+            return choice(template("index == 0"), a, b) if a and b else None
         if longest > 2 and all(
             isinstance(v, int) and not isinstance(v, bool) for row in rows.values() for v in row
         ):
             return self._arithmetic(rows, ops, hint)  # type: ignore[arg-type]
         return None
 
-    def _arithmetic(self, rows: dict[int, list[int]], ops: dict[Cell, Op], hint: str) -> str | None:
+    def _arithmetic(self, rows: dict[int, list[int]], ops: dict[Cell, Op], hint: str) -> ast.expr | None:
         steps = {body: row[1] - row[0] if len(row) > 1 else None for body, row in rows.items()}
         if any(
             row != [row[0] + (steps[body] or 0) * i for i in range(len(row))] for body, row in rows.items()
@@ -239,12 +267,12 @@ class ModuleClass:
         start = self._constant({(body, 0): row[0] for body, row in rows.items()}, ops, hint)
         known = {(body, 0): step for body, step in steps.items() if step is not None}
         step = self._constant(known, ops, f"{hint}_step")  # type: ignore[arg-type]
-        return f"{start} + {step} * index" if start and step else None
+        return fill("{start} + {step} * index", {"start": start, "step": step}) if start and step else None
 
-    def _constant(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> str | None:
+    def _constant(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> ast.expr | None:
         return self.write(values, {cell: ops[(cell[0], min(cell[1], 0))] for cell in values}, hint)
 
-    def _argument(self, values: dict[Cell, Leaf], hint: str) -> str | None:
+    def _argument(self, values: dict[Cell, Leaf], hint: str) -> ast.Name | None:
         """A new argument, where the value is one for each body."""
         of_bodies: dict[int, Leaf] = {}
         for (body, _), value in values.items():
@@ -253,28 +281,38 @@ class ModuleClass:
         filled = [of_bodies.get(body, next(iter(of_bodies.values()))) for body in range(len(self.bodies))]
         return self._make(hint, filled)
 
-    def activation(self, codes: dict[Cell, Code], hint: str) -> str:
+    def activation(self, codes: dict[Cell, Code], hint: str) -> ast.Name:
         """The argument that holds an activation which differs between bodies."""
-        over = overwriting(codes.values())
-        functions: dict[Cell, Leaf] = {cell: callable_of(code, over) for cell, code in codes.items()}
-        named = {cell: code.activation for cell, code in codes.items()}
-        word = next(
-            (
-                w
-                for w in self.graph.visible
-                if all(self.bodies[b].visible.get(w) == n for (b, _), n in named.items())
-            ),
-            hint,
-        )
-        name = self._argument(functions, word)
-        assert name is not None, "a loop's activation is one for each body"
+        inplace = overwriting(codes.values())
+        word = self._activation_param(codes) or hint
+        argument = self._argument({cell: callable_of(code, inplace) for cell, code in codes.items()}, word)
+        assert argument is not None, "a loop's activation is one for each body"
         declared = self.graph.declared.get(word)
         if isinstance(declared, str) and declared in ACTIVATIONS:
             axis = next(iter(codes.values())).activation_axis
-            default = callable_of(Code("", activation=declared, activation_axis=axis), over)
+            default = callable_of(Code("", activation=declared, activation_axis=axis), inplace)
             if "(" not in default.text:  # a call in a default would be one module for all instances
-                self.args[name].default = default
-        return name
+                self.args[argument.id].default = default
+        return argument
+
+    def flag(self, codes: dict[Cell, Code], activation: str) -> ast.Name:
+        """The argument that says whether an activation is applied which not all bodies have."""
+        word = self._activation_param(codes)
+        declared = self.graph.declared.get(word) if word is not None else None
+        values: dict[Cell, Leaf] = {cell: code.activation == activation for cell, code in codes.items()}
+        argument = self._argument(values, activation)
+        assert argument is not None, "a loop's activation is one for each body"
+        self.args[argument.id].default = declared == activation
+        return argument
+
+    def _activation_param(self, codes: dict[Cell, Code]) -> str | None:
+        """The param that names the activation of each body."""
+        named = {body: code.activation for (body, _), code in codes.items()}
+        for word in self.graph.visible:
+            given = {body: self.bodies[body].visible.get(word) for body in named}
+            if all((value or "linear") == named[body] for body, value in given.items()):
+                return word
+        return None
 
 
 AXIS_MODULES = {"softmax": "nn.Softmax", "log_softmax": "nn.LogSoftmax", "glu": "nn.GLU"}
@@ -293,10 +331,23 @@ def callable_of(code: Code, inplace: bool) -> Ref:
     return Ref(ACTIVATIONS[code.activation].written(inplace).function)
 
 
-def activated(activation: str, text: str, value: Value, first: bool) -> str:
+def applied(activation: str, x: ast.expr, axis: int = -1, inplace: bool = False) -> ast.expr:
+    """An expression after an activation."""
+    inline = ACTIVATIONS[activation].written(inplace).inline
+    return fill(inline, {"x": x, "axis": literal(axis)})
+
+
+def activated(activation: str, x: ast.expr, value: Value, first: bool) -> ast.expr:
     """An expression after an activation over the spec's last axis."""
-    axis = 1 if first and value.tensor.rank > 2 else -1
-    return fill(ACTIVATIONS[activation].inline.replace("{axis}", str(axis)), lambda _: text)
+    return applied(activation, x, 1 if first and value.tensor.rank > 2 else -1)
+
+
+def _expressed(graph: Graph | None, place: int, number: int, expression: Expression) -> Any:
+    """What an expression of a block gives in one of its bodies; MISSING where it has it not."""
+    if graph is None or place >= len(graph.ops) or number >= len(graph.ops[place].expressions):
+        return MISSING
+    other, value = graph.ops[place].expressions[number]
+    return value if other.text == expression.text else MISSING
 
 
 def same(a: Leaf, b: Leaf) -> bool:
@@ -311,11 +362,18 @@ def plain(value: Any) -> Leaf:
     return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-def annotation(values: Iterable[Leaf]) -> str:
+def annotation(values: Collection[Leaf]) -> str:
     """The type of an argument that takes these values."""
     kinds = {type(value) for value in values}
     if Ref in kinds:
         return "Callable[[Tensor], Tensor]"
     if float in kinds:
         kinds -= {int}
-    return " | ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds))
+    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple}}
+    words |= {f"tuple[{_items(value)}]" for value in values if isinstance(value, tuple)}
+    return " | ".join(sorted(words))
+
+
+def _items(value: tuple[Leaf, ...]) -> str:
+    """The types of a tuple's items."""
+    return ", ".join(annotation([item]) for item in value) or "()"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from graphspec import names
 from graphspec.contract import HELPERS
 from graphspec.emit.classes import Classes
-from graphspec.emit.format import lines as wrapped
+from graphspec.emit.code import template
 from graphspec.emit.group import ModuleClass
+from graphspec.emit.printer import lines as wrapped
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 
@@ -153,7 +154,11 @@ def _body(texts: Iterable[str]) -> Iterator[str]:
     """Statements of a branch, wrapped."""
     for text in texts:
         statement = text.lstrip()
-        yield from wrapped("", statement, 8 + len(text) - len(statement))
+        indent = 8 + len(text) - len(statement)
+        if statement.endswith(":"):
+            yield " " * indent + statement
+        else:
+            yield from wrapped("", template(statement), indent)
 
 
 def _contains(lines: list[str], block: list[str]) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from graphspec import names
-from graphspec.emit.construct import Line
-from graphspec.emit.format import fill
+from graphspec.emit.body import Assign, For, Run, Variable
+from graphspec.emit.calls import turned
+from graphspec.emit.code import call, item, listed, name
 from graphspec.emit.group import activated
-from graphspec.emit.scope import TEMPORARIES, turned
-from graphspec.emit.slots import Slot
+from graphspec.emit.slots import Slot, Source, Walk
 from graphspec.graph import Value
 
 if TYPE_CHECKING:
+    from graphspec.emit.calls import Calls
     from graphspec.emit.forward import Forward
 
 
@@ -26,222 +28,224 @@ def write_loop(forward: Forward, slot: Slot) -> None:
 @dataclass(eq=False, slots=True)
 class Loop:
     """One loop to be. `targets` are the variables that a pass assigns, by output; `collected` the lists
-    that it fills.
+    that it fills; `inside` what a pass reads for an argument, and in which memory order.
     """
 
     forward: Forward
     slot: Slot
-    header: list[tuple[str, str]] = field(default_factory=list)
-    targets: dict[str, str] = field(default_factory=dict)
-    collected: dict[str, str] = field(default_factory=dict)
+    header: list[tuple[Variable, ast.expr]] = field(default_factory=list)
+    targets: dict[str, Variable | None] = field(default_factory=dict)
+    collected: dict[str, Variable] = field(default_factory=dict)
     firsts: dict[str, bool] = field(default_factory=dict)
-    inside: dict[int, tuple[str, bool]] = field(
-        default_factory=dict
-    )  # argument -> what a pass reads, and its order
-    popped: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # variable -> the list whose last item it takes
+    inside: dict[int, tuple[ast.expr, bool]] = field(default_factory=dict)
+    body: list[Assign | Run] = field(default_factory=list)
 
     def write(self) -> None:
-        forward, slot = self.forward, self.slot
-        op, scope = slot.op, forward.scope
         module = self._module()
-        self._walk()
+        for place in range(len(self.slot.op.arguments)):
+            if place not in self.slot.carried:
+                walk = self.forward.group.wiring.walk(self.slot, place)
+                if walk is not None:
+                    self._walk(place, walk)
         self._enter()
         self._name_outputs()
-        graph = op.graph is not None
-        last = next(iter(slot.ops[-1].outputs.values()))
-        logits = last in forward.constructor.classes.logits
-        calls = replace(forward.calls, inside=self.inside)
-        call, after = calls.parts(slot, op, module, 0, logits="True" if logits and graph else "")
-        lines: list[tuple[str, str]] = []
-        if logits:
-            name = scope.claim(f"{slot.node}_logits")
-            lines.append((f"{name} = ", call))
-            call = name
-            forward.logits[last] = name
-            if graph:
-                ending = forward.constructor.classes.ending[last]
-                call, after = activated(ending, name, last, last in forward.layout.first), ""
-        expression = fill(after, lambda _: call) if after else call
-        self._statements(lines, expression)
+        calls = replace(self.forward.calls, inside=self.inside)
+        if self.slot.op.repeated == "parallel" and len(self.slot.op.outputs) == 1:
+            self._comprehension(calls, module)
+        else:
+            self._statements(calls, module)
         self._read_outputs()
-        if logits:  # the logits come in the order of the layer, the value in that of the loop
-            (key,) = op.outputs
-            rank, now = last.tensor.rank, last in forward.layout.first
-            forward.logits[last] = turned(forward.logits[last], rank, now, self.firsts[key])
 
-    def _module(self) -> str:
-        """What a pass calls; the loop runs over the instances unless all are one shared module."""
+    def _module(self) -> ast.expr | None:
+        """What a pass calls; the loop runs over the instances unless all are one module, or a function."""
         slot, op = self.slot, self.slot.op
-        attribute = self.forward.constructor.modules.get(slot.position, "")
-        if not attribute or (op.unit is not None and op.unit.shared):
-            return attribute
-        item = self.forward.scope.item(singular(slot.node, "layer" if op.graph is None else "block"))
-        self.header.append((item, attribute))
-        return item
+        module = self.forward.constructor.modules.get(slot.position)
+        if not isinstance(module, ast.Attribute) or (op.unit is not None and op.unit.shared):
+            return module
+        word = singular(slot.node, "layer" if op.graph is None else "block")
+        variable = Variable(word, item=True)
+        self.header.append((variable, module))
+        return variable.read()
 
-    def _walk(self) -> None:
-        """The arguments that walk along another node's instances."""
-        forward, slot = self.forward, self.slot
-        for place, argument in enumerate(slot.op.arguments):
-            walk = forward.group.wiring.items(slot, place) if place not in slot.carried else None
-            if walk is None:
-                continue
-            position, key, step = walk
-            source = forward.lists[position, key]
-            if step == -1 and self._consumes(source):
-                name = self._item_of(position, key, source)
-                self.popped.append((name, source))
-                forward.scope.bindings.move(source, name, forward.step)
-                self.inside[place] = (name, forward.scope.first[argument])
-                continue
-            name = forward.scope.item(singular(source, "item"))
-            if name in dict(self.header):
-                name = forward.scope.claim(name)
-            self.header.append((name, source if step == 1 else f"reversed({source})"))
-            self.inside[place] = (name, forward.scope.first[argument])
+    def _walk(self, place: int, walk: Walk) -> None:
+        """Another node's instances, taken one by one."""
+        source = Source(walk.key, walk.slot, all=True)
+        collected, value = self.forward.lists[source], self.slot.op.arguments[place]
+        order = self.forward.values.first[value]
+        if walk.backwards and self._consumes(walk):
+            taken = call(ast.Attribute(collected.read(), "pop", ast.Load()))
+            if self.slot.op.graph is not None and order == self.forward.calls.wish(self.slot.op, place):
+                self.inside[place] = taken, order
+                return
+            variable = Variable(singular(collected.word, "item"), item=True)
+            self.body.append(Assign([variable], taken, self.slot.op.span))
+        else:
+            variable = Variable(singular(collected.word, "item"), item=True)
+            every = call("reversed", collected.read()) if walk.backwards else collected.read()
+            self.header.append((variable, every))
+        self.inside[place] = variable.read(), order
 
-    def _consumes(self, source: str) -> bool:
+    def _consumes(self, walk: Walk) -> bool:
         """Whether the loop may take the items from a list: it runs over its own modules, item by item, and
-        nothing reads the list later.
+        nothing reads the list later, or twice.
         """
-        comprehension = self.slot.op.repeated == "parallel" and len(self.slot.op.outputs) == 1
-        emptied = {name for _, name in self.popped}
-        alone = bool(self.header) and not comprehension and source not in emptied
-        return alone and self.forward.scope.free(source)
-
-    def _item_of(self, position: int, key: str, source: str) -> str:
-        """The variable for an item: the one that the items were collected from, where it is free."""
-        scope = self.forward.scope
-        last = self.forward.group.slots[0][position].ops[-1].outputs[key]
-        variable = scope.variable(last)
-        if variable not in (source, *TEMPORARIES) and scope.free(variable):
-            return variable
-        return scope.item(singular(source, "item"))
+        slot = self.slot
+        others = [
+            place for place in range(len(slot.op.arguments)) if self.forward.group.wiring.walk(slot, place)
+        ]
+        walked = self.forward.group.slots[0][walk.slot].ops
+        alone = bool(self.header) and len(others) == 1
+        values = [op.outputs[walk.key] for op in walked]
+        return alone and all(self.forward.last_read(value) <= slot.position for value in values)
 
     def _enter(self) -> None:
-        """Names the carried values and gives them what goes into the first instance."""
-        forward, slot, scope = self.forward, self.slot, self.forward.scope
+        """Gives the carried values what goes into the first instance."""
+        forward, slot = self.forward, self.slot
         op, last = slot.op, slot.ops[-1]
-        starts = {place: _single(op.arguments[place]) for place in slot.carried}
-        fixed = {
-            scope.variable(value)
-            for place, argument in enumerate(op.arguments)
-            if place not in starts
-            for value in _values(argument)
-        }
         for place, key in slot.carried.items():
-            value, wish = starts[place], forward.calls.wish(op, place)
-            others = {scope.variable(other) for p, other in starts.items() if p != place}
-            taken = fixed | others | set(self.targets.values())
-            here, variable = scope.read(value, wish), scope.variable(value)
-            if variable in TEMPORARIES and variable not in taken and scope.free(variable):
-                name = variable
-            else:
-                word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
-                word = f"last_{word}" if self._listed(key) else word
-                name = (
-                    scope.name(last.outputs[key], word, taken) if key in last.outputs else scope.claim(word)
-                )
-            if name != here:
-                forward.line(f"{name} = ", here, op.span)
-            self.targets[key], self.firsts[key] = name, wish
-            self.inside[place] = (name, wish)
+            argument = op.arguments[place]
+            value = argument[0] if isinstance(argument, tuple) else argument
+            wish = forward.calls.wish(op, place)
+            word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
+            word = f"last_{word}" if self._listed(key) else word
+            held = [value, *([last.outputs[key]] if key in last.outputs else [])]
+            variable = Variable(word, held[-1:], several=True)
+            forward.body.append(Assign([variable], forward.values.read(value, wish), op.span))
+            self.targets[key], self.firsts[key] = variable, wish
+            self.inside[place] = variable.read(), wish
 
     def _name_outputs(self) -> None:
         """The variables of what is not carried, and the lists of what is read of single instances."""
-        forward, slot, scope = self.forward, self.slot, self.forward.scope
-        parallel = slot.op.repeated == "parallel"
-        for key in slot.op.outputs:
+        forward, slot = self.forward, self.slot
+        for key, value in slot.op.outputs.items():
             values = [op.outputs[key] for op in slot.ops]
-            listed = self._listed(key)
+            several = self._listed(key)
             if key not in self.targets:
-                self.firsts[key] = slot.op.outputs[key] in forward.layout.first
-                read = listed or self._read_later(values[-1])
-                alone = parallel and len(slot.op.outputs) == 1  # a comprehension
-                self.targets[key] = (
-                    scope.claim(key or singular(slot.node, "item")) if read and not alone else "_"
-                )
-            if listed:
-                word = f"{slot.node}_{key}" if key and len(slot.op.outputs) > 1 else slot.node
-                self.collected[key] = scope.claim(word)
+                self.firsts[key] = value in forward.layout.first
+                read = several or forward.last_read(values[-1]) > slot.position
+                word = key or singular(slot.node, "item")
+                self.targets[key] = Variable(word, values[-1:], several=True) if read else None
+            if several:
+                word = plural(key) if key and len(slot.op.outputs) > 1 else slot.node
+                self.collected[key] = Variable(word, values)
 
     def _listed(self, key: str) -> bool:
         """Whether an output of single instances is read."""
         ops = self.slot.ops if self.slot.op.repeated == "parallel" else self.slot.ops[:-1]
-        return any(key in op.outputs and self._read_later(op.outputs[key]) for op in ops)
+        outputs = [op.outputs[key] for op in ops if key in op.outputs]
+        return any(self.forward.last_read(value) > self.slot.position for value in outputs)
 
-    def _statements(self, lines: list[tuple[str, str]], expression: str) -> None:
+    def _comprehension(self, calls: Calls, module: ast.expr | None) -> None:
+        """`[branch(x) for branch in self.branches]`."""
+        op = self.slot.op
+        (key,) = op.outputs
+        code, ending = calls.parts(self.slot, op, module, 0)
+        if ending is not None and ending.twice:
+            self._statements(calls, module)
+            return
+        whole = ending.apply(code) if ending is not None else code
+        value = op.output
+        whole = turned(whole, value.tensor.rank, value in self.forward.layout.first, self.firsts[key])
+        targets, source = self._header()
+        loop = ast.comprehension(_target(targets), source, [], 0)
+        made = ast.ListComp(whole, [loop])
+        self.forward.body.append(Assign([self.collected[key]], made, op.span, ops=self.slot.ops))
+
+    def _statements(self, calls: Calls, module: ast.expr | None) -> None:
         forward, slot, op = self.forward, self.slot, self.slot.op
-        rank = {key: value.tensor.rank for key, value in op.outputs.items()}
-        out = {key: value in forward.layout.first for key, value in op.outputs.items()}
-        if len(op.outputs) == 1:
+        last = slot.ops[-1].output
+        logits = last in forward.constructor.classes.logits
+        asked = ast.Constant(True) if logits and op.graph is not None else None
+        code, ending = calls.parts(slot, op, module, 0, logits=asked)
+        rank = last.tensor.rank
+        if logits:
+            variable = Variable(f"{slot.node}_logits", [last], several=True)
+            self.body.append(Assign([variable], code, op.span))
+            now = last in forward.layout.first
             (key,) = op.outputs
-            expression = turned(expression, rank[key], out[key], self.firsts[key])
-            if op.repeated == "parallel":
-                forward.line(f"{self.collected[key]} = ", f"[{expression} for {self._header()}]", op.span)
-                return
-        for name in self.collected.values():
-            forward.line(f"{name} = ", "[]", op.span)
-        items, _, source = self._header().partition(" in ")
-        forward.lines.append(Line(f"for {items} in ", source, op.span, suffix=":"))
-        for name, source in self.popped:
-            forward.line(f"{name} = ", f"{source}.pop()", op.span, None, 12)
-        for prefix, text in lines:
-            forward.line(prefix, text, op.span, None, 12)
-        tensors = {value.tensor for each in slot.ops for value in each.outputs.values()}
+            forward.logits[last] = turned(variable.read(), rank, now, self.firsts[key])
+            code = variable.read()
+            if asked is not None:
+                code = activated(forward.constructor.classes.ending[last], code, last, now)
+        if ending is not None and ending.twice and not logits:
+            step = Variable(f"{slot.node}_linear", [last], several=True)
+            self.body.append(Assign([step], code, op.span))
+            code = step.read()
+        code = ending.apply(code) if ending is not None else code
+        self._assign(code)
+        for each in self.collected.values():
+            forward.body.append(Assign([each], listed([]), op.span))
+        targets, source = self._header()
+        forward.body.append(For(list(targets), source, self.body, op.span, slot.ops))
+
+    def _assign(self, code: ast.expr) -> None:
+        """What a pass assigns and collects."""
+        forward, slot, op = self.forward, self.slot, self.slot.op
+        out = {key: value in forward.layout.first for key, value in op.outputs.items()}
         targets = [self.targets[key] for key in op.outputs]
         last = slot.ops[-1].output
-        forward.scope.first[last] = self.firsts[next(iter(op.outputs))]
-        shown = last if len(tensors) == 1 and len(targets) == 1 else None
-        forward.line(f"{', '.join(targets)} = ", expression, op.span, shown, 12)
-        if len(op.outputs) > 1:
-            for key, name in self.targets.items():
-                again = turned(name, rank[key], out[key], self.firsts[key])
-                if again != name and name != "_":
-                    forward.line(f"{name} = ", again, op.span, None, 12)
-        for key, name in self.collected.items():
-            forward.line("", f"{name}.append({self.targets[key]})", op.span, None, 12)
+        if len(op.outputs) == 1:
+            (key,) = op.outputs
+            code = turned(code, op.output.tensor.rank, out[key], self.firsts[key])
+            alike = len({each.output.tensor for each in slot.ops}) == 1
+            result = last if alike else None
+            self.body.append(Assign(targets, code, op.span, result, self.firsts[key]))
+        else:
+            self.body.append(Assign(targets, code, op.span))
+            for key, variable in self.targets.items():
+                if variable is None:
+                    continue
+                read = variable.read()
+                again = turned(read, op.outputs[key].tensor.rank, out[key], self.firsts[key])
+                if again is not read:
+                    self.body.append(Assign([variable], again, op.span))
+        for key, collected in self.collected.items():
+            target = self.targets[key]
+            assert target is not None, "what is collected has a variable"
+            append = ast.Attribute(collected.read(), "append", ast.Load())
+            self.body.append(Run(call(append, target.read()), op.span))
 
     def _read_outputs(self) -> None:
         """How the instances' outputs are read after the loop."""
-        scope, slot = self.forward.scope, self.slot
-        for key, name in self.targets.items():
+        forward, slot = self.forward, self.slot
+        for key, variable in self.targets.items():
             for number, op in enumerate(slot.ops):
+                if key not in op.outputs:
+                    continue
                 value, first = op.outputs[key], self.firsts[key]
                 if number == len(slot.ops) - 1 and op.repeated != "parallel":
-                    if name != "_":
-                        scope.bind(value, name, first)
+                    if variable is not None:
+                        forward.values.bind(value, variable.read(), first)
                 elif key in self.collected:
-                    scope.also(value, self.collected[key], first, f"{self.collected[key]}[{number}]")
+                    forward.values.bind(value, item(self.collected[key].read(), number), first)
             if key in self.collected:
-                self.forward.lists[slot.position, key] = self.collected[key]
+                forward.lists[Source(key, slot.position, all=True)] = self.collected[key]
 
-    def _header(self) -> str:
+    def _header(self) -> tuple[list[Variable | None], ast.expr]:
+        """What a pass takes, and of what."""
         slot, constructor = self.slot, self.forward.constructor
         if not self.header:
             count = constructor.count(slot)
-            if count.isdigit():
-                return f"_ in range({count})"
-            return f"_ in range({constructor.keep(names.attribute(f'{slot.node}_count'), count, slot)})"
+            if not isinstance(count, ast.Constant):
+                count = constructor.keep(names.attribute(f"{slot.node}_count"), count, slot)
+            return [None], call("range", count)
         if len(self.header) == 1:
-            return f"{self.header[0][0]} in {self.header[0][1]}"
-        items, sources = (", ".join(pair[side] for pair in self.header) for side in (0, 1))
-        return f"{items} in zip({sources}, strict=True)"
-
-    def _read_later(self, value: Value) -> bool:
-        return any(read > self.forward.step for read in self.forward.scope.reads.get(value, ()))
+            return [self.header[0][0]], self.header[0][1]
+        every = call("zip", *(source for _, source in self.header), strict=ast.Constant(True))
+        return [variable for variable, _ in self.header], every
 
 
-def _values(argument: object) -> list[Value]:
+def _target(targets: list[Variable | None]) -> ast.expr:
+    """The targets of a comprehension."""
+    found: list[ast.expr] = [target.read() if target is not None else name("_") for target in targets]
+    return found[0] if len(found) == 1 else ast.Tuple(found, ast.Store())
+
+
+def values_of(argument: object) -> list[Value]:
+    """The values of an argument, or of a tuple of them."""
     if isinstance(argument, Value):
         return [argument]
-    return [value for item in argument for value in _values(item)] if isinstance(argument, tuple) else []
-
-
-def _single(argument: object) -> Value:
-    return _values(argument)[0]
+    return [value for part in argument for value in values_of(part)] if isinstance(argument, tuple) else []
 
 
 def singular(word: str, what: str) -> str:
@@ -254,6 +258,13 @@ def singular(word: str, what: str) -> str:
         return f"{word[:-3]}y"
     if re.search(r"(ss|x|ch|sh)es$", word):
         return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 2:
         return word[:-1]
     return what
+
+
+def plural(word: str) -> str:
+    """What several are called: `skips` of `skip`."""
+    if word.endswith("y") and word[-2:-1] not in ("", *"aeiou"):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"

@@ -5,15 +5,32 @@ are wired.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.graph import Graph, Op, Value
 
-Ref = tuple[Any, ...]
-"""Where a value comes from, in terms that equal bodies share: ("in", name), ("out", slot, key) for the last
-or only instance,
-("item", slot, key, number) for another, ("all", slot, key) for all instances."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from, in terms that equal bodies share: an input of the graph, where `slot` is
+    None; else an output of a slot's last or only instance, of the one of number `item`, or, with `all`, of
+    all of them.
+    """
+
+    key: str
+    slot: int | None = None
+    item: int | None = None
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """An argument that takes the instances of another slot one by one, from the first, or from the last."""
+
+    slot: int
+    key: str
+    backwards: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -53,52 +70,50 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
-        self._source: dict[Value, Ref] = {
-            v: ("in", name) for name, v in graph.inputs.items() if v is not None
-        }
+        self._source = {v: Source(name) for name, v in graph.inputs.items() if v is not None}
         for slot in slots:
             last = slot.ops[-1]
             for op in slot.ops:
                 for key, value in op.outputs.items():
                     plain = op is last and op.repeated != "parallel"
                     number = (slot.ops.index(op) if op.index is None else op.index) if not plain else None
-                    self._source[value] = (
-                        ("out", slot.position, key) if plain else ("item", slot.position, key, number)
-                    )
+                    self._source[value] = Source(key, slot.position, number)
         for slot in slots:
             slot.carried = chain(slot)
             slot.loop = slot.repeated and self._is_loop(slot)
 
-    def ref(self, value: Value) -> Ref:
+    def source(self, value: Value) -> Source:
         return self._source[value]
 
     def argument(self, argument: Any) -> Any:
-        """The refs of one argument: of a value, or of a tuple of them, where all instances of a node are
-        one ref.
+        """The sources of one argument: of a value, or of a tuple of them, where all instances of a node are
+        one source.
         """
         if argument is None:
             return None
         if isinstance(argument, Value):
-            return self.ref(argument)
+            return self.source(argument)
         return tuple(self.group(argument))
 
-    def group(self, values: tuple[Value, ...]) -> Iterator[Ref]:
-        """The refs of a list of values, a run of all instances of one node as one."""
+    def group(self, values: tuple[Value, ...]) -> Iterator[Source]:
+        """The sources of a list of values, a run of all instances of one node as one."""
         position = 0
         while position < len(values):
             run = self._run(values, position)
             if run is None:
-                yield self.ref(values[position])
+                yield self.source(values[position])
                 position += 1
             else:
                 yield run[0]
                 position += run[1]
 
-    def _run(self, values: tuple[Value, ...], start: int) -> tuple[Ref, int] | None:
+    def _run(self, values: tuple[Value, ...], start: int) -> tuple[Source, int] | None:
         op = values[start].op
         if op is None or op.repeated is None:
             return None
-        slot = self.slots[self.ref(values[start])[1]]
+        position = self.source(values[start]).slot
+        assert position is not None
+        slot = self.slots[position]
         key = next(k for k, v in op.outputs.items() if v is values[start])
         items = [o.outputs.get(key) for o in slot.ops]
         if (
@@ -107,7 +122,7 @@ class Wiring:
             or list(values[start : start + len(items)]) != items
         ):
             return None
-        return ("all", slot.position, key), len(items)
+        return Source(key, position, all=True), len(items)
 
     def _is_loop(self, slot: Slot) -> bool:
         """Whether all instances read the same values, but for what is chained, or the matching items of
@@ -116,7 +131,7 @@ class Wiring:
         if not all(op.present for op in slot.ops):
             return False
         first = slot.op
-        walks = {place for place in range(len(first.arguments)) if self.items(slot, place) is not None}
+        walks = {place for place in range(len(first.arguments)) if self.walk(slot, place) is not None}
         for number, op in enumerate(slot.ops[1:], 1):
             if len(op.arguments) != len(first.arguments):
                 return False
@@ -129,31 +144,29 @@ class Wiring:
                     return False
         return True
 
-    def items(self, slot: Slot, place: int) -> tuple[int, str, int] | None:
-        """For an argument that walks along another node's instances: that slot, the output, and the step,
-        1 or -1.
-        """
+    def walk(self, slot: Slot, place: int) -> Walk | None:
+        """How an argument walks along another slot's instances, if it does."""
         if any(len(op.arguments) <= place for op in slot.ops):
             return None
-        refs = [self.item(op.arguments[place]) for op in slot.ops]
-        if len(refs) < 2 or any(ref is None for ref in refs):
+        sources = [self._item(op.arguments[place]) for op in slot.ops]
+        if len(sources) < 2 or any(source is None for source in sources):
             return None
-        places = [ref for ref in refs if ref is not None]
-        other = self.slots[places[0][0]]
-        numbers = [ref[2] for ref in places]
-        count = len(other.ops)
-        if any(ref[:2] != places[0][:2] for ref in places) or count != len(numbers):
+        found = [source for source in sources if source is not None]
+        position, key = found[0].slot, found[0].key
+        assert position is not None
+        numbers = [source.item for source in found]
+        count = len(self.slots[position].ops)
+        if any((source.slot, source.key) != (position, key) for source in found) or count != len(numbers):
             return None
         if numbers == list(range(count)):
-            return other.position, places[0][1], 1
-        return (other.position, places[0][1], -1) if numbers == list(range(count))[::-1] else None
+            return Walk(position, key)
+        return Walk(position, key, backwards=True) if numbers == list(range(count))[::-1] else None
 
-    def item(self, argument: Any) -> tuple[int, str, int] | None:
-        """The slot, output and number of a value that is one instance's."""
+    def _item(self, argument: Any) -> Source | None:
+        """The source of a value that is one instance's, with its number, were it the last one."""
         if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
             return None
-        ref = self.ref(argument)
-        return ref[1], ref[2], argument.op.index or 0
+        return replace(self.source(argument), item=argument.op.index or 0)
 
 
 def chain(slot: Slot) -> dict[int, str]:

@@ -48,6 +48,8 @@ class Judge:
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
         self.units = dict(units or {})
+        takes_logits = any(output.activation or output.mask for output in outputs.values())
+        self.asked = {"logits": True} if takes_logits else {}
         self.judged = [name for name, output in outputs.items() if output.loss is not None]
         learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
@@ -104,7 +106,7 @@ class Judge:
 
     def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs of the model, and what counts in them: where their masks and the batch say so."""
-        values = module(*[batch.arrays[name] for name in self.inputs], logits=True)
+        values = module(*[batch.arrays[name] for name in self.inputs], **self.asked)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         counted = dict(batch.counted)
         for name, output in self.outputs.items():

@@ -58,8 +58,7 @@ class Encoder(nn.Module):
         x = image * 0.0625  # [N, 1, 8, 8]
         for conv in self.convs:
             x = F.relu(conv(x), inplace=True)
-        x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
-        return self.code(x)  # [N, 8]
+        return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, 8]
 
 
 class Decoder(nn.Module):
@@ -75,9 +74,7 @@ class Decoder(nn.Module):
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
-        x = self.pixels(x)
-        x = x.sigmoid()  # [N, 1, 8, 8]
-        return x * 16.0  # [N, 1, 8, 8]
+        return self.pixels(x).sigmoid() * 16.0  # [N, 1, 8, 8]
 
 
 class Autoencoder(nn.Module):
@@ -88,7 +85,6 @@ class Autoencoder(nn.Module):
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         x = self.encoder(image.permute(0, 3, 1, 2))  # [N, 8]
-        x = self.decoder(x)  # [N, 1, 8, 8]
-        return x.permute(0, 2, 3, 1)
+        return self.decoder(x).permute(0, 2, 3, 1)

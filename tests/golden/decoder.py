@@ -21,13 +21,10 @@ class Decoder(nn.Module):
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, code: Tensor, *, logits: bool = False) -> Tensor:
+    def forward(self, code: Tensor) -> Tensor:
         x = F.relu(self.wide(code), inplace=True)  # [N, 128]
         x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
-        x = self.pixels(x)
-        x = x.sigmoid()  # [N, 1, 8, 8]
-        x = x * 16.0  # [N, 1, 8, 8]
-        return x.permute(0, 2, 3, 1)
+        return (self.pixels(x).sigmoid() * 16.0).permute(0, 2, 3, 1)

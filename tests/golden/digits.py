@@ -27,7 +27,6 @@ class Digits(nn.Module):
         x = F.relu(self.conv1(x.permute(0, 3, 1, 2)), inplace=True)  # [N, 32, 8, 8]
         x = F.max_pool2d(x, 2)  # [N, 32, 4, 4]
         x = F.relu(self.conv2(x), inplace=True)  # [N, 64, 4, 4]
-        x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 1024]
-        x = self.drop(x)  # [N, 1024]
+        x = self.drop(x.permute(0, 2, 3, 1).flatten(1))  # [N, 1024]
         x = self.digit(x)  # [N, 10]
         return x if logits else x.softmax(-1)

@@ -56,10 +56,8 @@ class Encoder(nn.Module):
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = image * 0.0625  # [N, 8, 8, 1]
-        x = x.permute(0, 3, 1, 2)
+    def forward(self, image: Tensor) -> Tensor:
+        x = (image * 0.0625).permute(0, 3, 1, 2)
         for conv in self.convs:
             x = F.relu(conv(x), inplace=True)
-        x = x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
-        return self.code(x)  # [N, 8]
+        return self.code(x.permute(0, 2, 3, 1).flatten(1))  # [N, 8]

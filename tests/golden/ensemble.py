@@ -28,13 +28,9 @@ class Digits(nn.Module):
         self.digit = nn.Linear(1024, 10)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image * 0.0625
-        x = F.relu(self.conv1(x), inplace=True)
-        x = F.max_pool2d(x, 2)
-        x = F.relu(self.conv2(x), inplace=True)
-        x = x.permute(0, 2, 3, 1).flatten(1)
-        x = self.drop(x)
-        return self.digit(x).softmax(-1)
+        x = F.max_pool2d(F.relu(self.conv1(image * 0.0625), inplace=True), 2)
+        x = F.relu(self.conv2(x), inplace=True).permute(0, 2, 3, 1).flatten(1)
+        return self.digit(self.drop(x)).softmax(-1)
 
 
 class Ensemble(nn.Module):
@@ -45,6 +41,6 @@ class Ensemble(nn.Module):
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         members = [member(image.permute(0, 3, 1, 2)) for member in self.members]
         return (members[0] + members[1] + members[2]) / 3  # [N, 10]

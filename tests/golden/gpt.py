@@ -97,15 +97,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
-        y = self.attention(y, y, is_causal=True)
-        y = self.drop1(y)
-        seen = x + y
-        y = self.norm2(seen)
-        y = self.expanded(y)
-        y = F.gelu(y)
-        y = self.projected(y)
-        y = self.drop2(y)
-        return seen + y
+        seen = x + self.drop1(self.attention(y, y, is_causal=True))
+        y = F.gelu(self.expanded(self.norm2(seen)))
+        return seen + self.drop2(self.projected(y))
 
 
 class Gpt(nn.Module):
@@ -114,7 +108,7 @@ class Gpt(nn.Module):
         self.embedding = nn.Embedding(96, 64)
         self.positions = PositionEmbedding(128, 64)
         self.drop = nn.Dropout(0.1)
-        self.layers = nn.ModuleList(Layer() for _ in range(3))
+        self.layers = nn.Sequential(*(Layer() for _ in range(3)))
         self.norm = nn.LayerNorm(64)
         self.apply(init_weights)
 
@@ -123,13 +117,9 @@ class Gpt(nn.Module):
             raise ValueError(
                 f"tokens: `length` must be at most 128, not {tokens.shape[1]}"
             )
-        words = self.embedding(tokens)  # [N, length, 64]
-        x = self.positions(words)  # [N, length, 64]
-        x = words + x  # [N, length, 64]
-        del words
+        x = self.embedding(tokens)  # [N, length, 64]
+        x = x + self.positions(x)  # [N, length, 64]
         x = self.drop(x)  # [N, length, 64]
-        for layer in self.layers:
-            x = layer(x)  # [N, length, 64]
-        x = self.norm(x)  # [N, length, 64]
-        x = F.linear(x, self.embedding.weight)  # [N, length, 96]
+        x = self.layers(x)  # [N, length, 64]
+        x = F.linear(self.norm(x), self.embedding.weight)  # [N, length, 96]
         return x if logits else x.softmax(-1)

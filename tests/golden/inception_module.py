@@ -86,8 +86,8 @@ class Inception(nn.Module):
         branch_a = self.branch_a(x)  # [N, 128, 16, 16]
         y = self.reduce_b(x)  # [N, 128, 32, 32]
         branch_b = self.branch_b(y)  # [N, 128, 16, 16]
-        y = avg_pool_same(x, (3, 3), (2, 2))  # [N, 32, 16, 16]
-        branch_c = self.branch_c(y)  # [N, 128, 16, 16]
+        del y
+        branch_c = self.branch_c(avg_pool_same(x, (3, 3), (2, 2)))  # [N, 128, 16, 16]
         y = self.reduce_d(x)  # [N, 128, 32, 32]
         y = self.middle_d(y)  # [N, 128, 32, 32]
         y = self.branch_d(y)  # [N, 128, 16, 16]
@@ -105,7 +105,6 @@ class InceptionModule(nn.Module):
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)
-        x = self.module(x)  # [N, 512, 16, 16]
-        x = x.mean((2, 3))  # [N, 512]
+        x = self.module(x).mean((2, 3))  # [N, 512]
         x = self.probs(x)  # [N, 10]
         return x if logits else x.softmax(-1)

@@ -55,7 +55,7 @@ class Conv(nn.Module):
         self,
         in_channels: int,
         filters: int,
-        kernel_size: int | tuple = 1,
+        kernel_size: int | tuple[int, int] = 1,
         strides: int = 1,
         padding: str = "same",
     ):
@@ -71,35 +71,25 @@ class Conv(nn.Module):
         self.norm = BatchNorm(filters, eps=0.001, momentum=0.01, scale=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x = self.norm(x)
-        return F.relu(x, inplace=True)
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
 class InceptionA(nn.Module):
     def __init__(self, in_channels: int, pool_filters: int):
         super().__init__()
         self.branch1 = Conv(in_channels, 64)
-        self.branch5 = nn.ModuleList(
-            [Conv(in_channels, 48), Conv(48, 64, kernel_size=5)]
-        )
-        self.branch3 = nn.ModuleList(
-            [
-                Conv(in_channels, 64),
-                Conv(64, 96, kernel_size=3),
-                Conv(96, 96, kernel_size=3),
-            ]
+        self.branch5 = nn.Sequential(Conv(in_channels, 48), Conv(48, 64, kernel_size=5))
+        self.branch3 = nn.Sequential(
+            Conv(in_channels, 64),
+            Conv(64, 96, kernel_size=3),
+            Conv(96, 96, kernel_size=3),
         )
         self.pooled = Conv(in_channels, pool_filters)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
-        branch5 = x
-        for block in self.branch5:
-            branch5 = block(branch5)
-        branch3 = x
-        for block in self.branch3:
-            branch3 = block(branch3)
+        branch5 = self.branch5(x)
+        branch3 = self.branch3(x)
         x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         x = self.pooled(x)
         return torch.cat([branch1, branch5, branch3, x], 1)
@@ -109,14 +99,12 @@ class ReductionA(nn.Module):
     def __init__(self):
         super().__init__()
         self.branch3 = Conv(288, 384, kernel_size=3, strides=2, padding="valid")
-        self.double3 = nn.ModuleList([Conv(288, 64), Conv(64, 96, kernel_size=3)])
+        self.double3 = nn.Sequential(Conv(288, 64), Conv(64, 96, kernel_size=3))
         self.branch3x = Conv(96, 96, kernel_size=3, strides=2, padding="valid")
 
     def forward(self, x: Tensor) -> Tensor:
         branch3 = self.branch3(x)  # [N, 384, 17, 17]
-        y = x
-        for block in self.double3:
-            y = block(y)
+        y = self.double3(x)  # [N, 96, 35, 35]
         branch3x = self.branch3x(y)  # [N, 96, 17, 17]
         y = F.max_pool2d(x, 3, stride=2)  # [N, 288, 17, 17]
         return torch.cat([branch3, branch3x, y], 1)  # [N, 768, 17, 17]
@@ -126,32 +114,24 @@ class InceptionB(nn.Module):
     def __init__(self, filters: int):
         super().__init__()
         self.branch1 = Conv(768, 192)
-        self.branch7 = nn.ModuleList(
-            [
-                Conv(768, filters),
-                Conv(filters, filters, kernel_size=(1, 7)),
-                Conv(filters, 192, kernel_size=(7, 1)),
-            ]
+        self.branch7 = nn.Sequential(
+            Conv(768, filters),
+            Conv(filters, filters, kernel_size=(1, 7)),
+            Conv(filters, 192, kernel_size=(7, 1)),
         )
-        self.double7 = nn.ModuleList(
-            [
-                Conv(768, filters),
-                Conv(filters, filters, kernel_size=(7, 1)),
-                Conv(filters, filters, kernel_size=(1, 7)),
-                Conv(filters, filters, kernel_size=(7, 1)),
-                Conv(filters, 192, kernel_size=(1, 7)),
-            ]
+        self.double7 = nn.Sequential(
+            Conv(768, filters),
+            Conv(filters, filters, kernel_size=(7, 1)),
+            Conv(filters, filters, kernel_size=(1, 7)),
+            Conv(filters, filters, kernel_size=(7, 1)),
+            Conv(filters, 192, kernel_size=(1, 7)),
         )
         self.pooled = Conv(768, 192)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
-        branch7 = x
-        for block in self.branch7:
-            branch7 = block(branch7)
-        double7 = x
-        for block in self.double7:
-            double7 = block(double7)
+        branch7 = self.branch7(x)
+        double7 = self.double7(x)
         x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         x = self.pooled(x)
         return torch.cat([branch1, branch7, double7, x], 1)
@@ -160,25 +140,19 @@ class InceptionB(nn.Module):
 class ReductionB(nn.Module):
     def __init__(self):
         super().__init__()
-        self.branch3 = nn.ModuleList(
-            [Conv(768, 192), Conv(192, 320, kernel_size=3, strides=2, padding="valid")]
+        self.branch3 = nn.Sequential(
+            Conv(768, 192), Conv(192, 320, kernel_size=3, strides=2, padding="valid")
         )
-        self.branch7 = nn.ModuleList(
-            [
-                Conv(768, 192),
-                Conv(192, 192, kernel_size=(1, 7)),
-                Conv(192, 192, kernel_size=(7, 1)),
-                Conv(192, 192, kernel_size=3, strides=2, padding="valid"),
-            ]
+        self.branch7 = nn.Sequential(
+            Conv(768, 192),
+            Conv(192, 192, kernel_size=(1, 7)),
+            Conv(192, 192, kernel_size=(7, 1)),
+            Conv(192, 192, kernel_size=3, strides=2, padding="valid"),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        branch3 = x
-        for block in self.branch3:
-            branch3 = block(branch3)
-        branch7 = x
-        for block in self.branch7:
-            branch7 = block(branch7)
+        branch3 = self.branch3(x)  # [N, 320, 8, 8]
+        branch7 = self.branch7(x)  # [N, 192, 8, 8]
         x = F.max_pool2d(x, 3, stride=2)  # [N, 768, 8, 8]
         return torch.cat([branch3, branch7, x], 1)  # [N, 1280, 8, 8]
 
@@ -190,9 +164,7 @@ class Fork(nn.Module):
         self.tall = Conv(384, 384, kernel_size=(3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = self.wide(x)
-        x = self.tall(x)
-        return torch.cat([wide, x], 1)
+        return torch.cat([self.wide(x), self.tall(x)], 1)
 
 
 class InceptionC(nn.Module):
@@ -201,23 +173,19 @@ class InceptionC(nn.Module):
         self.branch1 = Conv(in_channels, 320)
         self.reduce3 = Conv(in_channels, 384)
         self.branch3 = Fork()
-        self.double3 = nn.ModuleList(
-            [Conv(in_channels, 448), Conv(448, 384, kernel_size=3)]
+        self.double3 = nn.Sequential(
+            Conv(in_channels, 448), Conv(448, 384, kernel_size=3)
         )
         self.branch9 = Fork()
         self.pooled = Conv(in_channels, 192)
 
     def forward(self, x: Tensor) -> Tensor:
         branch1 = self.branch1(x)
-        y = self.reduce3(x)
-        branch3 = self.branch3(y)
-        y = x
-        for block in self.double3:
-            y = block(y)
-        branch9 = self.branch9(y)
-        y = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        y = self.pooled(y)
-        return torch.cat([branch1, branch3, branch9, y], 1)
+        branch3 = self.branch3(self.reduce3(x))
+        branch9 = self.branch9(self.double3(x))
+        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        x = self.pooled(x)
+        return torch.cat([branch1, branch3, branch9, x], 1)
 
 
 class InceptionV3(nn.Module):
@@ -228,15 +196,15 @@ class InceptionV3(nn.Module):
         self.stem3 = Conv(32, 64, kernel_size=3)
         self.stem4 = Conv(64, 80, padding="valid")
         self.stem5 = Conv(80, 192, kernel_size=3, padding="valid")
-        self.mixed_a = nn.ModuleList(
-            [InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)]
+        self.mixed_a = nn.Sequential(
+            InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)
         )
         self.reduced_a = ReductionA()
-        self.mixed_b = nn.ModuleList(
-            [InceptionB(128), InceptionB(160), InceptionB(160), InceptionB(192)]
+        self.mixed_b = nn.Sequential(
+            InceptionB(128), InceptionB(160), InceptionB(160), InceptionB(192)
         )
         self.reduced_b = ReductionB()
-        self.mixed_c = nn.ModuleList([InceptionC(1280), InceptionC(2048)])
+        self.mixed_c = nn.Sequential(InceptionC(1280), InceptionC(2048))
         self.probs = nn.Linear(2048, 1000)
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
@@ -244,19 +212,13 @@ class InceptionV3(nn.Module):
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]
         x = self.stem2(x)  # [N, 32, 147, 147]
-        x = self.stem3(x)  # [N, 64, 147, 147]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 73, 73]
+        x = F.max_pool2d(self.stem3(x), 3, stride=2)  # [N, 64, 73, 73]
         x = self.stem4(x)  # [N, 80, 73, 73]
-        x = self.stem5(x)  # [N, 192, 71, 71]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 192, 35, 35]
-        for block in self.mixed_a:
-            x = block(x)
+        x = F.max_pool2d(self.stem5(x), 3, stride=2)  # [N, 192, 35, 35]
+        x = self.mixed_a(x)  # [N, 288, 35, 35]
         x = self.reduced_a(x)  # [N, 768, 17, 17]
-        for block in self.mixed_b:
-            x = block(x)  # [N, 768, 17, 17]
+        x = self.mixed_b(x)  # [N, 768, 17, 17]
         x = self.reduced_b(x)  # [N, 1280, 8, 8]
-        for block in self.mixed_c:
-            x = block(x)  # [N, 2048, 8, 8]
-        x = x.mean((2, 3))  # [N, 2048]
+        x = self.mixed_c(x).mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)

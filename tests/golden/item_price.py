@@ -126,8 +126,7 @@ class ConvPool(nn.Module):
         self.conv = nn.Conv2d(in_channels, filters, 3, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv(x), inplace=True)
-        return F.max_pool2d(x, 2)
+        return F.max_pool2d(F.relu(self.conv(x), inplace=True), 2)
 
 
 class ItemPrice(nn.Module):
@@ -137,22 +136,14 @@ class ItemPrice(nn.Module):
         self.description_code = MaskedGRU(32, 32)
         self.brand_code = nn.Embedding(200, 8)
         self.facts_code = nn.Linear(6, 16)
-        self.convs = nn.ModuleList(
-            [ConvPool(3, 16), ConvPool(16, 32), ConvPool(32, 64)]
-        )
+        self.convs = nn.Sequential(ConvPool(3, 16), ConvPool(16, 32), ConvPool(32, 64))
         self.hidden = nn.Linear(120, 64)
         self.price = nn.Linear(64, 1)
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self,
-        description: Tensor,
-        brand: Tensor,
-        facts: Tensor,
-        photo: Tensor,
-        *,
-        logits: bool = False,
+        self, description: Tensor, brand: Tensor, facts: Tensor, photo: Tensor
     ) -> Tensor:
         words_read_mask = description != 0  # [N, words]
         x = self.words_read(description)  # [N, words, 32]
@@ -160,10 +151,7 @@ class ItemPrice(nn.Module):
         brand_code = self.brand_code(brand)  # [N, 8]
         facts_code = F.relu(self.facts_code(facts), inplace=True)  # [N, 16]
         x = photo * 0.00392156862745098  # [N, 32, 32, 3]
-        x = x.permute(0, 3, 1, 2)
-        for conv in self.convs:
-            x = conv(x)
-        x = x.mean((2, 3))  # [N, 64]
+        x = self.convs(x.permute(0, 3, 1, 2)).mean((2, 3))  # [N, 64]
         x = torch.cat([description_code, brand_code, facts_code, x], -1)  # [N, 120]
         x = F.relu(self.hidden(x), inplace=True)  # [N, 64]
         return self.price(x)  # [N, 1]

@@ -81,8 +81,8 @@ class QuestionAnswering(nn.Module):
     ) -> Tensor:
         x = self.text_vectors(text)  # [N, text_length, 64]
         text_code = self.text_code(x)  # [N, 32]
+        del x
         x = self.question_vectors(question)  # [N, question_length, 32]
         x = self.question_code(x)  # [N, 32]
-        x = torch.cat([text_code, x], -1)  # [N, 64]
-        x = self.answer(x)  # [N, 500]
+        x = self.answer(torch.cat([text_code, x], -1))  # [N, 500]
         return x if logits else x.softmax(-1)

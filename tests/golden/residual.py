@@ -38,9 +38,8 @@ class Projection(nn.Module):
         y = x
         for conv in self.convs:
             y = F.relu(conv(y), inplace=True)  # [N, 64, 32, 32]
-        pool = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
-        y = self.shortcut(x)  # [N, 64, 16, 16]
-        return pool + y  # [N, 64, 16, 16]
+        y = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
+        return y + self.shortcut(x)  # [N, 64, 16, 16]
 
 
 class Residual(nn.Module):
@@ -58,7 +57,6 @@ class Residual(nn.Module):
         x = F.relu(self.stem(image.permute(0, 3, 1, 2)), inplace=True)
         x = self.first(x)  # [N, 32, 32, 32]
         x = self.down(x)  # [N, 64, 16, 16]
-        x = self.last(x)  # [N, 64, 16, 16]
-        x = x.mean((2, 3))  # [N, 64]
+        x = self.last(x).mean((2, 3))  # [N, 64]
         x = self.probs(x)  # [N, 10]
         return x if logits else x.softmax(-1)

@@ -1,7 +1,5 @@
 """resnet50: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,19 +55,18 @@ class ConvNorm(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
-        activation: Callable[[Tensor], Tensor] = F.relu_,
+        relu: bool = True,
     ):
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, filters, kernel_size, stride=strides, padding=kernel_size // 2
         )
         self.norm = BatchNorm(filters, eps=1.001e-05, momentum=0.01)
-        self.activation = activation
+        self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x = self.norm(x)
-        return self.activation(x)
+        x = self.norm(self.conv(x))
+        return F.relu(x, inplace=True) if self.relu else x
 
 
 class Bottleneck(nn.Module):
@@ -78,22 +75,17 @@ class Bottleneck(nn.Module):
     ):
         super().__init__()
         self.shortcut = (
-            ConvNorm(
-                in_channels, 4 * filters, strides=strides, activation=nn.Identity()
-            )
+            ConvNorm(in_channels, 4 * filters, strides=strides, relu=False)
             if project
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
         self.spatial = ConvNorm(filters, filters, kernel_size=3)
-        self.expand = ConvNorm(filters, 4 * filters, activation=nn.Identity())
+        self.expand = ConvNorm(filters, 4 * filters, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        x = self.reduce(x)
-        x = self.spatial(x)
-        x = self.expand(x)
-        x = shortcut + x
+        x = shortcut + self.expand(self.spatial(self.reduce(x)))
         return F.relu(x, inplace=True)
 
 
@@ -101,28 +93,23 @@ class Stage(nn.Module):
     def __init__(self, in_channels: int, filters: int, depth: int, strides: int = 1):
         super().__init__()
         self.first = Bottleneck(in_channels, filters, strides=strides, project=True)
-        self.rest = nn.ModuleList(
-            Bottleneck(4 * filters, filters) for _ in range(depth - 1)
+        self.rest = nn.Sequential(
+            *(Bottleneck(4 * filters, filters) for _ in range(depth - 1))
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        for block in self.rest:
-            x = block(x)
-        return x
+        return self.rest(self.first(x))
 
 
 class Resnet50(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
-        self.stages = nn.ModuleList(
-            [
-                Stage(64, 64, 3),
-                Stage(256, 128, 4, strides=2),
-                Stage(512, 256, 6, strides=2),
-                Stage(1024, 512, 3, strides=2),
-            ]
+        self.stages = nn.Sequential(
+            Stage(64, filters=64, depth=3),
+            Stage(256, filters=128, depth=4, strides=2),
+            Stage(512, filters=256, depth=6, strides=2),
+            Stage(1024, filters=512, depth=3, strides=2),
         )
         self.probs = nn.Linear(2048, 1000)
         self.apply(init_weights)
@@ -131,8 +118,6 @@ class Resnet50(nn.Module):
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
-        for stage in self.stages:
-            x = stage(x)
-        x = x.mean((2, 3))  # [N, 2048]
+        x = self.stages(x).mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)

@@ -74,6 +74,5 @@ class Siamese(nn.Module):
     def forward(self, left: Tensor, right: Tensor, *, logits: bool = False) -> Tensor:
         left_code = self.encoder(left)  # [N, 32]
         x = self.encoder(right)  # [N, 32]
-        x = torch.cat([left_code, x], -1)  # [N, 64]
-        x = self.similarity(x)  # [N, 1]
+        x = self.similarity(torch.cat([left_code, x], -1))  # [N, 1]
         return x if logits else x.sigmoid()

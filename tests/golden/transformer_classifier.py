@@ -101,14 +101,10 @@ class Encoder(nn.Module):
         self.norm2 = nn.LayerNorm(32, eps=1e-06)
 
     def forward(self, x: Tensor, x_mask: Tensor) -> Tensor:
-        y = self.attention(x, x, mask=x_mask[:, None, None], query_mask=x_mask)
-        y = x + y
-        norm1 = self.norm1(y)
-        y = F.relu(self.expanded(norm1), inplace=True)
-        y = self.projected(y)
-        y = self.drop(y)
-        y = norm1 + y
-        return self.norm2(y)
+        x = x + self.attention(x, x, mask=x_mask[:, None, None], query_mask=x_mask)
+        norm1 = self.norm1(x)
+        x = self.projected(F.relu(self.expanded(norm1), inplace=True))
+        return self.norm2(norm1 + self.drop(x))
 
 
 class TransformerClassifier(nn.Module):
@@ -124,12 +120,9 @@ class TransformerClassifier(nn.Module):
         if text.shape[1] > 200:
             raise ValueError(f"text: `length` must be at most 200, not {text.shape[1]}")
         words_mask = text != 0  # [N, length]
-        words = self.words(text)  # [N, length, 32]
-        x = self.positions(words)  # [N, length, 32]
-        x = words + x  # [N, length, 32]
-        del words
+        x = self.words(text)  # [N, length, 32]
+        x = x + self.positions(x)  # [N, length, 32]
         for encoder in self.encoders:
             x = encoder(x, words_mask)  # [N, length, 32]
-        x = masked_mean(x, words_mask, 1)  # [N, 32]
-        x = self.class_(x)  # [N, 2]
+        x = self.class_(masked_mean(x, words_mask, 1))  # [N, 2]
         return x if logits else x.softmax(-1)

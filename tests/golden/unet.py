@@ -35,18 +35,16 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         skip = self.skip(x)
-        x = F.max_pool2d(skip, 2)
-        return x, skip
+        return F.max_pool2d(skip, 2), skip
 
 
 class Up(nn.Module):
-    def __init__(self, filters: int):
+    def __init__(self, in_channels: int, filters: int):
         super().__init__()
-        self.fused = Double(3 * filters, filters)
+        self.fused = Double(in_channels, filters)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="nearest")
-        x = torch.cat([x, skip], 1)
+        x = torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], 1)
         return self.fused(x)
 
 
@@ -55,20 +53,19 @@ class Unet(nn.Module):
         super().__init__()
         self.downs = nn.ModuleList([Down(3, 16), Down(16, 32), Down(32, 64)])
         self.bottom = Double(64, 128)
-        self.ups = nn.ModuleList(Up(16 * 2 ** (3 - 1 - index)) for index in range(3))
+        self.ups = nn.ModuleList([Up(192, 64), Up(96, 32), Up(48, 16)])
         self.mask = nn.Conv2d(16, 1, 1)
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.permute(0, 3, 1, 2)
-        downs_skip = []
+        skips = []
         for down in self.downs:
             x, skip = down(x)
-            downs_skip.append(skip)
+            skips.append(skip)
         x = self.bottom(x)  # [N, 128, 8, 8]
-        for block in self.ups:
-            skip = downs_skip.pop()
-            x = block(x, skip)
-        x = self.mask(x)  # [N, 1, 64, 64]
-        return x.permute(0, 2, 3, 1) if logits else x.sigmoid().permute(0, 2, 3, 1)
+        for up in self.ups:
+            x = up(x, skips.pop())
+        x = self.mask(x).permute(0, 2, 3, 1)  # [N, 64, 64, 1]
+        return x if logits else x.sigmoid()

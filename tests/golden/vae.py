@@ -60,13 +60,8 @@ class Encoder(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
 
 
-class Sampling(nn.Module):
-    def forward(self, mean: Tensor, log_var: Tensor) -> Tensor:
-        x = log_var * 0.5  # [N, 4]
-        scale = x.exp()  # [N, 4]
-        x = torch.randn_like(mean)  # [N, 4]
-        x = scale * x  # [N, 4]
-        return mean + x  # [N, 4]
+def sampling(mean: Tensor, log_var: Tensor) -> Tensor:
+    return mean + (log_var * 0.5).exp() * torch.randn_like(mean)  # [N, 4]
 
 
 class Decoder(nn.Module):
@@ -82,19 +77,11 @@ class Decoder(nn.Module):
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
-        x = self.pixels(x)
-        x = x.sigmoid()  # [N, 1, 8, 8]
-        return x * 16.0  # [N, 1, 8, 8]
+        return self.pixels(x).sigmoid() * 16.0  # [N, 1, 8, 8]
 
 
-class Divergence(nn.Module):
-    def forward(self, mean: Tensor, log_var: Tensor) -> Tensor:
-        square = mean.square()  # [N, 4]
-        x = log_var.exp()  # [N, 4]
-        x = square + x  # [N, 4]
-        x = x - log_var  # [N, 4]
-        x = x - 1  # [N, 4]
-        return x * 0.5  # [N, 4]
+def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
+    return (mean.square() + log_var.exp() - log_var - 1) * 0.5  # [N, 4]
 
 
 class Vae(nn.Module):
@@ -103,18 +90,13 @@ class Vae(nn.Module):
         self.encoder = Encoder()
         self.mean = nn.Linear(128, 4)
         self.log_var = nn.Linear(128, 4)
-        self.code = Sampling()
         self.decoder = Decoder()
-        self.kl = Divergence()
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]
         mean = self.mean(encoder)  # [N, 4]
         log_var = self.log_var(encoder)  # [N, 4]
-        del encoder
-        x = self.code(mean, log_var)  # [N, 4]
-        decoder = self.decoder(x)  # [N, 1, 8, 8]
-        x = self.kl(mean, log_var)  # [N, 4]
-        return {"decoder": decoder.permute(0, 2, 3, 1), "kl": x}
+        x = self.decoder(sampling(mean, log_var))  # [N, 1, 8, 8]
+        return {"decoder": x.permute(0, 2, 3, 1), "kl": divergence(mean, log_var)}

@@ -1,7 +1,5 @@
 """xception: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -118,71 +116,53 @@ class Conv(nn.Module):
         filters: int,
         kernel_size: int = 1,
         strides: int = 1,
-        activation: Callable[[Tensor], Tensor] = F.relu_,
+        relu: bool = True,
     ):
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels, filters, kernel_size, stride=strides, bias=False
         )
         self.norm = BatchNorm(filters, eps=0.001, momentum=0.01)
-        self.activation = activation
+        self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x = self.norm(x)
-        return self.activation(x)
+        x = self.norm(self.conv(x))
+        return F.relu(x, inplace=True) if self.relu else x
 
 
 class Separable(nn.Module):
-    def __init__(
-        self,
-        in_channels: int,
-        filters: int,
-        activation: Callable[[Tensor], Tensor] = F.relu_,
-    ):
+    def __init__(self, in_channels: int, filters: int, relu: bool = True):
         super().__init__()
         self.conv = SeparableConv2d(in_channels, filters, 3, padding="same", bias=False)
         self.norm = BatchNorm(filters, eps=0.001, momentum=0.01)
-        self.activation = activation
+        self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
-        x = self.norm(x)
-        return self.activation(x)
+        x = self.norm(self.conv(x))
+        return F.relu(x, inplace=True) if self.relu else x
 
 
 class Down(nn.Module):
     def __init__(self, in_channels: int, first: int, filters: int):
         super().__init__()
         self.wide = Separable(in_channels, first)
-        self.deep = Separable(first, filters, activation=nn.Identity())
-        self.shortcut = Conv(in_channels, filters, strides=2, activation=nn.Identity())
+        self.deep = Separable(first, filters, relu=False)
+        self.shortcut = Conv(in_channels, filters, strides=2, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(x)
-        y = self.wide(y)
-        y = self.deep(y)
-        pool = max_pool_same(y, (3, 3), (2, 2))
-        y = self.shortcut(x)
-        return pool + y
+        y = self.deep(self.wide(F.relu(x)))
+        return max_pool_same(y, (3, 3), (2, 2)) + self.shortcut(x)
 
 
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.convs = nn.ModuleList(
-            [
-                Separable(728, 728),
-                Separable(728, 728),
-                Separable(728, 728, activation=nn.Identity()),
-            ]
+        self.convs = nn.Sequential(
+            Separable(728, 728), Separable(728, 728), Separable(728, 728, relu=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(x)
-        for conv in self.convs:
-            y = conv(y)
-        return y + x
+        return self.convs(F.relu(x)) + x
 
 
 class Xception(nn.Module):
@@ -190,11 +170,13 @@ class Xception(nn.Module):
         super().__init__()
         self.stem1 = Conv(3, 32, kernel_size=3, strides=2)
         self.stem2 = Conv(32, 64, kernel_size=3)
-        self.entry = nn.ModuleList(
-            [Down(64, 128, 128), Down(128, 256, 256), Down(256, 728, 728)]
+        self.entry = nn.Sequential(
+            Down(64, first=128, filters=128),
+            Down(128, first=256, filters=256),
+            Down(256, first=728, filters=728),
         )
-        self.middle = nn.ModuleList(Residual() for _ in range(8))
-        self.exit = Down(728, 728, 1024)
+        self.middle = nn.Sequential(*(Residual() for _ in range(8)))
+        self.exit = Down(728, first=728, filters=1024)
         self.last1 = Separable(1024, 1536)
         self.last2 = Separable(1536, 2048)
         self.probs = nn.Linear(2048, 1000)
@@ -204,13 +186,10 @@ class Xception(nn.Module):
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = self.stem1(image.permute(0, 3, 1, 2))  # [N, 32, 149, 149]
         x = self.stem2(x)  # [N, 64, 147, 147]
-        for block in self.entry:
-            x = block(x)
-        for block in self.middle:
-            x = block(x)  # [N, 728, 19, 19]
+        x = self.entry(x)  # [N, 728, 19, 19]
+        x = self.middle(x)  # [N, 728, 19, 19]
         x = self.exit(x)  # [N, 1024, 10, 10]
         x = self.last1(x)  # [N, 1536, 10, 10]
-        x = self.last2(x)  # [N, 2048, 10, 10]
-        x = x.mean((2, 3))  # [N, 2048]
+        x = self.last2(x).mean((2, 3))  # [N, 2048]
         x = self.probs(x)  # [N, 1000]
         return x if logits else x.softmax(-1)

@@ -1,0 +1,131 @@
+"""The statements of one `forward`: assignments to variables that have no names yet."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from graphspec.diagnostics import Span
+from graphspec.emit.code import Read, reads
+from graphspec.graph import Op, Value
+
+
+@dataclass(eq=False, slots=True)
+class Variable:
+    """What a statement of `forward` assigns. `word` is its name where it needs one of its own."""
+
+    word: str
+    holds: list[Value] = field(default_factory=list)
+    name: str = ""
+    given: bool = False  # an argument: whoever calls holds its memory
+    several: bool = False  # it is assigned more than once, as a loop does
+    item: bool = False  # a loop takes it: another loop may, too
+
+    def read(self) -> Read:
+        return Read(self)
+
+
+@dataclass(eq=False, slots=True)
+class Assign:
+    """`targets = value`; None is a target that nothing reads. `result` is the tensor that its comment shows,
+    `first` whether that one's channels lie at axis 1; `ops` are the nodes that it runs.
+    """
+
+    targets: list[Variable | None]
+    value: ast.expr
+    span: Span | None = None
+    result: Value | None = None
+    first: bool = False
+    ops: list[Op] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """An expression for its effect: `skips.append(x)`."""
+
+    value: ast.expr
+    span: Span | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Return:
+    """The end; `span` and the rest are those of the last statement, where it stands in the return."""
+
+    value: ast.expr
+    span: Span | None = None
+    result: Value | None = None
+    first: bool = False
+    ops: list[Op] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class For:
+    """`for targets in source`."""
+
+    targets: list[Variable | None]
+    source: ast.expr
+    body: list[Assign | Run]
+    span: Span | None = None
+    ops: list[Op] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True)
+class If:
+    """`if test: return value`."""
+
+    test: ast.expr
+    body: Return
+
+
+@dataclass(eq=False, slots=True)
+class Delete:
+    """Lets go of what variables hold."""
+
+    variables: list[Variable]
+
+
+Statement = Assign | Run | Return | For | If | Delete
+
+
+def expressions(statement: Statement) -> Iterator[ast.expr]:
+    """The expressions of a statement, those inside it included, in order."""
+    if isinstance(statement, For):
+        yield statement.source
+        for inner in statement.body:
+            yield inner.value
+    elif isinstance(statement, If):
+        yield statement.test
+        yield statement.body.value
+    elif not isinstance(statement, Delete):
+        yield statement.value
+
+
+def read_by(statement: Statement) -> Iterator[Variable]:
+    """The variables that a statement reads, as often as it does."""
+    for expression in expressions(statement):
+        for read in reads(expression):
+            yield read.variable
+
+
+def assigned_by(statement: Statement) -> Iterator[Variable]:
+    """The variables that a statement assigns."""
+    if isinstance(statement, Assign | For):
+        yield from (target for target in statement.targets if target is not None)
+    if isinstance(statement, Assign) and isinstance(statement.value, ast.ListComp):
+        yield from (read.variable for loop in statement.value.generators for read in reads(loop.target))
+    if isinstance(statement, For):
+        for inner in statement.body:
+            yield from assigned_by(inner)
+
+
+def rename(statement: Statement, same: Mapping[Variable, Variable]) -> None:
+    """Puts variables in place of others."""
+    for expression in expressions(statement):
+        for read in reads(expression):
+            read.variable = same.get(read.variable, read.variable)
+    for each in [statement, *(statement.body if isinstance(statement, For) else [])]:
+        if isinstance(each, Assign | For):
+            each.targets = [
+                same.get(target, target) if target is not None else None for target in each.targets
+            ]

@@ -1,0 +1,32 @@
+"""Repeated nodes that do nothing but call one module after another: an `nn.Sequential`."""
+
+from __future__ import annotations
+
+from graphspec.emit.classes import Classes
+from graphspec.emit.group import ModuleClass
+from graphspec.emit.slots import Slot
+
+
+def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
+    """Whether a slot's instances only feed one another, and nothing but the last of them is read."""
+    op, last = slot.op, slot.ops[-1]
+    if not slot.loop or op.repeated != "repeat" or op.wrapper is not None or len(op.outputs) != 1:
+        return False
+    if len(op.arguments) != 1 or isinstance(op.arguments[0], tuple) or list(slot.carried) != [0]:
+        return False
+    if op.unit is None or op.unit.shared or any(value in classes.logits for value in last.outputs.values()):
+        return False
+    if any(classes.reads(each.output) != 1 for each in slot.ops[:-1]):
+        return False
+    layout = classes.layout
+    if op.graph is not None:
+        (name,) = op.graph.inputs
+        if classes.of[op.graph].is_function:
+            return False
+        return layout.wants_first(op.graph, name) == (op.output in layout.first)
+    peers = [each for body in group.slots for each in body[slot.position].ops]
+    codes = [classes.code(each) for each in peers if each.layer is not None]
+    if len(codes) != len(peers) or any(code.call != "{self}({x})" or code.constants for code in codes):
+        return False
+    plain = all(code.construct is not None and code.activation == "linear" for code in codes)
+    return plain and layout.op_first(op) == (op.output in layout.first)

@@ -1,0 +1,199 @@
+"""Python expressions as trees: templates, parsed once and filled with trees, and values as literals."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from graphspec.contract.layer import Leaf, Ref
+
+if TYPE_CHECKING:
+    from graphspec.emit.body import Variable
+
+HOLE = "HOLE_"
+"""How the name of a hole begins while its template is a tree."""
+ALL = "all"
+"""What the hole `{*}` is called: all inputs of a merge, as arguments."""
+
+Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
+"""What stands in a template's holes: an expression each; under `*`, several."""
+
+
+class Read(ast.expr):
+    """Reads a variable, whose name is chosen once its `forward` is whole."""
+
+    _fields = ()
+
+    def __init__(self, variable: Variable) -> None:
+        super().__init__()
+        self.variable = variable
+
+
+@lru_cache(maxsize=4096)
+def template(text: str) -> ast.expr:
+    """The tree of a template, in which `{x}` is a hole. Not to be changed: it is shared."""
+    text = text.replace("{*}", f"*{HOLE}{ALL}")
+    return ast.parse(re.sub(r"\{(\w+)\}", rf"{HOLE}\1", text), mode="eval").body
+
+
+def fill(text: str, holes: Filling) -> ast.expr:
+    """A template with its holes filled. A tree that stands in several holes is shared by them."""
+    return _filled(template(text), {f"{HOLE}{name}": value for name, value in holes.items()})
+
+
+def _filled(node: ast.expr, holes: Filling) -> ast.expr:
+    if isinstance(node, ast.Name) and node.id.startswith(HOLE):
+        found = holes[node.id]
+        assert isinstance(found, ast.expr)
+        return found
+    changed: dict[str, Any] = {}
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            items = [part for item in value for part in _spliced(item, holes)]
+            if len(items) != len(value) or any(a is not b for a, b in zip(items, value, strict=True)):
+                changed[name] = items
+        elif isinstance(value, ast.AST):
+            part = _filled(value, holes)  # type: ignore[arg-type]
+            if part is not value:
+                changed[name] = part
+    if not changed:
+        return node
+    return type(node)(**{**dict(ast.iter_fields(node)), **changed})
+
+
+def _spliced(item: object, holes: Filling) -> Sequence[object]:
+    """An item of a list of a tree; all arguments for `*HOLE_all`."""
+    if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name) and item.value.id == HOLE + ALL:
+        found = holes[HOLE + "*"]
+        return found if isinstance(found, Sequence) else [found]
+    return [_filled(item, holes)] if isinstance(item, ast.AST) else [item]  # type: ignore[arg-type]
+
+
+def replace(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
+    """A tree with one of its parts, found by identity, replaced."""
+    if node is old:
+        return new
+    changed: dict[str, Any] = {}
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            items = [replace(item, old, new) if isinstance(item, ast.AST) else item for item in value]  # type: ignore[arg-type]
+            if any(a is not b for a, b in zip(items, value, strict=True)):
+                changed[name] = items
+        elif isinstance(value, ast.AST) and (part := replace(value, old, new)) is not value:  # type: ignore[arg-type]
+            changed[name] = part
+    return type(node)(**{**dict(ast.iter_fields(node)), **changed}) if changed else node
+
+
+def literal(value: Leaf) -> ast.expr:
+    """The one way a value gets into source: trusted code, or a plain value."""
+    if isinstance(value, Ref):
+        return template(value.text)
+    if isinstance(value, float) and not math.isfinite(value):
+        return call("float", ast.Constant(str(value)))
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or str(value)[0] == "-"):
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return ast.Constant(value)
+    if isinstance(value, tuple | list):
+        return ast.Tuple([literal(item) for item in value], ast.Load())
+    raise TypeError(f"no literal for {type(value).__name__}")
+
+
+def name(word: str) -> ast.Name:
+    return ast.Name(word, ast.Load())
+
+
+def own(word: str) -> ast.Attribute:
+    """An attribute of the module: `self.conv`."""
+    return ast.Attribute(name("self"), word, ast.Load())
+
+
+def call(function: str | ast.expr, *arguments: ast.expr, **keywords: ast.expr) -> ast.Call:
+    """A call of a function, by its dotted name or as a tree."""
+    function = template(function) if isinstance(function, str) else function
+    return ast.Call(function, list(arguments), [ast.keyword(word, value) for word, value in keywords.items()])
+
+
+def item(sequence: ast.expr, number: int) -> ast.Subscript:
+    return ast.Subscript(sequence, ast.Constant(number), ast.Load())
+
+
+def listed(items: Sequence[ast.expr]) -> ast.List:
+    return ast.List(list(items), ast.Load())
+
+
+def choice(test: ast.expr, chosen: ast.expr, other: ast.expr) -> ast.IfExp:
+    return ast.IfExp(test, chosen, other)
+
+
+def is_none(value: ast.expr) -> ast.Compare:
+    return ast.Compare(value, [ast.Is()], [ast.Constant(None)])
+
+
+def is_not_none(value: ast.expr) -> ast.Compare:
+    return ast.Compare(value, [ast.IsNot()], [ast.Constant(None)])
+
+
+def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.comprehension:
+    return ast.comprehension(target, source, [], 0)
+
+
+def folded(node: ast.expr) -> ast.expr:
+    """An expression in which sums and products of whole numbers are computed."""
+    if not isinstance(node, ast.BinOp):
+        return node
+    left, right = folded(node.left), folded(node.right)
+    if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+        a, b = left.value, right.value
+        if type(a) is int and type(b) is int and type(node.op) in FOLDED:
+            return literal(FOLDED[type(node.op)](a, b))
+    return ast.BinOp(left, node.op, right)
+
+
+FOLDED: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
+
+
+def reads(node: ast.AST) -> Iterator[Read]:
+    """Every place at which an expression reads a variable, in the order of evaluation."""
+    if isinstance(node, Read):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from reads(child)
+
+
+def names(node: ast.AST) -> Iterator[str]:
+    """The names that an expression reads, but for variables."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    for child in ast.iter_child_nodes(node):
+        yield from names(child)
+
+
+def equal(a: ast.expr, b: ast.expr) -> bool:
+    """Whether two trees are the same code."""
+    if isinstance(a, Read) or isinstance(b, Read):
+        return isinstance(a, Read) and isinstance(b, Read) and a.variable is b.variable
+    if type(a) is not type(b):
+        return False
+    for (_, x), (_, y) in zip(ast.iter_fields(a), ast.iter_fields(b), strict=False):
+        if isinstance(x, list) and isinstance(y, list):
+            if len(x) != len(y) or not all(_same(i, j) for i, j in zip(x, y, strict=True)):
+                return False
+        elif not _same(x, y):
+            return False
+    return True
+
+
+def _same(x: object, y: object) -> bool:
+    if isinstance(x, ast.AST) and isinstance(y, ast.AST):
+        return equal(x, y)  # type: ignore[arg-type]
+    return type(x) is type(y) and x == y

@@ -1,0 +1,71 @@
+"""About how many bytes a program's tensors take, from shapes alone.
+
+Sizes are those of one example, with `NOMINAL` in place of every size that is not known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from graphspec.costs import nbytes
+from graphspec.graph import Graph, Op, Value
+from graphspec.tensor import names_of, value_of
+
+NOMINAL = 256
+WORTH = 0.2
+"""The share of a program's memory for which a `del` is written, or a statement of its own."""
+
+
+def size(value: Value) -> int:
+    """About how many bytes a value takes."""
+    total = nbytes(value.tensor)
+    return max(value_of(total, {name: NOMINAL for name in names_of(total)}), 0)
+
+
+def storage(value: Value) -> Value:
+    """The value whose memory a value shares: what is rearranged, or passed on, is a view."""
+    while (op := value.op) is not None and op.graph is None and op.wrapper is None and op.inputs:
+        if op.present and not (op.layer is not None and op.layer.rearranges):
+            break
+        value = op.inputs[0]
+    return value
+
+
+class Peaks:
+    """The memory that graphs need at the least: each tensor is freed once it has been read for the last time.
+
+    A graph's inputs do not count: whoever calls it holds them.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[Graph, int] = {}
+
+    def of(self, graph: Graph) -> int:
+        if graph not in self._of:
+            self._of[graph] = self._simulated(graph)
+        return self._of[graph]
+
+    def during(self, op: Op) -> int:
+        """What one op adds while it runs, its outputs among it."""
+        if not op.present or op.parameter is not None:
+            return 0
+        outputs = sum(size(value) for value in {storage(v) for v in op.outputs.values()} if value.op is op)
+        if op.graph is not None:
+            return max(outputs, self.of(op.graph))
+        return outputs * (1 if getattr(op.layer, "activation", "linear") in ("linear", "relu") else 2)
+
+    def _simulated(self, graph: Graph) -> int:
+        last: dict[Value, int] = {}
+        for step, op in enumerate(graph.ops):
+            last.update({storage(value): step for value in op.inputs})
+        last.update({storage(value): len(graph.ops) for value in graph.outputs.values()})
+        ends: dict[int, list[Value]] = defaultdict(list)
+        held = peak = 0
+        for step, op in enumerate(graph.ops):
+            peak = max(peak, held + self.during(op))
+            for value in {storage(v) for v in op.outputs.values()}:
+                if value.op is op and last.get(value, step) > step:
+                    held += size(value)
+                    ends[last[value]].append(value)
+            held -= sum(size(value) for value in ends[step])
+        return peak

@@ -1,0 +1,392 @@
+"""Trees to text: parentheses where precedence asks for them, and lines wrapped as ruff wraps them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+
+from graphspec.emit.code import Read, replace
+
+WIDTH = 88
+
+(CONDITIONAL, OR, AND, NOT, COMPARED, BIT_OR, BIT_XOR) = range(7)
+(BIT_AND, SHIFT, SUM, PRODUCT, SIGN, POWER, ATOM) = range(7, 14)
+OPERATORS: dict[type, tuple[str, int]] = {
+    ast.BitOr: ("|", BIT_OR),
+    ast.BitXor: ("^", BIT_XOR),
+    ast.BitAnd: ("&", BIT_AND),
+    ast.LShift: ("<<", SHIFT),
+    ast.RShift: (">>", SHIFT),
+    ast.Add: ("+", SUM),
+    ast.Sub: ("-", SUM),
+    ast.Mult: ("*", PRODUCT),
+    ast.Div: ("/", PRODUCT),
+    ast.FloorDiv: ("//", PRODUCT),
+    ast.Mod: ("%", PRODUCT),
+    ast.MatMult: ("@", PRODUCT),
+    ast.Pow: ("**", POWER),
+}
+COMPARISONS: dict[type, str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Is: "is",
+    ast.IsNot: "is not",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+SIGNS: dict[type, str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
+
+
+def comment(text: str) -> str:
+    """Text that is safe in a comment or docstring: printable ASCII, no quotes that could end it."""
+    return re.sub(r"[^ -~]", "?", text).replace("\\", "/").replace('"""', "'''")
+
+
+def flat(node: ast.expr, least: int = CONDITIONAL) -> str:
+    """An expression on one line; in parentheses where it binds less than `least`."""
+    text, level = _written(node)
+    return text if level >= least else f"({text})"
+
+
+def _written(node: ast.expr) -> tuple[str, int]:
+    """The text of an expression, and how tightly it binds."""
+    match node:
+        case Read():
+            return node.variable.name or node.variable.word, ATOM
+        case ast.Name():
+            return node.id, ATOM
+        case ast.Constant():
+            return _constant(node.value), ATOM
+        case ast.Attribute():
+            return f"{_object(node.value)}.{node.attr}", ATOM
+        case ast.Call():
+            inner = arguments(node)
+            text = ", ".join(map(_item, inner) if len(inner) == 1 else map(_argument, inner))
+            return f"{flat(node.func, ATOM)}({text})", ATOM
+        case ast.Subscript():
+            return f"{_object(node.value)}[{_index(node.slice)}]", ATOM
+        case ast.BinOp():
+            return _binary(node)
+        case ast.UnaryOp():
+            if isinstance(node.op, ast.Not):
+                return f"not {flat(node.operand, NOT)}", NOT
+            return f"{SIGNS[type(node.op)]}{flat(node.operand, SIGN)}", SIGN
+        case ast.BoolOp():
+            word, level = ("and", AND) if isinstance(node.op, ast.And) else ("or", OR)
+            return f" {word} ".join(flat(value, level + 1) for value in node.values), level
+        case ast.Compare():
+            parts = [flat(node.left, COMPARED + 1)]
+            for op, value in zip(node.ops, node.comparators, strict=True):
+                parts += [COMPARISONS[type(op)], flat(value, COMPARED + 1)]
+            return " ".join(parts), COMPARED
+        case ast.IfExp():
+            text = f"{flat(node.body, OR)} if {flat(node.test, OR)} else {flat(node.orelse)}"
+            return text, CONDITIONAL
+        case _:
+            return _display(node), ATOM
+
+
+def _display(node: ast.expr) -> str:
+    """Lists, tuples, dictionaries, comprehensions, and text with insertions."""
+    match node:
+        case ast.List():
+            return f"[{', '.join(map(flat, node.elts))}]"
+        case ast.Set():
+            return f"{{{', '.join(map(flat, node.elts))}}}"
+        case ast.Tuple():
+            inner = ", ".join(map(flat, node.elts))
+            return f"({inner},)" if len(node.elts) == 1 else f"({inner})"
+        case ast.Dict():
+            return f"{{{', '.join(map(_entry, node.keys, node.values))}}}"
+        case ast.Starred():
+            return f"*{flat(node.value, BIT_OR)}"
+        case ast.ListComp():
+            return f"[{flat(node.elt)} {_loops(node.generators)}]"
+        case ast.GeneratorExp():
+            return f"({flat(node.elt)} {_loops(node.generators)})"
+        case ast.Lambda():
+            words = [each.arg for each in node.args.args]
+            return f"lambda {', '.join(words)}: {flat(node.body)}"
+        case ast.JoinedStr():
+            return 'f"' + "".join(map(_inserted, node.values)) + '"'
+    raise TypeError(f"no text for {type(node).__name__}")
+
+
+def _object(node: ast.expr) -> str:
+    """What an attribute or an item is taken of."""
+    number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+    return f"({flat(node)})" if number else flat(node, ATOM)
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, str):
+        return '"' + ascii(value)[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+    return repr(value) if value is not ... else "..."
+
+
+def _inserted(node: ast.expr) -> str:
+    """A part of a text with insertions."""
+    if isinstance(node, ast.FormattedValue):
+        return f"{{{flat(node.value)}}}"
+    assert isinstance(node, ast.Constant)
+    return _constant(node.value)[1:-1].replace("{", "{{").replace("}", "}}")
+
+
+def _entry(key: ast.expr | None, value: ast.expr) -> str:
+    return f"**{flat(value, BIT_OR)}" if key is None else f"{flat(key)}: {flat(value)}"
+
+
+def _loops(generators: list[ast.comprehension]) -> str:
+    parts = []
+    for each in generators:
+        parts.append(f"for {bare(each.target)} in {flat(each.iter, OR)}")
+        parts += [f"if {flat(test, OR)}" for test in each.ifs]
+    return " ".join(parts)
+
+
+def bare(node: ast.expr) -> str:
+    """A tuple without parentheses, as it stands left of `=`, after `return` and after `for`."""
+    if isinstance(node, ast.Tuple) and len(node.elts) > 1:
+        return ", ".join(flat(each) for each in node.elts)
+    return flat(node)
+
+
+def _index(node: ast.expr) -> str:
+    if isinstance(node, ast.Tuple) and node.elts:
+        inner = ", ".join(map(_slice, node.elts))
+        return f"{inner}," if len(node.elts) == 1 else inner
+    return _slice(node)
+
+
+def _slice(node: ast.expr) -> str:
+    """An index; the colon of a slice has spaces where what stands beside it is no plain word or number."""
+    if not isinstance(node, ast.Slice):
+        return flat(node)
+    ends = [part for part in (node.lower, node.upper, node.step) if part is not None]
+    spaced = not all(_simple(part) for part in ends)
+    text = flat(node.lower) if node.lower is not None else ""
+    text += (" :" if spaced and text else ":") + (" " if spaced and node.upper is not None else "")
+    text += flat(node.upper) if node.upper is not None else ""
+    if node.step is not None:
+        text += (" : " if spaced else ":") + flat(node.step)
+    return text
+
+
+def _simple(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
+        node = node.operand
+    return isinstance(node, ast.Name | ast.Constant | Read)
+
+
+def _binary(node: ast.BinOp) -> tuple[str, int]:
+    word, level = OPERATORS[type(node.op)]
+    if level == POWER:
+        space = "" if _plain(node.left) and _plain(node.right) else " "
+        return f"{flat(node.left, ATOM)}{space}**{space}{flat(node.right, SIGN)}", POWER
+    return f"{flat(node.left, level)} {word} {flat(node.right, level + 1)}", level
+
+
+def _plain(node: ast.expr) -> bool:
+    """An operand that hugs its `**`."""
+    if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
+        node = node.operand
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name | Read) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, int | float | complex)
+    )
+
+
+def arguments(node: ast.Call) -> list[ast.expr | ast.keyword]:
+    """What stands between the parentheses of a call, in order."""
+    return [*node.args, *node.keywords]
+
+
+def _argument(node: ast.expr | ast.keyword) -> str:
+    if isinstance(node, ast.keyword):
+        return f"**{flat(node.value, BIT_OR)}" if node.arg is None else f"{node.arg}={flat(node.value)}"
+    return flat(node)
+
+
+# --- lines
+
+
+def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement: bool = True) -> list[str]:
+    """`prefix expression suffix` as one or more lines at an indent of so many spaces.
+
+    A statement's expression gets parentheses where it is to be broken outside of brackets.
+    """
+    pad = " " * indent
+    text = bare(node) if statement else flat(node)
+    if len(pad) + len(prefix) + len(text) + len(suffix) <= WIDTH:
+        return [f"{pad}{prefix}{text}{suffix}"]
+    chain = _chain(node)
+    if len(chain) > 2:
+        return _parenthesized(prefix, _chained(chain, indent + 4 * statement), pad, suffix, statement)
+    operands = _operands(node)
+    if len(operands) > 1:
+        grouped = statement and len(operands) == 2 and _level(operands[0][1]) < operands[0][2]
+        if grouped:  # the parentheses that are there already
+            inner = _stacked(_operands(operands[0][1]), indent + 4)
+            rest = f"{operands[1][0]}{flat(operands[1][1], operands[1][2])}"
+            return [f"{pad}{prefix}(", *inner, f"{pad}) {rest}{suffix}"]
+        return _parenthesized(prefix, _stacked(operands, indent + 4 * statement), pad, suffix, statement)
+    brackets = _brackets(node)
+    if brackets is None:
+        if statement and not isinstance(node, ast.Constant | ast.Name):
+            return [f"{pad}{prefix}(", f"{pad}    {text}", f"{pad}){suffix}"]
+        return [f"{pad}{prefix}{text}{suffix}"]
+    head, items, tail = brackets
+    body = ", ".join(map(_item, items))
+    if isinstance(node, ast.Call | ast.Subscript) and len(pad) + 4 + len(body) <= WIDTH:
+        return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]
+    only = items[0] if len(items) == 1 else None
+    if isinstance(only, ast.GeneratorExp) and isinstance(node, ast.Call):
+        return [f"{pad}{prefix}{head}", *_comprehension(only, indent + 4), f"{pad}{tail}{suffix}"]
+    if isinstance(node, ast.ListComp | ast.GeneratorExp):
+        return [f"{pad}{prefix}{head}", *_comprehension(node, indent + 4), f"{pad}{tail}{suffix}"]
+    out = [f"{pad}{prefix}{head}"]
+    trailing = "" if isinstance(only, ast.GeneratorExp) else ","
+    if isinstance(only, ast.List | ast.ListComp) and isinstance(node, ast.Call):
+        trailing = ""
+    for each in items:
+        out += _item_lines(each, indent + 4, trailing)
+    return [*out, f"{pad}{tail}{suffix}"]
+
+
+def _parenthesized(prefix: str, inner: list[str], pad: str, suffix: str, statement: bool) -> list[str]:
+    """Lines in parentheses of their own, if they stand in no brackets."""
+    if statement:
+        return [f"{pad}{prefix}(", *inner, f"{pad}){suffix}"]
+    first = pad + prefix + inner[0].lstrip()
+    return [first, *inner[1:-1], inner[-1] + suffix] if len(inner) > 1 else [first + suffix]
+
+
+Item = ast.expr | ast.keyword | tuple[ast.expr | None, ast.expr]
+
+
+def _item(each: Item) -> str:
+    if isinstance(each, tuple):
+        return _entry(*each)
+    if isinstance(each, ast.GeneratorExp):
+        return flat(each)[1:-1]
+    return _slice(each) if isinstance(each, ast.Slice) else _argument(each)
+
+
+def _item_lines(each: Item, indent: int, suffix: str) -> list[str]:
+    if isinstance(each, tuple):
+        key, value = each
+        return lines(f"{flat(key)}: " if key is not None else "**", value, indent, suffix, statement=False)
+    if isinstance(each, ast.keyword):
+        return lines(f"{each.arg}=" if each.arg else "**", each.value, indent, suffix, statement=False)
+    if isinstance(each, ast.Starred):
+        return lines("*", each.value, indent, suffix, statement=False)
+    return lines("", each, indent, suffix, statement=False)
+
+
+def _comprehension(node: ast.GeneratorExp | ast.ListComp, indent: int) -> list[str]:
+    """A comprehension in its brackets: on one line, or its loop on a line of its own."""
+    whole = f"{' ' * indent}{flat(node)[1:-1]}"
+    if len(whole) <= WIDTH:
+        return [whole]
+    (loop,) = node.generators
+    head = f"for {bare(loop.target)} in "
+    return [*lines("", node.elt, indent, statement=False), *lines(head, loop.iter, indent, statement=False)]
+
+
+def _level(node: ast.expr) -> int:
+    return _written(node)[1]
+
+
+Operand = tuple[str, ast.expr, int]  # the operator before it, and how tightly it has to bind
+
+
+def _operands(node: ast.expr) -> list[Operand]:
+    """The operands of the loosest operators of an expression, each with the operator before it."""
+    if isinstance(node, ast.IfExp):
+        return [("", node.body, OR), ("if ", node.test, OR), ("else ", node.orelse, CONDITIONAL)]
+    if isinstance(node, ast.BoolOp):
+        word, level = ("and ", AND) if isinstance(node.op, ast.And) else ("or ", OR)
+        return [(word if i else "", value, level + 1) for i, value in enumerate(node.values)]
+    if isinstance(node, ast.Compare):
+        words = ["", *(f"{COMPARISONS[type(op)]} " for op in node.ops)]
+        values = [node.left, *node.comparators]
+        return [(word, value, COMPARED + 1) for word, value in zip(words, values, strict=True)]
+    if not isinstance(node, ast.BinOp) or isinstance(node.op, ast.Pow):
+        return [("", node, CONDITIONAL)]
+    level = OPERATORS[type(node.op)][1]
+    rest: list[Operand] = []
+    left: ast.expr = node
+    while isinstance(left, ast.BinOp) and OPERATORS[type(left.op)][1] == level:
+        rest.append((f"{OPERATORS[type(left.op)][0]} ", left.right, level + 1))
+        left = left.left
+    return [("", left, level), *reversed(rest)]
+
+
+def _stacked(operands: list[Operand], indent: int) -> list[str]:
+    """Operands on a line each."""
+    whole = " ".join(f"{word}{flat(value, level)}" for word, value, level in operands)
+    if indent + len(whole) <= WIDTH:
+        return [" " * indent + whole]
+    out: list[str] = []
+    for word, value, level in operands:
+        if _level(value) >= level:
+            out += lines(word, value, indent, statement=False)
+        else:
+            inner = _stacked(_operands(value), indent + 4)
+            whole = f"{' ' * indent}{word}({flat(value)})"
+            out += [whole] if len(whole) <= WIDTH else [f"{' ' * indent}{word}(", *inner, f"{' ' * indent})"]
+    return out
+
+
+def _chain(node: ast.expr) -> list[ast.expr]:
+    """A chain of calls, each a method of what the one before it gives: what they are called on, the whole
+    last.
+    """
+    found = [node]
+    while True:
+        inner, attributes = node, 0
+        while isinstance(inner, ast.Call | ast.Subscript | ast.Attribute):
+            is_call = isinstance(inner, ast.Call)
+            if attributes and not isinstance(inner, ast.Attribute):
+                break
+            attributes += isinstance(inner, ast.Attribute)
+            inner = inner.func if is_call else inner.value  # type: ignore[union-attr]
+        if not isinstance(inner, ast.Call | ast.Subscript):
+            return found[::-1]
+        found.append(inner)
+        node = inner
+
+
+def _chained(chain: list[ast.expr], indent: int) -> list[str]:
+    """The links of a chain, a line each."""
+    out = lines("", chain[0], indent, statement=False)
+    for before, link in pairwise(chain):
+        out += lines("", replace(link, before, ast.Name("", ast.Load())), indent, statement=False)
+    return out
+
+
+def _brackets(node: ast.expr) -> tuple[str, list[Item], str] | None:
+    """The text up to the last bracket that opens, what stands between, and the bracket that closes."""
+    match node:
+        case ast.Call() if arguments(node):
+            return f"{flat(node.func, ATOM)}(", list(arguments(node)), ")"
+        case ast.Subscript():
+            parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            return f"{_object(node.value)}[", list(parts), "]"
+        case ast.List() if node.elts:
+            return "[", list(node.elts), "]"
+        case ast.Tuple() if node.elts:
+            return "(", list(node.elts), ")"
+        case ast.Dict() if node.keys:
+            return "{", list(zip(node.keys, node.values, strict=True)), "}"
+        case ast.ListComp():
+            return "[", [node], "]"
+        case ast.GeneratorExp():
+            return "(", [node], ")"
+    return None

@@ -1,0 +1,159 @@
+"""Names for the variables of a `forward`, and the `del`s that are worth a line.
+
+What the next statement alone reads is called `x` or `y`, everything else as its node. A name keeps its tensor
+until it is assigned anew.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+
+from graphspec import names
+from graphspec.emit.body import Assign, Delete, For, Return, Statement, Variable, assigned_by, read_by, rename
+from graphspec.emit.code import Read
+from graphspec.emit.memory import WORTH, Peaks
+from graphspec.emit.nest import bytes_of
+
+TEMPORARIES = ("x", "y")
+
+
+class Lives:
+    """When each variable is assigned, and when it is read: by the number of a statement, or of a loop."""
+
+    def __init__(self, body: list[Statement]):
+        self.reads: dict[Variable, list[int]] = defaultdict(list)
+        self.assigned: dict[Variable, list[int]] = defaultdict(list)
+        for number, statement in enumerate(body):
+            for variable in read_by(statement):
+                self.reads[variable].append(number)
+            for variable in assigned_by(statement):
+                self.assigned[variable].append(number)
+
+    def last(self, variable: Variable) -> int:
+        """The statement after which nothing reads it."""
+        return max([*self.reads[variable][-1:], *self.assigned[variable][-1:]], default=-1)
+
+    def is_brief(self, variable: Variable) -> bool:
+        """Whether, once it has its value, the next statement alone reads it."""
+        made = self.assigned[variable][-1]
+        return all(number <= made + 1 for number in self.reads[variable])
+
+
+def merge_copies(body: list[Statement]) -> list[Statement]:
+    """The statements without `b = a` where `a` is read for the last time: both are one variable, which a
+    loop goes on to assign.
+    """
+    lives = Lives(body)
+    same: dict[Variable, Variable] = {}
+    kept: list[Statement] = []
+    for number, statement in enumerate(body):
+        if isinstance(statement, Assign) and isinstance(statement.value, Read):
+            source, (target,) = statement.value.variable, statement.targets
+            if target is not None and lives.last(source) == number:
+                source = same.get(source, source)
+                same[target] = source
+                source.holds += target.holds
+                source.several = True
+                if not source.given and not lives.is_brief(target):
+                    source.word = target.word
+                continue
+        kept.append(statement)
+    for statement in kept:
+        rename(statement, same)
+    return kept
+
+
+def name_variables(body: list[Statement], given: list[Variable], taken: set[str]) -> None:
+    """Names every variable."""
+    lives, outputs = Lives(body), _outputs(body)
+    space = names.Namespace({*TEMPORARIES, *taken, *(variable.name for variable in given)})
+    holders = {variable.name: variable for variable in given}
+    named = set(given)
+
+    def is_free(name: str, number: int, looped: bool) -> bool:
+        holder = holders.get(name)
+        return holder is None or lives.last(holder) < number + (not looped)
+
+    def choose(variable: Variable, number: int, statement: Statement) -> str:
+        looped = isinstance(statement, For)
+        if _is_plain(statement) and lives.is_brief(variable) and variable not in outputs:
+            free = [name for name in TEMPORARIES if is_free(name, number, looped)]
+            if free:
+                return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
+        word = names.local(variable.word)
+        old = holders.get(word)
+        if old is not None and not old.given and old.word == variable.word and is_free(word, number, looped):
+            return word
+        return space.claim(word)
+
+    for number, statement in enumerate(body):
+        for variable in assigned_by(statement):
+            if variable not in named:
+                variable.name = choose(variable, number, statement)
+                named.add(variable)
+            holders[variable.name] = variable
+
+
+def _is_plain(statement: Statement) -> bool:
+    """Whether a statement assigns one tensor, which no condition decides on."""
+    if not isinstance(statement, Assign) or len(statement.targets) != 1:
+        return False
+    return not isinstance(statement.value, ast.IfExp | ast.ListComp | ast.List)
+
+
+def _outputs(body: list[Statement]) -> set[Variable]:
+    """The variables that are returned among others: they have the outputs' names."""
+    last = body[-1]
+    if not isinstance(last, Return) or not isinstance(last.value, ast.Tuple | ast.Dict):
+        return set()
+    items = last.value.elts if isinstance(last.value, ast.Tuple) else last.value.values
+    return {item.variable for item in items if isinstance(item, Read)}
+
+
+def release(body: list[Statement], program: int, peaks: Peaks) -> list[Statement]:
+    """The statements with a `del` where it saves a fifth of what the program needs, or more."""
+    lives, ends = Lives(body), _ends(body)
+    dropped: dict[Variable, int] = {}
+    during = [max(map(peaks.during, getattr(statement, "ops", ())), default=0) for statement in body]
+    while True:
+        changes = [0] * (len(body) + 2)
+        for variable, end in ends.items():
+            held = bytes_of(variable)
+            changes[lives.assigned[variable][0] + 1] += held
+            changes[min(dropped.get(variable, end), end) + 1] -= held
+        needs, now = [], 0
+        for number, change in enumerate(changes[:-1]):
+            now += change
+            needs.append(now + (during[number] if number < len(body) else 0))
+        step = max(range(len(needs)), key=needs.__getitem__, default=0)
+        dead = [
+            variable
+            for variable, end in ends.items()
+            if variable not in dropped and lives.last(variable) < step <= end and bytes_of(variable)
+        ]
+        if not dead or sum(map(bytes_of, dead)) < WORTH * max(program, needs[step]):
+            break
+        dropped |= {variable: lives.last(variable) for variable in dead}
+    deletes: dict[int, list[Variable]] = defaultdict(list)
+    for variable, number in dropped.items():
+        deletes[number].append(variable)
+    return [
+        each
+        for number, statement in enumerate(body)
+        for each in (statement, *([Delete(deletes[number])] if number in deletes else []))
+    ]
+
+
+def _ends(body: list[Statement]) -> dict[Variable, int]:
+    """The statement with which a variable's name goes to another, or the function ends."""
+    holders: dict[str, Variable] = {}
+    ends: dict[Variable, int] = {}
+    for number, statement in enumerate(body):
+        for variable in assigned_by(statement):
+            before = holders.get(variable.name)
+            if before is not None and before is not variable:
+                ends[before] = number
+            holders[variable.name] = variable
+            ends[variable] = len(body)
+    return ends

@@ -1,0 +1,184 @@
+"""Classes and functions as the lines of a file."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from graphspec.diagnostics import Span
+from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement, Variable
+from graphspec.emit.code import template
+from graphspec.emit.construct import Step, parameters
+from graphspec.emit.forward import Forward
+from graphspec.emit.group import ModuleClass
+from graphspec.emit.initialization import Initialization
+from graphspec.emit.printer import WIDTH, lines
+from graphspec.graph import Graph
+from graphspec.passes.layout import Layout
+from graphspec.program import Elaborated
+from graphspec.tensor import BATCH, Size, names_of, symbol
+
+
+@dataclass(eq=False, slots=True)
+class Writer:
+    """Collects a file's lines with their places in the spec."""
+
+    lines: list[str] = field(default_factory=list)
+    places: dict[int, Span] = field(default_factory=dict)
+
+    def add(self, *texts: str, span: Span | None = None) -> None:
+        for text in texts:
+            self.lines.append(text)
+            if span is not None:
+                self.places[len(self.lines)] = span
+
+    def line(
+        self, prefix: str, value: ast.expr, indent: int, span: Span | None, suffix: str = "", shape: str = ""
+    ) -> None:
+        """One statement, wrapped; its comment behind it where there is room."""
+        written = lines(prefix, value, indent, suffix)
+        if shape and len(written) == 1 and len(written[0]) + len(shape) + 4 <= WIDTH:
+            written[0] += f"  # {shape}"
+        self.add(*written, span=span)
+
+    def step(self, step: Step) -> None:
+        """A statement of `__init__`."""
+        prefix, indent = f"self.{step.attribute} = " if step.attribute else "", 8
+        if step.unless_none:
+            self.add(f"        if self.{step.unless_none} is not None:", span=step.span)
+            indent = 12
+        self.line(prefix, step.value, indent, step.span)
+
+    def statements(self, forward: Forward, indent: int) -> None:
+        """The statements of a `forward`."""
+        for statement in forward.body:
+            self._statement(forward, statement, indent)
+
+    def _statement(self, forward: Forward, statement: Statement, indent: int) -> None:
+        match statement:
+            case Assign():
+                prefix = f"{', '.join(map(_target, statement.targets))} = "
+                shape = forward.shape(statement)
+                self.line(prefix, statement.value, indent, statement.span, shape=shape)
+            case Return():
+                shape = forward.shape(statement)
+                self.line("return ", statement.value, indent, statement.span, shape=shape)
+            case Run():
+                self.line("", statement.value, indent, statement.span)
+            case For():
+                prefix = f"for {', '.join(map(_target, statement.targets))} in "
+                self.line(prefix, statement.source, indent, statement.span, ":")
+                for inner in statement.body:
+                    self._statement(forward, inner, indent + 4)
+            case If():
+                self.line("if ", statement.test, indent, None, ":")
+                self._statement(forward, statement.body, indent + 4)
+            case Delete():
+                self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
+
+
+def _target(variable: Variable | None) -> str:
+    return variable.name if variable is not None else "_"
+
+
+def write_definition(
+    writer: Writer, forward: Forward, program: Elaborated | None, fills: Initialization | None
+) -> None:
+    """One class, or the function that a block without weights is."""
+    group, constructor = forward.group, forward.constructor
+    if group.is_function:
+        writer.add("", "")
+        writer.add(*_signature(f"def {group.name}(", _inputs(group), f") -> {_result(group, None)}:", 0))
+        writer.statements(forward, 4)
+        return
+    writer.add("", "", f"class {group.name}(nn.Module):")
+    closing = []
+    if program is not None:
+        if fills is not None and fills.needed:
+            closing.append(Step(template("self.apply(init_weights)")))
+        if _keeps_channels_last(constructor.classes.layout, group.graph):
+            closing.append(Step(template("self.to(memory_format=torch.channels_last)")))
+    if constructor.steps or closing or group.args:
+        writer.add(*_signature("def __init__(", parameters(group), "):"))
+        writer.add("        super().__init__()")
+        for step in [*constructor.steps, *closing]:
+            writer.step(step)
+        writer.add("")
+    result = _result(group, program)
+    writer.add(*_signature("def forward(", ["self", *_inputs(group)], f") -> {result}:"))
+    if program is not None:
+        writer.add(*size_checks(program, group))
+    writer.statements(forward, 8)
+
+
+def _inputs(group: ModuleClass) -> list[str]:
+    """The parameters of `forward`."""
+    found = []
+    for word in group.graph.inputs:
+        optional = any(body.inputs[word] is None for body in group.bodies)
+        found.append(
+            f"{group.local(word)}: Tensor | None = None" if optional else f"{group.local(word)}: Tensor"
+        )
+    return [*found, *(["*", "logits: bool = False"] if group.logits else [])]
+
+
+def _result(group: ModuleClass, program: Elaborated | None) -> str:
+    """The type that `forward` returns."""
+    count = len(group.graph.outputs)
+    if program is None:
+        return "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+    if count == 1:
+        return "Tensor | dict[str, Tensor]" if program.masks else "Tensor"
+    return "dict[str, Tensor]"
+
+
+def _signature(head: str, parameters: list[str], tail: str, indent: int = 4) -> list[str]:
+    pad, whole = " " * indent, ", ".join(parameters)
+    if len(pad + head + whole + tail) <= WIDTH:
+        return [f"{pad}{head}{whole}{tail}"]
+    if len(pad + whole) + 4 <= WIDTH:
+        return [f"{pad}{head}", f"{pad}    {whole}", f"{pad}{tail}"]
+    return [f"{pad}{head}", *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
+
+
+def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
+    """Whether weights are to lie as images do. A module with weights of five axes cannot be told so."""
+    ops = [op for op in graph.walk() if op.present]
+    return any(
+        op.layer and layout.op_first(op) and op.site().x.rank == 4 and op.weights() for op in ops
+    ) and not any(len(weight.shape) == 5 for op in ops for weight in op.weights())
+
+
+def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:
+    """The statements that refuse sequences too short or too long for the model, and sizes that should be
+    one and are two.
+    """
+    out: list[str] = []
+    seen: dict[str, str] = {}
+    for name, tensor in program.inputs.items():
+        for axis, size in enumerate(tensor.shape):
+            if not isinstance(size, Size) or size == symbol(BATCH):
+                continue
+            (word,) = names_of(size) if len(names_of(size)) == 1 else ("",)
+            if size != symbol(word):
+                continue
+            here = f"{group.local(name)}.shape[{axis}]"
+            least = program.minimum_sizes.get(word, 1)
+            label = "size" if word.startswith("?") else word
+            if word in seen:
+                message = f"{name}: `{label}` is {{{here}}}, and {{{seen[word]}}} before"
+                out += _check(f"{here} != {seen[word]}", message)
+                continue
+            seen[word] = here
+            if least > 1:
+                out += _check(
+                    f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}"
+                )
+            if (most := program.maximum_sizes.get(word)) is not None:
+                out += _check(f"{here} > {most}", f"{name}: `{label}` must be at most {most}, not {{{here}}}")
+    return out
+
+
+def _check(condition: str, message: str) -> list[str]:
+    error = ast.parse(f'ValueError(f"{message}")', mode="eval").body
+    return [f"        if {condition}:", *lines("raise ", error, 12)]
