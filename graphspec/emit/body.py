@@ -7,23 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
-from graphspec.emit.code import Read, reads
+from graphspec.emit.code import Variable, reads
 from graphspec.graph import Op, Value
-
-
-@dataclass(eq=False, slots=True)
-class Variable:
-    """What a statement of `forward` assigns. `word` is its name where it needs one of its own."""
-
-    word: str
-    holds: list[Value] = field(default_factory=list)
-    name: str = ""
-    given: bool = False  # an argument: whoever calls holds its memory
-    several: bool = False  # it is assigned more than once, as a loop does
-    item: bool = False  # a loop takes it: another loop may, too
-
-    def read(self) -> Read:
-        return Read(self)
 
 
 @dataclass(eq=False, slots=True)

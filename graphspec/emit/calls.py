@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.layer import Code
-from graphspec.emit.body import Variable
-from graphspec.emit.code import call, choice, fill, listed, literal
+from graphspec.emit.code import Variable, call, choice, fill, listed, literal
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
 from graphspec.emit.slots import Slot, Source

@@ -7,13 +7,12 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.contract.layer import Leaf, Ref
-
-if TYPE_CHECKING:
-    from graphspec.emit.body import Variable
+from graphspec.graph import Value
 
 HOLE = "HOLE_"
 """How the name of a hole begins while its template is a tree."""
@@ -22,6 +21,22 @@ ALL = "all"
 
 Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
 """What stands in a template's holes: an expression each; under `*`, several."""
+
+
+@dataclass(eq=False, slots=True)
+class Variable:
+    """What a statement of `forward` assigns. `word` is its name where it needs one of its own."""
+
+    word: str
+    holds: list[Value] = field(default_factory=list)
+    name: str = ""
+    given: bool = False  # an argument: whoever calls holds its memory
+    several: bool = False  # it is assigned more than once, as a loop does
+    item: bool = False  # a loop takes it: another loop may, too
+    optional: bool = False  # an argument that may be None
+
+    def read(self) -> Read:
+        return Read(self)
 
 
 class Read(ast.expr):

@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
-from graphspec.emit.body import Assign, If, Return, Statement, Variable
-from graphspec.emit.calls import Calls, Ending, Values, turned
+from graphspec.emit.body import Assign, If, Return
+from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
-from graphspec.emit.code import Read, call, choice, item, name
-from graphspec.emit.construct import Constructor
-from graphspec.emit.group import ModuleClass, activated
+from graphspec.emit.code import Read, Variable, call, choice, item, name
+from graphspec.emit.group import activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting
 from graphspec.emit.representative import representative
-from graphspec.emit.slots import Slot, Source
+from graphspec.emit.scope import Scope
+from graphspec.emit.slots import Slot
 from graphspec.emit.variables import merge_copies, name_variables, release
 from graphspec.graph import Op, Value
-from graphspec.passes.layout import Layout
 from graphspec.tensor import BATCH, show_size, symbol
 
 
 @dataclass(eq=False, slots=True)
-class Forward:
-    """Writes the statements of one class. `masks` is what the program returns beside its outputs where it is
-    asked for logits.
-    """
-
-    constructor: Constructor
-    root: bool
-    masks: dict[str, Value]
-    body: list[Statement] = field(default_factory=list)
-    values: Values = field(default_factory=Values)
-    given: list[Variable] = field(default_factory=list)
-    lists: dict[Source, Variable] = field(default_factory=dict)  # what loops collect
-    logits: dict[Value, ast.expr] = field(default_factory=dict)  # how the logits of a value are read
-    late: dict[Value, Ending] = field(default_factory=dict)  # activations that stand in the return
-    inside: set[Value] = field(default_factory=set)  # what ops read
-    ends: dict[Value, int] = field(default_factory=dict)  # the slot that reads a value last
-
-    @property
-    def group(self) -> ModuleClass:
-        return self.constructor.group
-
-    @property
-    def layout(self) -> Layout:
-        return self.constructor.classes.layout
-
-    @property
-    def calls(self) -> Calls:
-        return Calls(self.constructor, self.values, self.lists)
+class Forward(Scope):
+    """Writes the statements of one class."""
 
     def write(self) -> None:
         """Fills `body`, a statement for each step."""
@@ -88,10 +61,6 @@ class Forward:
         self.body = merge_copies(self.body)
         name_variables(self.body, self.given, taken)
         self.body = release(self.body, program, peaks)
-
-    def last_read(self, value: Value) -> int:
-        """The slot that reads a value last; one past the end for what is returned."""
-        return self.ends.get(value, -1)
 
     def _find_ends(self) -> None:
         """Fills `ends` and `inside`; what reads a left-out node's output reads what that passes on."""

@@ -5,24 +5,20 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from graphspec import names
-from graphspec.emit.body import Assign, For, Run, Variable
-from graphspec.emit.calls import turned
-from graphspec.emit.code import call, item, listed, name
+from graphspec.emit.body import Assign, For, Run
+from graphspec.emit.calls import Calls, turned
+from graphspec.emit.code import Variable, call, item, listed, name
 from graphspec.emit.group import activated
+from graphspec.emit.scope import Scope
 from graphspec.emit.slots import Slot, Source, Walk
 from graphspec.graph import Value
 
-if TYPE_CHECKING:
-    from graphspec.emit.calls import Calls
-    from graphspec.emit.forward import Forward
 
-
-def write_loop(forward: Forward, slot: Slot) -> None:
+def write_loop(scope: Scope, slot: Slot) -> None:
     """Writes all instances of a slot as a loop, and says how what comes out is read."""
-    Loop(forward, slot).write()
+    Loop(scope, slot).write()
 
 
 @dataclass(eq=False, slots=True)
@@ -31,7 +27,7 @@ class Loop:
     that it fills; `inside` what a pass reads for an argument, and in which memory order.
     """
 
-    forward: Forward
+    scope: Scope
     slot: Slot
     header: list[tuple[Variable, ast.expr]] = field(default_factory=list)
     targets: dict[str, Variable | None] = field(default_factory=dict)
@@ -44,12 +40,12 @@ class Loop:
         module = self._module()
         for place in range(len(self.slot.op.arguments)):
             if place not in self.slot.carried:
-                walk = self.forward.group.wiring.walk(self.slot, place)
+                walk = self.scope.group.wiring.walk(self.slot, place)
                 if walk is not None:
                     self._walk(place, walk)
         self._enter()
         self._name_outputs()
-        calls = replace(self.forward.calls, inside=self.inside)
+        calls = replace(self.scope.calls, inside=self.inside)
         if self.slot.op.repeated == "parallel" and len(self.slot.op.outputs) == 1:
             self._comprehension(calls, module)
         else:
@@ -59,7 +55,7 @@ class Loop:
     def _module(self) -> ast.expr | None:
         """What a pass calls; the loop runs over the instances unless all are one module, or a function."""
         slot, op = self.slot, self.slot.op
-        module = self.forward.constructor.modules.get(slot.position)
+        module = self.scope.constructor.modules.get(slot.position)
         if not isinstance(module, ast.Attribute) or (op.unit is not None and op.unit.shared):
             return module
         word = singular(slot.node, "layer" if op.graph is None else "block")
@@ -70,11 +66,11 @@ class Loop:
     def _walk(self, place: int, walk: Walk) -> None:
         """Another node's instances, taken one by one."""
         source = Source(walk.key, walk.slot, all=True)
-        collected, value = self.forward.lists[source], self.slot.op.arguments[place]
-        order = self.forward.values.first[value]
+        collected, value = self.scope.lists[source], self.slot.op.arguments[place]
+        order = self.scope.values.first[value]
         if walk.backwards and self._consumes(walk):
             taken = call(ast.Attribute(collected.read(), "pop", ast.Load()))
-            if self.slot.op.graph is not None and order == self.forward.calls.wish(self.slot.op, place):
+            if self.slot.op.graph is not None and order == self.scope.calls.wish(self.slot.op, place):
                 self.inside[place] = taken, order
                 return
             variable = Variable(singular(collected.word, "item"), item=True)
@@ -91,38 +87,38 @@ class Loop:
         """
         slot = self.slot
         others = [
-            place for place in range(len(slot.op.arguments)) if self.forward.group.wiring.walk(slot, place)
+            place for place in range(len(slot.op.arguments)) if self.scope.group.wiring.walk(slot, place)
         ]
-        walked = self.forward.group.slots[0][walk.slot].ops
+        walked = self.scope.group.slots[0][walk.slot].ops
         alone = bool(self.header) and len(others) == 1
         values = [op.outputs[walk.key] for op in walked]
-        return alone and all(self.forward.last_read(value) <= slot.position for value in values)
+        return alone and all(self.scope.last_read(value) <= slot.position for value in values)
 
     def _enter(self) -> None:
         """Gives the carried values what goes into the first instance."""
-        forward, slot = self.forward, self.slot
+        scope, slot = self.scope, self.slot
         op, last = slot.op, slot.ops[-1]
         for place, key in slot.carried.items():
             argument = op.arguments[place]
             value = argument[0] if isinstance(argument, tuple) else argument
-            wish = forward.calls.wish(op, place)
+            wish = scope.calls.wish(op, place)
             word = slot.node if key == next(iter(last.outputs)) else f"{slot.node}_{key}"
             word = f"last_{word}" if self._listed(key) else word
             held = [value, *([last.outputs[key]] if key in last.outputs else [])]
             variable = Variable(word, held[-1:], several=True)
-            forward.body.append(Assign([variable], forward.values.read(value, wish), op.span))
+            scope.body.append(Assign([variable], scope.values.read(value, wish), op.span))
             self.targets[key], self.firsts[key] = variable, wish
             self.inside[place] = variable.read(), wish
 
     def _name_outputs(self) -> None:
         """The variables of what is not carried, and the lists of what is read of single instances."""
-        forward, slot = self.forward, self.slot
+        scope, slot = self.scope, self.slot
         for key, value in slot.op.outputs.items():
             values = [op.outputs[key] for op in slot.ops]
             several = self._listed(key)
             if key not in self.targets:
-                self.firsts[key] = value in forward.layout.first
-                read = several or forward.last_read(values[-1]) > slot.position
+                self.firsts[key] = value in scope.layout.first
+                read = several or scope.last_read(values[-1]) > slot.position
                 word = key or singular(slot.node, "item")
                 self.targets[key] = Variable(word, values[-1:], several=True) if read else None
             if several:
@@ -133,7 +129,7 @@ class Loop:
         """Whether an output of single instances is read."""
         ops = self.slot.ops if self.slot.op.repeated == "parallel" else self.slot.ops[:-1]
         outputs = [op.outputs[key] for op in ops if key in op.outputs]
-        return any(self.forward.last_read(value) > self.slot.position for value in outputs)
+        return any(self.scope.last_read(value) > self.slot.position for value in outputs)
 
     def _comprehension(self, calls: Calls, module: ast.expr | None) -> None:
         """`[branch(x) for branch in self.branches]`."""
@@ -145,28 +141,28 @@ class Loop:
             return
         whole = ending.apply(code) if ending is not None else code
         value = op.output
-        whole = turned(whole, value.tensor.rank, value in self.forward.layout.first, self.firsts[key])
+        whole = turned(whole, value.tensor.rank, value in self.scope.layout.first, self.firsts[key])
         targets, source = self._header()
         loop = ast.comprehension(_target(targets), source, [], 0)
         made = ast.ListComp(whole, [loop])
-        self.forward.body.append(Assign([self.collected[key]], made, op.span, ops=self.slot.ops))
+        self.scope.body.append(Assign([self.collected[key]], made, op.span, ops=self.slot.ops))
 
     def _statements(self, calls: Calls, module: ast.expr | None) -> None:
-        forward, slot, op = self.forward, self.slot, self.slot.op
+        scope, slot, op = self.scope, self.slot, self.slot.op
         last = slot.ops[-1].output
-        logits = last in forward.constructor.classes.logits
+        logits = last in scope.constructor.classes.logits
         asked = ast.Constant(True) if logits and op.graph is not None else None
         code, ending = calls.parts(slot, op, module, 0, logits=asked)
         rank = last.tensor.rank
         if logits:
             variable = Variable(f"{slot.node}_logits", [last], several=True)
             self.body.append(Assign([variable], code, op.span))
-            now = last in forward.layout.first
+            now = last in scope.layout.first
             (key,) = op.outputs
-            forward.logits[last] = turned(variable.read(), rank, now, self.firsts[key])
+            scope.logits[last] = turned(variable.read(), rank, now, self.firsts[key])
             code = variable.read()
             if asked is not None:
-                code = activated(forward.constructor.classes.ending[last], code, last, now)
+                code = activated(scope.constructor.classes.ending[last], code, last, now)
         if ending is not None and ending.twice and not logits:
             step = Variable(f"{slot.node}_linear", [last], several=True)
             self.body.append(Assign([step], code, op.span))
@@ -174,14 +170,14 @@ class Loop:
         code = ending.apply(code) if ending is not None else code
         self._assign(code)
         for each in self.collected.values():
-            forward.body.append(Assign([each], listed([]), op.span))
+            scope.body.append(Assign([each], listed([]), op.span))
         targets, source = self._header()
-        forward.body.append(For(list(targets), source, self.body, op.span, slot.ops))
+        scope.body.append(For(list(targets), source, self.body, op.span, slot.ops))
 
     def _assign(self, code: ast.expr) -> None:
         """What a pass assigns and collects."""
-        forward, slot, op = self.forward, self.slot, self.slot.op
-        out = {key: value in forward.layout.first for key, value in op.outputs.items()}
+        scope, slot, op = self.scope, self.slot, self.slot.op
+        out = {key: value in scope.layout.first for key, value in op.outputs.items()}
         targets = [self.targets[key] for key in op.outputs]
         last = slot.ops[-1].output
         if len(op.outputs) == 1:
@@ -207,7 +203,7 @@ class Loop:
 
     def _read_outputs(self) -> None:
         """How the instances' outputs are read after the loop."""
-        forward, slot = self.forward, self.slot
+        scope, slot = self.scope, self.slot
         for key, variable in self.targets.items():
             for number, op in enumerate(slot.ops):
                 if key not in op.outputs:
@@ -215,15 +211,15 @@ class Loop:
                 value, first = op.outputs[key], self.firsts[key]
                 if number == len(slot.ops) - 1 and op.repeated != "parallel":
                     if variable is not None:
-                        forward.values.bind(value, variable.read(), first)
+                        scope.values.bind(value, variable.read(), first)
                 elif key in self.collected:
-                    forward.values.bind(value, item(self.collected[key].read(), number), first)
+                    scope.values.bind(value, item(self.collected[key].read(), number), first)
             if key in self.collected:
-                forward.lists[Source(key, slot.position, all=True)] = self.collected[key]
+                scope.lists[Source(key, slot.position, all=True)] = self.collected[key]
 
     def _header(self) -> tuple[list[Variable | None], ast.expr]:
         """What a pass takes, and of what."""
-        slot, constructor = self.slot, self.forward.constructor
+        slot, constructor = self.slot, self.scope.constructor
         if not self.header:
             count = constructor.count(slot)
             if not isinstance(count, ast.Constant):

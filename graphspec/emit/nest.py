@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphspec.emit.body import Assign, Return, Statement, Variable, assigned_by, read_by
-from graphspec.emit.code import Read, reads, replace
+from graphspec.emit.body import Assign, Return, Statement, assigned_by, read_by
+from graphspec.emit.code import Read, Variable, reads, replace
 from graphspec.emit.memory import Peaks, size, storage
 from graphspec.emit.printer import WIDTH, bare, flat
 

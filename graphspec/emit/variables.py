@@ -10,8 +10,8 @@ import ast
 from collections import defaultdict
 
 from graphspec import names
-from graphspec.emit.body import Assign, Delete, For, Return, Statement, Variable, assigned_by, read_by, rename
-from graphspec.emit.code import Read
+from graphspec.emit.body import Assign, Delete, For, Return, Statement, assigned_by, read_by, rename
+from graphspec.emit.code import Read, Variable
 from graphspec.emit.memory import WORTH, Peaks
 from graphspec.emit.nest import bytes_of
 

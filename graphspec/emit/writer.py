@@ -6,8 +6,8 @@ import ast
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
-from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement, Variable
-from graphspec.emit.code import template
+from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement
+from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Step, parameters
 from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass

@@ -1,0 +1,51 @@
+"""What is known while the `forward` of one class is written."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from graphspec.emit.body import Statement
+from graphspec.emit.calls import Calls, Ending, Values
+from graphspec.emit.code import Variable
+from graphspec.emit.construct import Constructor
+from graphspec.emit.group import ModuleClass
+from graphspec.emit.slots import Source
+from graphspec.graph import Value
+from graphspec.passes.layout import Layout
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """The statements so far, and how values are read.
+
+    `masks` is what the program returns beside its outputs where it is asked for logits.
+    """
+
+    constructor: Constructor
+    root: bool
+    masks: dict[str, Value]
+    body: list[Statement] = field(default_factory=list)
+    values: Values = field(default_factory=Values)
+    given: list[Variable] = field(default_factory=list)
+    lists: dict[Source, Variable] = field(default_factory=dict)  # what loops collect
+    logits: dict[Value, ast.expr] = field(default_factory=dict)  # how the logits of a value are read
+    late: dict[Value, Ending] = field(default_factory=dict)  # activations that stand in the return
+    inside: set[Value] = field(default_factory=set)  # what ops read
+    ends: dict[Value, int] = field(default_factory=dict)  # the slot that reads a value last
+
+    @property
+    def group(self) -> ModuleClass:
+        return self.constructor.group
+
+    @property
+    def layout(self) -> Layout:
+        return self.constructor.classes.layout
+
+    @property
+    def calls(self) -> Calls:
+        return Calls(self.constructor, self.values, self.lists)
+
+    def last_read(self, value: Value) -> int:
+        """The slot that reads a value last; one past the end for what is returned."""
+        return self.ends.get(value, -1)
