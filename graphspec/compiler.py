@@ -19,7 +19,7 @@ from graphspec.objectives.settings import show
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import Spec
 from graphspec.source import Document, read
-from graphspec.tensor import Tensor
+from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,8 +74,10 @@ class Program:
         return self._elaborated.data
 
     @property
-    def ranges(self) -> dict[str, int]:
-        """For integer inputs, the exclusive upper bound that their readers accept."""
+    def ranges(self) -> dict[str, Limit]:
+        """For integer inputs, the exclusive upper bound that their readers accept: one for all elements, or
+        one for each position of the last axis.
+        """
         return self._elaborated.ranges
 
     @property

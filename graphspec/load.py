@@ -148,8 +148,8 @@ def example_inputs(
     smallest legal, or 8.
     """
     generator = torch.Generator().manual_seed(seed)
-    usual = {name: max(least, 8) for name, least in program.minimum_sizes.items()}
-    legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in usual.items()}
+    common = {name: max(least, 8) for name, least in program.minimum_sizes.items()}
+    legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
     inputs = {}
     for name, tensor in program.inputs.items():
@@ -158,8 +158,11 @@ def example_inputs(
         if tensor.is_float:
             inputs[name] = torch.randn(shape, generator=generator).to(dtype)
         else:
-            high = program.ranges.get(
-                name, 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
-            )
-            inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
+            usual = 2 if tensor.dtype == "bool" else 10 if tensor.dtype != "uint8" else 256
+            high = program.ranges.get(name, usual)
+            if isinstance(high, tuple):
+                columns = [torch.randint(0, h or usual, shape[:-1], generator=generator) for h in high]
+                inputs[name] = torch.stack(columns, -1).to(dtype)
+            else:
+                inputs[name] = torch.randint(0, high, shape, generator=generator).to(dtype)
     return inputs

@@ -12,7 +12,7 @@ from graphspec.data.config import DataConfig
 from graphspec.data.features import Judged
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
-from graphspec.tensor import Tensor
+from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
 
 
@@ -50,7 +50,7 @@ class Elaborated:
     outputs: dict[str, OutputSpec]
     training: TrainConfig
     data: DataConfig | None
-    ranges: dict[str, int] = field(default_factory=dict)
+    ranges: dict[str, Limit] = field(default_factory=dict)
     minimum_sizes: dict[str, int] = field(default_factory=dict)
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)

@@ -233,6 +233,12 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Dim:
     return Size(tuple(sorted(kept, key=lambda term: str(term[0]))))
 
 
+Limit = int | tuple[int | None, ...]
+"""An exclusive upper bound: of all elements of a tensor, or of each position of its last axis, where that has
+one.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """A tensor's type. `shape` has the batch axis first (`symbol("batch")`, or 1 for a parameter); images

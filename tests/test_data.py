@@ -22,7 +22,7 @@ from graphspec.data.folders import find
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError, parse_loss, parse_metric
-from graphspec.tensor import Tensor, symbol
+from graphspec.tensor import Limit, Tensor, symbol
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def program(
     inputs: dict[str, Tensor],
     output: Tensor,
     loss: Any = "mse",
-    ranges: dict[str, int] | None = None,
+    ranges: dict[str, Limit] | None = None,
     minimum: dict[str, int] | None = None,
     data: Any = None,
 ) -> Any:
@@ -59,6 +59,7 @@ BINARY = program({"x": Tensor((BATCH, 3))}, Tensor((BATCH, 1)), {"name": "bce", 
 TOKENS = program(
     {"x": Tensor((BATCH, LENGTH), "int64")}, Tensor((BATCH, 1)), "mse", {"x": 100}, {"length": 5}
 )
+TABLE = program({"x": Tensor((BATCH, 3), "int64")}, Tensor((BATCH, 1)), "mse", {"x": (10, None, 200)})
 PAIR = program({"x": Tensor((BATCH, LENGTH)), "z": Tensor((BATCH, LENGTH))}, Tensor((BATCH, 1)))
 IMAGE = program({"x": Tensor((BATCH, 2, 2, 1))}, Tensor((BATCH, 1)))
 
@@ -133,6 +134,13 @@ MISTAKES: list[tuple[Any, dict[str, Any], str, tuple[str, ...]]] = [
         ("`length` is 6 in `x`",),
     ),
     (VECTOR, {"x": np.array([[None] * 3] * 4), "y": np.zeros(4)}, "data-dtype", ("Python objects",)),
+    (
+        TABLE,
+        {"x": np.array([[9, -7, 199], [3, 4000, 200]]), "y": np.zeros(2)},
+        "data-range",
+        ("200 at row 1", "position 2 of the last axis", "from 0 to 199", "input_dim: 200"),
+    ),
+    (TABLE, {"x": np.array([[10, 0, 1]]), "y": np.zeros(1)}, "data-range", ("from 0 to 9",)),
 ]
 
 

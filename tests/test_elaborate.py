@@ -880,7 +880,57 @@ nodes:
   s: {merge: concatenate, from: [x, y, z], axis: 1}
 outputs: [s, f]
 """)
-    assert ranges.ranges == {"a": 50, "b": 20}
+    assert ranges.ranges == {"a": 50, "b": 20, "c": 30}
+
+
+TABLE = """
+inputs: {table: {shape: [4], dtype: int64}, more: {shape: [4], dtype: int64}}
+blocks:
+  column: {inputs: [x], params: {at: required}, nodes: {v: {op: take, from: x, indices: $at, axis: 1}}}
+nodes:
+  genre:   {op: get_item, from: table, key: ":, 0"}
+  genres:  {layer: Embedding, input_dim: 10, output_dim: 4}
+  country: {block: column, from: table, at: -2}
+  lands:   {layer: Embedding, input_dim: 200, output_dim: 4}
+  both:    {op: get_item, from: table, key: ":, 0:3:2"}
+  pairs:   {layer: Embedding, input_dim: 300, output_dim: 4}
+  flat:    {layer: Flatten}
+  parts:   {op: split, from: more, indices_or_sections: [1], axis: -1}
+  small:   {layer: Embedding, from: parts.part1, input_dim: 5, output_dim: 4}
+  first:   {layer: Flatten, from: small}
+  cut:     {op: expand_dims, from: more, axis: 1}
+  some:    {op: get_item, key: ":, 0, :2"}
+  unseen:  {layer: Embedding, from: some, input_dim: 2, output_dim: 4}
+  last:    {layer: Flatten, from: unseen}
+  all:     {merge: concatenate, from: [genres, lands, flat, first, last]}
+outputs: [all]
+"""
+
+
+def test_ranges_pass_through_what_moves_elements() -> None:
+    """Of a table each column has its own; where it cannot be told which columns are left out, none."""
+    table = program(TABLE)
+    assert table.ranges == {"table": (10, None, 200, None), "more": (None, 5, 5, 5)}
+    words = program("""
+inputs: {words: {shape: [n], dtype: int64}, tags: {shape: [n], dtype: int32}}
+nodes:
+  before: {op: get_item, from: words, key: ":, :-1"}
+  wide:   {op: cast, from: tags, dtype: int64}
+  behind: {op: get_item, from: wide, key: ":, 1:"}
+  joined: {merge: concatenate, from: [before, behind], axis: 1}
+  folded: {layer: Reshape, target_shape: [-1, 1]}
+  vector: {layer: Embedding, input_dim: 30, output_dim: 4}
+outputs: [vector]
+""")
+    assert words.ranges == {"words": 30, "tags": 30}
+
+
+def test_example_inputs_stay_in_the_range_of_each_column() -> None:
+    table = program(TABLE.replace("input_dim: 2,", "input_dim: 10,"))
+    inputs = table.example_inputs(batch_size=200)
+    assert [int(inputs["table"][:, i].max()) < limit for i, limit in ((0, 10), (2, 200))] == [True, True]
+    assert int(inputs["table"][:, 2].max()) > 9
+    table.module()(**inputs)
 
 
 # --- outputs

@@ -234,6 +234,12 @@ class Example:
     definite: bool = False
 
 
+Moved = Literal["all", "same"] | tuple[int, ...]
+"""The elements that an output holds: all of the inputs', in whatever order; those of the first input, each in
+its place; or those at these positions of its last axis, and of other axes perhaps not all.
+"""
+
+
 class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
@@ -249,6 +255,7 @@ class Layer(Setting):
     kind: ClassVar[Kind] = "layer"
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
+    keeps: ClassVar[bool] = False  # its output holds the elements of its inputs, all of them, and no others
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     training_only: ClassVar[bool] = False  # hands on its input in inference
     supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
@@ -359,6 +366,10 @@ class Layer(Setting):
     def limit(self) -> int | None:
         """The exclusive upper bound of the integers it takes, or None."""
         return None
+
+    def moves(self, *inputs: Any) -> tuple[Moved, ...]:
+        """For each output, which elements of its inputs it holds; () where it computes others."""
+        return ("all",) if self.rearranges or self.keeps else ()
 
     def output_activation(self) -> str | None:
         """The activation its output ends in, when that can be left off for logits."""

@@ -31,13 +31,14 @@ class Field:
     """One array that a program reads.
 
     `tensor` is its type, batch axis first. Values lie in `low` to `high`, both included, where those are
-    given, or are `ignored`. `loss` is the loss whose target it is, `None` for an input.
+    given, or are `ignored`; a tuple has the `high` of each position of the last axis. `loss` is the loss
+    whose target it is, `None` for an input.
     """
 
     name: str
     tensor: Tensor
     low: float | None = None
-    high: float | None = None
+    high: float | tuple[float | None, ...] | None = None
     ignored: int | None = None
     loss: Loss | None = None
     role: str = "input"
@@ -81,7 +82,11 @@ def _same(name: str, known: Field, wanted: Tensor) -> None:
 
 def _input(program: Any, name: str, tensor: Tensor) -> Field:
     upper = program.ranges.get(name)
-    return Field(name, tensor) if upper is None else Field(name, tensor, 0, upper - 1)
+    if upper is None:
+        return Field(name, tensor)
+    if isinstance(upper, tuple):
+        return Field(name, tensor, 0, tuple(None if each is None else each - 1 for each in upper))
+    return Field(name, tensor, 0, upper - 1)
 
 
 def _target(name: str, tensor: Tensor, output: Any) -> Field:
@@ -282,7 +287,7 @@ def _kind(source: Checker, field: Field, array: Array) -> None:
 def _all_finite(source: Checker, what: str, array: Array) -> None:
     finite = np.isfinite(array)
     if not finite.all():
-        row, value = _first(~finite, array)
+        row, value, _ = _first(~finite, array)
         name = "NaN" if np.isnan(value) else "infinity"
         raise fail(
             "data-nonfinite", f"{what} holds {name} at {source.place(row)}", "remove or fill such values"
@@ -294,7 +299,7 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
     if array.dtype.kind == "f":
         broken = array != np.trunc(array)
         if broken.any():
-            row, value = _first(broken, array)
+            row, value, _ = _first(broken, array)
             message = f"{what} must be integers, and is {value:g} at {source.place(row)}"
             raise fail(
                 "data-dtype",
@@ -309,7 +314,7 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
         info = np.iinfo(dtype)
         odd = (array < info.min) | (array > info.max) if array.dtype != dtype else np.zeros(0, bool)
     if odd.any():
-        row, value = _first(odd, array)
+        row, value, _ = _first(odd, array)
         raise fail("data-range", f"{what} is {value} at {source.place(row)}, which {dtype} cannot hold")
     return array.astype(dtype, copy=False)
 
@@ -323,28 +328,32 @@ def _not_whole(source: Checker, field: Field, array: Array) -> SpecError:
 def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
     if field.low is None or field.high is None or not array.size:
         return
-    if array.min() >= field.low and array.max() <= field.high:
+    highs = field.high if isinstance(field.high, tuple) else (field.high,)
+    if len(highs) == 1 and array.min() >= field.low and array.max() <= field.high:
         return
-    wrong = (array < field.low) | (array > field.high)
+    low = np.array([-np.inf if high is None else field.low for high in highs])
+    wrong = (array < low) | (array > np.array([np.inf if high is None else high for high in highs]))
     if field.ignored is not None:
         wrong &= array != field.ignored
     if wrong.any():
-        row, value = _first(wrong, array)
-        message = f"{what} is {value:g} at {source.place(row)}, and must be from {field.low} to {field.high}"
-        raise fail("data-range", message, _range_help(field, array))
+        row, value, place = _first(wrong, array)
+        high = highs[place] if len(highs) > 1 else highs[0]
+        what += f" at position {place} of the last axis" if len(highs) > 1 else ""
+        message = f"{what} is {value:g} at {source.place(row)}, and must be from {field.low} to {high}"
+        raise fail("data-range", message, _range_help(field, array, int(high or 0)))
 
 
-def _range_help(field: Field, array: Array) -> str | None:
+def _range_help(field: Field, array: Array, high: int) -> str | None:
     if field.role == "input":
-        return f"the Embedding that reads it has `input_dim: {int(field.high or 0) + 1}`"
+        return f"the Embedding that reads it has `input_dim: {high + 1}`"
     if isinstance(field.loss, SparseCategoricalCrossentropy):
-        if array.min() == 1 and array.max() == (field.high or 0) + 1:
+        if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"
-        return f"the output has {int(field.high or 0) + 1} classes, counted from 0"
+        return f"the output has {high + 1} classes, counted from 0"
     return f"the targets of `{field.loss.name}` are probabilities" if field.loss is not None else None
 
 
-def _first(mask: NDArray[np.bool_], array: Array) -> tuple[int, Any]:
-    """The row of the first marked value, and the value."""
+def _first(mask: NDArray[np.bool_], array: Array) -> tuple[int, Any, int]:
+    """The row of the first marked value, the value, and its position on the last axis."""
     index = np.unravel_index(int(mask.argmax()), mask.shape)
-    return int(index[0]), array[index]
+    return int(index[0]), array[index], int(index[-1])

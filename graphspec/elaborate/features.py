@@ -8,7 +8,7 @@ from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import misfits, plan, unread, vocabulary_of
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.program import OutputSpec
-from graphspec.tensor import Tensor
+from graphspec.tensor import Limit, Tensor
 
 PATH = ("data", "features")
 
@@ -39,7 +39,7 @@ def check_features(
     data: DataConfig,
     inputs: Mapping[str, Tensor],
     outputs: Mapping[str, OutputSpec],
-    ranges: Mapping[str, int],
+    ranges: Mapping[str, Limit],
 ) -> bool:
     """Whether each feature fits what it fills; what does not is reported."""
     problems = list(misfits(plan(inputs, outputs, data.features), outputs, ranges))

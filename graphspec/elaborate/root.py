@@ -23,7 +23,7 @@ from graphspec.objectives.settings import show
 from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, is_plain
-from graphspec.tensor import Tensor
+from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, parse_train
 
 
@@ -56,7 +56,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     words = _mask_names(outputs, found)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
-    if data is not None and not check_features(body, data, inputs, outputs, found.ranges):
+    ranges = {name: _given_range(limit, name in channels_first) for name, limit in found.ranges.items()}
+    if data is not None and not check_features(body, data, inputs, outputs, ranges):
         return None
     return Elaborated(
         file.name,
@@ -65,7 +66,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         {name: _finished(output, found, words) for name, output in outputs.items()},
         training or TrainConfig(),
         data,
-        found.ranges,
+        ranges,
         found.minimum_sizes,
         found.maximum_sizes,
         {words[name]: mask for name, mask in found.masks.items()},
@@ -138,6 +139,13 @@ def _sections(body: BodyElaborator) -> tuple[TrainConfig | None, DataConfig | No
         help = "try values with --set, and remove it"
         body.error("not-supported", body.declared.document.key(("tune",)), message, help)
     return parsed.get("train"), parsed.get("data")
+
+
+def _given_range(limit: Limit, channels_first: bool) -> Limit:
+    """The range of an input as it is passed: its last axis is another where channels come first."""
+    if isinstance(limit, tuple) and channels_first:
+        return min(each for each in limit if each is not None)
+    return limit
 
 
 def _is_masked(output: OutputSpec) -> bool:

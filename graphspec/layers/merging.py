@@ -226,6 +226,8 @@ def _stretched_list(site: Site) -> str:
 class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
     """All inputs one after another along an axis; along the other axes they have the same sizes."""
 
+    keeps = True
+
     axis: int = -1
 
     examples = (
@@ -255,6 +257,8 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
 
 class Stack(_Merge, spec_name="stack"):
     """All inputs, of one shape, along a new axis. Axis 0 is the batch, so the new axis is 1 unless said."""
+
+    keeps = True
 
     axis: int = 1
 

@@ -17,6 +17,7 @@ from graphspec.contract.layer import (
     LayerError,
     Leaf,
     Memory,
+    Moved,
     Ref,
     Site,
 )
@@ -370,6 +371,9 @@ class Cast(Unary, spec_name="cast"):
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_dtype(self.dtype)
+
+    def moves(self, x: Tensor) -> tuple[Moved, ...]:
+        return ("same",) if x.is_integer and self.infer(x).is_integer else ()
 
     def code(self, site: Site) -> Code:
         return Code("{x}.to({dtype})", constants={"dtype": Ref(f"torch.{self.dtype}")})

@@ -20,6 +20,8 @@ from graphspec.tensor import Dim, Tensor, product
 class Reshape(Operation, spec_name="reshape", also="view"):
     """The same elements in another shape, whose first size, -1, is the batch."""
 
+    keeps = True
+
     newshape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
     examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)), Example({"newshape": [-1, 12]}, ((2, 3, 2),)))
@@ -51,6 +53,8 @@ class Reshape(Operation, spec_name="reshape", also="view"):
 class Transpose(Operation, spec_name="transpose", also="permute"):
     """The axes in another order; the batch stays first."""
 
+    keeps = True
+
     axes: Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
 
     examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)), Example({"axes": [0, -1, 1, 2]}, ((2, 3, 4),)))
@@ -80,6 +84,8 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
 class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
     """New axes of size 1, at these places of the result."""
 
+    keeps = True
+
     axis: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 
     examples = (
@@ -108,6 +114,8 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
 
 class Squeeze(Operation, spec_name="squeeze"):
     """Without axes of size 1: those of `axis`, or all whose size is known to be 1, but the batch."""
+
+    keeps = True
 
     axis: Axis = None
 
@@ -149,6 +157,8 @@ Places = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 class Swapaxes(Operation, spec_name="swapaxes"):
     """Two axes in each other's place."""
 
+    keeps = True
+
     axis1: int
     axis2: int
 
@@ -170,6 +180,8 @@ class Swapaxes(Operation, spec_name="swapaxes"):
 
 class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     """Axes moved to other places; the others keep their order."""
+
+    keeps = True
 
     source: Places
     destination: Places
@@ -206,6 +218,8 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
 class Flip(Operation, spec_name="flip"):
     """The other way around along axes."""
 
+    keeps = True
+
     axis: Places
 
     examples = (Example({"axis": 1}, ((3, 4),)), Example({"axis": [1, -1]}, ((3, 4),)))
@@ -220,6 +234,8 @@ class Flip(Operation, spec_name="flip"):
 
 class Roll(Operation, spec_name="roll"):
     """Shifted along axes; what falls out at the end comes in at the front."""
+
+    keeps = True
 
     shift: Places
     axis: Places
@@ -244,6 +260,8 @@ class Roll(Operation, spec_name="roll"):
 class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     """Each element along an axis, `repeats` times in a row."""
 
+    keeps = True
+
     repeats: Positive
     axis: int
 
@@ -263,6 +281,8 @@ class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
 
 class Tile(Operation, spec_name="tile"):
     """The whole, so many times along each of the last axes."""
+
+    keeps = True
 
     repeats: Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
@@ -293,6 +313,8 @@ class Tile(Operation, spec_name="tile"):
 
 class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
     """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before."""
+
+    keeps = True
 
     shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 

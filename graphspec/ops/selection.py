@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.contract.proposals import misfit
 from graphspec.ops.operations import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
@@ -49,6 +49,16 @@ class Take(Operation, spec_name="take", also="index_select"):
             )
         taken = (len(indices),) if isinstance(self.indices, tuple) else ()
         return x.with_shape(*x.shape[:axis], *taken, *x.shape[axis + 1 :])
+
+    def moves(self, x: Tensor) -> tuple[Moved, ...]:
+        assert self.axis is not None
+        size = x.shape[-1]
+        if not isinstance(size, int):
+            return ((),)
+        if self.axis % x.rank != x.rank - 1:
+            return (tuple(range(size)),)
+        indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
+        return (tuple(index % size for index in indices),)
 
     def code(self, site: Site) -> Code:
         assert self.axis is not None
@@ -200,12 +210,31 @@ class OneHot(Operation, spec_name="one_hot"):
 class _Several(Operation, abstract=True):
     """Parts of a tensor: the first is the node, the others are `part1`, `part2` and so on."""
 
+    axis: int
+
     def output_names(self) -> tuple[str, ...]:
         return tuple(f"part{i}" for i in range(1, self.parts()))
 
     def parts(self) -> int:
         """How many there are."""
         raise TypeError(f"{type(self).__name__} says no parts")
+
+    def moves(self, x: Tensor) -> tuple[Moved, ...]:
+        size, begin = x.shape[-1], 0
+        if not isinstance(size, int):
+            return ((),) * self.parts()
+        if self.axis % x.rank != x.rank - 1:
+            return (tuple(range(size)),) * self.parts()
+        found = []
+        for count in self.sizes(x, x.rank - 1):
+            assert isinstance(count, int)
+            found.append(tuple(range(begin, begin + count)))
+            begin += count
+        return tuple(found)
+
+    def sizes(self, x: Tensor, axis: int) -> list[Dim]:
+        """The parts' sizes, along the axis."""
+        raise TypeError(f"{type(self).__name__} says no sizes")
 
 
 class Split(_Several, spec_name="split", also="chunk"):
@@ -272,6 +301,9 @@ class Unstack(_Several, spec_name="unstack", also="unbind"):
             message = f"axis {axis} of {x} has another size than `num`, {self.num}"
             raise LayerError("shapes-differ", message, argument="num", inputs=(0,))
         return (x.with_shape(*x.shape[:axis], *x.shape[axis + 1 :]),) * self.num
+
+    def sizes(self, x: Tensor, axis: int) -> list[Dim]:
+        return [1] * self.num
 
     def code(self, site: Site) -> Code:
         return Code("{x}.unbind({axis})", constants={"axis": self.axis})

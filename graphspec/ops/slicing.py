@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from graphspec.contract.layer import Code, Example, LayerError, Site
+from graphspec.contract.layer import Code, Example, LayerError, Moved, Site
 from graphspec.ops.operations import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 
@@ -35,6 +35,10 @@ class Cut:
         if stop is None or stop < 0:
             return ceil_div(size + (stop or 0) - start, self.step)
         return 1 if (start, stop) == (0, 1) else None
+
+    def places(self, size: int) -> tuple[int, ...]:
+        """The elements that are left of `size`."""
+        return tuple(range(size)[self.start : self.stop : self.step])
 
 
 Item = Cut | int | None
@@ -118,6 +122,13 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
                 raise self._refuse(f"leaves something of {x}")
             shape.append(left)
         return x.with_shape(*shape)
+
+    def moves(self, x: Tensor) -> tuple[Moved, ...]:
+        items, size = self.items(x), x.shape[-1]
+        last = [item for item in items if item is not None][-1]
+        if items[-1] is None or not isinstance(size, int):
+            return ((),)
+        return ((last % size,) if isinstance(last, int) else last.places(size),)
 
     def code(self, site: Site) -> Code:
         items = self.items(site.x)

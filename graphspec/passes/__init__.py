@@ -12,6 +12,7 @@ from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks
 from graphspec.passes.prune import prune
 from graphspec.passes.ranges import maximum_sizes, minimum_sizes, ranges
+from graphspec.tensor import Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Findings:
 
     masks: dict[str, Value]
     activations: dict[str, str | None]
-    ranges: dict[str, int]
+    ranges: dict[str, Limit]
     minimum_sizes: dict[str, int]
     maximum_sizes: dict[str, int]
 

@@ -2,29 +2,91 @@
 
 from __future__ import annotations
 
-from graphspec.graph import Graph, Value
-from graphspec.tensor import BATCH, largest, names_of, smallest
+from collections.abc import Iterable
+
+from graphspec.contract.layer import Moved
+from graphspec.graph import Graph, Op, Value
+from graphspec.tensor import BATCH, Limit, largest, names_of, smallest
+
+MOST_COLUMNS = 4096
+"""Of an input with a longer last axis all elements have one range."""
+
+Columns = tuple[frozenset[tuple[Value, int]], ...]
+"""The columns of inputs, an input and a position of its last axis, whose elements a value holds: for each
+position of its own last axis, or for all positions at once.
+"""
 
 
-def ranges(graph: Graph) -> dict[str, int]:
-    """For integer inputs, the exclusive upper bound that the layers which read them accept."""
-    bounds: dict[Value, int] = {}
+def ranges(graph: Graph) -> dict[str, Limit]:
+    """For integer inputs, the exclusive upper bound of what the layers that read them accept: one for all
+    elements, or one for each position of the last axis.
+    """
+    bounds: dict[tuple[Value, int], int] = {}
+    columns: dict[Value, Columns] = {}
+    for value in graph.inputs.values():
+        if value is not None and value.tensor.is_integer:
+            columns[value] = tuple(frozenset([(value, place)]) for place in range(_count(value)))
+    if columns:
+        _follow(graph, columns, bounds)
+    found = dict[str, Limit]()
+    for name, value in graph.inputs.items():
+        if value in columns and value is not None:
+            limits = tuple(bounds.get((value, place)) for place in range(_count(value)))
+            if any(limit is not None for limit in limits):
+                found[name] = limits if limits[0] is None or len(set(limits)) > 1 else limits[0]
+    return found
 
-    def visit(graph: Graph, origin: dict[Value, Value]) -> None:
-        for op in graph.ops:
-            if op.graph is not None:
-                inner = dict(zip(op.graph.inputs.values(), op.arguments, strict=True))
-                visit(op.graph, {i: origin[o] for i, o in inner.items() if i is not None and o in origin})
-            elif op.layer is not None and op.present and (limit := op.layer.limit()) is not None:
-                for value in op.inputs:
-                    if value in origin:
-                        bounds[origin[value]] = min(limit, bounds.get(origin[value], limit))
-            elif not op.present and op.inputs[0] in origin:
-                origin[op.output] = origin[op.inputs[0]]
 
-    inputs = {value: value for value in graph.inputs.values() if value is not None}
-    visit(graph, dict(inputs))
-    return {name: bounds[v] for name, v in graph.inputs.items() if v is not None and v in bounds}
+def _count(value: Value) -> int:
+    """How many columns of an input are told apart."""
+    size = value.tensor.shape[-1]
+    apart = value.tensor.rank > 1 and isinstance(size, int) and size <= MOST_COLUMNS
+    return size if apart and isinstance(size, int) else 1
+
+
+def _follow(graph: Graph, columns: dict[Value, Columns], bounds: dict[tuple[Value, int], int]) -> None:
+    """Follows what moves through a graph, and notes what its readers accept."""
+    for op in graph.ops:
+        read = [columns[value] for value in op.inputs if value in columns]
+        if not read:
+            continue
+        if not op.present:
+            columns[op.output] = read[0]
+        elif op.graph is not None:
+            for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
+                if inner is not None and outer in columns:
+                    columns[inner] = columns[outer] if op.wrapper is None else _all([columns[outer]])
+            _follow(op.graph, columns, bounds)
+            if op.wrapper is None:
+                results = {value: op.results[key] for key, value in op.outputs.items()}
+                columns.update({v: columns[inner] for v, inner in results.items() if inner in columns})
+        elif op.layer is not None:
+            limit = op.layer.limit()
+            if limit is not None:
+                for column in _all(read)[0]:
+                    bounds[column] = min(limit, bounds.get(column, limit))
+            if op.wrapper is None:
+                _move(op, read, columns)
+
+
+def _move(op: Op, read: list[Columns], columns: dict[Value, Columns]) -> None:
+    """Gives the outputs of an op the columns that they hold."""
+    assert op.layer is not None
+    for value, moved in zip(op.outputs.values(), op.layer.moves(*op.site().inputs), strict=False):
+        found = _all(read) if moved == "all" else read[0] if moved == "same" else _picked(read[0], moved)
+        if found:
+            columns[value] = found
+
+
+def _all(read: Iterable[Columns]) -> Columns:
+    return (frozenset(column for each in read for group in each for column in group),)
+
+
+def _picked(columns: Columns, places: Moved) -> Columns:
+    """The columns at these places; none where it cannot be told which are left out."""
+    if len(columns) == 1:
+        return columns if len(columns[0]) == 1 else ()
+    return tuple(columns[int(place)] for place in places)
 
 
 def minimum_sizes(graph: Graph) -> dict[str, int]:

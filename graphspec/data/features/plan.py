@@ -10,7 +10,7 @@ from graphspec.data.features.settings import Category, Feature, ImageFeature, Li
 from graphspec.diagnostics import nearest
 from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
 from graphspec.objectives.settings import Problem
-from graphspec.tensor import Tensor
+from graphspec.tensor import Limit, Tensor
 
 Outputs = Mapping[str, Any]
 """`OutputSpec`s by name."""
@@ -70,7 +70,7 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
             yield Problem("unused-feature", message, help, (name,))
 
 
-def misfits(found: Plan, outputs: Outputs, ranges: Mapping[str, int]) -> Iterator[Problem]:
+def misfits(found: Plan, outputs: Outputs, ranges: Mapping[str, Limit]) -> Iterator[Problem]:
     """Features that make another array than the field wants that they fill. `ranges` is the number of ids
     that the readers of an input take.
     """
@@ -151,8 +151,10 @@ def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
     return "feature-misfit", message, f"write `dtype: {made}` at the input", None
 
 
-def _vocabulary(fill: Fill, feature: Feature, ranges: Mapping[str, int]) -> Misfit | None:
+def _vocabulary(fill: Fill, feature: Feature, ranges: Mapping[str, Limit]) -> Misfit | None:
     count, limit = feature.made(target=False).vocabulary, ranges.get(fill.field)
+    if isinstance(limit, tuple):  # all positions have the feature's one vocabulary
+        limit = min((each for each in limit if each is not None), default=None)
     if count is None or limit is None or count <= limit:
         return None
     message = f"the feature `{fill.field}` has {count} ids, and the layer that reads it takes {limit}"
