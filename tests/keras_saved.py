@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
 import torch
+
+KERAS_WARNS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+"""Keras' own, where it saves a tensor of torch."""
 
 
 def randomize(model: Any, seed: int = 0) -> None:

@@ -3,17 +3,16 @@
 from typing import Any
 
 import keras
-import pytest
 from keras import layers
 
 import graphspec
 from graphspec.convert import Imported
 from graphspec.convert.proof import difference
-from tests.keras_saved import randomize
+from tests.keras_saved import KERAS_WARNS, randomize
+
+pytestmark = KERAS_WARNS
 
 TOLERANCE = 1e-5
-# of Keras' own, where it saves the state of an optimizer
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 
 
 def proved(model: Any, **options: Any) -> Imported:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
-from graphspec.convert.refusals import refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +72,7 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 def _imported(archive: Archive, flat: bool) -> Imported:
     from graphspec.convert.compiled import settings
     from graphspec.convert.config import read_model
+    from graphspec.convert.specs import compiled
     from graphspec.convert.statistics import fill_statistics
     from graphspec.convert.translate import Translator
     from graphspec.diagnostics import Diagnostics
@@ -83,34 +83,10 @@ def _imported(archive: Archive, flat: bool) -> Imported:
     problems.raise_if_errors()
     fill_statistics(body, archive.variables, notes)
     chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
-    text, program = _compiled(body, chosen)
+    spec = compiled(body, chosen, flat, notes)
     weights = None
     if archive.variables is not None:
-        from graphspec.convert.weights import places, state
+        from graphspec.convert.weights import state
 
-        weights = state(program.graph, {place.path: place for place in places(body)}, archive.variables)
-    return Imported(archive.name, text, program, weights, tuple(notes))
-
-
-def _compiled(body: Any, chosen: dict[str, Any]) -> tuple[str, Program]:
-    """The text and the program of a body. Sizes that are not known get names of their own, or, where inputs
-    meet in a merge, common ones.
-    """
-    from graphspec.compiler import check
-    from graphspec.convert.document import document
-    from graphspec.convert.writing import text
-    from graphspec.diagnostics import Diagnostics
-
-    first = None
-    for common in (False, True):
-        written = text(document(body, chosen, common))
-        diagnostics, sources = Diagnostics(), dict[str, str]()
-        program = check(written, diagnostics, sources)
-        if program is not None and not diagnostics.errors:
-            return written, program
-        first = first or (written, diagnostics.sorted()[0])
-    assert first is not None
-    written, found = first
-    line = written.splitlines()[found.span.line - 1].strip() if found.span is not None else ""
-    message = f"the spec that it becomes does not compile: {found.message}"
-    raise refusal("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
+        weights = state(spec.program.graph, spec.places, archive.variables)
+    return Imported(archive.name, spec.text, spec.program, weights, tuple(notes))

@@ -42,9 +42,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         if value.is_integer() and abs(value) < 1e15:
             return value
+        for digits in range(1, 13) if len(repr(value)) > 14 else ():
+            short = float(f"{value:.{digits}g}")
+            if abs(short - value) <= 4 * math.ulp(value):  # 0.075, computed as 0.07500000000000001
+                return short
         single = struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3e38 else None
         if single == value and len(repr(value)) > 10:
-            for digits in range(1, 10):
+            for digits in range(1, 8):
                 short = float(f"{value:.{digits}g}")
                 if struct.unpack("f", struct.pack("f", short))[0] == value:
                     return short
@@ -54,6 +58,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+def whole(value: Any) -> Any:
+    """2 for 2.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
 def setting(value: Any) -> Any:
@@ -77,7 +86,7 @@ def setting(value: Any) -> Any:
         )
     word = snake_case(str(kind))
     rest = {
-        key: plain(item)
+        key: whole(plain(item))
         for key, item in dict(config).items()
         if item is not None and key not in ("seed", "name")
     }

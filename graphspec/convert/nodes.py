@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from graphspec.names import Namespace
+from graphspec.names import Namespace, attribute
 
 Form = Literal["layer", "merge", "op", "block", "call", "parameter"]
 RESERVED = frozenset(["index", "logits", "batch"])
@@ -123,14 +123,34 @@ def identifier(word: str, fallback: str = "node") -> str:
     return f"{word}_" if word in RESERVED else word
 
 
-def rename(inputs: Iterable[Input], others: Iterable[Node | Entry]) -> None:
+def rename(inputs: Sequence[Input], others: Iterable[Node | Entry], inner: bool) -> None:
     """Makes the names of one body legal and different from one another; inputs keep theirs first.
 
-    The number that Keras gave to an only input says nothing: it is how many there were before it.
+    A name that Keras gave to an only input says nothing: in a model inside the model it is x.
     """
     names = Namespace(set(RESERVED))
-    inputs = list(inputs)
-    if len(inputs) == 1:
-        inputs[0].name = re.sub(r"^(input_layer|input)_\d+$", r"\1", inputs[0].name)
+    if len(inputs) == 1 and (found := _GIVEN.fullmatch(inputs[0].name)):
+        inputs[0].name = "x" if inner else found[1]
     for item in (*inputs, *others):
         item.name = names.claim(identifier(item.name, "input" if isinstance(item, Input) else "node"))
+
+
+_GIVEN = re.compile(r"(input_layer|input|keras_tensor)(_\d+)?|input")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the variables of a layer or parameter are stored, and whether they are trained."""
+
+    stored: Stored
+    trainable: bool
+
+
+def places(body: Body, prefix: str = "") -> Iterator[tuple[str, Place]]:
+    """Everything in a body that has variables, each once, by its path in the module of the flat spec."""
+    for item in body.made():
+        here = f"{prefix}{attribute(item.name)}"
+        if item.body is not None:
+            yield from places(item.body, f"{here}.")
+        elif item.stored is not None:
+            yield here, Place(item.stored, item.trainable)

@@ -22,7 +22,7 @@ def fill_statistics(body: Body, variables: Variables | None, notes: list[str]) -
         if len(found) == 2:
             mean, variance = (_numbers(array) for array in found)
         else:
-            mean, variance = 0.0, 1.0
+            mean, variance = 0, 1
             notes.append(f"`{item.name}` normalizes with mean 0 and variance 1: the file has no statistics")
         item.arguments["mean"], item.arguments["variance"] = mean, variance
 

@@ -78,7 +78,7 @@ class Translator:
         self._report(body)
         called = {id(node.entry) for node in body.nodes}
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
-        rename(body.inputs, [*body.shared, *body.nodes])
+        rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
         return body
 
     def _calls(self) -> Iterator[tuple[KerasLayer, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
-from graphspec.convert.nodes import Body, Stored
+from graphspec.convert.nodes import Place
 from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.graph import Graph
@@ -19,25 +18,6 @@ from graphspec.names import attribute
 from graphspec.train.penalties import from_keras
 from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A layer or a parameter in the state dict, by its path there, and where its variables are stored."""
-
-    path: str
-    stored: Stored
-    trainable: bool
-
-
-def places(body: Body, prefix: str = "") -> Iterator[Place]:
-    """Everything in a body that has variables, each once."""
-    for item in body.made():
-        here = f"{prefix}{attribute(item.name)}"
-        if item.body is not None:
-            yield from places(item.body, f"{here}.")
-        elif item.stored is not None:
-            yield Place(here, item.stored, item.trainable)
 
 
 def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dict[str, Tensor]:

@@ -48,6 +48,8 @@ def _entries(entries: dict[str, Any], depth: int) -> list[str]:
     lines = []
     for name, item in entries.items():
         line = f"{pad}{name + ':':<{width + 1}} {flow(item)}"
+        if len(line) >= WIDTH:
+            line = f"{pad}{name}: {flow(item)}"
         if len(line) >= WIDTH and isinstance(item, dict):
             lines += [f"{pad}{name}:", *_keys(item, depth + 1)]
         else:

@@ -1,0 +1,155 @@
+"""Names for what was folded: what the names of the nodes inside have in common, or what they are."""
+
+from __future__ import annotations
+
+import re
+
+from graphspec.convert.config import snake_case
+from graphspec.convert.folding.parts import Instance, Item, Part
+from graphspec.convert.folding.words import automatic, begin, common
+from graphspec.convert.nodes import RESERVED, Node, identifier
+from graphspec.names import Namespace
+
+SHORT = {
+    "activation": "act",
+    "re_lu": "relu",
+    "leaky_re_lu": "relu",
+    "prelu": "prelu",
+    "batch_normalization": "norm",
+    "layer_normalization": "norm",
+    "group_normalization": "norm",
+    "unit_normalization": "norm",
+    "multi_head_attention": "attention",
+    "global_average_pooling1d": "pool",
+    "global_average_pooling2d": "pool",
+    "add": "sum",
+    "concatenate": "joined",
+    "multiply": "product",
+    "parameter": "weight",
+}
+"""Short words for what stands often in a block."""
+_DIMENSIONS = re.compile(r"(_normalization)?_?[123]d(_transpose)?$")
+_PARTS = frozenset(
+    [
+        *(
+            "conv",
+            "convs",
+            "bn",
+            "norm",
+            "act",
+            "relu",
+            "activation",
+            "add",
+            "pool",
+            "pad",
+            "dense",
+            "out",
+            "x",
+        ),
+        *("concat", "conv2d", "dropout", "identity", "layer", "model", "functional", "sequential", "sepconv"),
+        *("separable", "branch", "mixed"),
+    ]
+)
+"""Words that name a node, not a group of nodes."""
+
+
+def kind(node: Node) -> str:
+    """A short word for what a node is."""
+    if node.form == "parameter":
+        return "weight"
+    word = snake_case(str(node.what))
+    if word in SHORT:
+        return SHORT[word]
+    for long, short in (("pooling", "pool"), ("padding", "pad"), ("sampling", "sampling")):
+        if long in word:
+            return word.split("_")[0] if long == "sampling" else short
+    return _DIMENSIONS.sub("", word).removesuffix("_conv") or word
+
+
+def stem(item: Item) -> str:
+    """What an item would be called in the whole model; "" where nothing says."""
+    names = [
+        ("" if automatic(unit) else unit.name) if isinstance(unit, Node) else begin(unit.nodes()).rstrip("_")
+        for unit in item.units
+    ]
+    if not all(names):
+        return ""
+    return names[0] if len(names) == 1 else common(names).rstrip("_0123456789")
+
+
+def item_names(part: Part, outermost: bool) -> list[str]:
+    """The names of a part's items, each once and none like an input."""
+    names = Namespace(set(RESERVED) | set(part.inputs))
+    fronts = ["" if outermost else begin(instance.nodes()) for instance in part.instances]
+    found = []
+    for position in range(len(part.keys)):
+        items = [instance.items[position] for instance in part.instances]
+        words = [
+            f"{stem(i)}_".removeprefix(front).rstrip("_") for i, front in zip(items, fronts, strict=True)
+        ]
+        word = identifier(_agreed(words, items[0], outermost))
+        first = stem(Item(items[0].units[:1]))
+        if word in names.taken and outermost and len(items[0].units) > 1 and first:
+            word = identifier(first)
+        found.append(names.claim(word))
+    return found
+
+
+def _agreed(words: list[str], item: Item, outermost: bool) -> str:
+    """One word of those that an item has at different places."""
+    unit = item.units[0]
+    if outermost and isinstance(unit, Node) and len(item.units) == 1:
+        return unit.name
+    for change in (lambda word: word, lambda word: re.sub(r"_?\d+", "", word).strip("_")):
+        changed = {change(word) for word in words}
+        word = changed.pop()
+        if not changed and word.isdigit():
+            return kind(next(item.nodes())) + word
+        if not changed and word and (isinstance(unit, Node) or word not in _PARTS):
+            return word
+    if isinstance(unit, Instance):
+        name = unit.part.name
+        return name if len(item.units) == 1 or name.endswith("s") else f"{name}s"
+    return kind(unit)
+
+
+def name_part(part: Part, names: Namespace, model: str) -> None:
+    """Names a part, whose inner parts have names already."""
+    if part.given and len(part.instances) == 1:
+        part.name = names.claim(identifier(part.name, "block"))
+        return
+    own = {re.sub(r"\d+", "", word) for word in model.lower().split("_")}
+    words = [_words(begin(instance.nodes())) for instance in part.instances]
+    common = [word for word in words[0] if all(word in other for other in words[1:])]
+    common = [word for word in common if word not in _PARTS and word not in own]
+    content = _content(part)
+    word = common[-1] if common and part.cohesive and content != "stage" else content
+    part.name = names.claim(identifier(content if word in names.taken else word, "block"))
+
+
+def _words(front: str) -> list[str]:
+    """The words of a prefix: `conv2_block1_` has conv and block; single letters count for nothing."""
+    found = [re.sub(r"\d+[a-z]?$", "", word) for word in front.split("_")]
+    return [word for word in found if len(word) > 1]
+
+
+def _content(part: Part) -> str:
+    """A name by what is inside."""
+    items = part.instances[0].items
+    repeated = [
+        isinstance(each[0].units[0], Instance) and any(len(item.units) > 1 for item in each)
+        for each in zip(*(instance.items for instance in part.instances), strict=True)
+    ]
+    if repeated[-1] and len(items) > 1:
+        return "stage"
+    ends = [unit.what for item in items[-2:] for unit in item.units[:1] if isinstance(unit, Node)]
+    if "add" in ends:
+        return "residual"
+    if "concatenate" in ends:
+        return "branches"
+    kinds = [_kind(item.units[0]) for item in items]
+    return "_".join(kinds) if len(kinds) <= 3 else f"{kinds[0]}_block"
+
+
+def _kind(unit: Node | Instance) -> str:
+    return kind(unit) if isinstance(unit, Node) else unit.part.name

@@ -1,0 +1,189 @@
+"""Graphs with the repetition in them made explicit: parts, each with all the places where it stands.
+
+    Part "bottleneck"     keys and wiring of its items, the same wherever it stands
+      Instance            one place: the nodes that are there
+        Item              one node of the part; several units where it is repeated, each fed to the next
+          Node | Instance
+
+The outermost graph is a part with one instance. A target `(i, output)` of an item's wiring is item `i` of the
+same part, or its input `-1 - i` where `i` is negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.convert.nodes import Body, Input, Node, Value
+
+Target = tuple[int, int]
+Wires = tuple[tuple[str, tuple[Target, ...] | Target], ...]
+"""For each slot of an item its name, and the target or targets there."""
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One node of an instance, and its repetitions."""
+
+    units: list[Node | Instance]
+
+    def nodes(self) -> Iterator[Node]:
+        """All nodes inside it."""
+        for unit in self.units:
+            if isinstance(unit, Node):
+                yield unit
+            else:
+                yield from unit.nodes()
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """A part at one place. `sources` are the values that its inputs are, `values` its params there."""
+
+    part: Part
+    items: list[Item]
+    sources: list[Value] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def nodes(self) -> Iterator[Node]:
+        """All nodes inside it."""
+        for item in self.items:
+            yield from item.nodes()
+
+    def value(self, target: Target) -> Value:
+        """What a target is here."""
+        index, output = target
+        if index < 0:
+            return self.sources[-1 - index]
+        unit = self.items[index].units[-1]
+        return Value(unit, output) if isinstance(unit, Node) else unit.value(unit.part.outputs[output][1])
+
+    def resolve(self) -> None:
+        """Fills in the sources of the instances inside it, given its own."""
+        for item, wires in zip(self.items, self.part.wiring, strict=True):
+            before: Value | None = None
+            for unit in item.units:
+                if isinstance(unit, Instance):
+                    unit.sources = [self.value(target) for _, target in wires if isinstance(target[0], int)]
+                    if before is not None:
+                        unit.sources[0] = before
+                    unit.resolve()
+                    before = unit.value(unit.part.outputs[0][1])
+
+
+@dataclass(eq=False, slots=True)
+class Part:
+    """A graph that stands at one or more places."""
+
+    keys: list[Any]
+    wiring: list[Wires]
+    inputs: list[str]
+    outputs: list[tuple[str, Target]]
+    instances: list[Instance] = field(default_factory=list)
+    name: str = ""
+    given: bool = False  # a model inside the model: it keeps its name
+    cohesive: bool = True  # its nodes have a name in common that those around it have not
+
+    def readers(self) -> list[int]:
+        """The last item that reads each item; those that are outputs are read behind the end."""
+        last = [-1] * len(self.keys)
+        for position, wires in enumerate(self.wiring):
+            for index, _ in targets(wires):
+                if index >= 0:
+                    last[index] = position
+        for _, (index, _) in self.outputs:
+            if index >= 0:
+                last[index] = len(self.keys)
+        return last
+
+
+def targets(wires: Wires) -> Iterator[Target]:
+    """All targets of an item, in order."""
+    for _, found in wires:
+        if found and isinstance(found[0], int):
+            yield found
+        else:
+            yield from found
+
+
+def mapped(wires: Wires, change: Any) -> Wires:
+    """The same wires with each target changed."""
+    return tuple(
+        (slot, change(found) if found and isinstance(found[0], int) else tuple(map(change, found)))
+        for slot, found in wires
+    )
+
+
+class Parts:
+    """All parts of a model: `root` is the whole, others come behind those that they are made of."""
+
+    def __init__(self, body: Body):
+        self.all: list[Part] = []
+        self.by_shape: dict[Any, Part] = {}
+        self.inner: dict[int, Part] = {}
+        self.root = self._part(body, None)
+
+    def _part(self, body: Body, name: str | None) -> Part:
+        """The part of a body: that of another where both have one shape and stand inside the model."""
+        positions: dict[int, int] = {id(item): -1 - k for k, item in enumerate(body.inputs)}
+        keys, wiring, items = [], [], []
+
+        def target(value: Value) -> Target:
+            return positions[id(value.maker)], value.output
+
+        for position, node in enumerate(body.nodes):
+            unit: Node | Instance = node
+            if node.form == "block" and node.entry is None:
+                assert node.body is not None
+                part = self._part(node.body, node.body.name)
+                unit, key = part.instances[-1], ("part", id(part))
+            else:
+                key = leaf_key(node)
+                if node.body is not None and node.entry is None:
+                    self.inner[id(node.body)] = self._part(node.body, node.body.name)
+            keys.append(key)
+            wiring.append(
+                tuple(
+                    (slot, target(read) if isinstance(read, Value) else tuple(map(target, read)))
+                    for slot, read in node.reads
+                )
+            )
+            items.append(Item([unit]))
+            positions[id(node)] = position
+        outputs = [(key, target(value)) for key, value in body.outputs.items()]
+        for entry in body.shared:
+            if entry.body is not None:
+                self.inner[id(entry.body)] = self._part(entry.body, entry.body.name)
+        part = Part(keys, wiring, [item.name for item in body.inputs], outputs)
+        shape = None
+        if name is not None and not body.shared:
+            shape = (tuple(keys), tuple(wiring), tuple(target for _, target in outputs), len(part.inputs))
+            part = self.by_shape.setdefault(shape, part)
+        if part not in self.all:
+            self.all.append(part)
+            part.name, part.given = name or "", name is not None
+        instance = Instance(part, items)
+        part.instances.append(instance)
+        if name is None:
+            instance.sources = [Value(item) for item in body.inputs]
+        return part
+
+
+def leaf_key(node: Node) -> Any:
+    """What two nodes must have in common to be one node of a part: all but the values of arguments."""
+    if node.form == "call" or node.body is not None or node.entry is not None:
+        return ("alone", id(node))
+    fixed = tuple(
+        (key, repr(value)) for key, value in sorted(node.arguments.items()) if isinstance(value, dict)
+    )
+    names = tuple(sorted(node.arguments)) if node.form == "op" else ()
+    what = len(node.what) if node.form == "parameter" else node.what
+    return ("leaf", node.form, what, node.style, node.trainable, fixed, names, node.outputs)
+
+
+def makers(instance: Instance) -> Iterator[Input]:
+    """The inputs of the outermost graph that feed an instance."""
+    for value in instance.sources:
+        if isinstance(value.maker, Input):
+            yield value.maker

@@ -1,0 +1,321 @@
+"""Finding what repeats: runs of nodes that stand at several places with the same wiring, best first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.convert.folding.parts import Instance, Item, Part, Parts, Target, Wires, mapped, targets
+from graphspec.convert.folding.words import automatic, bond, without_numbers
+from graphspec.convert.nodes import Node
+from graphspec.convert.writing import WIDTH, flow
+
+LONGEST = 150
+"""Nodes of a part before parts are found inside it."""
+MOST_INPUTS = 3
+LEAST = 3
+"""Lines that a block must save."""
+HEAD = 3
+"""Lines that a block has beside its nodes: its name, its inputs, `nodes`."""
+CANDIDATES = 200
+FAR = 1 << 40
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a run stands: `part.keys[start : start + length]`, and what it reads from outside."""
+
+    part: Part
+    start: int
+    inputs: tuple[Target, ...]
+
+
+def fold(parts: Parts) -> None:
+    """Makes parts of all that repeats and is worth a block."""
+    for part in parts.all:
+        _collapse(part, parts.root)
+    while (found := _best(parts)) is not None:
+        length, places = found
+        cohesive = sum(_cohesive(place, length) for place in places) * 2 > len(places)
+        part = _split_off(length, places, parts.root)
+        if part not in parts.all:
+            part.cohesive = cohesive
+            parts.all.insert(0, part)
+        for each in parts.all:
+            _collapse(each, parts.root)
+
+
+def _best(parts: Parts) -> tuple[int, list[Place]] | None:
+    """The run that saves most lines, and where it stands."""
+    found: dict[tuple[int, int], list[Place]] = defaultdict(list)
+    for part in parts.all:
+        for length, code, place in _runs(part):
+            found[length, code].append(place)
+    lines = {id(part): _lines(part) for part in parts.all}
+    readers = {id(part): part.readers() for part in parts.all}
+    ranked = []
+    for (length, _), places in found.items():
+        places = _apart(places, length)
+        if len(places) > 1:
+            ranked.append((_saved(length, places, lines, readers), length, places))
+    ranked.sort(key=lambda entry: -entry[0])
+    best, least = None, 0.0
+    for saved, length, places in ranked[:CANDIDATES]:
+        places = [place for place in places if _belongs(place, length)]
+        saved = _saved(length, places, lines, readers) if len(places) > 1 else 0
+        if saved < LEAST:
+            continue
+        saved *= _named(length, places)
+        if best is None or saved > least:
+            best, least = (length, places), saved
+    return best
+
+
+def _runs(part: Part) -> Iterator[tuple[int, int, Place]]:
+    """All runs of a part that have one result, with a code that equal runs share."""
+    last, size = part.readers(), len(part.keys)
+    read = [*(t for wires in part.wiring for t in targets(wires)), *(t for _, t in part.outputs)]
+    several = {
+        index for index, output in read if output
+    }  # items of which other outputs than the first are read
+    for start in range(size):
+        if part.keys[start][0] == "alone":
+            continue
+        outside: dict[Target, int] = {}
+        code, open_until = 0, -1
+        for end in range(start, min(start + LONGEST, size)):
+            if part.keys[end][0] == "alone":
+                break
+
+            def near(target: Target, start: int = start, outside: dict[Target, int] = outside) -> Target:
+                if target[0] >= start:
+                    return target[0] - start, target[1]
+                return FAR + outside.setdefault(target, len(outside)), 0  # hash(-1) is hash(-2)
+
+            code = hash((code, part.keys[end], mapped(part.wiring[end], near)))
+            if len(outside) > MOST_INPUTS:
+                break
+            if open_until <= end and end > start and outside and end not in several:
+                yield end - start + 1, code, Place(part, start, tuple(outside))
+            open_until = max(open_until, last[end])
+
+
+def _apart(places: list[Place], length: int) -> list[Place]:
+    """Those of the places that do not overlap, from the start of each part."""
+    kept: list[Place] = []
+    for place in places:
+        before = kept[-1] if kept else None
+        if before is None or before.part is not place.part or place.start >= before.start + length:
+            kept.append(place)
+    return kept
+
+
+def _chained(before: Place, place: Place, length: int, readers: dict[int, list[int]]) -> bool:
+    """Whether a place takes the result of the one before it, and nothing else does."""
+    end = before.start + length - 1
+    return (
+        before.part is place.part
+        and place.start == end + 1
+        and place.inputs[0] == (end, 0)
+        and place.inputs[1:] == before.inputs[1:]
+        and readers[id(place.part)][end] < place.start + length
+    )
+
+
+def _lines(part: Part) -> list[int]:
+    """How many lines each item of a part takes."""
+    counts = []
+    for item in part.instances[0].items:
+        unit = item.units[0]
+        long = isinstance(unit, Node) and len(unit.name) + len(flow(unit.arguments)) > WIDTH - 30
+        counts.append(len(unit.arguments) + 2 if long and isinstance(unit, Node) else 1)
+    return counts
+
+
+def _saved(
+    length: int, places: list[Place], lines: dict[int, list[int]], readers: dict[int, list[int]]
+) -> float:
+    """How many lines a part saves: what stands elsewhere but once, less its uses and its head."""
+    whole = [sum(lines[id(place.part)][place.start : place.start + length]) for place in places]
+    runs = sum(
+        not (position and _chained(places[position - 1], place, length, readers))
+        for position, place in enumerate(places)
+    )
+    return sum(whole) - whole[0] - runs - HEAD - 2 * (max(len(place.inputs) for place in places) - 1)
+
+
+def _named(length: int, places: list[Place]) -> float:
+    """A half more for a run whose nodes have names that begin alike, where those around it do not."""
+    return 1 + 0.5 * sum(_cohesive(place, length) for place in places) / len(places)
+
+
+def _cohesive(place: Place, length: int) -> bool:
+    """Whether the nodes of a place have a name in common that those around it have not."""
+    items = place.part.instances[0].items
+    end = place.start + length
+    inside = bond(node for item in items[place.start : end] for node in item.nodes())
+    if not inside:
+        return False
+    around = [items[i] for i in (place.start - 1, end) if 0 <= i < len(items)]
+    other = [node.name for item in around for node in item.nodes() if not automatic(node)]
+    if inside.startswith("..."):
+        return not any(name.endswith(inside[3:]) for name in other)
+    return not any(f"{name}_".startswith(inside) for name in other)
+
+
+def _belongs(place: Place, length: int) -> bool:
+    """Whether the names of a place do not tell that it is parts of several things."""
+    items = place.part.instances[0].items[place.start : place.start + length]
+    return bond(node for item in items for node in item.nodes()) is not None
+
+
+def _split_off(length: int, places: list[Place], root: Part) -> Part:
+    """Makes a part of a run, in place of all the nodes that it stands for; one that is this run is taken."""
+    whole = next((place.part for place in places if _is_whole(place, length, root)), None)
+    part = whole or _made(places[0], length)
+    by_part: dict[int, list[Place]] = defaultdict(list)
+    for place in places:
+        if place.part is not part:
+            by_part[id(place.part)].append(place)
+    for group in by_part.values():
+        _replace(group[0].part, part, group, length)
+    return part
+
+
+def _is_whole(place: Place, length: int, root: Part) -> bool:
+    part = place.part
+    inputs = tuple((-1 - k, 0) for k in range(len(part.inputs)))
+    outputs = [target for _, target in part.outputs]
+    return (
+        part is not root
+        and length == len(part.keys)
+        and place.inputs == inputs
+        and outputs == [(length - 1, 0)]
+    )
+
+
+def _made(first: Place, length: int) -> Part:
+    numbers = {target: -1 - k for k, target in enumerate(first.inputs)}
+
+    def inner(target: Target) -> Target:
+        return (numbers[target], 0) if target in numbers else (target[0] - first.start, target[1])
+
+    window = slice(first.start, first.start + length)
+    return Part(
+        list(first.part.keys[window]),
+        [mapped(wires, inner) for wires in first.part.wiring[window]],
+        [("x", "skip", "other")[k] for k in range(len(first.inputs))],
+        [("y", (length - 1, 0))],
+    )
+
+
+def _replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
+    """Puts one item in the place of each run of a part."""
+    starts = {place.start: place for place in places}
+    moved: dict[int, int] = {}
+    keys: list[Any] = []
+    wiring: list[Wires] = []
+    items: list[list[Item]] = [[] for _ in part.instances]
+    position = 0
+    while position < len(part.keys):
+        place = starts.get(position)
+        count = length if place is not None else 1
+        for offset in range(count):
+            moved[position + offset] = len(keys)
+        for listed, instance in zip(items, part.instances, strict=True):
+            window = instance.items[position : position + count]
+            if place is not None:
+                made = Instance(inner, window)
+                inner.instances.append(made)
+                listed.append(Item([made]))
+            else:
+                listed += window
+        keys.append(("part", id(inner)) if place is not None else part.keys[position])
+        wires: Wires = part.wiring[position]
+        wiring.append(tuple(("", target) for target in place.inputs) if place is not None else wires)
+        position += count
+
+    def renumber(target: Target) -> Target:
+        return (moved[target[0]], target[1]) if target[0] >= 0 else target
+
+    part.keys, part.wiring = keys, [mapped(wires, renumber) for wires in wiring]
+    part.outputs = [(name, renumber(target)) for name, target in part.outputs]
+    for instance, listed in zip(part.instances, items, strict=True):
+        instance.items = listed
+
+
+def _collapse(part: Part, root: Part) -> None:
+    """Makes one repeated item of items that are alike, each fed by the one before it and by nothing else.
+
+    Those that differ in arguments stay apart inside a part, unless they are many: lists of lists read badly.
+    """
+    position = 0
+    while position < len(part.keys):
+        end = position + 1
+        while end < len(part.keys) and _repeats(part, end):
+            end += 1
+        alike = all(_alike(part, each) for each in range(position + 1, end))
+        if not alike and end - position < 3 and part is not root:
+            end = position + 1
+            while end < len(part.keys) and _repeats(part, end) and _alike(part, end):
+                end += 1
+            alike = True
+        for _ in range(position + 1, end):
+            _join(part, position)
+        if not alike:  # the lists of what differs must have one length wherever the part stands
+            part.keys[position] = (*part.keys[position], len(part.instances[0].items[position].units))
+        position += 1
+
+
+def _join(part: Part, position: int) -> None:
+    """Makes the item behind one a repetition of it."""
+    for instance in part.instances:
+        instance.items[position].units += instance.items.pop(position + 1).units
+    del part.keys[position + 1]
+    del part.wiring[position + 1]
+
+    def renumber(target: Target) -> Target:
+        return (target[0] - 1, target[1]) if target[0] > position else target
+
+    part.wiring = [mapped(wires, renumber) for wires in part.wiring]
+    part.outputs = [(name, renumber(target)) for name, target in part.outputs]
+
+
+def _alike(part: Part, position: int) -> bool:
+    """Whether an item has the arguments of the item before it, wherever the part stands."""
+    return all(
+        list(_arguments(instance.items[position - 1].units[-1]))
+        == list(_arguments(instance.items[position].units[0]))
+        for instance in part.instances
+    )
+
+
+def _arguments(unit: Node | Instance) -> Iterator[Any]:
+    for node in [unit] if isinstance(unit, Node) else unit.nodes():
+        yield (node.what, node.arguments)
+
+
+def _repeats(part: Part, position: int) -> bool:
+    """Whether an item is one more of the item before it."""
+    before, key = position - 1, part.keys[position]
+    if part.keys[before] != key or key[0] == "alone":
+        return False
+    wires, other = part.wiring[position], part.wiring[before]
+    if not wires or wires[0][1] != (before, 0) or wires[1:] != other[1:] or len(wires) != len(other):
+        return False
+    if part.readers()[before] != position or sum(t[0] == before for t in targets(wires)) != 1:
+        return False
+    if not all(_same_word(instance.items[before], instance.items[position]) for instance in part.instances):
+        return False
+    return len(key) == 2 if key[0] == "part" else key[1] == "layer" and _alike(part, position)
+
+
+def _same_word(before: Item, item: Item) -> bool:
+    """Whether two items are called the same but for numbers, as far as their names were chosen."""
+    words = [
+        dict.fromkeys(without_numbers(node) for node in ([unit] if isinstance(unit, Node) else unit.nodes()))
+        for unit in (before.units[-1], item.units[0])
+    ]
+    return list(words[0]) == list(words[1])

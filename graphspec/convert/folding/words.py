@@ -1,0 +1,59 @@
+"""What the names of nodes say about which belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from graphspec.convert.config import snake_case
+from graphspec.convert.nodes import Node
+
+
+def automatic(node: Node) -> bool:
+    """Whether Keras gave a node its name: its class, and a number."""
+    words = {snake_case(str(node.what)), "conv" if node.form == "layer" else ""}
+    return re.sub(r"_\d+$", "", node.name) in words
+
+
+def begin(nodes: Iterable[Node]) -> str:
+    """What the names of nodes begin with, but for those that Keras gave."""
+    return prefix([node.name for node in nodes if not automatic(node)])
+
+
+def bond(nodes: Iterable[Node]) -> str | None:
+    """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
+
+    "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
+    common.
+    """
+    names = [node.name for node in nodes if not automatic(node)]
+    if len(names) < 2:
+        return ""
+    if front := prefix(names):
+        return front
+    if len({re.split(r"[_\d]", name)[0] for name in names}) == 1:
+        return ""
+    ends = {re.search(r"_[^_]*$|\d+$|$", name)[0] for name in names}  # type: ignore[index]
+    return "..." + ends.pop() if len(ends) == 1 and "" not in ends else None
+
+
+def prefix(names: list[str]) -> str:
+    """What names have in common up to an underscore, or their end: `conv2_block1_` of conv2_block1_1_conv and
+    conv2_block1_out, `project_` of project and project_bn.
+    """
+    if not names:
+        return ""
+    whole = common([f"{name}_" for name in names])
+    return whole[: whole.rfind("_") + 1]
+
+
+def common(texts: list[str]) -> str:
+    """The letters that all texts begin with."""
+    low, high = min(texts), max(texts)
+    same = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:same]
+
+
+def without_numbers(node: Node) -> str:
+    """A name without what counts: `block_conv` of block2a_conv1; "" where it is Keras' own."""
+    return "" if automatic(node) else re.sub(r"\d+[a-z]?(?=_|$)", "", node.name)

@@ -1,0 +1,237 @@
+"""Parts and their params as the sections of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.convert.document import input_sizes
+from graphspec.convert.folding.naming import item_names, name_part
+from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Written
+from graphspec.convert.folding.parts import Instance, Part, Parts, Target, targets
+from graphspec.convert.folding.search import fold
+from graphspec.convert.nodes import Body, Entry, Node, Place, Value, identifier
+from graphspec.names import Namespace, attribute
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """A folded document, and for each node or entry with variables its path in the module."""
+
+    document: dict[str, Any]
+    places: dict[str, Place]
+
+
+def folded(
+    body: Body, settings: Mapping[str, Any], common_sizes: bool, channels: Callable[[Value], int | None]
+) -> Folded:
+    """The document of a model, folded. `channels` gives the last axis of a value of the flat model."""
+    parts = Parts(body)
+    fold(parts)
+    return Writer(parts, channels, body).write(settings, common_sizes)
+
+
+class Writer:
+    """Writes one model."""
+
+    def __init__(self, parts: Parts, channels: Callable[[Value], int | None], body: Body):
+        self.parts, self.channels, self.body = parts, channels, body
+        self.solved: dict[int, Solved] = {}
+        self.names: dict[int, list[str]] = {}
+        self.blocks: dict[str, Any] = {}
+        self.stored: dict[str, Place] = {}
+
+    def write(self, settings: Mapping[str, Any], common_sizes: bool) -> Folded:
+        root = self.parts.root
+        for part in self._ordered():
+            for instance in part.instances:
+                if part is root:
+                    instance.resolve()
+        block_names = Namespace()
+        for part in self._ordered():
+            if part is not root:
+                name_part(part, block_names, self.body.name)
+            names = self.names[id(part)] = item_names(part, part is root)
+            self.solved[id(part)] = Solver(part, names, self.solved, self.channels).solve()
+        for part in self._ordered():
+            if part is not root:
+                self.blocks[part.name] = self._block(part)
+        document: dict[str, Any] = {"inputs": input_sizes(self.body.inputs, common_sizes)}
+        if self.blocks:
+            document["blocks"] = self.blocks
+        document |= self._graph(root, self.body.shared)
+        for node, name in self._root_names():
+            node.name = name
+        document["outputs"] = self._outputs(settings.get("outputs", {}))
+        if settings.get("train"):
+            document["train"] = settings["train"]
+        self._paths(root.instances[0], "", self.body.shared)
+        return Folded(document, self.stored)
+
+    def _ordered(self) -> list[Part]:
+        """All parts that are used, each behind those inside it; the root comes last."""
+        by_id = {id(part): part for part in self.parts.all}
+        found: list[Part] = []
+
+        def visit(part: Part) -> None:
+            if part in found:
+                return
+            for key, item in zip(part.keys, part.instances[0].items, strict=True):
+                if key[0] == "part":
+                    visit(by_id[key[1]])
+                unit = item.units[0]
+                if isinstance(unit, Node) and unit.body is not None and id(unit.body) in self.parts.inner:
+                    visit(self.parts.inner[id(unit.body)])
+            found.append(part)
+
+        for entry in self.body.shared:
+            if entry.body is not None:
+                visit(self.parts.inner[id(entry.body)])
+        visit(self.parts.root)
+        return found
+
+    def _root_names(self) -> list[tuple[Node, str]]:
+        root = self.parts.root
+        return [
+            (item.units[0], name)
+            for item, name in zip(root.instances[0].items, self.names[id(root)], strict=True)
+            if isinstance(item.units[0], Node) and len(item.units) == 1
+        ]
+
+    def _block(self, part: Part) -> dict[str, Any]:
+        block: dict[str, Any] = {}
+        params = self.solved[id(part)].params
+        if params:
+            block["params"] = {
+                param.name: "required" if param.default is MISSING else param.default for param in params
+            }
+        block["inputs"] = part.inputs
+        shared = self._shared_of(part)
+        block |= self._graph(part, shared)
+        last = (len(part.keys) - 1, 0)
+        if len(part.outputs) > 1 or part.outputs[0][1] != last:
+            block["outputs"] = {
+                identifier(name, "y"): self._reference(part, target) for name, target in part.outputs
+            }
+        return block
+
+    def _shared_of(self, part: Part) -> list[Entry]:
+        """The entries that a model inside the model shares among its nodes."""
+        found: dict[int, Entry] = {}
+        for item in part.instances[0].items:
+            for unit in item.units:
+                if isinstance(unit, Node) and unit.entry is not None:
+                    found[id(unit.entry)] = unit.entry
+        return list(found.values())
+
+    def _graph(self, part: Part, shared: list[Entry]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if shared:
+            found["shared"] = {entry.name: self._entry(entry) for entry in shared}
+        nodes: dict[str, Any] = {}
+        above: Target | None = (-1, 0) if len(part.inputs) == 1 else None
+        for position, name in enumerate(self.names[id(part)]):
+            item = part.instances[0].items[position]
+            nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
+            unit = item.units[0]
+            if not (isinstance(unit, Node) and unit.form == "parameter"):
+                above = (position, 0)
+        found["nodes"] = nodes
+        return found
+
+    def _entry(self, entry: Entry) -> dict[str, Any]:
+        block = self.parts.inner[id(entry.body)].name if entry.body is not None else None
+        item: dict[str, Any] = {"block": block} if entry.form == "block" else {entry.form: entry.what}
+        if entry.form == "layer" and block is not None:
+            item["wraps"] = {"block": block}
+        item |= entry.arguments
+        if not entry.trainable:
+            item["trainable"] = False
+        return item
+
+    def _node(self, part: Part, position: int, written: Written, above: Target | None) -> dict[str, Any]:
+        unit = part.instances[0].items[position].units[0]
+        arguments = dict(written.arguments)
+        if isinstance(unit, Instance):
+            item: dict[str, Any] = {"block": unit.part.name}
+        elif unit.form == "parameter":
+            item = {"parameter": arguments.pop("parameter")}
+        elif unit.form == "call":
+            assert unit.entry is not None
+            item = {"call": unit.entry.name}
+        else:
+            item = {unit.form: unit.what}
+            if unit.body is not None:
+                item["wraps"] = {"block": self.parts.inner[id(unit.body)].name}
+        source = self._reading(part, position, unit, above)
+        if source is not None:
+            item["from"] = source
+        item |= arguments
+        if written.repeat is not None:
+            item["repeat"] = written.repeat
+        if isinstance(unit, Node) and not unit.trainable:
+            item["trainable"] = False
+        return item
+
+    def _reading(self, part: Part, position: int, unit: Node | Instance, above: Target | None) -> Any:
+        """What stands after `from`; None where it is the node above."""
+        wires = part.wiring[position]
+        if not wires:
+            return None
+        style = unit.style if isinstance(unit, Node) else "one" if len(wires) == 1 else "list"
+        found = [
+            self._reference(part, read)
+            if read and isinstance(read[0], int)
+            else [self._reference(part, target) for target in read]
+            for _, read in wires
+        ]
+        if style == "one":
+            return None if next(targets(wires)) == above else found[0]
+        return found if style == "list" else dict(zip((slot for slot, _ in wires), found, strict=True))
+
+    def _reference(self, part: Part, target: Target) -> str:
+        index, output = target
+        if index < 0:
+            return part.inputs[-1 - index]
+        name, unit = self.names[id(part)][index], part.instances[0].items[index].units[-1]
+        if not output:
+            return name
+        inner = (
+            unit.outputs[output - 1]
+            if isinstance(unit, Node)
+            else identifier(unit.part.outputs[output][0], "y")
+        )
+        return f"{name}.{inner}"
+
+    def _outputs(self, settings: Mapping[str, Mapping[str, Any]]) -> Any:
+        root = self.parts.root
+        found: dict[str, dict[str, Any]] = {}
+        names = Namespace()
+        for key, target in root.outputs:
+            name, reference = names.claim(identifier(key, "output")), self._reference(root, target)
+            found[name] = ({} if reference == name else {"from": reference}) | dict(settings.get(key, {}))
+        return list(found) if not any(found.values()) else found
+
+    # --- paths in the module
+
+    def _paths(self, instance: Instance, front: str, shared: list[Entry]) -> None:
+        part = instance.part
+        for entry in shared:
+            self._place(entry, f"{front}{attribute(entry.name)}")
+        for item, name, written in zip(
+            instance.items, self.names[id(part)], self.solved[id(part)].items, strict=True
+        ):
+            for index, unit in enumerate(item.units):
+                here = f"{front}{attribute(name)}" + (f".{index}" if written.repeat is not None else "")
+                if isinstance(unit, Instance):
+                    self._paths(unit, f"{here}.", self._shared_of(unit.part))
+                elif unit.entry is None:
+                    self._place(unit, here)
+
+    def _place(self, item: Node | Entry, here: str) -> None:
+        if item.body is not None:
+            inner = self.parts.inner[id(item.body)]
+            self._paths(inner.instances[0], f"{here}.", self._shared_of(inner))
+        elif item.stored is not None:
+            self.stored[here] = Place(item.stored, item.trainable)

@@ -1,0 +1,136 @@
+"""Bodies to specs that compile: sizes get names, repetition is folded, and what was folded is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.compiler import Program, check
+from graphspec.convert.document import document
+from graphspec.convert.folding import folded
+from graphspec.convert.nodes import Body, Place, Value, places
+from graphspec.convert.refusals import refusal
+from graphspec.convert.writing import text
+from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.graph import Graph, Op
+from graphspec.graph import Value as Flow
+from graphspec.names import attribute
+from graphspec.weights import key_prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A spec, and where the variables of each path in its module are stored."""
+
+    text: str
+    program: Program
+    places: Mapping[str, Place]
+
+
+def compiled(body: Body, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> Spec:
+    """The spec of a model, folded unless `flat`. Raises `SpecError` where it does not compile."""
+    common, written, program = _flat(body, settings)
+    whole = Spec(written, program, dict(places(body)))
+    if flat:
+        return whole
+    found = folded(body, settings, common, _channels(body, program.graph))
+    diagnostics = Diagnostics()
+    written = text(found.document)
+    program_folded = check(written, diagnostics, {})
+    if program_folded is None or diagnostics.errors:
+        notes.append(f"written flat: folded, {diagnostics.sorted()[0].message}")
+        return whole
+    spec = Spec(written, program_folded, found.places)
+    if _meaning(spec) != _meaning(whole):
+        notes.append("written flat: folded, it would compute something else")
+        return whole
+    return spec
+
+
+def _flat(body: Body, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
+    """The flat text and its program. Sizes that are not known get names of their own, or, where inputs meet
+    in a merge, common ones.
+    """
+    first: tuple[str, Diagnostic] | None = None
+    for common in (False, True):
+        written = text(document(body, settings, common))
+        diagnostics = Diagnostics()
+        program = check(written, diagnostics, {})
+        if program is not None and not diagnostics.errors:
+            return common, written, program
+        first = first or (written, diagnostics.sorted()[0])
+    assert first is not None
+    written, found = first
+    line = written.splitlines()[found.span.line - 1].strip() if found.span is not None else ""
+    message = f"the spec that it becomes does not compile: {found.message}"
+    raise refusal("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
+
+
+def _channels(body: Body, graph: Graph) -> Callable[[Value], int | None]:
+    """The size of the last axis of each value of a flat model, None where it is not known."""
+    known: dict[Value, int | None] = {}
+
+    def size(flow: Flow | None) -> int | None:
+        last = flow.tensor.shape[-1] if flow is not None and flow.tensor.shape else None
+        return last if isinstance(last, int) else None
+
+    def walk(body: Body, graph: Graph) -> None:
+        for item in body.inputs:
+            known[Value(item)] = size(graph.inputs.get(item.name))
+        ops = {op.node: op for op in graph.ops}
+        for node in body.nodes:
+            if (op := ops.get(node.name)) is None:
+                continue
+            for number, flow in enumerate(op.outputs.values()):
+                known[Value(node, number)] = size(flow)
+            if node.form == "block" and node.entry is None and node.body is not None and op.graph is not None:
+                walk(node.body, op.graph)
+
+    walk(body, graph)
+    return known.get
+
+
+def _meaning(spec: Spec) -> dict[str, int]:
+    """A number for each output that tells what it is computed of: layers, their weights, in which order.
+
+    Two specs with equal numbers compute the same.
+    """
+    graph = spec.program.graph
+    known = {id(flow): hash(("input", name)) for name, flow in graph.inputs.items() if flow is not None}
+    _number(graph, "", spec.places, known)
+    return {name: known[id(flow)] for name, flow in graph.outputs.items()}
+
+
+def _number(graph: Graph, prefix: str, where: Mapping[str, Place], known: dict[int, int]) -> None:
+    for op in graph.ops:
+        path = f"{prefix}{attribute(op.name)}" if op.unit is None else key_prefix(prefix, op.unit).rstrip(".")
+        if op.graph is not None and op.wrapper is None:
+            inner = dict(known)
+            for flow, argument in zip(op.graph.inputs.values(), op.arguments, strict=True):
+                if flow is not None and isinstance(argument, Flow):
+                    inner[id(flow)] = known[id(argument)]
+            _number(op.graph, f"{path}.", where, inner)
+            for name, flow in op.outputs.items():
+                known[id(flow)] = inner[id(op.results[name])]
+            continue
+        place = where.get(path)
+        read = tuple(_numbers(op.arguments, known))
+        made = (_what(op), place.stored.path if place is not None and op.weights() else None, read)
+        for number, flow in enumerate(op.outputs.values()):
+            known[id(flow)] = hash((made, number))
+
+
+def _what(op: Op) -> str:
+    inner = "" if op.graph is None else repr([_what(each) for each in op.graph.walk()])
+    return f"{op.title} {op.layer!r} {type(op.wrapper).__name__} {inner}"
+
+
+def _numbers(arguments: Any, known: dict[int, int]) -> Iterator[Any]:
+    for argument in arguments:
+        if isinstance(argument, Flow):
+            yield known[id(argument)]
+        elif argument is None:
+            yield None
+        else:
+            yield tuple(_numbers(argument, known))
