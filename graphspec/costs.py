@@ -16,7 +16,6 @@ from graphspec.train.config import Optimizer
 BACKWARD = 2
 """Backward FLOPs for one forward FLOP: one product for the inputs' gradients, one for the weights'."""
 
-_SLOTS = {"sgd": 0, "rmsprop": 1, "adam": 2, "adamw": 2, "adagrad": 1, "adadelta": 2, "adamax": 2, "nadam": 2}
 _WIDTHS = {
     "bool": 1,
     "uint8": 1,
@@ -62,8 +61,7 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
 
 def slots(optimizer: Optimizer) -> int:
     """How many numbers the optimizer keeps for each trainable one."""
-    extra = sum(bool(getattr(optimizer, key, False)) for key in ("momentum", "centered", "amsgrad"))
-    return _SLOTS[optimizer.canonical] + extra
+    return optimizer.slots + optimizer.use_ema
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,22 @@ KERAS = {
     "adadelta": "Adadelta",
     "adamax": "Adamax",
     "nadam": "Nadam",
+    "adafactor": "Adafactor",
+    "lamb": "Lamb",
+    "lion": "Lion",
+    "ftrl": "Ftrl",
+    "muon": "Muon",
+    "schedule_free_adamw": "ScheduleFreeAdamW",
 }
+
+
+class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
+    """On torch, Keras' own reads the momentum it calls old after it moved: it assigns in place."""
+
+    def assign_sub(self, variable: Any, value: Any) -> None:
+        variable._value = variable.value - value
+
+
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in KERAS),
     *((name, {"learning_rate": 0.1, "weight_decay": 0.05}) for name in KERAS),
@@ -49,6 +64,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("adam", {"amsgrad": True, "beta_1": 0.8, "beta_2": 0.9}),
     ("adam", {"epsilon": 0.01}),
     ("adagrad", {"initial_accumulator_value": 0.0}),
+    ("adafactor", {"beta_2_decay": -0.5, "clip_threshold": 0.3}),
+    ("ftrl", {"l1_regularization_strength": 0.01, "l2_regularization_strength": 0.02, "beta": 0.1}),
+    ("ftrl", {"l2_shrinkage_regularization_strength": 0.03, "learning_rate_power": -0.3}),
+    ("muon", {"nesterov": False, "rms_rate": None, "ns_steps": 3}),
+    ("muon", {"adam_lr_ratio": 0.5, "adam_weight_decay": 0.1}),
+    ("schedule_free_adamw", {"warmup_steps": 7, "beta_1": 0.8}),
+    ("adam", {"use_ema": True, "ema_momentum": 0.8, "ema_overwrite_frequency": 6}),
     ("adam", {"clipnorm": 0.5}),
     ("sgd", {"clipvalue": 0.1}),
     ("sgd", {"global_clipnorm": 0.7}),
@@ -65,7 +87,8 @@ def test_optimizers_go_where_those_of_keras_go(
     start = [torch.randn(shape, generator=source, dtype=getattr(torch, dtype)) for shape in ((3, 4), (4,))]
     weights = [tensor.clone().requires_grad_() for tensor in start]
     ours = Optimizer(OPTIMIZERS.read({"name": name, **options}), dict(zip("ab", weights, strict=True)))
-    theirs = getattr(keras.optimizers, KERAS[name])(**options)
+    fixed = {"ScheduleFreeAdamW": ScheduleFreeAdamW}
+    theirs = fixed.get(KERAS[name], getattr(keras.optimizers, KERAS[name]))(**options)
     variables = [keras.Variable(tensor.numpy(), dtype=dtype) for tensor in start]
     for step in range(20):
         # tiny gradients too: there it shows where epsilon is added

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec.contract.layer import Weight
 from graphspec.train import config
 from graphspec.train.optimizers.updates import Group, Tensors, groups_of
 
@@ -25,7 +26,7 @@ class Optimizer:
 
     `iterations` counts steps. The learning rate is that of `schedule`, else the optimizer's, which may be
     changed between steps. `groups` are weights that are updated otherwise: settings of their own, and what
-    their learning rate is a multiple of.
+    multiplies the learning rate. `layouts` say how Keras stores the weights, where an update asks for it.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Optimizer:
         *,
         schedule: Schedule | None = None,
         groups: Sequence[tuple[Sequence[str], config.Optimizer, float]] = (),
-        matrices: frozenset[str] | None = None,
+        layouts: Mapping[str, Weight] | None = None,
     ):
         self.config = config
         self.schedule = schedule
@@ -47,7 +48,7 @@ class Optimizer:
         apart = {name for names, _, _ in groups for name in names}
         rest = [name for name in self.weights if name not in apart]
         self._parts = [*groups, (rest, config, 1.0)]
-        self._matrices = matrices
+        self._layouts = dict(layouts or {})
         self._groups: list[Group] = []
         self._moved: list[str] = []
 
@@ -89,7 +90,7 @@ class Optimizer:
         there = set(moved)
         for names, settings, factor in self._parts:
             chosen = {name: self.weights[name] for name in names if name in there}
-            self._groups += groups_of(settings, factor, chosen, self._matrices)
+            self._groups += groups_of(settings, factor, chosen, self._layouts)
         self._moved = [name for group in self._groups for name in group.names]
         config = self.config
         self._clips = not config.clipnorm is config.clipvalue is config.global_clipnorm is None

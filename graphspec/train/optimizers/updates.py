@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec.contract.layer import Weight
 from graphspec.train import config
+from graphspec.train.config.optimizers import Muon
+from graphspec.train.penalties import from_keras, to_keras
 
 Tensors = list[Tensor]
 
@@ -20,7 +23,8 @@ class Group:
     """Weights that are updated alike.
 
     `kind` names the update and `state` has, for each slot of it, one tensor a weight. `factor` multiplies the
-    learning rate, `decay` is the weight decay. `product` is Nadam's, of its momenta.
+    learning rate, `decay` is the weight decay; `layouts` say how Keras stores each weight, where it is known.
+    `product` is Nadam's, of its momenta.
     """
 
     kind: str
@@ -29,6 +33,7 @@ class Group:
     decay: float
     names: list[str]
     weights: Tensors
+    layouts: list[Weight | None]
     state: dict[str, Tensors] = field(default_factory=dict)
     product: float = 1.0
     iterations: int = 0
@@ -38,29 +43,45 @@ class Group:
         """The update of step number `step`, from 1, at a learning rate."""
         self.iterations, self.learning_rate = step, rate * self.factor
         if self.decay and self.kind not in FUSED_DECAY:
-            torch._foreach_mul_(self.weights, 1 - rate * self.factor * self.decay)
+            torch._foreach_mul_(self.weights, 1 - self.learning_rate * self.decay)
         UPDATES[self.kind](self, self.weights, gradients)
 
 
 def groups_of(
-    config: config.Optimizer, factor: float, weights: Mapping[str, Tensor], matrices: frozenset[str] | None
+    config: config.Optimizer, factor: float, weights: Mapping[str, Tensor], layouts: Mapping[str, Weight]
 ) -> Iterable[Group]:
     """The groups of weights that have one configuration; none without weights."""
-    if weights:
-        decay = config.weight_decay or 0.0
-        yield _group(config.canonical, config, factor, decay, weights)
+    decay = config.weight_decay or 0.0
+    if not isinstance(config, Muon):
+        yield from _group(config, factor, decay, weights, layouts)
+        return
+    matrices = {name: weight for name, weight in weights.items() if _is_matrix(config, name, weight, layouts)}
+    others = {name: weight for name, weight in weights.items() if name not in matrices}
+    yield from _group(config, factor, decay, matrices, layouts)
+    ratio = config.adam_lr_ratio  # which the decay knows nothing of, in Keras
+    decay = (config.adam_weight_decay or 0.0) / ratio
+    yield from _group(config.adam, factor * ratio, decay, others, layouts)
 
 
 def _group(
-    kind: str, config: config.Optimizer, factor: float, decay: float, weights: Mapping[str, Tensor]
-) -> Group:
-    group = Group(kind, config, factor, decay, list(weights), list(weights.values()))
-    for slot, value in SLOTS[kind](config).items():
+    config: config.Optimizer,
+    factor: float,
+    decay: float,
+    weights: Mapping[str, Tensor],
+    layouts: Mapping[str, Weight],
+) -> Iterable[Group]:
+    if not weights:
+        return
+    kind = config.canonical
+    given = [layouts.get(name) for name in weights]
+    group = Group(kind, config, factor, decay, list(weights), list(weights.values()), given)
+    for slot, value in SLOTS.get(kind, lambda config: {})(config).items():
         group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
-    return group
+    BEGIN.get(kind, lambda group: None)(group)
+    yield group
 
 
-def _sgd(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _sgd(self: Group, weights: Tensors, gradients: Tensors) -> None:
     momentum, rate = self.config.momentum, self.learning_rate
     if not momentum:
         torch._foreach_add_(weights, gradients, alpha=-rate)
@@ -75,7 +96,7 @@ def _sgd(self: Any, weights: Tensors, gradients: Tensors) -> None:
         torch._foreach_add_(weights, velocity)
 
 
-def _rmsprop(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _rmsprop(self: Group, weights: Tensors, gradients: Tensors) -> None:
     config, state = self.config, self.state
     _track(state["velocity"], gradients, config.rho, squared=True)
     if config.centered:
@@ -94,7 +115,7 @@ def _rmsprop(self: Any, weights: Tensors, gradients: Tensors) -> None:
         torch._foreach_addcdiv_(weights, gradients, below, value=-self.learning_rate)
 
 
-def _adam(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _adam(self: Group, weights: Tensors, gradients: Tensors) -> None:
     """Keras adds epsilon to the uncorrected root: torch's epsilon, divided by the correction."""
     config, state = self.config, self.state
     correction = math.sqrt(1 - config.beta_2**self.iterations)
@@ -116,7 +137,7 @@ def _adam(self: Any, weights: Tensors, gradients: Tensors) -> None:
     )
 
 
-def _adagrad(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _adagrad(self: Group, weights: Tensors, gradients: Tensors) -> None:
     accumulator = self.state["accumulator"]
     torch._foreach_addcmul_(accumulator, gradients, gradients)
     below = torch._foreach_add(accumulator, self.config.epsilon)
@@ -124,7 +145,7 @@ def _adagrad(self: Any, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_addcdiv_(weights, gradients, below, value=-self.learning_rate)
 
 
-def _adadelta(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _adadelta(self: Group, weights: Tensors, gradients: Tensors) -> None:
     rho, epsilon = self.config.rho, self.config.epsilon
     squares, deltas = self.state["accumulated_grad"], self.state["accumulated_delta_var"]
     _track(squares, gradients, rho, squared=True)
@@ -136,7 +157,7 @@ def _adadelta(self: Any, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_add_(weights, step, alpha=-self.learning_rate)
 
 
-def _adamax(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _adamax(self: Group, weights: Tensors, gradients: Tensors) -> None:
     config, norm = self.config, self.state["norm"]
     _track(self.state["momentum"], gradients, config.beta_1)
     torch._foreach_mul_(norm, config.beta_2)
@@ -146,7 +167,7 @@ def _adamax(self: Any, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_addcdiv_(weights, self.state["momentum"], below, value=-rate)
 
 
-def _nadam(self: Any, weights: Tensors, gradients: Tensors) -> None:
+def _nadam(self: Group, weights: Tensors, gradients: Tensors) -> None:
     config, step = self.config, self.iterations
     now, after = (config.beta_1 * (1 - 0.5 * 0.96**t) for t in (step, step + 1))
     self.product *= now
@@ -161,6 +182,140 @@ def _nadam(self: Any, weights: Tensors, gradients: Tensors) -> None:
     torch._foreach_addcdiv_(weights, mean, below, value=-self.learning_rate)
 
 
+def _lion(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    config, momentum = self.config, self.state["momentum"]
+    step = torch._foreach_mul(momentum, config.beta_1)
+    torch._foreach_add_(step, gradients, alpha=1 - config.beta_1)
+    torch._foreach_sign_(step)
+    torch._foreach_add_(weights, step, alpha=-self.learning_rate)
+    _track(momentum, gradients, config.beta_2)
+
+
+def _lamb(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    config, step = self.config, self.iterations
+    _track(self.state["momentum"], gradients, config.beta_1)
+    _track(self.state["velocity"], gradients, config.beta_2, squared=True)
+    update = torch._foreach_div(self.state["momentum"], 1 - config.beta_1**step)
+    below = torch._foreach_div(self.state["velocity"], 1 - config.beta_2**step)
+    torch._foreach_sqrt_(below)
+    torch._foreach_add_(below, config.epsilon)
+    torch._foreach_div_(update, below)
+    lengths, steps = torch._foreach_norm(weights), torch._foreach_norm(update)
+    for weight, change, length, size in zip(weights, update, lengths, steps, strict=True):
+        ratio = torch.where((length > 0) & (size > 0), length / size, 1.0)
+        weight.sub_(change * (ratio * self.learning_rate))
+
+
+def _adafactor(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    """Along the axes that Keras stores last; a vector keeps all its squares."""
+    config, step = self.config, float(self.iterations)
+    size = min(self.learning_rate, 1 / math.sqrt(step))  # with `relative_step` and without
+    keep = 1 - step**config.beta_2_decay
+    state = zip(self.state["row"], self.state["column"], self.state["velocity"], strict=True)
+    for weight, gradient, layout, (row, column, velocity) in zip(
+        weights, gradients, self.layouts, state, strict=True
+    ):
+        gradient = to_keras(layout, gradient) if layout is not None else gradient
+        squares = gradient.square().add_(config.epsilon_1)
+        if gradient.dim() < 2:
+            mean = velocity.lerp_(squares, 1 - keep)
+        else:
+            row.lerp_(squares.mean(-1), 1 - keep)
+            column.lerp_(squares.mean(-2), 1 - keep)
+            mean = (row / row.mean(-1, keepdim=True)).unsqueeze(-1) * column.unsqueeze(-2)
+        update = gradient / mean.sqrt()
+        update /= (_root_mean_square(update) / config.clip_threshold).clamp(min=1)
+        update = from_keras(layout, update) if layout is not None else update
+        weight.sub_(update * (_root_mean_square(weight).clamp(min=config.epsilon_2) * size))
+
+
+def _begin_adafactor(group: Group) -> None:
+    """Means of squares of rows and of columns; of each element, for vectors. The other ones are empty."""
+    for slot in ("row", "column", "velocity"):
+        group.state[slot] = []
+    for weight, layout in zip(group.weights, group.layouts, strict=True):
+        like = to_keras(layout, weight) if layout is not None else weight
+        shape, none = tuple(like.shape), weight.new_zeros(0)
+        matrix = len(shape) > 1
+        group.state["row"].append(weight.new_zeros(shape[:-1]) if matrix else none)
+        group.state["column"].append(weight.new_zeros(shape[:-2] + shape[-1:]) if matrix else none.clone())
+        group.state["velocity"].append(none.clone() if matrix else torch.zeros_like(weight))
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
+
+
+def _ftrl(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    config, rate = self.config, self.learning_rate
+    power = -config.learning_rate_power
+    strength = config.l2_regularization_strength + config.beta / (2 * rate)
+    state = zip(self.state["accumulator"], self.state["linear"], strict=True)
+    for weight, gradient, (squares, linear) in zip(weights, gradients, state, strict=True):
+        before = squares.pow(power)
+        after = squares.addcmul_(gradient, gradient).pow(power)
+        shrunk = gradient + 2 * config.l2_shrinkage_regularization_strength * weight
+        linear.add_(shrunk - (after - before) / rate * weight)
+        bound = config.l1_regularization_strength
+        weight.copy_((linear.clamp(-bound, bound) - linear) / (after / rate + 2 * strength))
+
+
+def _is_matrix(config: Muon, name: str, weight: Tensor, layouts: Mapping[str, Weight]) -> bool:
+    """Whether Muon takes a weight, by Keras' rule on the variable that Keras stores."""
+    layout = layouts.get(name)
+    rank = weight.dim()
+    if layout is not None:
+        rank = len(layout.unmerged or layout.shape) + (layout.row is not None)
+        if layout.row is not None or (config.exclude_embeddings and "embedding" in layout.keras):
+            return False
+    return rank == 2 and not any(word in name for word in config.exclude_layers)
+
+
+def _muon(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    config, momentum = self.config, self.state["momentum"]
+    torch._foreach_mul_(momentum, config.momentum)
+    torch._foreach_add_(momentum, gradients)
+    updates: Iterable[Tensor] = momentum
+    if config.nesterov:
+        updates = torch._foreach_add(gradients, momentum, alpha=config.momentum)
+    for weight, update in zip(weights, updates, strict=True):
+        scale = 1.0 if config.rms_rate is None else math.sqrt(max(weight.shape)) * config.rms_rate
+        weight.sub_(_orthogonal(update, config), alpha=self.learning_rate * scale)
+
+
+def _orthogonal(matrix: Tensor, config: Muon) -> Tensor:
+    """The nearest orthogonal matrix, roughly: Newton and Schulz's iteration, on the smaller side."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.mT if tall else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(config.ns_steps):
+        square = x @ x.mT
+        x = config.muon_a * x + (config.muon_b * square + config.muon_c * square @ square) @ x
+    return x.mT if tall else x
+
+
+def _schedule_free(self: Group, weights: Tensors, gradients: Tensors) -> None:
+    """Weights lie between an average of past ones and the state, which follows the gradients."""
+    config, step, moving = self.config, self.iterations, self.state["momentum"]
+    rate = self.learning_rate
+    if config.warmup_steps:
+        rate *= min(step / config.warmup_steps, 1.0)
+    _track(self.state["velocity"], gradients, config.beta_2, squared=True)
+    below = torch._foreach_div(self.state["velocity"], 1 - config.beta_2**step)
+    torch._foreach_sqrt_(below)
+    torch._foreach_add_(below, config.epsilon)
+    # the average, from the weights between it and what moved: (weight - (1 - beta_1) * moved) / beta_1
+    torch._foreach_add_(weights, moving, alpha=config.beta_1 - 1)
+    torch._foreach_div_(weights, config.beta_1)
+    torch._foreach_addcdiv_(moving, gradients, below, value=-rate)
+    torch._foreach_lerp_(weights, moving, 1 / step)
+    torch._foreach_lerp_(weights, moving, 1 - config.beta_1)
+
+
+def _begin_schedule_free(group: Group) -> None:
+    group.state["momentum"] = [weight.detach().clone() for weight in group.weights]
+
+
 def _track(mean: Tensors, values: Tensors, factor: float, squared: bool = False) -> None:
     """Move a moving mean of the values, or of their squares."""
     torch._foreach_mul_(mean, factor)
@@ -170,7 +325,7 @@ def _track(mean: Tensors, values: Tensors, factor: float, squared: bool = False)
         torch._foreach_add_(mean, values, alpha=1 - factor)
 
 
-UPDATES: dict[str, Callable[[Any, Tensors, Tensors], None]] = {
+UPDATES: dict[str, Callable[[Group, Tensors, Tensors], None]] = {
     "sgd": _sgd,
     "rmsprop": _rmsprop,
     "adam": _adam,
@@ -179,6 +334,12 @@ UPDATES: dict[str, Callable[[Any, Tensors, Tensors], None]] = {
     "adadelta": _adadelta,
     "adamax": _adamax,
     "nadam": _nadam,
+    "adafactor": _adafactor,
+    "lamb": _lamb,
+    "lion": _lion,
+    "ftrl": _ftrl,
+    "muon": _muon,
+    "schedule_free_adamw": _schedule_free,
 }
 FUSED_DECAY = frozenset({"adam", "adamw"})
 """The updates that decay weights themselves."""
@@ -196,5 +357,16 @@ SLOTS: dict[str, Callable[[Any], dict[str, float]]] = {
     "adadelta": lambda c: {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0},
     "adamax": lambda c: {"momentum": 0.0, "norm": 0.0},
     "nadam": lambda c: {"momentum": 0.0, "velocity": 0.0},
+    "lamb": lambda c: {"momentum": 0.0, "velocity": 0.0},
+    "lion": lambda c: {"momentum": 0.0},
+    "ftrl": lambda c: {"accumulator": c.initial_accumulator_value, "linear": 0.0},
+    "muon": lambda c: {"momentum": 0.0},
+    "schedule_free_adamw": lambda c: {"velocity": 0.0},
 }
 """What each optimizer remembers for a weight, and where it starts."""
+
+BEGIN: dict[str, Callable[[Group], None]] = {
+    "adafactor": _begin_adafactor,
+    "schedule_free_adamw": _begin_schedule_free,
+}
+"""What starts neither at one value nor in the shape of the weight."""

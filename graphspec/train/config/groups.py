@@ -1,0 +1,65 @@
+"""Weights that are trained otherwise than the rest: `parameter_groups`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from graphspec.objectives.settings import Setting
+
+
+class ParameterGroup(Setting):
+    """What is otherwise for the weights whose path matches: `*` stands for any text, `?` for a character."""
+
+    match: Annotated[str, Field(min_length=1)]
+    learning_rate: Annotated[float, Field(ge=0)] | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    trainable: bool | None = None
+
+    synonyms: ClassVar = {
+        "lr": "learning_rate",
+        "pattern": "match",
+        "name": "match",
+        "params": "match",
+        "weights": "match",
+        "decay": "weight_decay",
+        "requires_grad": "trainable",
+        "frozen": "trainable",
+    }
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ParameterGroup:
+        if self.learning_rate is self.weight_decay is self.trainable is None:
+            keys = "`learning_rate`, `weight_decay` or `trainable`"
+            raise ValueError(f"the group of `{self.match}` changes nothing: give it {keys}")
+        return self
+
+    def matches(self, path: str) -> bool:
+        """Whether a weight, by its key in the state dict, belongs to the group."""
+        return fnmatchcase(path, self.match)
+
+
+@dataclass(frozen=True, slots=True)
+class Particular:
+    """What groups say of one weight; None where they say nothing."""
+
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    trainable: bool | None = None
+
+
+def particulars(groups: Sequence[ParameterGroup], paths: Iterable[str]) -> dict[str, Particular]:
+    """What groups say of each weight: of each setting the last that matches and gives it."""
+    found = {}
+    for path in paths:
+        matching = [group for group in groups if group.matches(path)]
+        values = {}
+        for key in ("learning_rate", "weight_decay", "trainable"):
+            given = [value for group in matching if (value := getattr(group, key)) is not None]
+            values[key] = given[-1] if given else None
+        found[path] = Particular(**values)
+    return found
