@@ -13,7 +13,7 @@ from graphspec.data.features import FEATURES, Judged
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
-from graphspec.train.config import OPTIMIZERS, TrainConfig
+from graphspec.train.config import OPTIMIZERS, SCHEDULES, TrainConfig
 
 EXPRESSION = {"$ref": "#/$defs/expression"}
 
@@ -38,6 +38,7 @@ def json_schema() -> dict[str, Any]:
     definitions["loss"] = _family(LOSSES, definitions)
     definitions["metric"] = _family(METRICS, definitions)
     definitions["optimizer"] = _family(OPTIMIZERS, definitions)
+    definitions["schedule"] = _family(SCHEDULES, definitions)
     definitions["node"] = _node(definitions)
     definitions["nodes"] = _named({"$ref": "#/$defs/node"})
     definitions["input"] = _keys(
@@ -73,6 +74,7 @@ _EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
 def _top(definitions: dict[str, Any]) -> dict[str, Any]:
     train = _pydantic(TrainConfig, definitions)
     train["properties"]["optimizer"] = {"$ref": "#/$defs/optimizer"}
+    train["properties"]["schedule"] = {"$ref": "#/$defs/schedule"}
     train["additionalProperties"] = True
     outputs = [_named({"anyOf": [{"$ref": "#/$defs/output"}, {"type": "null"}]}), {"$ref": "#/$defs/name"}]
     outputs.append({"type": "array", "items": {"$ref": "#/$defs/name"}})

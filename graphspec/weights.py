@@ -35,6 +35,18 @@ def layers(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Op]]:
             yield here.removesuffix("."), unit.first
 
 
+def paths(graph: Graph, prefix: str = "") -> Iterator[str]:
+    """The keys of all parameters of a program, each once: what may be trained, and no buffers."""
+    for unit in graph.units:
+        here = key_prefix(prefix, unit)
+        if unit.first.graph is not None:
+            yield from paths(unit.first.graph, here)
+        elif unit.first.parameter is not None:
+            yield here.removesuffix(".")
+        else:
+            yield from (f"{here}{weight.name}" for weight in unit.first.weights() if weight.trainable)
+
+
 def held(graph: Graph) -> Iterator[Held]:
     """All weights of the layers of a program, each once; parameters have no layer."""
     for path, op in layers(graph):

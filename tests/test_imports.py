@@ -28,7 +28,7 @@ ALLOWED = {
     "declarations": "diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
-    "schema source tensor train",
+    "schema source tensor train weights",
     "emit": "contract costs diagnostics expressions graph names passes program tensor",
     "export": "diagnostics tensor version",
     "expressions": "diagnostics",

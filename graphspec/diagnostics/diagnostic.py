@@ -54,6 +54,8 @@ CODES: dict[str, str] = {
     "unknown-loss": "a loss that does not exist",
     "unknown-metric": "a metric that does not exist",
     "unknown-optimizer": "an optimizer that does not exist",
+    "unknown-schedule": "a learning rate schedule that does not exist",
+    "unknown-weight": "a pattern that matches the path of no weight",
     "unknown-callback": "a callback that does not exist",
     "unknown-preset": "a preset that does not exist",
     "unknown-param": "a parameter that does not exist",

@@ -11,6 +11,7 @@ from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
+from graphspec.elaborate.groups import check_groups
 from graphspec.elaborate.inputs import declared_tensor, given_tensor, is_channels_first
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.outputs import output_specs, read_outputs
@@ -58,6 +59,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
     ranges = {name: _given_range(limit, name in channels_first) for name, limit in found.ranges.items()}
     if data is not None and not check_features(body, data, inputs, outputs, ranges):
+        return None
+    if training is not None and not check_groups(body, training, graph):
         return None
     return Elaborated(
         file.name,

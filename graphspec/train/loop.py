@@ -25,11 +25,11 @@ from graphspec.train import device as devices
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.settings import BackupAndRestore, Callback
 from graphspec.train.callbacks.weights import BestWeights
-from graphspec.train.config import TrainConfig
+from graphspec.train.config import TrainConfig, effective_batch
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
-from graphspec.train.optimizers import Optimizer
+from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Progress, Reporter, Result
 from graphspec.train.resume import resumed, same_data
@@ -80,9 +80,12 @@ def train(
         began = time.monotonic()
         found = load(program, data, root, place, limit=limit)
         module = program.module(device=str(place), seed=program.training.seed)
+        set_trainable(program, module)
         penalties = Penalties(program.graph, module)
         judge = Judge(program.inputs, program.outputs, place, penalties)
-        optimizer = Optimizer(program.training.optimizer, _trainable(judge, module))
+        epochs = epochs or program.training.epochs
+        steps = epochs * -(-len(found.training) // effective_batch(program.training))
+        optimizer = optimizer_for(program, module, judge.log_variances, steps)
         about = {
             **environment(place),
             "root": str((root or Path()).resolve()),
@@ -92,9 +95,7 @@ def train(
         run = run or RunDirectory.create(program.name, run_dir, overwrite)
         try:
             run.begin(program, about)
-            training = Training(
-                program, module, judge, penalties, optimizer, run, place, epochs or program.training.epochs
-            )
+            training = Training(program, module, judge, penalties, optimizer, run, place, epochs)
             training.data = found.fingerprint
             backup = _setting(program.training, BackupAndRestore)
             best = BestWeights("val_loss" if found.validation is not None else "loss")
@@ -232,16 +233,6 @@ def _named(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
     return [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(callbacks)]
 
 
-def _trainable(judge: Judge, module: nn.Module) -> dict[str, nn.Parameter]:
-    weights = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
-    if not judge.judged:
-        raise _refused("nothing-to-train", "no output has a loss", "give an output a `loss`")
-    if not weights:
-        help = "every layer says `trainable: false`, or has no weights"
-        raise _refused("nothing-to-train", "no weight is trainable", help)
-    return {**weights, **{f"loss_weight/{name}": v for name, v in judge.log_variances.items()}}
-
-
 def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> SpecError:
     """The error of a loss that is NaN or infinite; nothing was updated with it."""
     parts = judgement.parts
@@ -255,7 +246,3 @@ def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> SpecE
     saver.weights()
     note = f"the weights before that step are in {training.run_dir / LAST}"
     return SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])
-
-
-def _refused(code: str, message: str, help: str) -> SpecError:
-    return SpecError([Diagnostic(code, message, None, help=help)])

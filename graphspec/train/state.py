@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import State, joined
+from graphspec.train.config import effective_batch
 from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter
 from graphspec.train.optimizers import Optimizer
@@ -64,7 +65,7 @@ class Training:
     @property
     def batch_size(self) -> int:
         """How many examples one step takes."""
-        return int(self.program.training.batch_size * self.accumulated)
+        return effective_batch(self.program.training)
 
     @property
     def over(self) -> bool:

@@ -11,15 +11,23 @@ from pydantic import Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.train.callbacks.settings import Callback, parse_callbacks
+from graphspec.train.config.groups import ParameterGroup
 from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
+from graphspec.train.config.schedules import SCHEDULES, Schedule
 
-__all__ = ["OPTIMIZERS", "Optimizer", "TrainConfig", "parse_train"]
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Optimizer",
+    "Schedule",
+    "TrainConfig",
+    "effective_batch",
+    "parse_train",
+]
 
-LATER = {
-    "schedule": "give `optimizer` one `learning_rate`",
-    "parameter_groups": "one `optimizer` serves all weights",
-}
-"""Keys of the language that this version does not read, and what to do instead."""
+READERS = {"optimizer": OPTIMIZERS.read, "schedule": SCHEDULES.read, "callbacks": parse_callbacks}
+"""What reads the keys whose values have names of their own."""
+RATE_SETTERS = ("reduce_lr_on_plateau", "learning_rate_scheduler")
 
 
 class TrainConfig(Setting):
@@ -29,6 +37,8 @@ class TrainConfig(Setting):
     """
 
     optimizer: SerializeAsAny[Optimizer] = Field(default_factory=RMSprop)
+    schedule: SerializeAsAny[Schedule] | None = None
+    parameter_groups: Annotated[tuple[ParameterGroup, ...], Field(strict=False)] = ()
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -37,6 +47,10 @@ class TrainConfig(Setting):
 
     synonyms: ClassVar = {
         "optim": "optimizer",
+        "scheduler": "schedule",
+        "lr_schedule": "schedule",
+        "param_groups": "parameter_groups",
+        "groups": "parameter_groups",
         "batch": "batch_size",
         "num_epochs": "epochs",
         "max_epochs": "epochs",
@@ -55,32 +69,45 @@ def parse_train(value: object) -> TrainConfig:
     problems: list[Problem] = []
     rest: dict[str, object] = {}
     for key, item in value.items():
-        if key in LATER:
-            problems.append(
-                Problem("not-supported", f"`train` does not read `{key}` in this version", LATER[key], (key,))
-            )
+        if key in READERS and item is not None:
+            try:
+                rest[key] = READERS[key](item)
+            except SettingError as error:
+                problems += error.under(key).problems
         elif key == "precision" and item in ("bf16", "bfloat16", "float16"):
             problems.append(
                 Problem(
                     "not-supported", "this version trains in float32 only", "leave `precision` out", (key,)
                 )
             )
-        elif key == "optimizer":
-            try:
-                rest[key] = OPTIMIZERS.read(item)
-            except SettingError as error:
-                problems += error.under(key).problems
-        elif key == "callbacks":
-            try:
-                rest[key] = parse_callbacks(item)
-            except SettingError as error:
-                problems += error.under(key).problems
         else:
             rest[key] = item
     try:
         config = validate(TrainConfig, rest, "`train`")
+        problems += _two_rates(config)
     except SettingError as error:
         problems += error.problems
     if problems:
         raise SettingError(*problems)
     return config
+
+
+def effective_batch(config: TrainConfig) -> int:
+    """How many examples one step takes: those of the batches whose gradients it adds up."""
+    return config.batch_size * (config.optimizer.gradient_accumulation_steps or 1)
+
+
+def _two_rates(config: TrainConfig) -> list[Problem]:
+    """Callbacks that set a learning rate which a schedule gives."""
+    if config.schedule is None:
+        return []
+    return [
+        Problem(
+            "out-of-range",
+            f"`{callback.name}` sets the learning rate, and so does `schedule`",
+            "keep one of them",
+            ("callbacks", callback.name),
+        )
+        for callback in config.callbacks
+        if callback.canonical in RATE_SETTERS
+    ]

@@ -55,9 +55,7 @@ class Optimizer(Named):
     @model_validator(mode="after")
     def _averages(self) -> Optimizer:
         if self.ema_overwrite_frequency is not None and not self.use_ema:
-            raise ValueError(
-                "`ema_overwrite_frequency` needs averages: set `use_ema: true`"
-            )
+            raise ValueError("`ema_overwrite_frequency` needs averages: set `use_ema: true`")
         return self
 
     @model_validator(mode="after")

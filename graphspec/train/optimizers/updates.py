@@ -116,7 +116,10 @@ def _rmsprop(self: Group, weights: Tensors, gradients: Tensors) -> None:
 
 
 def _adam(self: Group, weights: Tensors, gradients: Tensors) -> None:
-    """Keras adds epsilon to the uncorrected root: torch's epsilon, divided by the correction."""
+    """Keras adds epsilon to the uncorrected root: torch's epsilon, divided by the correction.
+
+    The kernel takes for granted that a gradient lies in memory as its weight does, as autograd sees to.
+    """
     config, state = self.config, self.state
     correction = math.sqrt(1 - config.beta_2**self.iterations)
     step = torch.full((), float(self.iterations), device=weights[0].device)
@@ -278,9 +281,12 @@ def _muon(self: Group, weights: Tensors, gradients: Tensors) -> None:
     updates: Iterable[Tensor] = momentum
     if config.nesterov:
         updates = torch._foreach_add(gradients, momentum, alpha=config.momentum)
-    for weight, update in zip(weights, updates, strict=True):
-        scale = 1.0 if config.rms_rate is None else math.sqrt(max(weight.shape)) * config.rms_rate
-        weight.sub_(_orthogonal(update, config), alpha=self.learning_rate * scale)
+    for weight, update, layout in zip(weights, updates, self.layouts, strict=True):
+        update = to_keras(layout, update) if layout is not None else update
+        scale = 1.0 if config.rms_rate is None else math.sqrt(max(update.shape)) * config.rms_rate
+        step = _orthogonal(update, config)
+        step = from_keras(layout, step) if layout is not None else step
+        weight.sub_(step, alpha=self.learning_rate * scale)
 
 
 def _orthogonal(matrix: Tensor, config: Muon) -> Tensor:

@@ -1,0 +1,42 @@
+"""Whether the patterns of `train:` match weights of the graph."""
+
+from __future__ import annotations
+
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.graph import Graph
+from graphspec.source import Path
+from graphspec.train.config import TrainConfig
+from graphspec.weights import paths
+
+
+def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> bool:
+    """Whether every pattern of a weight's path finds one; what finds none is reported."""
+    known = list(paths(graph))
+    found = True
+    for index, group in enumerate(training.parameter_groups):
+        if not any(map(group.matches, known)):
+            place: Path = ("train", "parameter_groups", index, "match")
+            message = f"no weight has a path that `{group.match}` matches"
+            found = _report(body, place, message, group.match, known)
+    for index, word in enumerate(getattr(training.optimizer, "exclude_layers", ())):
+        if not any(word in path for path in known):
+            place = ("train", "optimizer", "exclude_layers", index)
+            found = _report(body, place, f"no weight has `{word}` in its path", word, known)
+    return found
+
+
+def _report(body: BodyElaborator, place: Path, message: str, word: str, known: list[str]) -> bool:
+    plain = word.strip("*?.")
+    near = nearest(plain, known) or nearest(plain, _parts(known))
+    help = "the model has no weights"
+    if known:
+        shown = ", ".join(f"`{path}`" for path in known[:3])
+        help = f"did you mean `{near}`?" if near else f"paths are such as {shown}"
+    body.error("unknown-weight", body.declared.document.span(place), message, help)
+    return False
+
+
+def _parts(paths: list[str]) -> list[str]:
+    """What stands between the dots of paths, each once."""
+    return list(dict.fromkeys(part for path in paths for part in path.split(".")))

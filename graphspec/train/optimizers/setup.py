@@ -1,0 +1,68 @@
+"""The optimizer of a program: its schedule, and what its `parameter_groups` say of single weights."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.train.config import Optimizer as Settings
+from graphspec.train.config.groups import particulars
+from graphspec.train.optimizers import Optimizer
+from graphspec.train.schedules import schedule
+from graphspec.weights import held
+
+OWN = "loss_weight/"
+"""What the names of learned loss weights begin with; they are no weights of the model, and never decay."""
+
+
+def set_trainable(program: Any, module: nn.Module) -> None:
+    """Freeze the weights, or let them train, as `parameter_groups` say."""
+    said = particulars(program.training.parameter_groups, dict(module.named_parameters()))
+    for name, weight in module.named_parameters():
+        trainable = said[name].trainable
+        if trainable is not None:
+            weight.requires_grad_(trainable)
+
+
+def optimizer_for(
+    program: Any, module: nn.Module, loss_weights: Mapping[str, Tensor], steps: int
+) -> Optimizer:
+    """The optimizer of the weights that train, and of learned loss weights, for a run of so many steps.
+
+    Raises `SpecError` (nothing-to-train).
+    """
+    config = program.training
+    weights: dict[str, Tensor] = {n: w for n, w in module.named_parameters() if w.requires_grad}
+    if all(output.loss is None for output in program.outputs.values()):
+        raise _refused("no output has a loss", "give an output a `loss`")
+    if not weights:
+        raise _refused("no weight is trainable", "every layer says `trainable: false`, or has no weights")
+    apart: dict[tuple[float, float | None], list[str]] = defaultdict(list)
+    base = config.optimizer
+    for name, said in particulars(config.parameter_groups, weights).items():
+        factor = 1.0 if said.learning_rate is None else said.learning_rate / base.learning_rate
+        if factor != 1 or said.weight_decay is not None:
+            apart[factor, said.weight_decay].append(name)
+    own = {OWN + name: weight for name, weight in loss_weights.items()}
+    if own:
+        apart[1.0, 0.0] += own
+    groups = [(names, decayed(base, decay), factor) for (factor, decay), names in apart.items()]
+    rate = schedule(config.schedule, base.learning_rate, steps) if config.schedule is not None else None
+    layouts = {each.key: each.weight for each in held(program.graph)}
+    return Optimizer(base, weights | own, schedule=rate, groups=groups, layouts=layouts)
+
+
+def decayed(settings: Settings, decay: float | None) -> Settings:
+    """The same settings with another weight decay, unless that is None."""
+    if decay is None:
+        return settings
+    names = {"weight_decay", "adam_weight_decay"} & type(settings).model_fields.keys()
+    return settings.model_copy(update=dict.fromkeys(names, decay))
+
+
+def _refused(message: str, help: str) -> SpecError:
+    return SpecError([Diagnostic("nothing-to-train", message, None, help=help)])
