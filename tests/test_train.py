@@ -183,7 +183,7 @@ def test_every_optimizer_has_an_update_and_documentation() -> None:
             {"parameter_groups": [{"match": "*", "lr": 0.1}]},
             "unknown-key",
             ("parameter_groups", 0, "lr"),
-            "trainable",
+            "learning_rate",
         ),
         ({"precision": "bf16"}, "not-supported", ("precision",), None),
         ("adam", "wrong-type", (), None),

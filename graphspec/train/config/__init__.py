@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.train.callbacks.settings import Callback, parse_callbacks
-from graphspec.train.config.groups import ParameterGroup
+from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
 
@@ -25,7 +25,12 @@ __all__ = [
     "parse_train",
 ]
 
-READERS = {"optimizer": OPTIMIZERS.read, "schedule": SCHEDULES.read, "callbacks": parse_callbacks}
+READERS = {
+    "optimizer": OPTIMIZERS.read,
+    "schedule": SCHEDULES.read,
+    "parameter_groups": parse_groups,
+    "callbacks": parse_callbacks,
+}
 """What reads the keys whose values have names of their own."""
 RATE_SETTERS = ("reduce_lr_on_plateau", "learning_rate_scheduler")
 
@@ -38,7 +43,7 @@ class TrainConfig(Setting):
 
     optimizer: SerializeAsAny[Optimizer] = Field(default_factory=RMSprop)
     schedule: SerializeAsAny[Schedule] | None = None
-    parameter_groups: Annotated[tuple[ParameterGroup, ...], Field(strict=False)] = ()
+    parameter_groups: tuple[ParameterGroup, ...] = ()
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from graphspec.objectives.settings import Setting
+from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 
 
 class ParameterGroup(Setting):
@@ -41,6 +41,23 @@ class ParameterGroup(Setting):
     def matches(self, path: str) -> bool:
         """Whether a weight, by its key in the state dict, belongs to the group."""
         return fnmatchcase(path, self.match)
+
+
+def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
+    """The `parameter_groups` of `train`: a list of mappings. Raises `SettingError`."""
+    if not isinstance(value, list):
+        help = 'write [{match: "*.bias", weight_decay: 0}]'
+        message = f"`parameter_groups` is a list of mappings, not {show(value)}"
+        raise SettingError(Problem("wrong-type", message, help))
+    found, problems = [], list[Problem]()
+    for index, item in enumerate(value):
+        try:
+            found.append(validate(ParameterGroup, item, "a parameter group"))
+        except SettingError as error:
+            problems += error.under(index).problems
+    if problems:
+        raise SettingError(*problems)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
