@@ -123,6 +123,7 @@ CODES: dict[str, str] = {
     "import-unsafe": "a file that holds what only an attack would: code, links, paths out of it, bombs",
     "import-differs": "an imported model does not compute what Keras computes",
     "import-unsupported": "a part of an imported model that a spec cannot say",
+    "output-file": "a file of results that cannot be written",
     "package-missing": "a format that needs packages that are not installed",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""
