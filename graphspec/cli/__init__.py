@@ -30,6 +30,7 @@ from graphspec.cli.common import (
 )
 from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
+from graphspec.cli.runs import runs
 from graphspec.cli.train import train
 
 app = typer.Typer(
@@ -128,6 +129,7 @@ def summary(
 
 app.command()(build)
 app.command()(plot)
+app.command()(runs)
 app.add_typer(importing, name="import")
 app.command()(train)
 

@@ -112,6 +112,7 @@ CODES: dict[str, str] = {
     "nothing-to-train": "no output has a loss, or no weight is trainable",
     "device-missing": "a device that this machine lacks",
     "non-finite-loss": "the loss became NaN or infinite",
+    "run-missing": "a directory that holds no run",
     "run-directory": "a run directory that cannot be written",
     "resume-failed": "a run that cannot go on: another spec, other data, or no whole checkpoint",
     "build-failed": "torch cannot make the module or run it once",

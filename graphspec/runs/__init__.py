@@ -1,0 +1,1 @@
+"""Trained runs: what is in their directories, evaluation and prediction."""
