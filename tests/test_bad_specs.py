@@ -41,6 +41,9 @@ ELSEWHERE = {
     "fold-differs",
     "export-differs",
     "package-missing",
+    "run-missing",
+    "usage",
+    "output-file",
     # of imported models: tests/test_convert.py and its neighbours
     "import-format",
     "import-unsafe",

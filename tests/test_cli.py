@@ -139,6 +139,38 @@ def test_wrong_usage(spec: Path, arguments: tuple[str, ...]) -> None:
     assert spec.read_text() == GOOD
 
 
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("check",), ("summary", "good.yaml", "--batch-size", "0")]
+)
+def test_wrong_usage_is_a_document_too(spec: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert not found["ok"] and [d["code"] for d in found["diagnostics"]] == ["usage"]
+
+
+def test_short_options() -> None:
+    assert run("-V").stdout == run("--version").stdout
+    assert run("-h").stdout == run("--help").stdout != ""
+    assert "Example:" in run("check", "-h").stdout
+
+
+def test_check_takes_directories_and_standard_input(spec: Path) -> None:
+    hidden = Path("folder/.hidden")
+    hidden.mkdir(parents=True)
+    for name in ("folder/a.yaml", "folder/b.yml"):
+        Path(name).write_text(GOOD)
+    (hidden / "c.yaml").write_text("nothing")
+    result = run("check", "folder", "--json")
+    assert [file["file"] for file in json.loads(result.stdout)["files"]] == ["folder/a.yaml", "folder/b.yml"]
+    assert run("check", "folder/.hidden/c.yaml").exit_code == 1
+    Path("empty").mkdir()
+    assert run("check", "empty").exit_code == 2
+    assert CliRunner().invoke(app, ["check", "-"], input=GOOD).exit_code == 0
+    result = CliRunner().invoke(app, ["check", "-"], input=GOOD.replace("Dense", "Dance"))
+    assert result.exit_code == 1 and "unknown-layer" in result.stdout
+
+
 def test_build_writes_what_it_proved(spec: Path) -> None:
     assert run("build", spec).stdout == "wrote good.py\n"
     source = Path("good.py").read_text()

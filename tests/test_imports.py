@@ -18,7 +18,7 @@ ALLOWED = {
     "": "compiler convert diagnostics version",
     "__main__": "cli",
     "cli": "compiler convert data diagnostics export folded_weights json_schema load plot reference "
-    "reporting source train version",
+    "reporting runs source train version",
     "compiler": "data declarations diagnostics elaborate emit fold graph load objectives program schema "
     "source summary tensor train",
     "contract": "objectives tensor",
@@ -46,6 +46,7 @@ ALLOWED = {
     "program": "data graph objectives tensor train",
     "reference": "contract diagnostics objectives",
     "reporting": "diagnostics",
+    "runs": "diagnostics",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",

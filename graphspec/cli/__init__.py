@@ -16,6 +16,7 @@ import typer
 
 from graphspec.cli.build import build
 from graphspec.cli.common import (
+    Commands,
     Json,
     Preset,
     Set,
@@ -27,6 +28,7 @@ from graphspec.cli.common import (
     reporting,
     settings_of,
     show,
+    spec_files,
 )
 from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
@@ -35,9 +37,10 @@ from graphspec.cli.train import train
 
 app = typer.Typer(
     name="graphspec",
+    cls=Commands,
     help="Compile YAML specs to PyTorch modules, and train them.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -56,7 +59,9 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version.")] = False,
+) -> None:
     if version:
         from graphspec.version import __version__
 
@@ -66,12 +71,18 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def check(
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC...", help="Spec files.")],
+    specs: Annotated[
+        list[Path],
+        typer.Argument(metavar="SPEC...", help="Spec files, directories of them, or - for standard input."),
+    ],
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Find every mistake that can be found without running."""
+    """Find every mistake that can be found without running.
+
+    Example: graphspec check specs/
+    """
     from graphspec import compiler
     from graphspec.diagnostics import Diagnostics
 
@@ -79,9 +90,10 @@ def check(
     sources: dict[str, str] = {}
     with reporting(as_json, sources):
         values = settings_of(settings, sources)
-        for spec in specs:
+        for spec in spec_files(specs):
             diagnostics = Diagnostics()
-            program = compiler.check(spec, diagnostics, sources, preset=preset, settings=values)
+            text = sys.stdin.read() + "\n" if str(spec) == "-" else spec
+            program = compiler.check(text, diagnostics, sources, preset=preset, settings=values)
             if program is not None and program.data is not None:
                 from graphspec.data.checking import check_files
 

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
     from graphspec.diagnostics import Diagnostic
+
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""click's, which typer has as its own in later versions."""
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file.")]
 Set = Annotated[
@@ -24,6 +28,35 @@ Set = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Take a preset of the spec.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
+
+
+class Commands(TyperGroup):
+    """The commands. With `--json`, wrong usage is a JSON document, too."""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        as_json = "--json" in args
+        with _usage_as_json(as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta["json"] = as_json
+        return context
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_as_json(ctx.meta["json"]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_as_json(as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        if not as_json:
+            raise
+        from graphspec.diagnostics import Diagnostic
+
+        message = error.format_message().strip()
+        print_json({"ok": False, "diagnostics": [Diagnostic("usage", message, None).to_json()]})
+        raise typer.Exit(2) from None
 
 
 @contextmanager
@@ -43,6 +76,19 @@ def compiling(spec: Path, settings: list[str] | None, preset: str | None, as_jso
         if not as_json:
             show(diagnostics.sorted(), sources, sys.stderr)
         yield program
+
+
+def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that paths name: of a directory every `.yaml` and `.yml` below it, hidden ones left out."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.rglob("*.y*ml") if file.suffix in (".yaml", ".yml"))
+        visible = [f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+        if not visible:
+            raise typer.BadParameter(f"there is no .yaml file in {path}", param_hint="SPEC...")
+        yield from visible
 
 
 FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)

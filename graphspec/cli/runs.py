@@ -47,7 +47,8 @@ def _show(rows: list[RunRow]) -> None:
     for row in rows:
         epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, unfinished"
         best = "-" if row.best_epoch is None else str(row.best_epoch)
-        table.add_row(str(row.path), epochs, best, *(_number(row.values.get(n)) for n in names), _ago(row.age))
+        figures = (_number(row.values.get(name)) for name in names)
+        table.add_row(str(row.path), epochs, best, *figures, _ago(row.age))
     Console(no_color=not colors(sys.stdout), highlight=False).print(table)
 
 

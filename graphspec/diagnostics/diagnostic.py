@@ -124,6 +124,7 @@ CODES: dict[str, str] = {
     "import-unsafe": "a file that holds what only an attack would: code, links, paths out of it, bombs",
     "import-differs": "an imported model does not compute what Keras computes",
     "import-unsupported": "a part of an imported model that a spec cannot say",
+    "usage": "a command that is not as it should be",
     "output-file": "a file of results that cannot be written",
     "package-missing": "a format that needs packages that are not installed",
 }

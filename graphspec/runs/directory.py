@@ -43,7 +43,7 @@ class RunFiles:
 
     @property
     def root(self) -> Path:
-        """What paths of data are relative to: the spec's directory when the run began, if it is still there."""
+        """What paths of data are relative to: the spec's directory as the run began, if it is still there."""
         root = Path(str(self.about().get("root", "")))
         return root if root.is_absolute() and root.is_dir() else self.path
 
@@ -54,7 +54,7 @@ class RunFiles:
         return Path(data) if data else None
 
     def history(self) -> Values:
-        """Each value of every whole epoch, by name; null where it was not finite. A torn last line is left out."""
+        """Each value of every whole epoch, by name; null where it was not finite. A torn line ends it."""
         values: Values = {}
         for index, entry in enumerate(self._lines()):
             for name, value in entry.items():
@@ -126,8 +126,9 @@ def _row(path: Path) -> RunRow:
 def _other_runs(path: Path) -> str:
     """What to do about a run that is not there."""
     parent = path.parent if path.parent.is_dir() else Path("runs")
-    names = [str(row.path) for row in list_runs(parent)]
-    near = nearest(str(path), names)
+    found = {row.path.name: str(row.path) for row in list_runs(parent)}
+    names = list(found.values())
+    near = nearest(path.name, found)
     if near is not None:
-        return f"did you mean `{near}`?"
+        return f"did you mean `{found[near]}`?"
     return f"runs in `{parent}`: {', '.join(names[:5])}" if names else "train one: `graphspec train SPEC`"
