@@ -36,6 +36,27 @@ def difference(a: Tensor, b: Tensor) -> str | None:
     return f"means and squares: {gap:.2f} apart" if gap > limit(len(x), len(y)) else None
 
 
+def starts_differ(a: Tensor, b: Tensor) -> str | None:
+    """What differs in how a weight starts, given draws of it, [draws, *shape]; None where nothing does.
+
+    Elements are compared as one distribution, and what they are together by the singular values of a matrix.
+    """
+    if (b == b[:1]).all():
+        return None if (a == a[:1]).all() and torch.allclose(a[0], b[0]) else "constants differ"
+    x, y = a.flatten(), b.flatten()
+    spread, sure = float(y.std()), 8 / min(len(x), len(y)) ** 0.5
+    if max(abs(float(x.mean() - y.mean())), abs(float(x.std()) - spread)) > sure * spread:
+        return f"mean {x.mean():.3g} and {y.mean():.3g}, deviation {x.std():.3g} and {spread:.3g}"
+    if float(largest_gaps(x[:, None], y[:, None])) > limit(len(x), len(y)):
+        return "distributions differ"
+    if a.dim() > 2:
+        x, y = (torch.linalg.svdvals(z.flatten(2)) for z in (a, b))
+        allowed = 8 * (x.std(0) + y.std(0)) / len(a) ** 0.5 + 1e-4 * float(y.max())
+        if ((x.mean(0) - y.mean(0)).abs() > allowed).any():
+            return "singular values differ"
+    return None
+
+
 def outcomes(call: Call, example: list[Tensor]) -> Tensor:
     """What independent calls make of two equal examples: [outcomes, 2, ...]."""
     y = call([x.expand(2 * PAIRS, *x.shape[1:]).clone() for x in example]).detach().double()

@@ -44,6 +44,15 @@ def double_precision() -> Iterator[None]:
         dtypes.BIT64_TO_BIT32_DTYPE.update(rounding)
 
 
+def _remember(variable: Any, initializer: Any) -> None:
+    variable.started_by = initializer
+    _start(variable, initializer)
+
+
+_start = keras.Variable._initialize_with_initializer
+keras.Variable._initialize_with_initializer = _remember
+
+
 class Variable:
     """One of Keras' variables: its name, whether it trains, and the torch tensor that it is."""
 
@@ -53,6 +62,13 @@ class Variable:
     @property
     def value(self) -> Tensor:
         return self.variable.value
+
+    def start(self, seed: int) -> Tensor:
+        """What its initializer draws."""
+        initializer = self.variable.started_by
+        if hasattr(initializer, "seed"):
+            initializer.seed = seed
+        return initializer(self.variable.shape, dtype="float64")
 
 
 class Twin:

@@ -32,7 +32,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
         Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
         Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
         Example({"units": 6, "activation": "glu"}, ((4,),)),
-        Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((9,),)),
+        Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((40,),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
