@@ -17,6 +17,7 @@ from graphspec.compiler import compile
 from graphspec.data.arrays import open_arrays
 from graphspec.data.batches import InMemory, Shuffle, split
 from graphspec.data.config import parse_data
+from graphspec.data.features import Judged
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
 from graphspec.data.loading import load
@@ -38,7 +39,13 @@ def program(
 ) -> Any:
     """A program as far as data are concerned: one output `y`."""
     judged = SimpleNamespace(
-        tensors=(output,), activation=None, loss=parse_loss(loss), metrics=(), target="y"
+        tensors=(output,),
+        activation=None,
+        loss=parse_loss(loss),
+        metrics=(),
+        target="y",
+        mask=None,
+        judged=Judged(),
     )
     return SimpleNamespace(
         inputs=inputs,
@@ -270,7 +277,7 @@ def test_a_column_may_be_quoted(tmp_path: Path) -> None:
         (VECTOR, "x_0,x_1,y\n1,2,3\n", "data-shape", "[1, 2]"),
         (VECTOR, "x_0,x_0,y\n1,2,3\n", "data-column", "two columns `x_0`"),
         (VECTOR, "x_0,x_1,x_2,y\n1,2,3,4\n1,two,3,4\n", "data-dtype", 'line 3: "two"'),
-        (VECTOR, "x_0,x_1,x_2,y\n\n1,2,3,\n", "data-gap", "line 3: the cell is empty"),
+        (VECTOR, "x_0,x_1,x_2,y\n\n1,2,3,\n", "data-gap", "line 3: the value is missing"),
         (VECTOR, "x_0,x_1,x_2,y\n1,2,3,4\n1,2\n", "data-format", "line 3"),
         (VECTOR, "x_0,x_1,x_2,y\n1,2,3,4\n\n1,nan,3,4\n", "data-nonfinite", "line 4"),
         (VECTOR, "x_0,x_1,x_2,y\n", "data-empty", "no examples"),

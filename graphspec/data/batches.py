@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from graphspec.data.padding import Padding, Rows
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
@@ -68,18 +70,20 @@ class Examples(Protocol):
 class InMemory:
     """Arrays by name, all with the same number of examples along the first axis.
 
+    An array is a tensor, or `Rows` of different lengths, which `padding` says how to pad in each batch.
     `dtypes` are the types that the model wants; an array may be kept in a smaller one until a batch is made.
     `index` selects examples, an int64 vector; without it there are all. `weights` and `counted` are those of
     `Batch`, for all examples.
     """
 
-    arrays: Mapping[str, Tensor]
+    arrays: Mapping[str, Any]
     dtypes: Mapping[str, torch.dtype]
     index: Tensor | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     counted: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
+    padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
@@ -87,15 +91,15 @@ class InMemory:
     def to(self, device: torch.device) -> InMemory:
         """The same examples on another device."""
 
-        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        def moved(tensors: Mapping[str, Any]) -> dict[str, Any]:
             return {name: tensor.to(device) for name, tensor in tensors.items()}
 
-        return InMemory(
-            moved(self.arrays),
-            self.dtypes,
-            self.index.to(device) if self.index is not None else None,
-            moved(self.weights),
-            moved(self.counted),
+        return replace(
+            self,
+            arrays=moved(self.arrays),
+            index=self.index.to(device) if self.index is not None else None,
+            weights=moved(self.weights),
+            counted=moved(self.counted),
         )
 
     def feeding(self, device: torch.device) -> InMemory:
@@ -109,7 +113,8 @@ class InMemory:
     @property
     def size(self) -> int:
         """The bytes that the arrays take."""
-        return sum(a.nbytes for group in (self.arrays, self.weights, self.counted) for a in group.values())
+        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.counted)
+        return sum(array.nbytes for group in groups for array in group.values())
 
     def select(self, index: Tensor) -> InMemory:
         """Those of the examples that stand at `index`; the arrays are shared, not copied."""
@@ -120,13 +125,13 @@ class InMemory:
         if shuffle is not None:
             order = shuffle.order(len(self)).to(self.home)
             rows = order if rows is None else rows[order]
-        sizes = [array[:1].numel() * self.dtypes[name].itemsize for name, array in self.arrays.items()]
+        sizes = [row_bytes(array, self.dtypes[name]) for name, array in self.arrays.items()]
         chunk = batch_size * max(1, GATHERED // max(1, sum(sizes) * batch_size))
         # A chunk begins where it does in a whole epoch: where a batch lies in memory decides its last bits.
         for first in range(start - start % chunk, len(self), chunk):
             part = slice(first, min(first + chunk, len(self)))
             groups = [_gather(group, rows, part) for group in (self.arrays, self.weights, self.counted)]
-            batches = cut(batch_size, groups, self.dtypes, self.device)
+            batches = cut(batch_size, groups, self.dtypes, self.device, self.padding)
             seen = -(-max(0, start - first) // batch_size)
             yield from islice(batches, seen, None)
 
@@ -136,30 +141,61 @@ class InMemory:
         return next(iter(self.arrays.values())).device
 
 
-def _gather(arrays: Mapping[str, Tensor], rows: Tensor | None, part: slice) -> dict[str, Tensor]:
-    if rows is None:
-        return {name: array[part] for name, array in arrays.items()}
-    index = rows[part]
-    return {name: array.index_select(0, index) for name, array in arrays.items()}
+def row_bytes(array: Tensor | Rows, dtype: torch.dtype) -> int:
+    """About how many bytes a row becomes."""
+    if isinstance(array, Rows):
+        return array.values.numel() * dtype.itemsize // max(1, len(array))
+    return array[:1].numel() * dtype.itemsize
+
+
+def _gather(arrays: Mapping[str, Any], rows: Tensor | None, part: slice) -> dict[str, Any]:
+    found = {}
+    for name, array in arrays.items():
+        if isinstance(array, Rows):
+            found[name] = array.part(part.start, part.stop) if rows is None else array.select(rows[part])
+        else:
+            found[name] = array[part] if rows is None else array.index_select(0, rows[part])
+    return found
 
 
 def cut(
     batch_size: int,
-    groups: Sequence[Mapping[str, Tensor]],
+    groups: Sequence[Mapping[str, Any]],
     dtypes: Mapping[str, torch.dtype],
     device: torch.device | None,
+    padding: Padding,
 ) -> Iterator[Batch]:
     """Batches of at most `batch_size` from arrays, weights and what counts, which are as long as another.
 
-    Arrays go to `device` first, in the type that they are kept in, and then become `dtypes`.
+    Arrays go to `device` first, in the type that they are kept in, and then become `dtypes`. Rows of
+    different lengths are padded, each batch on its own.
     """
     if device is not None:
         groups = [{name: array.to(device) for name, array in group.items()} for group in groups]
     arrays = {name: array.to(dtypes[name]) for name, array in groups[0].items()}
+    rows = {name: array for name, array in arrays.items() if isinstance(array, Rows)}
     count = len(next(iter(arrays.values())))
-    pieces = [{name: a.split(batch_size) for name, a in group.items()} for group in (arrays, *groups[1:])]
+    even = ({name: a for name, a in arrays.items() if name not in rows}, *groups[1:])
+    pieces = [{name: a.split(batch_size) for name, a in group.items()} for group in even]
     for index in range(-(-count // batch_size)):
-        yield Batch(*({name: parts[index] for name, parts in group.items()} for group in pieces))
+        batch = Batch(*({name: parts[index] for name, parts in group.items()} for group in pieces))
+        if rows:
+            first = index * batch_size
+            parts = {name: r.part(first, min(first + batch_size, count)) for name, r in rows.items()}
+            batch = _padded(batch, parts, padding)
+        yield batch
+
+
+def _padded(batch: Batch, rows: Mapping[str, Rows], padding: Padding) -> Batch:
+    """The batch with its rows of different lengths, each field padded to one length."""
+    lengths = padding.lengths(rows)
+    arrays = {name: part.padded(lengths[name]) for name, part in rows.items()}
+    counted = {
+        output: rows[name].there(lengths[name]).to(rows[name].device)
+        for output, name in padding.steps.items()
+        if name in rows
+    }
+    return Batch({**batch.arrays, **arrays}, batch.weights, {**batch.counted, **counted})
 
 
 def generator(seed: int, stream: int, part: int | None = None) -> torch.Generator:

@@ -1,166 +1,92 @@
-"""Columns of a table as the arrays of a program, by name alone.
+"""Which columns of a table fill each field: those of its feature, or those of its name. Opens no file.
 
-A field `x` is the column `x`; or, for a field of several values an example, the columns `x_0`, `x_1`, ...
-(or `x.0`, ..., or counted from 1), in row-major order of its axes; or a column of lists of one length.
+A field `x` without a feature is the column `x`; or, for a field of several values an example, the columns
+`x_0`, `x_1`, ... (or `x.0`, ..., or counted from 1), in row-major order of its axes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
-from graphspec.data.fields import Field
-from graphspec.data.mistakes import fail, shown
-from graphspec.data.tables import Table
+from graphspec.data.features.plan import Fill, Outputs, Plan
+from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 
-Array = NDArray[Any]
+Place = Callable[[Fill, str], Span | None]
+"""Where the spec asks for a column of a field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What a part of a table becomes; the groups are those of `Batch`."""
-
-    arrays: Mapping[str, Array]
-    counted: Mapping[str, Array] = field(default_factory=dict)
-    weights: Mapping[str, Array] = field(default_factory=dict)
-
-
-class Columns:
-    """The columns of each field."""
-
-    def __init__(self, fields: Iterable[Field], bound: Mapping[str, Sequence[str]]):
-        self.fields, self.bound = list(fields), bound
+class Source(Protocol):
+    """What has columns: a table."""
 
     @property
-    def columns(self) -> list[str]:
-        """The columns that are read."""
-        return list(dict.fromkeys(name for names in self.bound.values() for name in names))
+    def file(self) -> str: ...
 
-    def encode(self, first: int, part: pa.Table, table: Table) -> Encoded:
-        """The arrays of a part whose rows begin with `first`. Raises `SpecError`."""
-        arrays, problems = {}, list[Diagnostic]()
-        for wanted in self.fields:
-            try:
-                arrays[wanted.name] = self._array(first, part, table, wanted)
-            except SpecError as error:
-                problems += error.diagnostics
-        if problems:
-            raise SpecError(problems)
-        return Encoded(arrays)
+    @property
+    def columns(self) -> Collection[str]: ...
 
-    def _array(self, first: int, part: pa.Table, table: Table, wanted: Field) -> Array:
-        names = self.bound[wanted.name]
-        read = [
-            numbers(part.column(name), name, table, first, whole=not wanted.tensor.is_float) for name in names
-        ]
-        if len(names) == 1 and names[0] == wanted.name:
-            return read[0]
-        values = np.stack(read, 1)
-        sizes = wanted.tensor.shape[1:]
-        known = [size for size in sizes if isinstance(size, int)]
-        if len(sizes) > 1 and len(known) == len(sizes) and int(np.prod(known)) == len(names):
-            return values.reshape(len(values), *known)
-        return values
+    def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
+        """The error of a column that is not there."""
+        ...
 
 
-def bind(table: Table, fields: Iterable[Field], spans: Mapping[str, Span | None]) -> Columns:
-    """The columns of a table that fill each field. Raises `SpecError` with each that is not there."""
-    wanted, bound, problems = list(fields), dict[str, Sequence[str]](), list[Diagnostic]()
-    for item in wanted:
+def nowhere(fill: Fill, column: str) -> Span | None:
+    return None
+
+
+def bind(
+    plan: Plan, source: Source, place: Place = nowhere, targets: bool = True
+) -> dict[str, tuple[str, ...]]:
+    """The columns that fill each field. Raises `SpecError`, data-column, with every one that is missing."""
+    found: dict[str, tuple[str, ...]] = {}
+    problems: list[Diagnostic] = []
+    for fill in plan.fills:
+        if fill.target and not targets:
+            continue
         try:
-            bound[item.name] = columns_of(table, item.name, spans.get(item.name))
+            found[fill.field] = _columns(fill, source, place)
         except SpecError as error:
             problems += error.diagnostics
     if problems:
         raise SpecError(problems)
-    return Columns(wanted, bound)
+    return found
 
 
-def columns_of(table: Table, name: str, span: Span | None = None) -> Sequence[str]:
-    """The column called `name`, else its numbered columns, in their order."""
-    if name in table.columns:
-        return [name]
-    pattern = re.compile(re.escape(name) + r"[_.](\d{1,9})\Z", re.ASCII)
-    numbered = {int(m[1]): column for column in table.columns if (m := pattern.match(column)) is not None}
-    numbers = sorted(numbered)
-    if not numbers:
-        raise table.lacks(name, span)
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        gap = next(n for n in range(numbers[0], numbers[-1]) if n not in numbered)
-        message = f"`{table.file}` has columns `{name}_...`, but none with number {gap}"
-        raise fail("data-column", message, span=span)
-    return [numbered[number] for number in numbers]
+def _columns(fill: Fill, source: Source, place: Place) -> tuple[str, ...]:
+    if fill.feature is None:
+        name = fill.field
+        columns = (name,) if name in source.columns else numbered(name, source.columns, source.file)
+        if not columns:
+            raise source.lacks(name, place(fill, name))
+        return columns
+    columns = fill.feature.read(fill.field)
+    for column in columns:
+        if column not in source.columns:
+            raise source.lacks(column, place(fill, column), f"The feature `{fill.field}` reads it")
+    return columns
 
 
-def numbers(column: pa.ChunkedArray, name: str, table: Table, first: int, whole: bool = False) -> Array:
-    """A column of numbers, or of lists of as many numbers each; text is read to the nearest double.
+def check_weights(
+    outputs: Outputs, source: Source, span: Callable[[str], Span | None] = lambda name: None
+) -> None:
+    """Raises `SpecError` where the `sample_weight` of an output is no column; `span` is its place."""
+    for name, output in outputs.items():
+        column = output.judged.sample_weight
+        if column is not None and column not in source.columns:
+            raise source.lacks(column, span(name), f"Output `{name}` has it as `sample_weight`")
 
-    `whole` numbers stay exact integers.
+
+def numbered(name: str, there: Iterable[str], file: str) -> tuple[str, ...]:
+    """The columns `x_0`, `x_1`, ... (or `x.0`, or counted from 1) of the field `x`; none is the empty tuple.
+
+    Raises `SpecError` where one is left out.
     """
-
-    def where(row: int) -> str:
-        return f"column `{name}` of `{table.file}`, {table.place(first + row)}"
-
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        more = f" (and in {column.null_count - 1} more rows)" if column.null_count > 1 else ""
-        help = "fill it, or leave the row out"
-        raise fail("data-gap", f"{where(row)}: the cell is empty{more}", help)
-    kind = column.type
-    if pa.types.is_list(kind):
-        return _lists(column, where)
-    if pa.types.is_string(kind):
-        return _read(column, table.decimal, where, whole)
-    if pa.types.is_boolean(kind):
-        return np.asarray(column.cast(pa.uint8()).combine_chunks())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return np.asarray(column.combine_chunks())
-    raise fail("data-dtype", f"{where(0)}: {shown(column[0].as_py())} is not a number")
-
-
-def _read(column: pa.ChunkedArray, decimal: str, where: Any, whole: bool) -> Array:
-    text = pc.utf8_trim_whitespace(column)
-    if decimal != ".":
-        text = pc.replace_substring_regex(text, r"^([+-]?[0-9]*),([0-9]*(?:[eE][+-]?[0-9]+)?)$", r"\1.\2")
-    text = pc.replace_substring_regex(text, r"^\+", "")
-    for kind in [pa.int64(), pa.float64()] if whole else [pa.float64()]:
-        try:
-            return np.asarray(text.cast(kind).combine_chunks())
-        except pa.ArrowInvalid:
-            continue
-    for row, cell in enumerate(text.to_pylist()):
-        try:
-            pa.scalar(cell, pa.string()).cast(pa.float64())
-        except pa.ArrowInvalid:
-            help = None
-            if decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", cell):
-                help = 'where a comma is the decimal mark: {path: ..., decimal: ","}'
-            elif cell in ("NA", "N/A", "null", "NULL", "None", "nan", "NaN", "?", "-"):
-                help = f'where this is a missing value: `na_values: ["", "{cell}"]` in `data`'
-            raise fail(
-                "data-dtype", f"{where(row)}: {shown(column[row].as_py())} is not a number", help
-            ) from None
-    raise AssertionError("a cell is no number, and each is")
-
-
-def _lists(column: pa.ChunkedArray, where: Any) -> Array:
-    lists = column.combine_chunks()
-    lengths = np.asarray(pc.list_value_length(lists))
-    odd = np.flatnonzero(lengths != lengths[0]) if len(lengths) else lengths
-    if len(odd):
-        row = int(odd[0])
-        message = f"{where(row)}: the list holds {lengths[row]} values, and the first one {lengths[0]}"
-        raise fail("data-shape", message)
-    values = lists.flatten()
-    if values.null_count or not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        held = "a missing value" if values.null_count else f"values of type {values.type}"
-        raise fail("data-dtype", f"{where(0)}: the lists hold {held}, not numbers")
-    return np.asarray(values).reshape(len(lists), int(lengths[0]) if len(lengths) else 0)
+    pattern = re.compile(re.escape(name) + r"[_.](\d{1,9})\Z", re.ASCII)
+    found = {int(match[1]): column for column in there if (match := pattern.match(column)) is not None}
+    order = sorted(found)
+    if order and order != list(range(order[0], order[0] + len(order))):
+        gap = next(n for n in range(order[0], order[-1]) if n not in found)
+        raise fail("data-column", f"`{file}` has columns `{name}_...`, but none with number {gap}")
+    return tuple(found[number] for number in order)

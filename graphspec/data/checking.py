@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from graphspec.data.arrays import Archive, open_arrays, remedy
+from graphspec.data.binding import bind, check_weights
+from graphspec.data.features.plan import of_images, plan
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
-from graphspec.data.opening import Opening, opening, spans_of
+from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, SpecError
 
 RUN = "environment.json"
@@ -58,26 +61,34 @@ def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iter
         if named is not None:
             extra.append((("data", "validation", named[0]), named[1]))
         extra += [(("data", "key"), name) for name in config.key]
-    spans = spans_of(program)
-    if found.kind == "arrays":
+    span = spanner(program)
+    fills = plan(program.inputs, program.outputs, config.features, program.ranges)
+    encoded = config.features or any(output.judged.weighted for output in program.outputs.values())
+    if found.kind == "arrays" and not encoded:
         archive = open_arrays(found)
         for field in wanted:
             for diagnostic in _array(archive, field):
-                yield placed(SpecError([diagnostic]), spans[field.name]).diagnostics[0]
+                place = span(fills.of(field.name), field.name)
+                yield placed(SpecError([diagnostic]), place).diagnostics[0]
         names, lacking = set(archive.members), _lacking(archive)
     else:
-        from graphspec.data.binding import bind
         from graphspec.data.tables import open_table
 
         table = open_table(found, opened.options, config.na_values)
         names, lacking = set(table.columns), table.lacks
         try:
-            bind(table, wanted, spans)
+            fills = of_images(fills) if found.kind == "images" else fills
+            bind(fills, table, span)
+            check_weights(program.outputs, table, partial(_weight, program))
         except SpecError as error:
             yield from error.diagnostics
     for path, name in extra:
         if name not in names:
             yield from lacking(name, program.span(path), "").diagnostics
+
+
+def _weight(program: Any, output: str) -> Any:
+    return program.span(("outputs", output, "sample_weight"))
 
 
 def _array(archive: Archive, field: Field) -> Iterator[Diagnostic]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from graphspec.data.arrays import Archive
 from graphspec.data.features.plan import target_type
 from graphspec.data.mistakes import fail
+from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
@@ -121,17 +122,20 @@ class Checker:
         self.sizes: dict[str, tuple[int, str]] = {}
         self.problems: list[Diagnostic] = []
         self._place, self._first = place, 0
+        self._row: Callable[[int], int] = lambda row: row
 
     def place(self, row: int) -> str:
-        return self._place(self._first + row)
+        return self._place(self._first + self._row(row))
 
-    def check(self, name: str, array: Array, first: int = 0) -> Array | None:
+    def check(self, name: str, array: Array | Ragged, first: int = 0) -> Array | Ragged | None:
         """The array of a field, whose rows begin with `first`; None where there is a mistake in it, which
         `finish` raises.
         """
-        self._first = first
+        self._first, field = first, self.wanted[name]
         try:
-            return _checked(self, self.wanted[name], _shaped(self, self.wanted[name], array, self.sizes))
+            if isinstance(array, Ragged):
+                return self._rows(field, array)
+            return _checked(self, field, _shaped(self, field, array, self.sizes))
         except SpecError as error:
             self.problems += error.diagnostics
             return None
@@ -144,6 +148,24 @@ class Checker:
         _kind(self, field, array)
         if array.dtype.kind == "f" and not field.tensor.is_float:
             raise _not_whole(self, field, array)
+
+    def _rows(self, field: Field, rows: Ragged) -> Ragged:
+        """Rows of different lengths: their elements checked, none longer than the model takes."""
+        size = field.tensor.shape[1]
+        longest = self.maximum.get(str(size))
+        long = rows.lengths > longest if longest is not None else np.zeros(0, bool)
+        if long.any():
+            row = int(long.argmax())
+            held = f"`{field.name}` of `{self.file}` is {rows.lengths[row]} long at {self.place(row)}"
+            help = "cut it: `length: ...` at its feature; or raise the `sequence_length` of its positions"
+            raise fail("data-shape", f"{held}; the model takes at most {longest}", help)
+        if rows.values.shape[1:] != field.tensor.shape[2:]:
+            raise _differs(self, field, rows.values, "each element of its lists must be of the inner shape")
+        self._row = rows.row_of
+        try:
+            return Ragged(_checked(self, field, rows.values), rows.offsets)
+        finally:
+            self._row = lambda row: row
 
     def finish(self, lengths: Mapping[str, int]) -> None:
         """Raises `SpecError` with the first mistake of each field; `lengths` says how long each is."""
@@ -190,11 +212,11 @@ def read(
     arrays: dict[str, Array] = {}
     for name in checker.wanted:
         try:
-            array = checker.check(name, source.read(name))
+            array: Array | Ragged | None = checker.check(name, source.read(name))
         except SpecError as error:
             checker.problems += error.diagnostics
             continue
-        if array is not None:
+        if isinstance(array, np.ndarray):
             arrays[name] = array
     checker.finish({name: len(array) for name, array in arrays.items()})
     return arrays, {name: value for name, (value, _) in checker.sizes.items()}

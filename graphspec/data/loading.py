@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,15 +17,20 @@ from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
+from graphspec.data.features.plan import of_images, plan
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import fail, lacks, placed
-from graphspec.data.opening import Opening, opening, spans_of
+from graphspec.data.opening import Opening, opening, spanner
+from graphspec.data.padding import Padding
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.diagnostics import SpecError
+
+if TYPE_CHECKING:
+    from graphspec.data.encoders import Encoders
 
 SYNTHETIC = "synthetic data: the spec names none; `--data PATH` gives others"
 
@@ -44,6 +49,8 @@ class Data:
     test: Examples | None
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+    encoders: Encoders | None = None
+    """What was learned from training rows; None where the examples are arrays, or synthetic."""
 
 
 def load(
@@ -62,14 +69,12 @@ def load(
     """
     loader = Loader(program, fields(program), device, limit or sys.maxsize)
     config = loader.config
-    if config.features:
-        message = "`data.features` are checked, and not yet read"
-        raise fail("not-supported", message, "name the columns after the inputs")
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
-    held = loader.whole(opening(program, "validation", validation, root))
-    test = loader.whole(opening(program, "test", config.test, root))
-    found = Data(whole[0], held or whole[1], test or whole[2], tuple(loader.notes), loader.fingerprint)
+    held = loader.whole(opening(program, "validation", validation, root), "validation")
+    test = loader.whole(opening(program, "test", config.test, root), "test")
+    notes = tuple([*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())])
+    found = Data(whole[0], held or whole[1], test or whole[2], notes, loader.fingerprint, loader.encoders)
     if test is not None and whole[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
@@ -89,6 +94,7 @@ class Loader:
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
         self.budget = Budget(memory_limit())
+        self.encoders: Encoders | None = None
         self._digest = hashlib.blake2b(digest_size=16)
 
     @property
@@ -100,7 +106,7 @@ class Loader:
         validation = self.config.validation
         division = None if isinstance(validation, DataFile) else validation
         if file is not None:
-            return self._read(file, division)
+            return self._read(file, division, "training")
         self.notes.append(SYNTHETIC)
         config = self.program.training
         made = synthetic(self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed)
@@ -109,28 +115,31 @@ class Loader:
             parts = self._parts(Split(split=division.split), None, len(made), str)
         return self._divided(made, parts)
 
-    def whole(self, file: Opening | None) -> Examples | None:
+    def whole(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""
-        return self._read(file, None)[0] if file is not None else None
+        return self._read(file, None, label)[0] if file is not None else None
 
-    def _read(self, file: Opening, division: Split | Marked | None) -> Parts:
+    def _read(self, file: Opening, division: Split | Marked | None, label: str) -> Parts:
         try:
             found = find(file.path, file.within)
-            return (
-                self._arrays(found, division)
-                if found.kind == "arrays"
-                else self._table(found, file, division)
-            )
+            if found.kind == "arrays" and not self._encoded:
+                return self._arrays(found, division)
+            return self._table(found, file, division, label)
         except SpecError as error:
             raise placed(error, file.span) from None
 
-    def _table(self, found: Found, file: Opening, division: Split | Marked | None) -> Parts:
+    @property
+    def _encoded(self) -> bool:
+        """Whether anything is to be learned from the columns, so that arrays are read as columns, too."""
+        weighted = any(output.judged.weighted for output in self.program.outputs.values())
+        return bool(self.config.features) or weighted
+
+    def _table(self, found: Found, file: Opening, division: Split | Marked | None, label: str) -> Parts:
         from graphspec.data import reading  # imports pyarrow
-        from graphspec.data.binding import bind
         from graphspec.data.tables import open_table
 
         table = open_table(found, file.options, self.config.na_values)
-        encoders = bind(table, self.wanted, spans_of(self.program))
+        learned, encoders = self.encoders, self._encoders(table, found)
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
@@ -138,11 +147,37 @@ class Loader:
             parts = self._parts(division, values.column, values.rows, table.place)
         else:
             parts = None
+        if learned is None:
+            reading.learn(table, encoders, parts, self.rows)
         stores = [Store(self.budget) for _ in range(3)]
         checker = self._checker(table.file, table.place)
-        reading.encode(table, encoders, checker, parts, stores, self.rows)
+        reading.encode(table, encoders, checker, parts, stores, self.rows, label)
         self._all_parts(division, [store.length for store in stores])
         return [self._examples(store) for store in stores]
+
+    def _encoders(self, table: Any, found: Found) -> Encoders:
+        """The encoders, bound to a table's columns; those of training data are kept for the others."""
+        from graphspec.data.encoders import Encoders
+
+        program = self.program
+        if self.encoders is None:
+            fills = plan(program.inputs, program.outputs, self.config.features, program.ranges)
+            fills = of_images(fills) if found.kind == "images" else fills
+            self.encoders = Encoders(fills, program.outputs)
+        self.encoders.bind(table, spanner(program))
+        return self.encoders
+
+    @property
+    def _padding(self) -> Padding:
+        """To what the fields are padded that have a length of their own in each row."""
+        program = self.program
+        sizes = {field.name: field.tensor.shape[1] for field in self.wanted if field.tensor.rank > 1}
+        steps = {
+            name: output.target
+            for name, output in program.outputs.items()
+            if output.mask is None and output.target not in program.inputs
+        }
+        return Padding(sizes, program.minimum_sizes, steps)
 
     def _examples(self, store: Store) -> Examples | None:
         from graphspec.data import reading
@@ -155,7 +190,7 @@ class Loader:
             self.notes.append(
                 f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
             )
-        return reading.examples(store, self.wanted, self.device)
+        return reading.examples(store, self.wanted, self.device, self._padding)
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
         archive = open_arrays(found)

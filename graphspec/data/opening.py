@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, format_of
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Span
@@ -44,10 +46,24 @@ def opening(
     return Opening(full, file, span, root)
 
 
-def spans_of(program: Any) -> dict[str, Span | None]:
-    """Where the spec asks for each field: the inputs, and the outputs or their targets."""
-    spans = {name: program.span(("inputs", name), True) for name in program.inputs}
-    for name, output in program.outputs.items():
-        key = ("outputs", name) if output.target == name else ("outputs", name, "target")
-        spans.setdefault(output.target, program.span(key, True))
-    return spans
+def spanner(program: Any) -> Callable[[Fill, str], Span | None]:
+    """Where the spec of a program asks for a column: at its feature, or at the input or output it fills."""
+
+    def span(fill: Fill, column: str) -> Span | None:
+        name = fill.field
+        if fill.feature is not None:
+            path: tuple[str | int, ...] = ("data", "features", name)
+            several = getattr(fill.feature, "columns", None)
+            if several:
+                found: Span | None = program.span((*path, "columns", several.index(column)))
+            elif fill.feature.column is not None:
+                found = program.span((*path, "column"))
+            else:
+                found = program.span(path, True)
+            return found
+        if fill.output is None:
+            return program.span(("inputs", name), True)
+        key = ("outputs", fill.output) if name == fill.output else ("outputs", fill.output, "target")
+        return program.span(key, True)
+
+    return span

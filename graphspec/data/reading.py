@@ -9,27 +9,66 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 
 from graphspec.data.batches import InMemory
-from graphspec.data.binding import Columns, Encoded
+from graphspec.data.columns import Part
+from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
+from graphspec.data.padding import Padding, Rows
+from graphspec.data.ragged import Ragged
+from graphspec.data.splits import TRAINING
 from graphspec.data.store import Array, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
 
 GROUPS = ("arrays", "weights", "counted")
+LABELS = ("training", "validation", "test")
+"""What the parts are called, by their number."""
+
+
+def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> None:
+    """Let the encoders learn from the training rows among the first `rows` of a table.
+
+    `parts` says of each row which part it is for. Raises `SpecError` with the first mistake of each field.
+    """
+
+    def training() -> Iterator[Part]:
+        for first, part in sliced(table.chunks(encoders.columns), rows, 1):
+            numbers = np.arange(first, first + part.num_rows)
+            if parts is not None:
+                chosen = parts[numbers] == TRAINING
+                numbers, part = numbers[chosen], part.filter(pa.array(chosen))
+            if len(numbers):
+                yield part_of(table, numbers, part)
+
+    encoders.fit(training)
+
+
+def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> Part:
+    return Part(part, rows, table.file, table.place, table.decimal, table.root)
 
 
 def encode(
-    table: Table, encoders: Columns, checker: Checker, parts: Array | None, stores: Sequence[Store], rows: int
+    table: Table,
+    encoders: Encoders,
+    checker: Checker,
+    parts: Array | None,
+    stores: Sequence[Store],
+    rows: int,
+    label: str,
 ) -> None:
-    """Encode the first `rows` rows of a table, and add each to the store of its part; `parts` says which.
+    """Encode the first `rows` rows of a table, and add each to the store of its part; `parts` says which, and
+    without it all are for `label`.
 
     Raises `SpecError` with the first mistake of each field.
     """
     length = 0
     for first, part in sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values())):
-        encoded = encoders.encode(first, part, table)
+        numbers = np.arange(first, first + part.num_rows)
+        of = np.full(len(numbers), LABELS.index(label)) if parts is None else parts[numbers]
+        labels = {name: of == number for number, name in enumerate(LABELS)}
+        encoded = encoders.encode(part_of(table, numbers, part), labels)
         arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
         if checker.problems:
             break
@@ -38,12 +77,15 @@ def encode(
         if parts is None:
             stores[0].add(named, part.num_rows)
             continue
-        of = parts[first : first + part.num_rows]
         for number, store in enumerate(stores):
             chosen = np.flatnonzero(of == number)
             if len(chosen):
-                store.add({name: array[chosen] for name, array in named.items()}, len(chosen))
+                store.add({name: rows_of(array, chosen) for name, array in named.items()}, len(chosen))
     checker.finish({name: length for name in checker.wanted} if not checker.problems else {})
+
+
+def rows_of(array: Array | Ragged, chosen: NDArray[np.int64]) -> Array | Ragged:
+    return array.select(chosen) if isinstance(array, Ragged) else array[chosen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +131,29 @@ def row_bytes(wanted: Iterable[Field]) -> int:
     return total
 
 
-def examples(store: Store, wanted: Iterable[Field], device: torch.device) -> InMemory | Streamed:
+def examples(
+    store: Store, wanted: Iterable[Field], device: torch.device, padding: Padding
+) -> InMemory | Streamed:
     """What was collected, as examples for a model on `device`."""
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     if store.filed:
         groups = [{n[1]: file for n, file in store.files.items() if n[0] == group} for group in GROUPS]
-        return Streamed(groups[0], dtypes, groups[1], groups[2], device)
+        return Streamed(groups[0], dtypes, groups[1], groups[2], device, padding)
     tensors = [_tensors(store.group(group)) for group in GROUPS]
-    return InMemory(tensors[0], dtypes, None, tensors[1], tensors[2]).feeding(device)
+    made = InMemory(tensors[0], dtypes, None, tensors[1], tensors[2], padding=padding)
+    return made.feeding(device)
 
 
-def _named(encoded: Encoded, arrays: Mapping[str, Array]) -> dict[Name, Array]:
+def _named(encoded: Encoded, arrays: Mapping[str, Array | Ragged]) -> dict[Name, Array | Ragged]:
     groups = {"arrays": arrays, "weights": encoded.weights, "counted": encoded.counted}
     return {(group, name): array for group, found in groups.items() for name, array in found.items()}
 
 
-def _tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(_writable(array)) for name, array in arrays.items()}
+def _tensors(arrays: Mapping[str, Array | Ragged]) -> dict[str, Any]:
+    return {
+        name: Rows.of(array) if isinstance(array, Ragged) else torch.from_numpy(_writable(array))
+        for name, array in arrays.items()
+    }
 
 
 def _writable(array: Array) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.mistakes import fail
+from graphspec.data.ragged import Ragged
 
 Array = NDArray[Any]
 Name = tuple[str, str]
@@ -54,6 +55,32 @@ class Filed:
         return data
 
 
+class FiledRows:
+    """Rows of different lengths: their elements in a file, where each begins in memory."""
+
+    def __init__(self, like: Ragged, folder: Path):
+        self.values = Filed(like.values, folder)
+        self.parts: list[Array] = [np.zeros(1, np.int64)]
+        self.length = 0
+
+    @property
+    def row(self) -> int:
+        """About how many bytes a row has."""
+        return self.values.length * self.values.row // max(1, self.length)
+
+    def append(self, ragged: Ragged) -> None:
+        self.parts.append(ragged.offsets[1:] + self.values.length)
+        self.values.append(ragged.values)
+        self.length += len(ragged)
+
+    def rows(self, start: int, stop: int) -> Ragged:
+        """The rows from `start` to before `stop`, read anew."""
+        if len(self.parts) > 1:
+            self.parts = [np.concatenate(self.parts)]
+        offsets = self.parts[0][start : stop + 1]
+        return Ragged(self.values.rows(int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
+
+
 class Budget:
     """Memory that several stores share, in bytes."""
 
@@ -72,8 +99,8 @@ class Store:
 
     def __init__(self, budget: Budget):
         self.budget, self.size, self.length = budget, 0, 0
-        self.parts: dict[Name, list[Array]] = {}
-        self.files: dict[Name, Filed] = {}
+        self.parts: dict[Name, list[Array | Ragged]] = {}
+        self.files: dict[Name, Any] = {}  # a `Filed`, or `FiledRows`
         self._digests: dict[Name, Any] = {}
         self._folder = folder()
 
@@ -82,15 +109,19 @@ class Store:
         """Whether the arrays are in files."""
         return bool(self.files)
 
-    def add(self, arrays: Mapping[Name, Array], count: int) -> None:
+    def add(self, arrays: Mapping[Name, Array | Ragged], count: int) -> None:
         """More rows: `count` of every array, always of the same ones."""
         self.length += count
         size = sum(array.nbytes for array in arrays.values())
         for name, array in arrays.items():
+            values = array.values if isinstance(array, Ragged) else array
             if name not in self._digests:
-                text = f"{name} {array.dtype.str} {array.shape[1:]}"
+                text = f"{name} {values.dtype.str} {values.shape[1:]}"
                 self._digests[name] = hashlib.blake2b(text.encode(), digest_size=16)
-            self._digests[name].update(np.ascontiguousarray(array).data)
+            self._digests[name].update(np.ascontiguousarray(values).data)
+            if isinstance(array, Ragged):
+                lengths = (name[0], f"lengths of {name[1]}")
+                self._digests.setdefault(lengths, hashlib.blake2b(digest_size=16)).update(array.lengths.data)
         if not self.files and self.budget.take(size):
             for name, array in arrays.items():
                 self.parts.setdefault(name, []).append(array)
@@ -98,13 +129,13 @@ class Store:
             self._file(arrays)
         self.size += size
 
-    def _file(self, arrays: Mapping[Name, Array]) -> None:
+    def _file(self, arrays: Mapping[Name, Array | Ragged]) -> None:
         needed = sum(array.nbytes for array in arrays.values()) + (0 if self.files else self.size)
         try:
             if shutil.disk_usage(self._folder).free < needed + SPARED:
                 raise OSError(errno.ENOSPC, "the disk is full")
             if not self.files:
-                self.files = {name: Filed(array, self._folder) for name, array in arrays.items()}
+                self.files = {name: _filed(array, self._folder) for name, array in arrays.items()}
                 for name, parts in self.parts.items():
                     for part in parts:
                         self.files[name].append(part)
@@ -119,12 +150,13 @@ class Store:
             )
             raise fail("data-space", message, "name another directory in the variable TMPDIR") from None
 
-    def group(self, name: str) -> dict[str, Array]:
+    def group(self, name: str) -> dict[str, Any]:
         """The whole arrays of a group; their parts are given up. They must be in memory."""
-        found = {}
+        found: dict[str, Any] = {}
         for key in [key for key in self.parts if key[0] == name]:
-            parts = self.parts.pop(key)
-            found[key[1]] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            parts: list[Any] = self.parts.pop(key)
+            joined = Ragged.joined if isinstance(parts[0], Ragged) else np.concatenate
+            found[key[1]] = parts[0] if len(parts) == 1 else joined(parts)
         return found
 
     @property
@@ -134,6 +166,10 @@ class Store:
         for name in sorted(self._digests):
             whole.update(self._digests[name].digest())
         return whole.hexdigest()
+
+
+def _filed(like: Array | Ragged, folder: Path) -> Filed | FiledRows:
+    return FiledRows(like, folder) if isinstance(like, Ragged) else Filed(like, folder)
 
 
 def folder() -> Path:

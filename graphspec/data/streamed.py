@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Shuffle, cut, generator
-from graphspec.data.store import Filed
+from graphspec.data.padding import Padding, Rows
+from graphspec.data.ragged import Ragged
+from graphspec.data.store import Filed, FiledRows
 
 WINDOW = 64 * 2**20
 """Bytes of examples in memory at a time."""
@@ -28,32 +31,33 @@ BLOCKS = 64
 class Streamed:
     """Arrays in files, all with the same number of rows. `Examples` of `batches`."""
 
-    arrays: Mapping[str, Filed]
+    arrays: Mapping[str, Filed | FiledRows]
     dtypes: Mapping[str, torch.dtype]
     weights: Mapping[str, Filed] = field(default_factory=dict)
     counted: Mapping[str, Filed] = field(default_factory=dict)
     device: torch.device | None = None
+    padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
     def __len__(self) -> int:
         return next(iter(self.arrays.values())).length
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
-        left: list[dict[str, Tensor]] = []
+        left: list[dict[str, Any]] = []
         for ranges, order in self._windows(shuffle, start):
             groups = [_read(group, ranges, order) for group in (self.arrays, self.weights, self.counted)]
             if left:
                 groups = [
-                    {name: torch.cat([before[name], a]) for name, a in group.items()}
+                    {name: _joined(before[name], a) for name, a in group.items()}
                     for before, group in zip(left, groups, strict=True)
                 ]
             count = len(next(iter(groups[0].values())))
             whole = count - count % batch_size
-            left = [{name: a[whole:] for name, a in group.items()} for group in groups]
+            left = [{name: _part(a, whole, count) for name, a in group.items()} for group in groups]
             if whole:
-                groups = [{name: a[:whole] for name, a in group.items()} for group in groups]
-                yield from cut(batch_size, groups, self.dtypes, self.device)
+                groups = [{name: _part(a, 0, whole) for name, a in group.items()} for group in groups]
+                yield from cut(batch_size, groups, self.dtypes, self.device, self.padding)
         if left and len(next(iter(left[0].values()))):
-            yield from cut(batch_size, left, self.dtypes, self.device)
+            yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
 
     def _windows(
         self, shuffle: Shuffle | None, start: int
@@ -81,15 +85,28 @@ class Streamed:
     @property
     def _block(self) -> int:
         """Examples in a block."""
-        row = sum(a.row for group in (self.arrays, self.weights, self.counted) for a in group.values())
+        groups: tuple[Mapping[str, Any], ...] = (self.arrays, self.weights, self.counted)
+        row = sum(array.row for group in groups for array in group.values())
         return WINDOW // (BLOCKS * max(1, row))
 
 
 def _read(
-    group: Mapping[str, Filed], ranges: list[tuple[int, int]], order: Tensor | None
-) -> dict[str, Tensor]:
-    found = {}
+    group: Mapping[str, Filed | FiledRows], ranges: list[tuple[int, int]], order: Tensor | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, filed in group.items():
-        rows = torch.from_numpy(np.concatenate([filed.rows(begin, stop) for begin, stop in ranges]))
-        found[name] = rows if order is None else rows.index_select(0, order)
+        if isinstance(filed, FiledRows):
+            rows = Rows.of(Ragged.joined([filed.rows(begin, stop) for begin, stop in ranges]))
+            found[name] = rows if order is None else rows.select(order)
+        else:
+            array = torch.from_numpy(np.concatenate([filed.rows(begin, stop) for begin, stop in ranges]))
+            found[name] = array if order is None else array.index_select(0, order)
     return found
+
+
+def _part(array: Any, first: int, stop: int) -> Any:
+    return array.part(first, stop) if isinstance(array, Rows) else array[first:stop]
+
+
+def _joined(before: Any, after: Any) -> Any:
+    return Rows.joined([before, after]) if isinstance(after, Rows) else torch.cat([before, after])

@@ -42,6 +42,6 @@ def check_features(
     ranges: Mapping[str, Limit],
 ) -> bool:
     """Whether each feature fits what it fills; what does not is reported."""
-    problems = list(misfits(plan(inputs, outputs, data.features), outputs, ranges))
+    problems = list(misfits(plan(inputs, outputs, data.features, ranges), outputs))
     body.scope.problems(problems, PATH)
     return not problems

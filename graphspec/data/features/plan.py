@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
@@ -25,10 +25,17 @@ class Fill:
     feature: Feature | None
     output: str | None = None
     """The output whose target it is; None for an input."""
+    limit: int | None = None
+    """How many ids there may be: what the readers of an input take, or the classes of a target."""
 
     @property
     def target(self) -> bool:
         return self.output is not None
+
+    @property
+    def one_unit(self) -> bool:
+        """Whether a target's ids are the two of one probability."""
+        return self.target and self.tensor.is_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +48,54 @@ class Plan:
         return next(fill for fill in self.fills if fill.field == field)
 
 
-def plan(inputs: Mapping[str, Tensor], outputs: Outputs, features: Mapping[str, Feature]) -> Plan:
-    """The plan of a program. A target that is also an input is filled as the input is."""
-    fills = {name: Fill(name, tensor, features.get(name)) for name, tensor in inputs.items()}
+def plan(
+    inputs: Mapping[str, Tensor],
+    outputs: Outputs,
+    features: Mapping[str, Feature],
+    ranges: Mapping[str, Limit],
+) -> Plan:
+    """The plan of a program. `ranges` is the number of ids that the readers of an input take.
+
+    A target that is also an input is filled as the input is.
+    """
+    fills = {
+        name: Fill(name, tensor, features.get(name), None, _most(ranges.get(name)))
+        for name, tensor in inputs.items()
+    }
     for name, output in outputs.items():
-        tensor = target_type(output)
-        if tensor is not None and output.target not in fills:
-            fills[output.target] = Fill(output.target, tensor, features.get(output.target), name)
+        tensor, target = target_type(output), output.target
+        if tensor is not None and target not in fills:
+            fills[target] = Fill(target, tensor, features.get(target), name, classes_of(output, tensor))
     return Plan(tuple(fills.values()))
+
+
+def _most(limit: Limit | None) -> int | None:
+    """The number of ids that the readers of an input take, where positions differ that of the largest."""
+    if isinstance(limit, tuple):
+        return None if None in limit else max(each for each in limit if each is not None)
+    return limit
+
+
+def of_images(found: Plan) -> Plan:
+    """The plan for a folder of images, whose columns are `file`, `image` and `label`: without features, one
+    input of pictures and one target of classes read these.
+    """
+    pictures = [f.field for f in found.fills if f.feature is None and not f.target and f.tensor.rank == 4]
+    classes = [f.field for f in found.fills if f.feature is None and f.target and f.limit is not None]
+    made: dict[str, Feature] = {}
+    if len(pictures) == 1:
+        made[pictures[0]] = ImageFeature(column="image")
+    if len(classes) == 1:
+        made[classes[0]] = Category(column="label")
+    return Plan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
+
+
+def classes_of(output: Any, target: Tensor) -> int | None:
+    """How many values the target of an output has, where those are classes."""
+    units = output.tensors[0].shape[-1]
+    if target.is_float:
+        return 2 if _binary(output) else None
+    return units if isinstance(units, int) else None
 
 
 def target_type(output: Any) -> Tensor | None:
@@ -70,17 +117,15 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
             yield Problem("unused-feature", message, help, (name,))
 
 
-def misfits(found: Plan, outputs: Outputs, ranges: Mapping[str, Limit]) -> Iterator[Problem]:
-    """Features that make another array than the field wants that they fill. `ranges` is the number of ids
-    that the readers of an input take.
-    """
+def misfits(found: Plan, outputs: Outputs) -> Iterator[Problem]:
+    """Features that make another array than the field wants that they fill."""
     for fill in found.fills:
         if fill.feature is None:
             continue
         output = outputs[fill.output] if fill.output is not None else None
         problem = _shape(fill, fill.feature) or _dtype(fill, fill.feature)
         if problem is None and output is None:
-            problem = _vocabulary(fill, fill.feature, ranges)
+            problem = _vocabulary(fill, fill.feature)
         if problem is None and output is not None:
             problem = _target(fill, fill.feature, output)
         if problem is not None:
@@ -151,10 +196,8 @@ def _dtype(fill: Fill, feature: Feature) -> Misfit | None:
     return "feature-misfit", message, f"write `dtype: {made}` at the input", None
 
 
-def _vocabulary(fill: Fill, feature: Feature, ranges: Mapping[str, Limit]) -> Misfit | None:
-    count, limit = feature.made(target=False).vocabulary, ranges.get(fill.field)
-    if isinstance(limit, tuple):  # all positions have the feature's one vocabulary
-        limit = min((each for each in limit if each is not None), default=None)
+def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
+    count, limit = feature.made(target=False).vocabulary, fill.limit
     if count is None or limit is None or count <= limit:
         return None
     message = f"the feature `{fill.field}` has {count} ids, and the layer that reads it takes {limit}"
@@ -162,6 +205,10 @@ def _vocabulary(fill: Fill, feature: Feature, ranges: Mapping[str, Limit]) -> Mi
 
 
 def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
+    if getattr(feature, "fill", None) is not None:
+        message = f"{_what(fill)} is not filled: a made-up target teaches nothing"
+        help = f"rows without a target do not count with `missing: ignore` at the output `{fill.output}`"
+        return "feature-misfit", message, help, "fill"
     if not feature.target:
         message = (
             f"`{feature.encode}` makes no targets, and the output `{fill.output}` has `{fill.field}` as one"
@@ -192,8 +239,8 @@ def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit
     if not sparse and (isinstance(output.loss, Categorical) or not _binary(output)):
         message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
         return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
-    units = output.tensors[0].shape[-1] if sparse else 2
-    if feature.values is not None and isinstance(units, int) and len(feature.values) != units:
+    units = fill.limit
+    if feature.values is not None and units is not None and len(feature.values) != units:
         made = "has one unit, for two values" if not sparse else f"has {units} units"
         message = f"the output `{fill.output}` {made}, and `{fill.field}` has {len(feature.values)} values"
         help = f"write `units: {len(feature.values)}`" if sparse else "use a softmax of as many units"

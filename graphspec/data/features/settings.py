@@ -4,6 +4,7 @@ are known from the spec alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -153,6 +154,12 @@ class Number(Several):
     def _fitting(self) -> Number:
         if self.indicator and self.fill is None:
             raise ValueError("`indicator` marks the cells that `fill` has filled: give `fill`")
+        least = {"log1p": -1, "sqrt": 0}
+        for transform in (
+            [self.transform] if isinstance(self.transform, str) else (self.transform or {}).values()
+        ):
+            if isinstance(self.fill, int | float) and self.fill <= least.get(transform, -math.inf):
+                raise ValueError(f"`fill: {self.fill:g}` has no {transform}")
         if isinstance(self.transform, dict) and self.columns is not None:
             unknown = [name for name in self.transform if name not in self.columns]
             if unknown:

@@ -1,0 +1,278 @@
+"""Columns of a table as numbers, texts, dates and lists: one value means one thing in every format.
+
+A text format gives text for everything, JSON lines and Parquet give types; missing values are null in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graphspec.data.mistakes import fail, shown
+from graphspec.diagnostics import SpecError
+
+Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+DATE_HELP = 'say how it is written: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
+TICKS = 1_000_000
+"""Dates are whole microseconds since 1970, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a table. `rows` are their numbers in the file, and `place` puts such a number in words."""
+
+    table: pa.Table
+    rows: NDArray[np.int64]
+    file: str
+    place: Callable[[int], str]
+    decimal: str = "."
+    root: Path = Path()
+    """What paths in its columns are relative to."""
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def column(self, name: str) -> pa.Array:
+        return flat(self.table.column(name))
+
+    def where(self, name: str, index: int) -> str:
+        """A cell, in words; `index` counts within the part."""
+        return f"column `{name}` of `{self.file}`, {self.place(int(self.rows[index]))}"
+
+    def fail(self, code: str, name: str, index: int, what: str, help: str | None = None) -> SpecError:
+        return fail(code, f"{self.where(name, index)}: {what}", help)
+
+
+def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """The column as one array."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def missing_in(column: pa.Array) -> Mask:
+    """Where a column holds no value."""
+    return np.asarray(column.is_null(nan_is_null=pa.types.is_floating(column.type)))
+
+
+# --- numbers
+
+
+def numbers(part: Part, name: str) -> Numbers:
+    """A column as float64, each the nearest to what is written; NaN where it is missing. Raises `SpecError`.
+
+    true and false are 1 and 0.
+    """
+    return numbers_of(part, name, part.column(name), lambda index: index)
+
+
+def numbers_of(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> Numbers:
+    """As `numbers`, of values that came from a column; `row` is the row of a value."""
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if is_text(kind):
+        found = _parsed(part, name, column, row)
+    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        found = column.cast(pa.float64(), safe=False)
+    elif pa.types.is_decimal(kind):
+        found = _parsed(part, name, column.cast(pa.string()), row)
+    else:
+        raise part.fail(
+            "data-dtype", name, row(0), f"it holds {kind_in_words(kind)}, not numbers", _help_of(kind, name)
+        )
+    values = found.to_numpy(zero_copy_only=False).astype(np.float64)
+    infinite = np.isinf(values)
+    if infinite.any():
+        index = int(infinite.argmax())
+        what = f"{shown(column[index].as_py())} is no finite number"
+        raise part.fail("data-nonfinite", name, row(index), what, "remove or fill such values")
+    return values
+
+
+def _parsed(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
+    texts = pc.utf8_trim_whitespace(column)
+    if part.decimal != ".":
+        point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
+        texts = pc.if_else(point, "?", pc.replace_substring(texts, part.decimal, "."))
+    try:
+        found = texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        lower = pc.utf8_lower(texts)
+        texts = pc.if_else(pc.equal(lower, "true"), "1", pc.if_else(pc.equal(lower, "false"), "0", texts))
+        try:
+            found = texts.cast(pa.float64())
+        except pa.ArrowInvalid:
+            raise _no_number(part, name, column, texts, row) from None
+    nan = pc.fill_null(pc.is_nan(found), False)
+    if pc.any(nan).as_py():
+        raise _no_number(part, name, column, texts, row)
+    return found
+
+
+def _no_number(
+    part: Part, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int]
+) -> SpecError:
+    """The error of the first text that is no number."""
+    for index, text in enumerate(texts.to_pylist()):
+        if text is None:
+            continue
+        try:
+            value = float(text) if "_" not in text else np.nan
+        except ValueError:
+            value = np.nan
+        if np.isnan(value):
+            cell = column[index].as_py()
+            code = "data-nonfinite" if text.lower().lstrip("+-") == "nan" else "data-dtype"
+            return part.fail(
+                code, name, row(index), f"{shown(cell)} is not a number", _number_help(part, cell)
+            )
+    return part.fail("data-dtype", name, row(0), "it holds no numbers")
+
+
+def _number_help(part: Part, cell: str) -> str | None:
+    text = cell.strip()
+    if text.lower() in ("na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", ""):
+        return f'if it stands for a missing value, write `na_values: ["", {shown(cell)}]` under `data`'
+    if part.decimal == "." and "," in text and text.replace(",", "", 1).lstrip("+-").isdigit():
+        return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
+    return f'a text is encoded: {{encode: category}}, or is missing: na_values: ["", {shown(cell)}]'
+
+
+def kind_in_words(kind: pa.DataType) -> str:
+    if is_list(kind):
+        return "lists"
+    if pa.types.is_temporal(kind):
+        return "dates" if not pa.types.is_time(kind) and not pa.types.is_duration(kind) else "times"
+    if is_text(kind):
+        return "text"
+    if pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return "objects"
+    return str(kind)
+
+
+def _help_of(kind: pa.DataType, name: str) -> str | None:
+    if is_list(kind):
+        return f"write `{name}: {{encode: tokens}}`, or give lists of one length to an input of that length"
+    if pa.types.is_temporal(kind):
+        return f"write `{name}: {{encode: date, parts: [year, month]}}`"
+    return None
+
+
+# --- texts
+
+
+def texts(part: Part, name: str) -> pa.Array:
+    """A column as text, null where it is missing. 17 and 17.0 are `17`, true is `true`.
+
+    Raises `SpecError`.
+    """
+    return texts_of(part, name, part.column(name), lambda index: index)
+
+
+def texts_of(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
+    """As `texts`, of values that came from a column; `row` is the row of a value."""
+    kind = column.type
+    if is_text(kind):
+        return column
+    if pa.types.is_floating(kind):
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, pa.string()), column.cast(pa.string()))
+    if pa.types.is_null(kind) or pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    if pa.types.is_decimal(kind) or pa.types.is_temporal(kind):
+        return column.cast(pa.string())
+    raise part.fail("data-dtype", name, row(0), f"it holds {kind_in_words(kind)}, not single values")
+
+
+# --- lists
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """A list column: all elements behind one another, where each row's begin, and which rows are missing."""
+
+    values: pa.Array
+    offsets: NDArray[np.int64]
+    missing: Mask
+
+    def row(self, index: int) -> int:
+        """The row, within the part, of an element."""
+        return int(np.searchsorted(self.offsets, index, side="right")) - 1
+
+
+def lists(part: Part, name: str) -> Lists:
+    """A list column taken apart. An element that is null is an error, as is a column without lists."""
+    column = part.column(name)
+    if not is_list(column.type):
+        kind = kind_in_words(column.type)
+        help = f"write `{name}: {{encode: text, tokenizer: whitespace}}`" if is_text(column.type) else None
+        raise part.fail("data-dtype", name, 0, f"it holds {kind}, not lists", help)
+    missing = missing_in(column)
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    found = Lists(flat(column.flatten()), offsets, missing)
+    gone = missing_in(found.values)
+    if gone.any():
+        index = found.row(int(gone.argmax()))
+        raise part.fail("data-gap", name, index, "an element of the list is missing")
+    return found
+
+
+# --- dates
+
+
+def dates(part: Part, name: str, format: str | None) -> tuple[NDArray[np.int64], Mask]:
+    """A column of dates as microseconds since 1970 in UTC, and where there is none. Raises `SpecError`.
+
+    Text is ISO 8601, or of `format`; a date without a zone is taken as UTC.
+    """
+    column = part.column(name)
+    kind = column.type
+    missing = missing_in(column)
+    if pa.types.is_null(kind):
+        return np.zeros(len(column), np.int64), missing
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        zone = kind.tz if pa.types.is_timestamp(kind) else None
+        ticks = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    elif is_text(kind):
+        ticks = _by_value(column, lambda text: _ticks(text, format), part, name)
+    else:
+        help = "write dates as text: 2024-12-31, or 2024-12-31T23:59:59"
+        raise part.fail("data-dtype", name, 0, f"it holds {kind_in_words(kind)}, not dates", help)
+    return np.asarray(pc.fill_null(ticks, 0)).astype(np.int64), missing
+
+
+def _by_value(column: pa.Array, convert: Callable[[str], int], part: Part, name: str) -> pa.Array:
+    """Each distinct text converted once."""
+    encoded = column.dictionary_encode()
+    known = []
+    for position, text in enumerate(encoded.dictionary.to_pylist()):
+        try:
+            known.append(convert(text))
+        except (ValueError, OverflowError):
+            index = pc.index(encoded.indices, pa.scalar(position, encoded.indices.type)).as_py()
+            raise part.fail("data-dtype", name, index, f"{shown(text)} is no date", DATE_HELP) from None
+    return pa.array(known, pa.int64()).take(encoded.indices)
+
+
+def _ticks(text: str, format: str | None) -> int:
+    found = datetime.strptime(text, format) if format is not None else datetime.fromisoformat(text.strip())
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    delta = found - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * TICKS + delta.microseconds

@@ -1,0 +1,284 @@
+"""Encoders: fitted on training rows, they turn tables into the arrays of a program, and predictions back.
+
+    encoders = Encoders(plan, outputs)
+    encoders.bind(table)
+    encoders.fit(parts)                   # of training rows
+    encoded = encoders.encode(part)       # of any rows
+    table = encoders.decode(predictions)
+    encoders.to_json()
+
+Nothing is guessed: what does not fit raises `SpecError` with file, row, column, value and remedy, and what
+was filled, cut or unseen is counted in `notes`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphspec.data.binding import Place, Source, bind, check_weights, nowhere
+from graphspec.data.columns import Mask, Part
+from graphspec.data.encoders.base import Array, Column, Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
+from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
+from graphspec.data.encoders.plain import PlainEncoder
+from graphspec.data.encoders.weights import RowWeights
+from graphspec.data.features.plan import Fill, Outputs, Plan
+from graphspec.data.mistakes import fail
+from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import SpecError
+from graphspec.tensor import names_of, value_of
+
+__all__ = ["Encoded", "Encoders"]
+
+ENCODERS: dict[str, type[Any]] = {
+    "number": NumberEncoder,
+    "category": CategoryEncoder,
+    "hash": HashEncoder,
+    "date": DateEncoder,
+    "set": SetEncoder,
+    "text": TextEncoder,
+    "tokens": TokensEncoder,
+    "image": ImageEncoder,
+}
+VERSION = 1
+"""Of the JSON state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What some rows became: inputs and targets by field, and by output which targets count, and how much.
+
+    `counted` is [n] or [n, steps]. `sizes` are, by the name of a symbolic size, the length of each row.
+    """
+
+    arrays: dict[str, Array | Ragged]
+    counted: dict[str, Mask] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
+    sizes: dict[str, Array] = field(default_factory=dict)
+
+
+class Encoders:
+    """An encoder for each field of a plan, and the weights of each output.
+
+    Bind them to the columns of a table; then let them learn, or restore what was learned; then encode.
+    """
+
+    def __init__(self, plan: Plan, outputs: Outputs):
+        self.plan, self.outputs = plan, outputs
+        self.encoders: dict[str, Encoder] = {}
+        self.weights: dict[str, RowWeights] = {}
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.rows: Counter[str] = Counter()
+        self.targets = True
+
+    def bind(self, source: Source, place: Place = nowhere, targets: bool = True) -> None:
+        """Read the columns of a table from now on; without `targets`, those of inputs alone.
+
+        Raises `SpecError` with each column that is missing.
+        """
+        bound = bind(self.plan, source, place, targets)
+        for name, columns in bound.items():
+            if name not in self.encoders:
+                self.encoders[name] = self._encoder(self.plan.of(name), columns)
+            self.encoders[name].columns = columns
+        self.targets = targets
+        if targets:
+            check_weights(self.outputs, source)
+            self._bind_weights(bound)
+
+    def _encoder(self, fill: Fill, columns: tuple[str, ...]) -> Encoder:
+        ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"
+        if fill.feature is None:
+            return PlainEncoder(fill, columns, ignore)
+        made: Encoder = ENCODERS[fill.feature.encode](fill, columns, fill.feature, ignore)
+        return made
+
+    def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
+        for name, output in self.outputs.items():
+            judged, target = output.judged, None
+            if not judged.weighted:
+                continue
+            if judged.class_weight is not None:
+                columns = bound.get(output.target, ())
+                if len(columns) != 1:
+                    what = f"`class_weight` of output `{name}` is by the values of one column"
+                    raise fail("data-shape", what, "leave `class_weight` out")
+                target = columns[0]
+            if name not in self.weights:
+                self.weights[name] = RowWeights(name, judged, target)
+            self.weights[name].target = target
+
+    @property
+    def used(self) -> dict[str, Encoder]:
+        """The encoders of the fields that are read."""
+        return {n: e for n, e in self.encoders.items() if self.targets or not self.plan.of(n).target}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read."""
+        read = [column for encoder in self.used.values() for column in encoder.columns]
+        weights = [column for weigher in self.weighers.values() for column in weigher.columns]
+        return list(dict.fromkeys([*read, *weights]))
+
+    @property
+    def weighers(self) -> dict[str, RowWeights]:
+        return self.weights if self.targets else {}
+
+    # --- learning
+
+    def fit(self, parts: Callable[[], Iterable[Part]]) -> None:
+        """Learn from training rows, part by part. Raises `SpecError` with each field's first mistake."""
+        problems: dict[str, SpecError] = {}
+        learners: dict[str, Encoder | RowWeights] = {
+            **self.encoders,
+            **{f"weights of {name}": w for name, w in self.weights.items()},
+        }
+        for part in parts():
+            for name, learner in learners.items():
+                _try(problems, name, learner.learn, part)
+        for name, learner in learners.items():
+            _try(problems, name, learner.finish)
+        _raise(problems)
+
+    # --- encoding
+
+    def encode(self, part: Part, labels: Mapping[str, Mask] | None = None) -> Encoded:
+        """The arrays of some rows. `labels` are the rows of each set (training, validation), for the counts.
+
+        Raises `SpecError` with each field's first mistake.
+        """
+        problems: dict[str, SpecError] = {}
+        found: dict[str, Column] = {}
+        for name, encoder in self.used.items():
+            column = _try(problems, name, encoder.encode, part)
+            if column is not None:
+                found[name] = column
+        weights = {}
+        for name, weigher in self.weighers.items():
+            weighed = _try(problems, name, weigher.weigh, part)
+            if weighed is not None:
+                weights[name] = weighed
+        _raise(problems)
+        sizes = self._sizes(part, found)
+        self._count(found, labels or {"": np.ones(len(part), bool)})
+        return Encoded(
+            {name: column.values for name, column in found.items()}, self._counted(found), weights, sizes
+        )
+
+    def _counted(self, found: Mapping[str, Column]) -> dict[str, Mask]:
+        """By output, which targets there are: of a row, or of each of its steps."""
+        counted = {}
+        for name, output in self.outputs.items():
+            column = found.get(output.target)
+            if column is None or self.plan.of(output.target).output is None:
+                continue
+            steps = column.counted
+            if steps is not None and output.mask is None and not steps.all():
+                counted[name] = steps
+            if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
+                there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing
+                counted[name] = there if name not in counted else counted[name] & there[:, None]
+        return counted
+
+    def _sizes(self, part: Part, found: Mapping[str, Column]) -> dict[str, Array]:
+        """The length of each row by the size's name. Raises `SpecError` where two columns disagree."""
+        known: dict[str, tuple[Array, str]] = {}
+        for name, column in found.items():
+            if not isinstance(column.values, Ragged):
+                continue
+            size, lengths = self.plan.of(name).tensor.shape[1], column.values.lengths
+            if isinstance(size, int):
+                continue
+            if str(size) in names_of(size):
+                before, other = known.setdefault(str(size), (lengths, name))
+            elif names_of(size) <= known.keys():
+                unit = next(iter(names_of(size)))
+                before = np.array([value_of(size, {unit: int(n)}) for n in known[unit][0]])
+                other = known[unit][1]
+            else:
+                continue
+            if column.missing is not None:
+                before = np.where(column.missing, lengths, before)
+            if (before != lengths).any():
+                index = int((before != lengths).argmax())
+                both = f"{lengths[index]} elements, and `{other}` {before[index]}"
+                what = f"`{name}` has {both}; both are `{size}` long"
+                raise part.fail("data-shape", self.encoders[name].columns[0], index, what)
+        return {name: lengths for name, (lengths, _) in known.items()}
+
+    # --- what was done
+
+    def _count(self, found: Mapping[str, Column], labels: Mapping[str, Mask]) -> None:
+        for label, rows in labels.items():
+            self.rows[label] += int(rows.sum())
+            for name, column in found.items():
+                for word, mask in column.marks.items():
+                    self.counts[name, word, label] += int((mask & rows).sum())
+                if column.missing is not None:
+                    self.counts[name, "without a target", label] += int((column.missing & rows).sum())
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found and done, a line for each feature."""
+        lines = []
+        for name, encoder in self.encoders.items():
+            counted = [
+                f"{label + ': ' if label else ''}{count:,} of {self.rows[label]:,} rows {word}"
+                for (field, word, label), count in self.counts.items()
+                if field == name and count
+            ]
+            own = [note for note in encoder.notes if not note.startswith("warning: ")]
+            if own or counted:
+                first = own[-1] if own else name
+                lines += [*own[:-1], "; ".join([first, *counted]) if own else f"{name}: {'; '.join(counted)}"]
+            lines += [note for note in encoder.notes if note.startswith("warning: ")]
+        return lines
+
+    # --- state
+
+    def to_json(self) -> dict[str, Any]:
+        """All that was learned, as plain JSON data."""
+        return {
+            "version": VERSION,
+            "fields": {name: encoder.state() for name, encoder in self.encoders.items()},
+            "weights": {name: weigher.state() for name, weigher in self.weights.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what `to_json` of encoders of the same plan gave. Raises `SpecError`."""
+        if state.get("version") != VERSION:
+            message = f"the encoders are of version {state.get('version')}, and this is {VERSION}"
+            raise fail("data-format", message, "train again")
+        try:
+            for name, encoder in self.encoders.items():
+                encoder.restore(state["fields"][name])
+            for name, weigher in self.weights.items():
+                weigher.restore(state["weights"][name])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            message = f"the encoders are damaged, or of another spec: {type(error).__name__} {error}"
+            raise fail("data-format", message, "train again") from None
+
+
+def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call returns, or None after keeping its mistake; after a mistake a name is not called again."""
+    if name in problems:
+        return None
+    try:
+        return call(*arguments)
+    except SpecError as error:
+        problems[name] = error
+        return None
+
+
+def _raise(problems: Mapping[str, SpecError]) -> None:
+    found = [diagnostic for error in problems.values() for diagnostic in error.diagnostics]
+    unique = {(d.code, d.message): d for d in found}
+    if unique:
+        raise SpecError(unique.values())

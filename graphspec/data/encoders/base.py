@@ -1,0 +1,113 @@
+"""What every encoder does: learn from training rows, turn columns into an array, turn predictions back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graphspec.data.columns import Mask, Part
+from graphspec.data.features.plan import Fill
+from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import SpecError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The array that some rows became. Where `missing`, a target has no value, and a legal one stands in.
+
+    `marks` are rows of which something is to be said, by what that is: unseen, filled, cut.
+    """
+
+    values: Array | Ragged
+    missing: Mask | None = None
+    marks: Mapping[str, Mask] = field(default_factory=dict)
+    counted: Mask | None = None
+    """Of a target of fixed length, the steps that the row has, [n, steps]."""
+
+
+class Encoder(ABC):
+    """One field and the columns that fill it.
+
+    First `learn` takes all training rows, part by part, and `finish` ends that; or `restore` gives back what
+    `state` said of another encoder of the same plan.
+    """
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
+        self.fill, self.columns = fill, columns
+        self.ignore = ignore
+        """Whether a target may be missing."""
+        self.notes: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return self.fill.field
+
+    def learn(self, part: Part) -> None:
+        """Take in some of the training rows. Raises `SpecError`."""
+        return None
+
+    def finish(self) -> None:
+        """All training rows were seen. Raises `SpecError`."""
+        return None
+
+    @abstractmethod
+    def encode(self, part: Part) -> Column:
+        """The array of some rows, whichever they are. Raises `SpecError`."""
+
+    def state(self) -> dict[str, Any]:
+        """What was learned, as plain JSON data."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what `state` gave."""
+        return None
+
+    # --- missing values
+
+    def gap(self, part: Part, column: str, missing: Mask) -> SpecError:
+        """The error of values that are missing, of which the first is named."""
+        index, count = int(missing.argmax()), int(missing.sum())
+        more = f", and so {'is' if count == 2 else 'are'} {count - 1} more" if count > 1 else ""
+        what = f"the value is missing{more}"
+        return part.fail("data-gap", column, index, what, self._remedy())
+
+    def _remedy(self) -> str:
+        if self.fill.target:
+            return f"rows without a target do not count with `{self.fill.output}: {{missing: ignore}}`"
+        return self.fill_help
+
+    fill_help = "write `fill: ...` at the feature"
+    """What to write where a value of an input is missing."""
+
+
+def any_of(mask: Mask) -> Mask:
+    """[n] of [n, k]: whether there is any in a row."""
+    return np.asarray(mask.any(1))
+
+
+def scattered(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each row that looks drawn at random (the finalizer of splitmix64)."""
+    x = rows.astype(np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def shaped(fill: Fill, values: Array) -> Array:
+    """[n, k] as the field has it, whose shape may be [n] where k is 1."""
+    return values[:, 0] if fill.tensor.rank == 1 and values.shape[1] == 1 else values
+
+
+def with_fill(column: pa.Array, fill: str | None) -> tuple[pa.Array, Mask]:
+    """The column with `fill` in the place of what is missing, and where that was."""
+    missing = np.asarray(column.is_null())
+    return (column if fill is None else pc.fill_null(column, fill)), missing

@@ -1,0 +1,272 @@
+"""Categories, hashes and sets: texts to ids, or to zeros and ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graphspec.data.columns import Lists, Mask, Part, is_list, kind_in_words, lists, texts, texts_of
+from graphspec.data.encoders.base import Column, Encoder, shaped, with_fill
+from graphspec.data.encoders.lists import marked, to_length
+from graphspec.data.encoders.vocabulary import Ids, Vocabulary, alike_note
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import Category, Hash, Set, text_of
+from graphspec.data.mistakes import fail, shown
+from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import SpecError
+
+
+class CategoryEncoder(Encoder):
+    """`encode: category`: an id for each column, or for each element of a list column."""
+
+    fill_help = "write `fill: missing` (or another text) at the feature"
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Category, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature = feature
+        self.start = 0 if fill.target else 1
+        given = [text_of(value) for value in feature.values or ()]
+        self.vocabularies = [Vocabulary(self.start, given) for _ in columns]
+
+    @property
+    def per_element(self) -> bool:
+        """Whether the field has an id for each element of a list."""
+        return self.feature.columns is None and self.fill.tensor.rank == 2 and self.fill.tensor.shape[1] != 1
+
+    @property
+    def strict(self) -> bool:
+        """Whether an unseen value is an error."""
+        return self.fill.target or self.feature.unseen == "error"
+
+    def learn(self, part: Part) -> None:
+        for name, vocabulary in zip(self.columns, self.vocabularies, strict=True):
+            column = self._values(part, name)[0]
+            vocabulary.count(column if self.feature.fill is None else pc.fill_null(column, self.feature.fill))
+
+    def _values(self, part: Part, name: str) -> tuple[pa.Array, Lists | None]:
+        """The values of a column, or of the elements of its lists, as text."""
+        if not is_list(part.table.schema.field(name).type):
+            return texts(part, name), None
+        if not self.per_element:
+            what = f"it holds lists, and `{self.name}` is {self.fill.tensor}"
+            raise part.fail("data-shape", name, 0, what, "write `shape: [length]`, or `encode: set`")
+        found = lists(part, name)
+        return texts_of(part, name, found.values, found.row), found
+
+    def finish(self) -> None:
+        sizes = self.feature.vocabulary
+        for position, (name, vocabulary) in enumerate(zip(self.columns, self.vocabularies, strict=True)):
+            if not vocabulary.counts:
+                raise fail("data-gap", f"column `{name}` is missing in every training row")
+            if self.feature.values is None:
+                size = sizes[position] if isinstance(sizes, list) else sizes
+                if self.fill.target:
+                    vocabulary.by_text()
+                else:
+                    vocabulary.by_frequency(size, self.feature.min_count)
+                rare = f", {vocabulary.rare:,} of them rare" if vocabulary.rare else ""
+                self.notes.append(f"{name}: {vocabulary.found:,} values{rare}")
+            self.notes += alike_note(name, vocabulary)
+        self._fits()
+
+    def _fits(self) -> None:
+        """Raises `SpecError` where the ids do not fit their reader, or a target its units."""
+        limit, count = self.fill.limit, sum(self.sizes)
+        if limit is None or count == limit or (count < limit and not self.fill.target):
+            return
+        if not self.fill.target:
+            what = f"the feature `{self.name}` has {count} ids, and the layer that reads it takes {limit}"
+            help = f"write `input_dim: {count}`, or `vocabulary: {limit}` at the feature"
+            raise fail("data-range", what, help)
+        values = self.vocabularies[0].values
+        listed = ", ".join(shown(value) for value in values[:20]) + (", ..." if count > 20 else "")
+        has, help = f"{limit} classes", f"write `units: {count}`"
+        if self.fill.one_unit:
+            has, help = "one unit, for 2 values", "use a softmax of as many units"
+        what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {count} values"
+        raise fail("data-range", what, help, f"values: {listed}")
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of ids of each column: what was declared, or what was found."""
+        if self.feature.sizes is not None and not self.fill.target:
+            return self.feature.sizes
+        return [len(vocabulary) for vocabulary in self.vocabularies]
+
+    def encode(self, part: Part) -> Column:
+        if self.per_element:
+            return self._lists(part)
+        made = np.empty((len(part), len(self.columns)), np.int64)
+        unseen, gone = np.zeros(len(part), bool), np.zeros(len(part), bool)
+        filled, first = np.zeros(len(part), bool), 0
+        for position, (name, vocabulary) in enumerate(zip(self.columns, self.vocabularies, strict=True)):
+            column, missing = with_fill(self._values(part, name)[0], self.feature.fill)
+            if missing.any() and self.feature.fill is None:
+                if not self.ignore:
+                    raise self.gap(part, name, missing)
+                gone |= missing
+            elif missing.any():
+                filled |= missing
+            ids = vocabulary.ids(column, -1)
+            new = (ids < 0) & ~(missing & (self.feature.fill is None))
+            if new.any() and self.strict:
+                index = int(new.argmax())
+                raise self._unseen(part, name, index, column[index].as_py(), vocabulary)
+            unseen |= new
+            made[:, position] = np.maximum(ids, 0) + first
+            first += self.sizes[position]
+        marks = {word: mask for word, mask in (("unseen", unseen), ("filled", filled)) if mask.any()}
+        values = made.astype(np.float32) if self.fill.tensor.is_float else made
+        return Column(shaped(self.fill, values), gone if gone.any() else None, marks)
+
+    def _lists(self, part: Part) -> Column:
+        (name,), (vocabulary,) = self.columns, self.vocabularies
+        column, found = self._values(part, name)
+        if found is None:
+            kind = kind_in_words(part.table.schema.field(name).type)
+            what = f"it holds {kind}, and `{self.name}` takes a list for each row"
+            raise part.fail("data-shape", name, 0, what, "write `shape: [1]`")
+        if found.missing.any() and not self.ignore:
+            raise self.gap(part, name, found.missing)
+        ids = vocabulary.ids(column, -1)
+        if (ids < 0).any() and self.strict:
+            index = int((ids < 0).argmax())
+            raise self._unseen(part, name, found.row(index), column[index].as_py(), vocabulary)
+        ragged = Ragged(np.maximum(ids, 0), found.offsets)
+        gone = found.missing if found.missing.any() else None
+        return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
+
+    def _unseen(self, part: Part, name: str, index: int, value: str, vocabulary: Vocabulary) -> SpecError:
+        where = "is none of the `values`" if self.feature.values is not None else "is in no training row"
+        near = [v for v in vocabulary.values if v.strip().casefold() == value.strip().casefold()]
+        help = f'it differs from "{near[0]}" by spaces or case alone' if near else None
+        if help is None and not self.fill.target:
+            help = "leave `unseen` out: id 0 is that of the unseen"
+        elif help is None:
+            help = "list all `values` at the feature, or stratify the split: {split: 0.1, stratify: ...}"
+        return part.fail("data-range", name, index, f"{shown(value)} {where}", help)
+
+    def state(self) -> dict[str, Any]:
+        return {"columns": [vocabulary.to_json() for vocabulary in self.vocabularies]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabularies = [Vocabulary.from_json(self.start, item) for item in state["columns"]]
+
+
+class HashEncoder(Encoder):
+    """`encode: hash`: the id is a hash of the text; each column has bins of its own."""
+
+    fill_help = "write `fill: missing` (or another text) at the feature"
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Hash, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature = feature
+
+    def encode(self, part: Part) -> Column:
+        made = np.empty((len(part), len(self.columns)), np.int64)
+        filled = np.zeros(len(part), bool)
+        for position, name in enumerate(self.columns):
+            column, missing = with_fill(texts(part, name), self.feature.fill)
+            if missing.any() and self.feature.fill is None:
+                raise self.gap(part, name, missing)
+            filled |= missing
+            made[:, position] = hashed(column, self.feature.bins) + position * self.feature.bins
+        return Column(shaped(self.fill, made), None, {"filled": filled} if filled.any() else {})
+
+
+def hashed(column: pa.Array, bins: int) -> Ids:
+    """A bin for each text, the same on every machine and in every version."""
+    encoded = column.dictionary_encode()
+    known = [
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) % bins
+        for text in encoded.dictionary.to_pylist()
+    ]
+    return np.array(known, np.int64)[np.asarray(encoded.indices).astype(np.int64)]
+
+
+class SetEncoder(Encoder):
+    """`encode: set`: for each value of the vocabulary whether the row has it."""
+
+    fill_help = 'write `fill: ""` (no value), or a text of values, at the feature'
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Set, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature = feature
+        self.vocabulary = Vocabulary(0, [text_of(value) for value in feature.values or ()])
+        self.width = feature.made(target=fill.target).shape[0] or 0
+
+    def learn(self, part: Part) -> None:
+        elements, _, _ = self._elements(part)
+        self.vocabulary.count(elements)
+
+    def _elements(self, part: Part) -> tuple[pa.Array, NDArray[np.int64], Mask]:
+        """All elements, the row of each, and the rows without a value."""
+        (name,) = self.columns
+        if is_list(part.table.schema.field(name).type):
+            found = lists(part, name)
+            rows = np.repeat(np.arange(len(part)), np.diff(found.offsets))
+            values, missing = texts_of(part, name, found.values, found.row), found.missing
+            if self.feature.fill is not None and missing.any():
+                added = self._cut(pa.array([self.feature.fill]))[0]
+                gaps = np.flatnonzero(missing)
+                values = pa.concat_arrays([values, *([added] * len(gaps))])
+                rows = np.concatenate((rows, np.repeat(gaps, len(added))))
+            return values, rows, missing
+        column, missing = with_fill(texts(part, name), self.feature.fill)
+        if self.feature.separator is None and pc.any(pc.not_equal(column, "")).as_py():
+            what = f"{shown(next(v for v in column.to_pylist() if v))} is a text, and a set takes lists"
+            raise part.fail("data-dtype", name, 0, what, 'write `separator: ", "` at the feature')
+        values, rows = self._cut(column)
+        return values, rows, missing
+
+    def _cut(self, column: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+        """Texts cut at the separator: the pieces that are not empty, and the row of each."""
+        if self.feature.separator is None:
+            values, rows = column, np.arange(len(column))
+        else:
+            split = pc.split_pattern(pc.fill_null(column, ""), self.feature.separator)
+            lengths = np.asarray(pc.list_value_length(split)).astype(np.int64)
+            values, rows = split.flatten(), np.repeat(np.arange(len(column)), lengths)
+        kept = np.asarray(pc.fill_null(pc.not_equal(values, ""), False))
+        return values.filter(pa.array(kept)), rows[kept]
+
+    def finish(self) -> None:
+        (name,) = self.columns
+        if self.feature.values is None:
+            self.vocabulary.by_frequency(self.feature.vocabulary, self.feature.min_count)
+            rare = f", {self.vocabulary.rare:,} of them rare" if self.vocabulary.rare else ""
+            self.notes.append(f"{name}: {self.vocabulary.found:,} values{rare}")
+        self.notes += alike_note(name, self.vocabulary)
+
+    def encode(self, part: Part) -> Column:
+        (name,) = self.columns
+        values, rows, missing = self._elements(part)
+        gone = None
+        if missing.any() and self.feature.fill is None:
+            if not self.ignore:
+                raise self.gap(part, name, missing)
+            gone = missing
+        ids = self.vocabulary.ids(values, -1)
+        new = ids < 0
+        if new.any() and self.fill.target and self.feature.values is not None:
+            at = int(new.argmax())
+            what = f"{shown(values[at].as_py())} is none of the `values`"
+            raise part.fail("data-range", name, int(rows[at]), what)
+        made = np.zeros((len(part), self.width), np.float32)
+        made[rows[~new], ids[~new]] = 1
+        unseen = np.zeros(len(part), bool)
+        unseen[rows[new]] = True
+        marks = {word: m for word, m in (("unseen", unseen), ("filled", missing)) if m.any() and gone is None}
+        return Column(made, gone, marks)
+
+    def state(self) -> dict[str, Any]:
+        return self.vocabulary.to_json()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary = Vocabulary.from_json(0, state)

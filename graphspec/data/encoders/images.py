@@ -1,0 +1,147 @@
+"""Pictures: paths to arrays of the size and channels of an input, decoded and resized by Pillow."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graphspec.data.columns import Part, is_text, missing_in
+from graphspec.data.encoders.base import Array, Column, Encoder
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import ImageFeature
+from graphspec.data.mistakes import fail, shown
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+"""Pillow's word for a number of channels."""
+PIXELS = 2**26
+"""The most pixels that a picture may have: more is a mistake, or made to fill the memory."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+
+
+def library() -> Any:
+    """Pillow. Raises `SpecError` where it is not installed."""
+    try:
+        from PIL import Image
+    except ImportError:
+        help = 'install it: pip install "graphspec[images]"'
+        raise fail("package-missing", "pictures need the package `pillow`", help) from None
+    return Image
+
+
+class ImageEncoder(Encoder):
+    """`encode: image`: [n, height, width, channels] of values from 0 to 255, as bytes."""
+
+    fill_help = "write `fill: zero` (a black picture) at the feature"
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: ImageFeature, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature = feature
+        height, width, self.channels = (size for size in fill.tensor.shape[1:] if isinstance(size, int))
+        self.size = (width, height)
+
+    def encode(self, part: Part) -> Column:
+        (name,) = self.columns
+        column = part.column(name)
+        missing = missing_in(column)
+        if missing.any() and self.feature.fill is None and not self.ignore:
+            raise self.gap(part, name, missing)
+        width, height = self.size
+        made = np.zeros((len(part), height, width, self.channels), np.uint8)
+        for index, value in enumerate(column.to_pylist()):
+            if value is not None:
+                made[index] = self._picture(part, name, index, value)
+        gone = missing if self.ignore and missing.any() else None
+        marks = {"filled": missing} if missing.any() and gone is None else {}
+        return Column(made, gone, marks)
+
+    def _picture(self, part: Part, name: str, index: int, value: Any) -> Array:
+        if isinstance(value, dict):  # as Parquet files of the datasets library have it
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            source: Any = io.BytesIO(value)
+        elif is_text(part.column(name).type) or isinstance(value, str):
+            source = self._path(part, name, index, value)
+        else:
+            what = f"{shown(value)} is neither a path nor the bytes of a picture"
+            raise part.fail("data-dtype", name, index, what)
+        word = f"picture `{value}`" if isinstance(value, str) else "the picture"
+        try:
+            return self._decoded(source)
+        except TooLarge as error:
+            raise part.fail("data-range", name, index, f"{word} {error}", "make it smaller first") from None
+        except FileNotFoundError:
+            help = (
+                f"paths are relative to `{source.parent if self.feature.root is None else self.feature.root}`"
+            )
+            raise part.fail("data-missing", name, index, f"there is no file `{value}`", help) from None
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            what = f"{word} cannot be read: {reason}"
+            raise part.fail("data-format", name, index, what, f"read are {', '.join(FORMATS)}") from None
+
+    def _path(self, part: Part, name: str, index: int, value: str) -> Path:
+        root = part.root / self.feature.root if self.feature.root is not None else part.root
+        path = root / value
+        if not path.resolve().is_relative_to(root.resolve()):
+            what = f"{shown(value)} lies outside of `{root}`"
+            raise part.fail("data-outside", name, index, what, "write paths relative to `root`")
+        return path
+
+    def _decoded(self, source: Any) -> Array:
+        image = library()
+        with image.open(source, formats=FORMATS) as opened:
+            pixels = opened.width * opened.height
+            if pixels > PIXELS:
+                raise TooLarge(f"has {pixels:,} pixels, more than {PIXELS:,}")
+            picture = self._upright(opened)
+            picture = self._channels(picture)
+        return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
+
+    def _upright(self, opened: Any) -> Any:
+        from PIL import ImageOps
+
+        opened.load()
+        return ImageOps.exif_transpose(opened)
+
+    def _channels(self, picture: Any) -> Any:
+        """The picture in bytes, of as many channels as the input has."""
+        if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits: the high byte
+            values = np.asarray(picture, np.int64)
+            picture = library().fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8), "L")
+        if picture.mode in ("P", "PA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+        return picture.convert(MODES[self.channels])
+
+    def _resized(self, picture: Any) -> Any:
+        width, height = self.size
+        if self.feature.resize == "stretch":
+            return self._scaled(picture, (0, 0, picture.width, picture.height), (width, height))
+        across, down = width / picture.width, height / picture.height
+        if self.feature.resize == "crop":
+            factor = max(across, down)
+            inner_width, inner_height = width / factor, height / factor
+            left, top = (picture.width - inner_width) / 2, (picture.height - inner_height) / 2
+            return self._scaled(picture, (left, top, left + inner_width, top + inner_height), (width, height))
+        factor = min(across, down)
+        inner = tuple(max(1, math.floor(size * factor + 0.5)) for size in picture.size)
+        scaled = self._scaled(picture, (0, 0, picture.width, picture.height), inner)
+        made = library().new(picture.mode, self.size)
+        made.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return made
+
+    def _scaled(self, picture: Any, box: tuple[float, float, float, float], size: tuple[int, ...]) -> Any:
+        resampling = library().Resampling[self.feature.interpolation.upper()]
+        if size == picture.size and box == (0, 0, *size):
+            return picture
+        if self.feature.antialias or self.feature.interpolation == "lanczos":
+            return picture.resize(size, resampling, box)
+        extent = library().Transform.EXTENT
+        return picture.transform(size, extent, box, resampling)
+
+
+class TooLarge(Exception):
+    """A picture with more pixels than are decoded."""

@@ -1,0 +1,237 @@
+"""Lists of ids: tokens, texts, and what brings rows to the length of their field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data.columns import Mask, Part, is_list, lists, texts, texts_of
+from graphspec.data.encoders.base import Column, Encoder, scattered
+from graphspec.data.encoders.vocabulary import Vocabulary, alike_note
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens, text_of
+from graphspec.data.mistakes import fail, shown
+from graphspec.data.ragged import Ragged
+
+
+def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:
+    """The rows that have such an element, under that word; nothing where there is none."""
+    if not elements.any():
+        return {}
+    rows = np.zeros(len(ragged), bool)
+    rows[np.searchsorted(ragged.offsets, np.flatnonzero(elements), side="right") - 1] = True
+    return {word: rows}
+
+
+def to_length(
+    fill: Fill, ragged: Ragged, missing: Mask | None, marks: Mapping[str, Mask], most: int | None, end: bool
+) -> Column:
+    """Rows cut to `most`, or to the length that the field has; the field's is also what they are padded to.
+
+    `end` says that the end is cut off, not the start. In a field of its own length rows keep theirs.
+    """
+    size = fill.tensor.shape[1]
+    length = size if isinstance(size, int) else most
+    if length is None:
+        return Column(ragged, missing, marks)
+    long = ragged.lengths > length
+    if long.any():
+        ragged, marks = ragged.cut(length, end), {**marks, "cut": long}
+    if not isinstance(size, int):
+        return Column(ragged, missing, marks)
+    counted = np.arange(length) < ragged.lengths[:, None] if fill.target else None
+    return Column(ragged.padded(length), missing, marks, counted)
+
+
+class ListEncoder(Encoder):
+    """What texts and list columns have in common: ids for each row, any number of them."""
+
+    fill_help = "write `fill: ...` at the feature, a text that stands for what is missing"
+
+    def __init__(
+        self, fill: Fill, columns: tuple[str, ...], feature: TextFeature | Tokens, ignore: bool = False
+    ):
+        super().__init__(fill, columns, ignore)
+        self.feature = feature
+
+    @property
+    def size(self) -> int:
+        """The number of ids, declared or found."""
+        raise NotImplementedError
+
+    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+        """The ids of each row, and which rows are missing; those are empty."""
+        raise NotImplementedError
+
+    def filling(self) -> list[int]:
+        """The ids of what fills a row."""
+        raise NotImplementedError
+
+    def encode(self, part: Part) -> Column:
+        (name,) = self.columns
+        ragged, missing = self.ids(part, name)
+        empty = (ragged.lengths == 0) & ~missing
+        marks = marked("unseen", ragged, ragged.values == UNSEEN)
+        if self.feature.fill is not None and (missing | empty).any():
+            ragged = ragged.filled(missing | empty, np.array(self.filling(), np.int64))
+            marks["filled"] = missing | empty
+        elif missing.any() and not self.ignore:
+            raise self.gap(part, name, missing)
+        elif empty.any() and not self.fill.target:
+            raise part.fail("data-gap", name, int(empty.argmax()), "it is empty", self.fill_help)
+        gone = missing if self.ignore and missing.any() else None
+        return to_length(self.fill, ragged, gone, marks, self.feature.length, self.feature.cut == "end")
+
+    def check_room(self) -> None:
+        """Raises `SpecError` where the reader of the ids has no room for them."""
+        if self.fill.limit is not None and self.size > self.fill.limit:
+            what = f"the feature `{self.name}` has {self.size} ids, and the layer that reads it takes"
+            help = f"write `input_dim: {self.size}`, or `vocabulary: {self.fill.limit}` at the feature"
+            raise fail("data-range", f"{what} {self.fill.limit}", help)
+
+
+class TokensEncoder(ListEncoder):
+    """`encode: tokens`: the elements of a list column."""
+
+    feature: Tokens
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Tokens, ignore: bool = False):
+        super().__init__(fill, columns, feature, ignore)
+        self.vocabulary = Vocabulary(UNSEEN + 1, [text_of(value) for value in feature.values or ()])
+
+    @property
+    def size(self) -> int:
+        return self.feature.made(target=self.fill.target).vocabulary or len(self.vocabulary)
+
+    def learn(self, part: Part) -> None:
+        (name,) = self.columns
+        found = lists(part, name)
+        self.vocabulary.count(texts_of(part, name, found.values, found.row))
+
+    def finish(self) -> None:
+        if self.feature.values is None:
+            self.vocabulary.by_frequency(self.feature.vocabulary, self.feature.min_count)
+            rare = f", {self.vocabulary.rare:,} of them rare" if self.vocabulary.rare else ""
+            self.notes.append(f"{self.columns[0]}: {self.vocabulary.found:,} values{rare}")
+        self.notes += alike_note(self.columns[0], self.vocabulary)
+        self.check_room()
+
+    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+        found = lists(part, name)
+        ids = self.vocabulary.ids(texts_of(part, name, found.values, found.row), UNSEEN)
+        return Ragged(ids, found.offsets), found.missing
+
+    def filling(self) -> list[int]:
+        return self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
+
+    def state(self) -> dict[str, Any]:
+        return self.vocabulary.to_json()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary = Vocabulary.from_json(UNSEEN + 1, state)
+
+
+KEPT_BYTES = 2**28
+"""Bytes of text that a tokenizer is trained on; of more, so many are drawn."""
+
+
+class Texts:
+    """Texts of training rows: all, or a share drawn by the number of their row, whatever the parts were."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[NDArray[np.uint64], pa.Array]] = []
+        self.size = 0
+        self.halved = 0
+
+    @property
+    def share(self) -> float:
+        return 0.5**self.halved
+
+    def add(self, rows: NDArray[np.int64], column: pa.Array) -> None:
+        self._keep(scattered(rows), column)
+        while self.size > KEPT_BYTES:
+            self.halved += 1
+            before, self.parts, self.size = self.parts, [], 0
+            for keys, kept in before:
+                self._keep(keys, kept)
+
+    def _keep(self, keys: NDArray[np.uint64], column: pa.Array) -> None:
+        if self.halved:
+            kept = keys < np.uint64(2**64 // 2**self.halved)
+            keys, column = keys[kept], column.filter(pa.array(kept))
+        self.parts.append((keys, column))
+        self.size += column.nbytes
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for _, column in self.parts:
+            yield column.drop_null().to_pylist()
+
+
+class TextEncoder(ListEncoder):
+    """`encode: text`: the ids of a tokenizer of the tokenizers library, trained on training rows."""
+
+    feature: TextFeature
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: TextFeature, ignore: bool = False):
+        super().__init__(fill, columns, feature, ignore)
+        self.tokenizer: Any = None
+        self.learned = Texts()
+
+    @property
+    def size(self) -> int:
+        return self.feature.vocabulary or int(self.tokenizer.get_vocab_size())
+
+    def learn(self, part: Part) -> None:
+        (name,) = self.columns
+        self.learned.add(part.rows, self._column(part, name))
+
+    def _column(self, part: Part, name: str) -> pa.Array:
+        if is_list(part.table.schema.field(name).type):
+            raise part.fail("data-dtype", name, 0, "it holds lists, not text", "write `encode: tokens`")
+        return texts(part, name)
+
+    def finish(self) -> None:
+        from graphspec.data.encoders.tokenizers import trained
+
+        self.tokenizer = trained(self.feature, iter(self.learned))
+        if self.learned.share < 1:
+            self.notes.append(f"{self.columns[0]}: tokens of {self.learned.share:.1%} of the training rows")
+        self.learned = Texts()
+        self.notes.append(f"{self.columns[0]}: {self.tokenizer.get_vocab_size():,} tokens")
+        self.check_room()
+
+    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+        column = self._column(part, name)
+        missing = np.asarray(column.is_null())
+        encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])
+        lengths = [len(one) for one in encoded]
+        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
+        ids = [np.array(one.ids, np.int64) for one in encoded]
+        return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
+
+    def filling(self) -> list[int]:
+        found: list[int] = self.tokenizer.encode(self.feature.fill or "").ids
+        if not found:
+            raise fail(
+                "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is no token"
+            )
+        return found
+
+    def state(self) -> dict[str, Any]:
+        import json
+
+        return {"tokenizer": json.loads(self.tokenizer.to_str())}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        import json
+
+        from graphspec.data.encoders.tokenizers import library
+
+        self.tokenizer = library().Tokenizer.from_str(json.dumps(state["tokenizer"]))
+
+
+assert PADDING == 0  # what `Ragged.padded` pads with

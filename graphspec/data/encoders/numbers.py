@@ -1,0 +1,327 @@
+"""Numbers and dates: filled, transformed, scaled and clipped, in float64 until the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphspec.data.columns import Mask, Numbers, Part, dates, numbers
+from graphspec.data.encoders.base import Column, Encoder, any_of, scattered, shaped
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
+from graphspec.data.mistakes import fail
+
+KEPT = 2**22
+"""Rows from which statistics are taken; of more, so many are drawn."""
+QUANTILES = 1001
+"""Points of the curve of `transform: quantile`, as many at most."""
+
+
+class Sample:
+    """Values of training rows: all, or so many drawn by the number of their row, whatever the parts were."""
+
+    def __init__(self) -> None:
+        self.parts: list[Numbers] = []
+        self.keys: list[NDArray[np.uint64]] = []
+        self.seen = self.kept = 0
+
+    def add(self, rows: NDArray[np.int64], values: Numbers) -> None:
+        """More rows, [n, columns]."""
+        self.parts.append(values)
+        self.keys.append(scattered(rows))
+        self.seen += len(values)
+        self.kept += len(values)
+        if self.kept > 2 * KEPT:
+            self._draw()
+
+    def _draw(self) -> None:
+        keys, values = np.concatenate(self.keys), np.concatenate(self.parts)
+        if len(keys) > KEPT:
+            chosen = np.sort(np.argpartition(keys, KEPT)[:KEPT])
+            keys, values = keys[chosen], values[chosen]
+        self.keys, self.parts, self.kept = [keys], [values], len(keys)
+
+    def values(self) -> Numbers:
+        """[rows, columns], in the order of the file."""
+        self._draw()
+        return self.parts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is done to the numbers of one column, in this order: `fill`, the transform, `(x - shift) / scale`,
+    clip. A `scale` of 0 is a column of one value, which becomes 0.
+    """
+
+    fill: float | None = None
+    transform: Transform | None = None
+    quantiles: tuple[float, ...] = field(default=(), repr=False)
+    shift: float = 0.0
+    scale: float = 1.0
+    clip: float | None = None
+
+    def __call__(self, values: Numbers) -> Numbers:
+        """The numbers as the model gets them; a missing one (NaN) is filled."""
+        if self.fill is not None:
+            values = np.where(np.isnan(values), self.fill, values)
+        values = self.transformed(values)
+        if self.scale == 0:
+            values = np.where(np.isnan(values), values, 0.0)
+        elif self.shift != 0 or self.scale != 1:
+            values = (values - self.shift) / self.scale
+        return values if self.clip is None else np.clip(values, -self.clip, self.clip)
+
+    def transformed(self, values: Numbers) -> Numbers:
+        with np.errstate(invalid="ignore"):
+            if self.transform == "log1p":
+                return np.log1p(values)
+            if self.transform == "sqrt":
+                return np.sqrt(values)
+        if self.transform == "quantile":
+            curve, share = np.array(self.quantiles), np.linspace(0, 1, len(self.quantiles))
+            up = np.interp(values, curve, share)  # of equal quantiles the last
+            down = np.interp(-values, -curve[::-1], -share[::-1])  # and the first
+            return (up - down) / 2
+        return values
+
+    def undo(self, values: Numbers) -> Numbers:
+        """Numbers of the model as the column has them."""
+        values = values * self.scale + self.shift
+        if self.transform == "log1p":
+            return np.expm1(values)
+        if self.transform == "sqrt":
+            return np.square(np.maximum(values, 0))
+        if self.transform == "quantile":
+            return np.interp(values, np.linspace(0, 1, len(self.quantiles)), self.quantiles)
+        return values
+
+    @property
+    def changes(self) -> bool:
+        """Whether numbers of the model are other than those of the column."""
+        return self.transform is not None or self.shift != 0 or self.scale != 1
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from a curve that changes nothing."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            one.name: list(value) if isinstance(value, tuple) else value
+            for one in fields(self)
+            if (value := found[one.name]) != one.default
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Curve:
+        return cls(**{**value, "quantiles": tuple(value.get("quantiles", ()))})
+
+
+def statistic(values: Numbers, wanted: Statistic | float | None) -> float | None:
+    """The number that fills what is missing; `values` are those that are there."""
+    if wanted == "mean":
+        return float(values.mean())
+    if wanted == "median":
+        return float(np.median(values))
+    return 0.0 if wanted == "zero" else wanted
+
+
+def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
+    """What is taken off the values, and what they are divided by; that is 0 where all are one value."""
+    if scale == "none":
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return low, 0.0
+    if scale == "min_max":
+        return low, high - low
+    if scale == "standard":
+        mean = float(values.mean())
+        return mean, float(values.std())
+    first, middle, third = (float(q) for q in np.quantile(values, (0.25, 0.5, 0.75)))
+    if first == third:  # more than half are one value: the range is what is left to tell them apart
+        return middle, high - low
+    return middle, third - first
+
+
+class Floats(Encoder):
+    """Columns of floats, [n, width]: what numbers and dates have in common."""
+
+    labels: tuple[str, ...]
+    """What each float is called in messages."""
+    scale: Scale
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.curves: list[Curve] = []
+        self.sample = Sample()
+
+    def read(self, part: Part) -> Numbers:
+        """[n, width] as the columns have them, NaN where they have nothing."""
+        raise NotImplementedError
+
+    def column_of(self, position: int) -> str:
+        """The column that a float comes from."""
+        return self.columns[position]
+
+    def learn(self, part: Part) -> None:
+        self.sample.add(part.rows, self.read(part))
+
+    def finish(self) -> None:
+        values = self.sample.values()
+        for position, label in enumerate(self.labels):
+            column = values[:, position]
+            there = column[~np.isnan(column)]
+            if not len(there):
+                what = f"column `{self.column_of(position)}` is missing in every training row"
+                raise fail("data-gap", what, "take it out of the feature")
+            curve = self.curve(position, there)
+            filled = column if curve.fill is None else np.where(np.isnan(column), curve.fill, column)
+            shift, scale = scaling(curve.transformed(filled[~np.isnan(filled)]), self.scale)
+            if scale == 0:
+                only = f"`{label}` is {there[0]:g} in every training row"
+                self.notes.append(f"warning: {self.name}: {only}, and becomes 0")
+            self.curves.append(replace(curve, shift=shift, scale=scale))
+        if self.sample.seen > len(values):
+            taken = f"{len(values):,} of {self.sample.seen:,} training rows"
+            self.notes.append(f"{self.name}: statistics from {taken}")
+        self.sample = Sample()
+
+    def curve(self, position: int, there: Numbers) -> Curve:
+        """What is done before the scale; `there` are the training values that are not missing."""
+        raise NotImplementedError
+
+    def encode(self, part: Part) -> Column:
+        values = self.read(part)
+        missing: Mask = np.isnan(values)
+        gone: Mask | None = None
+        for position, curve in enumerate(self.curves):
+            if missing[:, position].any() and curve.fill is None:
+                if not self.ignore:
+                    raise self.gap(part, self.column_of(position), missing[:, position])
+                gone = any_of(missing)
+        made = np.stack([curve(values[:, i]) for i, curve in enumerate(self.curves)], 1)
+        if gone is not None:
+            made[gone] = 0
+        self.legal(part, values, made)
+        marks = {"filled": any_of(missing)} if gone is None and missing.any() else {}
+        return Column(shaped(self.fill, self.finished(made, missing)), gone, marks)
+
+    def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return made.astype(np.float32)
+
+    def legal(self, part: Part, values: Numbers, made: Numbers) -> None:
+        """Raises `SpecError` where a transform has no value."""
+
+    def state(self) -> dict[str, Any]:
+        return {"curves": [curve.to_json() for curve in self.curves]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.curves = [Curve.from_json(item) for item in state["curves"]]
+
+
+class NumberEncoder(Floats):
+    """`encode: number`."""
+
+    fill_help = "write `fill: mean` (or median, zero, a number) at the feature"
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Number, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature, self.labels, self.scale = feature, columns, feature.scale
+
+    def read(self, part: Part) -> Numbers:
+        return np.stack([numbers(part, name) for name in self.columns], 1)
+
+    def learn(self, part: Part) -> None:
+        values = self.read(part)
+        self._in_domain(part, values)
+        self.sample.add(part.rows, values)
+
+    def _in_domain(self, part: Part, values: Numbers) -> None:
+        bounds: dict[str | None, float] = {"log1p": -1, "sqrt": 0}
+        for position, name in enumerate(self.columns):
+            transform = self.feature.transform_of(name)
+            least = bounds.get(transform, -np.inf)
+            low = values[:, position] <= least if transform == "log1p" else values[:, position] < least
+            if low.any():
+                index = int(low.argmax())
+                kind = "more than -1" if transform == "log1p" else "at least 0"
+                what = f"{values[index, position]:g} has no {transform}, which takes numbers of {kind}"
+                raise part.fail("data-range", name, index, what, "leave the `transform` of this column out")
+
+    def legal(self, part: Part, values: Numbers, made: Numbers) -> None:
+        self._in_domain(part, values)
+
+    def curve(self, position: int, there: Numbers) -> Curve:
+        transform = self.feature.transform_of(self.columns[position])
+        quantiles: tuple[float, ...] = ()
+        if transform == "quantile":
+            ordered, points = np.sort(there), min(QUANTILES, len(there))
+            at = np.arange(points) * (len(ordered) - 1) / max(1, points - 1)
+            quantiles = tuple(np.interp(at, np.arange(len(ordered)), ordered).tolist())
+        return Curve(statistic(there, self.feature.fill), transform, quantiles, clip=self.feature.clip)
+
+    def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
+        floats = made.astype(np.float32)
+        return np.concatenate((floats, missing.astype(np.float32)), 1) if self.feature.indicator else floats
+
+
+class DateEncoder(Floats):
+    """`encode: date`: the floats of all parts of the first column, then those of the next."""
+
+    fill_help = "write `fill: mean` (or median, zero, a number) at the feature"
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Date, ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.feature, self.scale = feature, feature.scale
+        self.labels = tuple(f"{part} of {name}" for name in columns for part in feature.parts)
+
+    def column_of(self, position: int) -> str:
+        return self.columns[position // len(self.feature.parts)]
+
+    def read(self, part: Part) -> Numbers:
+        made = []
+        for name in self.columns:
+            ticks, missing = dates(part, name, self.feature.format)
+            for wanted in self.feature.parts:
+                values = part_of_date(ticks, wanted)
+                made.append(np.where(missing, np.nan, values))
+        return np.stack(made, 1)
+
+    def curve(self, position: int, there: Numbers) -> Curve:
+        return Curve(statistic(there, self.feature.fill))
+
+
+PERIODS = {"month": 12, "day": 31, "weekday": 7, "day_of_year": 366, "hour": 24, "minute": 60, "second": 60}
+"""How many steps each cyclic part has; those of a year and of a month count from 1."""
+FROM_ONE = ("month", "day", "day_of_year")
+
+
+def part_of_date(ticks: NDArray[np.int64], wanted: str) -> Numbers:
+    """A part of dates that are microseconds since 1970. Monday is weekday 0."""
+    base = wanted.removesuffix("_sin").removesuffix("_cos")
+    values = _plain_part(ticks.astype("datetime64[us]"), ticks, base).astype(np.float64)
+    if base == wanted:
+        return values
+    angle = 2 * np.pi * (values - (base in FROM_ONE)) / PERIODS[base]
+    return np.sin(angle) if wanted.endswith("_sin") else np.cos(angle)
+
+
+def _plain_part(moments: Any, ticks: NDArray[np.int64], part: str) -> NDArray[Any]:
+    days, months, years = (moments.astype(f"datetime64[{unit}]") for unit in "DMY")
+    day_number = days.astype(np.int64)
+    seconds = np.floor_divide(ticks, 1_000_000)
+    if part == "timestamp":
+        return ticks / 1e6
+    if part == "year":
+        return years.astype(np.int64) + 1970
+    if part == "month":
+        return (months - years).astype(np.int64) + 1
+    if part == "day":
+        return (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    if part == "day_of_year":
+        return (days - years.astype("datetime64[D]")).astype(np.int64) + 1
+    if part == "weekday":
+        return (day_number + 3) % 7
+    return {"hour": seconds // 3600 % 24, "minute": seconds // 60 % 60, "second": seconds % 60}[part]

@@ -1,0 +1,129 @@
+"""Columns that are what the field wants already: one column, numbered columns, or a list column."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from graphspec.data.columns import Lists, Mask, Part, is_list, lists, missing_in, numbers_of
+from graphspec.data.encoders.base import Array, Column, Encoder, any_of
+from graphspec.data.features.plan import Fill
+from graphspec.data.mistakes import fail
+from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import SpecError
+
+
+class PlainEncoder(Encoder):
+    """Numbers as they are, in the type of the field; nothing is learned."""
+
+    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
+        super().__init__(fill, columns, ignore)
+        self.sizes = fill.tensor.shape[1:]
+        self.known = [size for size in self.sizes if isinstance(size, int)]
+        self.count = math.prod(self.known) if len(self.known) == len(self.sizes) else None
+        """The numbers of a row, where that is known."""
+
+    @property
+    def fill_help(self) -> str:  # type: ignore[override]
+        return f"write under `features`: `{self.name}: {{encode: number, fill: mean}}`"
+
+    def encode(self, part: Part) -> Column:
+        (first, *others) = self.columns
+        if not others and is_list(part.table.schema.field(first).type):
+            return self._lists(part, first)
+        made = np.stack([self._numbers(part, name) for name in self.columns], 1)
+        missing = self._missing(part, [missing_in(part.column(name)) for name in self.columns])
+        if len(self.sizes) > 1 and self.count == made.shape[1]:
+            made = made.reshape(len(part), *self.known)
+        elif not others and not (self.sizes and len(self.sizes) == 1 and self.sizes[0] == 1):
+            made = made[:, 0]
+        return Column(made, missing)
+
+    def _missing(self, part: Part, masks: list[Mask]) -> Mask | None:
+        gone = any_of(np.stack(masks, 1))
+        if gone.any() and not self.ignore:
+            position = next(i for i, mask in enumerate(masks) if mask.any())
+            raise self.gap(part, self.columns[position], masks[position])
+        return gone if gone.any() else None
+
+    def _numbers(self, part: Part, name: str) -> Array:
+        """A column, 0 where it is missing; whole numbers to the last digit where the field wants them."""
+        return self._array(part, name, part.column(name), lambda index: index)
+
+    def _array(self, part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> Array:
+        if not self.fill.tensor.is_float:
+            try:
+                whole = column.cast(pa.int64()).fill_null(0)
+                return np.asarray(whole).astype(np.int64)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                pass  # text, or no whole numbers: of these the check of the field tells the row
+        try:
+            return np.nan_to_num(numbers_of(part, name, column, row), nan=0.0)
+        except SpecError as error:
+            raise self._with_remedy(error) from None
+
+    def _with_remedy(self, error: SpecError) -> SpecError:
+        """An error of text where numbers belong, with the line to write."""
+        (mistake,) = error.diagnostics
+        if "encode: category" not in (mistake.help or ""):
+            return error
+        kinds = "category" if self.fill.target else "category, or text, set, date"
+        line = f"write `{self.name}: {{encode: category}}` under `features`"
+        help = f"{line} ({kinds}), or, if it stands for a missing value, `na_values`"
+        return fail(mistake.code, mistake.message, help)
+
+    def _lists(self, part: Part, name: str) -> Column:
+        found = lists(part, name)
+        missing = self._missing(part, [found.missing])
+        row: Callable[[int], int] = found.row
+        inner = 1
+        if is_list(found.values.type):
+            found, inner = self._nested(part, name, found)
+        values = self._array(part, name, found.values, lambda index: row(index // inner))
+        if inner > 1 or len(self.sizes) > 1:
+            return self._of_vectors(part, name, Ragged(values, found.offsets), missing, inner)
+        ragged = Ragged(values, found.offsets)
+        if self.sizes and isinstance(self.sizes[0], int):
+            return Column(self._fixed(part, name, ragged, missing), missing)
+        return Column(ragged, missing)
+
+    def _nested(self, part: Part, name: str, found: Lists) -> tuple[Lists, int]:
+        """Lists of lists of one length as their numbers, and that length."""
+        lengths = found.values.value_lengths()
+        wide = int(lengths[0].as_py() or 0) if len(lengths) else 1
+        odd = np.asarray(lengths.fill_null(-1)) != wide
+        if odd.any():
+            what = f"the inner lists have {wide} and {lengths[int(odd.argmax())].as_py()} elements"
+            raise part.fail("data-shape", name, found.row(int(odd.argmax())), what)
+        return Lists(found.values.flatten(), found.offsets, found.missing), wide
+
+    def _fixed(self, part: Part, name: str, ragged: Ragged, missing: Mask | None) -> Array:
+        """[n, size] of lists that all have that many elements; rows without a list are 0."""
+        size = self.known[0]
+        wrong = ragged.lengths != size
+        if missing is not None:
+            wrong &= ~missing
+        if wrong.any():
+            index = int(wrong.argmax())
+            what = f"the list has {ragged.lengths[index]} elements, and `{self.name}` takes {size}"
+            raise part.fail("data-shape", name, index, what)
+        return ragged.padded(size)
+
+    def _of_vectors(self, part: Part, name: str, ragged: Ragged, missing: Mask | None, inner: int) -> Column:
+        """Lists of vectors, or lists that hold all elements of an array in row-major order."""
+        if inner > 1:
+            vectors = ragged.values.reshape(-1, inner)
+            if self.sizes and not isinstance(self.sizes[0], int):
+                return Column(Ragged(vectors, ragged.offsets), missing)
+            ragged = Ragged(ragged.values, ragged.offsets * inner)
+        wrong = ragged.lengths != self.count
+        if missing is not None:
+            wrong &= ~missing
+        if wrong.any() or self.count is None:
+            index = int(wrong.argmax())
+            what = f"the list has {ragged.lengths[index]} elements, and `{self.name}` is {self.fill.tensor}"
+            raise part.fail("data-shape", name, index, what)
+        return Column(ragged.padded(self.count).reshape(len(ragged), *self.known), missing)

@@ -1,0 +1,61 @@
+"""Tokenizers, made and trained by the tokenizers library. Id 0 pads and 1 is unseen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from graphspec.data.features.settings import TextFeature
+from graphspec.data.mistakes import fail
+
+SPECIAL = ["[PAD]", "[UNK]"]
+"""The tokens of the ids 0 and 1."""
+ALPHABET = 1000
+"""Letters that `bpe` knows, the most frequent; others are unseen."""
+
+
+def library() -> Any:
+    """The tokenizers library. Raises `SpecError` where it is not installed."""
+    try:
+        import tokenizers
+    except ImportError:
+        help = 'install it: pip install "graphspec[text]"'
+        raise fail("package-missing", "`encode: text` needs the package `tokenizers`", help) from None
+    return tokenizers
+
+
+def trained(feature: TextFeature, texts: Iterator[list[str]]) -> Any:
+    """A tokenizer of texts in lower case: by frequency, ties by text, or merged for `bpe`."""
+    found, made = library(), _untrained(feature.tokenizer)
+    shared = {
+        "special_tokens": SPECIAL,
+        "min_frequency": feature.min_count,
+        "show_progress": False,
+    }
+    trainers = found.trainers
+    if feature.tokenizer == "bpe":
+        size = feature.vocabulary
+        alphabet = min(ALPHABET, max(1, (size or 0) // 2))
+        trainer = trainers.BpeTrainer(vocab_size=size, limit_alphabet=alphabet, **shared)
+    else:
+        trainer = trainers.WordLevelTrainer(vocab_size=feature.vocabulary or 2**31, **shared)
+    made.train_from_iterator(texts, trainer)
+    plain = json.loads(made.to_str())
+    plain["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
+    return found.Tokenizer.from_str(json.dumps(plain))
+
+
+def _untrained(kind: str) -> Any:
+    found = library()
+    models, pre, normalizers = found.models, found.pre_tokenizers, found.normalizers
+    model = models.BPE(unk_token=SPECIAL[1]) if kind == "bpe" else models.WordLevel(unk_token=SPECIAL[1])
+    made = found.Tokenizer(model)
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    made.pre_tokenizer = {
+        "word": pre.Whitespace,
+        "bpe": pre.Whitespace,
+        "whitespace": pre.WhitespaceSplit,
+        "char": lambda: pre.Split(found.Regex(r"[\s\S]"), "isolated"),
+    }[kind]()
+    return made

@@ -1,0 +1,89 @@
+"""Values and their ids: counted on training rows, cut to a size, looked up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+SHOWN = 3
+"""Pairs of values that a warning shows."""
+
+
+class Vocabulary:
+    """The values of one column, and the id of each: `start` for the first, then by one more."""
+
+    def __init__(self, start: int, values: Iterable[str] = ()):
+        self.start = start
+        self.values = list(values)
+        self.found = len(self.values)
+        """How many distinct values training rows have."""
+        self.rare = 0
+        """How many of them have no id: too rare, or beyond the size."""
+        self.counts: Counter[str] = Counter()
+        self._ids: dict[str | None, int] = {}
+
+    def __len__(self) -> int:
+        """The number of ids, those before the first value included."""
+        return self.start + len(self.values)
+
+    def count(self, column: pa.Array) -> None:
+        """More values of training rows; null is none."""
+        for pair in column.drop_null().value_counts().to_pylist():
+            self.counts[pair["values"]] += pair["counts"]
+
+    def by_frequency(self, size: int | None, min_count: int) -> None:
+        """The most frequent values, ties by text: all, or so many that there are `size` ids at most."""
+        ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = [value for value, count in ordered if count >= min_count]
+        self.values = kept if size is None else kept[: max(size - self.start, 0)]
+        self.found, self.rare = len(ordered), len(ordered) - len(self.values)
+
+    def by_text(self) -> None:
+        """All values, sorted by text."""
+        self.values = sorted(self.counts)
+        self.found, self.rare = len(self.values), 0
+
+    def ids(self, column: pa.Array, unknown: int) -> Ids:
+        """The id of each value; `unknown` for null and for what has none."""
+        if not self._ids:
+            self._ids = {value: self.start + index for index, value in enumerate(self.values)}
+        encoded = column.dictionary_encode()
+        known = [self._ids.get(value, unknown) for value in encoded.dictionary.to_pylist()]
+        table = np.array([*known, unknown], np.int64)  # the last is that of null
+        return table[np.asarray(encoded.indices.fill_null(len(known))).astype(np.int64)]
+
+    def look_alike(self) -> list[tuple[str, str]]:
+        """Pairs of training values that differ by spaces or case alone; the more frequent comes first."""
+        groups: dict[str, list[str]] = {}
+        for value in self.counts:
+            groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
+        pairs = []
+        for group in groups.values():
+            first, *others = sorted(group, key=lambda value: (-self.counts[value], value))
+            pairs += [(first, other) for other in others]
+        return pairs
+
+    def to_json(self) -> dict[str, Any]:
+        return {"values": self.values, "found": self.found, "rare": self.rare}
+
+    @classmethod
+    def from_json(cls, start: int, value: Mapping[str, Any]) -> Vocabulary:
+        made = cls(start, value["values"])
+        made.found, made.rare = value["found"], value["rare"]
+        return made
+
+
+def alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
+    """A warning of values that are most likely meant to be one."""
+    pairs = vocabulary.look_alike()
+    if not pairs:
+        return []
+    shown = ", ".join(f'"{a}" and "{b}"' for a, b in pairs[:SHOWN])
+    more = f", and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
+    return [f"warning: {name}: values differ by spaces or case alone: {shown}{more}"]

@@ -1,0 +1,89 @@
+"""How much each row counts: `sample_weight`, a column, times `class_weight`, by the value of the target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data.columns import Part, is_list, numbers, texts
+from graphspec.data.features import Judged
+from graphspec.data.mistakes import fail, shown
+from graphspec.diagnostics import nearest
+
+
+class RowWeights:
+    """The weights of one output's rows. Balanced ones are learned from training rows."""
+
+    def __init__(self, output: str, judged: Judged, target: str | None):
+        self.output, self.sample, self.target = output, judged.sample_weight, target
+        self.given = judged.class_weight
+        self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
+        self.counts: Counter[str] = Counter()
+        self.total = 0.0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.sample, self.target) if name is not None)
+
+    def learn(self, part: Part) -> None:
+        if self.sample is not None:
+            self.total += float(self._samples(part).sum())
+        if self.given is not None:
+            for pair in self._values(part).drop_null().value_counts().to_pylist():
+                self.counts[pair["values"]] += pair["counts"]
+
+    def _samples(self, part: Part) -> NDArray[np.float64]:
+        assert self.sample is not None
+        values = numbers(part, self.sample)
+        for wrong, what in ((np.isnan(values), "a weight is missing"), (values < 0, "a weight is negative")):
+            if wrong.any():
+                raise part.fail("data-range", self.sample, int(wrong.argmax()), what, "weights are 0 or more")
+        return values
+
+    def _values(self, part: Part) -> pa.Array:
+        assert self.target is not None
+        if is_list(part.table.schema.field(self.target).type):
+            what = "it holds lists, and `class_weight` is for one class a row"
+            raise part.fail("data-shape", self.target, 0, what, "leave `class_weight` out")
+        return texts(part, self.target)
+
+    def finish(self) -> None:
+        if self.sample is not None and self.total == 0:
+            what = f"the weights of output `{self.output}`, column `{self.sample}`, are all 0"
+            raise fail("data-range", what, "at least one row of training data must count")
+        if self.given == "balanced":
+            count = sum(self.counts.values())
+            self.classes = {value: count / (len(self.counts) * n) for value, n in sorted(self.counts.items())}
+        elif self.given is not None:
+            self._known()
+
+    def _known(self) -> None:
+        for value in self.classes:
+            if value not in self.counts:
+                word = nearest(value, self.counts)
+                listed = ", ".join(shown(value) for value in sorted(self.counts)[:20])
+                help = f"did you mean `{word}`?" if word else f"values of training rows: {listed}"
+                what = f"`class_weight` of output `{self.output}` names `{value}`, which no training row has"
+                raise fail("data-range", what, help)
+        if not any(self.classes.get(value, 1.0) for value in self.counts):
+            raise fail("data-range", f"the weights of all classes of output `{self.output}` are 0")
+
+    def weigh(self, part: Part) -> NDArray[np.float32]:
+        """[n]; a class without a weight has 1."""
+        found = np.ones(len(part)) if self.sample is None else self._samples(part)
+        if self.given is not None:
+            encoded = self._values(part).dictionary_encode()
+            known = [self.classes.get(value, 1.0) for value in encoded.dictionary.to_pylist()]
+            found = found * np.array([*known, 1.0])[np.asarray(encoded.indices.fill_null(len(known)))]
+        return found.astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        return {"classes": self.classes}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.classes = dict(state["classes"])

@@ -1,0 +1,112 @@
+"""Rows of different lengths as tensors, and the length that a batch of them is padded to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from graphspec.data.ragged import Ragged
+from graphspec.tensor import Dim, names_of, value_of
+
+LONGEST = 2**31
+"""No row is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The elements of all rows behind one another, [elements, ...]; offsets, int64 [rows + 1], stay on the
+    CPU, where batches are made.
+    """
+
+    values: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, ragged: Ragged) -> Rows:
+        return cls(torch.from_numpy(ragged.values), torch.from_numpy(ragged.offsets))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        return self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.offsets.nbytes
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def to(self, where: torch.device | torch.dtype) -> Rows:
+        return Rows(self.values.to(where), self.offsets)
+
+    def select(self, index: Tensor) -> Rows:
+        """The rows at `index`, int64, in its order."""
+        index = index.cpu()
+        lengths = self.lengths[index]
+        offsets = torch.cat((torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)))
+        starts = torch.repeat_interleave(self.offsets[index] - offsets[:-1], lengths)
+        elements = starts + torch.arange(len(starts))
+        return Rows(self.values.index_select(0, elements.to(self.device)), offsets)
+
+    def part(self, first: int, stop: int) -> Rows:
+        """The rows from `first` to before `stop`."""
+        offsets = self.offsets[first : stop + 1]
+        return Rows(self.values[int(offsets[0]) : int(offsets[-1])], offsets - offsets[0])
+
+    def padded(self, length: int) -> Tensor:
+        """[rows, length, ...], zeros behind each row; no row may be longer."""
+        made = self.values.new_zeros(len(self), length, *self.values.shape[1:])
+        made[self.there(length).to(self.device)] = self.values
+        return made
+
+    def there(self, length: int) -> Tensor:
+        """Which elements of `padded` are the rows' own, bool [rows, length] on the CPU."""
+        return torch.arange(length) < self.lengths[:, None]
+
+    @staticmethod
+    def joined(parts: list[Rows]) -> Rows:
+        """The rows of all parts, in their order."""
+        lengths = torch.cat([part.lengths for part in parts])
+        offsets = torch.cat((torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)))
+        return Rows(torch.cat([part.values for part in parts]), offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """To which length the fields of a batch are padded, and which outputs count their steps.
+
+    `sizes` are the fields' lengths as the program says them; `least` the smallest legal values of the names
+    in those; `steps` has for an output the field of its target.
+    """
+
+    sizes: Mapping[str, Dim] = field(default_factory=dict)
+    least: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, str] = field(default_factory=dict)
+
+    def lengths(self, rows: Mapping[str, Rows]) -> dict[str, int]:
+        """The length of each field: of the batch's longest row, or what fits all fields of that size."""
+        named: dict[str, int] = {}
+        longest = {name: int(r.lengths.max()) if len(r) else 0 for name, r in rows.items()}
+        for name, most in longest.items():
+            for unit in names_of(self.sizes[name]):  # one, or the lengths would not be known
+                least = max(named.get(unit, 0), self.least.get(unit, 1))
+                named[unit] = _reaching(self.sizes[name], unit, least, most)
+        return {name: value_of(self.sizes[name], named) for name in rows}
+
+
+def _reaching(size: Dim, unit: str, least: int, wanted: int) -> int:
+    """The smallest value of a name, at least `least`, with which `size` is `wanted` or more."""
+    low, high = least, max(least, 1)
+    while value_of(size, {unit: high}) < wanted and high < LONGEST:
+        low, high = high + 1, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if value_of(size, {unit: middle}) >= wanted else (middle + 1, high)
+    return high
