@@ -57,7 +57,12 @@ def json_schema() -> dict[str, Any]:
             "shared": {"$ref": "#/$defs/nodes"},
             "nodes": {"$ref": "#/$defs/nodes"},
             "edges": _EDGES,
-            "inputs": {"type": "array", "items": {"$ref": "#/$defs/name"}, "minItems": 1},
+            "inputs": {
+                "anyOf": [
+                    {"type": "array", "items": {"$ref": "#/$defs/name"}, "minItems": 1},
+                    {**_named({"enum": ["required", None]}), "minProperties": 1},
+                ]
+            },
         },
     )
     return {

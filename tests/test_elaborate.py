@@ -933,6 +933,33 @@ def test_example_inputs_stay_in_the_range_of_each_column() -> None:
     table.module()(**inputs)
 
 
+OPTIONAL = X4 + """
+blocks:
+  b:
+    params: {units: $(8 if given(more) else 3)}
+    inputs: {x: required, more: null}
+    nodes:
+      wide: {layer: Dense, from: more, units: 4, when: $(given(more)), else: null}
+      sum:  {merge: add, from: [x, more, wide]}
+      out:  {layer: Dense, units: $units}
+nodes:
+  alone: {block: b, from: x}
+  both:  {block: b, from: {more: x, x: x}}
+outputs: [alone, both]
+"""
+
+
+def test_an_input_of_a_block_may_be_left_out() -> None:
+    found = program(OPTIONAL)
+    assert (shape(found, "alone"), shape(found, "both")) == ("3", "8")
+    assert [op.node for op in ops(found)["alone"].graph.ops] == ["sum", "out"]  # type: ignore[union-attr]
+    assert codes(OPTIONAL.replace("more: null", "more: required")) == ["input-count"]
+    module = found.module()
+    x = torch.randn(2, 4)
+    both: Any = module.both
+    assert torch.equal(module(x)["both"], both.out(2 * x + both.wide(x)))
+
+
 # --- outputs
 
 

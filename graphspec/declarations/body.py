@@ -18,6 +18,7 @@ class Body:
         self.document, self.path, self.block, self.title = document, path, block, title
         self.params: dict[str, Any] = {}
         self.inputs: dict[str, Input | None] = {}  # None for a block's input, whose type is the caller's
+        self.optional: set[str] = set()  # a block's inputs that are nothing where a use does not give them
         self.shared: dict[str, Node] = {}
         self.nodes: dict[str, Node] = {}
         self.edges: dict[str, list[tuple[str, Path]]] | None = None  # target -> its sources, in order
@@ -44,18 +45,24 @@ class Body:
 
     def output_path(self, name: str) -> Path:
         """Where the output of this name is written."""
-        outputs = self._raw_outputs()
+        outputs = self._section("outputs")
         if isinstance(outputs, list):
             return (
                 (*self.path, "outputs", outputs.index(name)) if name in outputs else (*self.path, "outputs")
             )
         return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
 
-    def _raw_outputs(self) -> Any:
+    def input_path(self, name: str) -> Path:
+        """Where the input of this name is declared."""
+        inputs = self._section("inputs")
+        key = inputs.index(name) if isinstance(inputs, list) else name
+        return (*self.path, "inputs", key)
+
+    def _section(self, name: str) -> Any:
         value = self.document.value
         for key in self.path:
             value = value[key]
-        return value.get("outputs")
+        return value.get(name)
 
 
 class File:

@@ -119,32 +119,36 @@ def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
     body = Body(reader.document, path, name, name)
     body.incomplete = bool(reader.damage)
     _params(reader, block.params, body)
-    inputs = block.inputs
-    if isinstance(inputs, dict):
-        inputs = list(inputs)
-    if not isinstance(inputs, list) or not inputs or not all(isinstance(i, str) for i in inputs):
-        reader.error(
-            "wrong-type",
-            (*path, "inputs"),
-            f"`inputs` of the block `{name}` is a list of names",
-            "write inputs: [x]",
-        )
+    if not _block_inputs(reader, block.inputs, path, body):
         return None
-    for position, word in enumerate(inputs):
-        if reader.name(word, (*path, "inputs", position), "an input", reserved=True):
-            if word in body.inputs:
-                reader.error(
-                    "duplicate-name",
-                    (*path, "inputs", position),
-                    f"the block `{name}` has two inputs `{word}`",
-                )
-            body.inputs[word] = None
     body.shared = read_nodes(reader, block.shared, (*path, "shared"), body, shared=True)
     body.nodes = read_nodes(reader, block.nodes, (*path, "nodes"), body)
     body.edges = read_edges(reader, block.edges, (*path, "edges"), body)
     body.outputs = _block_outputs(reader, block.outputs, path, body)
     _namespace(reader, body)
     return body
+
+
+def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body) -> bool:
+    """Reads a block's inputs: a list of names, or a mapping that has null for those that may be nothing."""
+    named = isinstance(value, dict)
+    if not isinstance(value, list | dict) or not value or not all(isinstance(word, str) for word in value):
+        message = f"`inputs` of the block `{body.title}` is a list of names"
+        reader.error("wrong-type", (*path, "inputs"), message, "write inputs: [x]")
+        return False
+    for position, word in enumerate(value):
+        here = (*path, "inputs", word if named else position)
+        if named and value[word] not in (None, "required"):
+            message = f"the input `{word}` is `required`, or null: then it may be left out"
+            reader.error("wrong-type", here, message, "a block takes its inputs as they are, of any shape")
+        if reader.name(word, here, "an input", reserved=True):
+            if word in body.inputs:
+                message = f"the block `{body.title}` has two inputs `{word}`"
+                reader.error("duplicate-name", here, message)
+            body.inputs[word] = None
+            if named and value[word] != "required":
+                body.optional.add(word)
+    return True
 
 
 def _block_outputs(reader: DeclarationReader, value: Any, path: Path, body: Body) -> dict[str, Any]:
@@ -194,10 +198,7 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
 
 def _namespace(reader: DeclarationReader, body: Body) -> None:
     """Inputs, shared layers and nodes are one namespace."""
-    seen: dict[str, tuple[str, Path]] = {
-        name: ("an input", (*body.path, "inputs", position if body.block else name))
-        for position, name in enumerate(body.inputs)
-    }
+    seen: dict[str, tuple[str, Path]] = {name: ("an input", body.input_path(name)) for name in body.inputs}
     for section, what in (("shared", "a shared layer"), ("nodes", "a node")):
         for name in getattr(body, section):
             path = (*body.path, section, name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
 from graphspec.elaborate.context import Context
-from graphspec.elaborate.values import FAILED, Resolved
+from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Value
 from graphspec.objectives.settings import Problem, SettingError, show
@@ -30,6 +31,11 @@ class Scope:
     unknown: frozenset[str] = frozenset()
     inputs: Mapping[str, Resolved] | None = None
     notes: tuple[str, ...] = ()
+    given: dict[str, bool] = field(init=False)  # `given(memory)` -> whether that input has a value
+
+    def __post_init__(self) -> None:
+        inputs = (self.inputs or {}).items()
+        self.given = {f"given({name})": value is not NOTHING for name, value in inputs}
 
     def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
         if span is None:
@@ -41,18 +47,23 @@ class Scope:
         """A plain value with its expressions computed, or FAILED after reporting why not."""
         if value is None or isinstance(value, int | float):
             return value
-        params = self.params if index is None else {**self.params, "index": index}
-        if vocabularies := self.context.vocabularies.get(self.document.file):
-            params = {**params, **vocabularies}
         try:
             if self.unknown and names_in(value) & self.unknown:
                 return FAILED
-            return evaluate(value, params, self.channels if self.inputs is not None else None)
+            return evaluate(value, self._names(index), self.channels if self.inputs is not None else None)
         except ExpressionError as error:
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
             self.expression_error(error, path)
             return FAILED
+
+    def _names(self, index: int | None) -> Mapping[str, Any]:
+        """What names, `vocabulary(kinds)` and `given(memory)` stand for in an expression."""
+        more: list[dict[str, Any]] = [self.given, self.context.vocabularies.get(self.document.file, {})]
+        if index is not None:
+            more.append({"index": index})
+        found = [names for names in more if names]
+        return ChainMap(*found, self.params) if found else self.params
 
     def flag(
         self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
@@ -115,7 +126,8 @@ class Scope:
                     resolve(other)
                 if not needed & failures:
                     channels = self.channels if self.inputs is not None else None
-                    found[name] = self.params[name] = evaluate(declared[name], self.params, channels)
+                    value = evaluate(declared[name], self._names(None), channels)
+                    found[name] = self.params[name] = value
             except ExpressionError as error:
                 self.expression_error(error, here)
                 failures.add(name)

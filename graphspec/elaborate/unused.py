@@ -49,10 +49,10 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
                 f"`{name}` reaches no output{where}",
                 help,
             )
-    for position, name in enumerate(body.inputs):
+    for name in body.inputs:
         if name not in reached:
-            path = (*body.path, "inputs", position) if body.block else (*body.path, "inputs", name)
-            span = body.document.span(path) if body.block else body.document.key(path)
+            path = body.input_path(name)
+            span = body.document.key(path) if path[-1] == name else body.document.span(path)
             context.error(
                 "unused-input",
                 span,

@@ -52,7 +52,8 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Expression:
     """One expression; `text` is its source without `$(` and `)`, `start` where that stands in the value.
-    Those of equal text are equal. To its `names` belongs `vocabulary(kinds)`, which the scope may hold, too.
+    Those of equal text are equal. To its `names` belong `vocabulary(kinds)` and `given(memory)`, which the
+    scope may hold, too.
     """
 
     text: str
@@ -240,7 +241,7 @@ def _parse(text: str, start: int) -> Expression:
     for node in _outside_calls(tree):
         if isinstance(node, ast.Call) and called(node) == "channels":
             channels.add(ast.unparse(node.args[0]))
-        elif isinstance(node, ast.Call) and called(node) == "vocabulary":
+        elif isinstance(node, ast.Call) and called(node) in ("vocabulary", "given"):
             names.add(ast.unparse(node))
         elif isinstance(node, ast.Name) and node.id not in WORDS:
             names.add(node.id)

@@ -239,6 +239,8 @@ class Evaluator:
             return self._channels(node)
         if name == "vocabulary":
             return self._vocabulary(node)
+        if name == "given":
+            return self._given(node)
         arguments = [self.value(argument) for argument in node.args]
         if name in ("min", "max"):
             return self._extreme(node, name, arguments)
@@ -292,6 +294,19 @@ class Evaluator:
             raise error_at(argument, "unknown-channels", message) from None
         except ExpressionError as error:
             raise error_at(node, error.code, error.message, error.help) from None
+
+    def _given(self, node: ast.Call) -> bool:
+        """What the scope holds under `given(name)`: whether the input has a value."""
+        argument, key = node.args[0], ast.unparse(node)
+        if key in self.scope:
+            return bool(self.scope[key])
+        start, name = "given(", self._source(argument)
+        there = [known.removeprefix(start)[:-1] for known in self.scope if known.startswith(start)]
+        near = nearest(name, there)
+        help = "`given` asks for an input of the block it stands in"
+        if there:
+            help = f"did you mean `given({near})`?" if near else f"inputs here: {', '.join(there)}"
+        raise error_at(argument, "unknown-reference", f"`{name}` is no input of a block here", help)
 
     def _vocabulary(self, node: ast.Call) -> int:
         """What the scope holds under `vocabulary(name)`; None is a feature that declares no size."""

@@ -80,11 +80,13 @@ FUNCTIONS: dict[str, int | None] = {
     "len": 1,
     "sum": 1,
     "channels": 1,
+    "given": 1,
     "vocabulary": 1,
 }
 """Each function with the greatest number of its arguments, None for any; the least is one."""
 NAMED = {
     "channels": "an input of the block: channels(x)",
+    "given": "an input of the block: given(memory)",
     "vocabulary": "a feature of `data`: vocabulary(kinds)",
 }
 """Functions of a name, not of a value, and what stands in them."""

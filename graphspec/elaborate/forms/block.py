@@ -90,13 +90,13 @@ def _open(
     where = f"in {node.form} `{target}`, used by `{node.title}` at {node.span}"
     notes = (where, *outer.scope.notes)
     unknown = frozenset(declared.failed_params)
-    scope = Scope(outer.context, declared.document, graph.visible, unknown, notes=notes)
+    known = own if block is not None else None
+    scope = Scope(outer.context, declared.document, graph.visible, unknown, known, notes)
     inner = BodyElaborator(scope, file, declared, graph, own, outer.elaborate_node)
     if block is not None:
         seen = _file_params(outer)
         graph.visible.update((name, value) for name, value in seen.items() if name not in declared.params)
         scope.unknown |= outer.scope.unknown - declared.params.keys()
-        scope.inputs = own
         inner.open_files, inner.open_blocks = outer.open_files, (*outer.open_blocks, block)
     else:
         inner.open_files = (*outer.open_files, declared.file)
@@ -147,9 +147,9 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
 
 
 def _may_lack(declared: Body, name: str) -> bool:
-    """Whether a model's input has a `when`, so that it may be nothing."""
+    """Whether an input may be nothing: a block says so, a model's has a `when`."""
     declaration = declared.inputs[name]
-    return isinstance(declaration, Input) and declaration.when is not True
+    return name in declared.optional or (isinstance(declaration, Input) and declaration.when is not True)
 
 
 def _given(node: NodeInstance, file: File, declared: Body) -> dict[str, Any] | None:
