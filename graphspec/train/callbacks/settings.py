@@ -2,17 +2,206 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from graphspec.diagnostics import nearest
+from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.objectives.settings import Named, Problem, SettingError, family, leaves, show
 
-SaveFrequency = Literal["epoch"] | Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Frequency = Literal["epoch"] | Count
+Verbose = Literal[0, 1]
+Direction = Literal["up", "down"]
+Text = Annotated[str, Field(min_length=1)]
+
+WEIGHTS, BEST = ".safetensors", "best.safetensors"
+OWN = ("last.safetensors", "checkpoints", "tensorboard")
+"""What a run writes itself; the first part of a path of one's own is none of these."""
 
 
 class Callback(Named):
     """Something that happens during a training. In a spec its name is its key."""
+
+    @property
+    def monitored(self) -> str | None:
+        """The value that it watches."""
+        return None
+
+
+class Monitor(Callback):
+    """A callback that watches a value of the epoch; `mode: auto` takes the direction of that metric."""
+
+    monitor: Text = "val_loss"
+    mode: Literal["auto", "min", "max"] = "auto"
+    verbose: Verbose = 0
+
+    synonyms: ClassVar[Mapping[str, str]] = {"metric": "monitor", "direction": "mode"}
+
+    @property
+    def monitored(self) -> str | None:
+        return self.monitor
+
+    def down(self, directions: Mapping[str, Direction]) -> bool:
+        """Whether less of what it watches is better."""
+        return self.mode == "min" or (self.mode == "auto" and directions.get(self.monitor) == "down")
+
+
+class EarlyStopping(Monitor):
+    """Ends the training when what it watches has not improved for `patience` epochs."""
+
+    name: Literal["early_stopping", "EarlyStopping"] = "early_stopping"
+    min_delta: NotNegative = 0.0
+    patience: Natural = 0
+    baseline: float | None = None
+    restore_best_weights: bool = False
+    start_from_epoch: Natural = 0
+
+
+class ModelCheckpoint(Monitor):
+    """Writes weights into the run, after every epoch or so many steps, or only the best.
+
+    `filepath` may hold `{epoch:02d}` and the epoch's values; without it the best are `best.safetensors`.
+    Weights are all that is written: the model is the run's `spec.yaml`.
+    """
+
+    name: Literal["model_checkpoint", "ModelCheckpoint"] = "model_checkpoint"
+    filepath: Text | None = None
+    save_best_only: bool = False
+    save_weights_only: bool = False
+    save_freq: Frequency = "epoch"
+    initial_value_threshold: float | None = None
+
+    @property
+    def monitored(self) -> str | None:
+        return self.monitor if self.save_best_only else None
+
+    @property
+    def keeps_the_best(self) -> bool:
+        """Whether it is what decides of `best.safetensors`."""
+        return self.save_best_only and self.filepath in (None, BEST)
+
+    @property
+    def pattern(self) -> str:
+        return self.filepath or (BEST if self.save_best_only else "epoch-{epoch:03d}.safetensors")
+
+    def path(self, values: Mapping[str, Any]) -> str:
+        """The file's path in the run; `epoch` and `batch` count from 1."""
+        return self.pattern.format_map(values)
+
+    def pattern_problem(self, values: Iterable[str]) -> tuple[str, str | None] | None:
+        """What is wrong with `filepath`, and how to mend it."""
+        pattern = self.pattern
+        if not pattern.endswith(WEIGHTS):
+            stem = re.sub(r"(\.weights)?\.(keras|h5|hdf5|pt|pth|ckpt)$", "", pattern)
+            help = f"write `{stem}{WEIGHTS}`"
+            return f"weights are written as `{WEIGHTS}` files, not as `{pattern}`", help
+        parts = pattern.replace("\\", "/").split("/")
+        if parts[0] in ("", *OWN) or ".." in parts or ":" in parts[0].partition("{")[0]:
+            return f"`{pattern}` is no file of one's own in the run directory", "give a relative path"
+        known = ["epoch", *values] if self.save_freq == "epoch" else ["epoch", "batch", "loss"]
+        try:
+            for _, field, form, _ in string.Formatter().parse(pattern):
+                if field is not None and field not in known:
+                    near = nearest(field, known)
+                    help = f"did you mean `{near}`?" if near else f"names here: {', '.join(known)}"
+                    return f"`{pattern}` asks for `{field}`, which an epoch does not have", help
+                format(1 if field in ("epoch", "batch") else 1.0, form or "")
+        except ValueError as error:
+            return f"`{pattern}` is no pattern: {error}", "write {epoch:02d} or {val_loss:.3f}"
+        return None
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiplies the learning rate by `factor` when what it watches has not improved for `patience` epochs."""
+
+    name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Natural = 10
+    min_delta: NotNegative = 0.0001
+    cooldown: Natural = 0
+    min_lr: NotNegative = 0.0
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the start of each epoch: an expression of `epoch`, from 0, and of `lr`, the
+    rate so far.
+    """
+
+    name: Literal["learning_rate_scheduler", "LearningRateScheduler"] = "learning_rate_scheduler"
+    schedule: Text
+    verbose: Verbose = 0
+
+    @field_validator("schedule")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        try:
+            parsed = parse_value(f"$({text})")
+        except ExpressionError as error:
+            raise ValueError(f"`schedule` cannot be read: {error.message}") from None
+        if not isinstance(parsed, Expression) or parsed.channels or not parsed.names <= {"epoch", "lr"}:
+            raise ValueError(f"`schedule` is an expression of `epoch` and `lr`, not `{text}`")
+        return text
+
+    @cached_property
+    def expression(self) -> Expression:
+        parsed = parse_value(f"$({self.schedule})")
+        assert isinstance(parsed, Expression)
+        return parsed
+
+    def rate(self, epoch: int, lr: float) -> float:
+        """The learning rate of an epoch. Raises `ValueError` where the expression gives none."""
+        try:
+            value = self.expression.evaluate({"epoch": epoch, "lr": lr})
+        except ExpressionError as error:
+            raise ValueError(f"`schedule` fails at epoch {epoch}: {error.message}") from None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise ValueError(f"`schedule` gives {show(value)} at epoch {epoch}, and no learning rate")
+        return float(value)
+
+
+class TensorBoard(Callback):
+    """Writes scalars, the graph and, every `histogram_freq` epochs, histograms of the weights into
+    `tensorboard/` of the run.
+
+    `update_freq` is how often the running loss is written: each epoch, each batch, or every so many.
+    """
+
+    name: Literal["tensorboard", "TensorBoard", "tensor_board"] = "tensorboard"
+    histogram_freq: Natural = 0
+    write_graph: bool = True
+    write_steps_per_second: bool = False
+    update_freq: Literal["epoch", "batch"] | Count = "epoch"
+
+
+class CSVLogger(Callback):
+    """Writes a line an epoch into a table in the run, epochs counted from 0 as in Keras."""
+
+    name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
+    filename: Text = "history.csv"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+    @field_validator("filename")
+    @classmethod
+    def _inside(cls, name: str) -> str:
+        parts = name.replace("\\", "/").split("/")
+        if parts[0] in ("", *OWN) or ".." in parts or ":" in parts[0]:
+            raise ValueError(f"`{name}` is no file of one's own in the run directory: give a relative path")
+        return name
+
+
+class TerminateOnNaN(Callback):
+    """Ends the training where the loss is NaN or infinite, before that step; without it that is an error."""
+
+    name: Literal["terminate_on_nan", "TerminateOnNaN"] = "terminate_on_nan"
 
 
 class BackupAndRestore(Callback):
@@ -23,11 +212,53 @@ class BackupAndRestore(Callback):
     """
 
     name: Literal["backup_and_restore", "BackupAndRestore"] = "backup_and_restore"
-    save_freq: SaveFrequency = "epoch"
+    save_freq: Frequency = "epoch"
     delete_checkpoint: bool = False
 
 
-CALLBACKS = family("callback", leaves(Callback), {"backup": "backup_and_restore"}, "unknown-callback")
+class SwapEMAWeights(Callback):
+    """Judges the moving averages of the weights, which an optimizer with `use_ema` keeps.
+
+    `swap_on_epoch` leaves them in the model between the end of an epoch and the start of the next.
+    """
+
+    name: Literal["swap_ema_weights", "SwapEMAWeights"] = "swap_ema_weights"
+    swap_on_epoch: bool = False
+
+
+class MLflow(Callback):
+    """Writes parameters, the values of each epoch and the spec to MLflow."""
+
+    name: Literal["mlflow", "MLflow"] = "mlflow"
+    tracking_uri: Text | None = None
+    experiment: Text | None = None
+    run_name: Text | None = None
+
+
+class WandB(Callback):
+    """Writes parameters and the values of each epoch to Weights & Biases."""
+
+    name: Literal["wandb", "WandB"] = "wandb"
+    project: Text | None = None
+    entity: Text | None = None
+    run_name: Text | None = None
+    mode: Literal["online", "offline"] = "online"
+
+
+CALLBACKS = family(
+    "callback",
+    leaves(Callback),
+    {
+        "backup": "backup_and_restore",
+        "checkpoint": "model_checkpoint",
+        "reduce_lr": "reduce_lr_on_plateau",
+        "lr_scheduler": "learning_rate_scheduler",
+        "wandb_metrics_logger": "wandb",
+        "WandbMetricsLogger": "wandb",
+        "ema": "swap_ema_weights",
+    },
+    "unknown-callback",
+)
 
 
 def parse_callbacks(value: object) -> tuple[Callback, ...]:
@@ -37,15 +268,20 @@ def parse_callbacks(value: object) -> tuple[Callback, ...]:
         raise SettingError(
             Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
         )
-    found, problems = [], list[Problem]()
+    found, problems = dict[str, Callback](), list[Problem]()
     for key, arguments in value.items():
         try:
-            found.append(_read(key, arguments))
+            callback = _read(key, arguments)
         except SettingError as error:
             problems += error.under(key).problems
+            continue
+        if callback.canonical in found:
+            message = f"`{key}` is `{found[callback.canonical].name}` once more"
+            problems.append(Problem("duplicate-name", message, "keep one of them", (key,)))
+        found[callback.canonical] = callback
     if problems:
         raise SettingError(*problems)
-    return tuple(found)
+    return tuple(found.values())
 
 
 def _read(key: str, arguments: object) -> Callback:
@@ -55,8 +291,58 @@ def _read(key: str, arguments: object) -> Callback:
         help = f"write `{key}: {{}}` where it needs no arguments"
         raise SettingError(Problem("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help))
     if "name" in arguments:
-        raise SettingError(
-            Problem("unknown-key", f"callback `{key}` has no `name`: it is the key", None, ("name",))
-        )
+        message = f"callback `{key}` has no `name`: its key is its name"
+        raise SettingError(Problem("unknown-key", message, None, ("name",)))
     callback: Callback = CALLBACKS.read({"name": key, **arguments})
     return callback
+
+
+def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+    """What is wrong with the callbacks of a `train:` section, given the values of an epoch and which way is
+    better in each; paths begin below `train`.
+    """
+    for callback in config.callbacks:
+        for problem in _misfits(callback, config, directions):
+            yield Problem(
+                problem.code, problem.message, problem.help, ("callbacks", callback.name, *problem.path)
+            )
+
+
+def _misfits(callback: Callback, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+    monitor = callback.monitored
+    if monitor is not None and monitor not in directions:
+        yield _unknown_monitor(callback, monitor, directions)
+    if isinstance(callback, ReduceLROnPlateau | LearningRateScheduler) and getattr(config, "schedule", None):
+        message = f"`{callback.name}` sets the learning rate, and so does `schedule`"
+        yield Problem("callback-misfit", message, "keep one of them")
+    if isinstance(callback, ModelCheckpoint):
+        if callback.save_best_only and callback.save_freq != "epoch":
+            message = "the best is known at the end of an epoch, not after so many steps"
+            yield Problem("callback-misfit", message, "leave `save_freq` out", ("save_freq",))
+        wrong = callback.pattern_problem(directions)
+        if wrong is not None:
+            yield Problem("out-of-range", *wrong, ("filepath",) if callback.filepath else ())
+    if isinstance(callback, LearningRateScheduler):
+        lr = config.optimizer.learning_rate
+        try:
+            for epoch in range(min(config.epochs, 1000)):
+                lr = callback.rate(epoch, lr)
+        except ValueError as error:
+            yield Problem("out-of-range", str(error), None, ("schedule",))
+    if isinstance(callback, SwapEMAWeights) and not config.optimizer.use_ema:
+        message = f"`{callback.name}` swaps averages that the optimizer does not keep"
+        help = f"write optimizer: {{name: {config.optimizer.name}, use_ema: true}}"
+        yield Problem("callback-misfit", message, help)
+
+
+def _unknown_monitor(callback: Callback, monitor: str, names: Iterable[str]) -> Problem:
+    names = list(names)
+    path = ("monitor",) if "monitor" in callback.model_fields_set else ()
+    if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
+        message = f"`{callback.name}` watches `{monitor}`, and nothing is held out for validation"
+        help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
+        return Problem("unknown-monitor", message, help, path)
+    near = nearest(monitor, names)
+    help = f"did you mean `{near}`?" if near else f"values of an epoch: {', '.join(names)}"
+    message = f"`{callback.name}` watches `{monitor}`, which an epoch does not have"
+    return Problem("unknown-monitor", message, help, path)

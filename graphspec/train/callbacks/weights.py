@@ -1,4 +1,4 @@
-"""Callbacks that keep weights."""
+"""Callbacks that keep, judge and restore weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.files import untied
 from graphspec.train.run import BEST
 
 
 class BestWeights(Callback):
-    """Holds on to the weights of the best epoch; `write` writes them.
-
-    `down` says that less is better.
-    """
+    """Holds on to the weights of the best epoch, as they were judged; `write` writes them."""
 
     def __init__(self, monitor: str, down: bool = True, threshold: float | None = None):
         self.monitor, self.down = monitor, down
@@ -28,7 +26,8 @@ class BestWeights(Callback):
         value = logs.get(self.monitor)
         if isinstance(value, float) and improves(value, self.best, self.down):
             self.best = value
-            self.weights = copied(self.model.module.state_dict())
+            with self.model.as_judged():
+                self.weights = copied(self.model.module.state_dict())
 
     def write(self) -> None:
         """Write what was not yet written."""
@@ -43,10 +42,134 @@ class BestWeights(Callback):
         self.best = state["best"]
 
 
-def improves(value: float, best: float | None, down: bool, delta: float = 0.0) -> bool:
-    """Whether a value is better than the best so far by more than `delta`; NaN never is."""
+class EarlyStopping(Callback):
+    """Keras': the first epoch that does not improve counts, and `patience` of them end the training."""
+
+    def __init__(self, given: settings.EarlyStopping, down: bool):
+        self.given, self.down = given, down
+        self.best: float | None = None
+        self.best_epoch = self.wait = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        given, value = self.given, logs[self.given.monitor]
+        if epoch < given.start_from_epoch:
+            return
+        if given.restore_best_weights and not self.weights:
+            self._keep(epoch)
+        self.wait += 1
+        if improves(value, self.best, self.down, given.min_delta):
+            self.best = value
+            self._keep(epoch)
+            if given.baseline is None or improves(value, given.baseline, self.down, given.min_delta):
+                self.wait = 0
+            return
+        if self.wait >= given.patience and epoch > 0:
+            epochs = f"{self.wait} epoch{'' if self.wait == 1 else 's'}"
+            self.model.stop_training = True
+            self.model.tell(
+                f"early stopping: `{given.monitor}` has not improved for {epochs}; the best, {self.best:.4g}, "
+                f"was epoch {self.best_epoch + 1}"
+                if self.best is not None
+                else f"early stopping: `{given.monitor}` was never a number"
+            )
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.weights:
+            self.model.module.load_state_dict(self.weights, strict=False)
+            if self.given.verbose:
+                self.model.tell(f"the weights are those of epoch {self.best_epoch + 1}")
+
+    def _keep(self, epoch: int) -> None:
+        self.best_epoch = epoch
+        if self.given.restore_best_weights:
+            with self.model.as_judged():
+                self.weights = copied(self.model.module.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        numbers = {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait}
+        return numbers | {f"weights/{name}": tensor for name, tensor in self.weights.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch, self.wait = state["best"], state["best_epoch"], state["wait"]
+        start = "weights/"
+        self.weights = {
+            name.removeprefix(start): value for name, value in state.items() if name.startswith(start)
+        }
+
+
+class ModelCheckpoint(Callback):
+    """Writes weights at once, under a name of their own."""
+
+    def __init__(self, given: settings.ModelCheckpoint, down: bool):
+        self.given, self.down = given, down
+        self.best = given.initial_value_threshold
+        self.batches = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.given.save_freq != "epoch":
+            self.batches += 1
+            if self.batches % self.given.save_freq == 0:
+                self._write({"epoch": self.model.epoch + 1, "batch": batch + 1, **logs})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.given.save_freq != "epoch":
+            return
+        if self.given.save_best_only:
+            value = logs[self.given.monitor]
+            if not improves(value, self.best, self.down):
+                return
+            self.best = value
+        self._write({**logs, "epoch": epoch + 1})
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        name = self.given.path(values)
+        with self.model.as_judged():
+            self.model.run.weights(name, self.model.module.state_dict())
+        if self.given.verbose:
+            self.model.tell(f"wrote {self.model.run_dir / name}")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.batches = state["best"], state["batches"]
+
+
+class SwapEMAWeights(Callback):
+    """Puts the averages into the model while it is judged."""
+
+    def __init__(self, given: settings.SwapEMAWeights):
+        self.given = given
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.model.judges_averages = True
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.model.use_averages(False)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.model.use_averages(True)
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.model.use_averages(False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.use_averages(self.given.swap_on_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"averaged": self.model.averaged}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.averaged = state["averaged"]
+
+
+def improves(value: Any, best: float | None, down: bool, delta: float = 0.0) -> bool:
+    """Whether a value is better than the best so far by more than `delta`; NaN and lists never are."""
+    if not isinstance(value, float) or math.isnan(value):
+        return False
     if best is None:
-        return not math.isnan(value)
+        return True
     return value + delta < best if down else value - delta > best
 
 

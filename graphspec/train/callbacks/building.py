@@ -1,0 +1,59 @@
+"""From the settings of callbacks to callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.base import Callbacks
+from graphspec.train.callbacks.logs import CSVLogger
+from graphspec.train.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
+from graphspec.train.callbacks.settings import Direction
+from graphspec.train.callbacks.weights import BestWeights, EarlyStopping, ModelCheckpoint, SwapEMAWeights
+
+
+def build(
+    given: Iterable[settings.Callback], own: Iterable[Any], directions: Mapping[str, Direction]
+) -> tuple[Callbacks, BestWeights]:
+    """The callbacks of a spec in the order in which they are written, then one's own; and what keeps the best
+    weights, which comes last.
+    """
+    best: BestWeights | None = None
+    found: list[tuple[str, Any]] = []
+    for callback in given:
+        if isinstance(callback, settings.ModelCheckpoint) and callback.keeps_the_best:
+            best = BestWeights(callback.monitor, callback.down(directions), callback.initial_value_threshold)
+        else:
+            found += [(callback.canonical, made) for made in _made(callback, directions)]
+    found += [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(own)]
+    best = best or BestWeights("val_loss" if "val_loss" in directions else "loss")
+    return Callbacks([*found, ("best", best)]), best
+
+
+def _made(callback: settings.Callback, directions: Mapping[str, Direction]) -> Iterable[Any]:
+    match callback:
+        case settings.EarlyStopping():
+            yield EarlyStopping(callback, callback.down(directions))
+        case settings.ModelCheckpoint():
+            yield ModelCheckpoint(callback, callback.down(directions))
+        case settings.ReduceLROnPlateau():
+            yield ReduceLROnPlateau(callback, callback.down(directions))
+        case settings.LearningRateScheduler():
+            yield LearningRateScheduler(callback)
+        case settings.CSVLogger():
+            yield CSVLogger(callback)
+        case settings.SwapEMAWeights():
+            yield SwapEMAWeights(callback)
+        case settings.TensorBoard():
+            from graphspec.train.callbacks.tensorboard import TensorBoard
+
+            yield TensorBoard(callback)
+        case settings.MLflow():
+            from graphspec.train.callbacks.trackers import MLflow
+
+            yield MLflow(callback)
+        case settings.WandB():
+            from graphspec.train.callbacks.trackers import WandB
+
+            yield WandB(callback)

@@ -1,0 +1,45 @@
+"""Callbacks that write what an epoch came to."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.base import Callback
+from graphspec.train.files import refusing
+
+
+class CSVLogger(Callback):
+    """A table of the epochs, with Keras' columns: `epoch` from 0, then the values by their names.
+
+    What was written after the checkpoint from which a run goes on is written again.
+    """
+
+    def __init__(self, given: settings.CSVLogger):
+        self.given = given
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        path = self.model.run_dir / self.given.filename
+        with refusing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        entries = self.model.history.epochs()
+        rows = [self._row(entry["epoch"] - 1, entry) for entry in entries]
+        header = self._line(["epoch", *sorted(entries[0].keys() - {"epoch"})]) if entries else ""
+        self.model.run.text(self.given.filename, "".join([header, *rows]))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        path = self.model.run_dir / self.given.filename
+        with refusing(path), path.open("a", encoding="utf-8", newline="") as stream:
+            if not stream.tell():
+                stream.write(self._line(["epoch", *sorted(logs)]))
+            stream.write(self._row(epoch, logs))
+
+    def _row(self, epoch: int, values: Any) -> str:
+        return self._line([epoch, *(values[name] for name in sorted(values) if name != "epoch")])
+
+    def _line(self, cells: list[Any]) -> str:
+        stream = io.StringIO()
+        csv.writer(stream, delimiter=self.given.separator, lineterminator="\n").writerow(cells)
+        return stream.getvalue()

@@ -1,0 +1,59 @@
+"""Callbacks that set the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.base import Callback
+from graphspec.train.callbacks.weights import improves
+
+
+class ReduceLROnPlateau(Callback):
+    """Keras': after `patience` epochs without improvement, and then not for `cooldown` epochs."""
+
+    def __init__(self, given: settings.ReduceLROnPlateau, down: bool):
+        self.given, self.down = given, down
+        self.best: float | None = None
+        self.wait = self.cooldown = 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        given, value = self.given, logs[self.given.monitor]
+        if self.cooldown:
+            self.cooldown -= 1
+            self.wait = 0
+        if improves(value, self.best, self.down, given.min_delta):
+            self.best, self.wait = value, 0
+        elif not self.cooldown:
+            self.wait += 1
+            if self.wait >= given.patience:
+                self._reduce()
+
+    def _reduce(self) -> None:
+        given, before = self.given, self.model.optimizer.learning_rate
+        if before <= given.min_lr:
+            return
+        self.model.optimizer.learning_rate = max(before * given.factor, given.min_lr)
+        self.cooldown, self.wait = given.cooldown, 0
+        if given.verbose:
+            self.model.tell(f"learning rate {before:.4g} -> {self.model.optimizer.learning_rate:.4g}")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "wait": self.wait, "cooldown": self.cooldown}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.wait, self.cooldown = state["best"], state["wait"], state["cooldown"]
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the start of each epoch."""
+
+    def __init__(self, given: settings.LearningRateScheduler):
+        self.given = given
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = self.given.rate(epoch, optimizer.learning_rate)
+        if self.given.verbose:
+            self.model.tell(f"epoch {epoch + 1}: learning rate {optimizer.learning_rate:.4g}")
