@@ -13,7 +13,7 @@ from graphspec.data.features import FEATURES, Judged
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
-from graphspec.train.config import OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 
 EXPRESSION = {"$ref": "#/$defs/expression"}
 
@@ -80,6 +80,7 @@ def _top(definitions: dict[str, Any]) -> dict[str, Any]:
     train = _pydantic(TrainConfig, definitions)
     train["properties"]["optimizer"] = {"$ref": "#/$defs/optimizer"}
     train["properties"]["schedule"] = {"$ref": "#/$defs/schedule"}
+    train["properties"]["callbacks"] = _callbacks(definitions)
     train["additionalProperties"] = True
     outputs = [_named({"anyOf": [{"$ref": "#/$defs/output"}, {"type": "null"}]}), {"$ref": "#/$defs/name"}]
     outputs.append({"type": "array", "items": {"$ref": "#/$defs/name"}})
@@ -173,6 +174,22 @@ def _output() -> dict[str, Any]:
             **_opened(_pydantic(Judged, {})["properties"]),
         },
     )
+
+
+def _callbacks(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A mapping from the names of callbacks to their arguments."""
+    properties = {}
+    for name, cls in CALLBACKS.members.items():
+        schema = _pydantic(cls, definitions)
+        arguments = {key: value for key, value in schema["properties"].items() if key != "name"}
+        properties[name] = {
+            "type": "object",
+            "description": inspect.cleandoc(cls.__doc__ or ""),
+            "properties": _opened(arguments),
+            "required": [key for key in schema.get("required", []) if key != "name"],
+            "additionalProperties": False,
+        }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def _data(definitions: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ CODES: dict[str, str] = {
     "unknown-schedule": "a learning rate schedule that does not exist",
     "unknown-weight": "a pattern that matches the path of no weight",
     "unknown-callback": "a callback that does not exist",
+    "unknown-monitor": "a callback watches a value that an epoch does not have",
+    "callback-misfit": "a callback that cannot work with the rest of `train`",
     "unknown-preset": "a preset that does not exist",
     "unknown-param": "a parameter that does not exist",
     "missing-key": "a required key is missing",

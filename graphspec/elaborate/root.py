@@ -20,12 +20,13 @@ from graphspec.elaborate.unused import report_unused
 from graphspec.elaborate.values import FAILED, NOTHING
 from graphspec.graph import Definition, Graph, Value
 from graphspec.objectives import SettingError
+from graphspec.objectives.history import directions
 from graphspec.objectives.settings import show
 from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, is_plain
 from graphspec.tensor import Limit, Tensor
-from graphspec.train.config import TrainConfig, parse_train
+from graphspec.train.config import TrainConfig, misfits, parse_train
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -61,6 +62,11 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     if data is not None and not check_features(body, data, inputs, outputs, ranges):
         return None
     if training is not None and not check_groups(body, training, graph):
+        return None
+    ways = directions(outputs, data is not None and data.validation is not None)
+    wrong = list(misfits(training or TrainConfig(), ways))
+    body.scope.problems(wrong, ("train",))
+    if wrong:
         return None
     return Elaborated(
         file.name,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from graphspec.objectives.metrics import Metric
+
+Direction = Literal["up", "down"]
+"""Which way is better."""
 
 
 def metric_names(metrics: Sequence[Metric]) -> list[str]:
@@ -23,11 +26,19 @@ def history_names(outputs: Mapping[str, Any]) -> list[str]:
     """`loss`, each output's loss where there are several, then the metrics, with the output's name where
     there are several. Those of validation have `val_` in front.
     """
+    return list(directions(outputs))
+
+
+def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str, Direction]:
+    """The names of an epoch's values, and which way is better in each; with `validated` those of validation,
+    too.
+    """
     several = len(outputs) > 1
-    names = ["loss"]
+    found: dict[str, Direction] = {"loss": "down"}
     if several:
-        names += [f"{name}_loss" for name, output in outputs.items() if output.loss is not None]
+        found |= {f"{name}_loss": "down" for name, output in outputs.items() if output.loss is not None}
     for name, output in outputs.items():
         start = f"{name}_" if several else ""
-        names += [start + metric for metric in metric_names(output.metrics)]
-    return names
+        for word, metric in zip(metric_names(output.metrics), output.metrics, strict=True):
+            found[start + word] = metric.direction
+    return found | {f"val_{name}": way for name, way in found.items()} if validated else found

@@ -47,6 +47,8 @@ def write_text(path: Path, content: str) -> None:
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write a state dict whole, tied weights once; it is read back and compared before it takes its place."""
     tensors, tied = untied(state)
+    with refusing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     make_room(path.parent, size_of(tensors))
     whole(path, lambda temporary: write_tensors(temporary, tensors, tied))
 

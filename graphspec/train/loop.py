@@ -10,10 +10,10 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,11 +21,11 @@ from torch import nn
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.objectives.history import directions
 from graphspec.train import device as devices
-from graphspec.train.callbacks.base import Callbacks
-from graphspec.train.callbacks.settings import BackupAndRestore, Callback
-from graphspec.train.callbacks.weights import BestWeights
-from graphspec.train.config import TrainConfig, effective_batch
+from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.building import build
+from graphspec.train.config import effective_batch
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
@@ -33,7 +33,7 @@ from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Progress, Reporter, Result
 from graphspec.train.resume import resumed, same_data
-from graphspec.train.run import LAST, RunDirectory, environment
+from graphspec.train.run import CHECKPOINTS, LAST, RunDirectory, environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import Stop, watched
 from graphspec.train.state import Training, random_state, restore_random
@@ -62,6 +62,7 @@ def train(
     epochs: int | None = None,
     callbacks: Iterable[Any] = (),
     progress: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = print,
 ) -> Result:
     """Train a program as its `train:` says, and leave a run directory behind.
 
@@ -70,45 +71,48 @@ def train(
     run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
     `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
     `callbacks` are objects with methods of `Callback`. `progress` is called at most every tenth of a second,
-    and at the end of each epoch.
+    and at the end of each epoch; `tell` with what is to be said aloud.
 
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
     SIGINT or SIGTERM.
     """
-    place = devices.choose(device)
-    with devices.computing(devices.threads(program)):
-        began = time.monotonic()
+    began, place, config = time.monotonic(), devices.choose(device), program.training
+    with devices.computing(devices.threads(program)), ExitStack() as stack:
         found = load(program, data, root, place, limit=limit)
-        module = program.module(device=str(place), seed=program.training.seed)
+        module = program.module(device=str(place), seed=config.seed)
         set_trainable(program, module)
         penalties = Penalties(program.graph, module)
         judge = Judge(program.inputs, program.outputs, place, penalties)
-        epochs = epochs or program.training.epochs
-        steps = epochs * -(-len(found.training) // effective_batch(program.training))
+        epochs = epochs or config.epochs
+        steps = epochs * -(-len(found.training) // effective_batch(config))
         optimizer = optimizer_for(program, module, judge.log_variances, steps)
-        about = {
-            **environment(place),
-            "root": str((root or Path()).resolve()),
-            "data": str(data.resolve()) if data else None,
-        }
+        ways = directions(program.outputs, found.validation is not None)
+        called, best = build(config.callbacks, callbacks, ways)
         run, state = resumed(program, run_dir) if resume else (None, None)
-        run = run or RunDirectory.create(program.name, run_dir, overwrite)
-        try:
-            run.begin(program, about)
-            training = Training(program, module, judge, penalties, optimizer, run, place, epochs)
-            training.data = found.fingerprint
-            backup = _setting(program.training, BackupAndRestore)
-            best = BestWeights("val_loss" if found.validation is not None else "loss")
-            training.callbacks = Callbacks([("best", best), *_named(callbacks)])
-            training.callbacks.attach(training)
-            torch.manual_seed(program.training.seed)  # dropout and other random layers
-            if state is not None:
-                same_data(state, found.fingerprint, run.path)
-                training.restore(state)
-                run.rewrite(training.history.epochs())
-            return _run(training, found, Saver(training, began, best, backup), progress, began)
-        finally:
-            run.close()
+        run = stack.enter_context(closing(run or RunDirectory.create(program.name, run_dir, overwrite)))
+        if state is not None:
+            same_data(state, found.fingerprint, run.path)
+        origin = {"root": str((root or Path()).resolve()), "data": str(data.resolve()) if data else None}
+        run.begin(program, environment(place) | origin)
+        training = Training(
+            program,
+            module,
+            judge,
+            penalties,
+            optimizer,
+            run,
+            place,
+            epochs,
+            called,
+            found.fingerprint,
+            tell,
+        )
+        torch.manual_seed(config.seed)  # dropout and other random layers
+        if state is not None:
+            training.restore(state)
+            run.rewrite(training.history.epochs())
+        called.begin(training, state.part("callbacks") if state is not None else None)
+        return _run(training, found, Saver(training, began, best), progress, began)
 
 
 def _run(
@@ -118,17 +122,17 @@ def _run(
     progress: Callable[[Progress], None] | None,
     began: float,
 ) -> Result:
-    """All that follows once everything is in its place: the epochs, and what comes after the last."""
+    """The epochs, and what comes after the last."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
     reporter = Reporter(progress, training.epochs, -(-len(found.training) // training.batch_size))
     test: Values = {}
     with watched() as stop, closing(callbacks):
-        callbacks.call("on_train_begin", {})
         while not training.over and not stop:
             _epoch(training, found, saver, reporter, stop)
         saver.save()
         if not stop:
-            training.optimizer.overwrite()
+            if not training.averaged:
+                training.optimizer.overwrite()
             callbacks.call("on_train_end", training.history.last)
             saver.finish()
             if found.test is not None:
@@ -168,7 +172,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
             judgement = judge(module, batch, whole)
             judgement.loss.backward()
             if not math.isfinite(judgement.value):  # read now, while the device goes back
-                raise _not_finite(judgement, training, saver)
+                return _not_finite(judgement, training, saver)
             meter.add(judgement, batch)
             training.seen += len(batch)
         optimizer.step()
@@ -189,6 +193,8 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         if stop:  # the validation is done again
             restore_random(random, training.device)
             return
+    if any(isinstance(callback, settings.SETTING_RATES) for callback in config.callbacks):
+        values["learning_rate"] = optimizer.learning_rate
     training.finish_epoch(values)
     callbacks.call("on_epoch_end", epoch, values)
     saver.epoch()
@@ -216,25 +222,16 @@ def evaluate(
     return meter.result(prefix)
 
 
-SettingT = TypeVar("SettingT", bound=Callback)
-
-
-def _setting(config: TrainConfig, kind: type[SettingT]) -> SettingT | None:
-    return next((callback for callback in config.callbacks if isinstance(callback, kind)), None)
-
-
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
     """The batches whose gradients one step adds up: `count` of them, at the end perhaps fewer."""
     while parts := list(islice(batches, count)):
         yield parts
 
 
-def _named(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
-    return [(f"{type(item).__name__}.{index}", item) for index, item in enumerate(callbacks)]
-
-
-def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> SpecError:
-    """The error of a loss that is NaN or infinite; nothing was updated with it."""
+def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> None:
+    """A loss is NaN or infinite; nothing was updated with it. That is the end, and without
+    `terminate_on_nan` an error.
+    """
     parts = judgement.parts
     wrong = [name for name, part in parts.items() if not math.isfinite(part)]
     names = " and ".join(f"`{name}`" for name in wrong)
@@ -242,7 +239,19 @@ def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> SpecE
     became = "NaN" if any(math.isnan(part) for part in parts.values()) else "infinite"
     step = training.optimizer.iterations + 1
     message = f"{what} became {became} at step {step}, in epoch {training.epoch + 1}"
+    # the forward pass came before: where NaN reached moving statistics, the module is lost
+    whole = all(bool(b.isfinite().all()) for b in training.module.buffers() if b.is_floating_point())
+    callbacks = training.program.training.callbacks
+    if whole and any(isinstance(c, settings.TerminateOnNaN) and not c.raise_error for c in callbacks):
+        for weight in training.optimizer.weights.values():
+            weight.grad = None
+        training.stop_training = True
+        training.tell(f"{message}: the training ends before it")
+        return
+    if whole:
+        saver.weights()
+        note = f"the weights before that step are in {training.run_dir / LAST}"
+    else:
+        note = f"the last whole state is in {training.run_dir / CHECKPOINTS}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
-    saver.weights()
-    note = f"the weights before that step are in {training.run_dir / LAST}"
-    return SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])
+    raise SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])

@@ -18,7 +18,7 @@ SHARE = 0.02
 class Saver:
     """Writes weights and a checkpoint, by default every `SECONDS`, or as seldom as `SHARE` asks.
 
-    `backup` says otherwise: after every epoch, or after so many steps.
+    `backup_and_restore` says otherwise: after every epoch, or after so many steps.
     """
 
     def __init__(
@@ -26,9 +26,10 @@ class Saver:
         training: Training,
         began: float,
         best: BestWeights,
-        backup: BackupAndRestore | None = None,
     ):
         self.training, self.began, self.best = training, began, best
+        given = training.program.training.callbacks
+        backup = next((callback for callback in given if isinstance(callback, BackupAndRestore)), None)
         self.save_freq = backup.save_freq if backup is not None else None
         self.deletes = backup is not None and backup.delete_checkpoint
         self.checkpoints = training.run.checkpoints

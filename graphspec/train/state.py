@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,18 @@ class Training:
     callbacks: Callbacks = field(default_factory=Callbacks)
     data: str = ""
     """A digest of the data that it reads."""
+    tell: Callable[[str], None] = print
+    """Says a line aloud."""
     epoch: int = 0
     seen: int = 0
     stop_training: bool = False
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
     meter: Meter = field(init=False)
+    judges_averages: bool = False
+    """Whether the optimizer's averages of the weights are what is judged and kept."""
+    averaged: bool = False
+    """Whether the module holds those averages now."""
     seconds: float = 0.0
     """Spent by the processes that this one goes on from."""
 
@@ -71,6 +78,22 @@ class Training:
     def over(self) -> bool:
         """Whether there is nothing left to train."""
         return self.stop_training or self.epoch >= self.epochs
+
+    def use_averages(self, wanted: bool) -> None:
+        """Have the averages of the weights in the module, or the weights themselves."""
+        if wanted != self.averaged:
+            self.optimizer.swap()
+            self.averaged = wanted
+
+    @contextmanager
+    def as_judged(self) -> Iterator[None]:
+        """The module with the weights that validation sees."""
+        before = self.averaged
+        self.use_averages(before or self.judges_averages)
+        try:
+            yield
+        finally:
+            self.use_averages(before)
 
     def finish_epoch(self, values: Mapping[str, Any]) -> None:
         """The epoch is over, with its `values`: they are history, and the next one begins."""
@@ -117,7 +140,6 @@ class Training:
             part.load_state_dict(
                 {name: tensor.to(self.device) for name, tensor in stored.tensors.items()}, stored.numbers
             )
-        self.callbacks.restore(state.part("callbacks"))
         restore_random(state.part("random").tensors, self.device)
 
 

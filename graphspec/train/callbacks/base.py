@@ -74,10 +74,13 @@ class Callbacks:
             self._methods["on_train_batch_begin"] or self._methods["on_train_batch_end"]
         )
 
-    def attach(self, training: Any) -> None:
-        """Give each its `model`."""
+    def begin(self, training: Any, state: State | None) -> None:
+        """The training begins, or goes on from a state: give each its `model`, and what it remembered."""
         for item in self.items.values():
             item.model = training
+        self.call("on_train_begin", {})
+        if state is not None:
+            self._restore(state)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method of all that have it."""
@@ -93,7 +96,7 @@ class Callbacks:
             parts[name] = State(tensors, {key: value for key, value in found.items() if key not in tensors})
         return joined(parts)
 
-    def restore(self, state: State) -> None:
+    def _restore(self, state: State) -> None:
         """Give each what it remembered; one that is new begins anew."""
         for name, item in self.items.items():
             part = state.part(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from graphspec.objectives.history import Direction
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.callbacks.logs import CSVLogger
 from graphspec.train.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
-from graphspec.train.callbacks.settings import Direction
 from graphspec.train.callbacks.weights import BestWeights, EarlyStopping, ModelCheckpoint, SwapEMAWeights
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from graphspec.diagnostics import nearest
 from graphspec.expressions import Expression, ExpressionError, parse_value
+from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Named, Problem, SettingError, family, leaves, show
 
 Count = Annotated[int, Field(ge=1)]
@@ -20,7 +21,6 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Frequency = Literal["epoch"] | Count
 Verbose = Literal[0, 1]
-Direction = Literal["up", "down"]
 Text = Annotated[str, Field(min_length=1)]
 
 WEIGHTS, BEST = ".safetensors", "best.safetensors"
@@ -121,7 +121,7 @@ class ModelCheckpoint(Monitor):
 
 
 class ReduceLROnPlateau(Monitor):
-    """Multiplies the learning rate by `factor` when what it watches has not improved for `patience` epochs."""
+    """Multiplies the learning rate by `factor` when what it watches has not improved for some epochs."""
 
     name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -202,6 +202,7 @@ class TerminateOnNaN(Callback):
     """Ends the training where the loss is NaN or infinite, before that step; without it that is an error."""
 
     name: Literal["terminate_on_nan", "TerminateOnNaN"] = "terminate_on_nan"
+    raise_error: bool = False
 
 
 class BackupAndRestore(Callback):
@@ -245,6 +246,8 @@ class WandB(Callback):
     mode: Literal["online", "offline"] = "online"
 
 
+SETTING_RATES = ReduceLROnPlateau, LearningRateScheduler
+"""Those that set the learning rate; it then stands among the values of an epoch, as in Keras."""
 CALLBACKS = family(
     "callback",
     leaves(Callback),
@@ -312,9 +315,6 @@ def _misfits(callback: Callback, config: Any, directions: Mapping[str, Direction
     monitor = callback.monitored
     if monitor is not None and monitor not in directions:
         yield _unknown_monitor(callback, monitor, directions)
-    if isinstance(callback, ReduceLROnPlateau | LearningRateScheduler) and getattr(config, "schedule", None):
-        message = f"`{callback.name}` sets the learning rate, and so does `schedule`"
-        yield Problem("callback-misfit", message, "keep one of them")
     if isinstance(callback, ModelCheckpoint):
         if callback.save_best_only and callback.save_freq != "epoch":
             message = "the best is known at the end of an epoch, not after so many steps"

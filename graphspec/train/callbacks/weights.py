@@ -65,14 +65,9 @@ class EarlyStopping(Callback):
                 self.wait = 0
             return
         if self.wait >= given.patience and epoch > 0:
-            epochs = f"{self.wait} epoch{'' if self.wait == 1 else 's'}"
             self.model.stop_training = True
-            self.model.tell(
-                f"early stopping: `{given.monitor}` has not improved for {epochs}; the best, {self.best:.4g}, "
-                f"was epoch {self.best_epoch + 1}"
-                if self.best is not None
-                else f"early stopping: `{given.monitor}` was never a number"
-            )
+            best = f"{self.best:.4g} in epoch {self.best_epoch + 1}" if self.best is not None else "none"
+            self.model.tell(f"early stopping: `{given.monitor}` does not improve; the best was {best}")
 
     def on_train_end(self, logs: Any = None) -> None:
         if self.weights:

@@ -10,18 +10,20 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
-from graphspec.train.callbacks.settings import Callback, parse_callbacks
+from graphspec.train.callbacks.settings import CALLBACKS, Callback, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
 
 __all__ = [
+    "CALLBACKS",
     "OPTIMIZERS",
     "SCHEDULES",
     "Optimizer",
     "Schedule",
     "TrainConfig",
     "effective_batch",
+    "misfits",
     "parse_train",
 ]
 

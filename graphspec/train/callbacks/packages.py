@@ -1,0 +1,19 @@
+"""Packages that only some callbacks need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graphspec.diagnostics import Diagnostic, SpecError
+
+
+@contextmanager
+def needed(callback: str, extra: str) -> Iterator[None]:
+    """Turns the lack of what is imported here into a diagnostic that says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        message = f"the callback `{callback}` needs a package that is not installed: {error.name or error}"
+        help = f'pip install "graphspec[{extra}]"'
+        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
