@@ -11,9 +11,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,23 +36,27 @@ class Filed:
         self.dtype, self.shape = like.dtype, like.shape[1:]
         self.row = like[:1].nbytes
         self.length = 0
-        self.file: BinaryIO = tempfile.TemporaryFile(dir=folder, prefix="graphspec-", buffering=0)  # noqa: SIM115
+        with tempfile.TemporaryFile(dir=folder, prefix="graphspec-") as file:
+            self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
 
     def append(self, array: Array) -> None:
         view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
         while view:
-            view = view[os.write(self.file.fileno(), view) :]
+            view = view[os.write(self._descriptor, view) :]
         self.length += len(array)
 
-    def rows(self, start: int, stop: int) -> Array:
-        """The rows from `start` to before `stop`, read anew."""
-        data = np.empty((stop - start, *self.shape), self.dtype)
-        view, offset = data.data.cast("B") if data.size else memoryview(b""), start * self.row
-        while view:
-            count = os.preadv(self.file.fileno(), [view], offset)
-            if not count:
-                raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
-            view, offset = view[count:], offset + count
+    def read(self, ranges: Sequence[tuple[int, int]]) -> Array:
+        """The rows of ranges (start and stop), behind one another."""
+        data = np.empty((sum(stop - start for start, stop in ranges), *self.shape), self.dtype)
+        view = data.data.cast("B") if data.size else memoryview(b"")
+        for start, stop in ranges:
+            offset, end = start * self.row, stop * self.row
+            while offset < end:
+                count = os.preadv(self._descriptor, [view[: end - offset]], offset)
+                if not count:
+                    raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
+                view, offset = view[count:], offset + count
         return data
 
 
@@ -73,12 +78,14 @@ class FiledRows:
         self.values.append(ragged.values)
         self.length += len(ragged)
 
-    def rows(self, start: int, stop: int) -> Ragged:
-        """The rows from `start` to before `stop`, read anew."""
+    def read(self, ranges: Sequence[tuple[int, int]]) -> Ragged:
+        """The rows of ranges (start and stop), behind one another."""
         if len(self.parts) > 1:
             self.parts = [np.concatenate(self.parts)]
-        offsets = self.parts[0][start : stop + 1]
-        return Ragged(self.values.rows(int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
+        offsets = self.parts[0]
+        values = self.values.read([(int(offsets[start]), int(offsets[stop])) for start, stop in ranges])
+        lengths = [np.diff(offsets[start : stop + 1]) for start, stop in ranges]
+        return Ragged(values, np.concatenate(([0], np.cumsum(np.concatenate(lengths)))))
 
 
 class Budget:

@@ -8,11 +8,11 @@ number of examples alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +21,9 @@ from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import Filed, FiledRows
 
+Groups = Sequence[Mapping[str, Any]]
+"""Arrays, weights and what counts, by name."""
+Ranges = Sequence[tuple[int, int]]
 WINDOW = 64 * 2**20
 """Bytes of examples in memory at a time."""
 BLOCKS = 64
@@ -42,45 +45,48 @@ class Streamed:
         return next(iter(self.arrays.values())).length
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
-        left: list[dict[str, Any]] = []
-        for ranges, order in self._windows(shuffle, start):
-            groups = [_read(group, ranges, order) for group in (self.arrays, self.weights, self.counted)]
-            if left:
-                groups = [
-                    {name: _joined(before[name], a) for name, a in group.items()}
-                    for before, group in zip(left, groups, strict=True)
-                ]
-            count = len(next(iter(groups[0].values())))
-            whole = count - count % batch_size
-            left = [{name: _part(a, whole, count) for name, a in group.items()} for group in groups]
-            if whole:
-                groups = [{name: _part(a, 0, whole) for name, a in group.items()} for group in groups]
-                yield from cut(batch_size, groups, self.dtypes, self.device, self.padding)
-        if left and len(next(iter(left[0].values()))):
+        left: Groups | None = None
+        for begin, ranges, order in self._windows(shuffle, start):
+            window = [_read(group, ranges) for group in (self.arrays, self.weights, self.counted)]
+            missing = -begin % batch_size  # of a batch begun before, which is seen where nothing is left
+            if missing and left is not None:
+                left = _joined(left, _chosen(window, order[:missing]))
+                if _length(left) < batch_size:
+                    continue
+                yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
+            begin, order = begin + missing, order[missing:]
+            whole = len(order) - len(order) % batch_size
+            step = batch_size * max(1, self._block * BLOCKS // (8 * batch_size))
+            for first in range(0, whole, step):  # cut as in a whole epoch: see `InMemory`
+                stop, seen = min(first + step, whole), max(0, start - begin - first)
+                if seen < stop - first:
+                    chosen = _chosen(window, order[first:stop])
+                    batches = cut(batch_size, chosen, self.dtypes, self.device, self.padding)
+                    yield from islice(batches, -(-seen // batch_size), None)
+            left = _chosen(window, order[whole:]) if whole < len(order) else None
+        if left is not None:
             yield from cut(batch_size, left, self.dtypes, self.device, self.padding)
 
-    def _windows(
-        self, shuffle: Shuffle | None, start: int
-    ) -> Iterator[tuple[list[tuple[int, int]], Tensor | None]]:
-        """The ranges of rows of each window, and the order of its rows; the first `start` are left out."""
-        count = len(self)
-        size = max(1, self._block)
+    def _windows(self, shuffle: Shuffle | None, start: int) -> Iterator[tuple[int, Ranges, Tensor]]:
+        """Of each window the number of examples before it, the ranges of its rows, and their order; those
+        that lie before `start` are passed over.
+        """
+        count, size = len(self), max(1, self._block)
         blocks = -(-count // size)
         order = torch.arange(blocks)
         if shuffle is not None:
             order = torch.randperm(blocks, generator=generator(shuffle.seed, shuffle.epoch))
+        begin = 0
         for window, first in enumerate(range(0, blocks, BLOCKS)):
             numbers = order[first : first + BLOCKS].tolist()
             ranges = [(number * size, min((number + 1) * size, count)) for number in numbers]
             rows = sum(stop - begin for begin, stop in ranges)
-            if start >= rows:
-                start -= rows
-                continue
-            mixed = torch.arange(rows)
-            if shuffle is not None:
-                mixed = torch.randperm(rows, generator=generator(shuffle.seed, shuffle.epoch, window))
-            yield ranges, mixed[start:] if start or shuffle is not None else None
-            start = 0
+            if begin + rows > start:
+                mixed = torch.arange(rows)
+                if shuffle is not None:
+                    mixed = torch.randperm(rows, generator=generator(shuffle.seed, shuffle.epoch, window))
+                yield begin, ranges, mixed
+            begin += rows
 
     @property
     def _block(self) -> int:
@@ -90,23 +96,33 @@ class Streamed:
         return WINDOW // (BLOCKS * max(1, row))
 
 
-def _read(
-    group: Mapping[str, Filed | FiledRows], ranges: list[tuple[int, int]], order: Tensor | None
-) -> dict[str, Any]:
+def _read(group: Mapping[str, Filed | FiledRows], ranges: Ranges) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, filed in group.items():
-        if isinstance(filed, FiledRows):
-            rows = Rows.of(Ragged.joined([filed.rows(begin, stop) for begin, stop in ranges]))
-            found[name] = rows if order is None else rows.select(order)
-        else:
-            array = torch.from_numpy(np.concatenate([filed.rows(begin, stop) for begin, stop in ranges]))
-            found[name] = array if order is None else array.index_select(0, order)
+        rows = filed.read(ranges)
+        found[name] = Rows.of(rows) if isinstance(rows, Ragged) else torch.from_numpy(rows)
     return found
 
 
-def _part(array: Any, first: int, stop: int) -> Any:
-    return array.part(first, stop) if isinstance(array, Rows) else array[first:stop]
+def _chosen(window: Groups, order: Tensor) -> Groups:
+    return [
+        {
+            name: rows.select(order) if isinstance(rows, Rows) else rows.index_select(0, order)
+            for name, rows in group.items()
+        }
+        for group in window
+    ]
 
 
-def _joined(before: Any, after: Any) -> Any:
-    return Rows.joined([before, after]) if isinstance(after, Rows) else torch.cat([before, after])
+def _joined(first: Groups, second: Groups) -> Groups:
+    return [
+        {
+            name: Rows.joined([rows, more[name]]) if isinstance(rows, Rows) else torch.cat([rows, more[name]])
+            for name, rows in group.items()
+        }
+        for group, more in zip(first, second, strict=True)
+    ]
+
+
+def _length(groups: Groups) -> int:
+    return len(next(iter(groups[0].values())))

@@ -111,6 +111,7 @@ class Delimited(Table):
                     stream,
                     reader.ReadOptions(
                         block_size=BLOCK,
+                        use_threads=False,
                         skip_rows=self.header_lines,
                         column_names=[f"c{index}" for index in range(len(self.names))],
                     ),

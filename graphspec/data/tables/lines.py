@@ -20,7 +20,7 @@ import pyarrow.json as reader
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import fail, shown
 from graphspec.data.tables.base import Table
-from graphspec.data.tables.streams import BLOCK, head, utf8
+from graphspec.data.tables.streams import BLOCK, utf8
 from graphspec.diagnostics import SpecError
 
 DEPTH = 64
@@ -40,9 +40,8 @@ class Lines(Table):
 
     @cached_property
     def columns(self) -> Mapping[str, pa.DataType]:
-        start, whole = head(self.path, self.encoding)
-        piece = start if whole else start[: start.rfind(b"\n") + 1]
-        found = self._read(1, piece)
+        first = next(self._pieces(), None)
+        found = self._read(*first) if first is not None else pa.table({})
         if not found.num_columns:
             raise fail(
                 "data-empty", f"`{self.file}` holds no rows", 'each line is an object: {"x": 1, "y": 2}'

@@ -12,7 +12,7 @@ import pyarrow as pa
 from graphspec.data.files import COMPRESSED
 from graphspec.data.mistakes import fail
 
-BLOCK = 16 * 2**20
+BLOCK = 4 * 2**20
 """Bytes that are read at a time. No row of a text file may be longer."""
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 
