@@ -1,5 +1,7 @@
 """Every op on any tensors: its code does what its shape rule says, or an error says why it may not be."""
 
+import ast
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -51,7 +53,7 @@ def outcome(layer, inputs, outputs):
     integers = torch.zeros if layer.spec_name in ("take_along_axis", "in_top_k") else torch.ones
     code = layer.code(Site(inputs, outputs))
     holes = {name: literal(value) for name, value in code.constants.items()}
-    values, names = [], [f"x{i}" for i in range(9)]
+    values, names = [], [ast.Name(f"x{i}") for i in range(9)]
     for x in inputs:
         shape = [value_of(size, {"batch": 3, "length": 9}) for size in x.shape] if x is not None else []
         filled = torch.rand if x is None or x.is_float else integers
@@ -59,17 +61,17 @@ def outcome(layer, inputs, outputs):
         if layer.examples[0].definite:
             values[-1] = values[-1] @ values[-1].mT + torch.eye(shape[-1])
     if layer.variadic:
-        holes["*"] = ", ".join(names[: len(inputs)])
+        holes["*"] = names[: len(inputs)]
     else:
         holes.update(zip((argument.name for argument in layer.arguments), names, strict=False))
-    text = fill(code.call, lambda hole: holes[hole])
+    call = fill(code.call, holes)
     if code.activation != "linear":
-        inline = ACTIVATIONS[code.activation].inline.replace("{axis}", str(code.activation_axis))
-        text = fill(inline, lambda _: f"({text})")
+        axis = literal(code.activation_axis)
+        call = fill(ACTIVATIONS[code.activation].inline, {"x": call, "axis": axis})
     scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
     for name in (*code.helpers, *ACTIVATIONS[code.activation].helpers):
         exec(HELPERS[name].source, scope)
-    return eval(text, scope | dict(zip(names, values, strict=False)))
+    return eval(ast.unparse(call), scope | {name.id: x for name, x in zip(names, values, strict=False)})
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY["op"]))

@@ -51,7 +51,7 @@ def test_a_name_imports_its_family_and_no_other() -> None:
         "assert 'Flatten' in REGISTRY['layer'] and 'add' in REGISTRY['op']\n"
         "assert loaded() == before, loaded() - before\n"
         "assert REGISTRY['op']['add'].spec_name == 'add'\n"
-        "assert 'graphspec.ops.operations' in loaded()\n"
+        "assert 'graphspec.ops.arithmetic' in loaded()\n"
         "assert 'graphspec.layers.recurrent' not in loaded()\n"
         "assert len(REGISTRY['layer'].items()) == len(list(REGISTRY['layer'].values()))\n"
         "assert 'graphspec.layers.recurrent' in loaded()\n"

@@ -62,7 +62,8 @@ class Classes(Mapping[str, Class], Generic[Class]):
 
 
 def scan() -> dict[Kind, dict[str, Header]]:
-    """The classes by kind and name, read off `class Add(_Elementwise, spec_name="add", also="sum"):`.
+    """The classes by kind and name, read off `class Add(_Elementwise, spec_name="add", also="sum"):`, and off
+    `row("add", ...` in tables of ops.
 
     `kind` is inherited; a base is sought in the class's own file before others.
     """
@@ -73,6 +74,8 @@ def scan() -> dict[Kind, dict[str, Header]]:
         text = _EMITTED.sub("", path.read_text(encoding="utf-8"))
         for name, base, keywords in _HEADER.findall(text):
             headers[module, name] = base, keywords
+        for name, row in _ROW.findall(text):
+            headers[module, name] = "Operation", row
     anywhere = {name: module for module, name in headers}
 
     def kind_of(module: str, name: str) -> Kind | None:
@@ -97,6 +100,8 @@ def scan() -> dict[Kind, dict[str, Header]]:
 _EMITTED = re.compile("'''.*?'''", re.DOTALL)
 """The source of helpers, whose classes are no layers."""
 _HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
+_ROW = re.compile(r'\n    row\(\s*"(\w+)"(.*?)(?=\n    row\(|\n\))', re.DOTALL)
+"""A line of a table of ops."""
 _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
 _ALSO = re.compile(r'\balso="([^"]*)"')

@@ -10,7 +10,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import NUMBERS, Unary
+from graphspec.ops.operation import NUMBERS, Unary, row, table
 from graphspec.tensor import Tensor
 
 
@@ -23,13 +23,16 @@ class _Activation(Unary, abstract=True):
         need_float(x, layer=f"`{self.spec_name}`")
         return x
 
+    def code(self, site: Site) -> Code:
+        return Code("{x}", activation=self.spec_name)
 
-class Relu(Unary, spec_name="relu"):
-    """`x` where it is positive, else 0."""
 
-    function = "relu"
-    examples = NUMBERS
-    floats = False
+table(
+    __name__,
+    Unary,
+    row("relu", "`x` where it is positive, else 0.", function="relu", examples=NUMBERS, floats=False),
+    row("tanh", "The hyperbolic tangent.", function="tanh", examples=NUMBERS),
+)
 
 
 class Sigmoid(Unary, spec_name="sigmoid"):
@@ -42,95 +45,24 @@ class Sigmoid(Unary, spec_name="sigmoid"):
         return self.function
 
 
-class Tanh(Unary, spec_name="tanh"):
-    """The hyperbolic tangent."""
-
-    function = "tanh"
-    examples = NUMBERS
-
-
-class Relu6(_Activation, spec_name="relu6"):
-    """`x` between 0 and 6."""
-
-    function = "relu6"
-
-
-class Selu(_Activation, spec_name="selu"):
-    """The self-normalizing exponential linear unit."""
-
-    function = "selu"
-
-
-class Silu(_Activation, spec_name="silu"):
-    """`x * sigmoid(x)`."""
-
-    function = "silu"
-
-
-class Swish(_Activation, spec_name="swish"):
-    """`x * sigmoid(x)`."""
-
-    function = "swish"
-
-
-class HardSilu(_Activation, spec_name="hard_silu"):
-    """`x * relu6(x + 3) / 6`."""
-
-    function = "hard_silu"
-
-
-class HardSwish(_Activation, spec_name="hard_swish"):
-    """`x * relu6(x + 3) / 6`."""
-
-    function = "hard_swish"
-
-
-class HardSigmoid(_Activation, spec_name="hard_sigmoid"):
-    """`relu6(x + 3) / 6`."""
-
-    function = "hard_sigmoid"
-
-
-class HardTanh(_Activation, spec_name="hard_tanh"):
-    """`x` between -1 and 1."""
-
-    function = "hard_tanh"
-
-
-class LogSigmoid(_Activation, spec_name="log_sigmoid"):
-    """The logarithm of the sigmoid."""
-
-    function = "log_sigmoid"
-
-
-class Softplus(_Activation, spec_name="softplus"):
-    """`log(1 + exp(x))`."""
-
-    function = "softplus"
-
-
-class Softsign(_Activation, spec_name="softsign"):
-    """`x / (1 + abs(x))`."""
-
-    function = "softsign"
-
-
-class TanhShrink(_Activation, spec_name="tanh_shrink"):
-    """`x - tanh(x)`."""
-
-    function = "tanh_shrink"
-
-
-class SparsePlus(_Activation, spec_name="sparse_plus"):
-    """0 below -1, `x` above 1, and a parabola between."""
-
-    function = "sparse_plus"
-
-
-class SparseSigmoid(_Activation, spec_name="sparse_sigmoid"):
-    """0 below -1, 1 above 1, and `(x + 1) / 2` between."""
-
-    function = "sparse_sigmoid"
+table(
+    __name__,
+    _Activation,
+    row("relu6", "`x` between 0 and 6."),
+    row("selu", "The self-normalizing exponential linear unit."),
+    row("silu", "`x * sigmoid(x)`."),
+    row("swish", "`x * sigmoid(x)`."),
+    row("hard_silu", "`x * relu6(x + 3) / 6`."),
+    row("hard_swish", "`x * relu6(x + 3) / 6`."),
+    row("hard_sigmoid", "`relu6(x + 3) / 6`."),
+    row("hard_tanh", "`x` between -1 and 1."),
+    row("log_sigmoid", "The logarithm of the sigmoid."),
+    row("softplus", "`log(1 + exp(x))`."),
+    row("softsign", "`x / (1 + abs(x))`."),
+    row("tanh_shrink", "`x - tanh(x)`."),
+    row("sparse_plus", "0 below -1, `x` above 1, and a parabola between."),
+    row("sparse_sigmoid", "0 below -1, 1 above 1, and `(x + 1) / 2` between."),
+)
 
 
 class _Parametric(_Activation, abstract=True):
@@ -238,34 +170,23 @@ class _Along(_Activation, abstract=True):
         return super().infer(x)
 
     def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.function, activation_axis=site.axis(self.axis))
+        return Code("{x}", activation=self.spec_name, activation_axis=site.axis(self.axis))
 
     def output_activation(self) -> str | None:
-        return self.function if self.axis == -1 else None  # a loss takes logits along the last axis
+        return self.spec_name if self.axis == -1 else None  # a loss takes logits along the last axis
 
 
-class Softmax(_Along, spec_name="softmax"):
-    """The softmax along an axis."""
-
-    function = "softmax"
-
-
-class LogSoftmax(_Along, spec_name="log_softmax"):
-    """The logarithm of the softmax along an axis."""
-
-    function = "log_softmax"
-
-
-class Sparsemax(_Along, spec_name="sparsemax"):
-    """The projection onto the probability simplex along an axis."""
-
-    function = "sparsemax"
+table(
+    __name__,
+    _Along,
+    row("softmax", "The softmax along an axis."),
+    row("log_softmax", "The logarithm of the softmax along an axis."),
+    row("sparsemax", "The projection onto the probability simplex along an axis."),
+)
 
 
 class Glu(_Along, spec_name="glu"):
     """The first half of an axis, times the sigmoid of the second."""
-
-    function = "glu"
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from graphspec.contract.broadcasting import promote
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
-from graphspec.ops.operations import Binary, Operation, Unary, meet
+from graphspec.ops.operation import Binary, Operation, Unary, meet, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -68,22 +68,13 @@ class _Bits(Operation, abstract=True):
         return product(site.outputs[0].shape[1:])
 
 
-class BitwiseAnd(_Bits, spec_name="bitwise_and"):
-    """The bits that both have; of booleans, whether both hold."""
-
-    template = "{} & {}"
-
-
-class BitwiseOr(_Bits, spec_name="bitwise_or"):
-    """The bits that at least one has; of booleans, whether at least one holds."""
-
-    template = "{} | {}"
-
-
-class BitwiseXor(_Bits, spec_name="bitwise_xor"):
-    """The bits that exactly one has; of booleans, whether exactly one holds."""
-
-    template = "{} ^ {}"
+table(
+    __name__,
+    _Bits,
+    row("bitwise_and", "The bits that both have; of booleans, whether both hold.", "{} & {}"),
+    row("bitwise_or", "The bits that at least one has; of booleans, whether at least one holds.", "{} | {}"),
+    row("bitwise_xor", "The bits that exactly one has; of booleans, whether exactly one holds.", "{} ^ {}"),
+)
 
 
 class _Shift(_Bits, abstract=True):
@@ -99,28 +90,22 @@ class _Shift(_Bits, abstract=True):
     )
 
 
-class BitwiseLeftShift(_Shift, spec_name="bitwise_left_shift"):
-    """`x` times 2 to the power of `y`: bits moved to the left."""
-
-    template = "{} << {}"
-
-
-class LeftShift(BitwiseLeftShift, spec_name="left_shift"):
-    """`x` times 2 to the power of `y`: bits moved to the left."""
-
-
-class BitwiseRightShift(_Shift, spec_name="bitwise_right_shift"):
-    """`x` over 2 to the power of `y`, rounded down: bits moved to the right."""
-
-    template = "{} >> {}"
+table(
+    __name__,
+    _Shift,
+    row("bitwise_left_shift", "`x` times 2 to the power of `y`: bits moved to the left.", "{} << {}"),
+    row("left_shift", "`x` times 2 to the power of `y`: bits moved to the left.", "{} << {}"),
+    row(
+        "bitwise_right_shift",
+        "`x` over 2 to the power of `y`, rounded down: bits moved to the right.",
+        "{} >> {}",
+    ),
+    row("right_shift", "`x` over 2 to the power of `y`, rounded down: bits moved to the right.", "{} >> {}"),
+)
 
 
-class RightShift(BitwiseRightShift, spec_name="right_shift"):
-    """`x` over 2 to the power of `y`, rounded down: bits moved to the right."""
-
-
-class BitwiseInvert(Unary, spec_name="bitwise_invert"):
-    """The bits that `x` has not; of booleans, whether it does not hold."""
+class _Inversion(Unary, abstract=True):
+    """The bits that `x` has not."""
 
     template = "~{x}"
     examples = (
@@ -134,14 +119,17 @@ class BitwiseInvert(Unary, spec_name="bitwise_invert"):
         return x
 
 
-class BitwiseNot(BitwiseInvert, spec_name="bitwise_not"):
-    """The bits that `x` has not; of booleans, whether it does not hold."""
+table(
+    __name__,
+    _Inversion,
+    row("bitwise_invert", "The bits that `x` has not; of booleans, whether it does not hold."),
+    row("bitwise_not", "The bits that `x` has not; of booleans, whether it does not hold."),
+)
 
 
-class Gcd(Binary, spec_name="gcd"):
-    """The greatest common divisor of integers."""
+class _Divisors(Binary, abstract=True):
+    """What divides integers, or is divided by them."""
 
-    template = "torch.gcd({}, {})"
     examples = (
         Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
         Example({"x1": 12}, ((3, 4),), dtype="int64", high=99),
@@ -166,7 +154,9 @@ class Gcd(Binary, spec_name="gcd"):
         return self.template.format(left, right)
 
 
-class Lcm(Gcd, spec_name="lcm"):
-    """The least common multiple of integers."""
-
-    template = "torch.lcm({}, {})"
+table(
+    __name__,
+    _Divisors,
+    row("gcd", "The greatest common divisor of integers.", "torch.gcd({}, {})"),
+    row("lcm", "The least common multiple of integers.", "torch.lcm({}, {})"),
+)

@@ -9,7 +9,7 @@ from pydantic import Field
 from graphspec.contract.broadcasting import promote, to_float
 from graphspec.contract.fields import Constant, Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
-from graphspec.ops.operations import Binary, Operation, Unary, meet
+from graphspec.ops.operation import Binary, Operation, Unary, meet, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -27,40 +27,16 @@ class _Comparison(Binary, abstract=True):
         pass
 
 
-class Equal(_Comparison, spec_name="equal", also="eq"):
-    """Whether `x1` and `x2` are equal."""
-
-    template = "{} == {}"
-
-
-class NotEqual(_Comparison, spec_name="not_equal", also="ne"):
-    """Whether `x1` and `x2` differ."""
-
-    template = "{} != {}"
-
-
-class Greater(_Comparison, spec_name="greater", also="gt"):
-    """Whether `x1` is more than `x2`."""
-
-    template = "{} > {}"
-
-
-class GreaterEqual(_Comparison, spec_name="greater_equal", also="ge"):
-    """Whether `x1` is at least `x2`."""
-
-    template = "{} >= {}"
-
-
-class Less(_Comparison, spec_name="less", also="lt"):
-    """Whether `x1` is less than `x2`."""
-
-    template = "{} < {}"
-
-
-class LessEqual(_Comparison, spec_name="less_equal", also="le"):
-    """Whether `x1` is at most `x2`."""
-
-    template = "{} <= {}"
+table(
+    __name__,
+    _Comparison,
+    row("equal", "Whether `x1` and `x2` are equal.", "{} == {}", also="eq"),
+    row("not_equal", "Whether `x1` and `x2` differ.", "{} != {}", also="ne"),
+    row("greater", "Whether `x1` is more than `x2`.", "{} > {}", also="gt"),
+    row("greater_equal", "Whether `x1` is at least `x2`.", "{} >= {}", also="ge"),
+    row("less", "Whether `x1` is less than `x2`.", "{} < {}", also="lt"),
+    row("less_equal", "Whether `x1` is at most `x2`.", "{} <= {}", also="le"),
+)
 
 
 class Isclose(_Comparison, spec_name="isclose"):
@@ -124,22 +100,13 @@ class _Logic(Operation, abstract=True):
         return product(site.outputs[0].shape[1:])
 
 
-class LogicalAnd(_Logic, spec_name="logical_and"):
-    """Whether both hold."""
-
-    template = "{} & {}"
-
-
-class LogicalOr(_Logic, spec_name="logical_or"):
-    """Whether at least one holds."""
-
-    template = "{} | {}"
-
-
-class LogicalXor(_Logic, spec_name="logical_xor"):
-    """Whether exactly one holds."""
-
-    template = "{} ^ {}"
+table(
+    __name__,
+    _Logic,
+    row("logical_and", "Whether both hold.", "{} & {}"),
+    row("logical_or", "Whether at least one holds.", "{} | {}"),
+    row("logical_xor", "Whether exactly one holds.", "{} ^ {}"),
+)
 
 
 class LogicalNot(Unary, spec_name="logical_not"):

@@ -9,7 +9,7 @@ from pydantic import Field
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.ops.matrices import Inv, Solve, need_floats, need_matrices
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 _DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), definite=True))

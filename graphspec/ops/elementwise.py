@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from graphspec.contract.fields import Finite
-from graphspec.contract.layer import Code, Example, LayerError, Site
-from graphspec.ops.operations import NUMBERS, Unary
+from graphspec.contract.layer import (
+    Code,
+    Example,
+    LayerError,
+    Moved,
+    Ref,
+    Site,
+)
+from graphspec.ops.operation import NUMBERS, Unary, row, table
 from graphspec.tensor import Tensor
 
 
@@ -18,125 +25,53 @@ class _Function(Unary, abstract=True):
     examples: ClassVar[tuple[Example, ...]] = NUMBERS
 
 
-class Exp(_Function, spec_name="exp"):
-    """The exponential."""
-
-    template = "{x}.exp()"
-    examples = (Example({}, ((3, 4),)),)
-
-
-class Exp2(_Function, spec_name="exp2"):
-    """2 to the power of `x`."""
-
-    template = "{x}.exp2()"
-
-
-class Expm1(_Function, spec_name="expm1"):
-    """`exp(x) - 1`, exact for small `x`."""
-
-    template = "{x}.expm1()"
-    examples = (Example({}, ((3, 4),)),)
-
-
-class Log(_Function, spec_name="log"):
-    """The natural logarithm."""
-
-    template = "{x}.log()"
-
-
-class Log2(_Function, spec_name="log2"):
-    """The logarithm to the base of 2."""
-
-    template = "{x}.log2()"
-
-
-class Log10(_Function, spec_name="log10"):
-    """The logarithm to the base of 10."""
-
-    template = "{x}.log10()"
-
-
-class Log1p(_Function, spec_name="log1p"):
-    """`log(1 + x)`, exact for small `x`."""
-
-    template = "{x}.log1p()"
-
-
-class Sqrt(_Function, spec_name="sqrt"):
-    """The square root."""
-
-    template = "{x}.sqrt()"
-
-
-class Rsqrt(_Function, spec_name="rsqrt"):
-    """The reciprocal of the square root."""
-
-    template = "{x}.rsqrt()"
-
-
-class Cbrt(_Function, spec_name="cbrt"):
-    """The cube root."""
-
-    template = "{x}.sign() * {x}.abs() ** (1 / 3)"
-
-
-class Square(_Function, spec_name="square"):
-    """`x * x`."""
-
-    template = "{x}.square()"
-    floats = False
-
-
-class Reciprocal(_Function, spec_name="reciprocal"):
-    """`1 / x`."""
-
-    template = "{x}.reciprocal()"
-
-
-class Negative(_Function, spec_name="negative", also="neg"):
-    """`-x`."""
-
-    template = "-{x}"
-    floats = False
-
-
-class Abs(_Function, spec_name="abs"):
-    """The absolute value."""
-
-    template = "{x}.abs()"
-    floats = False
-
-
-class Absolute(Abs, spec_name="absolute"):
-    """The absolute value."""
-
-
-class Sign(_Function, spec_name="sign"):
-    """-1, 0 or 1."""
-
-    template = "{x}.sign()"
-    floats = False
-
-
-class Floor(_Function, spec_name="floor"):
-    """The next integer below; without a gradient."""
-
-    template = "{x}.floor()"
-    floats = False
-
-
-class Ceil(_Function, spec_name="ceil"):
-    """The next integer above; without a gradient."""
-
-    template = "{x}.ceil()"
-    floats = False
-
-
-class Trunc(_Function, spec_name="trunc"):
-    """The next integer towards 0; without a gradient."""
-
-    template = "{x}.trunc()"
-    floats = False
+table(
+    __name__,
+    _Function,
+    row("exp", "The exponential.", "{x}.exp()", examples=(Example({}, ((3, 4),)),)),
+    row("exp2", "2 to the power of `x`.", "{x}.exp2()"),
+    row("expm1", "`exp(x) - 1`, exact for small `x`.", "{x}.expm1()", examples=(Example({}, ((3, 4),)),)),
+    row("log", "The natural logarithm.", "{x}.log()"),
+    row("log2", "The logarithm to the base of 2.", "{x}.log2()"),
+    row("log10", "The logarithm to the base of 10.", "{x}.log10()"),
+    row("log1p", "`log(1 + x)`, exact for small `x`.", "{x}.log1p()"),
+    row("sqrt", "The square root.", "{x}.sqrt()"),
+    row("rsqrt", "The reciprocal of the square root.", "{x}.rsqrt()"),
+    row("cbrt", "The cube root.", "{x}.sign() * {x}.abs() ** (1 / 3)"),
+    row("square", "`x * x`.", "{x}.square()", floats=False),
+    row("reciprocal", "`1 / x`.", "{x}.reciprocal()"),
+    row("negative", "`-x`.", "-{x}", also="neg", floats=False),
+    row("abs", "The absolute value.", "{x}.abs()", floats=False),
+    row("absolute", "The absolute value.", "{x}.abs()", floats=False),
+    row("sign", "-1, 0 or 1.", "{x}.sign()", floats=False),
+    row("floor", "The next integer below; without a gradient.", "{x}.floor()", floats=False),
+    row("ceil", "The next integer above; without a gradient.", "{x}.ceil()", floats=False),
+    row("trunc", "The next integer towards 0; without a gradient.", "{x}.trunc()", floats=False),
+    row("sin", "The sine of an angle in radians.", "{x}.sin()"),
+    row("cos", "The cosine of an angle in radians.", "{x}.cos()"),
+    row("tan", "The tangent of an angle in radians.", "{x}.tan()"),
+    row("arcsin", "The angle in radians whose sine is `x`.", "{x}.asin()", also="asin"),
+    row("arccos", "The angle in radians whose cosine is `x`.", "{x}.acos()", also="acos"),
+    row("arctan", "The angle in radians whose tangent is `x`.", "{x}.atan()", also="atan"),
+    row("sinh", "The hyperbolic sine.", "{x}.sinh()"),
+    row("cosh", "The hyperbolic cosine.", "{x}.cosh()"),
+    row("arcsinh", "The inverse of the hyperbolic sine.", "{x}.asinh()", also="asinh"),
+    row("arccosh", "The inverse of the hyperbolic cosine.", "{x}.acosh()", also="acosh"),
+    row("arctanh", "The inverse of the hyperbolic tangent.", "{x}.atanh()", also="atanh"),
+    row("deg2rad", "Degrees in radians.", "torch.deg2rad({x})"),
+    row("rad2deg", "Radians in degrees.", "torch.rad2deg({x})"),
+    row("sinc", "`sin(pi * x) / (pi * x)`, 1 at 0.", "torch.sinc({x})"),
+    row("i0", "The modified Bessel function of the first kind, of order 0.", "torch.i0({x})"),
+    row("erf", "The error function.", "{x}.erf()"),
+    row("erfc", "1 minus the error function.", "{x}.erfc()"),
+    row("erfinv", "The inverse of the error function.", "{x}.erfinv()"),
+    row("isnan", "Whether `x` is NaN.", "{x}.isnan()", result="bool"),
+    row("isinf", "Whether `x` is infinite.", "{x}.isinf()", result="bool"),
+    row("isposinf", "Whether `x` is infinite and positive.", "torch.isposinf({x})", result="bool"),
+    row("isneginf", "Whether `x` is infinite and negative.", "torch.isneginf({x})", result="bool"),
+    row("isfinite", "Whether `x` is neither infinite nor NaN.", "{x}.isfinite()", result="bool"),
+    row("signbit", "Whether `x` is less than 0, or -0.0.", "{x}.signbit()", result="bool"),
+)
 
 
 class Round(_Function, spec_name="round"):
@@ -151,150 +86,6 @@ class Round(_Function, spec_name="round"):
         if not self.decimals or not site.x.is_float:
             return Code("{x}.round()")
         return Code("{x}.round(decimals={decimals})", constants={"decimals": self.decimals})
-
-
-class Sin(_Function, spec_name="sin"):
-    """The sine of an angle in radians."""
-
-    template = "{x}.sin()"
-
-
-class Cos(_Function, spec_name="cos"):
-    """The cosine of an angle in radians."""
-
-    template = "{x}.cos()"
-
-
-class Tan(_Function, spec_name="tan"):
-    """The tangent of an angle in radians."""
-
-    template = "{x}.tan()"
-
-
-class Arcsin(_Function, spec_name="arcsin", also="asin"):
-    """The angle in radians whose sine is `x`."""
-
-    template = "{x}.asin()"
-
-
-class Arccos(_Function, spec_name="arccos", also="acos"):
-    """The angle in radians whose cosine is `x`."""
-
-    template = "{x}.acos()"
-
-
-class Arctan(_Function, spec_name="arctan", also="atan"):
-    """The angle in radians whose tangent is `x`."""
-
-    template = "{x}.atan()"
-
-
-class Sinh(_Function, spec_name="sinh"):
-    """The hyperbolic sine."""
-
-    template = "{x}.sinh()"
-
-
-class Cosh(_Function, spec_name="cosh"):
-    """The hyperbolic cosine."""
-
-    template = "{x}.cosh()"
-
-
-class Arcsinh(_Function, spec_name="arcsinh", also="asinh"):
-    """The inverse of the hyperbolic sine."""
-
-    template = "{x}.asinh()"
-
-
-class Arccosh(_Function, spec_name="arccosh", also="acosh"):
-    """The inverse of the hyperbolic cosine."""
-
-    template = "{x}.acosh()"
-
-
-class Arctanh(_Function, spec_name="arctanh", also="atanh"):
-    """The inverse of the hyperbolic tangent."""
-
-    template = "{x}.atanh()"
-
-
-class Deg2rad(_Function, spec_name="deg2rad"):
-    """Degrees in radians."""
-
-    template = "torch.deg2rad({x})"
-
-
-class Rad2deg(_Function, spec_name="rad2deg"):
-    """Radians in degrees."""
-
-    template = "torch.rad2deg({x})"
-
-
-class Sinc(_Function, spec_name="sinc"):
-    """`sin(pi * x) / (pi * x)`, 1 at 0."""
-
-    template = "torch.sinc({x})"
-
-
-class Erf(_Function, spec_name="erf"):
-    """The error function."""
-
-    template = "{x}.erf()"
-
-
-class Erfc(_Function, spec_name="erfc"):
-    """1 minus the error function."""
-
-    template = "{x}.erfc()"
-
-
-class Erfinv(_Function, spec_name="erfinv"):
-    """The inverse of the error function."""
-
-    template = "{x}.erfinv()"
-
-
-class Isnan(_Function, spec_name="isnan"):
-    """Whether `x` is NaN."""
-
-    template = "{x}.isnan()"
-    result = "bool"
-
-
-class Isinf(_Function, spec_name="isinf"):
-    """Whether `x` is infinite."""
-
-    template = "{x}.isinf()"
-    result = "bool"
-
-
-class Isposinf(_Function, spec_name="isposinf"):
-    """Whether `x` is infinite and positive."""
-
-    template = "torch.isposinf({x})"
-    result = "bool"
-
-
-class Isneginf(_Function, spec_name="isneginf"):
-    """Whether `x` is infinite and negative."""
-
-    template = "torch.isneginf({x})"
-    result = "bool"
-
-
-class Isfinite(_Function, spec_name="isfinite"):
-    """Whether `x` is neither infinite nor NaN."""
-
-    template = "{x}.isfinite()"
-    result = "bool"
-
-
-class Signbit(_Function, spec_name="signbit"):
-    """Whether `x` is less than 0, or -0.0."""
-
-    template = "{x}.signbit()"
-    result = "bool"
 
 
 class NanToNum(_Function, spec_name="nan_to_num"):
@@ -383,3 +174,27 @@ class FullLike(_Function, spec_name="full_like"):
 
     def code(self, site: Site) -> Code:
         return Code("torch.full_like({x}, {fill_value})", constants={"fill_value": self.fill_value})
+
+
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
+
+
+class Cast(Unary, spec_name="cast"):
+    """The same numbers in another type."""
+
+    dtype: Literal[DTYPES]  # type: ignore[valid-type]
+
+    examples = (
+        Example({"dtype": "float32"}, ((3, 4),), dtype="int64", high=9),
+        Example({"dtype": "int32"}, ((3, 4),)),
+        Example({"dtype": "bool"}, ((3, 4),), dtype="int32"),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_dtype(self.dtype)
+
+    def moves(self, x: Tensor) -> tuple[Moved, ...]:
+        return ("same",) if x.is_integer and self.infer(x).is_integer else ()
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}.to({dtype})", constants={"dtype": Ref(f"torch.{self.dtype}")})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Code, Example, LayerError, Site
 from graphspec.layers import encoding  # noqa: F401  registers the helper
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from graphspec.contract.fields import Positive
 from graphspec.contract.helpers import helper
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

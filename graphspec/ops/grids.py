@@ -10,7 +10,7 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -15,7 +15,7 @@ from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import DataFormat, Window2, assemble, slide, spatial
 from graphspec.layers.preprocessing import CASES, Interpolation, interpolated, resized
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 helper(

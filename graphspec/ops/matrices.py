@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import Operation, meet, need_numbers
+from graphspec.ops.operation import Operation, meet, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -229,16 +229,12 @@ class _Triangle(Operation, abstract=True):
         return Code(f"{{x}}.{self.method}({shift})", constants={"k": self.k} if self.k else {})
 
 
-class Tril(_Triangle, spec_name="tril"):
-    """Matrices, the last two axes, with zeros above diagonal `k`."""
-
-    method = "tril"
-
-
-class Triu(_Triangle, spec_name="triu"):
-    """Matrices, the last two axes, with zeros below diagonal `k`."""
-
-    method = "triu"
+table(
+    __name__,
+    _Triangle,
+    row("tril", "Matrices, the last two axes, with zeros above diagonal `k`.", method="tril"),
+    row("triu", "Matrices, the last two axes, with zeros below diagonal `k`.", method="triu"),
+)
 
 
 def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0) -> None:

@@ -11,7 +11,7 @@ from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, Leaf, Site
 from graphspec.layers.layer_normalization import Axes
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 Small = Annotated[Finite, Field(gt=0)]

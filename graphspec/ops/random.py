@@ -14,7 +14,7 @@ from graphspec.contract.fields import Finite
 from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -13,7 +13,7 @@ from graphspec.contract.broadcasting import example_axes, example_axis
 from graphspec.contract.fields import Axis, Finite, Positive, as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import Operation, need_numbers
+from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 

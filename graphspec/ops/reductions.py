@@ -13,7 +13,7 @@ from graphspec.contract.broadcasting import example_axes, example_axis, to_float
 from graphspec.contract.fields import Axis, Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Ref, Site
-from graphspec.ops.operations import Operation, need_numbers
+from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -98,12 +98,12 @@ class Min(_Reduction, spec_name="min"):
     method = "amin"
 
 
-class Amax(Max, spec_name="amax"):
-    """The largest along axes."""
-
-
-class Amin(Min, spec_name="amin"):
-    """The smallest along axes."""
+table(
+    __name__,
+    _Reduction,
+    row("amax", "The largest along axes.", method="amax"),
+    row("amin", "The smallest along axes.", method="amin"),
+)
 
 
 class Ptp(_Reduction, spec_name="ptp"):
@@ -156,29 +156,19 @@ class Var(_OfFloats, spec_name="var"):
     keywords = ", correction=0"
 
 
-class Std(_OfFloats, spec_name="std"):
-    """The standard deviation along axes, without Bessel's correction."""
-
-    method = "std"
-    keywords = ", correction=0"
-
-
-class Logsumexp(_OfFloats, spec_name="logsumexp"):
-    """The logarithm of the sum of the exponentials along axes."""
-
-    method = "logsumexp"
-
-
-class Nansum(_OfFloats, spec_name="nansum"):
-    """The sum along axes, without what is NaN."""
-
-    method = "nansum"
-
-
-class Nanmean(_OfFloats, spec_name="nanmean"):
-    """The mean along axes, without what is NaN."""
-
-    method = "nanmean"
+table(
+    __name__,
+    _OfFloats,
+    row(
+        "std",
+        "The standard deviation along axes, without Bessel's correction.",
+        method="std",
+        keywords=", correction=0",
+    ),
+    row("logsumexp", "The logarithm of the sum of the exponentials along axes.", method="logsumexp"),
+    row("nansum", "The sum along axes, without what is NaN.", method="nansum"),
+    row("nanmean", "The mean along axes, without what is NaN.", method="nanmean"),
+)
 
 
 class Norm(_Reduction, spec_name="norm"):
@@ -228,16 +218,12 @@ class _Whether(_Reduction, abstract=True):
         return Code(f"{x}.{self.method}({{axis}}{keep})", constants={"axis": self.axis})
 
 
-class All(_Whether, spec_name="all"):
-    """Whether all along axes hold."""
-
-    method = "all"
-
-
-class Any(_Whether, spec_name="any"):
-    """Whether at least one along axes holds."""
-
-    method = "any"
+table(
+    __name__,
+    _Whether,
+    row("all", "Whether all along axes hold.", method="all"),
+    row("any", "Whether at least one along axes holds.", method="any"),
+)
 
 
 class _AlongOne(Operation, abstract=True):

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operations import Operation, Unary, need_numbers
+from graphspec.ops.operation import Operation, Unary, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]

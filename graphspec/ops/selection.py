@@ -13,7 +13,7 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.contract.proposals import misfit
-from graphspec.ops.operations import Operation, need_numbers
+from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from graphspec.contract.layer import Code, Example, LayerError, Moved, Site
-from graphspec.ops.operations import Operation
+from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 _SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>[1-9]\d{0,8})?)?")

@@ -1,0 +1,231 @@
+"""Functions of keras.ops of two tensors, or of a tensor and a constant."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from graphspec.contract.broadcasting import promote, to_float
+from graphspec.contract.fields import Constant
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Example,
+    LayerError,
+    Leaf,
+    Memory,
+    Ref,
+    Site,
+)
+from graphspec.ops.operation import PAIRS, Binary, Operation, meet, need_numbers, row, table
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _Arithmetic(Binary, abstract=True):
+    """A function of floats or integers."""
+
+    examples = (
+        *PAIRS,
+        Example({"x1": -2.5}, ((4,),)),
+        Example({"x1": 3}, ((4,),)),
+        Example({"x2": 2}, ((4,),), dtype="int32", high=9),
+    )
+
+
+table(
+    __name__,
+    _Arithmetic,
+    row("add", "`x1 + x2`.", "{} + {}"),
+    row("subtract", "`x1 - x2`.", "{} - {}", also="sub"),
+    row("multiply", "`x1 * x2`.", "{} * {}", also="mul"),
+    row("divide", "`x1 / x2`; integers give floats.", "{} / {}", also="div", floats=True, divides=True),
+    row("true_divide", "`x1 / x2`; integers give floats.", "{} / {}", floats=True, divides=True),
+)
+
+
+class Mod(Binary, spec_name="mod", also="remainder"):
+    """The rest of `x1 / x2`, with the sign of `x2`."""
+
+    template = "{} % {}"
+    divides = True
+    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 0 and any(x is not None and x.is_float for x in site.inputs):
+            left = f"torch.full_like({right}, {left})"  # PyTorch cannot differentiate `constant % tensor`
+        return self.template.format(left, right)
+
+
+class FloorDivide(Binary, spec_name="floor_divide"):
+    """`x1 / x2`, rounded down; without a gradient."""
+
+    template = "{} // {}"
+    divides = True
+    examples = (*PAIRS, Example({"x1": 7}, ((4,),)), Example({"x2": 3}, ((4,),), dtype="int32", high=9))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if not site.outputs[0].is_float:
+            return self.template.format(left, right)
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        return f'torch.div({left}, {right}, rounding_mode="floor")'  # `//` cannot be differentiated
+
+
+class Power(Binary, spec_name="power", also="pow"):
+    """`x1` to the power of `x2`."""
+
+    template = "{} ** {}"
+    examples = (
+        Example({"x2": 2}, ((3, 4),)),
+        Example({"x2": 3.0}, ((3, 4),)),
+        Example({"x1": 2.0}, ((4,),)),
+        Example({}, ((3,), (3,)), dtype="int32", high=3),
+    )
+
+
+class _Extreme(Binary, abstract=True):
+    """The larger or the smaller of two."""
+
+    bound: ClassVar[str]  # the keyword of clamp
+    examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant is None:
+            return self.template.format(left, right)
+        x, limit = (right, left) if constant == 0 else (left, right)
+        return f"{x}.clamp({self.bound}={limit})"
+
+
+table(
+    __name__,
+    _Extreme,
+    row("maximum", "The larger of `x1` and `x2`.", "torch.maximum({}, {})", bound="min"),
+    row("minimum", "The smaller of `x1` and `x2`.", "torch.minimum({}, {})", bound="max"),
+)
+
+
+class DivideNoNan(Binary, spec_name="divide_no_nan"):
+    """`x1 / x2`, and 0 where `x2` is 0; integers give floats."""
+
+    floats = True
+    divides = True
+    examples = (*PAIRS, Example({"x1": 2.0}, ((4,),)), Example({}, ((4,), (4,)), dtype="int32", high=3))
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 1:
+            return f"{left} / {right}"
+        safe = f"torch.where({right} == 0, 1, {right})"  # what is not chosen has a gradient, too
+        return f"torch.where({right} == 0, 0, {left} / {safe})"
+
+
+class _OfFloats(Binary, abstract=True):
+    """A function that PyTorch has for two tensors of floats only."""
+
+    examples = (
+        Example({}, ((3, 4), (3, 1))),
+        Example({"x1": -1.5}, ((4,),)),
+        Example({"x2": 2}, ((4,),)),
+    )
+
+    def check(self, *tensors: Tensor) -> None:
+        for position, x in enumerate(tensors):
+            if not x.is_float:
+                raise LayerError(
+                    "wrong-dtype",
+                    f"`{self.spec_name}` takes floats, and {{input{position}}} is {x}",
+                    help=f"make floats of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
+                    inputs=(position,),
+                )
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        if constant == 0:
+            left = f"torch.full_like({right}, {left})"
+        elif constant == 1:
+            right = f"torch.full_like({left}, {right})"
+        return self.template.format(left, right)
+
+
+table(
+    __name__,
+    _OfFloats,
+    row(
+        "arctan2",
+        "The angle of the point with height `x1` and width `x2`, from -pi to pi.",
+        "torch.atan2({}, {})",
+        also="atan2",
+    ),
+    row("hypot", "`sqrt(x1**2 + x2**2)`.", "torch.hypot({}, {})"),
+    row("logaddexp", "`log(exp(x1) + exp(x2))`.", "torch.logaddexp({}, {})"),
+    row("logaddexp2", "`log2(2**x1 + 2**x2)`.", "torch.logaddexp2({}, {})"),
+    row("fmod", "The rest of `x1 / x2`, with the sign of `x1`.", "torch.fmod({}, {})", divides=True),
+    row("fmax", "The larger of `x1` and `x2`, or the one that is not NaN.", "torch.fmax({}, {})"),
+    row("fmin", "The smaller of `x1` and `x2`, or the one that is not NaN.", "torch.fmin({}, {})"),
+)
+
+
+class Heaviside(Operation, spec_name="heaviside"):
+    """0 where `x1` is negative, 1 where it is positive, `x2`, a tensor or a constant, where it is 0."""
+
+    arguments = (Argument("x1"), Argument("x2", required=False))
+
+    x2: Constant = None
+
+    examples = (
+        Example({}, ((3, 4), (3, 1)), dtypes=("float32", "float32")),
+        Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),
+        Example({"x2": 0.5}, ((4,),), dtype="int32", high=3),
+        Example({"x2": 1}, ((4,),)),
+    )
+
+    def infer(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
+        if (x2 is None) == (self.x2 is None):
+            raise LayerError(
+                "input-count",
+                "`heaviside` takes a tensor, and another or a constant",
+                help="write from: [a, b], or {op: heaviside, from: a, x2: 0.5}",
+            )
+        if x2 is None:
+            need_numbers(self.spec_name, x1)
+            return x1.with_dtype(to_float(x1.dtype))
+        need_numbers(self.spec_name, x1, x2)
+        return Tensor(meet(self.spec_name, x1, x2), to_float(promote(x1.dtype, x2.dtype)))
+
+    def memory(self, x1: Tensor, x2: Tensor | None = None) -> Memory:
+        return "any" if x2 is None or x1.rank == x2.rank else "spec"
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"dtype": Ref(f"torch.{site.outputs[0].dtype}")}
+        middle = "{x2}"
+        if self.x2 is not None:
+            middle, constants["constant"] = "{constant}", self.x2
+        # torch.heaviside cannot be differentiated
+        text = f"torch.where({{x1}} == 0, {middle}, ({{x1}} > 0).to({{dtype}}))"
+        return Code(text, constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])
+
+
+class Ldexp(Operation, spec_name="ldexp"):
+    """Floats `x1` times 2 to the power of integers `x2`."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+    examples = (
+        Example({}, ((3, 4), (3, 4)), dtypes=("float32", "int32"), high=9),
+        Example({}, ((3, 4), (3, 1)), dtypes=("float32", "int64"), high=9),
+    )
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        for position, x in enumerate((x1, x2)):
+            if x.is_float != (position == 0) or x.dtype == "bool":
+                message = f"`ldexp` takes floats and integers, and gets {x1} and {x2}"
+                raise LayerError("wrong-dtype", message, inputs=(position,))
+        return Tensor(meet(self.spec_name, x1, x2), x1.dtype)
+
+    def memory(self, x1: Tensor, x2: Tensor) -> Memory:
+        return "any" if x1.rank == x2.rank else "spec"
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.ldexp({x1}, {x2})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * 2

@@ -1,0 +1,191 @@
+"""What functions of keras.ops share, and tables of those that are one expression of PyTorch.
+
+Two tensors meet as in keras.ops, their last axes aligned. (The merges align after the batch.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import new_class
+from typing import Any, ClassVar
+
+from graphspec.contract.broadcasting import promote, stretch, to_float
+from graphspec.contract.fields import Constant
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Memory,
+    Site,
+)
+from graphspec.contract.proposals import misfit
+from graphspec.tensor import Dim, Tensor, product
+
+
+class Operation(Layer, kind="op", abstract=True):
+    """A function of keras.ops. Axes count the batch as 0."""
+
+    def output_activation(self) -> str | None:
+        return None
+
+
+def need_numbers(name: str, *inputs: Tensor) -> None:
+    """Refuses booleans, of which every framework makes other numbers."""
+    for position, x in enumerate(inputs):
+        if x.dtype == "bool":
+            raise LayerError(
+                "wrong-dtype",
+                f"`{name}` takes numbers, and {{input{position}}} is {x}",
+                help=f"make numbers of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
+                inputs=(position,),
+            )
+
+
+def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
+    """The shape in which two tensors meet, their last axes aligned; batches meet batches, or sizes of 1.
+
+    The last `spare` axes of both take no part.
+    """
+    small, large = (0, 1) if a.rank < b.rank else (1, 0)
+    few, many = (a, b) if small == 0 else (b, a)
+    if few.rank < many.rank and few.shape[0] != 1:
+        raise LayerError(
+            "wrong-rank",
+            f"`{name}` aligns last axes, so that the batch of {{input{small}}}, {few}, "
+            f"would meet another axis of {{input{large}}}, {many}",
+            help=f"give it axes of size 1: {{op: expand_dims, from: {{input{small}}}, axis: 1}}; "
+            "merges align after the batch",
+            inputs=(0, 1),
+        )
+    shape: list[Dim] = list(many.shape[: many.rank - spare])
+    for back, size in enumerate(reversed(few.shape[: few.rank - spare]), 1):
+        met = stretch(shape[-back], size)
+        if met is None:
+            raise misfit(name, (a, b), 0, 1)
+        shape[-back] = met
+    return tuple(shape)
+
+
+class Binary(Operation, abstract=True):
+    """A function of two tensors, or of a tensor and a constant; tensors fill what the constant leaves."""
+
+    arguments = (Argument("x1", required=False), Argument("x2", required=False))
+    template: ClassVar[str]  # of {0} and {1}
+    floats: ClassVar[bool] = False  # integers give floats
+    result: ClassVar[str] = ""  # the output's type, where it does not follow from the operands'
+    divides: ClassVar[bool] = False  # the second operand may not be 0
+
+    x1: Constant = None
+    x2: Constant = None
+
+    def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
+        """Both operands, each with the hole that stands for it in a call."""
+        tensors = [
+            (argument.name, x) for argument, x in zip(self.arguments, inputs, strict=False) if x is not None
+        ]
+        constants = [c for c in (self.x1, self.x2) if c is not None]
+        if not tensors or len(tensors) + len(constants) != 2:
+            raise LayerError(
+                "input-count",
+                f"`{self.spec_name}` takes two operands, one of them a tensor, "
+                f"and gets {len(tensors)} tensors and {len(constants)} constants",
+                help=f"write from: [a, b], or a constant: {{op: {self.spec_name}, from: a, x2: 2}}",
+            )
+        if len(tensors) == 2:
+            return list(tensors)
+        if self.x1 is not None:
+            return [("constant", self.x1), tensors[0]]
+        return [tensors[0], ("constant", constants[0])]
+
+    def infer(self, x1: Tensor | None, x2: Tensor | None = None) -> Tensor:
+        operands = [value for _, value in self.operands((x1, x2))]
+        tensors = [value for value in operands if isinstance(value, Tensor)]
+        self.check(*tensors)
+        dtype = promote(*(x.dtype for x in tensors))
+        if self.floats or any(isinstance(value, float) for value in operands):
+            dtype = to_float(dtype)
+        if self.divides and self.x2 == 0:
+            raise LayerError("out-of-range", f"`{self.spec_name}` by zero", argument="x2")
+        shape = meet(self.spec_name, tensors[0], tensors[1]) if len(tensors) == 2 else tensors[0].shape
+        return Tensor(shape, self.result or dtype)
+
+    def check(self, *tensors: Tensor) -> None:
+        """Refuses operands of types that the function does not take."""
+        need_numbers(self.spec_name, *tensors)
+
+    def memory(self, *inputs: Tensor | None) -> Memory:
+        return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
+
+    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
+        """The expression for two operands; `constant` is the position of the one that is no tensor."""
+        return self.template.format(left, right)
+
+    def code(self, site: Site) -> Code:
+        operands = self.operands(site.inputs)
+        names = [name for name, _ in operands]
+        position = names.index("constant") if "constant" in names else None
+        constants: dict[str, Leaf] = {}
+        if position is not None:
+            value = operands[position][1]
+            assert not isinstance(value, Tensor)
+            constants["constant"] = value
+        left, right = (f"{{{name}}}" for name in names)
+        return Code(self.text(left, right, position, site), constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])
+
+
+class Unary(Operation, abstract=True):
+    """A function of each element."""
+
+    template: ClassVar[str] = "{x}"
+    function: ClassVar[str] = "linear"  # one of Keras' activations
+    floats: ClassVar[bool] = True  # integers give floats
+    result: ClassVar[str] = ""  # the output's type, where it does not follow from the input's
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        return x.with_dtype(self.result or to_float(x.dtype)) if self.floats or self.result else x
+
+    def memory(self, *inputs: Tensor) -> Memory:
+        return "any"
+
+    def code(self, site: Site) -> Code:
+        return Code(self.template, activation=self.function)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+NUMBERS = (Example({}, ((3, 4),)), Example({}, ((4,),), dtype="int32", high=9))
+"""Examples of functions that take floats and integers."""
+
+
+PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({"x2": 0.5}, ((3, 4),)))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An op that is a base with these class attributes."""
+
+    name: str
+    doc: str
+    also: str
+    attributes: dict[str, Any]
+
+
+def row(name: str, doc: str, template: str | None = None, *, also: str = "", **attributes: Any) -> Row:
+    """A line of a table: an op's name, its description, and the expression that it becomes."""
+    return Row(name, doc, also, attributes if template is None else {"template": template, **attributes})
+
+
+def table(module: str, base: type[Operation], *rows: Row) -> None:
+    """Makes an op of each row: a class that inherits `base`, and belongs to a module."""
+    for row in rows:
+        name = "".join(part.capitalize() for part in row.name.split("_"))
+        body = {"__doc__": row.doc, "__module__": module, **row.attributes}
+        new_class(name, (base,), {"spec_name": row.name, "also": row.also}, lambda space: space.update(body))  # noqa: B023
