@@ -44,6 +44,13 @@ class Report:
         if self._bar is not None:
             self._bar.stop()
 
+    def say(self, note: str) -> None:
+        """A line of its own, about the data."""
+        if self._bar is not None:
+            self._bar.console.print(note, markup=False, highlight=False)
+        elif not self._quiet:
+            print(note, flush=True)
+
     def __call__(self, progress: Progress) -> None:
         line = f"{show(progress)}  {progress.examples_per_second:,.0f} examples/s"
         name = f"epoch {progress.epoch}/{progress.epochs}"

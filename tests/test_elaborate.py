@@ -933,7 +933,9 @@ def test_example_inputs_stay_in_the_range_of_each_column() -> None:
     table.module()(**inputs)
 
 
-OPTIONAL = X4 + """
+OPTIONAL = (
+    X4
+    + """
 blocks:
   b:
     params: {units: $(8 if given(more) else 3)}
@@ -947,6 +949,7 @@ nodes:
   both:  {block: b, from: {more: x, x: x}}
 outputs: [alone, both]
 """
+)
 
 
 def test_an_input_of_a_block_may_be_left_out() -> None:

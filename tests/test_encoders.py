@@ -532,6 +532,109 @@ def test_a_mistake_in_weights_is_named(weights: list[Any], judged: dict[str, Any
     assert found.code == "data-range" and words in found.message
 
 
+# --- the way back
+
+
+def decoded(made: Encoders, values: dict[str, Any], **more: Any) -> dict[str, list[Any]]:
+    return made.decode({name: np.array(v, np.float32) for name, v in values.items()}, **more).to_pydict()
+
+
+def test_classes_come_back_by_name_with_their_probabilities() -> None:
+    sparse = "sparse_categorical_crossentropy"
+    made = encoders(
+        {}, {"y": {"encode": "category"}}, {"y": ["oak", "ash", "elm"]}, {"y": output(CLASSES, sparse)}
+    )
+    found = decoded(made, {"y": [[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]]})
+    assert list(found) == ["y", "y.ash", "y.elm", "y.oak"] and found["y"] == ["elm", "oak"]
+    assert np.allclose(found["y.oak"], [0.3, 0.8])
+    assert list(decoded(made, {"y": [[0.2, 0.5, 0.3]]}, probabilities=False)) == ["y"]
+    logits = {"name": sparse, "from_logits": True}
+    made.outputs["y"].loss = parse_loss(logits)
+    found = decoded(made, {"y": [[0.0, 1.0, 0.0]]})
+    assert np.allclose(found["y.elm"], math.e / (math.e + 2))
+    plain = encoders({}, {}, {"y": [0, 2]}, {"y": output(CLASSES, sparse)})
+    assert decoded(plain, {"y": [[0.0, 0.0, 1.0]]})["y"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("feature", "values"),
+    [
+        ({"scale": "standard"}, [1.0, 5.0, 9.0, 2.0]),
+        ({"scale": "min_max", "transform": "log1p"}, [0.0, 5.0, 90.0, 2.0]),
+        ({"scale": "robust", "transform": "sqrt"}, [0.0, 4.0, 9.0, 2.0]),
+        ({"transform": "quantile"}, [0.0, 4.0, 9.0, 2.0]),
+        ({"scale": "standard"}, [7.0, 7.0]),
+    ],
+)
+def test_scaled_targets_come_back_in_their_own_unit(feature: dict[str, Any], values: list[float]) -> None:
+    made = encoders({}, {"y": {"encode": "number", **feature}}, {"y": values}, {"y": output(FLOATS)})
+    found = encoded(made, {"y": values}).arrays["y"]
+    assert np.allclose(decoded(made, {"y": found})["y"], values, atol=1e-4)
+    assert isinstance(found, np.ndarray)
+    assert np.allclose(made.units()["y"](torch.from_numpy(found)), np.array(values)[:, None], atol=1e-4)
+
+
+def test_a_target_without_a_scale_has_no_unit() -> None:
+    made = encoders({}, {"y": {"encode": "number"}}, {"y": [1.0, 2.0]}, {"y": output(FLOATS)})
+    assert made.units() == {}
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=20),
+    st.sampled_from(["standard", "min_max"]),
+)
+def test_numbers_come_back(values: list[float], scale: str) -> None:
+    made = encoders({}, {"y": {"encode": "number", "scale": scale}}, {"y": values}, {"y": output(FLOATS)})
+    found = encoded(made, {"y": values}).arrays["y"]
+    assert np.allclose(decoded(made, {"y": found})["y"], values, atol=1e-5 * np.abs(values).max() + 1e-9)
+
+
+def test_sets_come_back_as_names() -> None:
+    wide = Tensor((BATCH, 3))
+    feature = {"encode": "set", "values": ["a", "b", "c"]}
+    for threshold, names in ((None, ["a", "b"]), (0.6, ["b"])):
+        judged = output(wide, "binary_crossentropy", threshold=threshold)
+        made = encoders({}, {"y": feature}, {"y": [["a"]]}, {"y": judged})
+        assert decoded(made, {"y": [[0.5, 0.9, 0.1], [0, 0, 0]]})["y"] == [names, []]
+
+
+def test_a_sequence_comes_back_with_the_length_of_its_row() -> None:
+    steps = Tensor((BATCH, LENGTH, 2))
+    judged = output(steps, "sparse_categorical_crossentropy")
+    made = encoders(
+        {"x": LIST},
+        {"x": {"encode": "tokens"}, "y": {"encode": "category"}},
+        {"x": [["a", "b"], ["a"]], "y": [["n", "v"], ["n"]]},
+        {"y": judged},
+    )
+    sizes = encoded(made, {"x": [["a", "b"], ["a"]], "y": [["n", "v"], ["n"]]}).sizes
+    values = [[[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.9], [1, 0]]]
+    assert decoded(made, {"y": values}, sizes=sizes)["y"] == [["n", "v"], ["v"]]
+    numbers = encoders(
+        {"x": LIST},
+        {"x": {"encode": "tokens"}},
+        {"x": [["a", "b"], ["a"]], "y": [[1, 2], [3]]},
+        {"y": output(Tensor((BATCH, LENGTH, 1)))},
+    )
+    assert decoded(numbers, {"y": [[[1], [2]], [[3], [0]]]}, sizes=sizes)["y"] == [[1, 2], [3]]
+
+
+def test_probabilities_and_numbers_come_back_as_they_are() -> None:
+    made = encoders(
+        {}, {"y": {"encode": "category"}}, {"y": ["no", "yes"]}, {"y": output(FLOATS, "binary_crossentropy")}
+    )
+    assert decoded(made, {"y": [[0.25]]}) == {"y": [0.25]}
+    wide = encoders({}, {}, {"y_0": [1.0], "y_1": [2.0]}, {"y": output(Tensor((BATCH, 2)))})
+    assert decoded(wide, {"y": [[1, 2]]}) == {"y": [[1, 2]]}
+    several = encoders(
+        {},
+        {"y": {"columns": ["a", "b"], "encode": "number", "scale": "min_max"}},
+        {"a": [0.0, 10.0], "b": [5.0, 7.0]},
+        {"y": output(Tensor((BATCH, 2)))},
+    )
+    assert decoded(several, {"y": [[0.5, 0.5]]}) == {"y.a": [5], "y.b": [6]}
+
+
 # --- from files
 
 
@@ -694,3 +797,24 @@ def test_damaged_encoders_are_refused() -> None:
     made = encoders({"x": FLOATS}, {"x": {"encode": "number"}}, {"x": [1.0]})
     for state in ({}, {"version": 1}, {"version": 1, "fields": {"x": {}}}, {"version": 9, "fields": {}}):
         assert mistake(made.restore, state).code == "data-format"
+
+
+def test_metrics_are_in_the_unit_of_the_column_and_the_loss_is_not(tmp_path: Path) -> None:
+    from graphspec.train.loop import train
+
+    values = np.random.default_rng(0).normal(4000, 800, 64)
+    pa.parquet.write_table(pa.table({"x": values / 1000, "y": values}), tmp_path / "t.parquet")
+    spec = """
+inputs: {x: {shape: [1]}}
+nodes: {y: {layer: Dense, units: 1, kernel_initializer: zeros}}
+outputs: {y: {loss: mse, metrics: [mae]}}
+data: {train: t.parquet, features: {y: {encode: number, scale: standard}}}
+train: {optimizer: {name: sgd, learning_rate: 1e-9}, batch_size: 16}
+"""
+    (tmp_path / "s.yaml").write_text(spec)
+    said: list[str] = []
+    result = train(compile(tmp_path / "s.yaml"), root=tmp_path, run_dir=tmp_path / "run", tell=said.append)
+    assert result.metrics["loss"] == pytest.approx(1, abs=1e-3)
+    assert result.metrics["mae"] == pytest.approx(np.abs(values - values.mean()).mean(), rel=1e-3)
+    kept = json.loads((tmp_path / "run" / "encoders.json").read_text())
+    assert kept["fields"]["y"]["curves"][0]["shift"] == pytest.approx(values.mean())

@@ -70,6 +70,7 @@ def train(
                     overwrite=overwrite,
                     limit=limit,
                     progress=report,
+                    tell=report.say,
                 )
         except Interrupted as interrupted:
             typer.echo(str(interrupted), err=True)

@@ -6,6 +6,7 @@ result.metrics["val_accuracy"], result.run_dir
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import time
@@ -33,7 +34,7 @@ from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Progress, Reporter, Result
 from graphspec.train.resume import resumed, same_data
-from graphspec.train.run import CHECKPOINTS, LAST, RunDirectory, environment
+from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, RunDirectory, environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import Stop, watched
 from graphspec.train.state import Training, random_state, restore_random
@@ -79,10 +80,13 @@ def train(
     began, place, config = time.monotonic(), devices.choose(device), program.training
     with devices.computing(devices.threads(program)), ExitStack() as stack:
         found = load(program, data, root, place, limit=limit)
+        for note in found.notes:
+            tell(note)
         module = program.module(device=str(place), seed=config.seed)
         set_trainable(program, module)
         penalties = Penalties(program.graph, module)
-        judge = Judge(program.inputs, program.outputs, place, penalties)
+        units = found.encoders.units() if found.encoders is not None else {}
+        judge = Judge(program.inputs, program.outputs, place, penalties, units)
         epochs = epochs or config.epochs
         steps = epochs * -(-len(found.training) // effective_batch(config))
         optimizer = optimizer_for(program, module, judge.log_variances, steps)
@@ -94,6 +98,8 @@ def train(
             same_data(state, found.fingerprint, run.path)
         origin = {"root": str((root or Path()).resolve()), "data": str(data.resolve()) if data else None}
         run.begin(program, environment(place) | origin)
+        if found.encoders is not None:
+            run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
         training = Training(
             program,
             module,

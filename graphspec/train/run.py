@@ -25,8 +25,8 @@ from graphspec.train.progress import plain
 from graphspec.version import __version__
 
 SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
-LAST, BEST, CHECKPOINTS = "last.safetensors", "best.safetensors", "checkpoints"
-OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, "encoders.json", "tensorboard")
+LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
+OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, ENCODERS, "tensorboard")
 """What a run itself writes; a spec's own files have other names."""
 
 HALF = re.compile(r"\..+\.\d+\Z")

@@ -16,14 +16,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from graphspec.data.binding import Place, Source, bind, check_weights, nowhere
 from graphspec.data.columns import Mask, Part
 from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
+from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
@@ -72,7 +75,7 @@ class Encoders:
 
     def __init__(self, plan: Plan, outputs: Outputs):
         self.plan, self.outputs = plan, outputs
-        self.encoders: dict[str, Encoder] = {}
+        self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.rows: Counter[str] = Counter()
@@ -85,18 +88,17 @@ class Encoders:
         """
         bound = bind(self.plan, source, place, targets)
         for name, columns in bound.items():
-            if name not in self.encoders:
-                self.encoders[name] = self._encoder(self.plan.of(name), columns)
             self.encoders[name].columns = columns
         self.targets = targets
         if targets:
             check_weights(self.outputs, source)
             self._bind_weights(bound)
 
-    def _encoder(self, fill: Fill, columns: tuple[str, ...]) -> Encoder:
+    def _encoder(self, fill: Fill) -> Encoder:
         ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"
         if fill.feature is None:
-            return PlainEncoder(fill, columns, ignore)
+            return PlainEncoder(fill, (fill.field,), ignore)
+        columns = fill.feature.read(fill.field)
         made: Encoder = ENCODERS[fill.feature.encode](fill, columns, fill.feature, ignore)
         return made
 
@@ -212,6 +214,34 @@ class Encoders:
                 what = f"`{name}` has {both}; both are `{size}` long"
                 raise part.fail("data-shape", self.encoders[name].columns[0], index, what)
         return {name: lengths for name, (lengths, _) in known.items()}
+
+    # --- the way back
+
+    def decode(
+        self,
+        values: Mapping[str, Array],
+        sizes: Mapping[str, Array] = MappingProxyType({}),
+        probabilities: bool = True,
+    ) -> pa.Table:
+        """What predictions are written as: each output's value, a class with the probability of each beside
+        it, a number in its own unit, a sequence as a list of the row's length.
+
+        `values` are what the model returns, by output, batch axis first; `sizes` those of `Encoded`.
+        """
+        columns: dict[str, pa.Array] = {}
+        for name, found in values.items():
+            output = self.outputs[name]
+            encoder = self.encoders.get(output.target)
+            columns |= decode(name, output, encoder, found, sizes, probabilities)
+        return pa.table(columns)
+
+    def units(self) -> Mapping[str, Any]:
+        """By output, what turns tensors of its values and targets into those of the column; outputs without a
+        scale have none.
+        """
+        from graphspec.data.encoders.units import units
+
+        return units(self)
 
     # --- what was done
 

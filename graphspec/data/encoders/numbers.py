@@ -182,7 +182,7 @@ class Floats(Encoder):
             if scale == 0:
                 only = f"`{label}` is {there[0]:g} in every training row"
                 self.notes.append(f"warning: {self.name}: {only}, and becomes 0")
-            self.curves.append(replace(curve, shift=shift, scale=scale))
+            self.curves.append(replace(curve, shift=shift + 0.0, scale=scale))  # -0.0 is 0, as in JSON
         if self.sample.seen > len(values):
             taken = f"{len(values):,} of {self.sample.seen:,} training rows"
             self.notes.append(f"{self.name}: statistics from {taken}")

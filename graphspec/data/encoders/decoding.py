@@ -1,0 +1,137 @@
+"""Predictions as columns: classes by name, numbers in their own unit, sets and sequences as lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graphspec.data.encoders.base import Array, Encoder
+from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
+from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.numbers import Floats
+from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.tensor import names_of, value_of
+
+THRESHOLD = 0.5
+"""From which probability on a set has a value, unless the output says another."""
+
+
+def decode(
+    name: str,
+    output: Any,
+    encoder: Encoder | None,
+    values: Array,
+    sizes: Mapping[str, NDArray[np.int64]],
+    probabilities: bool = True,
+) -> dict[str, pa.Array]:
+    """The columns of one output: its value under its name and, where it is a class, the probability of each
+    beside it.
+
+    `values` is what the model returns, batch axis first; `sizes` are the lengths of rows by the size's name.
+    """
+    tensor, loss = output.tensors[0], output.loss
+    if loss is not None and loss.takes_logits:
+        values = _softmax(values) if _has_classes(output, encoder) else 1 / (1 + np.exp(-values))
+    lengths = _lengths(tensor, sizes, len(values))
+    if isinstance(encoder, SetEncoder):
+        return {name: _set(encoder, values, output.judged.threshold)}
+    if _has_classes(output, encoder):
+        return _classes(name, encoder, values, lengths, probabilities)
+    if isinstance(encoder, Floats):
+        return _numbers(name, encoder, values, lengths)
+    return {name: _plain(values, lengths)}
+
+
+def _has_classes(output: Any, encoder: Encoder | None) -> bool:
+    """Whether the last axis has a probability for each of several classes."""
+    if isinstance(output.loss, Binary):
+        return False
+    kinds = SparseCategoricalCrossentropy | Categorical
+    named = isinstance(encoder, CategoryEncoder | TokensEncoder | TextEncoder)
+    return isinstance(output.loss, kinds) or (named and output.tensors[0].shape[-1] != 1)
+
+
+def _softmax(values: Array) -> Array:
+    raised = np.exp(values - values.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def _lengths(tensor: Any, sizes: Mapping[str, Array], count: int) -> Array | None:
+    """How many steps of each row are its own; None where rows have no steps, or all of them."""
+    if tensor.rank < 3:
+        return None
+    size = tensor.shape[1]
+    unit = next(iter(names_of(size)), None)
+    if unit is None or unit not in sizes or len(names_of(size)) > 1:
+        return None
+    return np.array([value_of(size, {unit: int(length)}) for length in sizes[unit]], np.int64)
+
+
+def _classes(
+    name: str, encoder: Encoder | None, values: Array, lengths: Array | None, probabilities: bool
+) -> dict[str, pa.Array]:
+    chosen, labels = values.argmax(-1), _labels(encoder, values.shape[-1])
+    words = pa.array(labels).take(pa.array(chosen.reshape(-1)))
+    if chosen.ndim > 1:
+        return {name: _listed(words, chosen.shape, lengths)}
+    columns = {name: words}
+    if probabilities:
+        for index, label in enumerate(labels):
+            columns[f"{name}.{label}"] = pa.array(values[:, index])
+    return columns
+
+
+def _labels(encoder: Encoder | None, count: int) -> list[Any]:
+    """The name of each class: its value, or its number where it has none."""
+    if isinstance(encoder, CategoryEncoder):
+        return list(encoder.vocabularies[0].values)
+    if isinstance(encoder, TokensEncoder):
+        return [*([""] * encoder.vocabulary.start), *encoder.vocabulary.values][:count]
+    if isinstance(encoder, TextEncoder):
+        return [encoder.tokenizer.id_to_token(index) or "" for index in range(count)]
+    return list(range(count))
+
+
+def _set(encoder: SetEncoder, values: Array, threshold: float | None) -> pa.Array:
+    """The names of the values whose probability is high enough, a list for each row."""
+    names = encoder.vocabulary.values
+    has = values[:, : len(names)] >= (THRESHOLD if threshold is None else threshold)
+    offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(has.sum(1), dtype=np.int32)))
+    return pa.ListArray.from_arrays(offsets, pa.array(names, pa.string()).take(pa.array(has.nonzero()[1])))
+
+
+def _numbers(name: str, encoder: Floats, values: Array, lengths: Array | None) -> dict[str, pa.Array]:
+    own = values.astype(np.float64)
+    if own.ndim == 1 or len(encoder.curves) == 1:
+        return {name: _plain(encoder.curves[0].undo(own), lengths)}
+    for position, curve in enumerate(encoder.curves):
+        own[..., position] = curve.undo(own[..., position])
+    if own.ndim > 2:
+        return {name: _plain(own, lengths)}
+    return {f"{name}.{column}": pa.array(own[:, position]) for position, column in enumerate(encoder.columns)}
+
+
+def _plain(values: Array, lengths: Array | None) -> pa.Array:
+    """Numbers, a list where a row has several; an axis of 1 at the end is none."""
+    if values.ndim > 1 and values.shape[-1] == 1:
+        values = values[..., 0]
+    return _listed(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape, lengths)
+
+
+def _listed(elements: pa.Array, shape: tuple[int, ...], lengths: Array | None) -> pa.Array:
+    """Nested lists of `shape`; of the second axis each row keeps `lengths`."""
+    for size in reversed(shape[2:]):
+        offsets = np.arange(0, len(elements) + 1, size, dtype=np.int32) if size else np.zeros(1, np.int32)
+        elements = pa.ListArray.from_arrays(offsets, elements)
+    if len(shape) < 2:
+        return elements
+    if lengths is None:
+        offsets = np.arange(shape[0] + 1, dtype=np.int32) * shape[1]
+        return pa.ListArray.from_arrays(offsets.astype(np.int32), elements)
+    kept = (np.arange(shape[1]) < lengths[:, None]).reshape(-1)
+    offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)))
+    return pa.ListArray.from_arrays(offsets, elements.filter(pa.array(kept)))

@@ -1,0 +1,54 @@
+"""Numbers of a model in the unit of their column, on torch tensors: what metrics compare and people read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphspec.data.encoders.numbers import Curve, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Undoes the scale and the transform of each of the last axis' numbers, in their own type."""
+
+    curves: tuple[Curve, ...]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """[..., columns] in the units of the columns; [n] where there is one column."""
+        if len(self.curves) == 1:
+            return _undone(self.curves[0], values)
+        parts = [_undone(curve, values[..., i]) for i, curve in enumerate(self.curves)]
+        rest = [values[..., i] for i in range(len(parts), values.shape[-1])]  # indicators
+        return torch.stack([*parts, *rest], -1)
+
+
+def _undone(curve: Curve, values: Tensor) -> Tensor:
+    values = values * curve.scale + curve.shift
+    if curve.transform == "log1p":
+        return values.expm1()
+    if curve.transform == "sqrt":
+        return values.clamp(min=0).square()
+    if curve.transform == "quantile":
+        points = values.new_tensor(curve.quantiles)
+        at = (values.clamp(0, 1) * (len(points) - 1)).contiguous()
+        low = at.floor().long().clamp(max=max(len(points) - 2, 0))
+        high = (low + 1).clamp(max=len(points) - 1)
+        return points[low] + (points[high] - points[low]) * (at - low)
+    return values
+
+
+def units(encoders: Any) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    """By output, what turns its values and targets into those of the column; outputs without a scale have
+    none.
+    """
+    found: dict[str, Callable[[Tensor], Tensor]] = {}
+    for name, output in encoders.outputs.items():
+        encoder = encoders.encoders.get(output.target)
+        if isinstance(encoder, Floats) and any(curve.changes for curve in encoder.curves):
+            found[name] = Unit(tuple(encoder.curves))
+    return found
