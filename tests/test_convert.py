@@ -1,14 +1,18 @@
 """Models of Keras as specs: the same outputs and weights, the text that a person would write."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
+import pytest
 from keras import layers
 
 import graphspec
-from graphspec.convert import Imported
+from graphspec.convert import Imported, import_keras
 from graphspec.convert.proof import difference
+from graphspec.diagnostics import SpecError
 from tests.keras_saved import KERAS_WARNS, randomize
+from tests.keras_zoo import ZOO
 
 pytestmark = KERAS_WARNS
 
@@ -16,12 +20,39 @@ TOLERANCE = 1e-5
 
 
 def proved(model: Any, **options: Any) -> Imported:
-    """The model imported, after its outputs with random weights were compared."""
+    """The model imported, after its outputs with random weights and its counts were compared."""
     randomize(model)
     imported = graphspec.from_keras(model, **options)
     assert imported.weights is not None
+    assert imported.program.summary().total_params == model.count_params()
     assert difference(imported.program, imported.weights, model) < TOLERANCE
+    assert max(map(len, imported.text.splitlines())) < 120
     return imported
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_models_agree_with_keras(name: str) -> None:
+    model = ZOO[name]()
+    flat, folded = proved(model, flat=True), proved(model)
+    assert not any("flat" in note for note in folded.notes)
+    assert len(folded.text.splitlines()) <= len(flat.text.splitlines())
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_files_of_keras_2_agree(name: str, tmp_path: Path) -> None:
+    model = ZOO[name]()
+    randomize(model)
+    model.save(tmp_path / "model.h5")
+    imported = import_keras(tmp_path / "model.h5", flat=True)
+    assert imported.weights is not None
+    assert difference(imported.program, imported.weights, model) < TOLERANCE
+
+
+def test_a_config_alone_is_a_spec_without_weights(tmp_path: Path) -> None:
+    model = ZOO["siamese"]()
+    (tmp_path / "siamese.json").write_text(model.to_json())
+    imported = import_keras(tmp_path / "siamese.json")
+    assert imported.weights is None and imported.text == graphspec.from_keras(model).text
 
 
 def test_a_stack_is_what_a_person_writes() -> None:
@@ -44,3 +75,81 @@ def test_a_stack_is_what_a_person_writes() -> None:
         "train:\n"
         "  optimizer: adam\n"
     )
+
+
+def test_shared_layers_and_settings_of_compile() -> None:
+    assert proved(ZOO["siamese"]()).text == (
+        "inputs:\n"
+        "  left:  {shape: [7, 5]}\n"
+        "  right: {shape: [7, 5]}\n"
+        "shared:\n"
+        "  encoder: {layer: LSTM, units: 4}\n"
+        "nodes:\n"
+        "  left_encoder:  {call: encoder, from: left}\n"
+        "  right_encoder: {call: encoder, from: right}\n"
+        "  joined:        {merge: concatenate, from: [left_encoder, right_encoder]}\n"
+        "  similar:       {layer: Dense, units: 1, activation: sigmoid}\n"
+        "outputs: [similar]\n"
+    )
+    text = graphspec.from_keras(ZOO["ticket_routing"]()).text
+    assert "optimizer: {name: rmsprop, learning_rate: 0.0003}" in text
+    assert "priority:   {loss: {name: binary_crossentropy, from_logits: true}}" in text
+    assert "from_logits: true}, loss_weight: 0.2}" in text
+
+
+def test_repetition_is_folded() -> None:
+    x = given = keras.Input((8,), name="x")
+    for index in range(6):
+        y = layers.LayerNormalization(name=f"block{index}_norm")(x)
+        y = layers.Dense(32, activation="gelu", name=f"block{index}_wide")(y)
+        y = layers.Dense(8, name=f"block{index}_narrow")(y)
+        x = layers.Add(name=f"block{index}_sum")([x, y])
+    assert proved(keras.Model(given, layers.Dense(2, name="score")(x))).text == (
+        "inputs:\n"
+        "  x: {shape: [8]}\n"
+        "blocks:\n"
+        "  block:\n"
+        "    inputs: [x]\n"
+        "    nodes:\n"
+        "      norm:   {layer: LayerNormalization}\n"
+        "      wide:   {layer: Dense, units: 32, activation: gelu}\n"
+        "      narrow: {layer: Dense, units: 8}\n"
+        "      sum:    {merge: add, from: [x, narrow]}\n"
+        "nodes:\n"
+        "  block: {block: block, repeat: 6}\n"
+        "  score: {layer: Dense, units: 2}\n"
+        "outputs: [score]\n"
+    )
+
+
+def refused(model: Any) -> str:
+    with pytest.raises(SpecError) as raised:
+        graphspec.from_keras(model)
+    assert all(d.code == "import-unsupported" and d.help for d in raised.value.diagnostics)
+    return str(raised.value)
+
+
+def test_what_cannot_be_said_is_named() -> None:
+    x = keras.Input((8,), name="x")
+    assert "`lambda` (Lambda): it is code" in refused(
+        keras.Model(x, layers.Lambda(lambda x: x + 1, name="lambda")(x))
+    )
+    steps = keras.Input((5, 8, 8, 3), name="steps")
+    assert "the language has no layer `ConvLSTM2D`" in refused(
+        keras.Model(steps, layers.ConvLSTM2D(2, 3, name="memory")(steps))
+    )
+    both = layers.Dense(8, name="both")
+    inner = keras.Model(x, both(x), name="inner")
+    assert "no weights of its own for" in refused(keras.Model(x, both(inner(x))))
+
+
+class Doubled(layers.Layer):
+    """A class that no file holds."""
+
+    def call(self, x: Any) -> Any:
+        return x * 2
+
+
+def test_classes_of_ones_own_are_not_imported() -> None:
+    x = keras.Input((8,), name="x")
+    assert "`Doubled` is a class of its own" in refused(keras.Model(x, Doubled(name="twice")(x)))

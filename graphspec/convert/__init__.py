@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
+from graphspec.convert.refusals import as_keras_writes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,11 +80,12 @@ def _imported(archive: Archive, flat: bool) -> Imported:
 
     notes: list[str] = []
     problems = Diagnostics()
-    body = Translator(read_model(archive.config), problems).body()
-    problems.raise_if_errors()
-    fill_statistics(body, archive.variables, notes)
-    chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
-    spec = compiled(body, chosen, flat, notes)
+    with as_keras_writes():
+        body = Translator(read_model(archive.config), problems).body()
+        problems.raise_if_errors()
+        fill_statistics(body, archive.variables, notes)
+        chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
+        spec = compiled(body, chosen, flat, notes)
     weights = None
     if archive.variables is not None:
         from graphspec.convert.weights import state

@@ -59,7 +59,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             size = path.stat().st_size
             if size > MAX_CONFIG:
                 raise refusal("import-unsafe", f"`{path}` has {size:,} bytes, which no model's config has")
-            yield Archive(path.stem, parse_json(path.read_bytes(), str(path)), None)
+            yield Archive(path.stem, parse_json(path.read_bytes(), f"`{path}`"), None)
         else:
             raise refusal(
                 "import-format",

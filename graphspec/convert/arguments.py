@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -251,11 +250,3 @@ def key_text(items: Any) -> str:
     while len(words) > 1 and words[-1] == ":":
         words.pop()
     return ", ".join(words)
-
-
-SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
-def function_name(class_name: str) -> str:
-    """The function of keras.ops behind an operation's class: `TakeAlongAxis` is take_along_axis."""
-    return SNAKE.sub("_", class_name).lower()

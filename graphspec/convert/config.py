@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.convert.refusals import refusal
+from graphspec.contract.registry import REGISTRY
+from graphspec.convert.refusals import as_keras_writes, refusal
 
 MODELS = ("Functional", "Model", "Sequential")
 MAX_LAYERS = 20_000
+OPS = "keras.src.ops"
+STORED_AS = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes that Keras has under another name than it exports them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,8 @@ def tensors_in(value: Any) -> Iterator[KerasTensor]:
 
 def read_model(config: dict[str, Any]) -> KerasModel:
     """The model in Keras' object of it. Raises `SpecError` (import-format, import-unsupported)."""
-    try:
+    with as_keras_writes():
         return _model(config)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise refusal(
-            "import-format", f"the config is not what Keras writes: {type(error).__name__}: {error}"
-        ) from None
 
 
 def _model(entry: dict[str, Any]) -> KerasModel:
@@ -144,21 +144,29 @@ def read_layer(entry: dict[str, Any]) -> KerasLayer:
     name = str(entry.get("name") or config["name"])
     if not isinstance(config, dict) and entry["class_name"] != "Sequential":
         raise TypeError(f"the config of {name} is no object")
-    module = "?" if foreign(entry) else str(entry.get("module") or "keras.layers")
-    layer = KerasLayer(name, str(entry["class_name"]), module, config)
-    if layer.class_name in MODELS and module != "?":
-        layer.model = _model(entry)
-        layer.model.name = name
-    return layer
+    module = "?" if foreign(entry) else str(entry.get("module") or _usual_module(entry["class_name"], config))
+    found = KerasLayer(name, str(entry["class_name"]), module, config)
+    if found.class_name in MODELS and module != "?":
+        found.model = _model(entry)
+        found.model.name = name
+    return found
+
+
+def _usual_module(name: str, config: dict[str, Any]) -> str:
+    """Where a class is from that has no module, as in files of Keras 2: only layers can be trained."""
+    if name in REGISTRY["layer"] and {"trainable", "dtype"} & set(config):
+        return "keras.layers"
+    operation = function_name(name) in REGISTRY["op"] or name in ("Add", "Multiply", "Concatenate", "Stack")
+    return OPS if operation and "trainable" not in config else "keras.layers"
 
 
 def _number(layers: list[KerasLayer]) -> None:
     """Gives each layer the name that Keras 3 has for it in a file of weights: its class, numbered."""
     counts: dict[str, int] = {}
     for layer in layers:
-        if layer.module.startswith("keras.src.ops"):
+        if layer.module.startswith(OPS):
             continue  # an operation is no layer of the model
-        word = snake_case(layer.class_name)
+        word = snake_case(STORED_AS.get(layer.class_name, layer.class_name))
         number = counts.get(word, 0)
         counts[word] = number + 1
         layer.stored = f"{word}_{number}" if number else word
@@ -169,6 +177,14 @@ def snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def function_name(class_name: str) -> str:
+    """The function of keras.ops behind an operation's class: `TakeAlongAxis` is take_along_axis."""
+    return SNAKE.sub("_", class_name).lower()
 
 
 def _sequential(config: Any) -> KerasModel:

@@ -7,8 +7,8 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
-from graphspec.convert.arguments import arguments, function_name, key_text, parsed, plain, shortened
-from graphspec.convert.config import Call, KerasLayer, KerasTensor, tensors_in
+from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
+from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
 from graphspec.convert.nodes import Node, Value
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import nearest

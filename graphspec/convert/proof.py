@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphspec.compiler import Program
+from graphspec.convert.nodes import identifier
 
 
 def keras_installed() -> bool:
@@ -36,9 +37,12 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
     module.load_state_dict({**module.state_dict(), **weights})
     inputs = program.example_inputs()
     with torch.no_grad():
-        ours = module(**inputs)
+        ours = module(*inputs.values())
         theirs = model(_structured(model, list(inputs.values())), training=False)
     found = list(ours.values()) if isinstance(ours, dict) else [ours]
+    if isinstance(theirs, Mapping) and isinstance(ours, dict):  # Keras may sort them
+        by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
+        found, theirs = [ours[name] for name in by_name], list(by_name.values())
     expected = _flat(theirs)
     worst = 0.0
     for a, b in zip(found, expected, strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from graphspec.diagnostics import Diagnostic, SpecError
 
 
@@ -19,3 +22,13 @@ class Unsupported(Exception):
     def __init__(self, message: str, help: str, code: str = "import-unsupported"):
         super().__init__(message)
         self.message, self.help, self.code = message, help, code
+
+
+@contextmanager
+def as_keras_writes() -> Iterator[None]:
+    """Where the parts of a config are taken to be there and of the types that Keras gives them."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        message = f"the config is not what Keras writes: {type(error).__name__}: {str(error)[:200]}"
+        raise refusal("import-format", message) from error

@@ -15,7 +15,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, parsed, plain
-from graphspec.convert.config import Call, KerasLayer, KerasModel, KerasTensor, tensors_in
+from graphspec.convert.config import OPS, Call, KerasLayer, KerasModel, KerasTensor, read_layer, tensors_in
 from graphspec.convert.masks import carried, written
 from graphspec.convert.nodes import Body, Entry, Input, Node, Read, Stored, Value, rename
 from graphspec.convert.operations import operation
@@ -131,7 +131,7 @@ class Translator:
     # --- one call
 
     def _node(self, layer: KerasLayer, index: int, call: Call) -> Node:
-        if layer.module.startswith("keras.src.ops") or layer.module.startswith("keras.ops"):
+        if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer.class_name, call, self.written)
             return operation(layer, call, self.values)
@@ -193,7 +193,7 @@ class Translator:
         node = Node(layer.name, "layer", cls.spec_name, given, body=body, stored=self._stored(layer))
         node.trainable = layer.config.get("trainable") is not False or cls.weights is Layer.weights
         slots, extra = self._slots(cls, call)
-        made = parsed(cls, {**given, **extra} if body is None else {})
+        made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
         self._read(node, cls, call, slots)
         node.outputs = made.output_names()
         self._carry(made, cls, layer, index, slots)
@@ -239,12 +239,12 @@ class Translator:
                 slots.update(zip(("query_mask", "value_mask"), value, strict=False))
             elif name in names and any(tensors_in(value)):
                 slots[name] = tuple(tensors_in(value)) if name in many else value
-            elif name == "mask" or name.endswith("_mask"):
-                if any(tensors_in(value)):
-                    slots[name] = value
             elif name in cls.call_arguments:
                 if value != cls.model_fields[name].default:
                     extra[name] = value
+            elif name == "mask" or name.endswith("_mask"):
+                if any(tensors_in(value)):
+                    slots[name] = value
             elif name != "training" and value not in (None, False):
                 raise Unsupported(f"it is called with `{name}`", f"call it without `{name}`")
         for name, value in slots.items():
@@ -304,8 +304,6 @@ class Translator:
 
     def _wrapped(self, cls: type[Layer], layer: KerasLayer) -> tuple[dict[str, Any], Body | None]:
         """The arguments of a wrapper, and the body that it wraps, if it is a model."""
-        from graphspec.convert.config import read_layer
-
         inner = read_layer(layer.config["layer"])
         stored = self._stored(layer)
         if inner.model is not None:
@@ -317,9 +315,10 @@ class Translator:
         backward = layer.config.get("backward_layer")
         wrapped = self._class(inner)
         given = arguments(wrapped, inner, None)
+        given.pop("zero_output_for_mask", None)  # which Keras sets itself, and the language has in any case
         if backward is not None:
             other = arguments(wrapped, read_layer(backward), None)
-            other.pop("go_backwards", None)
+            other = {key: other[key] for key in other if key not in ("go_backwards", "zero_output_for_mask")}
             if other != {key: value for key, value in given.items() if key != "go_backwards"}:
                 raise Unsupported(
                     "its layer for the reverse differs from the other",

@@ -13,6 +13,7 @@ from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import Place
 from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, Variables
+from graphspec.diagnostics import SpecError
 from graphspec.graph import Graph
 from graphspec.names import attribute
 from graphspec.train.penalties import from_keras
@@ -31,34 +32,38 @@ def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dic
     found: dict[str, Tensor] = {}
     for path, weights in owners.items():
         place = where[path]
-        arrays = iter(variables.layer(place.stored.path, place.stored.groups))
+        stored = variables.layer(place.stored.path, place.stored.groups)
+        if not stored:
+            raise refusal(
+                "import-unsupported",
+                f"the file has no weights of its own for `{'.'.join(place.stored.path)}`",
+                "a layer that is used both in a model inside the model and outside of it is stored once: "
+                "give each its own layer, or write the spec by hand with `shared`",
+            )
+        arrays = iter(stored)
         value: Tensor | None = None
         for weight in weights:
             if not weight.row:
                 array = next(arrays, None)
                 value = None if array is None else torch.from_numpy(array)
             if value is None:
-                raise _misfit(place, "the file lacks some of its weights", path)
+                raise _misfit(place, "the file lacks some of its weights")
             try:
                 tensor = from_keras(weight, value).contiguous().clone()
             except (RuntimeError, IndexError) as error:
-                raise _misfit(place, f"its `{weight.keras}` does not fit: {error}", path) from None
+                raise _misfit(place, f"its `{weight.keras}` does not fit: {error}") from None
             if tuple(tensor.shape) != weight.shape:
                 message = (
                     f"its `{weight.keras}` has the shape {list(value.shape)}, not one for {weight.shape}"
                 )
-                raise _misfit(place, message, path)
+                raise _misfit(place, message)
             key = f"{path}.{weight.name}" if weight.name else path
             found[key] = tensor.float() if tensor.dtype == torch.float64 else tensor
     return found
 
 
-def _misfit(place: Place, why: str, path: str) -> Exception:
-    return refusal(
-        "import-format",
-        f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}",
-        "a layer that is used in a model and outside of it is stored once, and not read yet",
-    )
+def _misfit(place: Place, why: str) -> SpecError:
+    return refusal("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
 
 
 def _owners(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[Weight, ...]]]:

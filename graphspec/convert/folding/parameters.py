@@ -127,15 +127,12 @@ class Solver:
         ):
             fields = list(REGISTRY[first.form][first.what].model_fields)  # type: ignore[index]
             keys = dict.fromkeys(sorted(keys, key=fields.index))
-        return {
-            key: [[given(unit).get(key, self._default(unit, key)) for unit in item.units] for item in items]
-            for key in keys
-        }
+        return {key: [[self._value(unit, key) for unit in item.units] for item in items] for key in keys}
 
-    def _default(self, unit: Node | Instance, key: str) -> Any:
-        """What an argument is where it is not written."""
-        if isinstance(unit, Instance):
-            return unit.values[key]
+    def _value(self, unit: Node | Instance, key: str) -> Any:
+        """What an argument is, written or not."""
+        if isinstance(unit, Instance) or key in given(unit):
+            return given(unit)[key]
         if unit.form == "parameter":
             return "glorot_uniform"
         field = REGISTRY[unit.form][unit.what].model_fields[key]  # type: ignore[index]
