@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from graphspec.contract import HELPERS, REGISTRY, load_all
 from graphspec.contract.layer import Layer
-from graphspec.contract.registry import Classes, scan
+from graphspec.contract.registry import LayerClasses, scan
 
 
 def layers(cls: type[Layer] = Layer) -> Iterator[type[Layer]]:
@@ -68,6 +68,6 @@ def test_helpers_are_complete_for_their_layers() -> None:
 
 
 def test_a_class_from_elsewhere_joins() -> None:
-    classes: Classes[type[Layer]] = Classes({})
+    classes: LayerClasses[type[Layer]] = LayerClasses({})
     classes.add("Mine", Layer, "Its Theirs")
     assert dict(classes) == {"Mine": Layer} and classes.synonyms == {"Its": "Mine", "Theirs": "Mine"}

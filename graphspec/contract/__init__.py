@@ -10,9 +10,9 @@ from pkgutil import iter_modules
 from graphspec.contract.helpers import HELPERS
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import REGISTRY as CLASSES
-from graphspec.contract.registry import ROOMS, Classes, Kind
+from graphspec.contract.registry import ROOMS, Kind, LayerClasses
 
-REGISTRY: dict[Kind, Classes[type[Layer]]] = CLASSES
+REGISTRY: dict[Kind, LayerClasses[type[Layer]]] = CLASSES
 """Every layer, merge and op by its kind and the name that specs use."""
 
 

@@ -85,7 +85,7 @@ class Constant(Initializer, word="constant"):
         return f"nn.init.constant_({{w}}, {self.value!r})"
 
 
-class RandomNormal(Initializer, word="random_normal"):
+class Normal(Initializer, word="random_normal"):
     mean: float = 0.0
     stddev: float = 0.05
 
@@ -93,7 +93,7 @@ class RandomNormal(Initializer, word="random_normal"):
         return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
 
 
-class RandomUniform(Initializer, word="random_uniform", aliases=("uniform",)):
+class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
     minval: float = -0.05
     maxval: float = 0.05
 
@@ -184,7 +184,7 @@ class Orthogonal(Initializer, word="orthogonal"):
         )
 
 
-class Identity(Initializer, word="identity"):
+class Eye(Initializer, word="identity"):
     ranks = (2, 2)
     gain: float = 1.0
 

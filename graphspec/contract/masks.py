@@ -90,7 +90,7 @@ class Filled(Layer, abstract=True, spec_name="where"):
         return Code("{0}.masked_fill(~{1}[..., None], {value})", constants={"value": self.value})
 
 
-class Floats(Layer, abstract=True, spec_name="cast"):
+class MaskFloats(Layer, abstract=True, spec_name="cast"):
     """1 where a mask is true, else 0, for each step as one feature of the dtype of `like`."""
 
     variadic = True
@@ -109,7 +109,7 @@ def filled_for_product(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple
     ]
     if any(mask is None for mask in masks):
         return tuple(ones)
-    first = Derived(Filled(), (inputs[0], masks[0], Derived(Floats(), (either(masks), inputs[0]))))
+    first = Derived(Filled(), (inputs[0], masks[0], Derived(MaskFloats(), (either(masks), inputs[0]))))
     return (first, *ones[1:])
 
 

@@ -29,7 +29,7 @@ class Header:
     also: tuple[str, ...] = ()
 
 
-class Classes(Mapping[str, Class], Generic[Class]):
+class LayerClasses(Mapping[str, Class], Generic[Class]):
     """The classes of one kind by name. Iterating names imports nothing, iterating values or items all.
 
     `synonyms` has what other libraries call them, each with the name that it has here.
@@ -106,5 +106,5 @@ _KIND = re.compile(r'\bkind="(\w+)"')
 _SPEC_NAME = re.compile(r'\bspec_name="(\w+)"')
 _ALSO = re.compile(r'\balso="([^"]*)"')
 
-REGISTRY: dict[Kind, Classes[Any]] = {kind: Classes(headers) for kind, headers in scan().items()}
+REGISTRY: dict[Kind, LayerClasses[Any]] = {kind: LayerClasses(headers) for kind, headers in scan().items()}
 """Import it from `graphspec.contract`, where its classes are known to be layers."""

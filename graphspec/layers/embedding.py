@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.helpers import helper
-from graphspec.contract.initializers import GlorotUniform, Initializer, RandomUniform, need_fillable
+from graphspec.contract.initializers import GlorotUniform, Initializer, Uniform, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Code,
@@ -70,7 +70,7 @@ class Embedding(Layer):
 
     input_dim: Positive
     output_dim: Positive
-    embeddings_initializer: Initializer = RandomUniform()
+    embeddings_initializer: Initializer = Uniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None
     mask_zero: bool = False
@@ -131,7 +131,7 @@ class ReversibleEmbedding(Embedding):
     input_dim: Positive
     output_dim: Positive
     tie_weights: bool = True
-    embeddings_initializer: Initializer = RandomUniform()
+    embeddings_initializer: Initializer = Uniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None
     mask_zero: bool = False

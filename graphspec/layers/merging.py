@@ -39,7 +39,7 @@ class _Merge(Layer, kind="merge", abstract=True):
             raise LayerError("input-count", message, argument="from")
 
 
-class _Elementwise(_Merge, abstract=True):
+class _ElementwiseMerge(_Merge, abstract=True):
     """Combines tensors element by element; sizes of 1 stretch, and so does the batch axis of a parameter."""
 
     def infer(self, *inputs: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class _Elementwise(_Merge, abstract=True):
         return product(site.outputs[0].shape[1:]) * max(len(site.inputs) - 1, 0)
 
 
-def _sum(merge: _Elementwise, site: Site) -> str:
+def _sum(merge: _ElementwiseMerge, site: Site) -> str:
     """The inputs' sum as an expression."""
     alike = len({x.rank for x in site.inputs}) == 1 and all(x.dtype != "bool" for x in site.inputs)
     if len(site.inputs) > CHAINED and alike:
@@ -87,7 +87,7 @@ _IMAGES = ((4, 5, 3), (4, 5, 3))
 _STRETCHED = ((4, 1, 3), (4, 5, 1), (3,))
 
 
-class Add(_Elementwise, spec_name="add", also="sum"):
+class Add(_ElementwiseMerge, spec_name="add", also="sum"):
     """The sum of all inputs."""
 
     examples = (
@@ -103,7 +103,7 @@ class Add(_Elementwise, spec_name="add", also="sum"):
         return Code(_sum(self, site))
 
 
-class Subtract(_Elementwise, spec_name="subtract", also="sub"):
+class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
     """The first input minus the second."""
 
     least_inputs = 2
@@ -125,7 +125,7 @@ class Subtract(_Elementwise, spec_name="subtract", also="sub"):
         return Code(" - ".join(self.terms(site)))
 
 
-class Multiply(_Elementwise, spec_name="multiply", also="mul"):
+class Multiply(_ElementwiseMerge, spec_name="multiply", also="mul"):
     """The product of all inputs."""
 
     examples = (
@@ -142,7 +142,7 @@ class Multiply(_Elementwise, spec_name="multiply", also="mul"):
         return Code(" * ".join(self.terms(site)))
 
 
-class Average(_Elementwise, spec_name="average", also="mean avg"):
+class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
     """The mean of all inputs; integers give floats."""
 
     examples = (
@@ -164,7 +164,7 @@ class Average(_Elementwise, spec_name="average", also="mean avg"):
         return product(site.outputs[0].shape[1:]) * len(site.inputs)
 
 
-class _Extreme(_Elementwise, abstract=True):
+class _ExtremeMerge(_ElementwiseMerge, abstract=True):
     function: ClassVar[str]
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -181,14 +181,14 @@ class _Extreme(_Elementwise, abstract=True):
         return f"{self.function}({left}, {right})"
 
 
-class Maximum(_Extreme, spec_name="maximum", also="max"):
+class Maximum(_ExtremeMerge, spec_name="maximum", also="max"):
     """The largest of all inputs, element by element."""
 
     function = "torch.maximum"
     examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
 
 
-class Minimum(_Extreme, spec_name="minimum", also="min"):
+class Minimum(_ExtremeMerge, spec_name="minimum", also="min"):
     """The smallest of all inputs, element by element."""
 
     function = "torch.minimum"

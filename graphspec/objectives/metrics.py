@@ -117,21 +117,21 @@ class BinaryAccuracy(Metric):
     needs_probabilities: ClassVar[bool] = False
 
 
-class Categorical(Metric):
+class CategoricalMetric(Metric):
     """A metric on one choice among several; the last axis holds the classes."""
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return width_misfit(self.name, output) or super().misfit(output, activation, loss)
 
 
-class Sparse(Categorical):
+class Sparse(CategoricalMetric):
     """A categorical metric whose targets are class numbers."""
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:-1], "int64")
 
 
-class CategoricalAccuracy(Categorical):
+class CategoricalAccuracy(CategoricalMetric):
     """The fraction whose largest value is at the target's largest, for one-hot targets."""
 
     name: Literal["categorical_accuracy"] = "categorical_accuracy"
@@ -151,7 +151,7 @@ class SparseCategoricalAccuracy(Sparse):
         return "write `categorical_accuracy`, or `accuracy`, which fits either"
 
 
-class TopKCategoricalAccuracy(Categorical):
+class TopKCategoricalAccuracy(CategoricalMetric):
     """The fraction whose right class is among the `k` largest values, for one-hot targets."""
 
     name: Literal["top_k_categorical_accuracy"] = "top_k_categorical_accuracy"
@@ -173,7 +173,7 @@ class SparseTopKCategoricalAccuracy(Sparse):
         return "write `top_k_categorical_accuracy`"
 
 
-class MeanSquaredError(Metric):
+class MeanSquaredErrorMetric(Metric):
     """The mean of the squared differences."""
 
     name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
@@ -187,28 +187,28 @@ class RootMeanSquaredError(Metric):
     direction = "down"
 
 
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteErrorMetric(Metric):
     """The mean of the absolute differences."""
 
     name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
     direction = "down"
 
 
-class MeanAbsolutePercentageError(Metric):
+class MeanAbsolutePercentageErrorMetric(Metric):
     """100 times the mean of the absolute differences, each relative to its target."""
 
     name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
     direction = "down"
 
 
-class MeanSquaredLogarithmicError(Metric):
+class MeanSquaredLogarithmicErrorMetric(Metric):
     """The mean of the squared differences of `log(1 + x)`."""
 
     name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
     direction = "down"
 
 
-class CosineSimilarity(Metric):
+class CosineSimilarityMetric(Metric):
     """The cosine of the angle between output and target along `axis`; 1 is the same direction."""
 
     name: Literal["cosine_similarity"] = "cosine_similarity"

@@ -10,11 +10,11 @@ from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operation import NUMBERS, Unary, row, table
+from graphspec.ops.operation import NUMBERS, UnaryOperation, row, table
 from graphspec.tensor import Tensor
 
 
-class _Activation(Unary, abstract=True):
+class _Activation(UnaryOperation, abstract=True):
     """One of Keras' activations as a function."""
 
     examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
@@ -29,13 +29,13 @@ class _Activation(Unary, abstract=True):
 
 table(
     __name__,
-    Unary,
+    UnaryOperation,
     row("relu", "`x` where it is positive, else 0.", function="relu", examples=NUMBERS, floats=False),
     row("tanh", "The hyperbolic tangent.", function="tanh", examples=NUMBERS),
 )
 
 
-class Sigmoid(Unary, spec_name="sigmoid"):
+class Sigmoid(UnaryOperation, spec_name="sigmoid"):
     """`1 / (1 + exp(-x))`."""
 
     function = "sigmoid"

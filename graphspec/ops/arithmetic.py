@@ -16,11 +16,11 @@ from graphspec.contract.layer import (
     Ref,
     Site,
 )
-from graphspec.ops.operation import PAIRS, Binary, Operation, meet, need_numbers, row, table
+from graphspec.ops.operation import PAIRS, BinaryOperation, Operation, meet, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
-class _Arithmetic(Binary, abstract=True):
+class _Arithmetic(BinaryOperation, abstract=True):
     """A function of floats or integers."""
 
     examples = (
@@ -42,7 +42,7 @@ table(
 )
 
 
-class Mod(Binary, spec_name="mod", also="remainder"):
+class Mod(BinaryOperation, spec_name="mod", also="remainder"):
     """The rest of `x1 / x2`, with the sign of `x2`."""
 
     template = "{} % {}"
@@ -55,7 +55,7 @@ class Mod(Binary, spec_name="mod", also="remainder"):
         return self.template.format(left, right)
 
 
-class FloorDivide(Binary, spec_name="floor_divide"):
+class FloorDivide(BinaryOperation, spec_name="floor_divide"):
     """`x1 / x2`, rounded down; without a gradient."""
 
     template = "{} // {}"
@@ -70,7 +70,7 @@ class FloorDivide(Binary, spec_name="floor_divide"):
         return f'torch.div({left}, {right}, rounding_mode="floor")'  # `//` cannot be differentiated
 
 
-class Power(Binary, spec_name="power", also="pow"):
+class Power(BinaryOperation, spec_name="power", also="pow"):
     """`x1` to the power of `x2`."""
 
     template = "{} ** {}"
@@ -82,7 +82,7 @@ class Power(Binary, spec_name="power", also="pow"):
     )
 
 
-class _Extreme(Binary, abstract=True):
+class _Extreme(BinaryOperation, abstract=True):
     """The larger or the smaller of two."""
 
     bound: ClassVar[str]  # the keyword of clamp
@@ -103,7 +103,7 @@ table(
 )
 
 
-class DivideNoNan(Binary, spec_name="divide_no_nan"):
+class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
     """`x1 / x2`, and 0 where `x2` is 0; integers give floats."""
 
     floats = True
@@ -117,7 +117,7 @@ class DivideNoNan(Binary, spec_name="divide_no_nan"):
         return f"torch.where({right} == 0, 0, {left} / {safe})"
 
 
-class _OfFloats(Binary, abstract=True):
+class _OfTwoFloats(BinaryOperation, abstract=True):
     """A function that PyTorch has for two tensors of floats only."""
 
     examples = (
@@ -146,7 +146,7 @@ class _OfFloats(Binary, abstract=True):
 
 table(
     __name__,
-    _OfFloats,
+    _OfTwoFloats,
     row(
         "arctan2",
         "The angle of the point with height `x1` and width `x2`, from -pi to pi.",

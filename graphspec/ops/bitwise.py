@@ -9,7 +9,7 @@ from pydantic import Field
 from graphspec.contract.broadcasting import promote
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
-from graphspec.ops.operation import Binary, Operation, Unary, meet, row, table
+from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -104,7 +104,7 @@ table(
 )
 
 
-class _Inversion(Unary, abstract=True):
+class _Inversion(UnaryOperation, abstract=True):
     """The bits that `x` has not."""
 
     template = "~{x}"
@@ -127,7 +127,7 @@ table(
 )
 
 
-class _Divisors(Binary, abstract=True):
+class _Divisors(BinaryOperation, abstract=True):
     """What divides integers, or is divided by them."""
 
     examples = (

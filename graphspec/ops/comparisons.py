@@ -9,11 +9,11 @@ from pydantic import Field
 from graphspec.contract.broadcasting import promote, to_float
 from graphspec.contract.fields import Constant, Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
-from graphspec.ops.operation import Binary, Operation, Unary, meet, row, table
+from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
 from graphspec.tensor import Dim, Tensor, product
 
 
-class _Comparison(Binary, abstract=True):
+class _Comparison(BinaryOperation, abstract=True):
     """Whether something holds of two tensors, or of a tensor and a constant, as booleans."""
 
     result = "bool"
@@ -109,7 +109,7 @@ table(
 )
 
 
-class LogicalNot(Unary, spec_name="logical_not"):
+class LogicalNot(UnaryOperation, spec_name="logical_not"):
     """Whether it does not hold; of numbers, whether it is 0."""
 
     examples = (Example({}, ((3, 4),), dtype="bool"), Example({}, ((3, 4),), dtype="int32"))

@@ -15,11 +15,11 @@ from graphspec.contract.layer import (
     Ref,
     Site,
 )
-from graphspec.ops.operation import NUMBERS, Unary, row, table
+from graphspec.ops.operation import NUMBERS, UnaryOperation, row, table
 from graphspec.tensor import Tensor
 
 
-class _Function(Unary, abstract=True):
+class _Function(UnaryOperation, abstract=True):
     """A function of floats or integers."""
 
     examples: ClassVar[tuple[Example, ...]] = NUMBERS
@@ -179,7 +179,7 @@ class FullLike(_Function, spec_name="full_like"):
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 
 
-class Cast(Unary, spec_name="cast"):
+class Cast(UnaryOperation, spec_name="cast"):
     """The same numbers in another type."""
 
     dtype: Literal[DTYPES]  # type: ignore[valid-type]

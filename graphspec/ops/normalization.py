@@ -53,7 +53,7 @@ class Normalize(_Normalizing, spec_name="normalize"):
         return Code("F.normalize({x}, {order}, {axis}, {epsilon})", constants=constants)
 
 
-class _OverAxes(_Normalizing, abstract=True):
+class _AlongAxes(_Normalizing, abstract=True):
     """Along one or more axes; PyTorch's own functions run over the last ones."""
 
     epsilon: Small = 1e-7
@@ -76,7 +76,7 @@ class _OverAxes(_Normalizing, abstract=True):
         return Code(self.written, constants={**constants, "axis": self.axis})
 
 
-class LayerNormalize(_OverAxes, spec_name="layer_normalization"):
+class LayerNormalize(_AlongAxes, spec_name="layer_normalization"):
     """Mean 0 and variance 1 along axes; `gamma` and `beta` are a `multiply` and an `add` behind it."""
 
     own = "F.layer_norm"
@@ -86,7 +86,7 @@ class LayerNormalize(_OverAxes, spec_name="layer_normalization"):
     )
 
 
-class RMSNormalize(_OverAxes, spec_name="rms_normalization"):
+class RMSNormalize(_AlongAxes, spec_name="rms_normalization"):
     """Divided by the root mean square along axes; `scale` is a `multiply` behind it."""
 
     own = "F.rms_norm"

@@ -69,7 +69,7 @@ def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
     return tuple(shape)
 
 
-class Binary(Operation, abstract=True):
+class BinaryOperation(Operation, abstract=True):
     """A function of two tensors, or of a tensor and a constant; tensors fill what the constant leaves."""
 
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
@@ -139,7 +139,7 @@ class Binary(Operation, abstract=True):
         return product(site.outputs[0].shape[1:])
 
 
-class Unary(Operation, abstract=True):
+class UnaryOperation(Operation, abstract=True):
     """A function of each element."""
 
     template: ClassVar[str] = "{x}"
@@ -169,7 +169,7 @@ PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OpRow:
     """An op that is a base with these class attributes."""
 
     name: str
@@ -178,12 +178,12 @@ class Row:
     attributes: dict[str, Any]
 
 
-def row(name: str, doc: str, template: str | None = None, *, also: str = "", **attributes: Any) -> Row:
+def row(name: str, doc: str, template: str | None = None, *, also: str = "", **attributes: Any) -> OpRow:
     """A line of a table: an op's name, its description, and the expression that it becomes."""
-    return Row(name, doc, also, attributes if template is None else {"template": template, **attributes})
+    return OpRow(name, doc, also, attributes if template is None else {"template": template, **attributes})
 
 
-def table(module: str, base: type[Operation], *rows: Row) -> None:
+def table(module: str, base: type[Operation], *rows: OpRow) -> None:
     """Makes an op of each row: a class that inherits `base`, and belongs to a module."""
     for row in rows:
         name = "".join(part.capitalize() for part in row.name.split("_"))

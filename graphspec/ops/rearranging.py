@@ -17,7 +17,7 @@ from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
-class Reshape(Operation, spec_name="reshape", also="view"):
+class ReshapeOperation(Operation, spec_name="reshape", also="view"):
     """The same elements in another shape, whose first size, -1, is the batch."""
 
     keeps = True
@@ -34,7 +34,7 @@ class Reshape(Operation, spec_name="reshape", also="view"):
                 f"`newshape` starts with -1, the batch, and goes on with sizes of an example, "
                 f"not {list(self.newshape)}",
                 help="where a size of an example is to follow from the others: "
-                "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
+                "{layer: ReshapeOperation, from: {input0}, target_shape: [-1, ...]}",
                 argument="newshape",
             )
         if product(x.shape[1:]) != product(sizes):

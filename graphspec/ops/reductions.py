@@ -77,7 +77,7 @@ class Sum(_Reduction, spec_name="sum"):
         return "int32" if dtype in ("uint8", "int8", "int16") else dtype
 
 
-class Mean(_Reduction, spec_name="mean"):
+class MeanOperation(_Reduction, spec_name="mean"):
     """The mean along axes; integers give floats."""
 
     method = "mean"

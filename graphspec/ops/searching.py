@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.operation import Operation, Unary, need_numbers
+from graphspec.ops.operation import Operation, UnaryOperation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 """Constants, at least one."""
 
 
-class Digitize(Unary, spec_name="digitize"):
+class Digitize(UnaryOperation, spec_name="digitize"):
     """How many of rising `bins` are at most `x`: the bin that it falls into, as int64."""
 
     bins: Numbers
@@ -37,7 +37,7 @@ class Digitize(Unary, spec_name="digitize"):
         return Code("torch.bucketize({x}, {x}.new_tensor({bins}), right=True)", constants=constants)
 
 
-class Searchsorted(Unary, spec_name="searchsorted"):
+class Searchsorted(UnaryOperation, spec_name="searchsorted"):
     """Where `values` would stand in a rising `sorted_sequence`, as int64; among equals first or last."""
 
     arguments = (Argument("values"),)
@@ -63,7 +63,7 @@ class Searchsorted(Unary, spec_name="searchsorted"):
         return Code(text, constants=constants)
 
 
-class Isin(Unary, spec_name="isin"):
+class Isin(UnaryOperation, spec_name="isin"):
     """Whether `x1` is one of the constants `x2`; with `invert`, whether it is none of them."""
 
     arguments = (Argument("x1"),)

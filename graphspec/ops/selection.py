@@ -237,7 +237,7 @@ class _Several(Operation, abstract=True):
         raise TypeError(f"{type(self).__name__} says no sizes")
 
 
-class Split(_Several, spec_name="split", also="chunk"):
+class SplitOperation(_Several, spec_name="split", also="chunk"):
     """Parts of an axis: so many of equal size, or cut at a list of places.
 
     The node is the first of them, `node.part1`, `node.part2` and so on are the others.

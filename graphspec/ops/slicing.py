@@ -14,7 +14,7 @@ _INDEX = re.compile(r"-?\d{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Slice:
     """`start:stop:step`."""
 
     start: int | None = None
@@ -41,10 +41,10 @@ class Cut:
         return tuple(range(size)[self.start : self.stop : self.step])
 
 
-Item = Cut | int | None
+Item = Slice | int | None
 """A slice, an index, or a new axis."""
 
-WHOLE = Cut()
+WHOLE = Slice()
 
 
 class GetItem(Operation, spec_name="get_item", also="getitem slice"):
@@ -90,7 +90,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
         if match is None:
             raise self._refuse("holds indices, slices `start:stop:step`, `...` and `None`")
         start, stop = (None if match[end] is None else int(match[end]) for end in ("start", "stop"))
-        return Cut(start, stop, int(match["step"] or 1))
+        return Slice(start, stop, int(match["step"] or 1))
 
     def _refuse(self, what: str) -> LayerError:
         return LayerError(
