@@ -185,7 +185,8 @@ def test_every_optimizer_has_an_update_and_documentation() -> None:
             ("parameter_groups", 0, "lr"),
             "learning_rate",
         ),
-        ({"precision": "bf16"}, "not-supported", ("precision",), None),
+        ({"precision": "bf61"}, "out-of-range", ("precision",), "bf16"),
+        ({"precision": "float16"}, "out-of-range", ("precision",), None),
         ("adam", "wrong-type", (), None),
     ],
 )

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.train import losses
+from graphspec.train import precision as precisions
+from graphspec.train.config import Precision
 from graphspec.train.judgement import REST, Judgement, Reading, Term
 from graphspec.train.losses import Total
 from graphspec.train.meter import Meter, Units
@@ -33,7 +35,7 @@ class Judge:
     A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
     variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
     model. `units` maps an output to what turns its values and targets into those that its metrics compare: a
-    scaled target's own unit.
+    scaled target's own unit. The model runs in `precision`, its losses in float32.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Judge:
         device: torch.device,
         penalties: Penalties | None = None,
         units: Units | None = None,
+        precision: Precision = "float32",
     ):
+        self.device, self.precision = device, precision
         self.penalties = penalties
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
@@ -106,8 +110,11 @@ class Judge:
 
     def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs of the model, and what counts in them: where their masks and the batch say so."""
-        values = module(*[batch.arrays[name] for name in self.inputs], **self.asked)
+        with precisions.autocast(self.precision, self.device):
+            values = module(*[batch.arrays[name] for name in self.inputs], **self.asked)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
+        if self.precision == "bf16":
+            found = {name: precisions.in_full(value) for name, value in found.items()}
         counted = dict(batch.counted)
         for name, output in self.outputs.items():
             if output.mask is not None:

@@ -32,6 +32,7 @@ from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
+from graphspec.train.precision import products
 from graphspec.train.progress import Progress, Reporter, Result
 from graphspec.train.resume import resumed, same_data
 from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, RunDirectory, environment
@@ -78,7 +79,8 @@ def train(
     SIGINT or SIGTERM.
     """
     began, place, config = time.monotonic(), devices.choose(device), program.training
-    with devices.computing(devices.threads(program)), ExitStack() as stack:
+    computing = devices.computing(devices.threads(program))
+    with computing, products(config.precision), ExitStack() as stack:
         found = load(program, data, root, place, limit=limit)
         for note in found.notes:
             tell(note)
@@ -86,7 +88,7 @@ def train(
         set_trainable(program, module)
         penalties = Penalties(program.graph, module)
         units = found.encoders.units() if found.encoders is not None else {}
-        judge = Judge(program.inputs, program.outputs, place, penalties, units)
+        judge = Judge(program.inputs, program.outputs, place, penalties, units, config.precision)
         epochs = epochs or config.epochs
         steps = epochs * -(-len(found.training) // effective_batch(config))
         optimizer = optimizer_for(program, module, judge.log_variances, steps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.train.callbacks.settings import CALLBACKS, Callback, misfits, parse_callbacks
@@ -37,6 +37,17 @@ READERS = {
 RATE_SETTERS = ("reduce_lr_on_plateau", "learning_rate_scheduler")
 
 
+Precision = Literal["float32", "tf32", "bf16"]
+_PRECISIONS = {"float16": "bf16", "fp16": "bf16", "half": "bf16", "mixed_float16": "bf16", "fp32": "float32"}
+_PRECISIONS |= {"bfloat16": "bf16", "mixed_bfloat16": "bf16", "bf16-mixed": "bf16", "16-mixed": "bf16"}
+
+
+def _precision(value: object) -> object:
+    if isinstance(value, str) and value in _PRECISIONS:
+        raise ValueError(f"`precision` is float32, tf32 or bf16: write `{_PRECISIONS[value]}`, not `{value}`")
+    return value
+
+
 class TrainConfig(Setting):
     """How a spec is trained.
 
@@ -49,7 +60,7 @@ class TrainConfig(Setting):
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    precision: Literal["float32"] = "float32"
+    precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
     callbacks: tuple[SerializeAsAny[Callback], ...] = ()
 
     synonyms: ClassVar = {
@@ -81,12 +92,6 @@ def parse_train(value: object) -> TrainConfig:
                 rest[key] = READERS[key](item)
             except SettingError as error:
                 problems += error.under(key).problems
-        elif key == "precision" and item in ("bf16", "bfloat16", "float16"):
-            problems.append(
-                Problem(
-                    "not-supported", "this version trains in float32 only", "leave `precision` out", (key,)
-                )
-            )
         else:
             rest[key] = item
     try:

@@ -1,0 +1,38 @@
+"""In how many bits a training computes. Weights, losses and what optimizers remember are float32 in any case.
+
+`float32` is PyTorch's own: on CUDA products of matrices in full, convolutions in TF32. `tf32` takes TF32 for
+both, 10 bits of fraction at several times the speed. `bf16` runs the model under autocast: products and
+convolutions in bfloat16, sums, normalizations and softmax in float32; bfloat16 has the range of float32, so
+losses need no scaling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+
+from graphspec.train.config import Precision
+
+
+@contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """Products of float32 matrices are as precise as this inside, and as they were afterwards."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """What a model runs under."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def in_full(value: Tensor) -> Tensor:
+    """What a model gave, as losses take it."""
+    return value.float() if value.dtype == torch.bfloat16 else value
