@@ -35,6 +35,11 @@ class OutputSpec:
     mask: str | None = None
     judged: Judged = field(default_factory=Judged)
 
+    @property
+    def keys(self) -> list[str]:
+        """The names under which a module returns its tensors: from the second on with a number."""
+        return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
+
 
 @dataclass(frozen=True, eq=False)
 class Elaborated:

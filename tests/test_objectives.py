@@ -114,7 +114,7 @@ def test_objectives_and_configs_do_not_import_torch() -> None:
 
 def test_every_objective_is_computed_and_documented() -> None:
     canonical = {cls.names()[0] for cls in LOSSES.members.values()}
-    assert canonical - {"mean"} == set(losses.FROM_VALUES)
+    assert canonical - {"mean"} == set(losses.FROM_VALUES) | set(losses.COMPARISONS)
     assert set(losses.FROM_LOGITS) == {n for n in canonical if "crossentropy" in n}
     assert {cls.names()[0] for cls in METRICS.members.values()} - {"accuracy"} == set(metrics.SUMS)
     assert all(cls.__doc__ for family in (LOSSES, METRICS) for cls in family.members.values())
@@ -261,6 +261,60 @@ def _keras_loss(name: str, arguments: dict[str, Any]) -> Any:
         name, "".join(part.title() for part in name.split("_"))
     )
     return getattr(keras.losses, class_name)(**arguments)
+
+
+def _distances(name: str) -> Any:
+    return {
+        "euclidean": lambda a, b: (a - b).norm(dim=-1),
+        "squared_euclidean": lambda a, b: (a - b).square().sum(-1),
+        "cosine": lambda a, b: 1 - torch.nn.functional.cosine_similarity(a, b),
+    }[name]
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
+def test_triplets_are_those_of_torch(distance: str) -> None:
+    outputs = torch.randn(3, 7, 5)
+    loss = parse_loss({"name": "triplet", "margin": 0.4, "distance": distance})
+    expected = torch.nn.functional.triplet_margin_with_distance_loss(
+        *outputs, distance_function=_distances(distance), margin=0.4
+    )
+    torch.testing.assert_close(losses.evaluate(loss, list(outputs), None, None), expected)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
+def test_pairs_come_close_or_stay_apart(distance: str) -> None:
+    left, right = torch.randn(2, 9, 5)
+    target, weight = torch.randint(2, (9,)), torch.rand(9)
+    loss = parse_loss({"name": "contrastive", "margin": 1.5, "distance": distance})
+    expected = 0.0
+    for a, b, same, w in zip(left, right, target, weight, strict=True):
+        d = _distances(distance)(a[None], b[None]).item()
+        expected += w.item() * (d**2 if same else max(1.5 - d, 0) ** 2) / 9
+    found = losses.evaluate(loss, [left, right], target, None, weight)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_every_query_picks_its_key_among_all(similarity: str, symmetric: bool) -> None:
+    query, key = torch.randn(2, 6, 4)
+    settings = {"temperature": 0.3, "similarity": similarity, "symmetric": symmetric}
+    loss = parse_loss({"name": "in_batch_softmax", **settings})
+    found = losses.evaluate(loss, [query, key], None, None)
+    if similarity == "cosine":
+        query, key = (v / v.norm(dim=1, keepdim=True) for v in (query, key))
+    chances = [((query @ key.T) / 0.3).softmax(1)]
+    if symmetric:
+        chances.append(((key @ query.T) / 0.3).softmax(1))
+    expected = torch.stack([-chance.diagonal().log().mean() for chance in chances]).mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_pair_at_one_point_has_a_gradient() -> None:
+    left = torch.ones(2, 3, requires_grad=True)
+    outputs = [left, torch.ones(2, 3)]
+    losses.evaluate(parse_loss("contrastive"), outputs, torch.tensor([0, 1]), None).backward()
+    assert left.grad is not None and left.grad.isfinite().all()
 
 
 def test_a_loss_from_logits_stays_finite_where_probabilities_round_to_zero() -> None:

@@ -347,6 +347,43 @@ def test_several_outputs_are_weighted_and_named(place: Path) -> None:
         assert total == pytest.approx(0.5 * value + 3 * yes, rel=1e-5)
 
 
+PAIRS = """
+inputs:
+  left: {shape: [6]}
+  right: {shape: [6]}
+  other: {shape: [6]}
+shared:
+  encoder: {layer: Dense, units: 4}
+nodes:
+  a: {call: encoder, from: left}
+  b: {call: encoder, from: right}
+  c: {call: encoder, from: other}
+outputs:
+  same: {from: [a, b], loss: contrastive}
+  near: {from: [a, b, c], loss: {name: triplet, margin: 0.5}, loss_weight: 2}
+  own: {from: [a, b], loss: {name: in_batch_softmax, symmetric: true}, loss_weight: learned}
+train: {optimizer: {name: adam, learning_rate: 0.01}, epochs: 8, batch_size: 16}
+"""
+
+
+def test_losses_over_several_nodes_are_trained(place: Path) -> None:
+    source = np.random.default_rng(0)
+    x = source.normal(size=(64, 6)).astype("float32")
+    same = source.integers(0, 2, 64)
+    right = x + source.normal(size=x.shape) * np.where(same, 0.1, 2)[:, None]
+    values = {"left": x, "right": np.float32(right), "other": x[::-1], "same": np.float32(same)}
+    arrays: dict[str, Any] = values
+    np.savez("pairs.npz", **arrays)
+    for data in (Path("pairs.npz"), None):  # and what training makes up itself
+        result = train(compile(PAIRS), data=data)
+        assert set(result.metrics) == {"loss", "same_loss", "near_loss", "own_loss"}
+        assert result.history["loss"][-1] < result.history["loss"][0]  # type: ignore[operator]
+    arrays["same"] = arrays["same"] + 1
+    np.savez("wrong.npz", **arrays)
+    with pytest.raises(SpecError, match="must be from 0 to 1"):
+        train(compile(PAIRS), data=Path("wrong.npz"))
+
+
 def test_a_learned_weight_is_learned(place: Path) -> None:
     result = train(compile(HEADS.replace("WEIGHT", "learned")), epochs=6)
     total, value, yes = (np.array(result.history[n][-1]) for n in ("loss", "value_loss", "yes_loss"))

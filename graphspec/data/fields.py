@@ -21,7 +21,7 @@ from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.objectives.losses import Binary, Categorical, Contrastive, SparseCategoricalCrossentropy
 from graphspec.tensor import Dim, Size, Tensor, names_of, value_of
 
 Array = NDArray[Any]
@@ -95,7 +95,7 @@ def _target(name: str, tensor: Tensor, output: Any) -> Field:
     classes = output.tensors[0].shape[-1]
     if isinstance(loss, SparseCategoricalCrossentropy) and isinstance(classes, int):
         return Field(name, tensor, 0, classes - 1, loss.ignore_class, loss, role)
-    if isinstance(loss, Binary | Categorical):
+    if isinstance(loss, Binary | Categorical | Contrastive):
         return Field(name, tensor, 0, 1, None, loss, role)
     return Field(name, tensor, None, None, None, loss, role)
 

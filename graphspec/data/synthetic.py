@@ -12,7 +12,7 @@ import torch
 from graphspec import objectives
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
-from graphspec.objectives.losses import Binary, CategoricalHinge, Hinge, SquaredHinge
+from graphspec.objectives.losses import Binary, CategoricalHinge, Contrastive, Hinge, SquaredHinge
 from graphspec.tensor import Tensor
 
 BATCHES = 10
@@ -52,6 +52,8 @@ def _target(value: torch.Tensor, loss: objectives.Loss | None, wanted: Tensor) -
         return relative.argmax(-1)
     if isinstance(loss, objectives.losses.Categorical | CategoricalHinge | objectives.losses.KLDivergence):
         return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)
+    if isinstance(loss, Contrastive):
+        return (relative[:, 0] > 0).to(value.dtype)
     if isinstance(loss, Binary | Hinge | SquaredHinge):
         return (relative > 0).to(value.dtype)
     return value

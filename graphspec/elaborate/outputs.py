@@ -13,6 +13,8 @@ from graphspec.elaborate.references import heads
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.graph import Value
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
+from graphspec.objectives.history import loss_names, metric_names
+from graphspec.objectives.losses import Comparison, Misfit
 from graphspec.objectives.settings import show
 from graphspec.passes.logits import ending
 from graphspec.program import OutputSpec
@@ -81,7 +83,22 @@ def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, 
         spec = _output_spec(body, name, output, values if whole else [])
         if spec is not None and whole:
             specs[name] = spec
+    _check_names(body, specs)
     return specs
+
+
+def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
+    """Reports values of an epoch that would be called alike."""
+    known = set(loss_names(specs))
+    for name, spec in specs.items():
+        for index, word in enumerate(metric_names(spec.metrics)):
+            word = f"{name}_{word}" if len(specs) > 1 else word
+            if word in known:
+                path = (*body.declared.output_path(name), "metrics", index)
+                span = body.declared.document.span(path)
+                help = "tell them apart by `as:`, {name: auc, as: area}"
+                body.error("duplicate-name", span, f"two values of an epoch are called `{word}`", help)
+            known.add(word)
 
 
 def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[Value]) -> OutputSpec | None:
@@ -138,13 +155,28 @@ def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -
 def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
     """Reports a loss, or a metric, that cannot judge an output of this type and activation."""
     tensor = spec.tensors[0]
-    problems = [("loss", spec.loss.misfit(tensor, activation))] if spec.loss is not None else []
+    problems = [_together(spec)]
+    if spec.loss is not None:
+        problems.append(("loss", spec.loss.misfit(tensor, activation)))
     problems += [("metrics", metric.misfit(tensor, activation, spec.loss)) for metric in spec.metrics]
     found = next(((key, misfit) for key, misfit in problems if misfit is not None), None)
     if found is not None:
         key, (message, help) = found
         span = body.declared.document.span((*body.declared.output_path(spec.name), key))
         body.error("loss-misfit", span, f"output `{spec.name}`: {message}", help)
+
+
+def _together(spec: OutputSpec) -> tuple[str, Misfit]:
+    """Why the nodes of an output cannot be judged together, and the key that is to blame."""
+    if len(spec.tensors) > 1 and spec.metrics:
+        help = "give one of them an output of its own"
+        return "metrics", ("metrics judge one node, and `from` names several", help)
+    if spec.loss is None:
+        return "loss", None
+    misfit = spec.loss.count_misfit(len(spec.tensors))
+    if misfit is None and isinstance(spec.loss, Comparison):
+        return "from", spec.loss.together(spec.tensors)
+    return "loss", misfit
 
 
 def _objective(body: BodyElaborator, parse: Any, value: Any, path: Path) -> Any:

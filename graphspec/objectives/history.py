@@ -33,12 +33,15 @@ def directions(outputs: Mapping[str, Any], validated: bool = False) -> dict[str,
     """The names of an epoch's values, and which way is better in each; with `validated` those of validation,
     too.
     """
-    several = len(outputs) > 1
-    found: dict[str, Direction] = {"loss": "down"}
-    if several:
-        found |= {f"{name}_loss": "down" for name, output in outputs.items() if output.loss is not None}
+    found: dict[str, Direction] = dict.fromkeys(loss_names(outputs), "down")
     for name, output in outputs.items():
-        start = f"{name}_" if several else ""
+        start = f"{name}_" if len(outputs) > 1 else ""
         for word, metric in zip(metric_names(output.metrics), output.metrics, strict=True):
             found[start + word] = metric.direction
     return found | {f"val_{name}": way for name, way in found.items()} if validated else found
+
+
+def loss_names(outputs: Mapping[str, Any]) -> list[str]:
+    """`loss`, and each output's own where there are several."""
+    own = [f"{name}_loss" for name, output in outputs.items() if output.loss is not None]
+    return ["loss", *(own if len(outputs) > 1 else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +33,8 @@ class Loss(Named):
     The loss is then computed from what the activation takes.
     """
     takes_target: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = ("output",)
+    """What it is computed from, in the order of an output's `from`."""
 
     @property
     def takes_logits(self) -> bool:
@@ -41,6 +44,15 @@ class Loss(Named):
     def target(self, output: Tensor) -> Tensor | None:
         """The target's type, batch axis first; None where the loss reads no target."""
         return output.with_dtype("float32") if not output.is_float else output
+
+    def count_misfit(self, count: int) -> Misfit:
+        """Why it cannot judge so many nodes together; None when it can."""
+        if count == len(self.takes):
+            return None
+        if len(self.takes) == 1:
+            return (f"`{self.name}` judges one node, and `from` names {count}", "give each an output")
+        names = ", ".join(self.takes)
+        return (f"`{self.name}` compares {names}, and `from` names {count}", f"write `from: [{names}]`")
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
         """Why this loss cannot judge `output`, which ends in `activation`; None when it can.
@@ -247,6 +259,77 @@ class Mean(Loss):
 
     name: Literal["mean"] = "mean"
     takes_target: ClassVar[bool] = False
+
+    def target(self, output: Tensor) -> None:
+        return None
+
+
+Measure = Literal["euclidean", "squared_euclidean", "cosine"]
+Margin = Annotated[float, Field(gt=0)]
+
+
+class Comparison(Loss):
+    """A loss on several vectors of each example, all [batch, size]."""
+
+    def together(self, outputs: Sequence[Tensor]) -> Misfit:
+        """Why these outputs cannot be compared; None when they can."""
+        first = outputs[0]
+        wrong = next((output for output in outputs if output.rank != 2 or output.shape != first.shape), None)
+        if wrong is None:
+            return None
+        if wrong.rank == first.rank == 2:
+            return (f"`{self.name}` compares vectors of one size, and gets {first} and {wrong}", _PROJECT)
+        return (f"`{self.name}` compares vectors, [batch, size], and gets {wrong}", "flatten or pool it")
+
+
+_PROJECT = "end both in layers of as many `units`"
+
+
+class Contrastive(Comparison):
+    """Pairs that belong together (target 1) come close, others (0) get `margin` apart (Hadsell et al., 2006).
+
+    `target * d ** 2 + (1 - target) * max(margin - d, 0) ** 2`, of the distance d.
+    """
+
+    name: Literal["contrastive"] = "contrastive"
+    takes: ClassVar[tuple[str, ...]] = ("left", "right")
+    margin: Margin = 1.0
+    distance: Measure = "euclidean"
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:1], output.dtype)
+
+
+class Triplet(Comparison):
+    """The anchor is nearer to the positive than to the negative, by `margin` (Schroff et al., 2015).
+
+    `max(d(anchor, positive) - d(anchor, negative) + margin, 0)`; it reads no target.
+    """
+
+    name: Literal["triplet"] = "triplet"
+    takes: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
+    takes_target: ClassVar[bool] = False
+    margin: Margin = 1.0
+    distance: Measure = "euclidean"
+
+    def target(self, output: Tensor) -> None:
+        return None
+
+
+class InBatchSoftmax(Comparison):
+    """Each query picks its own key among all keys of the batch: their similarities, divided by `temperature`,
+    are logits (van den Oord et al., 2018); it reads no target.
+
+    `symmetric` averages it with that of each key among the queries. It depends on the batch size, and its
+    value on an epoch's last, smaller batch is lower.
+    """
+
+    name: Literal["in_batch_softmax"] = "in_batch_softmax"
+    takes: ClassVar[tuple[str, ...]] = ("query", "key")
+    takes_target: ClassVar[bool] = False
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    similarity: Literal["cosine", "dot"] = "cosine"
+    symmetric: bool = False
 
     def target(self, output: Tensor) -> None:
         return None

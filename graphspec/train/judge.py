@@ -73,7 +73,7 @@ class Judge:
         examples = len(batch)
         everything = examples if whole is None else whole.count
         for name in self.judged:
-            part, term = self._part(name, found[name], targets.get(name), batch, counted.get(name), whole)
+            part, term = self._part(name, found, targets.get(name), batch, counted.get(name), whole)
             terms[name] = term
             if name in self.log_variances:
                 variance = self.log_variances[name]
@@ -144,7 +144,7 @@ class Judge:
     def _part(
         self,
         name: str,
-        value: Tensor,
+        found: Mapping[str, Tensor],
         target: Tensor | None,
         batch: Batch,
         counted: Tensor | None,
@@ -153,6 +153,7 @@ class Judge:
         """The loss of one output, and that as a term of the epoch's."""
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
+        value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
         total = whole.totals[name] if whole is not None else None
         part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
         if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras

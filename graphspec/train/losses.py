@@ -26,7 +26,7 @@ Total = int | Tensor
 
 def evaluate(
     loss: Loss,
-    output: Tensor,
+    output: Tensor | Sequence[Tensor],
     target: Tensor | None,
     activation: str | None,
     weight: Tensor | None = None,
@@ -35,10 +35,11 @@ def evaluate(
 ) -> Tensor:
     """The loss of a batch, a scalar.
 
-    `output` is what `forward(..., logits=True)` gave, which left off `activation`; `target` has the shape of
-    `loss.target`. Both start with the batch axis. `weight` multiplies each example's loss, [n]; `counted`
-    says which have one, bool [n] or [n, steps]. The sum is divided by `total`, the number of positions that
-    count: those of this batch, unless it is a part of a larger one.
+    `output` is what `forward(..., logits=True)` gave, which left off `activation`, or several of these where
+    the loss compares them; `target` has the shape of `loss.target`. All start with the batch axis. `weight`
+    multiplies each example's loss, [n]; `counted` says which have one, bool [n] or [n, steps]. The sum is
+    divided by `total`, the number of positions that count: those of this batch, unless it is a part of a
+    larger one.
     """
     values = _values(loss, output, target, activation)
     counted = known(loss, target, counted)
@@ -67,7 +68,7 @@ def positions(
     loss: Loss, target: Tensor | None, count: int, counted: Tensor | None = None
 ) -> tuple[int, ...]:
     """The shape of what a loss averages: for each of `count` examples one value, or one for each position."""
-    if target is None:
+    if target is None or loss.canonical in COMPARISONS:
         return (count,) if counted is None else tuple(counted.shape)
     shape = tuple(target.shape)
     if loss.canonical in MEANS:
@@ -105,8 +106,12 @@ def activate(output: Tensor, activation: str | None) -> Tensor:
     return output.sigmoid() if activation == "sigmoid" else output
 
 
-def _values(loss: Loss, output: Tensor, target: Tensor | None, activation: str | None) -> Tensor:
+def _values(
+    loss: Loss, output: Tensor | Sequence[Tensor], target: Tensor | None, activation: str | None
+) -> Tensor:
     """A value for each position, or for each value of the output where the loss is a mean over them."""
+    if not isinstance(output, Tensor):
+        return COMPARISONS[loss.canonical](loss, output, target)
     if target is None:
         return output
     name = loss.canonical
@@ -227,6 +232,35 @@ def _binary_focal(loss: Any, crossentropy: Tensor, probability: Tensor, target: 
     )
 
 
+def _distance(loss: Any, a: Tensor, b: Tensor) -> Tensor:
+    if loss.distance == "cosine":
+        return 1 - F.cosine_similarity(a, b, dim=-1, eps=EPSILON)
+    return (a - b).square().sum(-1) if loss.distance == "squared_euclidean" else (a - b).norm(dim=-1)
+
+
+def _contrastive(loss: Any, outputs: Sequence[Tensor], target: Tensor | None) -> Tensor:
+    assert target is not None
+    left, right = outputs
+    distance = _distance(loss, left, right)
+    together, apart = distance.square(), (loss.margin - distance).clamp(min=0).square()
+    return target * together + (1 - target) * apart
+
+
+def _triplet(loss: Any, outputs: Sequence[Tensor], target: Tensor | None) -> Tensor:
+    anchor, positive, negative = outputs
+    return (_distance(loss, anchor, positive) - _distance(loss, anchor, negative) + loss.margin).clamp(min=0)
+
+
+def _in_batch_softmax(loss: Any, outputs: Sequence[Tensor], target: Tensor | None) -> Tensor:
+    query, key = outputs
+    if loss.similarity == "cosine":
+        query, key = F.normalize(query, dim=-1, eps=EPSILON), F.normalize(key, dim=-1, eps=EPSILON)
+    logits = query @ key.mT / loss.temperature
+    own = torch.arange(len(query), device=query.device)
+    values = F.cross_entropy(logits, own, reduction="none")
+    return (values + F.cross_entropy(logits.mT, own, reduction="none")) / 2 if loss.symmetric else values
+
+
 FROM_LOGITS: dict[str, Formula] = {
     "sparse_categorical_crossentropy": _sparse_from_logits,
     "categorical_crossentropy": _categorical_from_logits,
@@ -260,6 +294,13 @@ FROM_VALUES: dict[str, Formula] = {
     ),
 }
 """A value for each position, or for each value of the output where the loss is a mean over the last axis."""
+
+COMPARISONS: dict[str, Callable[[Any, Sequence[Tensor], Tensor | None], Tensor]] = {
+    "contrastive": _contrastive,
+    "triplet": _triplet,
+    "in_batch_softmax": _in_batch_softmax,
+}
+"""A value for each example, from several vectors of it."""
 
 MEANS = frozenset(
     {
