@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from graphspec.compiler import Program
 from graphspec.contract.layer import Weight
 from graphspec.contract.masks import MaskNotEqual
-from graphspec.graph import Graph, Op, Value
-from graphspec.names import attribute
-from graphspec.weights import layers
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.weights import key_prefix, layers
 
 
 class PositionEmbedding(keras.layers.Layer):
@@ -48,9 +47,11 @@ class Builder:
 
     def __init__(self) -> None:
         self.layers: dict[str, Any] = {}
+        self._prefixes: dict[Unit, str] = {}
 
     def body(self, graph: Graph, prefix: str, inputs: list[Any]) -> dict[Value, Any]:
         """The tensors of a graph, given those of its inputs."""
+        self._prefixes |= {unit: key_prefix(prefix, unit) for unit in graph.units}
         tensors = {
             value: tensor
             for value, tensor in zip(graph.inputs.values(), inputs, strict=True)
@@ -63,10 +64,7 @@ class Builder:
     def op(self, op: Op, prefix: str, arguments: list[Any]) -> dict[Value, Any]:
         if not op.present:
             return {op.output: arguments[0]}
-        path = ""
-        if op.unit is not None:
-            index = "" if op.unit.index is None else f".{op.unit.index}"
-            path = f"{prefix}{attribute(op.unit.name)}{index}"
+        path = self._prefixes[op.unit].removesuffix(".") if op.unit is not None else ""
         if op.graph is not None:
             inner = self.body(op.graph, f"{path}.", arguments)
             return {value: inner[op.results[key]] for key, value in op.outputs.items()}

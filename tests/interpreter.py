@@ -20,8 +20,8 @@ from graphspec.contract import HELPERS
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.classes import closure
-from graphspec.graph import Graph, Op, Value
-from graphspec.names import attribute
+from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.weights import key_prefix
 
 PRELUDE = "from collections.abc import Callable\nimport torch\nfrom torch import Tensor, nn\n"
 
@@ -47,9 +47,11 @@ class Interpreter:
 
     def __init__(self, state: dict[str, Tensor], defined: dict[str, Any]):
         self.state, self.library = state, defined
+        self.prefixes: dict[Unit, str] = {}
 
     def body(self, graph: Graph, prefix: str, inputs: list[Tensor | None]) -> dict[Value, Tensor]:
         """The values of a graph, whose weights lie below `prefix`."""
+        self.prefixes |= {unit: key_prefix(prefix, unit) for unit in graph.units}
         values: dict[Value, Tensor] = {}
         for value, tensor in zip(graph.inputs.values(), inputs, strict=True):
             if value is not None:
@@ -71,10 +73,7 @@ class Interpreter:
         arguments = [read(argument) for argument in op.arguments]
         if not op.present:
             return [arguments[0]]
-        path = prefix
-        if op.unit is not None:
-            index = "" if op.unit.index is None else f".{op.unit.index}"
-            path = f"{prefix}{attribute(op.unit.name)}{index}."
+        path = self.prefixes[op.unit] if op.unit is not None else prefix
         if op.parameter is not None:
             return [self.state[path.removesuffix(".")]]
         if op.wrapper is None:

@@ -933,6 +933,56 @@ def test_example_inputs_stay_in_the_range_of_each_column() -> None:
     table.module()(**inputs)
 
 
+LENT = (
+    X4
+    + """
+shared:
+  code: {layer: Dense, units: 4}
+  rest: {layer: Dense, units: 2}
+blocks:
+  own:   {inputs: [x], shared: {code: {layer: Dense, units: 4}}, nodes: {a: {call: code}, b: {call: code}}}
+  lent:  {inputs: [x], nodes: {a: {call: code}, in: {block: deeper}}}
+  deeper: {inputs: [x], nodes: {b: {call: code}, c: {call: rest}}}
+nodes:
+  first:  {block: own}
+  second: {block: lent}
+  third:  {call: code, from: x}
+  sum:    {merge: concatenate, from: [second, third]}
+outputs: [sum]
+"""
+)
+
+
+def test_blocks_see_the_shared_entries_of_their_file() -> None:
+    """Their own come first; what a file shares is one set of weights, wherever it is called."""
+    found = program(LENT)
+    assert [unit.path for unit in found.graph.units if unit.shared] == ["code", "rest"]
+    assert len(found.graph.units[0].calls) == 3
+    assert weights(found.graph) == 2 * 20 + 10
+    assert sorted(found.module().state_dict()) == [
+        *("code.bias", "code.weight", "first.code.bias", "first.code.weight", "rest.bias", "rest.weight")
+    ]
+    inner = ops(found)["second.in"]
+    assert [op.unit is found.graph.units[0] for op in inner.graph.ops] == [True, False]  # type: ignore[union-attr]
+
+
+def test_what_is_wrong_with_a_call_in_a_block() -> None:
+    assert codes(LENT.replace("b: {call: code}, c: {call: rest}", "b: {call: code}")) == ["unused-shared"]
+    assert codes(LENT.replace("c: {call: rest}", "c: {call: rset}")) == ["unknown-reference"]
+    assert codes(LENT.replace("from: x}\n  sum", "from: second}\n  sum")) == ["shared-differs"]
+    endless = "shared: {s: {block: b}}\nblocks: {b: {inputs: [x], nodes: {c: {call: s}}}}\n"
+    assert codes(X4 + endless + "nodes: {n: {call: s, from: x}}\noutputs: [n]") == ["block-recursive"]
+    with pytest.raises(SpecError) as error:
+        program(
+            LENT.replace(
+                "rest: {layer: Dense, units: 2}", "rest: {layer: Conv2D, filters: 2, kernel_size: 1}"
+            )
+        )
+    (diagnostic,) = error.value.diagnostics
+    assert diagnostic.code == "wrong-rank" and len(diagnostic.notes) == 2
+    assert diagnostic.notes[0].startswith("in block `deeper`, used by `in`")
+
+
 OPTIONAL = (
     X4
     + """

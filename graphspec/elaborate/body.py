@@ -82,6 +82,7 @@ class BodyElaborator:
     elaborate_node: Callable[[BodyElaborator, str], NodeResult | Repeated]
     open_files: tuple[str, ...] = ()
     open_blocks: tuple[str, ...] = ()
+    of_file: BodyElaborator | None = None  # for a block, the body of its file: whose shared entries it sees
     results: dict[str, NodeResult | Repeated] = field(default_factory=dict)
     active: list[str] = field(default_factory=list)
     shared: dict[str, SharedEntry] = field(default_factory=dict)

@@ -50,6 +50,7 @@ class NodeInstance:
     inputs: NodeInputs = field(default_factory=NodeInputs)
     inner_paths: InnerPaths = field(default_factory=InnerPaths)
     unit: Unit | None = None  # the shared one, for a call
+    caller: BodyElaborator | None = None  # for a shared entry, the body that calls it: a block's, or `body`
     given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
     count: int | None = None  # how many instances its node has
 
@@ -91,8 +92,14 @@ class NodeInstance:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which repetition an error is in."""
-        return () if self.index is None else (f"in repetition {self.index} of `{self.name}`",)
+        """Which repetition an error is in, and of a shared entry which use of a block."""
+        use = () if self.within is self.body else self.within.scope.notes
+        return use if self.index is None else (f"in repetition {self.index} of `{self.name}`", *use)
+
+    @property
+    def within(self) -> BodyElaborator:
+        """The body that is being elaborated."""
+        return self.caller or self.body
 
     # --- what the text says for this instance
 

@@ -48,7 +48,7 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         return [_in_result(body, result, head, rest, span)]
     if head in declared.inputs or head in declared.failed:
         return [FAILED]
-    if head in declared.shared:
+    if head in declared.shared or (body.of_file is not None and head in body.of_file.declared.shared):
         body.error(
             "unknown-reference",
             span,

@@ -20,6 +20,7 @@ def report_unused(context: Context, root: File) -> None:
     for definition, reads in context.reads.items():
         _unreached(context, definition, reads)
     for file in [root, *(file for file in context.files.values() if file is not None)]:
+        _unused_shared(context, file)
         _unused_blocks(context, file)
         _unused_params(context, file)
 
@@ -59,17 +60,29 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
                 f"nothing{where} reads the input `{name}`",
                 "read it in a `from`, or remove it",
             )
-    for name in body.shared:
-        if name not in reads.called and not any(
-            node.form == "call" and node.call == name for node in body.nodes.values()
-        ):
-            span = body.document.key((*body.path, "shared", name))
-            context.error(
-                "unused-shared",
-                span,
-                f"nothing calls the shared `{name}`",
-                f"write {{call: {name}, from: ...}}, or remove it",
-            )
+
+
+def _unused_shared(context: Context, file: File) -> None:
+    """Shared entries that no node calls: of a file, none of its blocks either."""
+    called = {id(reads.body): reads.called for reads in context.reads.values()}
+    for body in (file.body, *file.blocks.values()):
+        if body is not file.body and id(body) not in called:
+            continue  # no use of the block was elaborated
+        readers = [body] if body.block is not None else [body, *file.blocks.values()]
+        written = {
+            node.call
+            for reader in readers
+            for node in reader.nodes.values()
+            if node.form == "call" and (reader is body or node.call not in reader.shared)
+        }
+        for name in body.shared:
+            if name not in written | called.get(id(body), set()):
+                context.error(
+                    "unused-shared",
+                    body.document.key((*body.path, "shared", name)),
+                    f"nothing calls the shared `{name}`",
+                    f"write {{call: {name}, from: ...}}, or remove it",
+                )
 
 
 def _unused_blocks(context: Context, file: File) -> None:

@@ -12,7 +12,7 @@ from graphspec.emit.code import Variable, call, choice, fill, listed, literal
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
 from graphspec.emit.slots import Slot, Source
-from graphspec.graph import Op, Value
+from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
 
 Argument = ast.expr | list[ast.expr] | None
@@ -80,7 +80,7 @@ class Calls:
         if op.wrapper is not None:
             return self._wrapped(slot, op, module, found, number, logits)
         if op.graph is not None:
-            return self._instance(module, found, logits), None
+            return self._instance(op.graph, module, found, logits), None
         code = self.constructor.classes.code(op)
         return self._layer(slot, op, code, module, found, number), self._ending(slot, op, code, number)
 
@@ -105,13 +105,14 @@ class Calls:
         return self.layout.op_first(op) if wish == "any" and op.layer is not None else wish == "first"
 
     def _instance(
-        self, module: ast.expr | None, found: Sequence[Argument], logits: ast.expr | None
+        self, graph: Graph, module: ast.expr | None, found: Sequence[Argument], logits: ast.expr | None
     ) -> ast.expr:
         assert module is not None
         parts = list(found)
         while parts and parts[-1] is None:
             parts.pop()
         made = call(module, *(_one(part) for part in parts))
+        made.keywords += self.constructor.lending(graph)
         if logits is not None:
             made.keywords.append(ast.keyword("logits", logits))
         return made
@@ -131,7 +132,7 @@ class Calls:
         ending = None
         if op.graph is not None:
             wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
-            result = self._instance(module, [turned(inside, rank, False, wants)], logits)
+            result = self._instance(op.graph, module, [turned(inside, rank, False, wants)], logits)
             first = next(iter(op.results.values())) in self.layout.first
         else:
             assert op.layer is not None

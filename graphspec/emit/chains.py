@@ -21,7 +21,7 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
     layout = classes.layout
     if op.graph is not None:
         (name,) = op.graph.inputs
-        if classes.of[op.graph].is_function:
+        if classes.of[op.graph].is_function or classes.borrowed(op.graph):
             return False
         return layout.wants_first(op.graph, name) == (op.output in layout.first)
     peers = [each for body in group.slots for each in body[slot.position].ops]

@@ -14,7 +14,7 @@ from graphspec.contract.layer import Code, Layer
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
 from graphspec.emit.memory import Peaks
 from graphspec.emit.slots import Slot, Source, Walk, Wiring, slots_of
-from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ending, ends_in, inside
 
@@ -57,6 +57,8 @@ class BodyShape:
     slots: tuple[SlotShape, ...]
     inputs: tuple[tuple[str, bool, int], ...]
     outputs: tuple[tuple[str, Source, bool, bool], ...]
+    borrowed: tuple[str, ...] = ()  # modules of another class that they call
+    lent: tuple[OpShape, ...] = ()  # modules of their own that only inner bodies call
 
 
 class Classes:
@@ -72,6 +74,7 @@ class Classes:
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
         self._codes: dict[Op, Code] = {}
+        self._calls: dict[Graph, list[Unit]] = {}
         self._by_definition: dict[Definition, list[ModuleClass]] = {}
         graphs = list(_inner_first(root))
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
@@ -125,6 +128,36 @@ class Classes:
             self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
 
+    def borrowed(self, graph: Graph) -> list[Unit]:
+        """The shared units that a graph, or one inside it, calls and another has: their modules are passed to
+        its `forward`.
+        """
+        return [unit for unit in self._called(graph) if unit not in graph.units and self._has_module(unit)]
+
+    def lent(self, graph: Graph) -> list[Unit]:
+        """The shared units of a graph that only graphs inside it call."""
+        own = {op.unit for op in graph.ops}
+        called = (unit for unit in self._called(graph) if unit in graph.units)
+        return [unit for unit in called if unit not in own and self._has_module(unit)]
+
+    def _called(self, graph: Graph) -> list[Unit]:
+        """The shared units that a graph calls, or that are lent to one inside it."""
+        if graph not in self._calls:
+            found: dict[Unit, None] = {}
+            for op in graph.ops:
+                if op.graph is not None:
+                    found |= {unit: None for unit in self._called(op.graph) if unit not in op.graph.units}
+                if op.unit is not None and op.unit.shared:
+                    found[op.unit] = None
+            self._calls[graph] = list(found)
+        return self._calls[graph]
+
+    def _has_module(self, unit: Unit) -> bool:
+        op = unit.first
+        if op.graph is not None:
+            return not self.of[op.graph].is_function
+        return op.layer is not None and self.code(op).construct is not None
+
     def reads(self, value: Value) -> int:
         """How often a value is read, by ops and as an output."""
         return self._reads[value]
@@ -176,6 +209,8 @@ class Classes:
                 (key, wiring.source(value), value in self.layout.first, value in self.logits)
                 for key, value in graph.outputs.items()
             ),
+            tuple(unit.name for unit in self.borrowed(graph)),
+            tuple(replace(self._op_shape(unit.first), node=unit.name) for unit in self.lent(graph)),
         )
         for group in self._by_definition.setdefault(definition, []):
             if (merged := merge(group.shape, shape)) is not None:
@@ -284,7 +319,7 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
     """One shape for two bodies, or None when they are two classes: a node left out in one may be present in
     the other.
     """
-    if len(a.slots) != len(b.slots) or (a.inputs, a.outputs) != (b.inputs, b.outputs):
+    if len(a.slots) != len(b.slots) or replace(a, slots=()) != replace(b, slots=()):
         return None
     slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
     found = tuple(slot for slot in slots if slot is not None)

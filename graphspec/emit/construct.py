@@ -11,12 +11,12 @@ from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import call, choice, fill, listed, literal, name, own
+from graphspec.emit.code import Variable, call, choice, fill, listed, literal, name, own
 from graphspec.emit.code import names as names_of
 from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
 from graphspec.emit.printer import flat
 from graphspec.emit.slots import Slot
-from graphspec.graph import Op
+from graphspec.graph import Graph, Op
 
 FEW = 4
 """So many instances that differ by their index are listed; more are a comprehension over it."""
@@ -67,16 +67,45 @@ class Constructor:
 
     def write(self) -> None:
         """Fills everything, one submodule after another: shared ones first."""
+        self._borrow()
         calls: dict[str, list[Slot]] = {}
         for slot in self.group.slots[0]:
             unit = slot.op.unit
-            if unit is not None and unit.shared:
+            if unit is not None and unit.shared and unit in self.group.graph.units:
                 calls.setdefault(unit.name, []).append(slot)
         for word, slots in calls.items():
             slot = max(slots, key=lambda slot: (_takes_mask(slot.op), len(slot.op.outputs)))
             self._submodule(word, slot, {(b, 0): s[slot.position].op for b, s in enumerate(self.group.slots)})
+        for units in zip(*map(self.classes.lent, self.group.bodies), strict=True):
+            self._lend({(body, 0): unit.first for body, unit in enumerate(units)}, units[0].name)
         for slot in self.group.slots[0]:
             self._slot(slot)
+
+    def _borrow(self) -> None:
+        """Gives the modules of other classes that `forward` is passed their names there."""
+        taken = {self.group.local(word) for word in self.group.graph.inputs}
+        for unit in self.classes.borrowed(self.group.graph):
+            word = self.group.local(unit.name)
+            while word in taken:
+                word += "_"
+            taken.add(word)
+            self.group.borrowed[unit.name] = Variable(word, [], word, given=True)
+
+    def _lend(self, cells: dict[Cell, Op], word: str) -> None:
+        """A submodule that only inner classes call."""
+        op, expression = next(iter(cells.values())), self.expression(cells, word)
+        assert expression is not None, "what is lent has a module"
+        self.steps.append(Step(expression, names.attribute(word), op.span))
+        self._after(names.attribute(word), op)
+
+    def lending(self, graph: Graph) -> list[ast.keyword]:
+        """The modules that a call of an inner graph's `forward` passes to it."""
+        found = []
+        for unit in self.classes.borrowed(graph):
+            own_unit = any(unit in body.units for body in self.group.bodies)
+            module = own(names.attribute(unit.name)) if own_unit else self.group.borrowed[unit.name].read()
+            found.append(ast.keyword(self.classes.of[graph].borrowed[unit.name].name, module))
+        return found
 
     @property
     def is_empty(self) -> bool:
@@ -95,7 +124,9 @@ class Constructor:
         if function is not None:
             self.modules[slot.position] = function
         elif slot.op.unit is not None and slot.op.unit.shared:
-            self.modules[slot.position] = own(self.attribute(slot))
+            own_unit = slot.op.unit in self.group.graph.units
+            borrowed = None if own_unit else self.group.borrowed.get(slot.op.unit.name)
+            self.modules[slot.position] = borrowed.read() if borrowed else own(self.attribute(slot))
         elif slot.repeated:
             self._repeated(slot, cells)
         else:

@@ -37,6 +37,7 @@ class Forward(Scope):
             self.given.append(variable)
             if value is not None:
                 self.values.bind(value, variable.read(), value in self.layout.first)
+        self.given += self.group.borrowed.values()
         for slot in self.group.slots[0]:
             if slot.loop and is_chain(self.constructor.classes, self.group, slot):
                 self._chain(slot)

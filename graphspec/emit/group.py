@@ -16,7 +16,7 @@ from typing import Any
 from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Leaf, Ref
-from graphspec.emit.code import HOLE, choice, fill, folded, literal, name, template
+from graphspec.emit.code import HOLE, Variable, choice, fill, folded, literal, name, template
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.expressions import Expression
 from graphspec.graph import Definition, Graph, Op, Value
@@ -58,6 +58,7 @@ class ModuleClass:
     logits: bool = False
     is_function: bool = False  # it constructs nothing: it is written as a function
     numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its place in `bodies`
+    borrowed: dict[str, Variable] = field(default_factory=dict)  # another class's, passed to `forward`
 
     @property
     def graph(self) -> Graph:

@@ -70,14 +70,18 @@ class Initialization:
             for position in range(len(group.slots[0])):
                 slots = [of_body[position] for of_body in group.slots]
                 optional = any(not slot.op.present for slot in slots)
-                for slot in slots:
+                for slot, body in zip(slots, group.bodies, strict=True):
+                    borrowed = self.classes.borrowed(body)
                     for op in slot.ops:
-                        if (
-                            op.present
-                            and op.layer is not None
-                            and self.classes.code(op).construct is not None
-                        ):
+                        if self._is_made(op) and op.unit not in borrowed:
                             yield Placed(group, slot, op, optional)
+            for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
+                if self._is_made(unit.first):
+                    yield Placed(group, Slot(unit.name, [unit.first], 0), unit.first, False)
+
+    def _is_made(self, op: Op) -> bool:
+        """Whether a module is made for a layer."""
+        return op.present and op.layer is not None and self.classes.code(op).construct is not None
 
     def _parts(self, op: Op) -> Iterator[tuple[str, frozenset[str]]]:
         """The modules that a layer's module makes inside: the source that makes them, the weights of each."""

@@ -119,7 +119,9 @@ def _inputs(group: ModuleClass) -> list[str]:
         found.append(
             f"{group.local(word)}: Tensor | None = None" if optional else f"{group.local(word)}: Tensor"
         )
-    return [*found, *(["*", "logits: bool = False"] if group.logits else [])]
+    named = [f"{variable.name}: nn.Module" for variable in group.borrowed.values()]
+    named += ["logits: bool = False"] if group.logits else []
+    return [*found, *(["*", *named] if named else [])]
 
 
 def _result(group: ModuleClass, program: Elaborated | None) -> str:

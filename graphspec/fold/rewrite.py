@@ -49,6 +49,8 @@ class Rewriter:
         self.plans = plans
         self.steps: list[Step] = []
         self.dropped = 0
+        self.prefixes: dict[Unit, str] = {}  # what the keys of a unit begin with
+        self.units: dict[Unit, Unit] = {}  # each of the old graph, and that of the new one
         self._values: dict[Value, Value] = {}
 
     def graph(self, old: Graph, prefix: str, first: bool) -> Graph:
@@ -56,11 +58,12 @@ class Rewriter:
         is noted what happens to them.
         """
         plan = self.plans[old]
+        self.prefixes |= {unit: key_prefix(prefix, unit) for unit in old.units}
         new = dataclasses.replace(old, inputs={}, units=[], ops=[], outputs={})
         for name, value in old.inputs.items():
             new.inputs[name] = self._value(value, None) if value is not None else None
         if first:
-            self._note_absorbed(plan, prefix)
+            self._note_absorbed(plan)
         body = _Body(self, plan, new, prefix, first)
         for op in old.ops:
             body.add(op)
@@ -68,7 +71,7 @@ class Rewriter:
         new.outputs = {name: self._values[value] for name, value in old.outputs.items()}
         return new
 
-    def _note_absorbed(self, plan: Plan, prefix: str) -> None:
+    def _note_absorbed(self, plan: Plan) -> None:
         self.dropped += sum(op.present and op not in plan.absorbed for op in plan.gone)
         noted: set[Unit] = set()
         for norm, op in plan.absorbed.items():
@@ -77,7 +80,7 @@ class Rewriter:
             linear = op.layer.linear()
             if norm.unit not in noted and linear is not None:
                 noted.add(norm.unit)
-                into, key = key_prefix(prefix, op.unit), key_prefix(prefix, norm.unit)
+                into, key = self.prefixes[op.unit], self.prefixes[norm.unit]
                 self.steps.append(Absorbed(into, linear, key, norm.layer))
 
     def _value(self, old: Value, op: Op | None) -> Value:
@@ -120,7 +123,6 @@ class _Body:
     new: Graph
     prefix: str
     first: bool
-    units: dict[Unit, Unit] = field(default_factory=dict)
     pieces: dict[Op, Value] = field(default_factory=dict)
     absorbing: set[Op] = field(init=False)
     space: Namespace = field(init=False)
@@ -146,9 +148,10 @@ class _Body:
         unit = op.unit and self._unit(op.unit)
         graph = None
         if op.graph is not None:
-            prefix = key_prefix(self.prefix, op.unit) if op.unit is not None else self.prefix
-            first = self.first and op.unit is not None and op is op.unit.first
-            graph = self.rewriter.graph(op.graph, prefix, first)
+            assert op.unit is not None
+            own = op.unit in self.plan.graph.units
+            first = (self.first or not own) and op is op.unit.first
+            graph = self.rewriter.graph(op.graph, self.rewriter.prefixes[op.unit], first)
         new = self.rewriter.copy(op, graph, unit, self._layer(op))
         if op in self.absorbing:
             new.given = {key: value for key, value in op.given.items() if key != "use_bias"}
@@ -162,13 +165,15 @@ class _Body:
 
     def _unit(self, old: Unit) -> Unit:
         """The unit of the new graph. Nothing there is trained, or filled from files of its own."""
-        if old not in self.units:
-            self.units[old] = dataclasses.replace(old, trainable=True, weights=None, calls=[])
-        return self.units[old]
+        units = self.rewriter.units
+        if old not in units:
+            units[old] = dataclasses.replace(old, trainable=True, weights=None, calls=[])
+        return units[old]
 
     def place_units(self, old: Graph) -> None:
         """Orders the units: shared ones first, the others as their ops stand."""
-        self.new.units = [self.units[unit] for unit in old.units if unit.shared and unit in self.units]
+        units = self.rewriter.units
+        self.new.units = [units[unit] for unit in old.units if unit.shared and unit in units]
         for op in self.new.ops:
             if op.unit is not None and op.unit not in self.new.units[-1:] and not op.unit.shared:
                 self.new.units.append(op.unit)
@@ -196,7 +201,7 @@ class _Body:
         unit.calls.append(new)
         self.new.ops.append(new)
         if self.first:
-            parts = tuple(key_prefix(self.prefix, op.unit) for op in ops if op.unit is not None)
+            parts = tuple(self.rewriter.prefixes[op.unit] for op in ops if op.unit is not None)
             step = Stacked(parts, sizes, key_prefix(self.prefix, unit), linear, bias)
             self.rewriter.steps.append(step)
 

@@ -47,5 +47,7 @@ def first_output(node: NodeInstance) -> str:
 
 def _named(node: NodeInstance) -> tuple[str, Any]:
     """The form and target of a node, or of the shared entry that it calls."""
-    declared = call.entry_of(node) if node.form == "call" else node.declared
-    return (declared.form, declared.target) if declared is not None else ("", None)
+    if node.form != "call":
+        return node.form, node.declared.target
+    found = call.find_entry(node)
+    return (found[1].form, found[1].target) if found is not None else ("", None)

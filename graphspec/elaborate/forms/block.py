@@ -48,7 +48,7 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
         if not isinstance(target, str):
             node.error("wrong-type", span, f"a model is the path of a spec file, not {show(target)}")
             return None
-        file = body.context.model_file(target, body.declared.document, span, body.open_files)
+        file = body.context.model_file(target, body.declared.document, span, node.within.open_files)
         return None if file is None else (file, file.body)
     if isinstance(target, str) and target in body.file.blocks:
         return body.file, body.file.blocks[target]
@@ -63,7 +63,7 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
 
 def _may_open(node: NodeInstance, declared: Body) -> bool:
     """Whether a body may be opened here: it is not open already, and not nested too deep."""
-    blocks, files = node.body.open_blocks, node.body.open_files
+    blocks, files = node.within.open_blocks, node.within.open_files
     if declared.block is not None and declared.block in blocks:
         chain = " -> ".join((*blocks[blocks.index(declared.block) :], declared.block))
         node.error("block-recursive", node.span_of("block"), f"the block contains itself: {chain}")
@@ -80,7 +80,7 @@ def _open(
     """The body of an instance, its inputs values of a graph of its own. A block sees the params of its file,
     a model none.
     """
-    outer, block = node.body, declared.block
+    outer, within, block = node.body, node.within, declared.block
     graph = Graph(Definition(declared.file, block, declared.title), declared=dict(declared.params))
     own: dict[str, Resolved] = {
         name: Value(value.tensor, name) if isinstance(value, Value) else value
@@ -88,7 +88,7 @@ def _open(
     }
     graph.inputs = {name: value if isinstance(value, Value) else None for name, value in own.items()}
     where = f"in {node.form} `{target}`, used by `{node.title}` at {node.span}"
-    notes = (where, *outer.scope.notes)
+    notes = (where, *within.scope.notes)
     unknown = frozenset(declared.failed_params)
     known = own if block is not None else None
     scope = Scope(outer.context, declared.document, graph.visible, unknown, known, notes)
@@ -97,9 +97,10 @@ def _open(
         seen = _file_params(outer)
         graph.visible.update((name, value) for name, value in seen.items() if name not in declared.params)
         scope.unknown |= outer.scope.unknown - declared.params.keys()
-        inner.open_files, inner.open_blocks = outer.open_files, (*outer.open_blocks, block)
+        inner.open_files, inner.open_blocks = within.open_files, (*within.open_blocks, block)
+        inner.of_file = outer.of_file or outer
     else:
-        inner.open_files = (*outer.open_files, declared.file)
+        inner.open_files = (*within.open_files, declared.file)
     return inner
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.elaborate.body import InnerPaths, NodeResult, SharedEntry, failed
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.graph import Op, Unit
 from graphspec.schema import Node
@@ -13,24 +13,26 @@ from graphspec.schema import Node
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a call; `build_inner` builds what is called."""
-    body, name, declared = node.body, node.declared.call, entry_of(node)
-    if declared is None:
-        if name not in body.declared.failed and not body.declared.incomplete:
-            help = near_help(name, list(body.declared.shared))
+    name, found = node.declared.call, find_entry(node)
+    if found is None:
+        bodies = [body.declared for body in _visible(node)]
+        if not any(name in body.failed or body.incomplete for body in bodies):
+            help = near_help(name, [word for body in bodies for word in body.shared])
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
         return failed()
+    body, declared = found
     body.reads.called.add(name)
     own = _call_arguments(node, name, declared)
     if own is None:
         return failed()
     if name not in body.shared:
-        body.shared[name] = _open_entry(node, name, declared)
+        body.shared[name] = _open_entry(body, name, declared)
     entry = body.shared[name]
     if entry.unit is None:
         return failed()
     inner = NodeInstance(body, node.name, declared, body.path("shared", name), node.index)
     inner.inputs, inner.inner_paths, inner.unit = node.inputs, entry.inner_paths, entry.unit
-    inner.given = {**entry.arguments, **own}
+    inner.given, inner.caller = {**entry.arguments, **own}, node.within
     result = build_inner(inner)
     op = result.op
     if op is None:
@@ -44,9 +46,17 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     return result
 
 
-def entry_of(node: NodeInstance) -> Node | None:
-    """What a call names in `shared`; None where there is no such entry."""
-    return node.body.declared.shared.get(node.declared.call)
+def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:
+    """What a call names in `shared`, and the body that has it; None where there is no such entry."""
+    name = node.declared.call
+    found = next((body for body in _visible(node) if name in body.declared.shared), None)
+    return None if found is None else (found, found.declared.shared[name])
+
+
+def _visible(node: NodeInstance) -> list[BodyElaborator]:
+    """The bodies whose shared entries a node sees: a block's own first, then the file's."""
+    file = node.body.of_file
+    return [node.body] if file is None else [node.body, file]
 
 
 def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, bool] | None:
@@ -65,9 +75,8 @@ def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, 
     return None if None in found.values() else found  # type: ignore[return-value]
 
 
-def _open_entry(node: NodeInstance, name: str, declared: Node) -> SharedEntry:
-    """Evaluates an entry for its first call, and gives its unit to the graph."""
-    body = node.body
+def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
+    """Evaluates an entry for its first call, and gives its unit to the graph of its body."""
     entry = NodeInstance(body, name, declared, body.path("shared", name))
     arguments = entry.arguments()
     trainable = entry.flag("trainable", declared.trainable)
