@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from graphspec.compiler import Program, compile
     from graphspec.convert import from_keras
     from graphspec.diagnostics import SpecError
+    from graphspec.runs.run import Run
 
-__all__ = ["Program", "SpecError", "__version__", "compile", "from_keras"]
+__all__ = ["Program", "Run", "SpecError", "__version__", "compile", "from_keras"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> Any:
         from graphspec.convert import from_keras
 
         return from_keras
+    if name == "Run":
+        from graphspec.runs.run import Run
+
+        return Run
     if name == "SpecError":
         from graphspec.diagnostics import SpecError
 

@@ -1,16 +1,24 @@
-"""Trained runs: the list of them."""
+"""Trained runs: the list of them, evaluation, prediction."""
 
 from __future__ import annotations
 
+import csv
 import json
+import random
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import graphspec
 from graphspec.cli import app
 from graphspec.diagnostics import SpecError
 from graphspec.runs.directory import RunFiles, list_runs
+from graphspec.runs.run import Run
+from graphspec.train.loop import train
 
 
 def made(path: Path, lines: str, finished: bool = True) -> Path:
@@ -52,3 +60,200 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         RunFiles(tmp_path / "digit-1")
     with pytest.raises(SpecError, match="holds no run"):
         RunFiles(tmp_path)
+
+
+# --- a run in use
+
+PEOPLE = """
+inputs:
+  facts: {shape: [2]}
+  kinds: {shape: [2], dtype: int64}
+nodes:
+  read:    {layer: Embedding, input_dim: $(vocabulary(kinds)), output_dim: 4, from: kinds}
+  flat:    {layer: Flatten}
+  all:     {merge: concatenate, from: [facts, flat]}
+  hidden:  {layer: Dense, units: 16, activation: relu}
+  species: {layer: Dense, units: 3, activation: softmax, from: hidden}
+  mass:    {layer: Dense, units: 1, from: hidden}
+outputs:
+  species: {loss: sparse_categorical_crossentropy, metrics: [accuracy], class_weight: balanced}
+  mass:    {loss: mse, missing: ignore, metrics: [mae]}
+data:
+  train: people.csv
+  validation: {split: 0.2}
+  key: id
+  features:
+    facts:   {columns: [height, age], encode: number, fill: median, scale: standard}
+    kinds:   {columns: [region, plan], encode: category, vocabulary: [6, 4]}
+    species: {encode: category}
+    mass:    {encode: number, scale: standard}
+train: {epochs: 3, optimizer: {name: adam, learning_rate: 0.05}}
+"""
+NUMBERS = {"oak": 180.0, "ash": 150.0, "elm": 120.0}
+
+
+def people(count: int = 120) -> str:
+    source = random.Random(1)
+    lines = ["id,height,age,region,plan,species,mass"]
+    for index in range(count):
+        species = source.choice(list(NUMBERS))
+        height = source.gauss(NUMBERS[species], 5)
+        known = "" if index % 17 == 3 else f"{height:.1f}"
+        mass = "" if index % 11 == 5 else f"{20 * height:.0f}"
+        row = (
+            f"p{index}",
+            known,
+            source.randint(20, 60),
+            source.choice("NSEW"),
+            source.choice("ab"),
+            species,
+            mass,
+        )
+        lines.append(",".join(map(str, row)))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a table, and the run that learned from it."""
+    place = tmp_path_factory.mktemp("people")
+    (place / "people.csv").write_text(people())
+    (place / "people.yaml").write_text(PEOPLE)
+    program = graphspec.compile(place / "people.yaml")
+    train(program, root=place, device="cpu", run_dir=place / "run")
+    return place
+
+
+def without_targets(place: Path) -> Path:
+    """The same rows as a table that has no targets."""
+    path = place / "new.csv"
+    rows = [line.split(",")[:5] for line in people().splitlines()]
+    path.write_text("\n".join(map(",".join, rows)) + "\n")
+    return path
+
+
+def test_evaluation_says_what_training_said(trained: Path) -> None:
+    run = Run(trained / "run")
+    best = list_runs(trained)[0].best_epoch
+    assert best is not None
+    found = run.evaluate(device="cpu")
+    assert found.pop("examples") == 24
+    assert found == {
+        name.removeprefix("val_"): pytest.approx(values[best - 1], rel=1e-6)
+        for name, values in run.history.items()
+        if name.startswith("val_")
+    }
+
+
+def test_predictions_are_rows_in_words_and_units(trained: Path) -> None:
+    run = Run(trained / "run")
+    table = run.predict(trained / "people.csv", device="cpu").to_pydict()
+    assert list(table) == ["id", "species", "species.ash", "species.elm", "species.oak", "mass"]
+    assert table["id"] == [f"p{index}" for index in range(120)]
+    for row in range(120):
+        scores = {name: table[f"species.{name}"][row] for name in NUMBERS}
+        assert table["species"][row] == max(scores, key=lambda name: scores[name])
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+    truth = list(csv.DictReader(people().splitlines()))
+    right = [row["species"] == said for row, said in zip(truth, table["species"], strict=True)]
+    assert sum(right) > 90
+    errors = [abs(float(r["mass"]) - m) for r, m in zip(truth, table["mass"], strict=True) if r["mass"]]
+    assert sum(errors) / len(errors) < 300, "in grams, as the column has them"
+
+
+def test_predictions_need_no_targets_and_no_batch_in_particular(trained: Path) -> None:
+    run = Run(trained / "run")
+    whole = run.predict(trained / "people.csv", device="cpu")
+    assert run.predict(without_targets(trained), device="cpu").equals(whole)
+    for options in ({"batch_size": 120}, {"batch_size": 1, "limit": 7}):
+        found = run.predict(without_targets(trained), device="cpu", **options)  # type: ignore[arg-type]
+        wanted = whole.slice(0, len(found))
+        assert len(found) == options.get("limit", 120) and found["species"].equals(wanted["species"])
+        assert found["mass"].to_pylist() == pytest.approx(wanted["mass"].to_pylist(), rel=1e-5)
+    short = run.predict(trained / "people.csv", device="cpu", probabilities=False)
+    assert short.column_names == ["id", "species", "mass"]
+
+
+def test_a_copied_run_is_complete(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "elsewhere")
+    about = json.loads((tmp_path / "elsewhere/environment.json").read_text())
+    about["root"] = "/nowhere"
+    (tmp_path / "elsewhere/environment.json").write_text(json.dumps(about))
+    run = Run(tmp_path / "elsewhere")
+    expected = Run(trained / "run").predict(trained / "people.csv", device="cpu")
+    assert run.predict(trained / "people.csv", device="cpu").equals(expected)
+    assert run.evaluate(trained / "people.csv", device="cpu")["examples"] == 120
+    with pytest.raises(SpecError, match="data-missing"):
+        run.evaluate(device="cpu")
+
+
+def test_the_command_line_evaluates_and_predicts(trained: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    result = runner.invoke(app, ["evaluate", str(trained / "run"), "--device", "cpu", "--json"])
+    found = json.loads(result.stdout)
+    assert found["ok"] and found["examples"] == 24 and "species_accuracy" in found["metrics"]
+    output = tmp_path / "p.csv"
+    arguments = ["predict", str(trained / "run"), "--data", str(without_targets(trained)), "-o", str(output)]
+    assert runner.invoke(app, [*arguments, "--device", "cpu"]).stdout == f"wrote {output}: 120 rows\n"
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert len(rows) == 120 and rows[3]["id"] == "p3" and rows[3]["species"] in NUMBERS
+
+
+def bad_rows(place: Path, text: str) -> Path:
+    path = place / "bad.csv"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("id,height,age,region\np1,1,2,N\n", "data-column", "plan"),
+        ("height,age,region,plan\n1,2,N,a\n", "data-column", "id"),
+        ("id,height,age,region,plan\np1,tall,2,N,a\n", "data-dtype", "tall"),
+        ("id,height,age,region,plan\n", "data-empty", "no"),
+        ("", "data-empty", "empty"),
+    ],
+)
+def test_what_cannot_be_predicted_for_is_told(
+    trained: Path, tmp_path: Path, text: str, code: str, words: str
+) -> None:
+    output = tmp_path / "p.csv"
+    arguments = ["predict", str(trained / "run"), "--data", str(bad_rows(tmp_path, text)), "-o", str(output)]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    (found,) = json.loads(result.stdout)["diagnostics"]
+    assert result.exit_code == 1 and found["code"] == code and words in found["message"]
+    assert not output.exists()
+
+
+def test_damaged_runs_are_told(trained: Path, tmp_path: Path) -> None:
+    for name, damage in (("encoders.json", "{"), ("best.safetensors", "no"), ("spec.yaml", "inputs: {}")):
+        place = tmp_path / name
+        shutil.copytree(trained / "run", place)
+        (place / name).write_text(damage)
+        with pytest.raises(SpecError):
+            Run(place).predict(trained / "people.csv", device="cpu")
+    (place / "best.safetensors").unlink()
+    shutil.copy(trained / "run" / "spec.yaml", place)
+    with pytest.raises(SpecError, match="weights-missing"):
+        Run(place).module()
+    assert Run(place, "last").module() is not None
+
+
+def test_arrays_are_predicted_for_as_arrays(tmp_path: Path) -> None:
+    text = """
+inputs: {x: {shape: [3]}}
+nodes: {y: {layer: Dense, units: 2, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+data: {train: d.npz}
+"""
+    (tmp_path / "a.yaml").write_text(text)
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    np.savez(tmp_path / "d.npz", x=x, y=(x[:, 0] > 0).astype(int))
+    np.savez(tmp_path / "new.npz", x=x)
+    train(graphspec.compile(tmp_path / "a.yaml"), root=tmp_path, device="cpu", run_dir=tmp_path / "run")
+    table = Run(tmp_path / "run").predict(tmp_path / "new.npz", device="cpu").to_pydict()
+    with torch.no_grad():
+        expected = Run(tmp_path / "run").module()(torch.from_numpy(x))
+    assert table["y"] == expected.argmax(-1).tolist()
+    assert table["y.1"] == pytest.approx(expected[:, 1].tolist(), abs=1e-6)

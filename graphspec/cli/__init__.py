@@ -32,7 +32,7 @@ from graphspec.cli.common import (
 )
 from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
-from graphspec.cli.runs import runs
+from graphspec.cli.runs import evaluate, predict, runs
 from graphspec.cli.train import train
 
 app = typer.Typer(
@@ -141,9 +141,11 @@ def summary(
 
 app.command()(build)
 app.command()(plot)
-app.command()(runs)
 app.add_typer(importing, name="import")
 app.command()(train)
+app.command()(evaluate)
+app.command()(predict)
+app.command()(runs)
 
 
 @app.command()

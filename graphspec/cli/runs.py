@@ -1,17 +1,111 @@
-"""`runs`: the runs of a directory as a table."""
+"""`runs`, `evaluate`, `predict`: what was trained, and its use."""
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, colors, print_json, reporting
+from graphspec.cli.common import Json, colors, print_json, reporting, running
 
 if TYPE_CHECKING:
     from graphspec.runs.directory import RunRow
+    from graphspec.runs.run import Run
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+Weights = Annotated[
+    str,
+    typer.Option("--weights", metavar="best|last|FILE", help="The best epoch's, the last, or a file."),
+]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, metavar="N", help="Examples at a time. [default: the spec's]"),
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
+
+
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Examples with targets. [default: the spec's test data]"),
+    ] = None,
+    weights: Weights = "best",
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a trained run on data.
+
+    Example: graphspec evaluate runs/digits-1 --data new.npz
+    """
+    with using(run, weights, as_json) as found:
+        values = found.evaluate(data, device=device, batch_size=batch_size, limit=limit)
+        examples = values.pop("examples")
+        if as_json:
+            print_json({"ok": True, "metrics": values, "examples": examples})
+        else:
+            shown = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
+            typer.echo(f"{shown}  on {examples:,} examples")
+
+
+def predict(
+    run: RunArgument,
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Rows; targets are not read.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="A .csv, .tsv, .jsonl, .parquet or .npz file."),
+    ],
+    weights: Weights = "best",
+    device: Device = "auto",
+    batch_size: BatchSize = None,
+    limit: Limit = None,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities/--no-probabilities", help="Each class' probability, too."),
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Write what a trained run predicts for a file's rows.
+
+    Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
+    """
+    from graphspec.data.writers import writing
+
+    with using(run, weights, as_json) as found, writing(output) as write:
+        rows = 0
+        for part in found.predictions(
+            data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
+        ):
+            write(part)
+            rows += part.num_rows
+    if as_json:
+        print_json({"ok": True, "file": str(output), "rows": rows})
+    else:
+        typer.echo(f"wrote {output}: {rows:,} rows")
+
+
+@contextmanager
+def using(path: Path, weights: str, as_json: bool) -> Iterator[Run]:
+    """The run in a directory; its mistakes, and those of its use, end the command."""
+    from graphspec.runs.run import Run
+
+    sources: dict[str, str] = {}
+    gc.enable()
+    with reporting(as_json, sources):
+        run = Run(path, weights)
+        sources |= run.program.sources
+        help = "if memory ran out, lower `--batch-size`"
+        with running(run.program, "run-failed", "running the module fails", help):
+            yield run
 
 
 def runs(

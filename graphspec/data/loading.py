@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,14 +60,16 @@ def load(
     device: torch.device,
     *,
     limit: int | None = None,
+    encoders: Encoders | None = None,
 ) -> Data:
     """Examples for training, validation and test.
 
     `data` replaces the path of the training data. Paths of the spec are relative to `root`, its directory,
     and must stay inside. `limit` is how many rows of each file are read, the first ones. A program without
-    data gets synthetic ones. Raises `SpecError`, a data-... code for each mistake.
+    data gets synthetic ones. `encoders` are those that learned before; without them they learn from the
+    training rows. Raises `SpecError`, a data-... code for each mistake.
     """
-    loader = Loader(program, fields(program), device, limit or sys.maxsize)
+    loader = Loader(program, fields(program), device, limit or sys.maxsize, encoders)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
@@ -82,6 +84,64 @@ def load(
     return found
 
 
+def load_file(
+    program: Any,
+    path: Path,
+    device: torch.device,
+    encoders: Encoders | None,
+    *,
+    limit: int | None = None,
+) -> Examples:
+    """The first `limit` examples of a file, with targets, as encoders that have learned make them.
+
+    Raises `SpecError`, a data-... code for each mistake.
+    """
+    if encoders is None:
+        encoders = plain_encoders(program)
+    loader = Loader(program, fields(program), device, limit or sys.maxsize, encoders)
+    config = loader.config
+    examples = loader.whole(opening(program, "train", config.train, None, path), "test")
+    if examples is None:
+        raise fail("data-empty", f"`{path}` holds no examples")
+    return examples
+
+
+def plain_encoders(program: Any) -> Encoders:
+    """Encoders of a program without features, which learn nothing. Raises `SpecError` where it has some."""
+    if program.data is not None and program.data.features:
+        raise fail(
+            "data-format", "the run learned nothing of its features: it had no table", "train it on a table"
+        )
+    return new_encoders(program)
+
+
+def new_encoders(program: Any, images: bool = False) -> Encoders:
+    """Encoders of a program that have learned nothing; `images` for a folder of them without features."""
+    from graphspec.data.encoders import Encoders
+
+    features = program.data.features if program.data is not None else {}
+    fills = plan(program.inputs, program.outputs, features, program.ranges)
+    return Encoders(of_images(fills) if images else fills, program.outputs, images)
+
+
+def encoders_of(program: Any, state: Mapping[str, Any]) -> Encoders:
+    """The encoders of a program with what `Encoders.to_json` says that they learned. Raises `SpecError`."""
+    found = new_encoders(program, state.get("images") is True)
+    found.restore(state)
+    return found
+
+
+def padding_of(program: Any, wanted: Iterable[Field]) -> Padding:
+    """To what the fields are padded that have a length of their own in each row."""
+    sizes = {field.name: field.tensor.shape[1] for field in wanted if field.tensor.rank > 1}
+    steps = {
+        name: output.target
+        for name, output in program.outputs.items()
+        if output.mask is None and output.target not in program.inputs
+    }
+    return Padding(sizes, program.minimum_sizes, steps)
+
+
 Parts = Sequence[Examples | None]
 """Training, validation and test."""
 
@@ -89,12 +149,19 @@ Parts = Sequence[Examples | None]
 class Loader:
     """The way of one run from files to examples."""
 
-    def __init__(self, program: Any, wanted: list[Field], device: torch.device, rows: int):
+    def __init__(
+        self,
+        program: Any,
+        wanted: list[Field],
+        device: torch.device,
+        rows: int,
+        encoders: Encoders | None = None,
+    ):
         self.program, self.wanted, self.device, self.rows = program, wanted, device, rows
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
         self.budget = Budget(memory_limit())
-        self.encoders: Encoders | None = None
+        self.encoders = encoders
         self._digest = hashlib.blake2b(digest_size=16)
 
     @property
@@ -157,27 +224,10 @@ class Loader:
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
         """The encoders, bound to a table's columns; those of training data are kept for the others."""
-        from graphspec.data.encoders import Encoders
-
-        program = self.program
         if self.encoders is None:
-            fills = plan(program.inputs, program.outputs, self.config.features, program.ranges)
-            fills = of_images(fills) if found.kind == "images" else fills
-            self.encoders = Encoders(fills, program.outputs)
-        self.encoders.bind(table, spanner(program))
+            self.encoders = new_encoders(self.program, found.kind == "images")
+        self.encoders.bind(table, spanner(self.program))
         return self.encoders
-
-    @property
-    def _padding(self) -> Padding:
-        """To what the fields are padded that have a length of their own in each row."""
-        program = self.program
-        sizes = {field.name: field.tensor.shape[1] for field in self.wanted if field.tensor.rank > 1}
-        steps = {
-            name: output.target
-            for name, output in program.outputs.items()
-            if output.mask is None and output.target not in program.inputs
-        }
-        return Padding(sizes, program.minimum_sizes, steps)
 
     def _examples(self, store: Store) -> Examples | None:
         from graphspec.data import reading
@@ -190,7 +240,7 @@ class Loader:
             self.notes.append(
                 f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
             )
-        return reading.examples(store, self.wanted, self.device, self._padding)
+        return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
         archive = open_arrays(found)

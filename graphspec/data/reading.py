@@ -139,8 +139,8 @@ def examples(
     if store.filed:
         groups = [{n[1]: file for n, file in store.files.items() if n[0] == group} for group in GROUPS]
         return Streamed(groups[0], dtypes, groups[1], groups[2], device, padding)
-    tensors = [_tensors(store.group(group)) for group in GROUPS]
-    made = InMemory(tensors[0], dtypes, None, tensors[1], tensors[2], padding=padding)
+    groups = [tensors(store.group(group)) for group in GROUPS]
+    made = InMemory(groups[0], dtypes, None, groups[1], groups[2], padding=padding)
     return made.feeding(device)
 
 
@@ -149,7 +149,8 @@ def _named(encoded: Encoded, arrays: Mapping[str, Array | Ragged]) -> dict[Name,
     return {(group, name): array for group, found in groups.items() for name, array in found.items()}
 
 
-def _tensors(arrays: Mapping[str, Array | Ragged]) -> dict[str, Any]:
+def tensors(arrays: Mapping[str, Array | Ragged]) -> dict[str, Any]:
+    """Arrays as tensors that share their memory."""
     return {
         name: Rows.of(array) if isinstance(array, Ragged) else torch.from_numpy(_writable(array))
         for name, array in arrays.items()

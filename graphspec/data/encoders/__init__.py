@@ -73,8 +73,9 @@ class Encoders:
     Bind them to the columns of a table; then let them learn, or restore what was learned; then encode.
     """
 
-    def __init__(self, plan: Plan, outputs: Outputs):
-        self.plan, self.outputs = plan, outputs
+    def __init__(self, plan: Plan, outputs: Outputs, images: bool = False):
+        """`images` says that the plan is that of a folder of images, which needs no features."""
+        self.plan, self.outputs, self.images = plan, outputs, images
         self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
         self.weights: dict[str, RowWeights] = {}
         self.counts: Counter[tuple[str, str, str]] = Counter()
@@ -277,20 +278,24 @@ class Encoders:
         """All that was learned, as plain JSON data."""
         return {
             "version": VERSION,
+            "images": self.images,
             "fields": {name: encoder.state() for name, encoder in self.encoders.items()},
             "weights": {name: weigher.state() for name, weigher in self.weights.items()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what `to_json` of encoders of the same plan gave. Raises `SpecError`."""
+        """Take what `to_json` gave of encoders of the same plan, bound or not. Raises `SpecError`."""
         if state.get("version") != VERSION:
             message = f"the encoders are of version {state.get('version')}, and this is {VERSION}"
             raise fail("data-format", message, "train again")
         try:
-            for name, encoder in self.encoders.items():
-                encoder.restore(state["fields"][name])
-            for name, weigher in self.weights.items():
-                weigher.restore(state["weights"][name])
+            for fill in self.plan.fills:
+                encoder = self.encoders.setdefault(fill.field, self._encoder(fill))
+                encoder.restore(state["fields"][fill.field])
+            for name, output in self.outputs.items():
+                if output.judged.weighted:
+                    weigher = self.weights.setdefault(name, RowWeights(name, output.judged, None))
+                    weigher.restore(state["weights"][name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             message = f"the encoders are damaged, or of another spec: {type(error).__name__} {error}"
             raise fail("data-format", message, "train again") from None

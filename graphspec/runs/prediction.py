@@ -1,0 +1,156 @@
+"""From a file to the predictions for its rows, part by part and in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from graphspec.data import reading
+from graphspec.data.arrays import Archive, open_arrays
+from graphspec.data.batches import Batch, InMemory
+from graphspec.data.encoders import Encoders
+from graphspec.data.encoders.decoding import decode
+from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.files import DataFile
+from graphspec.data.folders import Found, find
+from graphspec.data.loading import padding_of
+from graphspec.data.mistakes import fail
+from graphspec.data.opening import opening, spanner
+from graphspec.data.tables import Table, open_table
+
+ARRAYS = 4096
+"""Rows of arrays that are predicted at a time."""
+Sizes = Mapping[str, np.ndarray]
+
+
+def predictions(
+    program: Any,
+    module: nn.Module,
+    encoders: Encoders | None,
+    path: Path,
+    device: torch.device,
+    batch_size: int,
+    limit: int,
+    probabilities: bool,
+) -> Iterator[pa.Table]:
+    """Tables with a row for each of the first `limit` rows of a file: its key, and what each output says.
+
+    Raises `SpecError`, a data-... code for each mistake in the inputs.
+    """
+    predictor = Predictor(program, module, encoders, device, batch_size, limit, probabilities)
+    options = opening(program, "train", program.data.train if program.data else None, None, path)
+    assert options is not None
+    found = find(path)
+    if found.kind == "arrays" and encoders is None:
+        yield from predictor.of_arrays(open_arrays(found))
+    else:
+        yield from predictor.of_table(found, options.options)
+
+
+class Predictor:
+    """A module that turns rows into rows."""
+
+    def __init__(
+        self,
+        program: Any,
+        module: nn.Module,
+        encoders: Encoders | None,
+        device: torch.device,
+        batch_size: int,
+        limit: int,
+        probabilities: bool,
+    ):
+        self.program, self.module, self.encoders, self.device = program, module, encoders, device
+        self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
+        self.wanted: list[Field] = [field for field in fields(program) if field.name in program.inputs]
+        self.keys: Sequence[str] = program.data.key if program.data is not None else ()
+
+    def of_table(self, found: Found, options: DataFile) -> Iterator[pa.Table]:
+        """The predictions for a table's rows, which need no targets."""
+        na_values = self.program.data.na_values if self.program.data is not None else ("",)
+        table = open_table(found, options, na_values)
+        encoders = self.encoders
+        if encoders is None:
+            message = f"the run did not learn from a table, and `{table.file}` is one"
+            raise fail("data-format", message, "give it arrays: .npz")
+        encoders.bind(table, spanner(self.program), targets=False)
+        self._check_keys(table)
+        columns = list(dict.fromkeys([*encoders.columns, *self.keys]))
+        size = reading.row_bytes(self.wanted)
+        checker = Checker(
+            table.file, table.place, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes
+        )
+        length = 0
+        for first, part in reading.sliced(table.chunks(columns), self.limit, size):
+            numbers = np.arange(first, first + part.num_rows)
+            encoded = encoders.encode(reading.part_of(table, numbers, part))
+            arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
+            if checker.problems:
+                break
+            rows = InMemory(
+                reading.tensors({name: array for name, array in arrays.items() if array is not None}),
+                self._dtypes(),
+                padding=padding_of(self.program, self.wanted),
+            )
+            length += part.num_rows
+            yield self._with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
+        checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
+
+    def of_arrays(self, archive: Archive) -> Iterator[pa.Table]:
+        """The predictions for arrays by name."""
+        from graphspec.data import fields as checks
+
+        arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
+        keys = {name: pa.array(archive.read(name)[: self.limit]) for name in self.keys}
+        count = min(self.limit, len(next(iter(arrays.values()))))
+        for first in range(0, count, ARRAYS):
+            part = slice(first, min(first + ARRAYS, count))
+            rows = InMemory({n: torch.from_numpy(a[part]) for n, a in arrays.items()}, self._dtypes())
+            known = pa.table({name: column[part] for name, column in keys.items()}) if keys else None
+            yield self._with_keys(known, self._decoded(rows, {}))
+
+    def _check_keys(self, table: Table) -> None:
+        for name in self.keys:
+            if name not in table.columns:
+                raise table.lacks(name, self.program.span(("data", "key")))
+
+    def _dtypes(self) -> dict[str, torch.dtype]:
+        return {field.name: getattr(torch, field.tensor.dtype) for field in self.wanted}
+
+    @torch.no_grad()
+    def _decoded(self, rows: InMemory, sizes: Sizes) -> pa.Table:
+        """What the module says of some rows, as columns."""
+        parts = []
+        first = 0
+        for batch in rows.batches(self.batch_size):
+            part = slice(first, first + len(batch))
+            own = {name: lengths[part] for name, lengths in sizes.items()}
+            parts.append(self._columns(self._run(batch), own))
+            first += len(batch)
+        return pa.concat_tables(parts)
+
+    def _run(self, batch: Batch) -> dict[str, np.ndarray]:
+        inputs = [batch.arrays[name].to(self.device) for name in self.program.inputs]
+        values = self.module(*inputs)
+        found = values if isinstance(values, dict) else {next(iter(self.program.outputs)): values}
+        return {name: found[name].float().cpu().numpy() for name in self.program.outputs if name in found}
+
+    def _columns(self, values: Mapping[str, np.ndarray], sizes: Sizes) -> pa.Table:
+        if self.encoders is not None:
+            return self.encoders.decode(values, sizes, self.probabilities)
+        columns: dict[str, pa.Array] = {}
+        for name, value in values.items():
+            columns |= decode(name, self.program.outputs[name], None, value, sizes, self.probabilities)
+        return pa.table(columns)
+
+    def _with_keys(self, keys: pa.Table | None, decoded: pa.Table) -> pa.Table:
+        if keys is None or not keys.num_columns:
+            return decoded
+        columns = {name: keys[name] for name in keys.column_names}
+        return pa.table({**columns, **{name: decoded[name] for name in decoded.column_names}})

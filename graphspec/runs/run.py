@@ -1,0 +1,175 @@
+"""A trained run in use: its module, its evaluation, its predictions.
+
+run = Run("runs/digits-1")
+run.evaluate()                          # {"loss": 0.08, "accuracy": 0.98}
+run.predict("new.csv").to_pandas()
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from graphspec.compiler import Program, compile
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.runs.directory import RunFiles, Values
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from torch import nn
+
+    from graphspec.data.batches import Examples
+    from graphspec.data.encoders import Encoders
+
+ENCODERS = "encoders.json"
+WEIGHTS = {"best": "best.safetensors", "last": "last.safetensors"}
+
+
+class Run:
+    """The directory that a training left, here or copied from elsewhere. Raises `SpecError` for another one.
+
+    `weights` are those of the best epoch, of the last, or a file.
+    """
+
+    def __init__(self, path: str | Path, weights: Literal["best", "last"] | str | Path = "best"):
+        self.files = RunFiles(Path(path))
+        self._weights = weights
+
+    @property
+    def path(self) -> Path:
+        return self.files.path
+
+    @cached_property
+    def program(self) -> Program:
+        """The compiled spec."""
+        return compile(self.files.spec)
+
+    @property
+    def history(self) -> Values:
+        """Each value of every whole epoch, by name."""
+        return self.files.history()
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights that is used. Raises `SpecError` (weights-missing)."""
+        name = WEIGHTS.get(str(self._weights))
+        path = Path(self._weights) if name is None else self.path / name
+        if name is not None and not path.is_file():
+            help = "let it train for an epoch: `graphspec train RUN --resume`"
+            raise SpecError([Diagnostic("weights-missing", f"`{path}` does not exist", None, help=help)])
+        return path
+
+    def module(self, device: str = "cpu") -> nn.Module:
+        """The trained `nn.Module`, in inference mode."""
+        return self.program.module(device=device, weights=self.weights).eval()
+
+    def evaluate(
+        self,
+        data: str | Path | None = None,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """Losses and metrics by name, as in training, on all of `data`; without it on the spec's test
+        data, or else on what was held out for validation.
+
+        Raises `SpecError` for what is wrong with the data, and where there are none to evaluate on.
+        """
+        from graphspec.train import device as devices
+        from graphspec.train.judge import Judge
+        from graphspec.train.loop import evaluate
+        from graphspec.train.penalties import Penalties
+
+        program, place = self.program, devices.choose(device)
+        with devices.computing(devices.threads(program)):
+            examples, encoders = self._examples(data, place, limit)
+            module = self.module(str(place))
+            units = encoders.units() if encoders is not None else {}
+            judge = Judge(program.inputs, program.outputs, place, Penalties(program.graph, module), units)
+            values = evaluate(judge, module, examples, batch_size or program.training.batch_size, "")
+        return {**values, "examples": len(examples)}
+
+    def predict(
+        self,
+        data: str | Path,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        limit: int | None = None,
+        probabilities: bool = True,
+    ) -> pa.Table:
+        """A row for each of `data`, in its order: the key columns of the spec, then what each output says.
+
+        Classes come by name, with the probability of each beside it where `probabilities` are asked for;
+        numbers in the unit of their column; sequences as lists. Targets in `data` are not read.
+        """
+        import pyarrow as pa
+
+        parts = self.predictions(
+            data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
+        )
+        return pa.concat_tables(list(parts))
+
+    def predictions(
+        self,
+        data: str | Path,
+        *,
+        device: str = "auto",
+        batch_size: int | None = None,
+        limit: int | None = None,
+        probabilities: bool = True,
+    ) -> Iterator[pa.Table]:
+        """`predict` part by part, in bounded memory."""
+        from graphspec.runs.prediction import predictions
+        from graphspec.train import device as devices
+
+        place = devices.choose(device)
+        size = batch_size or self.program.training.batch_size
+        with devices.computing(devices.threads(self.program)):
+            yield from predictions(
+                self.program,
+                self.module(str(place)),
+                self.encoders(),
+                Path(data),
+                place,
+                size,
+                limit or sys.maxsize,
+                probabilities,
+            )
+
+    def encoders(self) -> Encoders | None:
+        """What was learned of the training data; None where they were arrays, or synthetic."""
+        path = self.path / ENCODERS
+        if not path.is_file():
+            return None
+        from graphspec.data.loading import encoders_of
+
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            message = f"`{path}` is damaged: {error}"
+            raise SpecError([Diagnostic("data-format", message, None, help="train again")]) from None
+        return encoders_of(self.program, state)
+
+    def _examples(
+        self, data: str | Path | None, place: Any, limit: int | None
+    ) -> tuple[Examples, Encoders | None]:
+        from graphspec.data.loading import load, load_file
+
+        encoders = self.encoders()
+        if data is not None:
+            return load_file(self.program, Path(data), place, encoders, limit=limit), encoders
+        if self.program.data is None:
+            help = "name some: `--data PATH`"
+            raise SpecError([Diagnostic("data-missing", "the run had synthetic data", None, help=help)])
+        found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
+        examples = found.test or found.validation
+        if examples is None:
+            message = "the spec names no test data, and holds nothing out for validation"
+            raise SpecError([Diagnostic("data-missing", message, None, help="name some: `--data PATH`")])
+        return examples, encoders
