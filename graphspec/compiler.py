@@ -6,11 +6,12 @@ import copy
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, nearest
 from graphspec.elaborate import Context, elaborate
@@ -152,6 +153,13 @@ class Program:
             module = load_folded(self._elaborated, self.emitted, unfolded, self.folding.folded.steps)
         return module.to(device)
 
+    def augmentations(self) -> dict[str, nn.Module]:
+        """By input, the modules of the features' `augment`, which act on float images of a batch."""
+        return {
+            name: compile(augmentation.chain(layers, self.inputs[name])).module().train()
+            for name, layers in _augmented(self._elaborated).items()
+        }
+
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]:
@@ -246,6 +254,8 @@ def check(
     context = Context(diagnostics, path)
     elaborated = elaborate(context, file, params, preset) if file is not None else None
     sources.update(context.sources)
+    if elaborated is not None and not diagnostics.errors:
+        _check_augment(elaborated, document, diagnostics)
     _fix_params(document, file, params, preset)
     return None if elaborated is None or diagnostics.errors else Program(elaborated, document, path, sources)
 
@@ -256,6 +266,34 @@ def _fix_params(document: Document, file: File | None, params: Mapping[str, Any]
     if isinstance(declared, dict) and file is not None:
         given = {**file.presets.get(preset or "", {}), **params}
         declared.update({name: value for name, value in given.items() if name in declared})
+
+
+def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diagnostics) -> None:
+    """Reports what is wrong with the `augment` of features, at its entries."""
+    for name, layers in _augmented(elaborated).items():
+        path = ("data", "features", name, "augment")
+        wrong = list(augmentation.misfits(layers))
+        for index, message, help in wrong:
+            diagnostics.add(Diagnostic("wrong-type", message, document.span((*path, index)), help=help))
+        if wrong:
+            continue
+        found, tensor = Diagnostics(), elaborated.inputs[name]
+        program = check(augmentation.chain(layers, tensor), found, {})
+        for diagnostic in found.sorted():
+            index = augmentation.step_of(diagnostic.span.line) if diagnostic.span is not None else 0
+            where = path if not 0 <= index < len(layers) else (*path, index)
+            diagnostics.add(replace(diagnostic, span=document.span(where), label="", labels=()))
+        made = next(iter(program.outputs.values())).tensors[0] if program is not None else None
+        if made is not None and made.shape != tensor.shape:
+            message = f"`augment` makes {made} of the pictures, and the input `{name}` is {tensor}"
+            diagnostics.add(Diagnostic("feature-misfit", message, document.span(path)))
+
+
+def _augmented(elaborated: Elaborated) -> dict[str, list[dict[str, Any]]]:
+    """The layers of `augment` by the input that they act on."""
+    features = elaborated.data.features if elaborated.data is not None else {}
+    found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
+    return {name: layers for name, layers in found.items() if layers and name in elaborated.inputs}
 
 
 def _other_specs(path: Path) -> str | None:

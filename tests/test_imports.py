@@ -17,10 +17,11 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler convert diagnostics runs version",
     "__main__": "cli",
+    "augmentation": "tensor",
     "cli": "compiler convert data diagnostics export folded_weights json_schema load plot reference "
     "reporting runs source train version",
-    "compiler": "data declarations diagnostics elaborate emit fold graph load objectives program schema "
-    "source summary tensor train",
+    "compiler": "augmentation data declarations diagnostics elaborate emit fold graph load objectives "
+    "program schema source summary tensor train",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",

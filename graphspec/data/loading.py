@@ -15,6 +15,7 @@ import torch
 
 from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
+from graphspec.data.augmented import Augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import of_images, plan
@@ -76,7 +77,8 @@ def load(
     held = loader.whole(opening(program, "validation", validation, root), "validation")
     test = loader.whole(opening(program, "test", config.test, root), "test")
     notes = tuple([*loader.notes, *(loader.encoders.notes if loader.encoders is not None else ())])
-    found = Data(whole[0], held or whole[1], test or whole[2], notes, loader.fingerprint, loader.encoders)
+    training = loader.augmented(whole[0])
+    found = Data(training, held or whole[1], test or whole[2], notes, loader.fingerprint, loader.encoders)
     if test is not None and whole[2] is not None:
         raise fail(
             "data-range", "`test` is a file, and the column of parts names rows for it", "keep one of them"
@@ -181,6 +183,13 @@ class Loader:
         if isinstance(division, Split):
             parts = self._parts(Split(split=division.split), None, len(made), str)
         return self._divided(made, parts)
+
+    def augmented(self, training: Examples) -> Examples:
+        """Training examples with the `augment` of the features that have one."""
+        if not any(getattr(feature, "augment", None) for feature in self.config.features.values()):
+            return training
+        modules = {n: module.to(self.device) for n, module in self.program.augmentations().items()}
+        return Augmented(training, modules)
 
     def whole(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""

@@ -1,0 +1,50 @@
+"""`augment` of an image feature: a chain of layers, compiled as a spec of its own.
+
+It runs on batches of training data, and is no part of the program that is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from graphspec.tensor import Tensor
+
+PREFIX = "Random"
+"""What the names of the layers begin with that augment."""
+IMAGE = "image"
+
+
+def chain(layers: list[dict[str, Any]], tensor: Tensor) -> str:
+    """The text of a spec that applies the layers to float images of a type's shape, a node each line."""
+    nodes = {f"step_{index}": layer for index, layer in enumerate(layers)}
+    lines = [
+        f"inputs: {{{IMAGE}: {{shape: [{', '.join(map(str, tensor.shape[1:]))}]}}}}",
+        "nodes:",
+        *(f"  {name}: {_flow(layer)}" for name, layer in nodes.items()),
+        f"outputs: [{list(nodes)[-1]}]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(layer: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(layer, default_flow_style=True, width=2**31, sort_keys=False)
+    return text.strip()
+
+
+def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None]]:
+    """Entries that are no augmentation: their position, what is wrong, and a remedy."""
+    for index, layer in enumerate(layers):
+        name = layer.get("layer")
+        if not isinstance(name, str) or not name.startswith(PREFIX):
+            what = f"`augment` takes layers whose names begin with `{PREFIX}`"
+            yield index, what, "write {layer: RandomFlip, mode: horizontal}"
+        elif "from" in layer or "repeat" in layer or "when" in layer:
+            yield index, "an entry of `augment` has a layer and its arguments alone", None
+
+
+def step_of(line: int) -> int:
+    """The entry that a line of `chain` holds, both counted as they are there (lines from 1)."""
+    return line - 3
