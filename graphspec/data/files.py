@@ -107,6 +107,18 @@ def format_of(path: str) -> str | None:
     return _by_ending(name)
 
 
+def alike(path: str, other: str) -> bool:
+    """Whether two files are written in one way, as far as their names tell."""
+    return _bare(path) == _bare(other)
+
+
+def _bare(path: str) -> str:
+    name = path.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return next((ending for ending in FORMATS if name.endswith(ending)), "")
+
+
 def _by_ending(name: str) -> str | None:
     return next((kind for ending, kind in FORMATS.items() if name.endswith(ending)), None)
 

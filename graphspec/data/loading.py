@@ -228,7 +228,6 @@ class Loader:
         stores = [Store(self.budget) for _ in range(3)]
         checker = self._checker(table.file, table.place)
         reading.encode(table, encoders, checker, parts, stores, self.rows, label)
-        self._all_parts(division, [store.length for store in stores])
         return [self._examples(store) for store in stores]
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
@@ -273,7 +272,6 @@ class Loader:
         if parts is None:
             return [whole.feeding(self.device), None, None]
         self._digest.update(parts)
-        self._all_parts(self.config.validation, [int((parts == number).sum()) for number in range(3)])
         moved = whole.feeding(self.device)
         device = moved.home
         indices = [torch.from_numpy(np.flatnonzero(parts == number)).to(device) for number in range(3)]
@@ -295,14 +293,17 @@ class Loader:
     def _parts(self, division: Split | Marked, column: Any, count: int, place: Callable[[int], str]) -> Any:
         from graphspec.data import splits  # imports pyarrow
 
-        if isinstance(division, Marked):
-            return splits.by_column(division, splits.values(column), place)
         values = splits.values(column) if column is not None else None
-        return splits.by_split(division, values, count, self.program.training.seed, place)
+        if isinstance(division, Marked):
+            parts = splits.by_column(division, values, place)
+        else:
+            parts = splits.by_split(division, values, count, self.program.training.seed, place)
+        self._all_parts(division, np.bincount(parts, minlength=3).tolist())
+        return parts
 
-    def _all_parts(self, division: Any, counts: Sequence[int]) -> None:
+    def _all_parts(self, division: Split | Marked, counts: Sequence[int]) -> None:
         """Raises `SpecError` where a division leaves training or validation without examples."""
-        if division is None or all(counts[:2]):
+        if all(counts[:2]):
             return
         total = sum(counts)
         if isinstance(division, Split):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.data.features.plan import Fill
-from graphspec.data.files import DataFile, format_of
+from graphspec.data.files import DataFile, alike
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Span
 
@@ -33,7 +33,7 @@ def opening(
     (data-outside).
     """
     if path is not None:
-        same = file is not None and format_of(path.name) == file.format
+        same = file is not None and alike(path.name, file.path)
         return Opening(path, file if same and file is not None else DataFile(path=str(path)))
     if file is None:
         return None

@@ -15,6 +15,7 @@ from graphspec.data.batches import InMemory
 from graphspec.data.columns import Part
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
+from graphspec.data.mistakes import fail
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.splits import TRAINING
@@ -42,6 +43,8 @@ def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> N
             if len(numbers):
                 yield part_of(table, numbers, part)
 
+    if not any(True for _ in training()):
+        raise fail("data-empty", f"`{table.file}` holds no examples")
     encoders.fit(training)
 
 

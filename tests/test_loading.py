@@ -1,0 +1,252 @@
+"""From files to examples: equal rows in any format are equal examples, in equal parts."""
+
+import csv
+import gzip
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graphspec.compiler import Program, compile
+from graphspec.data.batches import InMemory
+from graphspec.data.loading import Data, load
+from graphspec.data.streamed import Streamed
+from graphspec.diagnostics import SpecError
+
+CPU = torch.device("cpu")
+SPEC = """
+inputs:
+  x: {shape: [2]}
+  word: {shape: [1], dtype: int64}
+nodes:
+  code: {layer: Embedding, from: word, input_dim: 9, output_dim: 2}
+  flat: {layer: Flatten}
+  all: {merge: concatenate, from: [x, flat]}
+  kind: {layer: Dense, units: 3, activation: softmax}
+outputs:
+  kind: {loss: sparse_categorical_crossentropy}
+data:
+  train: DATA
+  validation: VALIDATION
+  features:
+    word: {encode: category, fill: none}
+    kind: {encode: category, values: [a, b, c]}
+"""
+Row = dict[str, Any]
+
+
+def program(data: str = "unused.csv", validation: str = "null") -> Program:
+    return compile(SPEC.replace("DATA", data).replace("VALIDATION", validation))
+
+
+def text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([list(rows[0]), *([text(value) for value in row.values()] for row in rows)])
+
+
+def write_tsv(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerows([list(rows[0]), *([text(value) for value in row.values()] for row in rows)])
+
+
+def write_lines(path: Path, rows: list[Row]) -> None:
+    kept = ({name: value for name, value in row.items() if value is not None} for row in rows)
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+
+def write_parquet(path: Path, rows: list[Row]) -> None:
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=5)
+
+
+def write_shards(path: Path, rows: list[Row]) -> None:
+    path.mkdir(exist_ok=True)
+    for index, first in enumerate(range(0, len(rows), 4)):
+        parquet.write_table(pa.Table.from_pylist(rows).slice(first, 4), path / f"{index:03}.parquet")
+
+
+def write_gzip(path: Path, rows: list[Row]) -> None:
+    write_csv(path, rows)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def write_zstd(path: Path, rows: list[Row]) -> None:
+    write_lines(path, rows)
+    path.write_bytes(pa.compress(path.read_bytes(), "zstd", asbytes=True))
+
+
+WRITERS = {
+    "t.csv": write_csv,
+    "t.tsv": write_tsv,
+    "t.jsonl": write_lines,
+    "t.parquet": write_parquet,
+    "shards": write_shards,
+    "t.csv.gz": write_gzip,
+    "t.jsonl.zst": write_zstd,
+}
+
+
+def write(place: Path, rows: list[Row]) -> list[Path]:
+    """The same rows in every format."""
+    for name, writer in WRITERS.items():
+        writer(place / name, rows)
+    return [place / name for name in WRITERS]
+
+
+def row(x: float = 0.5, word: str | None = "w", kind: str = "a", **more: Any) -> Row:
+    return {"x_0": x, "x_1": -x, "word": word, "kind": kind, **more}
+
+
+def whole(examples: Any) -> dict[str, torch.Tensor]:
+    (batch,) = examples.batches(10_000)
+    return dict(batch.arrays)
+
+
+def same(a: Data, b: Data) -> None:
+    assert a.fingerprint == b.fingerprint
+    for one, other in ((a.training, b.training), (a.validation, b.validation)):
+        for name, array in whole(one).items():
+            assert torch.equal(array, whole(other)[name])
+
+
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.floats(-1e30, 1e30, allow_subnormal=False),
+        st.none() | st.sampled_from(["10", "w", "é ,", '"', "007"]),
+        st.sampled_from("abc"),
+        group=st.sampled_from("pqrs"),
+        when=st.integers(0, 10**9),
+    ),
+    min_size=6,
+    max_size=30,
+)
+VALIDATIONS = [
+    "{split: 0.3}",
+    "{split: 0.3, stratify: kind}",
+    "{split: 0.3, group: group}",
+    "{split: 0.3, last_by: when}",
+]
+
+
+@given(ROWS, st.sampled_from(VALIDATIONS), st.lists(st.sampled_from(list(WRITERS)), min_size=2, max_size=2))
+def test_equal_rows_are_equal_bits_in_equal_parts(
+    rows: list[Row], validation: str, formats: list[str]
+) -> None:
+    rows[0]["group"], rows[1]["group"] = "p", "q"
+    made = program(validation=validation)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in formats]
+        for path in paths:
+            WRITERS[path.name](path, rows)
+        try:
+            first, other = (load(made, path, None, CPU) for path in paths)
+        except SpecError as error:  # no two rows of one kind are there to be divided
+            assert "one part empty" in str(error)
+            return
+    same(first, other)
+    assert len(first.training) + len(cast(InMemory, first.validation)) == len(rows)
+
+
+def test_a_column_may_say_the_part_of_each_row(tmp_path: Path) -> None:
+    parts = ["train", "val", "test", "train", "val"]
+    rows = [row(float(i), part=part) for i, part in enumerate(parts)]
+    for path in write(tmp_path, rows):
+        found = load(program(validation="{column: part}"), path, None, CPU)
+        assert whole(found.training)["x"][:, 0].tolist() == [0, 3]
+        assert whole(found.validation)["x"][:, 0].tolist() == [1, 4]
+        assert whole(found.test)["x"][:, 0].tolist() == [2]
+    with pytest.raises(SpecError, match="has no column `past`") as caught:
+        load(program(validation="{column: past}"), tmp_path / "t.csv", None, CPU)
+    span = caught.value.diagnostics[0].span
+    assert span is not None and span.line == 14
+    rows[1]["part"] = "vla"
+    with pytest.raises(SpecError, match=r'"vla" at line 3'):
+        load(program(validation="{column: part}"), write(tmp_path, rows)[0], None, CPU)
+
+
+def test_a_limit_reads_the_first_rows_of_each_file(tmp_path: Path) -> None:
+    write(tmp_path, [row(float(i)) for i in range(9)])
+    for name in ("t.csv", "t.parquet", "shards"):
+        found = load(program("t.csv", "t.jsonl"), tmp_path / name, tmp_path, CPU, limit=4)
+        assert whole(found.training)["x"][:, 0].tolist() == whole(found.validation)["x"][:, 0].tolist()
+        assert len(found.training) == 4
+    assert len(load(program(), tmp_path / "t.csv", None, CPU, limit=99).training) == 9
+
+
+def test_other_data_are_read_with_the_options_of_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text('x_0;x_1;word;kind\n"1,5";2;w;a\n')
+    given = program('{path: missing.csv, delimiter: ";", decimal: ","}')
+    found = load(given, tmp_path / "other.csv", None, CPU)
+    assert whole(found.training)["x"].tolist() == [[1.5, 2.0]]
+    write(tmp_path, [row()])
+    assert whole(load(given, tmp_path / "t.tsv", None, CPU).training)["x"].tolist() == [[0.5, -0.5]]
+
+
+def test_more_than_memory_holds_is_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(float(i), f"w{i % 7}") for i in range(200)]
+    paths = write(tmp_path, rows)
+    kept = load(program(validation="{split: 0.2}"), paths[0], None, CPU)
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "1K")
+    for path in paths:
+        found = load(program(validation="{split: 0.2}"), path, None, CPU)
+        assert isinstance(found.training, Streamed) and isinstance(kept.training, InMemory)
+        assert found.fingerprint != kept.fingerprint  # an epoch has another order
+        assert any("are read from" in note for note in found.notes)
+        for name, array in whole(kept.training).items():
+            assert torch.equal(array, whole(found.training)[name])
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "much")
+    with pytest.raises(SpecError, match="GRAPHSPEC_MEMORY is `much`"):
+        load(program(), paths[0], None, CPU)
+
+
+FIELD = "x_0,x_1,word,kind\n"
+MISTAKES = [
+    (FIELD + "1,2,w,a\n1,x,w,a\n", "data-dtype", ["`x_1`", "line 3", '"x"']),
+    (FIELD + "1,2,w,a\n1,nan,w,a\n", "data-nonfinite", ["`x_1`", "line 3"]),
+    (FIELD + "1,2,w,a\n,2,w,a\n", "data-gap", ["`x_0`", "line 3"]),
+    (FIELD + "1,2,w,a\n1,2,w,d\n", "data-range", ["`kind`", "line 3", '"d"']),
+    (FIELD + "1,2,w,a\n1,2,w\n", "data-format", ["line 3", "3 cells"]),
+    ("x_0,word,kind\n1,w,a\n", "data-shape", ["[1]", "float32[batch, 2]"]),
+    ("x_0,x_1,wrd,kind\n1,2,w,a\n", "data-column", ["`word`", "did you mean `wrd`?"]),
+    (FIELD, "data-empty", ["holds no examples"]),
+]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "shards"])
+@pytest.mark.parametrize(("content", "code", "words"), MISTAKES)
+def test_bad_data_end_before_the_first_step_in_every_format(
+    tmp_path: Path, ending: str, content: str, code: str, words: list[str]
+) -> None:
+    header, *lines = list(csv.reader(content.splitlines()))
+    rows = [dict(zip(header, [cell or None for cell in line], strict=False)) for line in lines]
+    path = tmp_path / f"t.{ending}"
+    if ending == "csv":
+        path.write_text(content)
+    elif code in ("data-format", "data-empty"):
+        pytest.skip("these have no header, or no rows of another width")
+    elif ending == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words = [word.replace("line 3", "line 2") for word in words]
+    else:
+        (tmp_path / "shards").mkdir(exist_ok=True)
+        path = path if ending == "parquet" else tmp_path / "shards"
+        parquet.write_table(pa.Table.from_pylist(rows), path if path.suffix else path / "0.parquet")
+        words = [word.replace("line 3", "row 1, counting from 0") for word in words]
+    with pytest.raises(SpecError) as caught:
+        load(program(), path, None, CPU)
+    assert caught.value.diagnostics[0].code == code, caught.value
+    for word in words:
+        assert word in str(caught.value)
