@@ -111,8 +111,8 @@ def test_source_is_formatted_and_clean(emitted_files: Path) -> None:
 
 def test_helpers_are_formatted_and_clean(tmp_path: Path) -> None:
     interpreter.library()
-    imports = "from collections.abc import Callable\n\nimport torch\nfrom torch import Tensor, nn\n"
-    imports += "from torch.nn import functional as F\n"
+    imports = "import math\nfrom collections.abc import Callable\n\n"
+    imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F\n"
     for name, helper in HELPERS.items():
         needed = "\n\n\n".join(HELPERS[each].source for each in closure([name]))
         (tmp_path / f"{name}.py").write_text(f"{imports}\n\n{needed}\n")

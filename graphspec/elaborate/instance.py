@@ -49,7 +49,7 @@ class NodeInstance:
     overrides: dict[str, Any] = field(default_factory=dict)
     inputs: NodeInputs = field(default_factory=NodeInputs)
     inner_paths: InnerPaths = field(default_factory=InnerPaths)
-    unit: Unit | None = None  # the shared one, for a call
+    unit: Unit | None = None  # the shared one, for a call or what wraps one
     caller: BodyElaborator | None = None  # for a shared entry, the body that calls it: a block's, or `body`
     given: dict[str, Any] = field(default_factory=dict)  # a shared entry's arguments, already evaluated
     count: int | None = None  # how many instances its node has

@@ -123,7 +123,7 @@ def _register_op(node: NodeInstance, op: Op) -> None:
     """Adds an op to its graph, with its unit: that of the shared entry for a call, else one of its own."""
     graph = node.body.graph
     graph.ops.append(op)
-    if node.form == "call":
+    if node.unit is not None:
         op.unit = node.unit
     elif op.layer is None or op.kind == "layer" or op.weights():
         trainable = node.flag("trainable", node.declared.trainable)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from graphspec.declarations import File
+from graphspec.declarations import Body, File
 from graphspec.elaborate.context import Context, Reads
 from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
@@ -70,10 +71,10 @@ def _unused_shared(context: Context, file: File) -> None:
             continue  # no use of the block was elaborated
         readers = [body] if body.block is not None else [body, *file.blocks.values()]
         written = {
-            node.call
+            name
             for reader in readers
-            for node in reader.nodes.values()
-            if node.form == "call" and (reader is body or node.call not in reader.shared)
+            for name in _calls(reader)
+            if reader is body or name not in reader.shared
         }
         for name in body.shared:
             if name not in written | called.get(id(body), set()):
@@ -83,6 +84,14 @@ def _unused_shared(context: Context, file: File) -> None:
                     f"nothing calls the shared `{name}`",
                     f"write {{call: {name}, from: ...}}, or remove it",
                 )
+
+
+def _calls(body: Body) -> Iterator[str]:
+    """The shared entries that the nodes of a body call, or wrap."""
+    for node in body.nodes.values():
+        called = node.wraps.get("call") if isinstance(node.wraps, dict) else node.call
+        if isinstance(called, str):
+            yield called
 
 
 def _unused_blocks(context: Context, file: File) -> None:

@@ -14,7 +14,7 @@ from graphspec.elaborate.values import Bound
 from graphspec.graph import Op, Value, types
 from graphspec.schema import MISSING, Node
 
-WRAPPED = ("layer", "block", "model")
+WRAPPED = ("layer", "block", "model", "call")
 
 
 def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
@@ -29,7 +29,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     if wrapped is None or wrapper is None or bound is None:
         return failed()
     if wrapped.form not in WRAPPED:
-        message = f"`{cls.spec_name}` wraps a layer, a block or a model"
+        message = f"`{cls.spec_name}` wraps a layer, a block, a model or a call"
         node.error("wrong-type", node.span_of("wraps", wrapped.form), message)
         return failed()
     assert isinstance(wrapper, Wrapper)
@@ -44,7 +44,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     inner = NodeInstance(node.body, node.name, wrapped, (*node.path, "wraps"), node.index, inputs=inputs)
     inner.inner_paths = node.inner_paths
     result = build_inner(inner)
-    op = result.op
+    op, node.unit = result.op, inner.unit
     if op is None or not _one_tensor(node, cls, op):
         return failed()
     op.wrapper, op.inner = wrapper, tuple(inside)
