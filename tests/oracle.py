@@ -132,6 +132,8 @@ def _caller(cls: type[Layer], example: Example, layer: Any) -> Callable[..., Any
             return layer(xs, mask=steps, **keywords)
         if cls.variadic:
             return layer(xs, **keywords)
+        if cls.spec_name == "SpectralNormalization":  # which gives what it takes: of integers, integers
+            return layer(xs[0].double(), **keywords)
         if cls.spec_name == "MultiHeadAttention":  # which reads only the mask that the query carries
             set_keras_mask(xs[0], keywords.pop("query_mask", None))
         first, *others = named(cls, xs).items()

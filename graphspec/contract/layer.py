@@ -139,13 +139,14 @@ class Construct:
     Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is
     left out when equal.
     `general` is a helper class that takes the same arguments and stands in for `target` where instances of
-    one block differ.
+    one block differ. `around` is an expression of `{module}` that gives the module, changed.
     """
 
     target: str
     positional: Mapping[str, Leaf] = field(default_factory=dict)
     keyword: Mapping[str, tuple[Leaf, Leaf]] = field(default_factory=dict)
     general: str | None = None
+    around: str = "{module}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,9 +378,16 @@ class Layer(Setting):
 
 
 class Wrapper(Layer, abstract=True):
-    """A layer around a layer, block or model that stands under `wraps` and sees other types than the
-    wrapper does.
+    """A layer around a layer, block or model that stands under `wraps`, and may see other types than the
+    wrapper does. One that has weights or a module of its own becomes one layer with what it wraps: `around`.
     """
+
+    def around(self, layer: Layer | None, *inputs: Tensor) -> Layer | None:
+        """What it and the wrapped layer are together, on what that is called on; None where it stays apart.
+
+        `layer` is None for a block or model. Raises `LayerError`.
+        """
+        return None
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
         """What the wrapped one is called on."""

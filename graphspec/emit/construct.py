@@ -282,7 +282,9 @@ class Constructor:
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
             if not all(same(value, default) for value in values.values()):
                 made.keywords.append(ast.keyword(word, self._leaf(values, cells, hint, word, looped)))
-        return made
+        if any(construct.around != first.around for construct in constructs.values()):
+            raise Varies
+        return fill(first.around, {"module": made})
 
     def _leaf(
         self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, word: str, looped: bool

@@ -106,7 +106,7 @@ class RandomRotation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        angle = 2 * math.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
+        angle = 2 * torch.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         tall = x.shape[2] / x.shape[3]
         theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)

@@ -1,8 +1,14 @@
-"""A layer, block or model at each step: TimeDistributed."""
+"""Layers around others: TimeDistributed and SpectralNormalization."""
 
 from __future__ import annotations
 
-from graphspec.contract.layer import Example, LayerError, Wrapper
+from dataclasses import replace
+from typing import Any
+
+from graphspec.contract.fields import Positive
+from graphspec.contract.helpers import helper
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight, Wrapper
+from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor
 
 
@@ -39,3 +45,130 @@ class TimeDistributed(Wrapper):
 
     def times(self, x: Tensor) -> Dim:
         return x.shape[1]
+
+
+helper(
+    "spectral_norm",
+    '''
+def spectral_norm(module: nn.Module, iterations: int = 1, dim: int = 0) -> nn.Module:
+    """The module, whose weight is divided by its largest singular value before each forward
+    pass in training, for good; `dim` counts the rows of the matrix that it is.
+    """
+    u = torch.empty(module.weight.shape[dim])
+    module.register_buffer("u", nn.init.trunc_normal_(u, std=0.02, a=-0.04, b=0.04))
+    module.iterations, module.rows = iterations, dim
+    module.register_forward_pre_hook(divide_by_norm)
+    return module
+
+
+@torch.no_grad()
+def divide_by_norm(module: nn.Module, _) -> None:
+    """What `spectral_norm` does before a forward pass; the norm is by power iteration."""
+    if not module.training:
+        return
+    weight, u = module.weight.movedim(module.rows, 0).flatten(1), module.u
+    for _ in range(module.iterations):
+        v = F.normalize(u @ weight, dim=0)
+        u = F.normalize(weight @ v, dim=0)
+    norm = u @ weight @ v
+    module.u.copy_(torch.where(norm == 0, module.u, u))
+    module.weight.div_(torch.where(norm == 0, 1, norm))
+''',
+)
+
+
+class SpectralNormalization(Wrapper):
+    """Divides the kernel, or table of embeddings, of the layer that it wraps by its largest singular value.
+
+    That is done before each call in training, and stays; the norm is estimated by `power_iterations`.
+    """
+
+    power_iterations: Positive = 1
+
+    examples = (
+        Example({"wraps": {"layer": "Dense", "units": 4}}, ((5,),)),
+        Example(
+            {"wraps": {"layer": "Dense", "units": 4, "activation": "relu", "use_bias": False}}, ((3, 5),)
+        ),
+        Example(
+            {"power_iterations": 3, "wraps": {"layer": "Conv2D", "filters": 2, "kernel_size": 3}},
+            ((5, 5, 3),),
+        ),
+        Example({"wraps": {"layer": "Conv1D", "filters": 4, "kernel_size": 3, "padding": "same"}}, ((6, 3),)),
+        Example({"wraps": {"layer": "Conv2DTranspose", "filters": 4, "kernel_size": 2}}, ((3, 4, 2),)),
+        Example(
+            {"wraps": {"layer": "EinsumDense", "equation": "abc,cd->abd", "output_shape": [None, 4]}},
+            ((3, 5),),
+        ),
+        Example(
+            {"wraps": {"layer": "Embedding", "input_dim": 7, "output_dim": 4}}, ((3,),), dtype="int64", high=7
+        ),
+    )
+
+    def around(self, layer: Layer | None, *inputs: Tensor) -> Layer:
+        first = next(iter(layer.weights(*inputs)), None) if layer is not None else None
+        if layer is None or first is None or (first.name, first.unmerged) != ("weight", None):
+            what = "a block or model" if layer is None else f"`{layer.spec_name}`"
+            raise LayerError(
+                "not-supported",
+                f"SpectralNormalization wraps a layer with one kernel or table of embeddings, and not {what}",
+                help="wrap each `Dense`, convolution or `Embedding` by itself",
+                argument="wraps",
+            )
+        return Normalized(layer=layer, power_iterations=self.power_iterations)
+
+
+class Normalized(Layer, abstract=True):
+    """A layer whose kernel `SpectralNormalization` divides by its norm: the layer, in all but this."""
+
+    layer: Layer
+    power_iterations: int
+
+    def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        return self.layer.infer(*inputs)
+
+    def weights(self, *inputs: Any) -> tuple[Weight, ...]:
+        kernel, *others = self.layer.weights(*inputs)
+        dim = self.rows(kernel)
+        return kernel, Weight("u", (kernel.shape[dim],), "vector_u", trainable=False), *others
+
+    @staticmethod
+    def rows(kernel: Weight) -> int:
+        """The axis of the kernel that is the last in Keras."""
+        last = len(kernel.shape) - 1
+        return kernel.permute.index(last) if kernel.permute else last
+
+    def code(self, site: Site) -> Code:
+        code = self.layer.code(site)
+        assert code.construct is not None
+        dim = self.rows(self.layer.weights(*site.inputs)[0])
+        options = f", {self.power_iterations}" if self.power_iterations > 1 else ""
+        around = f"spectral_norm({{module}}{options}" + (f", dim={dim})" if dim else ")")
+        construct = replace(code.construct, around=around)
+        return replace(code, construct=construct, helpers=(*code.helpers, "spectral_norm"))
+
+    def memory(self, *inputs: Any) -> Memory:
+        return self.layer.memory(*inputs)
+
+    def flops(self, site: Site) -> Dim:
+        return self.layer.flops(site)
+
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        return self.layer.regularizer(weight)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        return self.layer.constraint(weight)
+
+    @property
+    def activity_regularizer(self) -> Regularizer | None:
+        """That of the layer."""
+        return getattr(self.layer, "activity_regularizer", None)
+
+    def longest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
+        return self.layer.longest(*inputs)
+
+    def limit(self) -> int | None:
+        return self.layer.limit()
+
+    def output_activation(self) -> str | None:
+        return self.layer.output_activation()

@@ -47,9 +47,22 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
     op, node.unit = result.op, inner.unit
     if op is None or not _one_tensor(node, cls, op):
         return failed()
+    op.arguments, op.span = bound, node.span
+    try:
+        together = wrapper.around(op.layer, *inside)
+    except LayerError as error:
+        report(node, error)
+        return failed()
+    if together is not None:
+        if wrapped.form == "call":
+            message = f"`{cls.spec_name}` has weights of its own, and wraps no call"
+            help = "put it around the layer under `shared`, and call that"
+            node.error("not-supported", node.span_of("wraps"), message, help)
+            return failed()
+        op.layer, op.title = together, f"{cls.spec_name}({op.title})"
+        return NodeResult(dict(op.outputs), op)
     op.wrapper, op.inner = wrapper, tuple(inside)
     op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
-    op.arguments, op.span = bound, node.span
     for value in op.outputs.values():
         value.tensor = wrapper.leave(value.tensor, *around)
     return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)

@@ -1,0 +1,74 @@
+"""Layers around others beyond the contract: what they refuse, and what becomes of a kernel."""
+
+import copy
+
+import pytest
+import torch
+
+import graphspec
+from graphspec.diagnostics import SpecError
+
+BLOCK = "blocks: {b: {inputs: [x], nodes: {d: {layer: Dense, units: 3}}}}\n"
+
+
+def spectral(wrapped: str) -> str:
+    node = f"nodes: {{node: {{layer: SpectralNormalization, wraps: {wrapped}}}}}\noutputs: [node]"
+    return "inputs: {x: {shape: [6, 3]}}\n" + (BLOCK if "block" in wrapped else "") + node
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "what"),
+    [
+        ("{layer: LSTM, units: 3}", "`LSTM`"),
+        ("{layer: SeparableConv1D, filters: 3, kernel_size: 2}", "`SeparableConv1D`"),
+        ("{layer: DepthwiseConv1D, kernel_size: 2}", "`DepthwiseConv1D`"),
+        ("{layer: Flatten}", "`Flatten`"),
+        ("{block: b}", "a block or model"),
+    ],
+)
+def test_spectral_normalization_wraps_a_layer_with_a_kernel(wrapped: str, what: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(spectral(wrapped))
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "not-supported" and diagnostic.message.endswith(f"and not {what}")
+
+
+def test_spectral_normalization_is_shared_whole() -> None:
+    shared = "shared: {d: {layer: SpectralNormalization, wraps: {layer: Dense, units: 3}}}\n"
+    calls = "nodes: {a: {call: d}, b: {call: d}}\noutputs: [b]"
+    module = graphspec.compile("inputs: {x: {shape: [6, 3]}}\n" + shared + calls).module()
+    assert set(module.state_dict()) == {"d.weight", "d.bias", "d.u"}
+    with pytest.raises(SpecError, match="wraps no call"):
+        graphspec.compile(
+            "inputs: {x: {shape: [3]}}\nshared: {d: {layer: Dense, units: 3}}\nnodes: {node: "
+            "{layer: SpectralNormalization, wraps: {call: d}}}\noutputs: [node]"
+        )
+
+
+def test_a_kernel_comes_to_norm_1_and_a_kernel_of_zeros_stays() -> None:
+    module = graphspec.compile(spectral("{layer: Dense, units: 4}")).module().train()
+    assert set(module.state_dict()) == {"node.weight", "node.bias", "node.u"}
+    for _ in range(50):
+        module(torch.rand(2, 6, 3))
+    before = state(module)
+    norm = torch.linalg.matrix_norm(before["node.weight"], 2)
+    torch.testing.assert_close(norm, torch.ones(()), atol=1e-4, rtol=0)
+    module.load_state_dict({**before, "node.weight": torch.zeros(4, 3)})
+    module(torch.rand(2, 6, 3))
+    after = state(module)
+    assert not after["node.weight"].any() and torch.equal(after["node.u"], before["node.u"])
+
+
+def test_its_module_can_be_copied_and_keeps_its_weights_in_inference() -> None:
+    module = graphspec.compile(spectral("{layer: Conv1D, filters: 4, kernel_size: 2}")).module()
+    x, before = torch.rand(2, 6, 3), state(module)
+    expected = module.eval()(x)
+    assert all(torch.equal(before[key], value) for key, value in state(module).items())
+    twin = copy.deepcopy(module)
+    assert torch.equal(twin(x), expected)
+    twin.train()(x)
+    assert not torch.equal(state(twin)["node.weight"], before["node.weight"])
