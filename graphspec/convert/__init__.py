@@ -10,6 +10,7 @@ diagnostic that names the layer and what to write instead.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graphspec.compiler import Program
+    from graphspec.convert.nodes import Place
 
 __all__ = ["Imported", "from_keras", "import_keras"]
 
@@ -28,13 +30,15 @@ __all__ = ["Imported", "from_keras", "import_keras"]
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A model of Keras as a spec: its YAML, the program that it is, and a state dict for its module, None
-    where the file holds no weights. `notes` tell what was left out.
+    where the file holds no weights. `places` tells which layer of Keras is at each path of the module, `notes`
+    what was left out.
     """
 
     name: str
     text: str
     program: Program
     weights: dict[str, Tensor] | None
+    places: Mapping[str, Place]
     notes: tuple[str, ...] = field(default=())
 
     def save(self, folder: str | Path) -> tuple[Path, Path | None]:
@@ -91,4 +95,4 @@ def _imported(archive: Archive, flat: bool) -> Imported:
         from graphspec.convert.weights import state
 
         weights = state(spec.program.graph, spec.places, archive.variables)
-    return Imported(archive.name, spec.text, spec.program, weights, tuple(notes))
+    return Imported(archive.name, spec.text, spec.program, weights, spec.places, tuple(notes))
