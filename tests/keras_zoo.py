@@ -286,3 +286,14 @@ def rearranging() -> Any:
     padded = ops.pad(r, ((0, 0), (1, 1), (0, 0)))
     outputs = [ops.take(r, [0, 3], axis=1), *largest, padded, ops.argmax(r, axis=1)]
     return Model(x, [*outputs, ops.norm(a, axis=-1), ops.einsum("abc,adc->abd", a, b)])
+
+
+@model
+def alike_models_one_called_twice() -> Any:
+    def inner() -> Any:
+        x = Input((6,))
+        return Model(x, L.Dense(6)(2.5 * x + 1))
+
+    given, shared = Input((6,), name="x"), inner()
+    first = inner()(given)
+    return Model(given, [shared(given), shared(first)])

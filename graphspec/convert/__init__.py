@@ -30,8 +30,8 @@ __all__ = ["Imported", "from_keras", "import_keras"]
 @dataclass(frozen=True, slots=True)
 class Imported:
     """A model of Keras as a spec: its YAML, the program that it is, and a state dict for its module, None
-    where the file holds no weights. `places` tells which layer of Keras is at each path of the module, `notes`
-    what was left out.
+    where the file holds no weights. `places` tells which layer of Keras is at each path of the module,
+    `notes` what was left out.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _imported(archive: Archive, flat: bool) -> Imported:
         problems.raise_if_errors()
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
-        spec = compiled(body, chosen, flat, notes)
+    spec = compiled(body, chosen, flat, notes)
     weights = None
     if archive.variables is not None:
         from graphspec.convert.weights import state

@@ -31,6 +31,11 @@ def document(body: Body, settings: Mapping[str, Any], common_sizes: bool) -> dic
     return file
 
 
+def nodes_of(document: Mapping[str, Any]) -> int:
+    """How many nodes a document has, those of its blocks among them."""
+    return sum(len(part["nodes"]) for part in (document, *document.get("blocks", {}).values()))
+
+
 def input_sizes(inputs: list[Input], common: bool) -> dict[str, Any]:
     """The section `inputs`."""
     found: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.compiler import Program, check
-from graphspec.convert.document import document
+from graphspec.convert.document import document, nodes_of
 from graphspec.convert.folding import folded
 from graphspec.convert.nodes import Body, Place, Value, places
 from graphspec.convert.refusals import refusal
@@ -34,18 +34,24 @@ def compiled(body: Body, settings: Mapping[str, Any], flat: bool, notes: list[st
     whole = Spec(written, program, dict(places(body)))
     if flat:
         return whole
-    found = folded(body, settings, common, _channels(body, program.graph))
-    diagnostics = Diagnostics()
-    written = text(found.document)
-    program_folded = check(written, diagnostics, {})
-    if program_folded is None or diagnostics.errors:
-        notes.append(f"written flat: folded, {diagnostics.sorted()[0].message}")
-        return whole
-    spec = Spec(written, program_folded, found.places)
-    if _meaning(spec) != _meaning(whole):
-        notes.append("written flat: folded, it would compute something else")
-        return whole
-    return spec
+    channels, meaning = _channels(body, program.graph), _meaning(whole)
+    best: Spec | None = None
+    least = 0
+    for optional in (False, True):
+        found = folded(body, settings, common, channels, optional)
+        diagnostics = Diagnostics()
+        written = text(found.document)
+        nodes, lines = nodes_of(found.document), written.count("\n")
+        if best is not None and (nodes >= least or lines > 1.15 * best.text.count("\n")):
+            continue
+        program_folded = check(written, diagnostics, {})
+        if program_folded is not None and not diagnostics.errors:
+            spec = Spec(written, program_folded, found.places)
+            if _meaning(spec) == meaning:
+                best, least = spec, nodes
+    if best is None:
+        notes.append("it is written flat: what was folded would not be the same")
+    return best or whole
 
 
 def _flat(body: Body, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
@@ -104,6 +110,9 @@ def _meaning(spec: Spec) -> dict[str, int]:
 
 def _number(graph: Graph, prefix: str, where: Mapping[str, Place], known: dict[int, int]) -> None:
     for op in graph.ops:
+        if not op.present:
+            known[id(op.output)] = known[id(op.inputs[0])]
+            continue
         path = f"{prefix}{attribute(op.name)}" if op.unit is None else key_prefix(prefix, op.unit).rstrip(".")
         if op.graph is not None and op.wrapper is None:
             inner = dict(known)

@@ -76,6 +76,10 @@ class Translator:
         body = Body(self.model.name, self.inputs, [], self._outputs(self.model.outputs))
         body.nodes = ordered(body)
         self._report(body)
+        read = [*body.outputs.values(), *(value for node in body.nodes for value in node.sources())]
+        for value in read:
+            if value.output > (len(value.maker.outputs) if isinstance(value.maker, Node) else 0):
+                raise ValueError(f"{value.maker.name} has no output {value.output}")
         called = {id(node.entry) for node in body.nodes}
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
         rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
@@ -204,13 +208,12 @@ class Translator:
             self.entries[layer.name] = Entry(
                 layer.name, "layer", node.what, node.arguments, body, node.stored, node.trainable
             )
-        return self._call(self.entries[layer.name], node, extra)
+        return self._call(self.entries[layer.name], index, node, extra)
 
-    def _call(self, entry: Entry, node: Node, extra: dict[str, Any]) -> Node:
+    def _call(self, entry: Entry, index: int, node: Node, extra: dict[str, Any]) -> Node:
         """A node that calls an entry as another node would have been."""
         first = next(node.sources()).maker
-        count = sum(isinstance(v.maker, Node) and v.maker.entry is entry for v in set(self.values.values()))
-        name = f"{first.name}_{entry.name}" if isinstance(first, Input) else f"{entry.name}_{count + 1}"
+        name = f"{first.name}_{entry.name}" if isinstance(first, Input) else f"{entry.name}_{index + 1}"
         return Node(
             name, "call", entry.name, extra, node.reads, node.style, node.outputs, body=node.body, entry=entry
         )
@@ -347,7 +350,7 @@ class Translator:
         if len(layer.calls) == 1:
             del self.entries[layer.name]
             return node
-        return self._call(entry, node, {})
+        return self._call(entry, index, node, {})
 
     def _nested_reads(self, model: KerasModel, call: Call, body: Body) -> list[tuple[str, Read]]:
         given = call.args[0] if call.args else call.kwargs.get("inputs")

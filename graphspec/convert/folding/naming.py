@@ -83,10 +83,10 @@ def item_names(part: Part, outermost: bool) -> list[str]:
     fronts = ["" if outermost else begin(instance.nodes()) for instance in part.instances]
     found = []
     for position in range(len(part.keys)):
-        items = [instance.items[position] for instance in part.instances]
-        words = [
-            f"{stem(i)}_".removeprefix(front).rstrip("_") for i, front in zip(items, fronts, strict=True)
-        ]
+        pairs = zip((instance.items[position] for instance in part.instances), fronts, strict=True)
+        there = [(item, front) for item, front in pairs if item.units]
+        items = [item for item, _ in there]
+        words = [f"{stem(item)}_".removeprefix(front).rstrip("_") for item, front in there]
         word = identifier(_agreed(words, items[0], outermost))
         first = stem(Item(items[0].units[:1]))
         if word in names.taken and outermost and len(items[0].units) > 1 and first:
@@ -135,19 +135,16 @@ def _words(front: str) -> list[str]:
 
 def _content(part: Part) -> str:
     """A name by what is inside."""
-    items = part.instances[0].items
-    repeated = [
-        isinstance(each[0].units[0], Instance) and any(len(item.units) > 1 for item in each)
-        for each in zip(*(instance.items for instance in part.instances), strict=True)
-    ]
-    if repeated[-1] and len(items) > 1:
+    units = [part.unit(position) for position in range(len(part.keys))]
+    most = max(len(instance.items[-1].units) for instance in part.instances)
+    if isinstance(units[-1], Instance) and most > 1 and len(units) > 1:
         return "stage"
-    ends = [unit.what for item in items[-2:] for unit in item.units[:1] if isinstance(unit, Node)]
+    ends = [unit.what for unit in units[-2:] if isinstance(unit, Node) and len(unit.reads) > 1]
     if "add" in ends:
         return "residual"
     if "concatenate" in ends:
         return "branches"
-    kinds = [_kind(item.units[0]) for item in items]
+    kinds = [_kind(unit) for unit in units]
     return "_".join(kinds) if len(kinds) <= 3 else f"{kinds[0]}_block"
 
 

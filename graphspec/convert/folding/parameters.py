@@ -43,11 +43,13 @@ class Param:
 @dataclass(slots=True)
 class Written:
     """One item of a part as it is written: its arguments, with params in them. `repeat` is None where it
-    stands alone, a number or a param, or the arguments that differ in its repetitions.
+    stands alone, a number or a param, or the arguments that differ in its repetitions; `when` None where it
+    is there in any case.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
     repeat: Any = None
+    when: Any = None
 
 
 @dataclass(slots=True)
@@ -79,39 +81,75 @@ class Solver:
         self.channel_read = False
 
     def solve(self) -> Solved:
-        for position in range(len(self.part.keys)):
+        found: dict[int, Written] = {}
+        # what is there in any case first: what is left out somewhere tells less of a param
+        for position in sorted(range(len(self.part.keys)), key=lambda position: position in self.part.hands):
             items = [instance.items[position] for instance in self.part.instances]
             self.item = self.names[position]
-            self.solved.items.append(self._item(items))
+            found[position] = self._item(items)
+        self.solved.items = [found[position] for position in range(len(self.part.keys))]
         for param in self.solved.params:
-            sized = counts_channels(param.key) or param.key == "depth"
-            param.default = MISSING if sized else usual(param.values)
+            self._settle(param)
         self.solved.params.sort(key=lambda param: param.default is not MISSING)
         for number, instance in enumerate(self.part.instances):
             instance.values = {param.name: param.values[number] for param in self.solved.params}
         return self.solved
 
+    def _settle(self, param: Param) -> None:
+        """Gives a param its default, and its default where nothing else says what it is."""
+        known = [value for value in param.values if value is not MISSING]
+        sized = counts_channels(param.key) or param.key == "depth"
+        param.default = MISSING if sized else usual(known)
+        if len(known) < len(param.values):
+            param.default = usual(known) if usual(known) is not MISSING else known[0]
+            param.values = [param.default if value is MISSING else value for value in param.values]
+
     def _item(self, items: list[Item]) -> Written:
-        """One item, given what it is at each instance."""
+        """One item, given what it is at each instance; nothing where it is left out."""
         found = Written()
-        counts = [len(item.units) for item in items]
-        columns = self._columns(items)
-        lists: dict[str, list[list[Any]]] = {}
-        for key, column in columns.items():
+        there = [item for item in items if item.units]
+        lists: dict[str, list[Any]] = {}
+        for key, column in self._columns(items).items():
             if all(all(same(value, values[0]) for value in values) for values in column):
-                value = self._template(key, [values[0] for values in column])
-                if not self._is_default(items[0], key, value):
+                value = self._template(key, [values[0] if values else MISSING for values in column])
+                if not self._is_default(there[0], key, value):
                     found.arguments[key] = value
             else:
-                lists[key] = column
-        if max(counts) > 1 or lists:
-            repeat = self._template("depth", counts) if not lists else None
-            found.repeat = (
-                repeat
-                if repeat is not None
-                else {key: self._template(key, column) for key, column in lists.items()}
-            )
+                lists[key] = [values or MISSING for values in column]
+        if lists:
+            found.repeat = {key: self._template(key, column) for key, column in lists.items()}
+        elif max(len(item.units) for item in there) > 1:
+            found.repeat = self._template("depth", [len(item.units) or MISSING for item in items])
+        if len(there) < len(items):
+            found.when = self._when([bool(item.units) for item in items])
         return found
+
+    def _when(self, present: list[bool]) -> str:
+        """A condition that tells where an item is there: by other params, or by one of its own."""
+        params = [param for param in self.solved.params if MISSING not in param.values]
+        for param in params:
+            if param.values == present and all(type(value) is bool for value in param.values):
+                return f"${param.name}"
+        numbers = [p for p in params if all(isinstance(v, int) and not isinstance(v, bool) for v in p.values)]
+        for param in numbers:
+            if [value > 1 for value in param.values] == present:
+                return f"$({param.name} > 1)"
+        if all(isinstance(c, int) for c in self.channels):
+            channels = f"channels({self.part.inputs[0]})"
+            for param in numbers:
+                same_size = [a == b for a, b in zip(self.channels, param.values, strict=True)]
+                if not counts_channels(param.key):
+                    continue
+                if same_size == present:
+                    return f"$({channels} == {param.name})"
+                if [not value for value in same_size] == present:
+                    return f"$({channels} != {param.name})"
+                for other in numbers:
+                    if [a and v == 1 for a, v in zip(same_size, other.values, strict=True)] == present:
+                        return f"$({other.name} == 1 and {channels} == {param.name})"
+        name = self._name(f"with_{self.item}")
+        self.solved.params.append(Param(name, "with", list(present)))
+        return f"${name}"
 
     def _columns(self, items: list[Item]) -> dict[str, list[list[Any]]]:
         """For each argument, in order, its values: of each unit of each instance."""
@@ -119,12 +157,9 @@ class Solver:
         for item in items:
             for unit in item.units:
                 keys |= dict.fromkeys(given(unit))
-        first = items[0].units[0]
-        if (
-            isinstance(first, Node)
-            and first.form != "parameter"
-            and any(len(given(i.units[0])) < len(keys) for i in items)
-        ):
+        first = self.part.unit(self.names.index(self.item))
+        some = any(len(given(item.units[0])) < len(keys) for item in items if item.units)
+        if some and isinstance(first, Node) and first.form != "parameter":
             fields = list(REGISTRY[first.form][first.what].model_fields)  # type: ignore[index]
             keys = dict.fromkeys(sorted(keys, key=fields.index))
         return {key: [[self._value(unit, key) for unit in item.units] for item in items] for key in keys}
@@ -148,13 +183,16 @@ class Solver:
 
     def _template(self, key: str, column: Sequence[Any]) -> Any:
         """A value, or an expression of params, that is the column's at each instance."""
-        first = column[0]
-        if all(same(value, first) for value in column):
+        known = [value for value in column if value is not MISSING]
+        first = known[0]
+        if all(same(value, first) for value in known):
             return first
-        if all(isinstance(value, list) and len(value) == len(first) for value in column) and counts_channels(
-            key
-        ):
-            return [self._template(key, [value[i] for value in column]) for i in range(len(first))]
+        lists = all(isinstance(value, list) and len(value) == len(first) for value in known)
+        if lists and counts_channels(key):
+            return [
+                self._template(key, [value if value is MISSING else value[i] for value in column])
+                for i in range(len(first))
+            ]
         found = self._known(key, column)
         if found is not None:
             return found
@@ -167,38 +205,45 @@ class Solver:
         params = self.solved.params
         for param in params:
             alike = key == param.key or (counts_channels(key) and counts_channels(param.key))
-            if alike and all(map(same, param.values, column)):
+            if alike and all(map(agree, param.values, column)) and any(map(same, param.values, column)):
+                param.values = [b if a is MISSING else a for a, b in zip(param.values, column, strict=True)]
                 return f"${param.name}"
-        if not counts_channels(key) or not all(
-            isinstance(v, int) and not isinstance(v, bool) for v in column
-        ):
+        if key == "padding" and (found := self._by_strides(column)) is not None:
+            return found
+        if not counts_channels(key) or not all(is_size(value) or value is MISSING for value in column):
             return None
         known = [(param.name, param.values) for param in params if counts_channels(param.key)]
         if self.part.inputs and all(isinstance(c, int) for c in self.channels):
             known.insert(0, (f"channels({self.part.inputs[0]})", self.channels))
         for name, values in known:
-            if not all(isinstance(v, int) and v > 0 for v in values):
-                continue
-            if all(map(same, values, column)):
+            pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
+            if all(is_size(v) and v == c for v, c in pairs):
                 return f"$({name})"
         for name, values in known:
-            if not all(isinstance(v, int) and v > 0 for v in values):
-                continue
-            times, rest = divmod(column[0], values[0])
-            if times > 1 and not rest and all(v * times == c for v, c in zip(values, column, strict=True)):
-                return f"$({times} * {name})"
-            parts, rest = divmod(values[0], column[0]) if column[0] else (0, 1)
-            if parts > 1 and not rest and all(c * parts == v for v, c in zip(values, column, strict=True)):
-                return f"$({name} // {parts})"
+            pairs = [(v, c) for v, c in zip(values, column, strict=True) if c is not MISSING]
+            if all(is_size(v) for v, _ in pairs) and (found := multiple(name, pairs)) is not None:
+                return found
+        return None
+
+    def _by_strides(self, column: Sequence[Any]) -> str | None:
+        """A padding that follows from whether there are strides, as where zeros are added by hand."""
+        strides = next((p.values for p in self.solved.params if p.key == "strides"), None)
+        if strides is None or not all(map(is_size, strides)) or not all(isinstance(c, str) for c in column):
+            return None
+        pairs = list(zip(strides, column, strict=True))
+        words = [{word for value, word in pairs if (value > 1) is above} for above in (True, False)]
+        if all(len(found) == 1 for found in words):
+            return f"$('{words[0].pop()}' if strides > 1 else '{words[1].pop()}')"
         return None
 
     def _name(self, key: str) -> str:
         """A name for a param: the argument's, behind a word of the node's where that is taken."""
         taken = {param.name for param in self.solved.params}
         word = "size" if key == "parameter" else f"{key}_" if key in NODE_KEYS else key
-        if word not in taken:
-            return word
         base = word.rpartition("_")[2] if word.rpartition("_")[2] in SIZES else word
+        for each in (base, word):
+            if each not in taken:
+                return each
         start = re.sub(r"\d+", "", self.item).rstrip("_").rpartition("_")[2]
         word = f"{start}_{base}" if start else base
         name, number = word, 1
@@ -206,6 +251,28 @@ class Solver:
             number += 1
             name = f"{word}{number}"
         return name
+
+
+def is_size(value: Any) -> bool:
+    """A positive integer."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def multiple(name: str, pairs: list[tuple[int, int]]) -> str | None:
+    """How the second of each pair follows from the first, which has a name, by one factor."""
+    value, wanted = pairs[0]
+    times, rest = divmod(wanted, value)
+    if times > 1 and not rest and all(v * times == c for v, c in pairs):
+        return f"$({times} * {name})"
+    parts, rest = divmod(value, wanted)
+    if parts > 1 and not rest and all(c * parts == v for v, c in pairs):
+        return f"$({name} // {parts})"
+    return None
+
+
+def agree(a: Any, b: Any) -> bool:
+    """Whether two values are the same, as far as both are known."""
+    return a is MISSING or b is MISSING or same(a, b)
 
 
 def counts_channels(key: str) -> bool:

@@ -56,6 +56,8 @@ class Instance:
         index, output = target
         if index < 0:
             return self.sources[-1 - index]
+        if not self.items[index].units:
+            return self.value(list(targets(self.part.wiring[index]))[self.part.hands[index]])
         unit = self.items[index].units[-1]
         return Value(unit, output) if isinstance(unit, Node) else unit.value(unit.part.outputs[output][1])
 
@@ -84,6 +86,12 @@ class Part:
     name: str = ""
     given: bool = False  # a model inside the model: it keeps its name
     cohesive: bool = True  # its nodes have a name in common that those around it have not
+    hands: dict[int, int] = field(default_factory=dict)
+    """Its optional items, each with the number of the target that it hands on where it is left out."""
+
+    def unit(self, position: int) -> Node | Instance:
+        """An item as it is at the first place that has it."""
+        return next(i.items[position].units[0] for i in self.instances if i.items[position].units)
 
     def readers(self) -> list[int]:
         """The last item that reads each item; those that are outputs are read behind the end."""
@@ -121,7 +129,7 @@ class Parts:
     def __init__(self, body: Body):
         self.all: list[Part] = []
         self.by_shape: dict[Any, Part] = {}
-        self.inner: dict[int, Part] = {}
+        self.inner: dict[int, Instance] = {}  # of bodies that entries and wrappers hold
         self.root = self._part(body, None)
 
     def _part(self, body: Body, name: str | None) -> Part:
@@ -141,7 +149,7 @@ class Parts:
             else:
                 key = leaf_key(node)
                 if node.body is not None and node.entry is None:
-                    self.inner[id(node.body)] = self._part(node.body, node.body.name)
+                    self.inner[id(node.body)] = self._part(node.body, node.body.name).instances[-1]
             keys.append(key)
             wiring.append(
                 tuple(
@@ -154,7 +162,7 @@ class Parts:
         outputs = [(key, target(value)) for key, value in body.outputs.items()]
         for entry in body.shared:
             if entry.body is not None:
-                self.inner[id(entry.body)] = self._part(entry.body, entry.body.name)
+                self.inner[id(entry.body)] = self._part(entry.body, entry.body.name).instances[-1]
         part = Part(keys, wiring, [item.name for item in body.inputs], outputs)
         shape = None
         if name is not None and not body.shared:

@@ -21,6 +21,8 @@ HEAD = 3
 """Lines that a block has beside its nodes: its name, its inputs, `nodes`."""
 CANDIDATES = 200
 FAR = 1 << 40
+MOST_LISTS = 3
+"""Arguments that may differ in one repetition: more lists are harder to read than more lines."""
 
 
 @dataclass(slots=True)
@@ -35,25 +37,25 @@ class Place:
 def fold(parts: Parts) -> None:
     """Makes parts of all that repeats and is worth a block."""
     for part in parts.all:
-        _collapse(part, parts.root)
+        collapse(part, parts.root)
     while (found := _best(parts)) is not None:
         length, places = found
-        cohesive = sum(_cohesive(place, length) for place in places) * 2 > len(places)
+        together = sum(cohesive(place, length) for place in places) * 2 > len(places)
         part = _split_off(length, places, parts.root)
         if part not in parts.all:
-            part.cohesive = cohesive
+            part.cohesive = together
             parts.all.insert(0, part)
         for each in parts.all:
-            _collapse(each, parts.root)
+            collapse(each, parts.root)
 
 
 def _best(parts: Parts) -> tuple[int, list[Place]] | None:
     """The run that saves most lines, and where it stands."""
     found: dict[tuple[int, int], list[Place]] = defaultdict(list)
     for part in parts.all:
-        for length, code, place in _runs(part):
+        for length, code, place in _runs(part) if not part.hands else ():
             found[length, code].append(place)
-    lines = {id(part): _lines(part) for part in parts.all}
+    lines = {id(part): _lines(part) for part in parts.all if not part.hands}
     readers = {id(part): part.readers() for part in parts.all}
     ranked = []
     for (length, _), places in found.items():
@@ -148,10 +150,10 @@ def _saved(
 
 def _named(length: int, places: list[Place]) -> float:
     """A half more for a run whose nodes have names that begin alike, where those around it do not."""
-    return 1 + 0.5 * sum(_cohesive(place, length) for place in places) / len(places)
+    return 1 + 0.5 * sum(cohesive(place, length) for place in places) / len(places)
 
 
-def _cohesive(place: Place, length: int) -> bool:
+def cohesive(place: Place, length: int) -> bool:
     """Whether the nodes of a place have a name in common that those around it have not."""
     items = place.part.instances[0].items
     end = place.start + length
@@ -180,7 +182,7 @@ def _split_off(length: int, places: list[Place], root: Part) -> Part:
         if place.part is not part:
             by_part[id(place.part)].append(place)
     for group in by_part.values():
-        _replace(group[0].part, part, group, length)
+        replace(group[0].part, part, group, length)
     return part
 
 
@@ -211,7 +213,7 @@ def _made(first: Place, length: int) -> Part:
     )
 
 
-def _replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
+def replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
     """Puts one item in the place of each run of a part."""
     starts = {place.start: place for place in places}
     moved: dict[int, int] = {}
@@ -246,18 +248,19 @@ def _replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
         instance.items = listed
 
 
-def _collapse(part: Part, root: Part) -> None:
+def collapse(part: Part, root: Part) -> None:
     """Makes one repeated item of items that are alike, each fed by the one before it and by nothing else.
 
     Those that differ in arguments stay apart inside a part, unless they are many: lists of lists read badly.
     """
     position = 0
-    while position < len(part.keys):
+    while position < len(part.keys) and not part.hands:
         end = position + 1
         while end < len(part.keys) and _repeats(part, end):
             end += 1
         alike = all(_alike(part, each) for each in range(position + 1, end))
-        if not alike and end - position < 3 and part is not root:
+        few = end - position < 3 and part is not root
+        if not alike and (few or len(_differing(part, position, end)) > MOST_LISTS):
             end = position + 1
             while end < len(part.keys) and _repeats(part, end) and _alike(part, end):
                 end += 1
@@ -290,6 +293,18 @@ def _alike(part: Part, position: int) -> bool:
         == list(_arguments(instance.items[position].units[0]))
         for instance in part.instances
     )
+
+
+def _differing(part: Part, start: int, end: int) -> set[str]:
+    """The arguments in which items differ; "" where one has nodes that another lacks."""
+    found: set[str] = set()
+    for instance in part.instances:
+        listed = [list(_arguments(unit)) for item in instance.items[start:end] for unit in item.units]
+        for other in listed[1:]:
+            found |= {""} if [w for w, _ in other] != [w for w, _ in listed[0]] else set()
+            for (_, a), (_, b) in zip(listed[0], other, strict=False):
+                found |= {key for key in {*a, *b} if a.get(key) != b.get(key)}
+    return found
 
 
 def _arguments(unit: Node | Instance) -> Iterator[Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.naming import item_names, name_part
-from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Written
+from graphspec.convert.folding.optional import merge_variants
+from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Written, same
 from graphspec.convert.folding.parts import Instance, Part, Parts, Target, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import Body, Entry, Node, Place, Value, identifier
@@ -24,11 +25,19 @@ class Folded:
 
 
 def folded(
-    body: Body, settings: Mapping[str, Any], common_sizes: bool, channels: Callable[[Value], int | None]
+    body: Body,
+    settings: Mapping[str, Any],
+    common_sizes: bool,
+    channels: Callable[[Value], int | None],
+    optional: bool,
 ) -> Folded:
-    """The document of a model, folded. `channels` gives the last axis of a value of the flat model."""
+    """The document of a model, folded. `channels` gives the last axis of a value of the flat model;
+    `optional` lets blocks have nodes that some of their uses leave out.
+    """
     parts = Parts(body)
     fold(parts)
+    if optional and merge_variants(parts):
+        fold(parts)
     return Writer(parts, channels, body).write(settings, common_sizes)
 
 
@@ -77,17 +86,17 @@ class Writer:
         def visit(part: Part) -> None:
             if part in found:
                 return
-            for key, item in zip(part.keys, part.instances[0].items, strict=True):
+            for position, key in enumerate(part.keys):
                 if key[0] == "part":
                     visit(by_id[key[1]])
-                unit = item.units[0]
+                unit = part.unit(position)
                 if isinstance(unit, Node) and unit.body is not None and id(unit.body) in self.parts.inner:
-                    visit(self.parts.inner[id(unit.body)])
+                    visit(self.parts.inner[id(unit.body)].part)
             found.append(part)
 
         for entry in self.body.shared:
             if entry.body is not None:
-                visit(self.parts.inner[id(entry.body)])
+                visit(self.parts.inner[id(entry.body)].part)
         visit(self.parts.root)
         return found
 
@@ -132,26 +141,35 @@ class Writer:
         nodes: dict[str, Any] = {}
         above: Target | None = (-1, 0) if len(part.inputs) == 1 else None
         for position, name in enumerate(self.names[id(part)]):
-            item = part.instances[0].items[position]
             nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
-            unit = item.units[0]
+            unit = part.unit(position)
             if not (isinstance(unit, Node) and unit.form == "parameter"):
                 above = (position, 0)
         found["nodes"] = nodes
         return found
 
     def _entry(self, entry: Entry) -> dict[str, Any]:
-        block = self.parts.inner[id(entry.body)].name if entry.body is not None else None
-        item: dict[str, Any] = {"block": block} if entry.form == "block" else {entry.form: entry.what}
-        if entry.form == "layer" and block is not None:
-            item["wraps"] = {"block": block}
+        block = self._use(self.parts.inner[id(entry.body)]) if entry.body is not None else {}
+        item: dict[str, Any] = block if entry.form == "block" else {entry.form: entry.what}
+        if entry.form == "layer" and block:
+            item["wraps"] = block
         item |= entry.arguments
         if not entry.trainable:
             item["trainable"] = False
         return item
 
+    def _use(self, instance: Instance) -> dict[str, Any]:
+        """A block with the params that it has at one place, for what stands for no node of its own."""
+        params = self.solved[id(instance.part)].params
+        values = {
+            param.name: instance.values[param.name]
+            for param in params
+            if param.default is MISSING or not same(param.default, instance.values[param.name])
+        }
+        return {"block": instance.part.name, **values}
+
     def _node(self, part: Part, position: int, written: Written, above: Target | None) -> dict[str, Any]:
-        unit = part.instances[0].items[position].units[0]
+        unit = part.unit(position)
         arguments = dict(written.arguments)
         if isinstance(unit, Instance):
             item: dict[str, Any] = {"block": unit.part.name}
@@ -163,13 +181,17 @@ class Writer:
         else:
             item = {unit.form: unit.what}
             if unit.body is not None:
-                item["wraps"] = {"block": self.parts.inner[id(unit.body)].name}
+                item["wraps"] = self._use(self.parts.inner[id(unit.body)])
         source = self._reading(part, position, unit, above)
         if source is not None:
             item["from"] = source
         item |= arguments
         if written.repeat is not None:
             item["repeat"] = written.repeat
+        if written.when is not None:
+            item["when"] = written.when
+            if number := part.hands[position]:
+                item["else"] = self._reference(part, list(targets(part.wiring[position]))[number])
         if isinstance(unit, Node) and not unit.trainable:
             item["trainable"] = False
         return item
@@ -194,7 +216,7 @@ class Writer:
         index, output = target
         if index < 0:
             return part.inputs[-1 - index]
-        name, unit = self.names[id(part)][index], part.instances[0].items[index].units[-1]
+        name, unit = self.names[id(part)][index], part.unit(index)
         if not output:
             return name
         inner = (
@@ -232,6 +254,6 @@ class Writer:
     def _place(self, item: Node | Entry, here: str) -> None:
         if item.body is not None:
             inner = self.parts.inner[id(item.body)]
-            self._paths(inner.instances[0], f"{here}.", self._shared_of(inner))
+            self._paths(inner, f"{here}.", self._shared_of(inner.part))
         elif item.stored is not None:
             self.stored[here] = Place(item.stored, item.trainable)

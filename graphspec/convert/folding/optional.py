@@ -1,0 +1,256 @@
+"""Nodes that a part has at some places and not at others: a projection, a padding, a residual sum.
+
+Where a node is left out it hands on what it reads first, so that the others mean what they did:
+
+    expand  pad  depthwise  drop  sum          the part, with all that stands anywhere
+       -     -       x       -     -           one place
+       x     x       x       -     -           another
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from graphspec.convert.folding.parts import Item, Part, Parts, Target, Wires, mapped, targets
+from graphspec.convert.folding.search import Place, cohesive, replace
+
+LONGEST = 40
+"""Items of a part with optional ones."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """What stands at a place: keys and wiring, and where each item is in the merged part."""
+
+    keys: list[Any]
+    wiring: list[Wires]
+    place: Place | None  # None: the part as it was
+    positions: list[int]
+
+
+def merge_variants(parts: Parts) -> bool:
+    """Lets parts take in the places that are like them but for some nodes; tells whether any did."""
+    changed = False
+    for part in sorted(parts.all, key=lambda part: -len(part.instances) * _weight(part)):
+        if part is parts.root or part not in parts.all or part.hands or part.given:
+            continue
+        if len(part.inputs) == 1 and len(part.outputs) == 1 and len(part.keys) > 2 and part.cohesive:
+            changed |= _take_in(part, parts)
+    return changed
+
+
+def _weight(part: Part) -> int:
+    return sum(1 for _ in part.instances[0].nodes())
+
+
+def _take_in(part: Part, parts: Parts) -> bool:
+    """Merges into a part the groups of nodes that are most of it."""
+    whole = Shape(part.keys, part.wiring, None, list(range(len(part.keys))))
+    merged, shapes = whole, [whole]
+    for place, length in _groups(part, parts):
+        window = slice(place.start, place.start + length)
+        numbers = {target: -1 - k for k, target in enumerate(place.inputs)}
+
+        def inner(target: Target, place: Place = place, numbers: dict[Target, int] = numbers) -> Target:
+            return (numbers[target], 0) if target in numbers else (target[0] - place.start, target[1])
+
+        shape = Shape(
+            place.part.keys[window],
+            [mapped(wires, inner) for wires in place.part.wiring[window]],
+            place,
+            [],
+        )
+        found = _merged(merged, shape, shapes)
+        if found is not None:
+            merged, shapes = found
+    if len(shapes) == 1 or (hands := _hands(merged, shapes)) is None:
+        return False
+    _rewrite(part, merged, shapes, hands)
+    return True
+
+
+def _groups(part: Part, parts: Parts) -> Iterator[tuple[Place, int]]:
+    """The runs of other parts that belong together by name and are half of this part or more."""
+    weights = {key: _key_weight(part, i) for i, key in enumerate(part.keys)}
+    half = sum(weights.values()) / 2
+    inside = _inner_parts(part, parts)
+    for host in parts.all:
+        if host is part or host.hands or id(host) in inside:
+            continue
+        position = 0
+        while position < len(host.keys):
+            found = 0
+            for length in range(min(LONGEST, len(host.keys) - position), 0, -1):
+                place = _closed(host, position, length)
+                if place is None or any(
+                    key[:2] == ("part", id(part)) for key in host.keys[position : position + length]
+                ):
+                    continue
+                common = sum(
+                    weights[key] for key in set(host.keys[position : position + length]) & set(weights)
+                )
+                if common >= half and cohesive(place, length):
+                    yield place, length
+                    found = length
+                    break
+            position += found or 1
+
+
+def _key_weight(part: Part, position: int) -> int:
+    return sum(1 for _ in part.instances[0].items[position].nodes())
+
+
+def _inner_parts(part: Part, parts: Parts) -> set[int]:
+    """The parts that a part is made of, which must not hold it."""
+    by_id = {id(other): other for other in parts.all}
+    found: set[int] = set()
+    waiting = [part]
+    while waiting:
+        for key in waiting.pop().keys:
+            if key[0] == "part" and key[1] not in found:
+                found.add(key[1])
+                waiting.append(by_id[key[1]])
+    return found
+
+
+def _closed(host: Part, start: int, length: int) -> Place | None:
+    """The run as a place, where it has one input and only its last item is read from outside."""
+    end = start + length - 1
+    if any(key[0] == "alone" for key in host.keys[start : end + 1]):
+        return None
+    outside: dict[Target, None] = {}
+    for wires in host.wiring[start : end + 1]:
+        outside |= {target: None for target in targets(wires) if target[0] < start}
+    if len(outside) != 1 or any(reader > end for reader in host.readers()[start:end]):
+        return None
+    return Place(host, start, tuple(outside))
+
+
+def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, list[Shape]] | None:
+    """The shape that holds both, and all shapes with their positions in it; None where none does."""
+    pairs = _longest_common(merged.keys, shape.keys)
+    if not pairs:
+        return None
+    old: dict[int, int] = {}
+    new: dict[int, int] = {}
+    keys: list[Any] = []
+    a = b = 0
+    for i, j in [*pairs, (len(merged.keys), len(shape.keys))]:
+        for k in range(a, i):
+            old[k] = len(keys)
+            keys.append(merged.keys[k])
+        for k in range(b, j):
+            new[k] = len(keys)
+            keys.append(shape.keys[k])
+        if i < len(merged.keys):
+            old[i] = new[j] = len(keys)
+            keys.append(merged.keys[i])
+        a, b = i + 1, j + 1
+    wiring: list[Wires] = [()] * len(keys)
+
+    def renumber(numbers: dict[int, int]) -> Any:
+        return lambda target: (numbers[target[0]], target[1]) if target[0] >= 0 else target
+
+    for i, wires in enumerate(merged.wiring):
+        wiring[old[i]] = mapped(wires, renumber(old))
+    for j, wires in enumerate(shape.wiring):
+        wires = mapped(wires, renumber(new))
+        before = wiring[new[j]]
+        wiring[new[j]] = _later(before, wires) if before else wires
+    found = Shape(keys, wiring, None, list(range(len(keys))))
+    moved = [Shape(s.keys, s.wiring, s.place, [old[i] for i in s.positions]) for s in shapes]
+    moved.append(Shape(shape.keys, shape.wiring, shape.place, [new[j] for j in range(len(shape.keys))]))
+    return (found, moved) if _hands(found, moved) is not None else None
+
+
+def _longest_common(a: list[Any], b: list[Any]) -> list[tuple[int, int]]:
+    """The pairs of positions of the longest sequence that both have."""
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i in reversed(range(len(a))):
+        for j in reversed(range(len(b))):
+            skip = max(best[i + 1][j], best[i][j + 1])
+            best[i][j] = best[i + 1][j + 1] + 1 if a[i] == b[j] else skip
+    pairs, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j] and best[i][j] == best[i + 1][j + 1] + 1:
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif best[i + 1][j] >= best[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _later(a: Wires, b: Wires) -> Wires:
+    """For each slot the target that stands later: what lies between may be left out."""
+    chosen = []
+    for (slot, x), (_, y) in zip(a, b, strict=False):
+        chosen.append((slot, max(x, y)))
+    return tuple(chosen)
+
+
+def _hands(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
+    """For each optional item which of its targets it hands on; None where no choice fits all shapes."""
+    everywhere = set.intersection(*(set(shape.positions) for shape in shapes))
+    optional = [i for i in range(len(merged.keys)) if i not in everywhere]
+    hands = {i: 0 for i in optional}
+    for _ in range(len(optional) + 1):
+        wrong = next((shape for shape in shapes if not _means(merged, shape, hands)), None)
+        if wrong is None:
+            return hands
+        for i in optional:
+            if i in wrong.positions or hands[i] or len(list(targets(merged.wiring[i]))) != 2:
+                continue
+            if _means(merged, wrong, {**hands, i: 1}):
+                hands[i] = 1
+                break
+        else:
+            return None
+    return None
+
+
+def _means(merged: Shape, shape: Shape, hands: dict[int, int]) -> bool:
+    """Whether the merged part is the shape where all that the shape lacks is left out."""
+    present = {position: i for i, position in enumerate(shape.positions)}
+
+    def seen(target: Target) -> Target:
+        while target[0] >= 0 and target[0] not in present:
+            target = list(targets(merged.wiring[target[0]]))[hands[target[0]]]
+        return (present[target[0]], target[1]) if target[0] >= 0 else target
+
+    last = seen((len(merged.keys) - 1, 0))
+    if last != (len(shape.keys) - 1, 0):
+        return False
+    return all(mapped(merged.wiring[position], seen) == shape.wiring[i] for position, i in present.items())
+
+
+def _rewrite(part: Part, merged: Shape, shapes: list[Shape], hands: dict[int, int]) -> None:
+    """Makes the part the merged one, and the places instances of it."""
+    first, *others = shapes
+    for instance in part.instances:
+        instance.items = _spread(instance.items, first.positions, len(merged.keys))
+    part.keys, part.wiring = merged.keys, merged.wiring
+    part.outputs = [(part.outputs[0][0], (len(merged.keys) - 1, 0))]
+    part.hands = hands
+    by_host: dict[int, list[Shape]] = {}
+    for shape in others:
+        assert shape.place is not None
+        by_host.setdefault(id(shape.place.part), []).append(shape)
+    for group in by_host.values():
+        for shape in sorted(group, key=lambda shape: -shape.place.start):  # type: ignore[union-attr]
+            assert shape.place is not None
+            made = len(part.instances)
+            replace(shape.place.part, part, [shape.place], len(shape.keys))
+            for instance in part.instances[made:]:
+                instance.items = _spread(instance.items, shape.positions, len(merged.keys))
+
+
+def _spread(items: list[Item], positions: list[int], size: int) -> list[Item]:
+    """Items at their positions, and nothing between them."""
+    found = [Item([]) for _ in range(size)]
+    for position, item in zip(positions, items, strict=True):
+        found[position] = item
+    return found
