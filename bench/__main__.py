@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.report import Table, environment
@@ -29,30 +30,36 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for section in arguments.only:
             print(f"measuring {section} ...", file=sys.stderr, flush=True)
-            tables.append(_measure(section, arguments, Path(directory)))
-            print(tables[-1].markdown(), flush=True)
+            for table in _measure(section, arguments, Path(directory)):
+                tables.append(table)
+                print(table.markdown(), flush=True)
     if arguments.json:
         result = {"environment": facts, "tables": [table.to_json() for table in tables]}
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Table:
+def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Iterator[Table]:
     # These take torch into this process; the other sections need none.
     if section == "memory":
         from bench import cases, memory
 
-        return memory.table(arguments.specs or cases.available())
+        yield memory.table(arguments.specs or cases.available())
     if section == "fold":
         from bench import fold
 
-        return fold.table(arguments.budget)
+        yield fold.table(arguments.budget)
     if section == "modules":
         from bench import cases, modules
 
-        return modules.table(arguments.specs or cases.available(), arguments.budget, arguments.noise)
-    from bench import processes
+        yield modules.table(arguments.specs or cases.available(), arguments.budget, arguments.noise)
+    if section in ("startup", "scaling", "training"):
+        from bench import processes
 
-    return getattr(processes, section)(directory, 6 * arguments.budget)
+        yield getattr(processes, section)(directory, 6 * arguments.budget)
+    if section == "training":
+        from bench import steps
+
+        yield steps.table(directory, 6 * arguments.budget)
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import graphspec
 from graphspec.data.batches import Batch
 from graphspec.objectives.history import history_names
 from graphspec.train import meter as meters
+from graphspec.train.config import OPTIMIZERS
 from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter, Units
+from graphspec.train.optimizers import Optimizer
 from graphspec.train.penalties import Penalties
 
 CPU = torch.device("cpu")
@@ -198,3 +202,68 @@ outputs:
     found = meter.result()
     assert list(found) == history_names(program.outputs) == ["loss", "auc", "auc_1", "pr", "auc_2"]
     assert found["auc_1"] == found["pr"] and found["auc"] == found["auc_2"]
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the host wait for a device: numbers read from it, and sizes that depend on values."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.__name__.split(".")[0]
+        if name.startswith(self.WAITING):
+            self.found.append(name)
+        indices = args[1] if name == "index" else ()
+        if any(index is not None and index.dtype == torch.bool for index in indices):
+            self.found.append("index by booleans")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("size", [COUNT, 7])
+def test_a_step_reads_nothing_from_the_device(size: int) -> None:
+    module, judge = judged()
+    batch, meter = arrays(), judge.meter()
+    parts = list(cut(batch, size))
+    with Reads() as reads:
+        common = judge.whole(module, parts)
+        for part in parts:
+            judgement = judge(module, part, common)
+            judgement.loss.backward()
+            meter.add(judgement, part)
+        assert reads.found == []
+        assert judgement.value > 0 and meter.loss() > 0
+    assert reads.found  # which is what reading looks like
+
+
+@pytest.mark.parametrize("name", sorted({cls.names()[0] for cls in OPTIMIZERS.members.values()}))
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0, "use_ema": True}, {"clipnorm": 0.1}])
+def test_an_optimizer_reads_nothing_from_the_device(name: str, options: dict[str, Any]) -> None:
+    weights = {"a": torch.randn(3, 4), "b": torch.randn(4)}
+    optimizer = Optimizer(OPTIMIZERS.read({"name": name, **options}), weights)
+    with Reads() as reads:
+        for _ in range(3):
+            for weight in weights.values():
+                weight.grad = torch.randn_like(weight)
+            optimizer.step()
+    assert reads.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_gpu_judges_as_a_cpu_does() -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        program = graphspec.compile(HEADS.replace("REDUCTION", "mean"))
+        module = program.module().double().to(device)
+        judge = Judge(program.inputs, program.outputs, torch.device(device), Penalties(program.graph, module))
+        batch = arrays()
+        groups = (batch.arrays, batch.weights, batch.counted)
+        moved = Batch(*({name: array.to(device) for name, array in group.items()} for group in groups))
+        meter, judgement = judge.meter(), judge(module, moved)
+        judgement.loss.backward()
+        meter.add(judgement, moved)
+        found.append({**meter.result(), "value": judgement.value})
+    assert found[1] == pytest.approx(found[0], rel=1e-6)

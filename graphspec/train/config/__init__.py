@@ -10,7 +10,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
-from graphspec.train.callbacks.settings import CALLBACKS, Callback, misfits, parse_callbacks
+from graphspec.train.callbacks.settings import (
+    CALLBACKS,
+    SETTING_RATES,
+    Callback,
+    misfits,
+    parse_callbacks,
+)
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
@@ -34,7 +40,6 @@ READERS = {
     "callbacks": parse_callbacks,
 }
 """What reads the keys whose values have names of their own."""
-RATE_SETTERS = ("reduce_lr_on_plateau", "learning_rate_scheduler")
 
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -121,5 +126,5 @@ def _two_rates(config: TrainConfig) -> list[Problem]:
             ("callbacks", callback.name),
         )
         for callback in config.callbacks
-        if callback.canonical in RATE_SETTERS
+        if isinstance(callback, SETTING_RATES)
     ]

@@ -1,0 +1,156 @@
+"""A step of training as `graphspec train` runs it, beside the best loop that is written by hand."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import graphspec
+from bench.cases import CASES, SPECS
+from bench.measure import Samples
+from bench.report import Column, Table, Value, duration
+from graphspec.data.fields import fields
+from graphspec.data.loading import load
+from graphspec.data.synthetic import synthetic
+from graphspec.train.callbacks.base import Callback
+from graphspec.train.loop import train
+
+ADAM: dict[str, Any] = {"train.optimizer": {"name": "adam", "learning_rate": 0.001}}
+SUBJECTS = {"dense": ADAM, "digits": {**ADAM, "data.validation": None}}
+"""Specs, and what is set in them: nothing is held out."""
+EXAMPLES = 6400
+"""How many there are of a spec without data."""
+EPOCHS = 4
+"""Of one run; the first warms up and does not count."""
+
+
+def table(directory: Path, budget_seconds: float) -> Table:
+    """Rounds of whole runs, in turns, from the second epoch to the last: time on the clock, and processor
+    time, in which what other processes on the machine take does not count.
+    """
+    rows: list[Mapping[str, Value]] = []
+    for name, settings in SUBJECTS.items():
+        program = graphspec.compile(SPECS / f"{name}.yaml", settings=settings)
+        subjects = {"ours": _ours(program, directory), "hand": _by_hand(name, program, directory)}
+        taken: dict[str, list[tuple[float, float]]] = {subject: [] for subject in subjects}
+        end, order = time.perf_counter() + budget_seconds / len(SUBJECTS), list(subjects)
+        while time.perf_counter() < end or len(taken["ours"]) < 5:
+            for subject in order:
+                taken[subject].append(subjects[subject]())
+            order.reverse()
+        ours, hand = (Samples(*zip(*pairs, strict=True)) for pairs in taken.values())
+        row: dict[str, Value] = {"spec": name, "ours": min(ours.processor), "hand": min(hand.processor)}
+        row |= {"ratio": ours.processor_ratio(hand), "clock": ours.ratio(hand)}
+        rows.append({**row, "rounds": len(ours.seconds)})
+    note = (
+        "By hand: data in memory, one gather an epoch, fused Adam, loss and accuracy as sums, no checks. In "
+        "turns in one process. A step is the shortest, in processor time; ratios are medians over rounds."
+    )
+    columns = (
+        Column("spec", "spec"),
+        Column("ours", "graphspec, a step", duration),
+        Column("hand", "by hand, a step", duration),
+        Column("ratio", "of by hand", "{:.2f}".format),
+        Column("clock", "on the clock", "{:.2f}".format),
+        Column("rounds", "rounds"),
+    )
+    return Table("Steps of training beside a loop by hand", note, columns, tuple(rows))
+
+
+class Stopwatch(Callback):
+    """The time from the start of the second epoch to the end of the last."""
+
+    def __init__(self) -> None:
+        self.started = self.ended = (0.0, 0.0)
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        if epoch == 1:
+            self.started = (time.perf_counter(), time.process_time())
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self.ended = (time.perf_counter(), time.process_time())
+
+    def each(self, steps: float) -> tuple[float, float]:
+        """Seconds on the clock, and of processor time, of each of so many steps."""
+        wall, processor = (end - start for start, end in zip(self.started, self.ended, strict=True))
+        return wall / steps, processor / steps
+
+
+def _data(program: graphspec.Program, directory: Path) -> Path | None:
+    """A file of synthetic examples for a spec that names no data."""
+    if program.data is not None:
+        return None
+    path = directory / f"{program.name}.npz"
+    if not path.exists():
+        examples = synthetic(program, fields(program), EXAMPLES, 0)
+        arrays: dict[str, np.ndarray] = {name: array.numpy() for name, array in examples.arrays.items()}
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def _ours(program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
+    """What a step takes of a run by `train`."""
+    data = _data(program, directory)
+    count = len(load(program, data, SPECS, torch.device("cpu")).training)
+    steps = (EPOCHS - 1) * -(-count // program.training.batch_size)
+
+    def run() -> tuple[float, float]:
+        watch = Stopwatch()
+        with tempfile.TemporaryDirectory(dir=directory) as place:
+            run_dir, watched = Path(place) / "run", [watch]
+            train(
+                program,
+                data=data,
+                root=SPECS,
+                device="cpu",
+                run_dir=run_dir,
+                epochs=EPOCHS,
+                callbacks=watched,
+            )
+        return watch.each(steps)
+
+    return run
+
+
+def _by_hand(name: str, program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
+    """What a step takes of the loop by hand on the twin of the spec."""
+    examples = load(program, _data(program, directory), SPECS, torch.device("cpu")).training
+    (whole,) = examples.batches(len(examples))
+    inputs, targets = (whole.arrays[next(iter(names))] for names in (program.inputs, program.outputs))
+    batch_size = program.training.batch_size
+
+    def run() -> tuple[float, float]:
+        module, watch = CASES[name].twin().train(), Stopwatch()
+        optimizer = torch.optim.Adam(module.parameters(), fused=True)
+        for epoch in range(EPOCHS):
+            watch.on_epoch_begin(epoch)
+            _epoch(module, optimizer, inputs, targets, batch_size)
+            watch.on_epoch_end(epoch)
+        return watch.each((EPOCHS - 1) * -(-len(inputs) // batch_size))
+
+    return run
+
+
+def _epoch(
+    module: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, batch_size: int
+) -> tuple[float, float]:
+    """The mean loss and the accuracy of an epoch."""
+    order = torch.randperm(len(inputs))
+    inputs, targets = inputs[order], targets[order]
+    total, outputs = torch.zeros(()), []
+    for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        output = module(x, logits=True)
+        loss = F.cross_entropy(output, y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        total += loss.detach() * len(x)
+        outputs.append(output.detach())
+    right = torch.cat(outputs).argmax(1) == targets
+    return total.item() / len(inputs), right.float().mean().item()
