@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from graphspec.fold import Folded
     from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
+    from graphspec.train.progress import Result
 
 
 class Program:
@@ -159,6 +160,41 @@ class Program:
             name: compile(augmentation.chain(layers, self.inputs[name])).module().train()
             for name, layers in _augmented(self._elaborated).items()
         }
+
+    def fit(
+        self,
+        data: Any = None,
+        *,
+        device: str = "auto",
+        run_dir: str | Path | None = None,
+        epochs: int | None = None,
+        limit: int | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        callbacks: Iterable[Any] = (),
+    ) -> Result:
+        """Train as `graphspec train` does. The result has `history`, `metrics` and `run_dir`, for
+        `graphspec.Run`.
+
+        `data` are a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
+        names of columns; without them those that the spec names. The other arguments are those of
+        `graphspec.train.loop.train`. Raises `SpecError`.
+        """
+        from graphspec.data.given import given
+        from graphspec.train.loop import train
+
+        return train(
+            self,
+            data=given(data),
+            root=self.path.parent if self.path is not None else None,
+            device=device,
+            run_dir=Path(run_dir) if run_dir is not None else None,
+            epochs=epochs,
+            limit=limit,
+            resume=resume,
+            overwrite=overwrite,
+            callbacks=callbacks,
+        )
 
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0

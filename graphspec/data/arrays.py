@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.folders import Found
+from graphspec.data.given import HeldArrays
 from graphspec.data.memory import machine
 from graphspec.data.mistakes import fail, lacks, remedy, unreadable
 
@@ -171,11 +172,16 @@ class Archive:
         return np.ndarray(shape, dtype, buffer=data, order="F" if fortran else "C")
 
 
-def open_arrays(found: Found) -> Archive:
+Arrays = Archive | HeldArrays
+
+
+def open_arrays(found: Found) -> Arrays:
     """The arrays of one file, of a folder of `.npy`, or of shards that are `.npz` with the same arrays.
 
     Raises `SpecError`: data-missing, data-format, data-column.
     """
+    if found.held is not None:
+        return HeldArrays(found.held.arrays)
     endings = {file.suffix.lower() for file in found.files}
     try:
         if endings == {".npy"}:

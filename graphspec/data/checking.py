@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graphspec.data.arrays import Archive, open_arrays, remedy
+from graphspec.data.arrays import Arrays, open_arrays, remedy
 from graphspec.data.binding import bind, check_weights
 from graphspec.data.features.plan import of_images, plan
 from graphspec.data.fields import Checker, Field, fields
@@ -91,7 +91,7 @@ def _weight(program: Any, output: str) -> Any:
     return program.span(("outputs", output, "sample_weight"))
 
 
-def _array(archive: Archive, field: Field) -> Iterator[Diagnostic]:
+def _array(archive: Arrays, field: Field) -> Iterator[Diagnostic]:
     if field.name not in archive.members:
         error = lacks(archive.file, "array", field.name, archive.members, remedy("array", field.name))
         yield from error.diagnostics
@@ -104,7 +104,7 @@ def _array(archive: Archive, field: Field) -> Iterator[Diagnostic]:
         yield from error.diagnostics
 
 
-def _lacking(archive: Archive) -> Any:
+def _lacking(archive: Arrays) -> Any:
     def error(name: str, span: Any, help: str) -> SpecError:
         return lacks(archive.file, "array", name, archive.members, help, span)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.arrays import Archive
+from graphspec.data.arrays import Arrays
 from graphspec.data.features.plan import target_type
 from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
@@ -199,7 +199,7 @@ class Checker:
 
 
 def read(
-    source: Archive,
+    source: Arrays,
     wanted: Iterable[Field],
     minimum_sizes: Mapping[str, int],
     maximum_sizes: Mapping[str, int] = MappingProxyType({}),

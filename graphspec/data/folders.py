@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graphspec.data.files import READ, format_of
+from graphspec.data.given import Given
 from graphspec.data.mistakes import fail, missing, unreadable
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -30,13 +31,17 @@ class Found:
     labels: tuple[str, ...] | None = None
     whole: bool = True
     """Whether this is one file, and not shards or images."""
+    held: Given | None = None
+    """What is in memory, and in no file."""
 
 
-def find(path: Path, within: Path | None = None) -> Found:
+def find(path: Path | Given, within: Path | None = None) -> Found:
     """The files at a path, or that match it as a pattern. Links may not lead out of `within`.
 
     Raises `SpecError`: data-missing, data-format, data-empty, data-outside.
     """
+    if isinstance(path, Given):
+        return Found(Path(path.name), path.kind, (), held=path)
     try:
         if MAGIC & set(path.name) and not path.exists():
             return _shards(path, [p for p in sorted(path.parent.glob(path.name)) if not _hidden(p)], within)

@@ -22,6 +22,7 @@ from graphspec.data.features.plan import of_images, plan
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
+from graphspec.data.given import Given
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import fail, lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
@@ -56,7 +57,7 @@ class Data:
 
 def load(
     program: Any,
-    data: Path | None,
+    data: Path | Given | None,
     root: Path | None,
     device: torch.device,
     *,
@@ -88,7 +89,7 @@ def load(
 
 def load_file(
     program: Any,
-    path: Path,
+    path: Path | Given,
     device: torch.device,
     encoders: Encoders | None,
     *,

@@ -9,6 +9,7 @@ from typing import Any
 
 from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
+from graphspec.data.given import Given
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Span
 
@@ -17,7 +18,7 @@ from graphspec.diagnostics import Span
 class Opening:
     """A file of `data:`, and the place of the spec that names it."""
 
-    path: Path
+    path: Path | Given
     options: DataFile
     span: Span | None = None
     within: Path | None = None
@@ -25,7 +26,7 @@ class Opening:
 
 
 def opening(
-    program: Any, key: str, file: DataFile | None, root: Path | None, path: Path | None = None
+    program: Any, key: str, file: DataFile | None, root: Path | None, path: Path | Given | None = None
 ) -> Opening | None:
     """The file under a key of `data:`; `path`, from the command line, replaces it and may lie anywhere.
 

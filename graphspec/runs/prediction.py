@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from graphspec.data import reading
-from graphspec.data.arrays import Archive, open_arrays
+from graphspec.data.arrays import Arrays, open_arrays
 from graphspec.data.batches import Batch, InMemory
 from graphspec.data.encoders import Encoders
 from graphspec.data.encoders.decoding import decode
 from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
+from graphspec.data.given import Given
 from graphspec.data.loading import padding_of
 from graphspec.data.mistakes import fail
 from graphspec.data.opening import opening, spanner
@@ -33,7 +34,7 @@ def predictions(
     program: Any,
     module: nn.Module,
     encoders: Encoders | None,
-    path: Path,
+    path: Path | Given,
     device: torch.device,
     batch_size: int,
     limit: int,
@@ -102,7 +103,7 @@ class Predictor:
             yield self._with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
         checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
 
-    def of_arrays(self, archive: Archive) -> Iterator[pa.Table]:
+    def of_arrays(self, archive: Arrays) -> Iterator[pa.Table]:
         """The predictions for arrays by name."""
         from graphspec.data import fields as checks
 

@@ -69,7 +69,7 @@ class Run:
 
     def evaluate(
         self,
-        data: str | Path | None = None,
+        data: Any = None,
         *,
         device: str = "auto",
         batch_size: int | None = None,
@@ -96,7 +96,7 @@ class Run:
 
     def predict(
         self,
-        data: str | Path,
+        data: Any,
         *,
         device: str = "auto",
         batch_size: int | None = None,
@@ -117,7 +117,7 @@ class Run:
 
     def predictions(
         self,
-        data: str | Path,
+        data: Any,
         *,
         device: str = "auto",
         batch_size: int | None = None,
@@ -125,17 +125,19 @@ class Run:
         probabilities: bool = True,
     ) -> Iterator[pa.Table]:
         """`predict` part by part, in bounded memory."""
+        from graphspec.data.given import given
         from graphspec.runs.prediction import predictions
         from graphspec.train import device as devices
 
-        place = devices.choose(device)
+        source, place = given(data), devices.choose(device)
+        assert source is not None
         size = batch_size or self.program.training.batch_size
         with devices.computing(devices.threads(self.program)):
             yield from predictions(
                 self.program,
                 self.module(str(place)),
                 self.encoders(),
-                Path(data),
+                source,
                 place,
                 size,
                 limit or sys.maxsize,
@@ -156,14 +158,14 @@ class Run:
             raise SpecError([Diagnostic("data-format", message, None, help="train again")]) from None
         return encoders_of(self.program, state)
 
-    def _examples(
-        self, data: str | Path | None, place: Any, limit: int | None
-    ) -> tuple[Examples, Encoders | None]:
+    def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None]:
+        from graphspec.data.given import given
         from graphspec.data.loading import load, load_file
 
         encoders = self.encoders()
-        if data is not None:
-            return load_file(self.program, Path(data), place, encoders, limit=limit), encoders
+        source = given(data)
+        if source is not None:
+            return load_file(self.program, source, place, encoders, limit=limit), encoders
         if self.program.data is None:
             help = "name some: `--data PATH`"
             raise SpecError([Diagnostic("data-missing", "the run had synthetic data", None, help=help)])

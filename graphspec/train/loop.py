@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.given import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
@@ -54,7 +55,7 @@ class Interrupted(Exception):
 def train(
     program: Any,
     *,
-    data: Path | None = None,
+    data: Path | Given | None = None,
     root: Path | None = None,
     device: str = "auto",
     run_dir: Path | None = None,
@@ -98,7 +99,8 @@ def train(
         run = stack.enter_context(closing(run or RunDirectory.create(program.name, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        origin = {"root": str((root or Path()).resolve()), "data": str(data.resolve()) if data else None}
+        named = str(data.resolve()) if isinstance(data, Path) else None
+        origin = {"root": str((root or Path()).resolve()), "data": named}
         run.begin(program, environment(place) | origin)
         if found.encoders is not None:
             run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")

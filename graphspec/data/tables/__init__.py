@@ -13,6 +13,7 @@ from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable
 from graphspec.data.tables.base import CHUNK, Table
 from graphspec.data.tables.delimited import Delimited
+from graphspec.data.tables.frame import Frame
 from graphspec.data.tables.images import Images
 from graphspec.data.tables.lines import Lines
 from graphspec.data.tables.matrices import Matrices
@@ -33,6 +34,8 @@ def open_table(found: Found, options: DataFile, na_values: Sequence[str] = ("",)
     Opening reads no more than headers. Raises `SpecError`: data-missing, data-format, data-empty,
     data-column.
     """
+    if found.held is not None and found.held.table is not None:
+        return Frame(found.held.table, found.held.name, na_values)
     if found.kind == "images":
         return Images(found)
     if found.kind == "arrays":

@@ -1,0 +1,133 @@
+"""Training, evaluation and prediction from Python: data in memory mean what they mean in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from pyarrow import csv
+from torch.utils.data import Dataset
+
+import graphspec
+from graphspec.data.given import given
+from graphspec.diagnostics import SpecError
+
+TABLE = """
+inputs:
+  facts: {shape: [2]}
+  kind:  {shape: [1], dtype: int64}
+nodes:
+  read: {layer: Embedding, input_dim: 5, output_dim: 3, from: kind}
+  flat: {layer: Flatten}
+  all:  {merge: concatenate, from: [facts, flat]}
+  y:    {layer: Dense, units: 2, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+data:
+  validation: {split: 0.25}
+  features:
+    facts: {columns: [a, b], encode: number, scale: standard}
+    kind:  {encode: category, vocabulary: 5}
+    y:     {encode: category}
+train: {epochs: 2}
+"""
+ARRAYS = """
+inputs: {x: {shape: [3]}}
+nodes:  {y: {layer: Dense, units: 2, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+train: {epochs: 2}
+"""
+ROWS = 40
+SOURCE = np.random.default_rng(0)
+COLUMNS: dict[str, Any] = {
+    "a": SOURCE.normal(size=ROWS).tolist(),
+    "b": SOURCE.integers(0, 9, ROWS).tolist(),
+    "kind": SOURCE.choice(["red", "green", "blue"], ROWS).tolist(),
+    "y": SOURCE.choice(["no", "yes"], ROWS).tolist(),
+}
+
+
+def spec(place: Path, text: str) -> graphspec.Program:
+    path = place / "spec.yaml"
+    path.write_text(text)
+    return graphspec.compile(path)
+
+
+FRAMES = {
+    "pandas": lambda: pd.DataFrame(COLUMNS),
+    "polars": lambda: pl.DataFrame(COLUMNS),
+    "pyarrow": lambda: pa.table(COLUMNS),
+    "dict": lambda: {name: np.array(values) for name, values in COLUMNS.items()},
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_train_as_their_file_does(tmp_path: Path, kind: str) -> None:
+    program = spec(tmp_path, TABLE)
+    csv.write_csv(pa.table(COLUMNS), tmp_path / "data.csv")
+    from_file = program.fit(tmp_path / "data.csv", device="cpu", run_dir=tmp_path / "file")
+    from_frame = program.fit(FRAMES[kind](), device="cpu", run_dir=tmp_path / "frame")
+    assert from_frame.history == from_file.history
+    run = graphspec.Run(tmp_path / "frame")
+    assert run.predict(FRAMES[kind](), device="cpu").equals(run.predict(tmp_path / "data.csv", device="cpu"))
+    assert run.evaluate(FRAMES[kind](), device="cpu") == run.evaluate(tmp_path / "data.csv", device="cpu")
+
+
+class Items(Dataset[dict[str, torch.Tensor]]):
+    """Examples as people's own datasets give them."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray):
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"x": self.x[index], "y": self.y[index]}
+
+
+def test_arrays_tensors_and_datasets_train_as_their_file_does(tmp_path: Path) -> None:
+    program = spec(tmp_path, ARRAYS)
+    x = SOURCE.normal(size=(ROWS, 3)).astype("float32")
+    y = (x[:, 0] > 0).astype("int64")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    wanted = program.fit(tmp_path / "data.npz", device="cpu", run_dir=tmp_path / "file").history
+    kinds = ({"x": x, "y": y}, {"x": torch.from_numpy(x), "y": torch.from_numpy(y)}, Items(x, y))
+    for index, data in enumerate(kinds):
+        assert program.fit(data, device="cpu", run_dir=tmp_path / str(index)).history == wanted
+    run = graphspec.Run(tmp_path / "0")
+    assert run.predict({"x": x}, device="cpu").equals(run.predict(tmp_path / "data.npz", device="cpu"))
+
+
+class Pairs(Items):
+    def __getitem__(self, index: int) -> Any:
+        return self.x[index], self.y[index]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "words"),
+    [
+        (3, "data-format", "`int` is no type"),
+        ({}, "data-empty", "empty"),
+        ({"x": np.zeros((4, 2)), "y": np.zeros(4, int)}, "data-shape", "[4, 2]"),
+        ({"x": np.zeros((4, 3)), "z": np.zeros(4, int)}, "data-column", "`y`"),
+        ({"x": np.zeros((4, 3, 1)), "y": ["a"] * 4}, "data-shape", "holds text"),
+        (Pairs(np.zeros((4, 3), "float32"), np.zeros(4, "int64")), "data-format", "item 0"),
+        (Items(np.zeros((0, 3), "float32"), np.zeros(0, "int64")), "data-empty", ""),
+        (pd.DataFrame({"x_0": [1.0], "x_1": [None], "x_2": [1.0], "y": [0]}), "data-gap", "`x_1`"),
+    ],
+)
+def test_what_is_no_data_is_told(tmp_path: Path, data: Any, code: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run")
+    (found,) = caught.value.diagnostics
+    assert found.code == code and words in found.message
+
+
+def test_a_path_stays_a_path() -> None:
+    assert given("a.csv") == given(Path("a.csv")) == Path("a.csv") and given(None) is None
