@@ -1,4 +1,4 @@
-"""How much memory examples may take."""
+"""What of this machine reading data may take: memory, and cores."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ def machine() -> int:
             continue
         found = min(found, int(text)) if text.isdigit() else found
     return found
+
+
+def cores() -> int:
+    """How many cores the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

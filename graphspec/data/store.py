@@ -36,14 +36,13 @@ class Filed:
         self.dtype, self.shape = like.dtype, like.shape[1:]
         self.row = like[:1].nbytes
         self.length = 0
-        with tempfile.TemporaryFile(dir=folder, prefix="graphspec-") as file:
-            self._descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._descriptor)
+        self._file = tempfile.TemporaryFile(dir=folder, prefix="graphspec-", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def append(self, array: Array) -> None:
         view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
         while view:
-            view = view[os.write(self._descriptor, view) :]
+            view = view[self._file.write(view) :]
         self.length += len(array)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> Array:
@@ -51,12 +50,13 @@ class Filed:
         data = np.empty((sum(stop - start for start, stop in ranges), *self.shape), self.dtype)
         view = data.data.cast("B") if data.size else memoryview(b"")
         for start, stop in ranges:
-            offset, end = start * self.row, stop * self.row
-            while offset < end:
-                count = os.preadv(self._descriptor, [view[: end - offset]], offset)
+            left = (stop - start) * self.row
+            self._file.seek(start * self.row)
+            while left:
+                count = self._file.readinto(view[:left])
                 if not count:
                     raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
-                view, offset = view[count:], offset + count
+                view, left = view[count:], left - count
         return data
 
 

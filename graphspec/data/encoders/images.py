@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from graphspec.data.columns import Part, is_text, missing_in
 from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
+from graphspec.data.memory import cores
 from graphspec.data.mistakes import fail, shown
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's word for a number of channels."""
 PIXELS = 2**26
 """The most pixels that a picture may have: more is a mistake, or made to fill the memory."""
+TOGETHER = 16
+"""Pictures that a thread decodes before it takes others."""
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
@@ -51,9 +55,16 @@ class ImageEncoder(Encoder):
             raise self.gap(part, name, missing)
         width, height = self.size
         made = np.zeros((len(part), height, width, self.channels), np.uint8)
-        for index, value in enumerate(column.to_pylist()):
-            if value is not None:
+        there = [(index, value) for index, value in enumerate(column.to_pylist()) if value is not None]
+
+        def decode(first: int) -> None:
+            for index, value in there[first : first + TOGETHER]:
                 made[index] = self._picture(part, name, index, value)
+
+        library()  # imported here, not in the threads
+        with ThreadPoolExecutor(cores()) as pool:  # Pillow lets the others run while it decodes
+            for _ in pool.map(decode, range(0, len(there), TOGETHER)):
+                pass
         gone = missing if self.ignore and missing.any() else None
         marks = {"filled": missing} if missing.any() and gone is None else {}
         return Column(made, gone, marks)
