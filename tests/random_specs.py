@@ -7,6 +7,7 @@ plainer nodes.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -189,13 +190,20 @@ def read(nodes: dict[str, Node]) -> set[str]:
 
 
 def blocks(
-    draw: st.DrawFn, kit: Kit, spec: dict[str, Any], inputs: int, made: type[Body] = Body
+    draw: st.DrawFn,
+    kit: Kit,
+    spec: dict[str, Any],
+    inputs: int,
+    made: type[Body] = Body,
+    layers: Iterable[Callee] = (),
 ) -> list[Callee]:
-    """Gives the spec blocks, which may hold one another, and shares some; each has `inputs` at most."""
-    found: list[Callee] = []
+    """Gives the spec blocks, which may hold one another, and shares some. A block may call `layers` and what
+    is shared of the blocks before it; each has `inputs` at most.
+    """
+    found, shared = list[Callee](), [*layers]
     for number in range(draw(st.integers(0, 2))):
         name = f"block{number}"
-        body = made(draw, kit, list(found), ["u", "v"][: draw(st.integers(1, inputs))])
+        body = made(draw, kit, [*found, *shared], ["u", "v"][: draw(st.integers(1, inputs))])
         body.grow(draw(st.integers(2, 5)))
         spec["blocks"][name] = block = body.closed()
         last = next(reversed(body.nodes))
@@ -204,10 +212,10 @@ def blocks(
             second = body.one("u", "o_mask", "mask")
             block["outputs"] = {"o": last, second: body.one(*others)}
         found.append(Callee("block", name, len(body.inputs)))
-    shared = [callee for callee in found if draw(st.booleans())]
-    for callee in shared:
-        spec["shared"][f"shared_{callee.name}"] = {"block": callee.name}
-    return [*found, *(Callee("call", f"shared_{name}", count) for _, name, count in shared)]
+        if draw(st.booleans()):
+            spec["shared"][f"shared_{name}"] = {"block": name}
+            shared.append(Callee("call", f"shared_{name}", len(body.inputs)))
+    return [*found, *shared]
 
 
 def finish(body: Body, spec: dict[str, Any]) -> None:
@@ -232,11 +240,12 @@ def sequences(draw: st.DrawFn) -> str:
     inputs = {"a": {"shape": [length], "dtype": "int64"}, "b": {"shape": [length, width]}}
     spec: dict[str, Any] = {"inputs": inputs, "blocks": {}, "shared": {}}
     kit = Kit(sequence_layers(width), (-1,), attention=True)
-    callees = blocks(draw, kit, spec, 2)
+    layers = []
     if draw(st.booleans()):
         fit = [layer for layer in kit.layers if "layer" in layer and "wraps" not in layer]
         spec["shared"]["layer"] = settled(draw, draw(st.sampled_from(fit)))
-        callees.append(Callee("call", "layer", 1))
+        layers.append(Callee("call", "layer", 1))
+    callees = blocks(draw, kit, spec, 2, layers=layers)
     body = Body(draw, kit, callees, ["b"])
     zero = draw(st.sampled_from([True, True, True, False]))
     body.nodes["words"] = {
