@@ -50,6 +50,7 @@ Added1 = _window(1, 0)
 
 
 Added2 = _window(2, 0)
+Added3 = _window(3, 0)
 
 
 helper(

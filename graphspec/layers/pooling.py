@@ -374,7 +374,7 @@ _GLOBAL_3D = (
 )
 
 
-class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D AdaptiveMaxPool1d"):
+class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D"):
     """The largest value of each channel of a sequence."""
 
     rank: ClassVar[int] = 1
@@ -382,7 +382,7 @@ class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D AdaptiveMaxPool1d
     examples = _GLOBAL_1D
 
 
-class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D AdaptiveMaxPool2d"):
+class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D"):
     """The largest value of each channel of an image."""
 
     rank: ClassVar[int] = 2
@@ -390,7 +390,7 @@ class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D AdaptiveMaxPool2d
     examples = _GLOBAL_2D
 
 
-class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D AdaptiveAvgPool1d"):
+class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
     """The mean of each channel of a sequence, over the steps that a mask leaves."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -423,7 +423,7 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D AdaptiveAvgPo
         return Code(call, constants={"axis": axis}, helpers=("masked_mean",))
 
 
-class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D AdaptiveAvgPool2d"):
+class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D"):
     """The mean of each channel of an image."""
 
     rank: ClassVar[int] = 2
@@ -431,7 +431,7 @@ class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D AdaptiveAvgPo
     examples = _GLOBAL_2D
 
 
-class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D AdaptiveMaxPool3d"):
+class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D"):
     """The largest value of each channel of a volume."""
 
     rank: ClassVar[int] = 3
@@ -439,9 +439,119 @@ class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D AdaptiveMaxPool3d
     examples = _GLOBAL_3D
 
 
-class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D AdaptiveAvgPool3d"):
+class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D"):
     """The mean of each channel of a volume."""
 
     rank: ClassVar[int] = 3
     method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = _GLOBAL_3D
+
+
+class _AdaptivePooling(Layer, abstract=True):
+    """What poolings share whose windows follow from the size of their output. Windows may overlap."""
+
+    rank: ClassVar[int]
+    mode: ClassVar[Literal["max", "avg"]]
+
+    output_size: tuple[int, ...]
+    data_format: DataFormat = "channels_last"
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, self.output_size, channels, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        text = f"F.adaptive_{self.mode}_pool{self.rank}d({{x}}, {{output_size}})"
+        return Code(text, constants={"output_size": short(self.output_size)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+_ADAPTIVE_1D = (
+    Example({"output_size": 3}, ((6, 2),)),
+    Example({"output_size": [4]}, ((7, 3),)),
+    Example({"output_size": 5}, ((3, 2),)),
+    Example({"output_size": 2, "data_format": "channels_first"}, ((3, 7),)),
+)
+_ADAPTIVE_2D = (
+    Example({"output_size": 1}, ((5, 4, 3),)),
+    Example({"output_size": [2, 3]}, ((6, 7, 3),)),
+    Example({"output_size": 4}, ((3, 9, 2),)),
+    Example({"output_size": [3, 2], "data_format": "channels_first"}, ((2, 5, 7),)),
+)
+_ADAPTIVE_3D = (
+    Example({"output_size": 2}, ((4, 5, 6, 2),)),
+    Example({"output_size": [3, 1, 4]}, ((5, 4, 3, 2),)),
+    Example({"output_size": [1, 2, 3], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
+)
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
+    """The mean of each of as many windows as make `output_size`, of a sequence of any size."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window1
+
+    examples = _ADAPTIVE_1D
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
+    """The mean of each of as many windows as make `output_size`, of a image of any size."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window2
+
+    examples = _ADAPTIVE_2D
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
+    """The mean of each of as many windows as make `output_size`, of a volume of any size."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window3
+
+    examples = _ADAPTIVE_3D
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
+    """The largest value of each of as many windows as make `output_size`, of a sequence of any size."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window1
+
+    examples = _ADAPTIVE_1D
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
+    """The largest value of each of as many windows as make `output_size`, of a image of any size."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window2
+
+    examples = _ADAPTIVE_2D
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
+    """The largest value of each of as many windows as make `output_size`, of a volume of any size."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window3
+
+    examples = _ADAPTIVE_3D

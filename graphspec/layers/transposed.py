@@ -1,4 +1,4 @@
-"""Transposed convolutions of sequences and images: they spread each step or pixel over a window."""
+"""Transposed convolutions of sequences, images and volumes: they spread each place over a window."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from graphspec.contract.windows import (
     AXES,
     Added1,
     Added2,
+    Added3,
     DataFormat,
     Window1,
     Window2,
+    Window3,
     assemble,
     short,
     spatial,
@@ -54,6 +56,23 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         y = super().forward(x)
         height, width = self.crop
         return y[..., : y.shape[-2] - height, : y.shape[-1] - width]
+''',
+)
+helper(
+    "ConvTranspose3d",
+    '''
+class ConvTranspose3d(nn.ConvTranspose3d):
+    """Crops unevenly, as Keras does: `crop` more planes, rows and columns at the end."""
+
+    def __init__(self, *args, crop: int | tuple[int, int, int] = 0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.crop = crop if isinstance(crop, tuple) else (crop,) * 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        sizes = zip(y.shape[2:], self.crop, strict=True)
+        depth, height, width = (size - crop for size, crop in sizes)
+        return y[..., :depth, :height, :width]
 ''',
 )
 
@@ -284,5 +303,42 @@ class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspo
                 "bias_initializer": "glorot_uniform",
             },
             ((4, 5, 3),),
+        ),
+    )
+
+
+class Conv3DTranspose(_ConvTranspose, also="ConvTranspose3d Convolution3DTranspose"):
+    """A transposed convolution of a volume `[depth, height, width, channels]`, `strides` times as large."""
+
+    rank: ClassVar[int] = 3
+    module: ClassVar[str] = "nn.ConvTranspose3d"
+
+    kernel_size: Window3
+    strides: Window3 = (1, 1, 1)
+    output_padding: Added3 | None = None
+    dilation_rate: Window3 = (1, 1, 1)
+
+    examples = (
+        Example({"filters": 4, "kernel_size": 3}, ((3, 4, 2, 3),)),
+        Example({"filters": 2, "kernel_size": 2, "strides": 2, "activation": "relu"}, ((3, 4, 2, 3),)),
+        Example({"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same"}, ((3, 4, 2, 3),)),
+        Example(
+            {"filters": 2, "kernel_size": [2, 3, 4], "strides": [3, 1, 2], "padding": "same"}, ((3, 4, 2, 3),)
+        ),
+        Example({"filters": 2, "kernel_size": 3, "padding": "same", "use_bias": False}, ((3, 4, 2, 3),)),
+        Example({"filters": 2, "kernel_size": 3, "strides": 2, "output_padding": [1, 0, 1]}, ((2, 4, 3, 3),)),
+        Example({"filters": 2, "kernel_size": 2, "dilation_rate": [2, 1, 3]}, ((2, 4, 3, 3),)),
+        Example(
+            {"filters": 2, "kernel_size": 2, "data_format": "channels_first", "activation": "softmax"},
+            ((3, 2, 4, 3),),
+        ),
+        Example(
+            {
+                "filters": 4,
+                "kernel_size": [3, 2, 2],
+                "kernel_initializer": "he_normal",
+                "bias_initializer": "ones",
+            },
+            ((3, 2, 4, 3),),
         ),
     )
