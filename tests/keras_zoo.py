@@ -289,6 +289,24 @@ def rearranging() -> Any:
 
 
 @model
+def layer_inside_and_outside() -> Any:
+    both = L.Dense(4, name="both")
+    x = Input((4,), name="x")
+    tower = Model(x, both(L.Dense(4)(x)), name="tower")
+    given = Input((4,), name="given")
+    return Model(given, both(tower(given)))
+
+
+@model
+def model_inside_and_outside() -> Any:
+    x = Input((4,), name="x")
+    inner = Model(x, L.Dense(4, "relu")(x), name="inner")
+    middle = Model(x, inner(L.Dense(4)(x)), name="middle")
+    given = Input((4,), name="given")
+    return Model(given, inner(middle(given)))
+
+
+@model
 def alike_models_one_called_twice() -> Any:
     def inner() -> Any:
         x = Input((6,))

@@ -10,6 +10,7 @@ A `KerasTensor` names the layer, which of its calls, and which output of that ca
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class KerasLayer:
     model: KerasModel | None = None
     stored: str = ""
     """What Keras 3 calls it in a file of weights."""
+    again: bool = False
+    """Whether the file says that this layer is the same object as one before it."""
+
+    def likeness(self) -> str:
+        """Equal for layers that may be one object."""
+        return json.dumps([self.name, self.class_name, _without_ids(self.config)], sort_keys=True)
 
 
 @dataclass(slots=True)
@@ -69,6 +76,34 @@ class KerasModel:
     inputs: Any
     outputs: Any
     trainable: bool = True
+
+
+def _without_ids(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_ids(item) for key, item in value.items() if key != "shared_object_id"}
+    return [_without_ids(item) for item in value] if isinstance(value, list) else value
+
+
+def common_layers(model: KerasModel) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The layers that stand in several models of one file, by their likeness: for each the path to where it
+    stands first, which is where it is stored, and the groups that lead there.
+    """
+    first: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    common: set[str] = set()
+
+    def walk(model: KerasModel, path: tuple[str, ...], groups: tuple[str, ...]) -> None:
+        for layer in model.layers.values():
+            here, there = (*path, layer.name), (*groups, "layers", layer.stored)
+            if layer.model is not None:
+                walk(layer.model, here, there)
+            elif layer.class_name != "InputLayer":
+                likeness = layer.likeness()
+                if layer.again and likeness in first:
+                    common.add(likeness)
+                first.setdefault(likeness, (here, there))
+
+    walk(model, (), ())
+    return {likeness: first[likeness] for likeness in common}
 
 
 def tensors_in(value: Any) -> Iterator[KerasTensor]:
@@ -146,6 +181,7 @@ def read_layer(entry: dict[str, Any]) -> KerasLayer:
         raise TypeError(f"the config of {name} is no object")
     module = "?" if foreign(entry) else str(entry.get("module") or _usual_module(entry["class_name"], config))
     found = KerasLayer(name, str(entry["class_name"]), module, config)
+    found.again = entry.get("shared_object_id") is not None
     if found.class_name in MODELS and module != "?":
         found.model = _model(entry)
         found.model.name = name

@@ -41,7 +41,9 @@ class Stored:
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """Something that several nodes call: a layer, or a block with a body of its own."""
+    """Something that several nodes call: a layer, or a block with a body of its own. A `common` one is the
+    file's, and called inside of blocks, too.
+    """
 
     name: str
     form: Form
@@ -50,6 +52,7 @@ class Entry:
     body: Body | None = None
     stored: Stored | None = None
     trainable: bool = True
+    common: bool = False
 
 
 @dataclass(eq=False, slots=True)

@@ -104,22 +104,33 @@ def _meaning(spec: Spec) -> dict[str, int]:
     """
     graph = spec.program.graph
     known = {id(flow): hash(("input", name)) for name, flow in graph.inputs.items() if flow is not None}
-    _number(graph, "", spec.places, known)
+    _number(graph, "", spec.places, known, dict(_unit_paths(graph, "")))
     return {name: known[id(flow)] for name, flow in graph.outputs.items()}
 
 
-def _number(graph: Graph, prefix: str, where: Mapping[str, Place], known: dict[int, int]) -> None:
+def _unit_paths(graph: Graph, prefix: str) -> Iterator[tuple[int, str]]:
+    """The path of each unit where it is declared: those of the file are called inside of blocks, too."""
+    for unit in graph.units:
+        path = key_prefix(prefix, unit)
+        yield id(unit), path.rstrip(".")
+        if unit.first.graph is not None:
+            yield from _unit_paths(unit.first.graph, path)
+
+
+def _number(
+    graph: Graph, prefix: str, where: Mapping[str, Place], known: dict[int, int], units: Mapping[int, str]
+) -> None:
     for op in graph.ops:
         if not op.present:
             known[id(op.output)] = known[id(op.inputs[0])]
             continue
-        path = f"{prefix}{attribute(op.name)}" if op.unit is None else key_prefix(prefix, op.unit).rstrip(".")
+        path = f"{prefix}{attribute(op.name)}" if op.unit is None else units.get(id(op.unit), "")
         if op.graph is not None and op.wrapper is None:
             inner = dict(known)
             for flow, argument in zip(op.graph.inputs.values(), op.arguments, strict=True):
                 if flow is not None and isinstance(argument, Flow):
                     inner[id(flow)] = known[id(argument)]
-            _number(op.graph, f"{path}.", where, inner)
+            _number(op.graph, f"{path}.", where, inner, units)
             for name, flow in op.outputs.items():
                 known[id(flow)] = inner[id(op.results[name])]
             continue

@@ -15,7 +15,16 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, parsed, plain
-from graphspec.convert.config import OPS, Call, KerasLayer, KerasModel, KerasTensor, read_layer, tensors_in
+from graphspec.convert.config import (
+    OPS,
+    Call,
+    KerasLayer,
+    KerasModel,
+    KerasTensor,
+    common_layers,
+    read_layer,
+    tensors_in,
+)
 from graphspec.convert.masks import carried, written
 from graphspec.convert.nodes import Body, Entry, Input, Node, Read, Stored, Value, rename
 from graphspec.convert.operations import operation
@@ -52,8 +61,12 @@ class Translator:
         problems: Diagnostics,
         path: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
+        common: dict[str, Entry | Stored] | None = None,
     ):
         self.model, self.problems, self.path, self.groups = model, problems, path, groups
+        if common is None:
+            common = {likeness: Stored(*place) for likeness, place in common_layers(model).items()}
+        self.common = common  # where they are stored, until they are entries of the file
         self.values: dict[KerasTensor, Value] = {}
         self.carried: dict[KerasTensor, Any] = {}  # what the language carries with a tensor
         self.written: dict[KerasTensor, Any] = {}  # masks that Keras computes by nodes of its own
@@ -82,6 +95,8 @@ class Translator:
                 raise ValueError(f"{value.maker.name} has no output {value.output}")
         called = {id(node.entry) for node in body.nodes}
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
+        if not self.path:
+            body.shared[:0] = [entry for entry in self.common.values() if isinstance(entry, Entry)]
         rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
         return body
 
@@ -201,6 +216,14 @@ class Translator:
         self._read(node, cls, call, slots)
         node.outputs = made.output_names()
         self._carry(made, cls, layer, index, slots)
+        if self.common and (likeness := layer.likeness()) in self.common:
+            entry = self.common[likeness]
+            if isinstance(entry, Stored):
+                entry = Entry(
+                    layer.name, "layer", node.what, node.arguments, body, entry, node.trainable, True
+                )
+                self.common[likeness] = entry
+            return self._call(entry, index, node, extra)
         if len(layer.calls) == 1:
             node.arguments.update(extra)
             return node
@@ -310,7 +333,9 @@ class Translator:
         inner = read_layer(layer.config["layer"])
         stored = self._stored(layer)
         if inner.model is not None:
-            body = Translator(inner.model, self.problems, stored.path, (*stored.groups, "layer")).body()
+            body = Translator(
+                inner.model, self.problems, stored.path, (*stored.groups, "layer"), self.common
+            ).body()
             return {}, body
         if cls.spec_name == "TimeDistributed":
             wrapped = self._class(inner)
@@ -340,7 +365,7 @@ class Translator:
         assert layer.model is not None
         if len(layer.calls) == 1 or layer.name not in self.entries:
             stored = self._stored(layer)
-            body = Translator(layer.model, self.problems, stored.path, stored.groups).body()
+            body = Translator(layer.model, self.problems, stored.path, stored.groups, self.common).body()
             self.entries[layer.name] = Entry(layer.name, "block", layer.name, {}, body, stored)
         entry = self.entries[layer.name]
         assert entry.body is not None

@@ -37,8 +37,8 @@ def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dic
             raise refusal(
                 "import-unsupported",
                 f"the file has no weights of its own for `{'.'.join(place.stored.path)}`",
-                "a layer that is used both in a model inside the model and outside of it is stored once: "
-                "give each its own layer, or write the spec by hand with `shared`",
+                "a model that is used both inside another and outside of it is stored once: give each its "
+                "own, or write the spec by hand with `shared`",
             )
         arrays = iter(stored)
         value: Tensor | None = None

@@ -68,13 +68,19 @@ def kind(node: Node) -> str:
 
 def stem(item: Item) -> str:
     """What an item would be called in the whole model; "" where nothing says."""
-    names = [
-        ("" if automatic(unit) else unit.name) if isinstance(unit, Node) else begin(unit.nodes()).rstrip("_")
-        for unit in item.units
-    ]
+    names = [_own(unit) for unit in item.units]
     if not all(names):
         return ""
     return names[0] if len(names) == 1 else common(names).rstrip("_0123456789")
+
+
+def _own(unit: Node | Instance) -> str:
+    """The name of one unit, "" where Keras gave it."""
+    if isinstance(unit, Node):
+        return "" if automatic(unit) else unit.name
+    if unit.name:
+        return "" if re.fullmatch(r"(functional|sequential|model)(_\d+)?", unit.name) else unit.name
+    return begin(unit.nodes()).rstrip("_")
 
 
 def item_names(part: Part, outermost: bool) -> list[str]:

@@ -45,6 +45,7 @@ class Instance:
     items: list[Item]
     sources: list[Value] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    name: str = ""  # of a model inside the model
 
     def nodes(self) -> Iterator[Node]:
         """All nodes inside it."""
@@ -146,6 +147,7 @@ class Parts:
                 assert node.body is not None
                 part = self._part(node.body, node.body.name)
                 unit, key = part.instances[-1], ("part", id(part))
+                unit.name = node.name
             else:
                 key = leaf_key(node)
                 if node.body is not None and node.entry is None:

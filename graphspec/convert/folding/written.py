@@ -130,7 +130,7 @@ class Writer:
         found: dict[int, Entry] = {}
         for item in part.instances[0].items:
             for unit in item.units:
-                if isinstance(unit, Node) and unit.entry is not None:
+                if isinstance(unit, Node) and unit.entry is not None and not unit.entry.common:
                     found[id(unit.entry)] = unit.entry
         return list(found.values())
 
