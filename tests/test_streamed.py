@@ -1,5 +1,6 @@
 """Examples that do not fit in memory: what is read of them, in which order, and how much of it at a time."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphspec.compiler import compile
 from graphspec.data import store as stores
 from graphspec.data import streamed
 from graphspec.data.batches import Shuffle
+from graphspec.data.loading import load
 from graphspec.data.store import Budget, Store
 from graphspec.data.streamed import Streamed
 from graphspec.diagnostics import SpecError
+from graphspec.train.loop import train
 
 
 def made(count: int, rows: int = 7, memory: int = 0) -> Store:
@@ -107,6 +111,63 @@ def test_a_full_disk_is_told_before_it_is_full(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SpecError, match="TMPDIR") as caught:
         made(10)
     assert caught.value.diagnostics[0].code == "data-space"
+
+
+class Stop(Exception):
+    pass
+
+
+class StopAt:
+    """A callback that ends the training in the middle of an epoch."""
+
+    def __init__(self, batch: int):
+        self.left = batch
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.left -= 1
+        if not self.left:
+            raise Stop
+
+
+def test_a_run_on_examples_in_files_resumes_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", "1K")
+    monkeypatch.setattr(streamed, "WINDOW", 2_000)
+    source = np.random.default_rng(0)
+    x, lengths = source.normal(size=(120, 3)).tolist(), source.integers(1, 6, 120).tolist()
+    rows = [{"x": v, "words": [1] * n, "y": sum(v) + n} for v, n in zip(x, lengths, strict=True)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    program = compile(SPEC)
+    assert isinstance(load(program, None, tmp_path, torch.device("cpu")).training, Streamed)
+    train(program, root=tmp_path, run_dir=tmp_path / "whole", device="cpu")
+    for batch in (5, 30):
+        with pytest.raises(Stop):
+            train(
+                program,
+                root=tmp_path,
+                run_dir=tmp_path / "run",
+                device="cpu",
+                resume=batch > 5,
+                callbacks=[StopAt(batch)],
+            )
+    train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", resume=True)
+    for name in ("last.safetensors", "history.jsonl"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+SPEC = """
+inputs: {x: {shape: [3]}, words: {shape: [length], dtype: int64}}
+nodes:
+  code: {layer: Embedding, from: words, input_dim: 4, output_dim: 3}
+  mean: {layer: GlobalAveragePooling1D}
+  all: {merge: concatenate, from: [x, mean]}
+  y: {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+data: {train: t.jsonl, validation: {split: 0.2}}
+train: {epochs: 3, batch_size: 7, optimizer: adam, callbacks: {backup_and_restore: {save_freq: 4}}}
+"""
 
 
 SCRIPT = """
