@@ -33,6 +33,8 @@ ELSEWHERE = {
     "nothing-to-train",
     "device-missing",
     "non-finite-loss",
+    "no-gradient",
+    "dead-units",
     "run-directory",
     "resume-failed",
     "build-failed",

@@ -113,6 +113,8 @@ CODES: dict[str, str] = {
     "data-space": "no room on the disk for data that do not fit in memory",
     "nothing-to-train": "no output has a loss, or no weight is trainable",
     "device-missing": "a device that this machine lacks",
+    "no-gradient": "a loss whose gradient reaches no weight, or weights that no loss reaches",
+    "dead-units": "units that are 0 whatever comes in, and so learn nothing",
     "non-finite-loss": "the loss became NaN or infinite",
     "run-missing": "a directory that holds no run",
     "run-directory": "a run directory that cannot be written",
