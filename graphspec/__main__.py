@@ -1,5 +1,41 @@
-"""`python -m graphspec`."""
+"""The entry point, of `graphspec` and of `python -m graphspec`."""
 
-from graphspec.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it without a traceback, whatever it is doing."""
+    try:
+        signal.signal(signal.SIGINT, _interrupt)
+        from graphspec.cli import main as command_line
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, _leave)  # the interpreter is closing down: nothing is left to save
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C, but for a training, which has a handler of its own. An import cannot be interrupted cleanly."""
+    inner = frame
+    while inner is not None:
+        if inner.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(number, frame)
+        inner = inner.f_back
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,7 @@ EXAMPLES = 32
 """How many examples are looked at, at most."""
 WORK = 2e9
 """FLOPs of a forward pass that are worth a look: fewer examples of a large model."""
-DEAD = 0.9
+DEAD = 0.5
 """The share of units that must be 0 for all examples before it is a warning. Of fresh weights some are."""
 RELUS: frozenset[Any] = frozenset(
     {F.relu, F.relu6, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
@@ -67,7 +67,7 @@ def examples(program: Any, batch_size: int) -> int:
 
 def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Examination:
     """Look at a batch, and at what the model makes of it in training."""
-    dead = DeadUnits(source_name(program), program.emitted.places, len(batch))
+    dead = DeadUnits(source_name(program.name), program.emitted.places, len(batch))
     with _untouched(module), dead:
         module.train()
         judgement = judge(module, batch)

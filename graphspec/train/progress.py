@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graphspec.diagnostics import Diagnostic
+from graphspec.train.doctor import Seen
 from graphspec.train.meter import Meter, Values
 
 REPORT = 0.1
@@ -30,6 +32,50 @@ class Progress:
     examples_per_second: float
     done: bool = False
     """Whether the epoch is over."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its numbers; what is not finite is null."""
+        numbers = {key: getattr(self, key) for key in ("epoch", "epochs", "step", "steps", "values")}
+        return plain({**numbers, "examples_per_second": self.examples_per_second})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training begins with, or goes on with: `epoch` counts the epochs behind it.
+
+    `examples` are those for training, validation and test, `seen` what a batch of them looks like to the
+    model, `warnings` what is wrong with that.
+    """
+
+    name: str
+    run_dir: Path
+    device: str
+    parameters: int
+    data: str
+    examples: dict[str, int]
+    epoch: int
+    epochs: int
+    resumed: bool
+    seen: tuple[Seen, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; what is not finite is null."""
+        return plain(
+            {
+                "name": self.name,
+                "run_dir": str(self.run_dir),
+                "device": self.device,
+                "parameters": self.parameters,
+                "data": self.data,
+                "examples": self.examples,
+                "epoch": self.epoch,
+                "epochs": self.epochs,
+                "resumed": self.resumed,
+                "seen": [tensor.to_json() for tensor in self.seen],
+                "warnings": [warning.to_json() for warning in self.warnings],
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
