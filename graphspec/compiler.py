@@ -98,10 +98,10 @@ class Program:
 
     @property
     def resolved(self) -> str:
-        """The spec as YAML text, with `--set` applied."""
-        import yaml
+        """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
+        from graphspec.source.writing import write
 
-        return yaml.safe_dump(self._document.value, sort_keys=False, allow_unicode=True, width=120)
+        return write({"name": self.name, **self._document.value})
 
     @cached_property
     def emitted(self) -> Any:

@@ -70,13 +70,6 @@ class Report:
         elif not self._quiet:
             print(line, flush=True)
 
-    def say(self, note: str) -> None:
-        """A line of its own, about the data."""
-        if self._bar is not None:
-            self._bar.console.print(note, markup=False, highlight=False)
-        elif not self._quiet:
-            print(note, flush=True)
-
     def __call__(self, progress: Progress) -> None:
         if self._way == "json":
             return self._write({"event": "epoch" if progress.done else "step", **progress.to_json()})
@@ -102,7 +95,9 @@ class Report:
             return
         for line in summary(result.history, result.metrics, directions):
             self.say(line)
-        self.say(f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all")
+        self.say(
+            f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all"
+        )
         self.say(f"run directory: {result.run_dir}")
 
     def _write(self, event: Mapping[str, Any]) -> None:

@@ -18,13 +18,14 @@ ALLOWED = {
     "": "compiler convert diagnostics runs version",
     "__main__": "cli",
     "augmentation": "tensor",
-    "cli": "compiler convert data diagnostics export folded_weights json_schema load plot reference "
-    "reporting runs source train version",
+    "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
+    "reference reporting runs source train version",
     "compiler": "augmentation data declarations diagnostics elaborate emit fold graph load objectives "
     "program schema source summary tensor train",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",
+    "curves": "",
     "data": "diagnostics objectives tensor",
     "declarations": "diagnostics objectives schema source",
     "diagnostics": "",

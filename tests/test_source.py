@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from graphspec.diagnostics import CODES, Diagnostic, Diagnostics, Span, render, split_lines
 from graphspec.source import Document, Path, read
+from graphspec.source.writing import write
 
 
 def diagnose(text: str | bytes) -> tuple[Document | None, list[Diagnostic]]:
@@ -628,3 +629,37 @@ def built(node: yaml.Node | None) -> Any:
         return [built(item) for item in node.value]
     assert isinstance(node, yaml.ScalarNode)
     return values(f"x: {node.value}")["x"] if not node.style and "\n" not in node.value else node.value
+
+
+TRICKY = [
+    "1e3",
+    "0o17",
+    "0x1F",
+    "yes",
+    "12:30",
+    "null",
+    "~",
+    "",
+    "1_000",
+    "-.5",
+    ".inf",
+    "a: b",
+    "# x",
+    "- x",
+]
+TRICKY += ["$(a + b)", "$(max(a, b))", "2001-12-14", "9" * 30, "1e999", "'", '"', " x ", "x" * 300]
+TEXTS = st.sampled_from(TRICKY) | st.text(
+    st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="$")
+)
+PLAIN = st.none() | st.booleans() | st.integers(-(10**15), 10**15) | TEXTS
+PLAIN |= st.floats(allow_nan=False, allow_infinity=False)
+KEYS = st.text("abc_1", min_size=1, max_size=3)
+
+
+@given(
+    st.recursive(
+        PLAIN, lambda x: st.lists(x, max_size=3) | st.dictionaries(KEYS, x, max_size=3), max_leaves=9
+    )
+)
+def test_what_is_written_reads_back(value: object) -> None:
+    assert values(write({"key": value})) == {"key": value}

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, compiling, print_json, running
+from graphspec.cli.common import Json, Preset, Set, compiling, print_json, running, show
+
+if TYPE_CHECKING:
+    from graphspec.train.progress import Result, Start
+
+
+def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:
+    """What many expect to be an option is a key of the spec."""
+    if value is not None:
+        key = SETTINGS[parameter.name or ""]
+        message = f"is a key of the spec: write --set {key}={value}"
+        raise typer.BadParameter(message, param_hint="--" + (parameter.name or "").replace("_", "-"))
+
+
+SETTINGS = {
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.optimizer.learning_rate",
+}
 
 
 def train(
@@ -35,31 +54,55 @@ def train(
         int | None,
         typer.Option("--limit", min=1, metavar="N", help="Read N examples of each file."),
     ] = None,
+    progress: Annotated[
+        str,
+        typer.Option(
+            "--progress",
+            metavar="auto|lines|json|none",
+            help="How it shows itself: json is an object a line on standard error.",
+        ),
+    ] = "auto",
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
+    epochs: Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)] = None,
+    batch_size: Annotated[str | None, typer.Option("--batch-size", hidden=True, callback=_setting)] = None,
+    learning_rate: Annotated[
+        str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)
+    ] = None,
 ) -> None:
     """Train, and leave a run directory behind: spec, source, history, weights and checkpoints."""
-    from graphspec.reporting import Report
+    from graphspec.reporting import WAYS, Report
 
     if resume and overwrite:
         raise typer.BadParameter("goes on with a run, and --overwrite removes it", param_hint="--resume")
+    if progress not in WAYS:
+        raise typer.BadParameter(f"`{progress}` is none of {', '.join(WAYS)}", param_hint="--progress")
     root = spec.parent
     if spec.is_dir():
         run_dir = _run_of(spec, run_dir, resume)
         root, data = _data_of(spec, data)
         spec = spec / "spec.yaml"
     gc.enable()
-    with compiling(spec, settings, preset, as_json) as program:
+    with compiling(spec, settings, preset, as_json) as program, Report(progress, as_json, verbose) as report:
+
+        def started(start: Start) -> None:
+            report.start(start)
+            if progress != "json":
+                show(start.warnings, program.sources, sys.stderr)
+
+        from graphspec.objectives.history import directions
         from graphspec.train.loop import Interrupted
         from graphspec.train.loop import train as run
 
+        interrupted: Interrupted | None = None
+        help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
         try:
-            help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
-            with (
-                Report(quiet=as_json) as report,
-                running(program, "run-failed", "training fails", help),
-            ):
+            with running(program, "run-failed", "training fails", help):
                 result = run(
                     program,
                     data=data,
@@ -69,20 +112,29 @@ def train(
                     resume=resume,
                     overwrite=overwrite,
                     limit=limit,
+                    started=started,
                     progress=report,
                     tell=report.say,
                 )
-        except Interrupted as interrupted:
+        except Interrupted as error:
+            interrupted, result = error, error.result
+        if plot:
+            _draw(result, program.name)
+        if interrupted is None:
+            report.end(result, directions(program.outputs, True))
+        else:
             typer.echo(str(interrupted), err=True)
-            if as_json:
-                print_json(interrupted.result.to_json())
-            raise typer.Exit(interrupted.exit_code) from None
         if as_json:
             print_json(result.to_json())
-        else:
-            rate = f"{result.examples_per_second:,.0f} examples/s on {result.device}"
-            typer.echo(f"{rate}, {result.seconds:.1f} s in all")
-            typer.echo(f"run directory: {result.run_dir}")
+        if interrupted is not None:
+            raise typer.Exit(interrupted.exit_code)
+
+
+def _draw(result: Result, name: str) -> None:
+    from graphspec.curves import curves
+    from graphspec.train.files import write_text
+
+    write_text(result.run_dir / "curves.svg", curves(result.history, name))
 
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:

@@ -54,8 +54,8 @@ class Seen:
 class Examination:
     """What a batch looks like, and what was found wrong: warnings."""
 
-    seen: tuple[Seen, ...]
-    warnings: tuple[Diagnostic, ...]
+    seen: tuple[Seen, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def examples(program: Any, batch_size: int) -> int:
@@ -169,13 +169,14 @@ class DeadUnits(TorchFunctionMode):
                 yield Diagnostic("dead-units", message, span, severity="warning", help=help)
 
     def _look(self, value: Tensor) -> None:
-        """Units lie on axis 1 or on the last, as the layer has it; the axis with more dead ones is theirs."""
+        """Units lie on axis 1, as those of a convolution, or on the last; where more are dead is theirs."""
         span = self._place()
-        for axis in {1, value.dim() - 1}:
+        for axis in (1, value.dim() - 1):
             others = [index for index in range(value.dim()) if index != axis]
             dead = int((value.amax(others) <= 0).sum())
             units = value.shape[axis]
-            self._worst[span] = max(self._worst.get(span, (0.0, 0, units)), (dead / units, dead, units))
+            if dead / units > self._worst.get(span, (0.0,))[0]:
+                self._worst[span] = dead / units, dead, units
 
     def _place(self) -> Span | None:
         frame = sys._getframe(2)

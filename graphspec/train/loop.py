@@ -27,14 +27,16 @@ from graphspec.objectives.history import directions
 from graphspec.train import device as devices
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
+from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.config import effective_batch
+from graphspec.train.doctor import Examination, examine, examples
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
-from graphspec.train.progress import Progress, Reporter, Result
+from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import resumed, same_data
 from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, RunDirectory, environment
 from graphspec.train.saver import Saver
@@ -64,6 +66,7 @@ def train(
     limit: int | None = None,
     epochs: int | None = None,
     callbacks: Iterable[Any] = (),
+    started: Callable[[Start], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = print,
 ) -> Result:
@@ -73,29 +76,23 @@ def train(
     examples of each file are read; `epochs` replaces the spec's. `run_dir` is a new directory, or one whose
     run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
     `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
-    `callbacks` are objects with methods of `Callback`. `progress` is called at most every tenth of a second,
-    and at the end of each epoch; `tell` with what is to be said aloud.
+
+    `callbacks` are objects with methods of `Callback`. `started` is called before the first step, `progress`
+    at most every tenth of a second and at the end of each epoch, `tell` with what is to be said aloud.
 
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
     SIGINT or SIGTERM.
     """
-    began, place, config = time.monotonic(), devices.choose(device), program.training
+    began, place = time.monotonic(), devices.choose(device)
     computing = devices.computing(devices.threads(program))
-    with computing, products(config.precision), ExitStack() as stack:
+    with computing, products(program.training.precision), ExitStack() as stack:
         found = load(program, data, root, place, limit=limit)
         for note in found.notes:
             tell(note)
-        module = program.module(device=str(place), seed=config.seed)
-        set_trainable(program, module)
-        penalties = Penalties(program.graph, module)
-        units = found.encoders.units() if found.encoders is not None else {}
-        judge = Judge(program.inputs, program.outputs, place, penalties, units, config.precision)
-        epochs = epochs or config.epochs
-        steps = epochs * -(-len(found.training) // effective_batch(config))
-        optimizer = optimizer_for(program, module, judge.log_variances, steps)
-        ways = directions(program.outputs, found.validation is not None)
-        called, best = build(config.callbacks, callbacks, ways)
+        training, best = _prepare(program, found, place, epochs or program.training.epochs, callbacks)
+        training.tell = tell
         run, state = resumed(program, run_dir) if resume else (None, None)
+        examination = _examine(training, found) if state is None and not training.over else Examination()
         run = stack.enter_context(closing(run or RunDirectory.create(program.name, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
@@ -104,25 +101,62 @@ def train(
         run.begin(program, environment(place) | origin)
         if found.encoders is not None:
             run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
-        training = Training(
-            program,
-            module,
-            judge,
-            penalties,
-            optimizer,
-            run,
-            place,
-            epochs,
-            called,
-            found.fingerprint,
-            tell,
-        )
-        torch.manual_seed(config.seed)  # dropout and other random layers
+        training.run = run
+        torch.manual_seed(program.training.seed)  # dropout and other random layers
         if state is not None:
             training.restore(state)
             run.rewrite(training.history.epochs())
-        called.begin(training, state.part("callbacks") if state is not None else None)
+        if started is not None:
+            started(_start(training, found, data, examination, state is not None))
+        training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
         return _run(training, found, Saver(training, began, best), progress, began)
+
+
+def _prepare(
+    program: Any, found: Data, place: torch.device, epochs: int, callbacks: Iterable[Any]
+) -> tuple[Training, BestWeights]:
+    """Everything but a place for the run."""
+    config = program.training
+    module = program.module(device=str(place), seed=config.seed)
+    set_trainable(program, module)
+    penalties = Penalties(program.graph, module)
+    units = found.encoders.units() if found.encoders is not None else {}
+    judge = Judge(program.inputs, program.outputs, place, penalties, units, config.precision)
+    steps = epochs * -(-len(found.training) // effective_batch(config))
+    optimizer = optimizer_for(program, module, judge.log_variances, steps)
+    ways = directions(program.outputs, found.validation is not None)
+    called, best = build(config.callbacks, callbacks, ways)
+    data = found.fingerprint
+    return Training(program, module, judge, penalties, optimizer, place, epochs, called, data), best
+
+
+def _examine(training: Training, found: Data) -> Examination:
+    """A look at a batch; nothing of the training depends on it."""
+    program = training.program
+    count = examples(program, program.training.batch_size)
+    batches = found.training.batches(count, Shuffle(program.training.seed, 0))
+    return examine(program, training.module, training.judge, next(batches))
+
+
+def _start(
+    training: Training, found: Data, data: Path | None, examination: Examination, resumed: bool
+) -> Start:
+    program = training.program
+    spec = program.data.train.path if program.data is not None and program.data.train is not None else None
+    parts = {"training": found.training, "validation": found.validation, "test": found.test}
+    return Start(
+        program.name,
+        training.run_dir,
+        str(training.device),
+        sum(weight.numel() for weight in training.module.parameters()),
+        str(data or spec or "synthetic data"),
+        {name: len(part) for name, part in parts.items() if part is not None},
+        training.epoch,
+        training.epochs,
+        resumed,
+        examination.seen,
+        examination.warnings,
+    )
 
 
 def _run(

@@ -36,7 +36,6 @@ class Training:
     judge: Judge
     penalties: Penalties
     optimizer: Optimizer
-    run: RunDirectory
     device: torch.device
     epochs: int
     callbacks: Callbacks = field(default_factory=Callbacks)
@@ -50,6 +49,7 @@ class Training:
     history: History = field(default_factory=History)
     clock: Clock = field(default_factory=Clock)
     meter: Meter = field(init=False)
+    run: RunDirectory = field(init=False)
     judges_averages: bool = False
     """Whether the optimizer's averages of the weights are what is judged and kept."""
     averaged: bool = False

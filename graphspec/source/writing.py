@@ -1,0 +1,32 @@
+"""Plain values as YAML text that reads back as the same values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from graphspec.source.scalars import NumberTooLarge, resolve
+
+
+def write(value: Any) -> str:
+    """Dicts, lists, strings, numbers, booleans and None as a document, keys in their order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes what YAML 1.1 reads as something else; YAML 1.2 also reads `1e3` as a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    try:
+        plain = not value or isinstance(resolve(value), str)
+    except NumberTooLarge:
+        plain = False
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if plain else "'")
+
+
+_Dumper.add_representer(str, _text)
