@@ -139,7 +139,7 @@ def _examine(training: Training, found: Data) -> Examination:
 
 
 def _start(
-    training: Training, found: Data, data: Path | None, examination: Examination, resumed: bool
+    training: Training, found: Data, data: Path | Given | None, examination: Examination, resumed: bool
 ) -> Start:
     program = training.program
     spec = program.data.train.path if program.data is not None and program.data.train is not None else None
@@ -149,7 +149,7 @@ def _start(
         training.run_dir,
         str(training.device),
         sum(weight.numel() for weight in training.module.parameters()),
-        str(data or spec or "synthetic data"),
+        str(data or spec or "synthetic data") if not isinstance(data, Given) else "what was given",
         {name: len(part) for name, part in parts.items() if part is not None},
         training.epoch,
         training.epochs,
