@@ -140,6 +140,16 @@ def test_what_cannot_be_said_is_named() -> None:
     )
 
 
+def test_what_nothing_reads_is_told() -> None:
+    x = keras.Input((4,), name="x")
+    both = [layers.Dense(3, name="read")(x), layers.Dense(2, name="unread")(x)]
+    inner = keras.Model(x, both, name="inner")
+    given = keras.Input((4,), name="given")
+    imported = graphspec.from_keras(keras.Model(given, inner(given)[0]))
+    assert imported.notes == ("`inner.unread` is left out with its weights: nothing reads it",)
+    assert imported.program.summary().total_params == 15
+
+
 class Doubled(layers.Layer):
     """A class that no file holds."""
 

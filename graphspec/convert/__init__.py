@@ -92,7 +92,9 @@ def _imported(archive: Archive, flat: bool) -> Imported:
     spec = compiled(body, chosen, flat, notes)
     weights = None
     if archive.variables is not None:
-        from graphspec.convert.weights import state
+        from graphspec.convert.weights import state, unread
 
+        for place in unread(spec.program.graph, spec.places, archive.variables):
+            notes.append(f"`{'.'.join(place.stored.path)}` is left out with its weights: nothing reads it")
         weights = state(spec.program.graph, spec.places, archive.variables)
     return Imported(archive.name, spec.text, spec.program, weights, spec.places, tuple(notes))

@@ -62,6 +62,14 @@ def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dic
     return found
 
 
+def unread(graph: Graph, where: Mapping[str, Place], variables: Variables) -> Iterator[Place]:
+    """The layers of the file that the program leaves out, for it has no reader of their outputs."""
+    kept = {path for path, _ in layers(graph)} | {path for path, _ in _parameters(graph, "")}
+    for path, place in where.items():
+        if path not in kept and variables.layer(place.stored.path, place.stored.groups):
+            yield place
+
+
 def _misfit(place: Place, why: str) -> SpecError:
     return refusal("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
 

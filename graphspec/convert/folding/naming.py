@@ -93,16 +93,23 @@ def item_names(part: Part, outermost: bool) -> list[str]:
         there = [(item, front) for item, front in pairs if item.units]
         items = [item for item, _ in there]
         words = [f"{stem(item)}_".removeprefix(front).rstrip("_") for item, front in there]
-        word = identifier(_agreed(words, items[0], outermost))
-        first = stem(Item(items[0].units[:1]))
-        if word in names.taken and outermost and len(items[0].units) > 1 and first:
-            word = identifier(first)
+        word = identifier(_agreed(words, items, outermost))
+        if word in names.taken and outermost:
+            word = identifier(_longer(items[0]) or word)
         found.append(names.claim(word))
     return found
 
 
-def _agreed(words: list[str], item: Item, outermost: bool) -> str:
+def _longer(item: Item) -> str:
+    """What the nodes of an item begin with, and the next word of the first: `block_13`, say."""
+    front = begin(item.nodes())
+    first = next((node.name for node in item.nodes() if not automatic(node)), "")
+    return front + first.removeprefix(front).partition("_")[0] if front else ""
+
+
+def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
     """One word of those that an item has at different places."""
+    item = items[0]
     unit = item.units[0]
     if outermost and isinstance(unit, Node) and len(item.units) == 1:
         return unit.name
@@ -115,7 +122,7 @@ def _agreed(words: list[str], item: Item, outermost: bool) -> str:
             return word
     if isinstance(unit, Instance):
         name = unit.part.name
-        return name if len(item.units) == 1 or name.endswith("s") else f"{name}s"
+        return name if all(len(each.units) == 1 for each in items) or name.endswith("s") else f"{name}s"
     return kind(unit)
 
 
