@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphspec.data.arrays import open_arrays
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.tables import Table, delimited, lines, open_table
@@ -397,3 +398,22 @@ def test_arrays_of_an_archive_a_folder_and_shards(tmp_path: Path) -> None:
     assert both.place(4) == "row 1, counting from 0, of `t.npz`"
     np.savez(tmp_path / "d.npz", x=x)
     assert "array `y`" in refused(tmp_path / "[td].npz")
+
+
+@pytest.mark.parametrize("name", ["t.npz", "c.npz", "x.npy"])
+def test_every_flipped_byte_of_arrays_is_found_or_harmless(tmp_path: Path, name: str) -> None:
+    x = np.arange(12.0).reshape(4, 3)
+    np.savez(tmp_path / "t.npz", x=x)
+    np.savez_compressed(tmp_path / "c.npz", x=x)
+    np.save(tmp_path / "x.npy", x)
+    whole = (tmp_path / name).read_bytes()
+    for position in range(len(whole)):
+        changed = bytearray(whole)
+        changed[position] ^= 64
+        (tmp_path / name).write_bytes(changed)
+        try:
+            found = open_arrays(find(tmp_path / name)).read("x")
+        except SpecError as error:
+            assert all(d.code.startswith("data-") for d in error.diagnostics)
+        else:
+            assert name == "x.npy" or found.tolist() == x.tolist()  # a .npy has no checksum

@@ -9,6 +9,7 @@ any of it is read.
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +125,14 @@ class Archive:
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
             raise ValueError(f"unknown version {version} of the .npy format")
-        shape, fortran, dtype = readers[version](stream)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote
+                shape, fortran, dtype = readers[version](stream)
+        except Exception as error:  # the header is a Python literal, and damaged it raises whatever it likes
+            raise ValueError(f"its header cannot be read: {type(error).__name__}") from None
+        if any(size < 0 for size in shape):
+            raise ValueError("its header has a negative size")
         if dtype.hasobject:
             raise fail(
                 "data-dtype",
