@@ -74,6 +74,7 @@ class Node:
     entry: Entry | None = None
     stored: Stored | None = None
     trainable: bool = True
+    automatic: bool = False  # Keras gave it its name: its class, and a number
 
     def sources(self) -> Iterator[Value]:
         """All values it reads, in order."""

@@ -9,6 +9,7 @@ A call that the language cannot say becomes a node all the same, and is told abo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from graphspec.convert.config import (
     KerasTensor,
     common_layers,
     read_layer,
+    snake_case,
     tensors_in,
 )
 from graphspec.convert.masks import carried, written
@@ -76,6 +78,7 @@ class Translator:
 
     def body(self) -> Body:
         """The graph. What cannot be said goes to `problems`."""
+        made: set[Node] = set()
         for layer, index in self._calls():
             call = layer.calls[index]
             try:
@@ -84,6 +87,11 @@ class Translator:
                 reads = [("", self.values[tensor]) for tensor in tensors_in([call.args, call.kwargs])]
                 node = Node(layer.name, "op", layer.class_name, reads=reads)
                 self.failed[node] = error
+            given = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
+            for each in (node, *(value.maker for value in node.sources())):
+                if isinstance(each, Node) and each not in made:
+                    each.automatic = given
+                    made.add(each)
             for output in range(16):
                 self.values.setdefault(KerasTensor(layer.name, index, output), Value(node, output))
         body = Body(self.model.name, self.inputs, [], self._outputs(self.model.outputs))

@@ -6,7 +6,7 @@ import re
 
 from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, Part
-from graphspec.convert.folding.words import automatic, begin, common
+from graphspec.convert.folding.words import begin, common
 from graphspec.convert.nodes import RESERVED, Node, identifier
 from graphspec.names import Namespace
 
@@ -71,13 +71,16 @@ def stem(item: Item) -> str:
     names = [_own(unit) for unit in item.units]
     if not all(names):
         return ""
-    return names[0] if len(names) == 1 else common(names).rstrip("_0123456789")
+    if len(names) == 1:
+        return names[0]
+    front = common(names)
+    return front.rstrip("_" if front.endswith("_") else "_0123456789")
 
 
 def _own(unit: Node | Instance) -> str:
     """The name of one unit, "" where Keras gave it."""
     if isinstance(unit, Node):
-        return "" if automatic(unit) else unit.name
+        return "" if unit.automatic else unit.name
     if unit.name:
         return "" if re.fullmatch(r"(functional|sequential|model)(_\d+)?", unit.name) else unit.name
     return begin(unit.nodes()).rstrip("_")
@@ -103,7 +106,7 @@ def item_names(part: Part, outermost: bool) -> list[str]:
 def _longer(item: Item) -> str:
     """What the nodes of an item begin with, and the next word of the first: `block_13`, say."""
     front = begin(item.nodes())
-    first = next((node.name for node in item.nodes() if not automatic(node)), "")
+    first = next((node.name for node in item.nodes() if not node.automatic), "")
     return front + first.removeprefix(front).partition("_")[0] if front else ""
 
 

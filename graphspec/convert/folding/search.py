@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.folding.parts import Instance, Item, Part, Parts, Target, Wires, mapped, targets
-from graphspec.convert.folding.words import automatic, bond, without_numbers
+from graphspec.convert.folding.words import bond, without_numbers
 from graphspec.convert.nodes import Node
 from graphspec.convert.writing import WIDTH, flow
 
@@ -161,7 +161,7 @@ def cohesive(place: Place, length: int) -> bool:
     if not inside:
         return False
     around = [items[i] for i in (place.start - 1, end) if 0 <= i < len(items)]
-    other = [node.name for item in around for node in item.nodes() if not automatic(node)]
+    other = [node.name for item in around for node in item.nodes() if not node.automatic]
     if inside.startswith("..."):
         return not any(name.endswith(inside[3:]) for name in other)
     return not any(f"{name}_".startswith(inside) for name in other)

@@ -5,19 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from graphspec.convert.config import snake_case
 from graphspec.convert.nodes import Node
-
-
-def automatic(node: Node) -> bool:
-    """Whether Keras gave a node its name: its class, and a number."""
-    words = {snake_case(str(node.what)), "conv" if node.form == "layer" else ""}
-    return re.sub(r"_\d+$", "", node.name) in words
 
 
 def begin(nodes: Iterable[Node]) -> str:
     """What the names of nodes begin with, but for those that Keras gave."""
-    return prefix([node.name for node in nodes if not automatic(node)])
+    return prefix([node.name for node in nodes if not node.automatic])
 
 
 def bond(nodes: Iterable[Node]) -> str | None:
@@ -26,7 +19,7 @@ def bond(nodes: Iterable[Node]) -> str | None:
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
     common.
     """
-    names = [node.name for node in nodes if not automatic(node)]
+    names = [node.name for node in nodes if not node.automatic]
     if len(names) < 2:
         return ""
     if front := prefix(names):
@@ -56,4 +49,4 @@ def common(texts: list[str]) -> str:
 
 def without_numbers(node: Node) -> str:
     """A name without what counts: `block_conv` of block2a_conv1; "" where it is Keras' own."""
-    return "" if automatic(node) else re.sub(r"\d+[a-z]?(?=_|$)", "", node.name)
+    return "" if node.automatic else re.sub(r"\d+[a-z]?(?=_|$)", "", node.name)
