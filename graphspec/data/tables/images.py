@@ -14,7 +14,7 @@ ROWS = 2**16
 
 
 class Images(Table):
-    """Columns: `file`, the name in the folder; `image`, the path; `label`, the class, where there are any."""
+    """Columns: `file` and `image`, the path in the folder; `label`, the class, where there are any."""
 
     def __init__(self, found: Found):
         super().__init__(found.path, ())
@@ -34,7 +34,7 @@ class Images(Table):
             part = self.files[first : first + ROWS]
             values = {
                 "file": [str(file.relative_to(self.root)) for file in part],
-                "image": [str(file) for file in part],
+                "image": [str(file.relative_to(self.root)) for file in part],
                 "label": list((self.labels or ())[first : first + ROWS]),
             }
             yield pa.table({name: pa.array(values[name], pa.string()) for name in columns})
