@@ -13,6 +13,7 @@ SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
 PAGE = ROOT / "docs" / "gallery.md"
 SECTIONS = {
     "First steps": ["dense", "digits"],
+    "Data as they come": ["cars", "names", "digit_images"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
     "Graphs of layers": ["inception_module", "residual"],
     "Shared layers, models as layers": [
