@@ -265,11 +265,17 @@ def test_nothing_that_a_file_names_is_imported(saved: Path, tmp_path: Path, monk
     def deeper(members: dict[str, bytes]) -> None:
         members["config.json"] = members["config.json"].replace(b'"keras.initializers"', b'"evil"')
 
-    for number, each in enumerate((change, deeper)):
+    def ignored(members: dict[str, bytes]) -> None:
+        config = json.loads(members["config.json"])
+        layer = config["config"]["layers"][1]
+        layer["config"]["dtype"]["module"] = "evil"
+        members["config.json"] = json.dumps(config).encode()
+
+    for number, each in enumerate((change, deeper, ignored)):
         path = rewritten(saved, tmp_path / f"evil{number}.keras", each)
         done = CliRunner().invoke(app, ["import", "keras", str(path), "-o", str(tmp_path / "out")])
         assert done.exit_code == 1 and not (tmp_path / "ran").exists()
-        assert "import-unsupported" in done.output
+        assert ("import-unsafe" if each is ignored else "import-unsupported") in done.output
 
 
 # --- the command

@@ -76,7 +76,7 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
 
 def _imported(archive: Archive, flat: bool) -> Imported:
     from graphspec.convert.compiled import settings
-    from graphspec.convert.config import read_model
+    from graphspec.convert.config import read_model, refuse_foreign
     from graphspec.convert.specs import compiled
     from graphspec.convert.statistics import fill_statistics
     from graphspec.convert.translate import Translator
@@ -87,6 +87,7 @@ def _imported(archive: Archive, flat: bool) -> Imported:
     with as_keras_writes():
         body = Translator(read_model(archive.config), problems).body()
         problems.raise_if_errors()
+        refuse_foreign({key: value for key, value in archive.config.items() if key != "compile_config"})
         fill_statistics(body, archive.variables, notes)
         chosen = settings(archive.config.get("compile_config"), list(body.outputs), notes)
     spec = compiled(body, chosen, flat, notes)

@@ -174,6 +174,24 @@ def foreign(entry: dict[str, Any]) -> bool:
     )
 
 
+def refuse_foreign(value: Any) -> None:
+    """Refuses a config that names code anywhere, be it where nothing of the model depends on it: Keras,
+    beside which the model is run, would import it. Raises `SpecError` (import-unsafe).
+    """
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            name = str(value.get("class_name"))
+            if foreign(value) or name in ("__lambda__", "Lambda"):
+                message = f"the config names `{value.get('module')}.{name}`, which is no class of Keras"
+                help = "save the model again without objects of one's own"
+                raise refusal("import-unsafe", message, help)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+
+
 def read_layer(entry: dict[str, Any]) -> KerasLayer:
     config = entry["config"]
     name = str(entry.get("name") or config["name"])

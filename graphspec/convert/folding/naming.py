@@ -125,7 +125,9 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
             return word
     if isinstance(unit, Instance):
         name = unit.part.name
-        return name if all(len(each.units) == 1 for each in items) or name.endswith("s") else f"{name}s"
+        return (
+            name if all(len(each.units) == 1 for each in items) or name[-1] in "s0123456789" else f"{name}s"
+        )
     return kind(unit)
 
 
