@@ -225,18 +225,23 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "shards"])
-@pytest.mark.parametrize(("content", "code", "words"), MISTAKES)
+CASES = [
+    (*mistake, ending)
+    for mistake in MISTAKES
+    for ending in ("csv", "jsonl", "parquet", "shards")
+    if ending == "csv" or mistake[1] not in ("data-format", "data-empty")  # others have no such rows
+]
+
+
+@pytest.mark.parametrize(("content", "code", "words", "ending"), CASES)
 def test_bad_data_end_before_the_first_step_in_every_format(
-    tmp_path: Path, ending: str, content: str, code: str, words: list[str]
+    tmp_path: Path, content: str, code: str, words: list[str], ending: str
 ) -> None:
     header, *lines = list(csv.reader(content.splitlines()))
     rows = [dict(zip(header, [cell or None for cell in line], strict=False)) for line in lines]
     path = tmp_path / f"t.{ending}"
     if ending == "csv":
         path.write_text(content)
-    elif code in ("data-format", "data-empty"):
-        pytest.skip("these have no header, or no rows of another width")
     elif ending == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         words = [word.replace("line 3", "line 2") for word in words]

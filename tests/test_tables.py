@@ -417,3 +417,13 @@ def test_every_flipped_byte_of_arrays_is_found_or_harmless(tmp_path: Path, name:
             assert all(d.code.startswith("data-") for d in error.diagnostics)
         else:
             assert name == "x.npy" or found.tolist() == x.tolist()  # a .npy has no checksum
+
+
+def test_checksums_of_parquet_pages_are_compared(tmp_path: Path) -> None:
+    made = pa.table({"a": np.arange(1000.0)})
+    options = {"write_page_checksum": True, "use_dictionary": False, "compression": "none"}
+    parquet.write_table(made, tmp_path / "t.parquet", **options)
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    content[4000] ^= 1
+    (tmp_path / "t.parquet").write_bytes(content)
+    assert "no whole Parquet file" in refused(tmp_path / "t.parquet")

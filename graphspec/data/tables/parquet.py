@@ -21,7 +21,7 @@ class Parquet(Table):
     def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
         super().__init__(path, na_values)
         self.path = path
-        with self._whole(), reader.ParquetFile(path) as file:
+        with self._whole(), reader.ParquetFile(path, page_checksum_verification=True) as file:
             self.schema, self._length = file.schema_arrow, file.metadata.num_rows
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(index).total_byte_size for index in groups)
@@ -39,7 +39,7 @@ class Parquet(Table):
         return f"row {row}, counting from 0"
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        with self._whole(), reader.ParquetFile(self.path) as file:
+        with self._whole(), reader.ParquetFile(self.path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(self._rows, columns=list(columns)):
                 yield pa.table({name: batch.column(name) for name in columns})
 
