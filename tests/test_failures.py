@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from graphspec.compiler import compile
+from graphspec.diagnostics import SpecError
+from graphspec.train import files
+from graphspec.train.checkpoint import Checkpoints, State
 from graphspec.train.loop import train
+from graphspec.train.run import RunDirectory
 
 ROOT = Path(__file__).parents[1]
 SPEC = """
@@ -143,3 +148,278 @@ def test_fifty_kills(place: Path, round: int) -> None:
     train(compile(place / "spec.yaml"), root=place, run_dir=place / "whole")
     kill_until_done(place, "run", random.Random(round), 5)
     assert_same(place / "run", place / "whole")
+
+
+# --- torn, flipped, half written
+
+
+def saved(place: Path, callbacks: str = "backup_and_restore: {save_freq: epoch}") -> tuple[Path, list[Path]]:
+    """A run that ended, and its checkpoints, the older one first."""
+    (place / "spec.yaml").write_text(spec(callbacks))
+    train(compile(place / "spec.yaml"), root=place, run_dir=place / "run", tell=quiet)
+    return place / "run", sorted((place / "run" / "checkpoints").iterdir())
+
+
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "cut short": lambda path: os.truncate(path / "state.safetensors", 1000),
+    "a byte of the weights": lambda path: flip(path / "state.safetensors"),
+    "a byte of the numbers": lambda path: flip(path / "state.json"),
+    "a byte of the manifest": lambda path: flip(path / "manifest.json"),
+    "no manifest": lambda path: (path / "manifest.json").unlink(),
+    "no numbers": lambda path: (path / "state.json").unlink(),
+    "empty": lambda path: [file.unlink() for file in path.iterdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_resuming_walks_back_over_a_damaged_checkpoint(place: Path, damage: str) -> None:
+    run, (older, newer) = saved(place)
+    DAMAGES[damage](newer)
+    (run / "checkpoints" / ".000009.1").mkdir()
+    done = train(compile(place / "spec.yaml"), root=place, run_dir=run, resume=True, tell=quiet)
+    assert done.epochs == 6
+    kept = sorted(path.name for path in (run / "checkpoints").iterdir())
+    # the damaged one is gone, and did not push out a good one
+    assert newer.name not in kept and kept == [older.name, f"{int(newer.name) + 1:06d}"]
+    fresh = train(compile(place / "spec.yaml"), root=place, run_dir=place / "fresh", tell=quiet)
+    assert fresh.history == done.history
+    assert_same(run, place / "fresh")
+
+
+def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(place: Path) -> None:
+    run, checkpoints = saved(place)
+    for path in checkpoints:
+        flip(path / "state.safetensors")
+    before = (run / "last.safetensors").read_bytes()
+    assert code_of(resume=run, place=place) == "resume-failed"
+    assert (run / "last.safetensors").read_bytes() == before
+
+
+def code_of(place: Path, resume: Path, text: str | None = None) -> str:
+    """The code of the error that resuming ends in."""
+    if text is not None:
+        (place / "spec.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        train(compile(place / "spec.yaml"), root=place, run_dir=resume, resume=True, tell=quiet)
+    return caught.value.diagnostics[0].code
+
+
+def test_what_was_saved_is_read_back_before_it_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, checkpoints = saved(place)
+    state = Checkpoints(run / "checkpoints").newest()
+    save = files.save_file
+    monkeypatch.setattr(
+        files, "save_file", lambda tensors, *rest: save(dict(list(tensors.items())[1:]), *rest)
+    )
+    assert state is not None
+    with pytest.raises(SpecError, match="differs from what is read back"):
+        Checkpoints(run / "checkpoints").save(state)
+    assert sorted((run / "checkpoints").iterdir()) == checkpoints
+
+
+def test_tied_tensors_are_stored_once_and_come_back_tied(tmp_path: Path) -> None:
+    shared = torch.randn(50, 50)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    path = checkpoints.save(State({"a": shared, "b": shared, "c": shared[:5]}, {"n": 1.5}))
+    assert (path / "state.safetensors").stat().st_size < 1.5 * shared.nbytes
+    state = checkpoints.newest()
+    assert state is not None and state.numbers == {"n": 1.5}
+    assert state.tensors["a"] is state.tensors["b"] and torch.equal(state.tensors["c"], shared[:5])
+
+
+# --- full
+
+
+FULL = """
+import resource, sys
+from graphspec.train import checkpoint
+save = checkpoint.Checkpoints.save
+count = 0
+def limited(self, state):
+    global count
+    count += 1
+    if count == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+    return save(self, state)
+checkpoint.Checkpoints.save = limited
+from graphspec.__main__ import main
+sys.argv = ["graphspec", "train", "spec.yaml", "--device", "cpu", "--run-dir", "run"]
+main()
+"""
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(place: Path) -> None:
+    """The system refuses to write more than 2,000 bytes, from the third checkpoint on."""
+    (place / "spec.yaml").write_text(spec("backup_and_restore: {save_freq: epoch}"))
+    full = subprocess.run(
+        [sys.executable, "-c", FULL],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert full.returncode == 1 and "error[run-directory]" in full.stderr and "Traceback" not in full.stderr
+    left = sorted(path.name for path in (place / "run" / "checkpoints").iterdir())
+    assert left == ["000001", "000002"]
+    train(compile(place / "spec.yaml"), root=place, run_dir=place / "run", resume=True, tell=quiet)
+    train(compile(place / "spec.yaml"), root=place, run_dir=place / "fresh", tell=quiet)
+    assert_same(place / "run", place / "fresh")
+
+
+def test_free_space_is_looked_at_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = saved(place)
+    free = files.MARGIN + 1000
+    usage = shutil.disk_usage(place)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: usage._replace(free=free))
+    with pytest.raises(SpecError, match=r"has 1\.0 MB free") as caught:
+        train(
+            compile(place / "spec.yaml", settings={"train.epochs": 7}),
+            root=place,
+            run_dir=run,
+            resume=True,
+            tell=quiet,
+        )
+    assert "`--resume`" in (caught.value.diagnostics[0].help or "")
+    # one good checkpoint makes room for the next, and no more
+    assert Checkpoints(run / "checkpoints").newest() is not None
+
+
+# --- poisoned
+
+
+def test_nan_stops_before_the_step_and_is_named(place: Path) -> None:
+    data = dict(np.load(place / "data.npz"))
+    data["features"][:, 0] = np.float32(3e38)
+    np.savez(place / "data.npz", features=data["features"], kind=data["kind"])
+    with pytest.raises(SpecError) as caught:
+        train(compile(place / "spec.yaml"), root=place, run_dir=place / "run", tell=quiet)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "non-finite-loss" and "`kind`" in diagnostic.message
+    assert "at step 1, in epoch 1" in diagnostic.message
+    # the moving statistics are lost with the forward pass: no such weights are written
+    assert not (place / "run" / "last.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(np.full(100, 3), "data-range"), (np.zeros((100, 7), np.int64), "data-shape")],
+)
+def test_targets_that_do_not_fit_end_it_before_there_is_a_run(place: Path, kind: Any, code: str) -> None:
+    np.savez(place / "data.npz", features=np.load(place / "data.npz")["features"], kind=kind)
+    with pytest.raises(SpecError) as caught:
+        train(compile(place / "spec.yaml"), root=place, tell=quiet)
+    assert caught.value.diagnostics[0].code == code and not (place / "runs").exists()
+
+
+# --- another spec, other data, another process, another place
+
+
+def test_a_run_goes_on_with_its_own_spec_and_data_alone(place: Path) -> None:
+    run, _ = saved(place)
+    text = (place / "spec.yaml").read_text()
+    assert code_of(place, run, text.replace("batch_size: 10", "batch_size: 20")) == "resume-failed"
+    assert code_of(place, run, text.replace("units: 16", "units: 17")) == "resume-failed"
+    (place / "spec.yaml").write_text(text.replace("epochs: 6", "epochs: 8"))
+    more = train(compile(place / "spec.yaml"), root=place, run_dir=run, resume=True, tell=quiet)
+    assert more.epochs == 8
+    data = dict(np.load(place / "data.npz"))
+    np.savez(place / "data.npz", features=data["features"] + 1, kind=data["kind"])
+    assert code_of(place, run) == "resume-failed"
+
+
+def test_an_ended_run_whose_checkpoints_were_deleted_is_not_begun_anew(place: Path) -> None:
+    callbacks = "backup_and_restore: {delete_checkpoint: true}"
+    (place / "spec.yaml").write_text(spec(callbacks))
+    train(compile(place / "spec.yaml"), root=place, run_dir=place / "run", tell=quiet)
+    assert not (place / "run" / "checkpoints").exists()
+    assert code_of(place, place / "run") == "resume-failed"
+
+
+def test_two_processes_do_not_train_in_one_run(place: Path) -> None:
+    run, _ = saved(place)
+    holder = RunDirectory.open(run)
+    assert code_of(place, run) == "run-directory"
+    with pytest.raises(SpecError, match="another process"):
+        train(compile(place / "spec.yaml"), root=place, run_dir=run, overwrite=True, tell=quiet)
+    holder.close()
+    assert trained(run)[0], "nothing was removed"
+
+
+def test_only_a_run_is_overwritten(place: Path) -> None:
+    run, _ = saved(place)
+    with pytest.raises(SpecError, match="--overwrite"):
+        train(compile(place / "spec.yaml"), root=place, run_dir=run, tell=quiet)
+    (run / "mine.txt").write_text("")
+    assert (
+        train(compile(place / "spec.yaml"), root=place, run_dir=run, overwrite=True, tell=quiet).epochs == 6
+    )
+    folder = place / "folder"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(SpecError, match="holds no run"):
+        train(compile(place / "spec.yaml"), root=place, run_dir=folder, overwrite=True, tell=quiet)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+
+
+PART = """
+inputs:
+  x: {shape: [6]}
+nodes:
+  code: {layer: Dense, units: 4, activation: relu}
+outputs: [code]
+"""
+WHOLE = """
+params: {file: encoder.yaml}
+presets: {other: {file: parts/encoder.yaml}}
+inputs:
+  features: {shape: [6]}
+nodes:
+  code: {model: $file, from: features, weights: start.safetensors}
+  kind: {layer: Dense, units: 3, activation: softmax}
+outputs:
+  kind: {loss: sparse_categorical_crossentropy}
+train: {epochs: 1}
+"""
+
+
+@pytest.mark.parametrize("preset", [None, "other"])
+def test_a_run_that_is_copied_is_complete(place: Path, preset: str | None) -> None:
+    (place / "parts").mkdir()
+    (place / "encoder.yaml").write_text(PART)
+    (place / "parts" / "encoder.yaml").write_text(PART.replace("units: 4", "units: 5"))
+    (place / "whole.yaml").write_text(WHOLE)
+    width = 5 if preset else 4
+    start = {"code.weight": torch.randn(width, 6), "code.bias": torch.randn(width)}
+    save_file(start, place / "start.safetensors")
+    program = compile(place / "whole.yaml", preset=preset)
+    run = train(program, data=place / "data.npz", root=place, run_dir=place / "run", tell=quiet).run_dir
+    elsewhere = place / "far" / "away"
+    shutil.copytree(run, elsewhere)
+    for name in ("encoder.yaml", "parts/encoder.yaml", "start.safetensors"):
+        (place / name).unlink()
+    copy = compile(elsewhere / "spec.yaml")
+    assert copy.source == program.source == (elsewhere / "model.py").read_text()
+    assert torch.equal(copy.module().state_dict()["code.code.weight"], start["code.weight"])
+    again = train(copy, data=place / "data.npz", root=elsewhere, run_dir=place / "again", tell=quiet)
+    assert_same(again.run_dir, run)
+
+
+def test_a_file_of_the_spec_may_not_be_named_like_one_of_the_run(place: Path) -> None:
+    (place / "encoder.yaml").write_text(PART)
+    start = {"code.weight": torch.randn(4, 6), "code.bias": torch.randn(4)}
+    save_file(start, place / "last.safetensors")
+    (place / "whole.yaml").write_text(WHOLE.replace("start.safetensors", "last.safetensors"))
+    with pytest.raises(SpecError) as caught:
+        train(compile(place / "whole.yaml"), data=place / "data.npz", root=place, tell=quiet)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "run-directory" and diagnostic.span is not None

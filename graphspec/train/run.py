@@ -182,7 +182,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
     found: dict[Path, Span | None] = {file: None for file in read if file != program.path and file.is_file()}
     for _, weights, span in weight_files(program.graph):
         base = Path(span.file).parent if span is not None else root
-        inside(program, weights, span)
+        inside(program.path, weights, span)
         found.setdefault(base / weights, span)
     for path, span in found.items():
         name = os.path.normpath(os.path.relpath(path, root))
