@@ -185,16 +185,29 @@ def layers(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="A table that the spec is to learn from.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", metavar="COLUMN", help="What it learns; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a small spec to start from."""
+    """Write a small spec to start from, or one that fits a table."""
     from graphspec.reference import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if (data is None) != (not target):
+        raise typer.BadParameter("--data and --target go together", param_hint="--data")
     with reporting(as_json, {}):
+        text = START
+        if data is not None:
+            from graphspec.data.drafting import draft
+
+            text = draft(path.stem, data, target or [], path.parent)
         try:
             with path.open("x", encoding="utf-8") as stream:
-                stream.write(START)
+                stream.write(text)
         except FileExistsError:
             raise typer.BadParameter(f"{path} exists already", param_hint="NAME") from None
         except OSError as error:
@@ -204,4 +217,5 @@ def new(
         if as_json:
             print_json({"ok": True, "file": str(path)})
         else:
-            typer.echo(f"wrote {path}; next: graphspec summary {path}")
+            verb = "summary" if data is None else "train"
+            typer.echo(f"wrote {path}; next: graphspec {verb} {path}")
