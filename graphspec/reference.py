@@ -31,7 +31,7 @@ nodes:                         # each takes the one above it, unless it says `fr
 outputs:
   probs: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
 
-# Without `data:`, training runs on synthetic data. Yours is an .npz or .csv with columns `features`, `probs`:
+# Without `data:`, training runs on synthetic data. Yours is a file with columns `features`, `probs`:
 # data: {train: digits.npz, validation: {split: 0.2}}
 
 train:

@@ -33,7 +33,7 @@ SETTINGS = {
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file; or a run to go on with.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Training data: .npz or .csv.")
+        Path | None, typer.Option("--data", metavar="PATH", help="Training data: a file or folder.")
     ] = None,
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
