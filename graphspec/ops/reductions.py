@@ -12,7 +12,7 @@ from pydantic import Field
 from graphspec.contract.broadcasting import example_axes, example_axis, to_float, without_axis
 from graphspec.contract.fields import Axis, Finite
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
@@ -400,3 +400,29 @@ class Nanpercentile(Percentile, spec_name="nanpercentile"):
     def code(self, site: Site) -> Code:
         code = super().code(site)
         return Code(code.call.replace(".quantile(", ".nanquantile("), constants=code.constants)
+
+
+class Trapezoid(Operation, spec_name="trapezoid"):
+    """The integral of `y` along an axis, whose values stand `dx` apart."""
+
+    arguments = (Argument("y"),)
+
+    dx: Finite = 1.0
+    axis: int = -1
+
+    examples = (Example({}, ((3, 4),)), Example({"dx": 0.5, "axis": 1}, ((3, 4),)))
+
+    def infer(self, y: Tensor) -> Tensor:
+        need_float(y, layer="`trapezoid`")
+        axis = example_axis(self.spec_name, self.axis, y.rank)
+        return y.with_shape(*y.shape[:axis], *y.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        spacing = ""
+        if self.dx != 1:
+            spacing, constants["dx"] = "dx={dx}, ", self.dx
+        return Code(f"torch.trapezoid({{y}}, {spacing}dim={{axis}})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 2
