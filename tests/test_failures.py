@@ -37,7 +37,8 @@ outputs:
   kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}
 data: {train: data.npz, validation: {split: 0.25}}
 train:
-  optimizer: {name: adam, learning_rate: 0.01}
+  optimizer: {name: adam, learning_rate: 0.01, use_ema: true, ema_momentum: 0.9}
+  schedule: {name: cosine_decay, warmup_steps: 5}
   epochs: 6
   batch_size: 10
   seed: 5
