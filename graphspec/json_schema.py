@@ -195,6 +195,11 @@ def _callbacks(definitions: dict[str, Any]) -> dict[str, Any]:
 def _data(definitions: dict[str, Any]) -> dict[str, Any]:
     data = _pydantic(DataConfig, definitions)
     data["properties"]["features"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/feature"}}
+    for key in ("train", "validation", "test"):
+        data["properties"][key] = {"anyOf": [{"type": "string"}, data["properties"][key]]}
+    texts = {"type": ["string", "number"]}
+    for key in ("key", "na_values"):
+        data["properties"][key] = {"anyOf": [texts, {"type": "array", "items": texts}]}
     data["additionalProperties"] = True
     definitions["feature"] = _features(definitions)
     return {"anyOf": [{"type": "string"}, data]}

@@ -818,3 +818,33 @@ train: {optimizer: {name: sgd, learning_rate: 1e-9}, batch_size: 16}
     assert result.metrics["mae"] == pytest.approx(np.abs(values - values.mean()).mean(), rel=1e-3)
     kept = json.loads((tmp_path / "run" / "encoders.json").read_text())
     assert kept["fields"]["y"]["curves"][0]["shift"] == pytest.approx(values.mean())
+
+
+def test_a_bucket_brings_rows_of_about_one_length_together(tmp_path: Path) -> None:
+    pa.parquet.write_table(pa.table(rows_of_a_table(200)), tmp_path / "t.parquet")
+    text = SPEC.replace("FILE", "t.parquet") + "train: {bucket: length}\n"
+    training = load(compile(text), tmp_path / "t.parquet", tmp_path, CPU).training
+    plain = load(compile(SPEC.replace("FILE", "t.parquet")), tmp_path / "t.parquet", tmp_path, CPU).training
+
+    def batches(examples: Any, epoch: int, start: int = 0) -> list[torch.Tensor]:
+        return [b.arrays["words"] for b in examples.batches(16, Shuffle(1, epoch), start)]
+
+    found = batches(training, 0)
+    assert [len(batch) for batch in found] == [16] * 12 + [8]
+    assert sum(batch.numel() for batch in found) < sum(batch.numel() for batch in batches(plain, 0))
+    assert all(torch.equal(a, b) for a, b in zip(found, batches(training, 0), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(found[5:], batches(training, 0, 80), strict=True))
+    widths = [batch.shape[1] for batch in found[:12]]
+    assert widths != sorted(widths) and widths != [b.shape[1] for b in batches(training, 1)[:12]]
+    rows = sorted(tuple(row[row != 0].tolist()) for batch in found for row in batch)
+    assert rows == sorted(tuple(row[row != 0].tolist()) for batch in batches(plain, 0) for row in batch)
+    wrong = compile(SPEC.replace("FILE", "t.parquet") + "train: {bucket: lenght}\n")
+    assert mistake(load, wrong, tmp_path / "t.parquet", tmp_path, CPU).help == "did you mean `length`?"
+
+
+def test_the_schema_takes_what_the_language_takes() -> None:
+    from graphspec.json_schema import json_schema
+
+    data = json_schema()["properties"]["data"]["anyOf"][1]["properties"]
+    assert {"type": "string"} in data["train"]["anyOf"] and "features" in data
+    assert json_schema()["$defs"]["feature.date"]["required"] == ["parts"]

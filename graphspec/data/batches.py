@@ -125,6 +125,9 @@ class InMemory:
         if shuffle is not None:
             order = shuffle.order(len(self)).to(self.home)
             rows = order if rows is None else rows[order]
+            if self.padding.bucket is not None:
+                mixed = generator(shuffle.seed, shuffle.epoch, 0)
+                rows = self.padding.bucketed(rows, self.arrays, batch_size, mixed)
         sizes = [row_bytes(array, self.dtypes[name]) for name, array in self.arrays.items()]
         chunk = batch_size * max(1, GATHERED // max(1, sum(sizes) * batch_size))
         # A chunk begins where it does in a whole epoch: where a batch lies in memory decides its last bits.

@@ -29,7 +29,8 @@ from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, nearest
+from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
@@ -142,7 +143,15 @@ def padding_of(program: Any, wanted: Iterable[Field]) -> Padding:
         for name, output in program.outputs.items()
         if output.mask is None and output.target not in program.inputs
     }
-    return Padding(sizes, program.minimum_sizes, steps)
+    bucket = getattr(program.training, "bucket", None)
+    known = sorted(
+        {name for tensor in program.inputs.values() for s in tensor.shape[1:] for name in names_of(s)}
+    )
+    if bucket is not None and bucket not in known:
+        word, span = nearest(bucket, known), program.span(("train", "bucket"))
+        help = f"did you mean `{word}`?" if word else f"sizes here: {', '.join(known) or 'none'}"
+        raise fail("unknown-name", f"`bucket` is `{bucket}`, which is no size of an input", help, span=span)
+    return Padding(sizes, program.minimum_sizes, steps, bucket)
 
 
 Parts = Sequence[Examples | None]

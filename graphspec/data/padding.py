@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from graphspec.data.ragged import Ragged
 from graphspec.tensor import Dim, names_of, value_of
 
+WINDOW = 50
+"""Batches within which rows are sorted by their length."""
 LONGEST = 2**31
 """No row is longer."""
 
@@ -89,6 +92,25 @@ class Padding:
     sizes: Mapping[str, Dim] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, str] = field(default_factory=dict)
+    bucket: str | None = None
+    """A name of a size by which rows are brought together."""
+
+    def bucketed(self, order: Tensor, arrays: Mapping[str, Any], batch_size: int, seed: Generator) -> Tensor:
+        """An order of rows in which batches hold rows of about one length: sorted within `WINDOW` batches,
+        and whole batches shuffled.
+        """
+        named = (a for n, a in arrays.items() if isinstance(a, Rows) and str(self.sizes[n]) == self.bucket)
+        rows = next(named, None)
+        if rows is None:
+            return order
+        lengths = rows.lengths[order.cpu()].to(order.device)
+        parts = order.split(WINDOW * batch_size)
+        keys = lengths.split(WINDOW * batch_size)
+        ordered = torch.cat([p[k.argsort(stable=True)] for p, k in zip(parts, keys, strict=True)])
+        whole = len(ordered) - len(ordered) % batch_size
+        batches = ordered[:whole].view(-1, batch_size)
+        mixed = batches[torch.randperm(len(batches), generator=seed).to(order.device)]
+        return torch.cat((mixed.reshape(-1), ordered[whole:]))
 
     def lengths(self, rows: Mapping[str, Rows]) -> dict[str, int]:
         """The length of each field: of the batch's longest row, or what fits all fields of that size."""

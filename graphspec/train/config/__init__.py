@@ -65,6 +65,8 @@ class TrainConfig(Setting):
     epochs: Annotated[int, Field(ge=1)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    bucket: Annotated[str, Field(min_length=1)] | None = None
+    """A size with a name: rows that are about as long come into one batch."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
     callbacks: tuple[SerializeAsAny[Callback], ...] = ()
 
