@@ -42,6 +42,19 @@ def check_features(
     ranges: Mapping[str, Limit],
 ) -> bool:
     """Whether each feature fits what it fills; what does not is reported."""
-    problems = list(misfits(plan(inputs, outputs, data.features, ranges), outputs))
+    found = plan(inputs, outputs, data.features, ranges)
+    problems = list(misfits(found, outputs))
     body.scope.problems(problems, PATH)
-    return not problems
+    classless = [
+        fill.output
+        for fill in found.fills
+        if fill.output is not None
+        and fill.limit is None
+        and outputs[fill.output].judged.class_weight is not None
+    ]
+    for name in classless:
+        path = (*body.declared.output_path(name), "class_weight")
+        message = f"`class_weight` weighs classes, and the output `{name}` has none"
+        help = "weigh rows by a column: `sample_weight: ...`"
+        body.error("feature-misfit", body.declared.document.key(path), message, help)
+    return not problems and not classless
