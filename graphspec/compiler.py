@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
     from graphspec.train.progress import Result
+    from graphspec.tune.config import TuneConfig
 
 
 class Program:
@@ -74,6 +75,11 @@ class Program:
     @property
     def data(self) -> DataConfig | None:
         return self._elaborated.data
+
+    @property
+    def tuning(self) -> TuneConfig | None:
+        """What `tune:` says."""
+        return self._elaborated.tuning
 
     @property
     def ranges(self) -> dict[str, Limit]:
@@ -339,6 +345,10 @@ def _other_specs(path: Path) -> str | None:
     return f"did you mean `{near}`?" if near else None
 
 
+NAMED = ("inputs", "blocks", "shared", "nodes")
+"""Sections whose entries `--set` may change, but not add."""
+
+
 def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagnostics: Diagnostics) -> None:
     """Applies one `--set`: a param by its name, or a dotted path into the file."""
     head, *rest = key.split(".")
@@ -360,6 +370,12 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
     for position, step in enumerate([head, *rest[:-1]]):
         if isinstance(parent, dict):
             item = parent.get(step)
+            if item is None and position == 1 and head in NAMED:
+                near = nearest(step, parent)
+                help = f"did you mean `{near}`?" if near else f"`{head}` has: {', '.join(map(str, parent))}"
+                message = f"--set {key}: `{head}` has no `{step}`"
+                diagnostics.add(Diagnostic("unknown-key", message, None, help=help))
+                return
             if item is None:
                 item = parent[step] = {}
             elif isinstance(item, str) and step in ("optimizer", "loss"):

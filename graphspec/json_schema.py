@@ -14,6 +14,7 @@ from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
+from graphspec.tune.config import TuneConfig
 
 EXPRESSION = {"$ref": "#/$defs/expression"}
 
@@ -98,7 +99,7 @@ def _top(definitions: dict[str, Any]) -> dict[str, Any]:
             "outputs": {"anyOf": outputs},
             "data": _data(definitions),
             "train": train,
-            "tune": {"type": "object"},
+            "tune": _pydantic(TuneConfig, definitions),
         },
     )
 

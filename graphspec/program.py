@@ -14,6 +14,7 @@ from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
+from graphspec.tune.config import TuneConfig
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,6 +56,7 @@ class Elaborated:
     outputs: dict[str, OutputSpec]
     training: TrainConfig
     data: DataConfig | None
+    tuning: TuneConfig | None = None
     ranges: dict[str, Limit] = field(default_factory=dict)
     minimum_sizes: dict[str, int] = field(default_factory=dict)
     maximum_sizes: dict[str, int] = field(default_factory=dict)

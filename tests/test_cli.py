@@ -112,6 +112,8 @@ def test_set_and_preset(spec: Path, arguments: tuple[str, ...], units: int) -> N
 def test_set_reads_yaml(spec: Path) -> None:
     result = run("summary", spec, "--set", "width=[1, 2]")
     assert (result.exit_code, "wrong-type" in result.stderr) == (1, True)
+    result = run("summary", spec, "--set", "nodes.hiden.units=3")
+    assert result.exit_code == 1 and "did you mean `hidden`?" in result.stderr
     result = run("summary", spec, "--set", "width=[1")
     assert (result.exit_code, "yaml-syntax" in result.stderr) == (1, True)
     assert "--set width" in result.stderr

@@ -34,6 +34,7 @@ from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
 from graphspec.cli.runs import evaluate, predict, runs
 from graphspec.cli.train import train
+from graphspec.cli.tune import tune
 
 app = typer.Typer(
     name="graphspec",
@@ -99,6 +100,10 @@ def check(
 
                 for mistake in check_files(program, spec.parent):
                     diagnostics.add(mistake)
+            if program is not None and program.tuning is not None:
+                from graphspec.tune.checks import check_search
+
+                check_search(program, diagnostics, preset, values)
             found = diagnostics.sorted()
             errors = sum(diagnostic.severity == "error" for diagnostic in found)
             wrong, count = wrong + bool(errors), count + errors
@@ -141,6 +146,7 @@ def summary(
 
 app.command()(build)
 app.command()(plot)
+app.command()(tune)
 app.add_typer(importing, name="import")
 app.command()(train)
 app.command()(evaluate)

@@ -87,6 +87,8 @@ def train(
         run_dir = _run_of(spec, run_dir, resume)
         root, data = _data_of(spec, data)
         spec = spec / "spec.yaml"
+    elif (spec.parent / "environment.json").is_file():  # a run's spec, or the best of a search
+        root, data = _data_of(spec.parent, data)
     gc.enable()
     with compiling(spec, settings, preset, as_json) as program, Report(progress, as_json, verbose) as report:
 

@@ -59,6 +59,7 @@ CODES: dict[str, str] = {
     "unknown-callback": "a callback that does not exist",
     "unknown-monitor": "a callback watches a value that an epoch does not have",
     "callback-misfit": "a callback that cannot work with the rest of `train`",
+    "unknown-objective": "a search is for a value that no run reports",
     "unknown-preset": "a preset that does not exist",
     "unknown-param": "a parameter that does not exist",
     "missing-key": "a required key is missing",
@@ -130,6 +131,9 @@ CODES: dict[str, str] = {
     "import-unsupported": "a part of an imported model that a spec cannot say",
     "usage": "a command that is not as it should be",
     "output-file": "a file of results that cannot be written",
+    "nothing-to-tune": "a search of a spec that says nothing of what may vary",
+    "tune-storage": "a study's file or database that cannot be opened",
+    "tune-differs": "a study that was begun with another search",
     "package-missing": "a format that needs packages that are not installed",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""

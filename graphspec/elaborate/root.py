@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.data.config import DataConfig, parse_data
@@ -14,6 +14,7 @@ from graphspec.elaborate.features import check_features, read_features
 from graphspec.elaborate.groups import check_groups
 from graphspec.elaborate.inputs import declared_tensor, given_tensor, is_channels_first
 from graphspec.elaborate.node import elaborate_node
+from graphspec.elaborate.objective import check_objective
 from graphspec.elaborate.outputs import output_specs, read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.unused import report_unused
@@ -27,6 +28,7 @@ from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, is_plain
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, misfits, parse_train
+from graphspec.tune.config import TuneConfig, parse_tune
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -37,7 +39,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     _resolve_params(scope, file, graph, _given(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
-    training, data = _sections(body)
+    sections = _sections(body)
+    training, data = sections.train, sections.data
     read_features(body, data)
     try:
         body.elaborate()
@@ -68,13 +71,16 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     body.scope.problems(wrong, ("train",))
     if wrong:
         return None
+    if sections.tune is not None and not check_objective(body, sections.tune, ways):
+        return None
     return Elaborated(
         file.name,
         graph,
         inputs,
         {name: _finished(output, found, words) for name, output in outputs.items()},
-        training or TrainConfig(),
+        sections.train or TrainConfig(),
         data,
+        sections.tune,
         ranges,
         found.minimum_sizes,
         found.maximum_sizes,
@@ -133,9 +139,18 @@ def _declare_inputs(body: BodyElaborator) -> frozenset[str]:
     return frozenset(first)
 
 
-def _sections(body: BodyElaborator) -> tuple[TrainConfig | None, DataConfig | None]:
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """What a file says beside its graph; None where it says nothing, or nothing legal."""
+
+    train: TrainConfig | None = None
+    data: DataConfig | None = None
+    tune: TuneConfig | None = None
+
+
+def _sections(body: BodyElaborator) -> _Sections:
     parsed: dict[str, Any] = {}
-    for section, parse in (("train", parse_train), ("data", parse_data)):
+    for section, parse in (("train", parse_train), ("data", parse_data), ("tune", parse_tune)):
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
             continue
@@ -143,11 +158,7 @@ def _sections(body: BodyElaborator) -> tuple[TrainConfig | None, DataConfig | No
             parsed[section] = parse(value)
         except SettingError as error:
             body.scope.setting_error(error, (section,))
-    if "tune" in body.file.sections:
-        message = "this version does not search: it does not read `tune`"
-        help = "try values with --set, and remove it"
-        body.error("not-supported", body.declared.document.key(("tune",)), message, help)
-    return parsed.get("train"), parsed.get("data")
+    return _Sections(**parsed)
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:

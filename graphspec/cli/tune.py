@@ -1,0 +1,139 @@
+"""`graphspec tune`: search the values that `tune:` lets vary."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphspec.cli.common import Json, Preset, Set, Spec, colors, compiling, print_json, settings_of
+
+if TYPE_CHECKING:
+    from graphspec.tune.run import Outcome
+
+SHOWN = 10
+"""How many of the best trials the table at the end has."""
+
+
+def tune(
+    spec: Spec,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option("--run-dir", metavar="DIR", help="Where the study lives. [default: runs/NAME-tune]"),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Run N trials at a time.")] = 1,
+    keep: Annotated[
+        int, typer.Option("--keep", min=1, metavar="N", help="Keep the weights of the best N trials.")
+    ] = 1,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="Training data in place of the spec's.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
+    ] = "auto",
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Search hyperparameters, and write the best spec. Running it again goes on where it stopped.
+
+    Example: graphspec tune specs/digits_tuned.yaml --jobs 2
+    """
+    with compiling(spec, settings, preset, as_json) as program, _stopping() as stopping:
+        _searchable(program, settings, preset)
+        from graphspec.tune.report import Report
+        from graphspec.tune.run import tune as search
+
+        with Report(program.tuning.objective if program.tuning else "", quiet=as_json) as report:
+            outcome = search(
+                program,
+                run_dir=run_dir,
+                storage=storage,
+                jobs=jobs,
+                keep=keep,
+                options=_options(settings, preset, data, device),
+                progress=report,
+                stopping=stopping,
+            )
+        if as_json:
+            print_json(outcome.to_json())
+        else:
+            _show(outcome)
+        if stopping():
+            raise typer.Exit(130)
+
+
+def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
+    """Ends the command where Optuna is missing, or the spec does not take what would be tried."""
+    from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError
+    from graphspec.tune.checks import check_search
+
+    found = Diagnostics()
+    check_search(program, found, preset, settings_of(settings, {}))
+    found.raise_if_errors()
+    try:
+        import optuna  # noqa: F401
+        import psutil  # noqa: F401
+    except ImportError as error:
+        message = f"a search needs `{error.name}`, which is not installed"
+        help = "pip install 'graphspec[tune]'"
+        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+
+
+def _options(settings: list[str] | None, preset: str | None, data: Path | None, device: str) -> Iterator[str]:
+    """What every trial is told beside its own values."""
+    for pair in settings or ():
+        yield from ("--set", pair)
+    if preset is not None:
+        yield from ("--preset", preset)
+    if data is not None:
+        yield from ("--data", str(data))
+    yield from ("--device", device)
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(outcome: Outcome) -> None:
+    """The best trials as a table, and what to do next."""
+    from rich.console import Console
+
+    from graphspec.tune.report import table
+
+    states = [trial.state for trial in outcome.trials]
+    counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]
+    if outcome.best:
+        console = Console(no_color=not colors(sys.stdout), highlight=False)
+        console.print(table(outcome.best[:SHOWN], outcome.objective))
+    typer.echo(f"{len(states)} trials: {', '.join(counts)}")
+    failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
+    if failed is not None:
+        typer.echo(f"the first that failed, {failed.number}: {failed.reason}")
+    typer.echo(f"run directory: {outcome.run_dir}")
+    if outcome.best:
+        typer.echo(f"the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")

@@ -1,0 +1,24 @@
+"""Whether a run reports what `tune:` wants to be best."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.tune.config import TuneConfig
+
+
+def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[str]) -> bool:
+    """Reports an objective that is none of `names`, what a run of the spec reports; whether it is one."""
+    if tune.objective in names:
+        return True
+    near = nearest(tune.objective, names)
+    help = f"did you mean `{near}`?" if near else f"it reports: {', '.join(names)}"
+    if tune.objective.startswith("val_") and tune.objective.removeprefix("val_") in names:
+        help = "hold examples out: `data: {validation: {split: 0.1}}`"
+    document = body.declared.document
+    written = "objective" in (document.value.get("tune") or {})
+    span = document.span(("tune", "objective")) if written else document.key(("tune",))
+    body.error("unknown-objective", span, f"a run of this spec reports no `{tune.objective}`", help)
+    return False

@@ -1,0 +1,225 @@
+"""What `tune:` in a spec may say: what varies, what is judged, and who searches. Imports no Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class IntRange(Setting):
+    """Whole numbers from the first to the second, both included; `log` draws on a logarithmic scale."""
+
+    bounds: Annotated[tuple[int, int], Field(alias="int", strict=False)]
+    log: bool = False
+    step: Count = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> IntRange:
+        _check_range(self.bounds, self.log, "int")
+        if self.log and self.step != 1:
+            raise ValueError("`log` and `step` exclude each other")
+        return self
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Values that show whether the spec takes this range: its ends."""
+        return self.bounds
+
+    def grid(self) -> list[int] | None:
+        """Every value; None where they are too many to try."""
+        low, high = self.bounds
+        count = (high - low) // self.step + 1
+        return list(range(low, high + 1, self.step)) if count <= MOST else None
+
+
+class FloatRange(Setting):
+    """Numbers between the first and the second; `step` takes multiples of it, counted from the first."""
+
+    bounds: Annotated[tuple[float, float], Field(alias="float", strict=False)]
+    log: bool = False
+    step: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FloatRange:
+        _check_range(self.bounds, self.log, "float")
+        if self.log and self.step is not None:
+            raise ValueError("`log` and `step` exclude each other")
+        return self
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        return self.bounds
+
+    def grid(self) -> list[float] | None:
+        if self.step is None:
+            return None
+        low, high = self.bounds
+        count = int((high - low) / self.step + 1e-9) + 1
+        return [low + i * self.step for i in range(count)] if count <= MOST else None
+
+
+class Choice(Setting):
+    """One of the listed values, each of any kind that the key takes: a number, a text, a list."""
+
+    choice: Annotated[list[Any], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _different(self) -> Choice:
+        for index, value in enumerate(self.choice):
+            if any(value == other and type(value) is type(other) for other in self.choice[:index]):
+                raise ValueError(f"`choice` lists {show(value)} twice")
+        return self
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        return tuple(self.choice)
+
+    def grid(self) -> list[Any] | None:
+        return list(self.choice)
+
+
+Range = IntRange | FloatRange | Choice
+KINDS: Mapping[str, type[IntRange] | type[FloatRange] | type[Choice]] = {
+    "int": IntRange,
+    "float": FloatRange,
+    "choice": Choice,
+}
+SYNONYMS = {
+    "integer": "int",
+    "uniform": "float",
+    "loguniform": "float",
+    "log_uniform": "float",
+    "real": "float",
+    "range": "int",
+    "choices": "choice",
+    "categorical": "choice",
+    "values": "choice",
+    "options": "choice",
+}
+MOST = 10_000
+"""The most values of one key that a grid is made of."""
+
+
+class TuneConfig(Setting):
+    """What a search looks for.
+
+    `objective` is a value that a run reports, `val_accuracy` for instance; its direction is that of the
+    metric unless `direction` says otherwise. `search` maps what `--set` takes, a param's name or a dotted
+    path, to the values to try.
+    """
+
+    objective: Annotated[str, Field(min_length=1)] = "val_loss"
+    direction: Literal["minimize", "maximize"] | None = None
+    trials: Count = 20
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    pruner: Literal["hyperband", "median", "none"] = "hyperband"
+    search: dict[str, Range]
+
+    synonyms: ClassVar = {
+        "metric": "objective",
+        "monitor": "objective",
+        "mode": "direction",
+        "n_trials": "trials",
+        "max_trials": "trials",
+        "num_samples": "trials",
+        "algorithm": "sampler",
+        "scheduler": "pruner",
+        "space": "search",
+        "params": "search",
+        "parameters": "search",
+        "hyperparameters": "search",
+    }
+
+
+def parse_tune(value: object) -> TuneConfig:
+    """The `tune:` section of a spec. Raises `SettingError` with every problem."""
+    if not isinstance(value, dict):
+        raise SettingError(
+            Problem("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
+        )
+    rest = dict(value)
+    problems: list[Problem] = []
+    search = value.get("search")
+    if isinstance(search, dict):
+        rest["search"], problems = _ranges(search)
+    try:
+        config = validate(TuneConfig, rest, "`tune`")
+    except SettingError as error:
+        problems += error.problems
+    else:
+        problems += _grid_problems(config)
+        if not config.search and not problems:
+            problems.append(
+                Problem("missing-key", "`search` names nothing that varies", EXAMPLE, ("search",))
+            )
+    if problems:
+        raise SettingError(*problems)
+    return config
+
+
+EXAMPLE = "write `width: {int: [16, 256]}` below it"
+
+
+def _ranges(search: Mapping[str, object]) -> tuple[dict[str, Range], list[Problem]]:
+    ranges: dict[str, Range] = {}
+    problems: list[Problem] = []
+    for key, value in search.items():
+        try:
+            ranges[key] = parse_range(key, value)
+        except SettingError as error:
+            problems += error.under("search", key).problems
+    return ranges, problems
+
+
+def parse_range(key: str, value: object) -> Range:
+    """The values of one key of `search`. Raises `SettingError`."""
+    if isinstance(value, list):
+        help = f"write `{key}: {{choice: {show(value)}}}`, or {{int: [low, high]}} for a range"
+        raise SettingError(Problem("wrong-type", f"the values of `{key}` are a mapping, not a list", help))
+    if not isinstance(value, dict):
+        help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
+        raise SettingError(
+            Problem("wrong-type", f"the values of `{key}` are a mapping, not {show(value)}", help)
+        )
+    kinds = [kind for kind in KINDS if kind in value]
+    if len(kinds) > 1:
+        message = f"`{key}` is of one kind, not of {' and '.join(f'`{kind}`' for kind in kinds)}"
+        raise SettingError(Problem("two-forms", message, "keep one of them", (kinds[1],)))
+    if not kinds:
+        near = next((word for word in value if isinstance(word, str) and word.lower() in SYNONYMS), None)
+        if near is not None:
+            help = f"did you mean `{SYNONYMS[near.lower()]}`?"
+            raise SettingError(Problem("unknown-key", f"`{key}` has no `{near}`", help, (near,)))
+        help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
+        raise SettingError(Problem("no-form", f"`{key}` does not say which values to try", help))
+    return validate(KINDS[kinds[0]], value, f"`{key}`")
+
+
+def _check_range(bounds: tuple[float, float], log: bool, kind: str) -> None:
+    low, high = bounds
+    if low > high:
+        raise ValueError(f"`{kind}` goes from {low} to {high}: the smaller number comes first")
+    if log and low <= 0:
+        raise ValueError(f"a logarithmic range begins above 0, not at {low}")
+
+
+def _grid_problems(config: TuneConfig) -> list[Problem]:
+    """A grid needs every value of every key."""
+    if config.sampler != "grid":
+        return []
+    return [
+        Problem(
+            "out-of-range",
+            f"`sampler: grid` tries every value, and those of `{key}` are too many to list",
+            "give it a `step`, or `choice: [...]`; or take `sampler: tpe`",
+            ("search", key),
+        )
+        for key, values in config.search.items()
+        if values.grid() is None
+    ]

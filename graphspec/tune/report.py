@@ -1,0 +1,108 @@
+"""How a search shows itself: its best trials as a table, and what is being tried, as text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from graphspec.tune.search import Status
+    from graphspec.tune.study import Finished
+
+SHOWN = 5
+"""How many of the best trials are shown while a search runs; in the end there are twice as many."""
+
+
+class Report:
+    """Called with each `Status`; a context manager. On a terminal a table that stays in place and a bar,
+    elsewhere one line for each trial that has ended. `quiet` prints no line.
+    """
+
+    def __init__(self, objective: str, quiet: bool = False):
+        self._objective, self._quiet = objective, quiet
+        self._live: Any = None
+        self._bar: Any = None
+        self._seen: set[int] = set()
+
+    def __enter__(self) -> Report:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("trials"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bar.add_task("", total=None)
+            self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, status: Status) -> None:
+        if self._live is not None:
+            self._live.update(self._picture(status))
+        if not self._quiet:
+            for trial in status.trials:
+                if trial.state != "running" and trial.number not in self._seen:
+                    self._seen.add(trial.number)
+                    self._print(f"trial {trial.number}  {line(trial, self._objective)}")
+
+    def _print(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, flush=True)
+
+    def _picture(self, status: Status) -> RenderableType:
+        from rich.console import Group
+
+        over = sum(trial.state != "running" for trial in status.trials)
+        tried = [trial for trial in status.trials if trial.number in status.running]
+        now = "; ".join(f"{parameters(t)} (epoch {status.running[t.number]})" for t in tried)
+        self._bar.update(self._bar.task_ids[0], completed=over, total=status.limit, description=now)
+        return Group(table(status.best[:SHOWN], self._objective), self._bar)
+
+
+def table(trials: Sequence[Finished], objective: str) -> Table:
+    """Trials as rows: number, objective, and a column for each key that varies."""
+    from rich.table import Table
+
+    keys = list(trials[0].params) if trials else []
+    found = Table("trial", objective, *keys)
+    for trial in trials:
+        value = "-" if trial.value is None else f"{trial.value:.6g}"
+        found.add_row(str(trial.number), value, *(shown(trial.params[key]) for key in keys))
+    return found
+
+
+def line(trial: Finished, objective: str) -> str:
+    """A trial that has ended, on one line."""
+    if trial.state == "failed":
+        return f"failed  {parameters(trial)}  {trial.reason or ''}".rstrip()
+    value = "-" if trial.value is None else f"{trial.value:.6g}"
+    stopped = f"pruned after epoch {trial.epochs}  " if trial.state == "pruned" else ""
+    return f"{stopped}{objective} {value}  {parameters(trial)}"
+
+
+def parameters(trial: Finished) -> str:
+    return "  ".join(f"{key.rpartition('.')[2]}={shown(value)}" for key, value in trial.params.items())
+
+
+def shown(value: Any) -> str:
+    """A value to read, numbers to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

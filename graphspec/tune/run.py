@@ -1,0 +1,111 @@
+"""A search from its spec to what it leaves: the study, every trial's run, and the best of them.
+
+runs/digits-tune/   study.log   trials/0007/...   best.yaml   best.safetensors   search.svg
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from graphspec.compiler import Program
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.objectives.history import directions
+from graphspec.tune.picture import picture
+from graphspec.tune.search import Search, Status, threads_of_each
+from graphspec.tune.study import Finished, Study
+from graphspec.tune.trial import Command
+
+OWN = ("*.safetensors", "spec.yaml", "model.py", "*.json", "*.jsonl", "checkpoints", "tensorboard")
+"""What a run writes of its own: the rest are the files that its spec reads."""
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"down": "minimize", "up": "maximize"}
+STUDY, TRIALS, BEST = "study.log", "trials", "best"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search came to: its trials, and the best of them, first the very best."""
+
+    run_dir: Path
+    objective: str
+    trials: list[Finished]
+    best: list[Finished]
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `tune --json`."""
+        best = self.best[0] if self.best else None
+        return {
+            "run_dir": str(self.run_dir),
+            "objective": self.objective,
+            "trials": [trial.to_json() for trial in self.trials],
+            "best": {"number": best.number, "value": best.value, "params": best.params} if best else None,
+        }
+
+
+def tune(
+    program: Program,
+    *,
+    run_dir: Path | None = None,
+    storage: str | None = None,
+    jobs: int = 1,
+    keep: int = 1,
+    options: Iterable[str] = (),
+    progress: Callable[[Status], None] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Search as the `tune:` of a program's file says, or go on with the search that `run_dir` holds.
+
+    `storage` is a database's URL that several machines share; `jobs` trials run at a time. The weights of the
+    best `keep` trials are kept. `options` are those of `graphspec train` that every trial gets. Raises
+    `SpecError` (nothing-to-tune, tune-storage, tune-differs, run-directory).
+    """
+    config = program.tuning
+    if config is None:
+        help = "write `tune: {objective: val_loss, search: {width: {int: [16, 256]}}}`"
+        raise SpecError([Diagnostic("nothing-to-tune", "the spec has no `tune` section", None, help=help)])
+    assert program.path is not None
+    folder = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
+    try:
+        (folder / TRIALS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the run directory `{folder}` cannot be made: {error.strerror or error}"
+        raise SpecError([Diagnostic("run-directory", message, None)]) from None
+    study = Study(
+        program.name,
+        storage or str(folder / STUDY),
+        config,
+        config.direction or DIRECTIONS[directions(program.outputs, True)[config.objective]],
+        program.training.epochs,
+        program.training.seed,
+        parallel=jobs > 1 or storage is not None,
+    )
+    command = Command(program.path, tuple(options), threads_of_each(jobs))
+    search = Search(study, command, folder / TRIALS, jobs, keep, progress)
+    search.run(stopping)
+    best = study.ranking()
+    _leave(folder, search, best[:keep])
+    trials = study.finished()
+    (folder / "search.svg").write_text(
+        picture(trials, study.direction, config.objective, study.importances())
+    )
+    return Outcome(folder, config.objective, trials, best)
+
+
+def _leave(folder: Path, search: Search, best: list[Finished]) -> None:
+    """Copies the best trials' specs and weights, and what the specs read, to where they are looked for:
+    `best.yaml`, `best-2.yaml`, ...
+    """
+    for old in folder.glob(f"{BEST}*.*"):
+        old.unlink()
+    for place, trial in enumerate(best, 1):
+        run = search.run_dir(trial.number)
+        if not (run / "spec.yaml").is_file():  # a trial of another machine
+            continue
+        name = BEST if place == 1 else f"{BEST}-{place}"
+        shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*OWN), dirs_exist_ok=True)
+        shutil.copyfile(run / "spec.yaml", folder / f"{name}.yaml")
+        shutil.copyfile(run / "last.safetensors", folder / f"{name}.safetensors")
+        shutil.copyfile(run / "environment.json", folder / "environment.json")

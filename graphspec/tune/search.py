@@ -1,0 +1,161 @@
+"""The search: trials asked for, trained, judged, and what is left of the best of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.trial import Trial
+
+from graphspec.tune.study import Finished, Study
+from graphspec.tune.trial import Command, Event, Process
+
+POLL = 0.5
+"""Seconds between two looks at what has not spoken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a search is: its trials so far, the last epoch of each that runs, how many there will be."""
+
+    trials: list[Finished]
+    best: list[Finished]
+    running: Mapping[int, int]
+    limit: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Running:
+    """A trial that is being trained."""
+
+    trial: Trial
+    process: Process
+    epoch: int = 0
+    value: float | None = None
+    pruned: bool = False
+
+
+@dataclass(slots=True)
+class Search:
+    """Trains trials of a study, `jobs` at a time, each in a directory of its own below `folder`.
+
+    The weights of the best `keep` trials stay; those of all others are deleted when they end.
+    """
+
+    study: Study
+    command: Command
+    folder: Path
+    jobs: int = 1
+    keep: int = 1
+    progress: Callable[[Status], None] | None = None
+    _running: dict[int, Running] = field(default_factory=dict)
+    _events: queue.Queue[Event] = field(default_factory=queue.Queue)
+    _began: float = field(default_factory=time.monotonic)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Until there are enough trials, or `stopping` says so: then what runs is told to leave, and does not
+        count.
+        """
+        self.study.close_lost()
+        try:
+            while self._fill(stopping()):
+                self._handle()
+                if stopping():
+                    for running in self._running.values():
+                        running.process.stop()
+        finally:
+            for running in self._running.values():
+                running.process.kill()
+                self.study.give_up(running.trial)
+
+    def _fill(self, stopping: bool) -> bool:
+        """Begins as many trials as there is room for. Whether any runs."""
+        while not stopping and len(self._running) < self.jobs:
+            trial = self.study.ask()
+            if trial is None:
+                break
+            place = self.run_dir(trial.number)
+            process = Process(trial.number, self.command, self.study.values(trial), place, self._events)
+            self._running[trial.number] = Running(trial, process)
+            self._report()
+        return bool(self._running)
+
+    def _handle(self) -> None:
+        """Takes in one event, if there is one within `POLL` seconds."""
+        try:
+            event = self._events.get(timeout=POLL)
+        except queue.Empty:
+            for running in self._running.values():
+                if running.pruned:
+                    running.process.stop()  # again: after a while it is killed
+            return
+        running = self._running[event.trial]
+        if event.epoch is None:
+            del self._running[event.trial]
+            self._end(running)
+        elif not running.pruned:
+            self._epoch(running, event)
+        self._report()
+
+    def _epoch(self, running: Running, event: Event) -> None:
+        value = event.values.get(self.study.config.objective)
+        running.epoch = event.epoch or 0
+        if value is None or not math.isfinite(value):
+            return  # the trial ends by itself if its loss is not finite
+        running.value = value
+        if self.study.report(running.trial, running.epoch, value):
+            running.pruned = True
+            running.process.stop()
+
+    def _end(self, running: Running) -> None:
+        """A process has ended: the trial is complete, pruned, failed, or was only interrupted."""
+        process, code = running.process, running.process.code
+        if code == 0:
+            value = process.result().get("metrics", {}).get(self.study.config.objective)
+            if isinstance(value, int | float) and math.isfinite(value):
+                self.study.complete(running.trial, float(value))
+            else:
+                self.study.fail(running.trial, f"`{self.study.config.objective}` came to {value}")
+        elif running.pruned:
+            self.study.prune(running.trial)
+        elif code in (130, 143):
+            self.study.give_up(running.trial)
+        else:
+            self.study.fail(running.trial, process.reason())
+        self._clean()
+
+    def _clean(self) -> None:
+        """Deletes the weights of every trial that is over and not among the best."""
+        best = {trial.number for trial in self.study.ranking()[: self.keep]}
+        for folder in self.folder.glob("*"):
+            if folder.name.isdecimal() and int(folder.name) not in best | self._running.keys():
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+                for weights in folder.glob("*.safetensors"):
+                    weights.unlink(missing_ok=True)
+
+    def run_dir(self, number: int) -> Path:
+        """Where a trial's run lies."""
+        return self.folder / f"{number:04d}"
+
+    def status(self) -> Status:
+        trials = self.study.finished()
+        epochs = {number: running.epoch for number, running in self._running.items()}
+        seconds = time.monotonic() - self._began
+        return Status(trials, self.study.ranking(), epochs, self.study.limit, seconds)
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            self.progress(self.status())
+
+
+def threads_of_each(jobs: int) -> int:
+    """The cores that this process may use, shared among the trials that run at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // jobs)

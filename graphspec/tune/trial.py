@@ -1,0 +1,148 @@
+"""One trial: an ordinary `graphspec train` in a process of its own, watched line by line."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 60.0
+"""Seconds that a trial has to save and leave after SIGTERM before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a trial says: the values of an epoch (counted from 1), or, with neither, that it has ended."""
+
+    trial: int
+    epoch: int | None = None
+    values: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How trials are trained: `spec`, and the options of `graphspec train` that are the same for all."""
+
+    spec: Path
+    options: tuple[str, ...]
+    threads: int
+
+    def arguments(self, values: Mapping[str, Any], run_dir: Path) -> list[str]:
+        settings = [text for key, value in values.items() for text in ("--set", f"{key}={json.dumps(value)}")]
+        return [
+            *(sys.executable, "-m", "graphspec", "train", str(self.spec)),
+            *settings,
+            *self.options,
+            *("--run-dir", str(run_dir), "--overwrite", "--json", "--progress", "json"),
+        ]
+
+
+class Process:
+    """A trial that is running. Its events go to `events`; the last one says that it has ended."""
+
+    def __init__(
+        self,
+        number: int,
+        command: Command,
+        values: Mapping[str, Any],
+        run_dir: Path,
+        events: queue.Queue[Event],
+    ):
+        self.number, self.run_dir = number, run_dir
+        self._events = events
+        self._errors: list[str] = []
+        self._stopped_at: float | None = None
+        environment = os.environ | {"OMP_NUM_THREADS": str(command.threads)}
+        self._process = subprocess.Popen(
+            command.arguments(values, run_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,  # Ctrl-C is the search's to hand on
+        )
+        self._output: list[str] = []
+        self._reader = threading.Thread(target=self._watch, daemon=True)
+        self._reader.start()
+
+    def _watch(self) -> None:
+        """Turns lines of progress into events, and keeps the rest for `reason`."""
+        with self._process as process:
+            drain = threading.Thread(target=lambda: self._output.extend(process.stdout or ()), daemon=True)
+            drain.start()
+            for line in process.stderr or ():
+                event = _progress(self.number, line)
+                if event is not None:
+                    self._events.put(event)
+                else:
+                    self._errors.append(line.rstrip())
+            drain.join()
+        self._events.put(Event(self.number))
+
+    def stop(self) -> None:
+        """Asks the trial to save and leave; one that does not is killed."""
+        if self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+            self._signal(signal.SIGTERM)
+        elif time.monotonic() - self._stopped_at > PATIENCE:
+            self._signal(signal.SIGKILL)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return  # it has ended; its last event tells so
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def result(self) -> dict[str, Any]:
+        """The document that `train --json` printed; empty where it did not get so far."""
+        try:
+            found = json.loads("".join(self._output))
+        except json.JSONDecodeError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def reason(self) -> str:
+        """Why the trial failed, in one line."""
+        diagnostics: Sequence[Mapping[str, Any]] = self.result().get("diagnostics") or ()
+        if diagnostics:
+            first = diagnostics[0]
+            return f"{first['code']}: {first['message']}"
+        code = self.code or 0
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = ": the system may have run out of memory" if -code == signal.SIGKILL else ""
+            return f"the process was ended by {name}{hint}"
+        last = next((line for line in reversed(self._errors) if line.strip()), "it said nothing")
+        return f"exit code {code}: {last.strip()}"
+
+
+def _progress(trial: int, line: str) -> Event | None:
+    """The event of a line of `--progress json`; None for any other line."""
+    if not line.startswith("{"):
+        return None
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or found.get("event") != "epoch":
+        return None
+    return Event(trial, int(found["epoch"]), found.get("values") or {})
