@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SPECS = {path.stem: path for path in sorted((ROOT / "specs").glob("*.yaml"))}
 PAGE = ROOT / "docs" / "gallery.md"
 SECTIONS = {
-    "First steps": ["dense", "digits"],
+    "First steps": ["dense", "digits", "digits_tuned"],
     "Data as they come": ["cars", "names", "digit_images"],
     "Several inputs, several outputs": ["question_answering", "posts", "item_price"],
     "Graphs of layers": ["inception_module", "residual"],
