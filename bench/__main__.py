@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory")
+SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory", "tuning")
 
 # glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -44,6 +44,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import cases, memory
 
         yield memory.table(arguments.specs or cases.available())
+    if section == "tuning":
+        from bench import tuning
+
+        yield tuning.table(directory)
     if section == "fold":
         from bench import fold
 

@@ -66,8 +66,8 @@ def sessions(text: str) -> Iterator[tuple[list[str], str]]:
 
 def shows(expected: str, printed: str) -> bool:
     """Whether `expected` is what was printed; a line `...` stands for any lines."""
-    parts = re.split(r"^\.\.\.\n", expected, flags=re.MULTILINE)
-    return re.fullmatch("(?:.*\n)*?".join(map(re.escape, parts)), printed.strip()) is not None
+    parts = re.split(r"^\.\.\.\n", expected + "\n", flags=re.MULTILINE)
+    return re.fullmatch("(?:.*\n)*?".join(map(re.escape, parts)), printed.strip() + "\n") is not None
 
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "console"], ids=place)
