@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory", "tuning")
+SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory", "source", "tuning")
 
 # glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -48,6 +48,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import tuning
 
         yield tuning.table(directory)
+    if section == "source":
+        from bench import cases, source
+
+        yield source.table(arguments.specs or cases.available())
     if section == "fold":
         from bench import fold
 

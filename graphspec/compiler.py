@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from graphspec.data.config import DataConfig
+    from graphspec.emit import Emitted
     from graphspec.fold import Folded
     from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
@@ -40,6 +41,7 @@ class Program:
         self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]
     ):
         self._elaborated, self._document = elaborated, document
+        self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
         """Where it was folded: from what, and how."""
         self.path = path
@@ -110,11 +112,23 @@ class Program:
         return write({"name": self.name, **self._document.value})
 
     @cached_property
-    def emitted(self) -> Any:
-        """The emitted source with the spec's place of each of its lines: an `emit.Emitted`."""
+    def emitted(self) -> Emitted:
+        """The emitted source with the spec's place of each of its lines."""
+        return self.emit()
+
+    def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
+        """The emitted source, as it is or in another way.
+
+        Without `inplace` no activation overwrites what it reads: hooks see every value, full backward hooks
+        work, and training keeps more memory. `exporting` is for torch.export at sizes that stay free.
+        """
         from graphspec.emit import emit
 
-        return emit(self._elaborated, initialize=self.folding is None)
+        kept = (inplace, exporting)
+        if kept not in self._emitted:
+            initialize = self.folding is None
+            self._emitted[kept] = emit(self._elaborated, initialize, inplace, exporting)
+        return self._emitted[kept]
 
     @property
     def source(self) -> str:
@@ -147,17 +161,26 @@ class Program:
         program.folding = Folding(self, folded)
         return program
 
-    def module(self, device: str = "cpu", seed: int = 0, weights: str | Path | None = None) -> nn.Module:
+    def module(
+        self,
+        device: str = "cpu",
+        seed: int = 0,
+        weights: str | Path | None = None,
+        *,
+        inplace: bool = True,
+        exporting: bool = False,
+    ) -> nn.Module:
         """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
-        one is given.
+        one is given; `inplace` and `exporting` as in `emit`.
         """
         from graphspec.load import load_folded, load_module
 
+        emitted = self.emit(inplace, exporting)
         if self.folding is None:
-            module = load_module(self._elaborated, self.emitted, self.path, seed, weights)
+            module = load_module(self._elaborated, emitted, self.path, seed, weights)
         else:
             unfolded = self.folding.program.module(seed=seed, weights=weights)
-            module = load_folded(self._elaborated, self.emitted, unfolded, self.folding.folded.steps)
+            module = load_folded(emitted, unfolded, self.folding.folded.steps)
         return module.to(device)
 
     def augmentations(self) -> dict[str, nn.Module]:
@@ -216,7 +239,7 @@ class Program:
         """The spec's place of the innermost line of the module that an error passed through."""
         from graphspec.load import place_of
 
-        return place_of(self._elaborated, self.emitted, error)
+        return place_of(self._emitted.values(), error)
 
 
 @dataclass(frozen=True, slots=True)

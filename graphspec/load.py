@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import linecache
-import sys
-import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
 
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.emit import Emitted
+from graphspec.execution import execute, file_name, hold
 from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
@@ -22,7 +18,6 @@ from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, value_of
 from graphspec.weights import key_prefix
 
-EXECUTED = itertools.count(1)
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
@@ -36,7 +31,7 @@ def load_module(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = make_module(program, emitted)
+        module = make_module(emitted)
     for prefix, name, span in weight_files(program.graph):
         fill(module, inside(path, name, span), prefix, span)
     if weights is not None:
@@ -44,24 +39,20 @@ def load_module(
     return module
 
 
-def load_folded(
-    program: Elaborated, emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step]
-) -> nn.Module:
+def load_folded(emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step]) -> nn.Module:
     """The module of a folded program, its weights made by `steps` from those of the unfolded one."""
-    module = make_module(program, emitted)
+    module = make_module(emitted)
     folded = fold_weights(unfolded.state_dict(), steps)
     module.load_state_dict({key: folded[key] for key in module.state_dict()})
     return module
 
 
-def make_module(program: Elaborated, emitted: Emitted) -> nn.Module:
+def make_module(emitted: Emitted) -> nn.Module:
     """The module as its emitted source initialises it."""
-    executed = execute(emitted.source, source_name(program.name))
+    executed = execute(emitted.source, emitted.program)
     module = getattr(executed, emitted.class_name)()
     assert isinstance(module, nn.Module)
-    # PyTorch's tracer imports the definitions of a module by name, for as long as there is one
-    sys.modules[executed.__name__] = executed
-    weakref.finalize(module, sys.modules.pop, executed.__name__, None).atexit = False
+    hold(executed, module)
     return module
 
 
@@ -78,25 +69,12 @@ def inside(path: Path | None, name: str, span: Span | None) -> Path:
     return found
 
 
-def source_name(program: str) -> str:
-    """What tracebacks call the emitted source of a program of this name."""
-    return f"<graphspec {program}>"
-
-
-def execute(source: str, name: str) -> ModuleType:
-    """Emitted source as a Python module under a name of its own; its lines show in tracebacks."""
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    module = ModuleType(f"graphspec_emitted_{next(EXECUTED)}")
-    exec(compile(source, name, "exec"), module.__dict__)  # what the emitter wrote, never a user's text
-    return module
-
-
-def place_of(program: Elaborated, emitted: Emitted, error: BaseException) -> Span | None:
-    """The spec's place of the innermost emitted line that an error passed through."""
-    found, trace, name = None, error.__traceback__, source_name(program.name)
+def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
+    """The spec's place of the innermost line of emitted sources that an error passed through."""
+    places = {file_name(each.source, each.program): each.places for each in emitted}
+    found, trace = None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == name:
-            found = emitted.places.get(trace.tb_lineno, found)
+        found = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, found)
         trace = trace.tb_next
     return found
 

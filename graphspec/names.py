@@ -69,7 +69,7 @@ MODULE_ATTRIBUTES = frozenset(
 
 RESERVED = frozenset(
     [
-        *("math", "torch", "nn", "F", "Tensor", "Callable", "self", "logits", "index", "init_weights"),
+        *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "self", "logits", "index", "init_weights"),
         *("I", "O", "l"),
         *keyword.kwlist,
         *dir(builtins),

@@ -7,31 +7,25 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphspec import layers
 from graphspec.compiler import Program
-from graphspec.contract import HELPERS
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Leaf, Ref
-from graphspec.emit.classes import closure
+from graphspec.emit.library import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.weights import key_prefix
 
-PRELUDE = "from collections.abc import Callable\nimport torch\nfrom torch import Tensor, nn\n"
-
 
 def library() -> dict[str, Any]:
-    """Every helper of every layer, defined."""
-    for module in iter_modules(layers.__path__):
-        import_module(f"graphspec.layers.{module.name}")
+    """Every class and function that emitted files may carry."""
     space: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "Tensor": Tensor}
-    exec(PRELUDE + "\n".join(HELPERS[name].source for name in closure(HELPERS)), space)
+    for path in sorted(FOLDER.glob("*.py")):
+        space |= vars(import_module(f"graphspec.emitted.{path.stem}"))
     return space
 
 
@@ -92,6 +86,7 @@ class Interpreter:
         arguments = [turned(argument, True) for argument in arguments] if first else arguments
         holes: dict[str, Any] = {name: self.leaf(value) for name, value in code.constants.items()}
         holes["self"] = self.module(code, path)
+        holes["float"] = next((x.dtype for x in self.state.values() if x.is_floating_point()), torch.float64)
         if op.layer.variadic:
             holes |= {str(position): tensor for position, tensor in enumerate(arguments)} | {
                 "list": arguments

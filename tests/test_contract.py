@@ -21,7 +21,9 @@ from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired
 from tests.distributions import difference, outcomes, starts_differ
 
-UNEXERCISED: dict[tuple[str, str], str] = {}
+UNEXERCISED: dict[tuple[str, str], str] = {
+    ("BatchNormalization", "unbiased"): "PyTorch's statistics, not Keras'; compared with them below"
+}
 """Fields that no example sets, and why."""
 
 
@@ -208,6 +210,16 @@ def test_batch_normalization_trains_on_one_value_a_channel(batch: int) -> None:
         assert_equal(held[weight.name], variable.value, weight.name)
 
 
+def test_unbiased_batch_normalization_is_that_of_pytorch() -> None:
+    case = Case(REGISTRY["layer"]["BatchNormalization"], Example({"unbiased": True}, ((4, 4, 3),)))
+    module, twin = case.module().train().node, torch.nn.BatchNorm2d(3, eps=0.001, momentum=0.01).double()
+    assert type(module) is torch.nn.BatchNorm2d
+    (x,) = case.tensors()
+    for each in (module, twin):
+        each(x.movedim(-1, 1))
+    assert all(torch.equal(value, twin.state_dict()[key]) for key, value in module.state_dict().items())
+
+
 def test_frozen_batch_normalization_stays_in_inference_mode() -> None:
     case = Case(REGISTRY["layer"]["BatchNormalization"], Example({}, ((4, 4, 3),)))
     inputs = case.tensors()
@@ -242,11 +254,11 @@ EXPORTED = [
 def test_unknown_lengths_can_be_exported(
     name: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the file that `build` writes: torch.export imports the module's definitions by name."""
+    """From the source for it, in a file: torch.export imports the module's definitions by name."""
     case = Case(REGISTRY["layer"][name], Example(arguments, ((10, 3),)))
     program = graphspec.compile(case.spec({10: "length"}))
     file = f"{tmp_path.name}_model"  # a name of its own: torch caches what it imports
-    (tmp_path / f"{file}.py").write_text(program.source)
+    (tmp_path / f"{file}.py").write_text(program.emit(exporting=True).source)
     monkeypatch.syspath_prepend(str(tmp_path))
     module = getattr(importlib.import_module(file), program.class_name)().double().eval()
     length = torch.export.Dim("length", min=4, max=100)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 import graphspec
 from graphspec.compiler import Program
-from graphspec.contract import HELPERS
 from graphspec.contract.layer import Weight
-from graphspec.emit.classes import closure
+from graphspec.emit.definitions import DefinitionWriter
+from graphspec.emit.library import library, needed
 from graphspec.graph import Graph
 from graphspec.load import weight_files
 from graphspec.names import attribute, local
@@ -106,21 +106,21 @@ def ruff(folder: Path, *arguments: str) -> str:
 
 def test_source_is_formatted_and_clean(emitted_files: Path) -> None:
     assert not ruff(emitted_files, "format", "--line-length", "88", "--diff")
-    assert not ruff(emitted_files, "check", "--select", "E4,E7,E9,F,I,UP,B", "--target-version", "py311")
+    assert not ruff(emitted_files, "check", "--select", "E4,E7,E9,F,I,UP,B,ARG", "--target-version", "py311")
 
 
-def test_helpers_are_formatted_and_clean(tmp_path: Path) -> None:
-    interpreter.library()
-    imports = "import math\nfrom collections.abc import Callable\n\n"
+def test_each_definition_stands_alone(tmp_path: Path) -> None:
+    """With what it needs, as no program has cut it down: formatted, clean, and told why it exists."""
+    imports = "import math\nfrom collections.abc import Callable\nfrom typing import Any\n\n"
     imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F\n"
-    for name, helper in HELPERS.items():
-        needed = "\n\n\n".join(HELPERS[each].source for each in closure([name]))
-        (tmp_path / f"{name}.py").write_text(f"{imports}\n\n{needed}\n")
-        assert helper.source.count('"""') >= 2, f"{name} does not say why it exists"
+    for name, definition in library().items():
+        parts = [DefinitionWriter(library()[each]).write(library()[each].node) for each in needed([name])]
+        text = "\n".join(line for part in parts for line in ["", "", *part])
+        (tmp_path / f"{name}.py").write_text(f"{imports}{text}\n")
+        assert ast.get_docstring(definition.node), f"{name} does not say why it exists"
     assert not ruff(tmp_path, "format", "--line-length", "88", "--diff")
-    assert not ruff(
-        tmp_path, "check", "--select", "E4,E7,E9,F,I,UP,B", "--ignore", "F401", "--target-version", "py311"
-    )
+    selected = ["--select", "E4,E7,E9,F,I,UP,B,ARG", "--ignore", "F401"]
+    assert not ruff(tmp_path, "check", *selected, "--target-version", "py311")
 
 
 def test_source_does_not_depend_on_the_process(emitted_files: Path) -> None:
@@ -160,7 +160,7 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
             alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
         }
         parts = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert plain | parts <= {"torch", "torch.nn", "collections.abc", "math"}, path
+        assert plain | parts <= {"torch", "torch.nn", "collections.abc", "math", "typing"}, path
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

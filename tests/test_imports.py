@@ -31,7 +31,8 @@ ALLOWED = {
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train tune weights",
-    "emit": "contract costs diagnostics expressions graph names passes program tensor",
+    "emit": "contract costs diagnostics expressions graph names passes program tensor version",
+    "emitted": "",
     "export": "diagnostics tensor version",
     "expressions": "diagnostics",
     "fold": "contract graph layers names passes program tensor weights",
@@ -39,7 +40,8 @@ ALLOWED = {
     "graph": "contract diagnostics expressions tensor",
     "json_schema": "contract data objectives schema train tune",
     "layers": "contract tensor",
-    "load": "diagnostics emit fold folded_weights graph program tensor weights",
+    "execution": "",
+    "load": "execution diagnostics emit fold folded_weights graph program tensor weights",
     "names": "",
     "objectives": "diagnostics tensor",
     "ops": "contract layers tensor",
@@ -53,7 +55,8 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
-    "train": "compiler contract data diagnostics expressions graph load objectives tensor version weights",
+    "train": "compiler contract data diagnostics execution expressions graph load objectives tensor "
+    "version weights",
     "tune": "compiler diagnostics objectives",
     "version": "",
     "weights": "contract graph names",
@@ -67,7 +70,7 @@ SETTINGS_ONLY = {
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
-TORCH = {"convert", "load", "train", "data", "export", "folded_weights", "runs"}
+TORCH = {"convert", "load", "train", "data", "emitted", "export", "folded_weights", "runs"}
 """The rooms that may import torch: they run what was compiled."""
 
 

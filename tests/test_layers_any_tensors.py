@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from graphspec.contract import HELPERS, REGISTRY
+from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
 from graphspec.emit.code import fill, literal
+from graphspec.emit.printer import flat
 from graphspec.tensor import Tensor, symbol, value_of
+from tests.interpreter import library
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 
@@ -64,14 +66,11 @@ def outcome(layer, inputs, outputs):
         holes["*"] = names[: len(inputs)]
     else:
         holes.update(zip((argument.name for argument in layer.arguments), names, strict=False))
-    call = fill(code.call, holes)
+    made = fill(code.call, holes)
     if code.activation != "linear":
-        axis = literal(code.activation_axis)
-        call = fill(ACTIVATIONS[code.activation].inline, {"x": call, "axis": axis})
-    scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
-    for name in (*code.helpers, *ACTIVATIONS[code.activation].helpers):
-        exec(HELPERS[name].source, scope)
-    return eval(ast.unparse(call), scope | {name.id: x for name, x in zip(names, values, strict=False)})
+        inline = ACTIVATIONS[code.activation].inline
+        made = fill(inline, {"x": made, "axis": literal(code.activation_axis)})
+    return eval(flat(made), library() | {name.id: x for name, x in zip(names, values, strict=False)})
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY["op"]))

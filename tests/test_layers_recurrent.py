@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import graphspec
-from graphspec.contract import HELPERS, REGISTRY, load_all
+from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, LayerError, Site
 from graphspec.diagnostics import SpecError
 from graphspec.tensor import Tensor, symbol
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights
+from tests.interpreter import library
 
 BATCH, LENGTH = symbol("batch"), symbol("length")
 SEQUENCES = Tensor((BATCH, LENGTH, 3))
@@ -31,18 +32,8 @@ def both(**wrapped):
 
 
 def module(kind, *arguments, **keywords):
-    """A helper class, made from the source that emitted files carry."""
-    load_all()
-    scope = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "Tensor": torch.Tensor}
-
-    def define(name):
-        for need in HELPERS[name].needs:
-            define(need)
-        exec(HELPERS[name].source, scope)
-
-    define(kind)
-    for name in (a for a in arguments if a in HELPERS):
-        define(name)
+    """A class of those that emitted files carry."""
+    scope = library()
     return scope[kind](*(scope.get(a, a) for a in arguments), **keywords)
 
 
@@ -136,8 +127,7 @@ def test_a_wrapped_layer_may_not_go_backwards():
 def test_dropout_is_drawn_once_for_all_steps():
     code = layer("LSTM", units=4, dropout=0.5).code(Site((SEQUENCES, None), (Tensor((BATCH, 4)),)))
     assert code.call == "{self}(dropout_steps({sequences}, {dropout}, {self}.training))"
-    scope = {"torch": torch, "Tensor": torch.Tensor, "F": torch.nn.functional}
-    exec(HELPERS["dropout_steps"].source, scope)
+    scope = library()
     x = torch.ones(2000, 7, 3)
     y = scope["dropout_steps"](x, 0.25, True)
     assert torch.equal(y, y[:, :1].expand_as(y))
@@ -159,9 +149,10 @@ def test_dropout_of_the_state_is_drawn_once_for_all_steps_and_only_in_training()
     assert kept.mean() == pytest.approx(1, abs=0.05)
 
 
+NAMES = ["LSTM", "GRU", "SimpleRNN"]
 KINDS = [
     *(("LSTM", ""), ("BidirectionalLSTM", "_reverse"), ("GRU", ""), ("BidirectionalGRU", "_reverse")),
-    *(("SimpleRNN", ""), ("BidirectionalSimpleRNN", "_reverse"), ("MaskedLSTM", "")),
+    *(("SimpleRNN", ""), ("BidirectionalSimpleRNN", "_reverse")),
     *(("MaskedBidirectionalGRU", "_reverse"),),
 ]
 
@@ -201,7 +192,7 @@ def test_modules_survive_copies_moves_and_loading(kind, suffix):
         other = module(kind, 3, 4)
         other.load_state_dict(lstm.state_dict(), assign=assign)
         assert torch.equal(other(x), y)
-        if kind.startswith("Masked"):
+        if kind in NAMES or kind.startswith("Masked"):
             torch.testing.assert_close(other(x, mask=torch.ones(2, 5, dtype=torch.bool)), y)
     with torch.device("meta"):
         other = module(kind, 3, 4)
@@ -210,7 +201,6 @@ def test_modules_survive_copies_moves_and_loading(kind, suffix):
     assert torch.equal(other(x), y)
 
 
-NAMES = ["LSTM", "GRU", "SimpleRNN"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -231,7 +221,7 @@ def test_one_bidirectional_kernel_equals_two_layers(name, masked):
     fused = module(f"{prefix}Bidirectional{name}", 3, 4, **options)
     if masked:
         options["zero_output_for_mask"] = True
-    parted = module("Bidirectional", f"{prefix}{name}", 3, 4, **options)
+    parted = module("Bidirectional", name, 3, 4, **options)
     weights = {}
     for key, weight in fused.state_dict().items():
         back = key.endswith("_reverse")
@@ -246,10 +236,11 @@ def test_one_bidirectional_kernel_equals_two_layers(name, masked):
 def test_a_state_with_a_batch_of_one_stretches():
     state = [torch.randn(1, 4), torch.randn(1, 4)]
     x = torch.randn(3, 5, 3)
-    for kind in ("LSTM", "ScannedLSTM", "MaskedLSTM"):
+    for kind in ("LSTM", "ScannedLSTM"):
         lstm = module(kind, 3, 4)
-        masks = [torch.rand(3, 5) < 0.5] if kind != "LSTM" else []
-        torch.testing.assert_close(lstm(x, state, *masks), lstm(x, [s.expand(3, 4) for s in state], *masks))
+        for masks in ([], [torch.rand(3, 5) < 0.5]):
+            whole = lstm(x, [s.expand(3, 4) for s in state], *masks)
+            torch.testing.assert_close(lstm(x, state, *masks), whole)
 
 
 WHOLE = {"units": 3, "return_sequences": True, "return_state": True}
@@ -291,7 +282,7 @@ def test_any_mask_gives_what_keras_gives(number, rows):
             assert_equal(a, b, f"output {position}")
 
 
-@pytest.mark.parametrize("kind", ["MaskedLSTM", "MaskedGRU", "ScannedLSTM", "MaskedBidirectionalSimpleRNN"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "ScannedLSTM", "MaskedBidirectionalSimpleRNN"])
 def test_masked_steps_are_not_read(kind):
     rnn = module(kind, 3, 4, return_sequences=True, return_state=True)
     mask = torch.tensor([[False, True, True, False, True], [True, False, False, False, False]])
@@ -350,7 +341,7 @@ outputs: [heard, read]
 
 def test_a_shared_layer_takes_masks_where_one_of_its_calls_has_one():
     program = graphspec.compile(SHARED)
-    assert "self.encoder = MaskedLSTM(4, 3)" in program.source
+    assert "self.encoder = LSTM(4, 3)" in program.source
     found = program.module()(torch.tensor([[3, 0, 4]]), torch.randn(1, 5, 4))
     assert {name: value.shape for name, value in found.items()} == {"heard": (1, 3), "read": (1, 3)}
 

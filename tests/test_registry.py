@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from graphspec.contract import HELPERS, REGISTRY, load_all
+from graphspec.contract import REGISTRY, load_all
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import LayerClasses, scan
 
@@ -41,7 +41,7 @@ def test_a_word_of_another_library_means_one_class() -> None:
 def test_a_name_imports_its_family_and_no_other() -> None:
     code = (
         "import sys\n"
-        "from graphspec.contract import HELPERS, REGISTRY, load_all\n"
+        "from graphspec.contract import REGISTRY, load_all\n"
         "rooms = ('graphspec.layers.', 'graphspec.ops.')\n"
         "def loaded(): return {name for name in sys.modules if name.startswith(rooms)}\n"
         "before = loaded()\n"
@@ -55,16 +55,9 @@ def test_a_name_imports_its_family_and_no_other() -> None:
         "assert 'graphspec.layers.recurrent' not in loaded()\n"
         "assert len(REGISTRY['layer'].items()) == len(list(REGISTRY['layer'].values()))\n"
         "assert 'graphspec.layers.recurrent' in loaded()\n"
-        "helpers = list(HELPERS)\n"
         "load_all()\n"
-        "assert list(HELPERS) == sorted({*HELPERS, *helpers})\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_helpers_are_complete_for_their_layers() -> None:
-    load_all()
-    assert all(need in HELPERS for helper in HELPERS.values() for need in helper.needs)
 
 
 def test_a_class_from_elsewhere_joins() -> None:

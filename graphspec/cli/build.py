@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,12 +59,21 @@ def build(
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
     ] = False,
+    no_inplace: Annotated[
+        bool,
+        typer.Option(
+            "--no-inplace",
+            help="No activation overwrites what it reads: for hooks; training takes more memory.",
+        ),
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
     """Write the model as PyTorch or ONNX, after a run of it has proved it."""
     _check_options(format, output, weights, seed, no_check, fold)
+    if no_inplace and (format != "py" or fold):
+        raise typer.BadParameter("only a Python file that is not folded", param_hint="--no-inplace")
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
@@ -79,16 +87,16 @@ def build(
         if path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
             return
-        _write_python(program, path, not no_check, as_json)
+        _write_python(program, path, not no_check, not no_inplace, as_json)
 
 
-def _write_python(program: Program, path: Path | None, checked: bool, as_json: bool) -> None:
+def _write_python(program: Program, path: Path | None, checked: bool, inplace: bool, as_json: bool) -> None:
     """Writes the source to a file, or to stdout, after its forward pass."""
-    source = program.source
+    source = program.emit(inplace).source
     if checked:
         help = "`--no-check` writes the file without running it"
         with running(program, "build-failed", "the forward pass fails", help):
-            program.module()(*program.example_inputs().values())
+            program.module(inplace=inplace)(*program.example_inputs().values())
     if path is not None:
         write(path, source)
     if as_json:
@@ -221,7 +229,7 @@ def _ours(path: Path, format: str) -> bool:
         head = stream.read(2000)
     if format == "onnx":
         return not head or b"graphspec" in head[:64]  # the producer's name
-    return not head or bool(re.match(r'"""[^"]+: [^"]+\s-> [^"]+"""', head.decode("utf-8", "replace")))
+    return not head or head.startswith(b"# Made by graphspec ")
 
 
 def write(path: Path, text: str) -> None:

@@ -7,7 +7,6 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from graphspec.contract.helpers import HELPERS
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import REGISTRY as CLASSES
 from graphspec.contract.registry import ROOMS, Kind, LayerClasses
@@ -17,11 +16,11 @@ REGISTRY: dict[Kind, LayerClasses[type[Layer]]] = CLASSES
 
 
 def load_all() -> None:
-    """Imports every family: `HELPERS` is then complete. The helpers of a layer are there as soon as it is."""
+    """Imports every family."""
     for room in ROOMS:
         package = import_module(f"graphspec.{room}")
         for module in iter_modules(package.__path__):
             import_module(f"{package.__name__}.{module.name}")
 
 
-__all__ = ["HELPERS", "REGISTRY", "load_all"]
+__all__ = ["REGISTRY", "load_all"]

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Tensor
 
@@ -22,7 +21,6 @@ class ActivationCode:
 
     inline: str
     function: str
-    helpers: tuple[str, ...] = ()
     axis: bool = False
     inplace: tuple[str, str] | None = None
 
@@ -64,90 +62,21 @@ ACTIVATIONS: dict[str, ActivationCode] = {
 }
 
 
-def _helped(keras: str, source: str, inline: str | None = None, axis: bool = False) -> None:
-    name = source.removeprefix("def ").partition("(")[0]
-    helper(name, source)
-    ACTIVATIONS[keras] = ActivationCode(inline or f"{name}({{x}})", name, () if inline else (name,), axis)
+def _written(name: str, inline: str = "") -> ActivationCode:
+    """One that is a function of `graphspec/emitted/`, where no expression says it as briefly."""
+    return ActivationCode(inline or f"{name}({{x}})", name)
 
 
-_helped(
-    "leaky_relu",
-    '''
-def leaky_relu(x: Tensor) -> Tensor:
-    """Keras' leaky ReLU, whose slope is 0.2."""
-    return F.leaky_relu(x, 0.2)
-'''.strip(),
-    "F.leaky_relu({x}, 0.2)",
-)
-_helped(
-    "softmax",
-    '''
-def softmax(x: Tensor) -> Tensor:
-    """Softmax over the last axis."""
-    return x.softmax(-1)
-'''.strip(),
-    "{x}.softmax({axis})",
-    axis=True,
-)
-_helped(
-    "log_softmax",
-    '''
-def log_softmax(x: Tensor) -> Tensor:
-    """Logarithm of the softmax over the last axis."""
-    return x.log_softmax(-1)
-'''.strip(),
-    "{x}.log_softmax({axis})",
-    axis=True,
-)
-_helped(
-    "glu",
-    '''
-def glu(x: Tensor) -> Tensor:
-    """Gated linear unit over the last axis."""
-    return F.glu(x, -1)
-'''.strip(),
-    "F.glu({x}, {axis})",
-    axis=True,
-)
-_helped(
-    "squareplus",
-    '''
-def squareplus(x: Tensor) -> Tensor:
-    """A smooth ReLU without exponentials: (x + sqrt(x^2 + 4)) / 2."""
-    return (x + (x * x + 4).sqrt()) / 2
-'''.strip(),
-)
-_helped(
-    "sparse_plus",
-    '''
-def sparse_plus(x: Tensor) -> Tensor:
-    """0 below -1, x above 1, and (x + 1)^2 / 4 between."""
-    return torch.where(x <= -1, 0.0, torch.where(x >= 1, x, (x + 1).square() / 4))
-'''.strip(),
-)
-_helped(
-    "sparse_sigmoid",
-    '''
-def sparse_sigmoid(x: Tensor) -> Tensor:
-    """0 below -1, 1 above 1, and (x + 1) / 2 between."""
-    return ((x + 1) / 2).clamp(0, 1)
-'''.strip(),
-)
-_helped(
-    "sparsemax",
-    '''
-def sparsemax(x: Tensor, dim: int = -1) -> Tensor:
-    """Projection onto the probability simplex along an axis (Martins and Astudillo, 2016)."""
-    ordered = x.sort(dim, descending=True).values
-    sums = ordered.cumsum(dim) - 1
-    shape = [-1 if axis == dim % x.dim() else 1 for axis in range(x.dim())]
-    rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(shape)
-    support = (ordered * rank > sums).sum(dim, keepdim=True)
-    return (x - sums.gather(dim, support - 1) / support).clamp(min=0)
-'''.strip(),
-    axis=True,
-)
-ACTIVATIONS["sparsemax"] = ActivationCode("sparsemax({x}, {axis})", "sparsemax", ("sparsemax",), axis=True)
+ACTIVATIONS |= {
+    "leaky_relu": _written("leaky_relu", "F.leaky_relu({x}, 0.2)"),
+    "softmax": ActivationCode("{x}.softmax({axis})", "softmax", axis=True),
+    "log_softmax": ActivationCode("{x}.log_softmax({axis})", "log_softmax", axis=True),
+    "glu": ActivationCode("F.glu({x}, {axis})", "glu", axis=True),
+    "squareplus": _written("squareplus"),
+    "sparse_plus": _written("sparse_plus"),
+    "sparse_sigmoid": _written("sparse_sigmoid"),
+    "sparsemax": ActivationCode("sparsemax({x}, {axis})", "sparsemax", axis=True),
+}
 
 
 def _known(name: str) -> str:

@@ -156,7 +156,7 @@ class Code:
     `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that
     name (a list renders as
     `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`.
-    `activation` is a
+    `{float}` is the type of the module's numbers. `activation` is a
     Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer
     with several outputs
     has a call that returns a tuple. `helpers` names what the file must carry for it.
@@ -167,6 +167,7 @@ class Code:
     constants: Mapping[str, Leaf] = field(default_factory=dict)
     activation: str = "linear"
     activation_axis: int = -1
+    defaults: Mapping[str, Leaf] = field(default_factory=dict)  # keywords of the call, left out where equal
     inplace: bool = False  # the activation may overwrite what it reads: nothing else has it
     helpers: tuple[str, ...] = ()
 
@@ -189,6 +190,8 @@ class Linear:
 class Site:
     """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels
     lie at axis 1 in memory.
+
+    Where a site is `settled`, code may rest on its sizes; else one code must suit inputs of other sizes, too.
     """
 
     inputs: tuple[
@@ -196,6 +199,7 @@ class Site:
     ]  # a Tensor for each of the layer's arguments; a tuple of them, or None, where it says so
     outputs: tuple[Tensor, ...]
     first: bool = False
+    settled: bool = True
 
     @property
     def x(self) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, Memory, Site
 from graphspec.tensor import Dim, Tensor, ceil_div
@@ -53,22 +52,6 @@ Added2 = _window(2, 0)
 Added3 = _window(3, 0)
 
 
-helper(
-    "same_padding",
-    '''
-def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
-    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
-    pads: list[int] = []
-    for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
-        total = d * (k - 1) + 1 - s + -n % s
-        if d * (k - 1) + 1 < s:  # steps may leave gaps
-            total = torch.sym_max(total, 0)
-        pads = [total // 2, total - total // 2, *pads]
-    return pads
-''',
-)
-
-
 def short(window: tuple[int, ...]) -> Leaf:
     """A window as people write it: one integer where all axes are alike."""
     return window[0] if len(set(window)) == 1 else window
@@ -84,6 +67,19 @@ def need_axes(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> N
     names = ", ".join(AXES[rank])
     shape = f"[{names}, channels]" if data_format == "channels_last" else f"[channels, {names}]"
     need_rank(x, rank + 2, layer=layer, shape=shape)
+
+
+def same_pads(
+    sizes: tuple[Dim, ...], window: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...] | None:
+    """How far Keras' `same` pads before and behind each axis; None where a size is not known."""
+    found: list[tuple[int, int]] = []
+    for size, width, stride, spacing in zip(sizes, window, strides, dilation, strict=True):
+        if not isinstance(size, int):
+            return None
+        total = max(spacing * (width - 1) + 1 - stride + -size % stride, 0)
+        found.append((total // 2, total - total // 2))
+    return tuple(found)
 
 
 def need_spatial(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> None:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import re
+import ast
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from textwrap import wrap
 
-from graphspec.contract import HELPERS
-from graphspec.contract.helpers import helper
 from graphspec.diagnostics import Span
-from graphspec.emit.classes import Classes, closure
+from graphspec.emit.classes import Classes
+from graphspec.emit.code import HOLE, template
 from graphspec.emit.construct import Constructor
+from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.forward import Forward
 from graphspec.emit.initialization import Initialization
+from graphspec.emit.library import library, read_names
 from graphspec.emit.printer import WIDTH, comment
+from graphspec.emit.specialize import Specializer, Use
 from graphspec.emit.writer import Writer, write_definition
-from graphspec.graph import Value
+from graphspec.graph import Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
-
-helper(
-    "freeze",
-    '''
-def freeze(module: nn.Module) -> None:
-    """Takes a module out of training: no gradients, and batch normalization keeps its statistics."""
-    module.requires_grad_(False)
-    for layer in module.modules():
-        layer.frozen = True
-''',
-)
+from graphspec.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +36,24 @@ class Emitted:
     source: str
     places: dict[int, Span]
     class_name: str
+    program: str  # the program's name
 
 
-def emit(program: Elaborated, initialize: bool = True) -> Emitted:
+def emit(
+    program: Elaborated, initialize: bool = True, inplace: bool = True, exporting: bool = False
+) -> Emitted:
     """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and
     nothing else.
 
     `initialize` fills the weights; without, the module is for inference, and its weights come from a file.
+    `inplace` lets activations overwrite what they read. `exporting` writes what torch.export takes at any
+    length, where that costs time otherwise.
     """
     graph = program.graph
     inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
     layout = Layout(inputs)
     layout.run(graph, True)
-    classes = Classes(graph, layout, logit_values(program))
+    classes = Classes(graph, layout, logit_values(program), inplace)
     root = classes.of[graph]
     root.logits = program.takes_logits
     parts = []
@@ -69,7 +71,7 @@ def emit(program: Elaborated, initialize: bool = True) -> Emitted:
     for group, _, forward in parts:
         forward.finish(program_bytes)
         write_definition(bodies, forward, program if group is root else None, fills)
-    return assemble(program, bodies, classes.helpers, fills, root.name)
+    return assemble(program, bodies, classes, fills, exporting)
 
 
 def logit_values(program: Elaborated) -> set[Value]:
@@ -83,12 +85,13 @@ def logit_values(program: Elaborated) -> set[Value]:
 def assemble(
     program: Elaborated,
     bodies: Writer,
-    helpers: frozenset[str],
+    classes: Classes,
     fills: Initialization | None,
-    name: str,
+    exporting: bool,
 ) -> Emitted:
-    """The whole file: docstring, imports, helpers, initializers, classes."""
-    top = Writer()
+    """The whole file: docstring, imports, what the library has, initializers, classes."""
+    top, name = Writer(), classes.of[program.graph].name
+    top.add(*origin(program))
     arrow = ", ".join(f"{name} {_type(tensor)}" for name, tensor in program.inputs.items())
     results = ", ".join(
         f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items()
@@ -102,30 +105,68 @@ def assemble(
         top.add(f'"""{docstring}', *folded, '"""', "")
     else:
         top.add(f'"""{docstring}"""', "")
-    middle, initializers = Writer(), Writer()
-    if fills is not None and fills.needed:
-        initializers.add("", "")
-        initializers.add(*fills.lines())
-    for word in closure(helpers & words("\n".join([*initializers.lines, *bodies.lines]))):
-        middle.add("", "", *HELPERS[word].source.split("\n"))
-    middle.add(*initializers.lines)
-    used = words("\n".join([*middle.lines, *bodies.lines]))
+    initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
+    own = ast.parse("\n".join([*initializers, *bodies.lines]))
+    carried = carry(classes, own, exporting)
+    middle = [*carried, *initializers]
+    used = {*read_names(ast.parse("\n".join(carried))), *read_names(own)}
     imports = ["import math"] if "math" in used else []
     imports += ["from collections.abc import Callable"] if "Callable" in used else []
+    imports += ["from typing import Any"] if "Any" in used else []
     imports += [""] if imports else []
     imports += ["import torch"] if "torch" in used else []
-    imports += ["from torch import Tensor, nn"]
+    imports += [f"from torch import {', '.join(word for word in ('Tensor', 'nn') if word in used)}"]
     imports += ["from torch.nn import functional as F"] if "F" in used else []
     top.add(*imports)
-    offset = len(top.lines) + len(middle.lines)
-    source = "\n".join([*top.lines, *middle.lines, *bodies.lines]) + "\n"
-    return Emitted(source, {number + offset: span for number, span in bodies.places.items()}, name)
+    offset = len(top.lines) + len(middle)
+    source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"
+    return Emitted(
+        source, {number + offset: span for number, span in bodies.places.items()}, name, program.name
+    )
 
 
-def words(source: str) -> set[str]:
-    """The names that source reads or calls, but for attributes."""
-    code = re.sub(r'"""[^"]*"""|"(\\.|[^"\\\n])*"|#.*', "", source)
-    return set(re.findall(r"(?<![.\w])[A-Za-z_]\w*", code))
+TORCH = "2.10"
+"""The smallest torch that emitted files run with."""
+
+
+def origin(program: Elaborated) -> list[str]:
+    """The comment that says what made a file, from which spec, with which params."""
+    graph = program.graph
+    spec = Path(graph.definition.file).name
+    params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in graph.params.items())
+    text = f"Made by graphspec {__version__} from {spec}{f' with {params}' if params else ''}."
+    return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
+
+
+def carry(classes: Classes, own: ast.Module, exporting: bool) -> list[str]:
+    """The lines of what a file carries at its top, cut down to what its own code asks for."""
+    specializer = Specializer(own, dict(_forwards(classes)), exporting)
+    found: list[str] = []
+    for name, node in specializer.run().items():
+        found += ["", "", *DefinitionWriter(library()[name]).write(node)]
+    return found
+
+
+def _forwards(classes: Classes) -> Iterator[tuple[str, list[Use]]]:
+    """How the modules of layers are called, by their classes."""
+    found: dict[str, list[Use]] = {}
+    for op in (op for group in classes.groups for body in group.bodies for op in body.ops):
+        code = classes.code(op) if op.layer is not None and op.present else None
+        if code is None or code.construct is None or op.layer is None:
+            continue
+        absent = frozenset() if op.layer.variadic else absent_of(op)
+        for call in (each for each in ast.walk(template(code.call)) if isinstance(each, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id == f"{HOLE}self":
+                for target in {code.construct.target, code.construct.general or code.construct.target}:
+                    found.setdefault(target, []).append(Use(call, absent))
+    yield from found.items()
+
+
+def absent_of(op: Op) -> frozenset[str]:
+    """The holes of a layer's arguments that are not given."""
+    assert op.layer is not None
+    pairs = zip_longest(op.layer.arguments, op.arguments[: len(op.layer.arguments)])
+    return frozenset(f"{HOLE}{argument.name}" for argument, value in pairs if value is None)
 
 
 def _type(tensor: Tensor) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.layer import Code
-from graphspec.emit.code import Variable, call, choice, fill, listed, literal
+from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
 from graphspec.emit.slots import Slot, Source
@@ -157,6 +157,8 @@ class Calls:
     ) -> ast.expr:
         assert op.layer is not None
         holes: dict[str, ast.expr | Sequence[ast.expr]] = dict(self._constants(slot, code, number))
+        if "{float}" in code.call:
+            holes["float"] = self.constructor.float_type()
         if module is not None:
             holes["self"] = module
         if op.layer.variadic:
@@ -167,7 +169,12 @@ class Calls:
         else:
             for argument, part in zip(op.layer.arguments, found, strict=True):
                 holes[argument.name] = _one(part)
-        return fill(code.call, holes)
+        usual = {
+            word
+            for word, default in code.defaults.items()
+            if isinstance(made := holes.get(word), ast.expr) and equal(made, literal(default))
+        }
+        return fill(code.call, holes, usual)
 
     def _list(self, op: Op, found: list[ast.expr]) -> ast.expr:
         """All of a merge's inputs as a list, or the list that a loop collected."""

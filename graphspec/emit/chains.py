@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graphspec.emit.classes import Classes
 from graphspec.emit.group import ModuleClass
+from graphspec.emit.memory import WORTH, size, storage
 from graphspec.emit.slots import Slot
 
 
@@ -18,6 +19,8 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
         return False
     if any(classes.reads(each.output) != 1 for each in slot.ops[:-1]):
         return False
+    if any(_keeps(classes, each[slot.position]) for each in group.slots):
+        return False
     layout = classes.layout
     if op.graph is not None:
         (name,) = op.graph.inputs
@@ -30,3 +33,11 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
         return False
     plain = all(code.construct is not None and code.activation == "linear" for code in codes)
     return plain and layout.op_first(op) == (op.output in layout.first)
+
+
+def _keeps(classes: Classes, slot: Slot) -> bool:
+    """Whether an `nn.Sequential` would keep a large tensor, which a loop lets go of after its first pass."""
+    value = slot.op.arguments[0]
+    if len(slot.ops) < 2 or storage(value).op is None or classes.reads(value) > 1:
+        return False
+    return size(value) >= WORTH * classes.peaks.of(classes.root)

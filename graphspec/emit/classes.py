@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec import names
-from graphspec.contract import HELPERS
 from graphspec.contract.activations import ACTIVATIONS
-from graphspec.contract.layer import Code, Layer
+from graphspec.contract.layer import Code, Layer, Ref
+from graphspec.diagnostics import Span
+from graphspec.emit.code import names as names_of
+from graphspec.emit.code import template
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
+from graphspec.emit.library import needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.slots import Slot, Source, Walk, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Unit, Value
@@ -68,8 +71,8 @@ class Classes:
     is.
     """
 
-    def __init__(self, root: Graph, layout: Layout, logits: set[Value]):
-        self.layout = layout
+    def __init__(self, root: Graph, layout: Layout, logits: set[Value], inplace: bool):
+        self.root, self.layout, self.inplace = root, layout, inplace
         self.peaks = Peaks()
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
@@ -81,8 +84,12 @@ class Classes:
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
         self._padded: dict[Op, Layer] = {}  # layers that add the zeros around their input themselves
         self._absorbed: set[Op] = set()  # the nodes that did
+        self._peers: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)  # the ops of a node
+        self._alike: dict[tuple[Span | None, str], bool] = {}
+        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
+            self._peers[op.span, op.node].append(op)
         self._absorb_pads(graphs)
-        self.helpers = frozenset(closure({"freeze", *self._named_helpers(graphs)}))
+        self.helpers = frozenset(needed({"freeze", *self._named(graphs)}))
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
         self.logits = self.ending.keys()
@@ -90,19 +97,22 @@ class Classes:
             self._place(graph.definition, graph)
         self._name()
 
-    def _named_helpers(self, graphs: list[Graph]) -> Iterator[str]:
-        """What the source may call of the helpers; whether it does, its text tells."""
+    def _named(self, graphs: list[Graph]) -> Iterator[str]:
+        """The names that the source may read of what it carries."""
         for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
             code = self.code(op)
-            yield from code.helpers
-            yield from ACTIVATIONS[code.activation].helpers
-            yield ACTIVATIONS[code.activation].function
+            texts = [code.call, *_activation_texts(code.activation)]
             if code.construct is not None:
-                yield code.construct.target
-                yield code.construct.general or ""
+                values = [*code.construct.positional.values()]
+                values += [value for value, _ in code.construct.keyword.values()]
+                texts += [code.construct.target, code.construct.general or code.construct.target]
+                texts += [value.text for value in values if isinstance(value, Ref)]
+            texts += [weight.initializer for weight in op.weights() if weight.initializer]
+            for text in texts:
+                yield from names_of(template(text))
         for declared in (value for graph in graphs for value in graph.declared.values()):
             if isinstance(declared, str) and declared in ACTIVATIONS:
-                yield ACTIVATIONS[declared].function
+                yield from names_of(template(ACTIVATIONS[declared].function))
 
     def _share_logits(self, graphs: list[Graph]) -> None:
         """Lets all bodies of a definition return the logits that one must, so that they stay one class."""
@@ -122,9 +132,7 @@ class Classes:
             first = self.layout.op_first(op)
             if op.wrapper is not None:
                 first = op.layer.memory(*op.inner) == "first"
-            code = (
-                Code("{x}") if op in self._absorbed else self._padded.get(op, op.layer).code(op.site(first))
-            )
+            code = Code("{x}") if op in self._absorbed else self._settled(op, first)
             self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
 
@@ -158,6 +166,22 @@ class Classes:
             return not self.of[op.graph].is_function
         return op.layer is not None and self.code(op).construct is not None
 
+    def _settled(self, op: Op, first: bool) -> Code:
+        """The code of a layer at its sizes, if it is the same wherever its node stands; else for any size."""
+        layer, site = self._padded.get(op, op.layer), op.site(first)
+        assert layer is not None
+        code = layer.code(site)
+        key = op.span, op.node
+        if len(self._peers[key]) <= 1:
+            return code
+        general = layer.code(replace(site, settled=False))
+        if general == code:
+            return code
+        if key not in self._alike:
+            codes = [peer.layer.code(peer.site(first)) for peer in self._peers[key] if peer.layer is not None]
+            self._alike[key] = len({(each.call, _target(each)) for each in codes}) == 1
+        return code if self._alike[key] else general
+
     def reads(self, value: Value) -> int:
         """How often a value is read, by ops and as an output."""
         return self._reads[value]
@@ -184,6 +208,8 @@ class Classes:
         which the gradients of what made it do not need.
         """
         assert op.layer is not None
+        if not self.inplace:
+            return False
         if op.layer.linear() is not None:
             return True
         source = op.inputs[0].op if len(op.inputs) == 1 and code.call == "{x}" else None
@@ -338,20 +364,14 @@ def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
     return b if not a.ops[0].present else a if not b.ops[0].present else None
 
 
-def closure(wanted: Iterable[str]) -> list[str]:
-    """The helpers among some words and all that they need, what is needed first."""
-    order: list[str] = []
+def _target(code: Code) -> str:
+    return code.construct.target if code.construct is not None else ""
 
-    def visit(name: str) -> None:
-        if name not in order:
-            for other in HELPERS[name].needs:
-                visit(other)
-            order.append(name)
 
-    for name in sorted(set(wanted)):
-        if name in HELPERS:
-            visit(name)
-    return order
+def _activation_texts(activation: str) -> list[str]:
+    """The ways in which an activation may be written."""
+    code = ACTIVATIONS[activation]
+    return [code.inline, code.function, *(code.inplace or ())]
 
 
 def _inner_first(graph: Graph) -> Iterator[Graph]:

@@ -6,7 +6,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -33,7 +33,6 @@ class Variable:
     given: bool = False  # an argument: whoever calls holds its memory
     several: bool = False  # it is assigned more than once, as a loop does
     item: bool = False  # a loop takes it: another loop may, too
-    optional: bool = False  # an argument that may be None
 
     def read(self) -> Read:
         return Read(self)
@@ -56,9 +55,17 @@ def template(text: str) -> ast.expr:
     return ast.parse(re.sub(r"\{(\w+)\}", rf"{HOLE}\1", text), mode="eval").body
 
 
-def fill(text: str, holes: Filling) -> ast.expr:
-    """A template with its holes filled. A tree that stands in several holes is shared by them."""
-    return _filled(template(text), {f"{HOLE}{name}": value for name, value in holes.items()})
+def fill(text: str, holes: Filling, usual: Collection[str] = ()) -> ast.expr:
+    """A template with its holes filled. A tree that stands in several holes is shared by them. Keywords of
+    the call whose holes are `usual` are left out.
+    """
+    tree = template(text)
+    if usual:
+        assert isinstance(tree, ast.Call), "only a call has keywords to leave out"
+        gone = {f"{HOLE}{name}" for name in usual}
+        kept = [k for k in tree.keywords if not (isinstance(k.value, ast.Name) and k.value.id in gone)]
+        tree = ast.Call(tree.func, tree.args, kept)
+    return _filled(tree, {f"{HOLE}{name}": value for name, value in holes.items()})
 
 
 def _filled(node: ast.expr, holes: Filling) -> ast.expr:
@@ -186,8 +193,8 @@ def reads(node: ast.AST) -> Iterator[Read]:
 
 
 def names(node: ast.AST) -> Iterator[str]:
-    """The names that an expression reads, but for variables."""
-    if isinstance(node, ast.Name):
+    """The names that an expression reads, but for variables and holes."""
+    if isinstance(node, ast.Name) and not node.id.startswith(HOLE):
         yield node.id
     for child in ast.iter_child_nodes(node):
         yield from names(child)

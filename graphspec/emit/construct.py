@@ -11,7 +11,7 @@ from graphspec.contract.layer import Leaf, Weight
 from graphspec.diagnostics import Span
 from graphspec.emit.chains import is_chain
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import Variable, call, choice, fill, listed, literal, name, own
+from graphspec.emit.code import Variable, call, choice, fill, item, listed, literal, name, own, template
 from graphspec.emit.code import names as names_of
 from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
 from graphspec.emit.printer import flat
@@ -164,7 +164,9 @@ class Constructor:
             self.steps.append(Step(filled, span=op.span))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
             optional = attribute if self.steps[-1].optional else ""
-            self.steps.append(Step(call("freeze", own(attribute)), span=op.span, unless_none=optional))
+            frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
+            made = fill(frozen, {"module": own(attribute)})
+            self.steps.append(Step(made, span=op.span, unless_none=optional))
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         """A list of modules: a comprehension where one expression says all instances, else one by one."""
@@ -254,6 +256,20 @@ class Constructor:
             self.steps.append(Step(code, attribute, slot.op.span))
         return own(attribute)
 
+    def float_type(self) -> ast.expr:
+        """The type of the module's weights, by one of them; that of new tensors where there is none."""
+        for slot in self.group.slots[0]:
+            module, op = self.modules.get(slot.position), slot.op
+            if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
+                continue
+            names = [weight.name for weight in op.weights() if weight.trainable]
+            if names:
+                held = item(module, 0) if slot.repeated else module
+                return fill("{module}." + f"{names[0]}.dtype", {"module": held})
+        if any(op.weights() for op in self.group.graph.walk()):
+            return template("next(self.parameters()).dtype")
+        return template("torch.get_default_dtype()")
+
     def keep_argument(self, argument: ast.Name, slot: Slot) -> ast.expr:
         """An attribute that holds an argument for `forward`."""
         return self.keep(names.attribute(argument.id), argument, slot)
@@ -326,6 +342,12 @@ class Constructor:
         if not weight.trainable:
             made.keywords.append(ast.keyword("requires_grad", ast.Constant(False)))
         return made
+
+
+def _keeps_statistics(op: Op) -> bool:
+    """Whether a layer, or one inside a block or model, changes weights that it does not learn."""
+    inner = op.graph.walk() if op.graph is not None else [op]
+    return any(not weight.trainable for each in inner for weight in each.weights() if each.parameter is None)
 
 
 def _takes_mask(op: Op) -> bool:

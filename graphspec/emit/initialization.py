@@ -4,29 +4,41 @@ differ.
 
 from __future__ import annotations
 
-import re
+import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphspec import names
-from graphspec.contract import HELPERS
+from graphspec.contract.layer import Weight
 from graphspec.emit.classes import Classes
-from graphspec.emit.code import template
+from graphspec.emit.code import fill, template
 from graphspec.emit.group import ModuleClass
-from graphspec.emit.printer import lines as wrapped
+from graphspec.emit.library import library
+from graphspec.emit.printer import flat, lines
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A layer with its place: what the class calls it, and how many bodies of the class have it."""
+    """A layer with its place: what the class calls it, and whether bodies of the class lack it."""
 
     group: ModuleClass
     slot: Slot
     op: Op
+    target: str
     optional: bool
+
+
+@dataclass(eq=False, slots=True)
+class Kind:
+    """The modules of one class, PyTorch's or the library's: how many there are, and how often a weight of
+    them is filled by a statement. None counts those whose statement suits them alone.
+    """
+
+    count: int = 0
+    fills: dict[str, Counter[str | None]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 class Initialization:
@@ -34,38 +46,25 @@ class Initialization:
 
     def __init__(self, classes: Classes):
         self.classes = classes
-        self.by_type: dict[str, dict[str, str]] = {}
+        self.by_type: dict[str, dict[str, str]] = defaultdict(dict)
         self.by_owner: dict[str, list[str]] = defaultdict(list)
-        placed = list(self._placed())
-        targets = {
-            code.construct.target for each in placed if (code := classes.code(each.op)).construct is not None
-        }
-        self._plain = {target for target in targets if target.startswith("nn.")}
-        found: dict[str, dict[str, Counter[str | None]]] = defaultdict(lambda: defaultdict(Counter))
-        sizes: Counter[str] = Counter()
-        for each in placed:
-            kind = self._type(each.op)
-            sizes[kind] += 1
+        self.optional: set[tuple[str, str]] = set()
+        self._placed = list(self._find())
+        self._plain = {each.target for each in self._placed if each.target.startswith("nn.")}
+        kinds: dict[str, Kind] = defaultdict(Kind)
+        for each in self._placed:
+            modules = {self._place(each, weight)[0::2] for weight in each.op.weights()} or {(each.target, "")}
+            for kind, _ in modules:
+                kinds[kind].count += 1
             for weight in each.op.weights():
-                found[kind][weight.name][None if weight.particular else weight.initializer] += 1
-        self._optional: set[tuple[str, str]] = set()
-        parts = {part for each in placed for part in self._parts(each.op)}
-        for kind, weights in found.items():
-            for name, counts in weights.items():
-                lacking = counts.total() < sizes[kind] or any(
-                    f"= {kind}(" in source and name not in held for source, held in parts
-                )
-                # None: said by its owner
-                general = {text: count for text, count in counts.items() if text is not None}
-                if not general or "" in general or (lacking and kind not in self._plain):
-                    continue
-                self.by_type.setdefault(kind, {})[name] = max(general, key=general.__getitem__)
-                if lacking:
-                    self._optional.add((kind, name))
-        for each in placed:
+                kind, name, _ = self._place(each, weight)
+                kinds[kind].fills[name][None if weight.particular else weight.initializer] += 1
+        for word, found in kinds.items():
+            self._settle(word, found)
+        for each in self._placed:
             self._differing(each)
 
-    def _placed(self) -> Iterator[Placed]:
+    def _find(self) -> Iterator[Placed]:
         for group in self.classes.groups:
             for position in range(len(group.slots[0])):
                 slots = [of_body[position] for of_body in group.slots]
@@ -73,57 +72,78 @@ class Initialization:
                 for slot, body in zip(slots, group.bodies, strict=True):
                     borrowed = self.classes.borrowed(body)
                     for op in slot.ops:
-                        if self._is_made(op) and op.unit not in borrowed:
-                            yield Placed(group, slot, op, optional)
+                        target = self._target(op)
+                        if target and op.unit not in borrowed:
+                            yield Placed(group, slot, op, target, optional)
             for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
-                if self._is_made(unit.first):
-                    yield Placed(group, Slot(unit.name, [unit.first], 0), unit.first, False)
+                if target := self._target(unit.first):
+                    yield Placed(group, Slot(unit.name, [unit.first], 0), unit.first, target, False)
 
-    def _is_made(self, op: Op) -> bool:
-        """Whether a module is made for a layer."""
-        return op.present and op.layer is not None and self.classes.code(op).construct is not None
+    def _target(self, op: Op) -> str:
+        """The class of the module that is made for a layer, or ""."""
+        code = self.classes.code(op) if op.present and op.layer is not None else None
+        return code.construct.target if code is not None and code.construct is not None else ""
 
-    def _parts(self, op: Op) -> Iterator[tuple[str, frozenset[str]]]:
-        """The modules that a layer's module makes inside: the source that makes them, the weights of each."""
-        construct = self.classes.code(op).construct
-        assert construct is not None
-        held: dict[str, set[str]] = defaultdict(set)
-        for weight in op.weights():
-            part, _, name = weight.name.rpartition(".")
-            held[part].add(name)
-        for part, of_part in held.items():
-            if part and construct.target in HELPERS:
-                yield HELPERS[construct.target].source, frozenset(of_part)
+    def _place(self, placed: Placed, weight: Weight) -> tuple[str, str, str]:
+        """The class of the module that holds a weight, what it calls it, and where it is in the layer's."""
+        part, _, name = weight.name.rpartition(".")
+        inner = parts_of(placed.target).get(part)
+        if inner is not None:
+            return inner, name, part
+        base = base_of(placed.target)
+        return (base if base in self._plain else placed.target), weight.name, ""
 
-    def _type(self, op: Op) -> str:
-        """The class of a layer's module, or the one of PyTorch's that it derives from and that others are."""
-        construct = self.classes.code(op).construct
-        assert construct is not None
-        helper = HELPERS.get(construct.target)
-        base = re.match(r"class \w+\((nn\.\w+)\)", helper.source) if helper is not None else None
-        return base[1] if base is not None and base[1] in self._plain else construct.target
+    def _settle(self, kind: str, found: Kind) -> None:
+        """The statements that fill most modules of a type."""
+        for name, counts in found.fills.items():
+            general = {text: count for text, count in counts.items() if text is not None}
+            lacking = counts.total() < found.count
+            if not general or "" in general or (lacking and not kind.startswith("nn.")):
+                continue
+            self.by_type[kind][name] = max(general, key=general.__getitem__)
+            if lacking or (name == "bias" and kind.startswith("nn.")):
+                self.optional.add((kind, name))
 
     def _differing(self, placed: Placed) -> None:
         """Statements for what a layer's type does not say."""
+        own: list[tuple[str, str]] = []
+        for weight in placed.op.weights():
+            kind, name, part = self._place(placed, weight)
+            if not weight.initializer or self.by_type.get(kind, {}).get(name) == weight.initializer:
+                continue
+            if part and self._is_common(placed.target, weight):
+                self.by_type[placed.target][weight.name] = weight.initializer
+            else:
+                own.append((weight.name, weight.initializer))
+        if own:
+            self._of_owner(placed, own)
+
+    def _is_common(self, target: str, weight: Weight) -> bool:
+        """Whether a weight of this name is filled alike in all layers of a class."""
+        found = {
+            (other.initializer, other.particular)
+            for each in self._placed
+            if each.target == target
+            for other in each.op.weights()
+            if other.name == weight.name
+        }
+        return found == {(weight.initializer, False)}
+
+    def _of_owner(self, placed: Placed, fills: list[tuple[str, str]]) -> None:
         op, unit = placed.op, placed.op.unit
         shared = unit is not None and unit.shared
         attribute = f"module.{names.attribute(unit.name if unit is not None and shared else op.node)}"
-        known = self.by_type.get(self._type(op), {})
-        texts = [
-            (w.name, w.initializer)
-            for w in op.weights()
-            if w.initializer and known.get(w.name) != w.initializer
-        ]
         if placed.slot.loop and not shared:
-            lines = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in texts]
+            block = [f"    {text.replace('{w}', f'layer.{name}')}" for name, text in fills]
             head = f"for layer in {attribute}:"
         else:
             module = attribute if op.index is None or shared else f"{attribute}[{op.index}]"
             pad = "    " if placed.optional else ""
-            lines = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in texts]
+            block = [f"{pad}{text.replace('{w}', f'{module}.{name}')}" for name, text in fills]
             head = f"if {module} is not None:" if placed.optional else ""
-        body = self.by_owner[placed.group.name] if lines else []
-        if lines and not _contains(body, block := [*([head] if head else []), *lines]):
+        body = self.by_owner[placed.group.name]
+        block = [*([head] if head else []), *block]
+        if not any(body[start : start + len(block)] == block for start in range(len(body) + 1)):
             body += block
 
     @property
@@ -134,27 +154,72 @@ class Initialization:
         """The source of `init_weights`."""
         yield "def init_weights(module: nn.Module) -> None:"
         yield '    """Fills a module\'s own weights by Keras\' initializers."""'
-        kinds: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        for kind, fills in self.by_type.items():
-            body: list[str] = []
-            for name, text in fills.items():
-                statement = text.replace("{w}", f"module.{name}")
-                optional = (kind, name) in self._optional
-                body += [f"if module.{name} is not None:", f"    {statement}"] if optional else [statement]
-            kinds[tuple(body)].append(kind)
         word = "if"
-        for texts, targets in kinds.items():
+        for targets, body in self._branches():
             types = targets[0] if len(targets) == 1 else f"({', '.join(sorted(targets))})"
             yield f"    {word} isinstance(module, {types}):"
-            yield from _body(texts)
+            yield from body
             word = "elif"
         for owner, statements in self.by_owner.items():
             yield f"    {word} isinstance(module, {owner}):"
-            yield from _body(statements)
+            yield from _written(statements)
             word = "elif"
 
+    def _branches(self) -> Iterator[tuple[list[str], list[str]]]:
+        """The types that are filled alike, and their statements. One without a bias fits those with one."""
+        groups: list[tuple[list[str], dict[str, str], set[str]]] = []
+        for kind, fills in self.by_type.items():
+            optional = {name for name in fills if (kind, name) in self.optional}
+            for targets, others, asked in groups:
+                plain = {name: text for name, text in fills.items() if name != "bias"}
+                same = plain == {name: text for name, text in others.items() if name != "bias"}
+                biases = {each["bias"] for each in (fills, others) if "bias" in each}
+                if same and len(biases) <= 1 and _may_lack_bias(kind) and _may_lack_bias(targets[0]):
+                    targets.append(kind)
+                    others |= fills
+                    asked |= optional | ({"bias"} if biases else set())
+                    break
+            else:
+                groups.append(([kind], dict(fills), optional))
+        for targets, fills, optional in groups:
+            body: list[str] = []
+            for name, text in fills.items():
+                made = fill(text, {"w": template(f"module.{name}")})
+                if name in optional:
+                    body.append(f"        if module.{name} is not None:")
+                body += lines("", made, 12 if name in optional else 8)
+            yield targets, body
 
-def _body(texts: Iterable[str]) -> Iterator[str]:
+
+def _may_lack_bias(kind: str) -> bool:
+    return kind.startswith(("nn.Conv", "nn.Linear"))
+
+
+def parts_of(target: str) -> dict[str, str]:
+    """The modules of PyTorch's that a class of the library makes inside, by their attributes."""
+    definition = library().get(target)
+    made: dict[str, str] = {}
+    for each in ast.walk(definition.node) if definition is not None else ():
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Attribute):
+            for call in ast.walk(each.value):
+                if isinstance(call, ast.Call) and flat(call.func).startswith("nn."):
+                    made[each.targets[0].attr] = flat(call.func)
+    if isinstance(definition.node if definition is not None else None, ast.ClassDef):
+        assert definition is not None and isinstance(definition.node, ast.ClassDef)
+        for base in map(flat, definition.node.bases):
+            made = parts_of(base) | made
+    return {attribute: kind for attribute, kind in made.items() if kind != "nn.Parameter"}
+
+
+def base_of(target: str) -> str:
+    """The class of PyTorch's that one of the library derives from, or ""."""
+    definition = library().get(target)
+    node = definition.node if definition is not None else None
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return next((text for text in map(flat, bases) if text.startswith("nn.")), "")
+
+
+def _written(texts: Iterable[str]) -> Iterator[str]:
     """Statements of a branch, wrapped."""
     for text in texts:
         statement = text.lstrip()
@@ -162,8 +227,4 @@ def _body(texts: Iterable[str]) -> Iterator[str]:
         if statement.endswith(":"):
             yield " " * indent + statement
         else:
-            yield from wrapped("", template(statement), indent)
-
-
-def _contains(lines: list[str], block: list[str]) -> bool:
-    return any(lines[start : start + len(block)] == block for start in range(len(lines) - len(block) + 1))
+            yield from lines("", template(statement), indent)

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
-from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement
+from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement, read_by
 from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Step, parameters
 from graphspec.emit.forward import Forward
@@ -51,6 +51,10 @@ class Writer:
 
     def statements(self, forward: Forward, indent: int) -> None:
         """The statements of a `forward`."""
+        read = {variable for statement in forward.body for variable in read_by(statement)}
+        unread = [variable.name for variable in forward.given if variable not in read]
+        if unread:
+            self.add(f"{' ' * indent}del {', '.join(unread)}  # not read here")
         for statement in forward.body:
             self._statement(forward, statement, indent)
 

@@ -60,7 +60,9 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
     if format == "onnx":
         onnx.need_packages()
     module = program.module(seed=seed, weights=weights).eval().requires_grad_(False)
-    traced = trace(program, module)
+    exportable = program.module(exporting=True).eval().requires_grad_(False)
+    exportable.load_state_dict(module.state_dict())
+    traced = trace(program, exportable)
     named = axes(program, module)
     description = json.dumps(_description(program, traced))
     inputs = list(program.example_inputs(traced.example[BATCH], traced.example).values())

@@ -57,7 +57,7 @@ class Joined(Layer, abstract=True):
             f"{call}.split({{sizes}}, {{axis}})",
             inner.construct,
             {"sizes": self.sizes, "axis": axis},
-            helpers=(*inner.helpers, *activation.helpers, activation.function),
+            helpers=inner.helpers,
         )
 
     def flops(self, site: Site) -> Dim:

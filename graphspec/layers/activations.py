@@ -9,7 +9,6 @@ from pydantic import Field
 
 from graphspec.contract.activations import ACTIVATIONS, ActivationName, activated
 from graphspec.contract.broadcasting import stretch
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
@@ -27,49 +26,6 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "thresholded_leaky_relu",
-    '''
-def thresholded_leaky_relu(x: Tensor, slope: float, threshold: float) -> Tensor:
-    """Keras' ReLU with a slope below a threshold, where it jumps to x."""
-    return torch.where(x > threshold, x, slope * (x - threshold))
-''',
-)
-helper(
-    "softmax_over",
-    '''
-def softmax_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Softmax over several axes at once."""
-    return (x - x.logsumexp(dims, keepdim=True)).exp()
-''',
-)
-helper(
-    "masked_softmax",
-    '''
-def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tensor:
-    """Softmax of what a mask leaves, zeros elsewhere; zeros alone where it leaves nothing."""
-    x = x.masked_fill(~mask, torch.finfo(x.dtype).min)
-    return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
-''',
-)
-helper(
-    "PReLU",
-    '''
-class PReLU(nn.Module):
-    """nn.PReLU with slopes of any shape that stretches to an example's."""
-
-    def __init__(self, shape: tuple[int, ...]):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.where(x > 0, x, self.weight * x)
-
-    def extra_repr(self) -> str:
-        return f"{tuple(self.weight.shape)}"
-''',
-)
 
 NotNegative = Annotated[float, Field(ge=0)]
 

@@ -4,82 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
 from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, whole
 from graphspec.tensor import Dim, Tensor
-
-helper(
-    "Attention",
-    '''
-class Attention(nn.Module):
-    """Keras' dot-product attention; masks are true where a query sees a key."""
-
-    def __init__(self, scale: bool = False, dropout: float = 0.0):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(())) if scale else None
-        self.dropout = dropout
-
-    def score(self, query: Tensor, key: Tensor) -> Tensor:
-        """[batch, query length, key length]"""
-        scores = query @ key.mT
-        return scores if self.scale is None else scores * self.scale
-
-    def forward(
-        self,
-        query: Tensor,
-        value: Tensor,
-        key: Tensor | None = None,
-        mask: Tensor | None = None,
-        query_mask: Tensor | None = None,
-        return_scores: bool = False,
-    ):
-        scores = self.score(query, value if key is None else key)
-        if mask is not None:
-            far = min(1e9, torch.finfo(scores.dtype).max)
-            scores = torch.where(mask, scores, scores - far)
-        scores = F.dropout(scores.softmax(-1), self.dropout, self.training)
-        x = scores @ value
-        if query_mask is not None:
-            x = x.masked_fill(~query_mask[..., None], 0)
-        return (x, scores) if return_scores else x
-''',
-)
-helper(
-    "ConcatAttention",
-    '''
-class ConcatAttention(Attention):
-    """Scores are the sum of tanh(query + key), times a weight."""
-
-    def __init__(self, scale: bool = False, dropout: float = 0.0):
-        super().__init__(scale, dropout)
-        self.concat_score_weight = nn.Parameter(torch.ones(()))
-
-    def score(self, query: Tensor, key: Tensor) -> Tensor:
-        x = query.unsqueeze(-2) + key.unsqueeze(-3)
-        x = x if self.scale is None else x * self.scale
-        return x.tanh().sum(-1) * self.concat_score_weight
-''',
-    "Attention",
-)
-helper(
-    "AdditiveAttention",
-    '''
-class AdditiveAttention(Attention):
-    """Scores are tanh(query + key), summed with a weight for each feature."""
-
-    def __init__(self, features: int, scale: bool = True, dropout: float = 0.0):
-        super().__init__(False, dropout)
-        self.scale = nn.Parameter(torch.empty(features)) if scale else None
-
-    def score(self, query: Tensor, key: Tensor) -> Tensor:
-        x = (query.unsqueeze(-2) + key.unsqueeze(-3)).tanh()
-        return x.sum(-1) if self.scale is None else x @ self.scale
-''',
-    "Attention",
-)
 
 
 class Scoring(Layer, abstract=True):

@@ -8,29 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from graphspec.contract.broadcasting import stretch
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import PYTORCH_WORDS, Argument, LayerError
 from graphspec.tensor import Dim, Tensor
-
-helper(
-    "causal_mask",
-    '''
-def causal_mask(query: Tensor, value: Tensor, axis: int = 1) -> Tensor:
-    """Where a query sees a value: at its own place and before."""
-    shape = query.shape[axis], value.shape[axis]
-    return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
-''',
-)
-helper(
-    "window_mask",
-    '''
-def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Tensor:
-    """Where a query sees a value: less than `window` places away, on either side."""
-    shape = query.shape[axis], value.shape[axis]
-    mask = torch.ones(shape, dtype=torch.bool, device=query.device)
-    return mask.triu(1 - window).tril(window - 1)
-''',
-)
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask
 from graphspec.contract.layer import (
@@ -15,6 +14,7 @@ from graphspec.contract.layer import (
     Example,
     Layer,
     LayerError,
+    Leaf,
     Memory,
     Site,
     Weight,
@@ -22,73 +22,15 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
 
-helper(
-    "BatchNorm",
-    '''
-class BatchNorm(nn.Module):
-    """Keras' batch normalization of axis 1: running variance without Bessel's correction."""
-
-    frozen = False  # always in inference mode, as Keras' is where it is not trainable
-
-    def __init__(
-        self, num_features: int, eps: float, momentum: float, center=True, scale=True
-    ):
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if center else None
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_var", torch.ones(num_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean, var, n = self.running_mean, self.running_var, x.numel() // x.shape[1]
-        training = self.training and not self.frozen
-        if training:
-            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
-        # unlike F.batch_norm, this trains on one value a channel
-        cudnn = torch.backends.cudnn.enabled
-        y = torch.batch_norm(
-            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
-        )
-        if training:
-            with torch.no_grad():
-                var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var, self.momentum)
-        return y
-
-    def extra_repr(self) -> str:
-        return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
-''',
-)
-helper(
-    "MaskedBatchNorm",
-    '''
-class MaskedBatchNorm(BatchNorm):
-    """BatchNorm of [N, C, L] whose statistics leave out what a mask, [N, 1, L] say, leaves out."""
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is None or not self.training or self.frozen:
-            return super().forward(x)
-        n = mask.expand_as(x).sum((0, 2)) + 1e-7  # Keras divides by no less
-        mean = x.masked_fill(~mask, 0).sum((0, 2)) / n
-        centered = x - mean[:, None]
-        var = centered.square().masked_fill(~mask, 0).sum((0, 2)) / n
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var, self.momentum)
-        y = centered * (var + self.eps).rsqrt()[:, None]
-        y = y if self.weight is None else y * self.weight[:, None]
-        return y if self.bias is None else y + self.bias[:, None]
-''',
-    "BatchNorm",
-)
+RANKS = {2: 1, 3: 1, 4: 2, 5: 3}
+"""The axes of space for which PyTorch's class for tensors of a rank is named."""
 
 
 class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchNorm"):
     """Brings each channel to mean 0 and variance 1: the batch's in training, running ones in inference.
 
-    `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`.
+    `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`;
+    `unbiased: true` keeps the variance as PyTorch does, times `n / (n - 1)`, in a bare `nn.BatchNorm2d`.
     """
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -99,6 +41,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     epsilon: float = 0.001
     center: bool = True
     scale: bool = True
+    unbiased: bool = False
     beta_initializer: Initializer = Zeros()
     gamma_initializer: Initializer = Ones()
     moving_mean_initializer: Initializer = Zeros()
@@ -176,32 +119,34 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
 
     def code(self, site: Site) -> Code:
-        features = known_channels(site.x, self.axis, layer="BatchNormalization")
-        across = "[:, None]" if self.axis % site.x.rank == site.x.rank - 1 else "[..., None]"
-        mask = f", {{mask}}{across}" if any(site.inputs[1:]) else ""
-        name = "MaskedBatchNorm" if mask else "BatchNorm"
-        construct = Construct(
-            name,
-            {"num_features": features},
-            {
-                "eps": (float(self.epsilon), None),
-                "momentum": (round(1 - self.momentum, 12), None),  # 0.01, and not 0.010000000000000009
-                "center": (self.center, True),
-                "scale": (self.scale, True),
-            },
-        )
-        fills = [
-            *([self.gamma_initializer] if self.scale else []),
-            *([self.beta_initializer] if self.center else []),
-            self.moving_mean_initializer,
-            self.moving_variance_initializer,
-        ]
-        helpers = (name, *(word for fill in fills for word in fill.vector_helpers()))
-        axis = site.axis(self.axis) % site.x.rank
-        if axis == 1:
-            return Code(f"{{self}}({{x}}{mask})", construct, helpers=helpers)
-        text = f"{{self}}({{x}}.movedim({{axis}}, 1){mask}).movedim(1, {{axis}})"
-        return Code(text, construct, {"axis": axis}, helpers=helpers)
+        rank, features = site.x.rank, known_channels(site.x, self.axis, layer="BatchNormalization")
+        masked = any(site.inputs[1:])
+        plain = f"BatchNorm{RANKS.get(rank, 1)}d"
+        sizes: dict[str, Leaf] = {"num_features": features}
+        # 0.01, and not 0.010000000000000009
+        eps, momentum = float(self.epsilon), round(1 - self.momentum, 12)
+        if self.unbiased:
+            affine: tuple[Leaf, Leaf] = (self.scale, True)
+            keyword: dict[str, tuple[Leaf, Leaf]] = {
+                "eps": (eps, 1e-5),
+                "momentum": (momentum, 0.1),
+                "affine": affine,
+            }
+            construct = Construct(f"nn.{plain}", sizes, keyword)
+        else:
+            keyword = {"eps": (eps, None), "momentum": (momentum, None)}
+            keyword |= {"center": (self.center, True), "scale": (self.scale, True)}
+            construct = Construct("MaskedBatchNorm" if masked else f"Keras{plain}", sizes, keyword)
+        across = "[:, None]" if self.axis % rank == rank - 1 else "[..., None]"
+        mask = f", {{mask}}{across}" if masked else ""
+        axis = site.axis(self.axis) % rank
+        constants: dict[str, Leaf] = {} if axis == 1 else {"axis": axis}
+        moved = "{x}" if axis == 1 else "{x}.movedim({axis}, 1)"
+        if rank in RANKS:
+            text = f"{{self}}({moved}{mask})"
+        else:
+            text = f"{{self}}({moved}.flatten(2)).view_as({moved})"
+        return Code(text if axis == 1 else f"{text}.movedim(1, {{axis}})", construct, constants)
 
     def affine_axis(self, rank: int) -> int | None:
         return self.axis % rank

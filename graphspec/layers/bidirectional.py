@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import PlainValidator, SerializeAsAny, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
     REGISTRY,
@@ -22,150 +21,8 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.recurrent import Recurrent, more_arguments, takes_mask
-from graphspec.layers.recurrent_masks import masked
+from graphspec.layers.recurrent import Recurrent, masked, more_arguments, takes_mask
 from graphspec.tensor import Dim, Tensor
-
-helper(
-    "merge_directions",
-    '''
-def merge_directions(forward: Tensor, backward: Tensor, mode: str | None):
-    """Keras' merge modes of the outputs of both directions; None keeps both."""
-    if mode == "concat":
-        return torch.cat((forward, backward), -1)
-    if mode == "mul":
-        return forward * backward
-    if mode is None:
-        return forward, backward
-    total = forward + backward
-    return total / 2 if mode == "ave" else total
-''',
-)
-
-KERNELS = """
-class Bidirectional{kind}(nn.{kernel}):
-    \"""nn.{kernel} in both directions with Keras' {what}.\"""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        merge_mode: str | None = "concat",{parameter}
-    ):
-        super().__init__(
-            input_size,
-            hidden_size,{argument}
-            bias=bias,
-            batch_first=True,
-            bidirectional=True,
-        )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.merge_mode = merge_mode{one_bias}
-
-    def reset_parameters(self) -> None:
-        {reset}(self)
-
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        state = None
-        if initial_state is not None:
-{start}
-        {results} = super().forward(x, state)
-        if not self.return_sequences:
-            y = merge_directions(*h, self.merge_mode)
-        elif self.merge_mode != "concat":
-            y = merge_directions(*y.chunk(2, -1), self.merge_mode)
-        if not self.return_state:
-            return y
-        first = y if self.merge_mode is None else (y,)
-        return (*first, {states})
-"""
-ONE_STATE = {
-    "start": "            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])",
-    "results": "y, h",
-    "states": "*h",
-    "reset": "reset_rnn",
-}
-TWO_STATES = {
-    "start": "            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)\n"
-    "            state = torch.stack((h, back_h)), torch.stack((c, back_c))",
-    "results": "y, (h, c)",
-    "states": "h[0], c[0], h[1], c[1]",
-    "reset": "reset_lstm",
-}
-
-for _kind, _parts in {
-    "LSTM": {"kernel": "LSTM", **TWO_STATES},
-    "GRU": {"kernel": "GRU", **ONE_STATE},
-    "SimpleRNN": {"kernel": "RNN", **ONE_STATE},
-}.items():
-    _one_bias = _kind != "GRU"
-    _simple = _kind == "SimpleRNN"
-    helper(
-        f"Bidirectional{_kind}",
-        KERNELS.format(
-            kind=_kind,
-            what="one bias, initializers and outputs" if _one_bias else "initializers and outputs",
-            parameter="\n        activation=torch.tanh," if _simple else "",
-            argument="\n            nonlinearity=activation.__name__," if _simple else "",
-            one_bias="\n        keep_one_bias(self)" if _one_bias else "",
-            **_parts,
-        ),
-        _parts["reset"],
-        "merge_directions",
-        *(("keep_one_bias",) if _one_bias else ()),
-    )
-helper(
-    "Bidirectional",
-    '''
-class Bidirectional(nn.Module):
-    """A recurrent layer over the sequence, another over its reverse, merged."""
-
-    def __init__(
-        self,
-        layer: type[nn.Module],
-        *sizes: int,
-        merge_mode: str | None = "concat",
-        step_dropout: float = 0.0,
-        **options,
-    ):
-        super().__init__()
-        self.forward_layer = layer(*sizes, **options)
-        self.backward_layer = layer(*sizes, **options)
-        self.merge_mode, self.step_dropout = merge_mode, step_dropout
-
-    def forward(
-        self,
-        x: Tensor,
-        initial_state: list[Tensor] | None = None,
-        mask: Tensor | None = None,
-    ):
-        ahead = back = None
-        if initial_state is not None:
-            half = len(initial_state) // 2
-            ahead, back = initial_state[:half], initial_state[half:]
-        rate, training = self.step_dropout, self.training and self.step_dropout > 0
-        masks = () if mask is None else (mask,)
-        turned = () if mask is None else (mask.flip(1),)
-        x, reverse = dropout_steps(x, rate, training), dropout_steps(x, rate, training)
-        forward = self.forward_layer(x, ahead, *masks)
-        backward = self.backward_layer(reverse.flip(1), back, *turned)
-        states = ()
-        if self.forward_layer.return_state:
-            (forward, *ahead), (backward, *back) = forward, backward
-            states = (*ahead, *back)
-        if self.forward_layer.return_sequences:
-            backward = backward.flip(1)
-        y = merge_directions(forward, backward, self.merge_mode)
-        if not states:
-            return y
-        return (*(y if self.merge_mode is None else (y,)), *states)
-''',
-    "dropout_steps",
-    "merge_directions",
-)
 
 
 def _recurrent(value: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from graphspec.contract.activations import ActivationName, activated
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import (
@@ -31,91 +30,29 @@ from graphspec.contract.windows import (
     Window3,
     assemble,
     need_spatial,
+    same_pads,
     short,
     slide,
     spatial,
 )
 from graphspec.tensor import Dim, Tensor, product
 
-helper(
-    "Conv1d",
-    '''
-class Conv1d(nn.Conv1d):
-    """Pads as Keras does: `same` at any stride, the odd step last; `causal` in front."""
-
-    def __init__(self, *args, padding="valid", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.pads
-        if padding == "causal":
-            x = F.pad(x, (self.dilation[0] * (self.kernel_size[0] - 1), 0))
-            padding = 0
-        elif padding == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[0] != pads[1]:
-                x, padding = F.pad(x, pads), 0
-            else:
-                padding = pads[0]
-        return F.conv1d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
-''',
-    "same_padding",
-)
+Pads = tuple[tuple[int, int], ...]
+"""Zeros before and behind each axis."""
 
 
-helper(
-    "Conv2d",
-    '''
-class Conv2d(nn.Conv2d):
-    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
-
-    def __init__(self, *args, padding="valid", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.pads
-        if padding == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x, padding = F.pad(x, pads), 0
-            else:
-                padding = pads[::-2]
-        return F.conv2d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
-''',
-    "same_padding",
-)
+def even(pads: Pads) -> tuple[Leaf, Leaf]:
+    """The argument `padding` of PyTorch's convolutions, and its default; 0 where a call pads, too."""
+    alike = all(before == behind for before, behind in pads)
+    return (short(tuple(before for before, _ in pads)) if alike else 0), 0
 
 
-helper(
-    "Conv3d",
-    '''
-class Conv3d(nn.Conv3d):
-    """Pads as Keras' `same` does at any stride: what is odd goes last."""
-
-    def __init__(self, *args, padding="valid", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        padding = self.pads
-        if padding == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x, padding = F.pad(x, pads), 0
-            else:
-                padding = pads[::-2]
-        return F.conv3d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
-''',
-    "same_padding",
-)
+def padded_call(pads: Pads | None) -> str:
+    """The call of a convolution that pads evenly itself."""
+    if pads is None or all(before == behind for before, behind in pads):
+        return "{self}({x})"
+    flat = tuple(side for axis in reversed(pads) for side in axis)
+    return f"{{self}}(F.pad({{x}}, {flat}))"
 
 
 class Convolving(Layer, abstract=True):
@@ -185,9 +122,12 @@ class Convolving(Layer, abstract=True):
             return max(self.strides) == 1 and not any(span % 2 for span in spans)
         return self.padding != "causal"
 
-    def _padding(self) -> tuple[Leaf, Leaf]:
-        """PyTorch's argument, and its default: `valid`, or what `with_zeros` has put there in numbers."""
-        return (self.padding, "valid") if isinstance(self.padding, str) else (short(self.padding), 0)
+    def _padding(self, plain: bool) -> tuple[Leaf, Leaf]:
+        """The argument of PyTorch's module, or of the one that pads, and its default: a word, or what
+        `with_zeros` has put there in numbers.
+        """
+        own = "valid" if plain else "same"
+        return (self.padding, own) if isinstance(self.padding, str) else (short(self.padding), 0)
 
     def with_zeros(self, pad: Layer) -> Self | None:
         """The same layer with the zeros that `pad` adds, if they are the same on both sides."""
@@ -202,6 +142,15 @@ class Convolving(Layer, abstract=True):
         slides = max(self.kernel_size) > 1 or not any(before for before, _ in margins)
         return self.model_copy(update={"padding": tuple(b for b, _ in margins)}) if alike and slides else None
 
+    def pads_at(self, site: Site) -> Pads | None:
+        """The zeros around the input where torch's own `same` is not Keras' and the sizes are known."""
+        if self.is_plain() or not site.settled:
+            return None
+        if self.padding == "causal":
+            return ((self.dilation_rate[0] * (self.kernel_size[0] - 1), 0),)
+        sizes = spatial(site.x, self.data_format)
+        return same_pads(sizes, self.kernel_size, self.strides, self.dilation_rate)
+
     def _skips(self, x: Tensor) -> bool:
         """Whether it only leaves out rows and columns of an image of few channels. There oneDNN, in torch
         2.13, writes out of bounds on the way back, so that the rows are left out before.
@@ -211,9 +160,11 @@ class Convolving(Layer, abstract=True):
 
     def convolution(self, site: Site, filters: int, groups: int, helpers: tuple[str, ...]) -> Code:
         """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
-        general = self.module.removeprefix("nn.")
+        general = f"Padded{self.module.removeprefix('nn.')}"
         skips = self._skips(site.x)
-        target = self.module if skips or self.is_plain() else general
+        pads = None if skips else self.pads_at(site)
+        plain = skips or pads is not None or self.is_plain()
+        target = self.module if plain else general
         construct = Construct(
             target,
             {
@@ -223,7 +174,7 @@ class Convolving(Layer, abstract=True):
             },
             {
                 "stride": (1 if skips else short(self.strides), 1),
-                "padding": self._padding(),
+                "padding": even(pads) if pads is not None else self._padding(plain),
                 "dilation": (short(self.dilation_rate), 1),
                 "groups": (groups, 1),
                 "bias": (self.use_bias, True),
@@ -232,7 +183,7 @@ class Convolving(Layer, abstract=True):
         )
         helpers = helpers if target == self.module else (general, *helpers)
         if not skips:
-            return self.called(site, construct, helpers)
+            return self.called(site, construct, helpers, padded_call(pads))
         steps = dict(zip(("rows", "columns"), self.strides, strict=True))
         return self.called(site, construct, helpers, "{self}({x}[:, :, ::{rows}, ::{columns}])", steps)
 

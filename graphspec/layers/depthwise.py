@@ -6,73 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from graphspec.contract.activations import ActivationName
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Construct, Example, Layer, Linear, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.windows import DataFormat, Window1, Window2, short
-from graphspec.layers.convolution import Convolving
+from graphspec.layers.convolution import Convolving, even, padded_call
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "fill_depthwise_",
-    '''
-def fill_depthwise_(w: Tensor, multiplier: int, fill) -> None:
-    """Fills [C * M, 1, *kernel] as Keras does: `fill` sees [M, C, *kernel]."""
-    kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
-    fill(kernel)
-    w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))
-''',
-)
-
-
-def _separable(rank: int) -> None:
-    """The modules of a separable convolution: by PyTorch's convolution, and by the helper that pads."""
-    source = '''
-class {name}(nn.Module):
-    """{what}"""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size,
-        depth_multiplier: int = 1,
-        stride=1,
-        padding: str = "valid",
-        dilation=1,
-        bias: bool = True,
-    ):
-        super().__init__()
-        channels = in_channels * depth_multiplier
-        self.depthwise = {depthwise}(
-            in_channels,
-            channels,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=in_channels,
-            bias=False,
-        )
-        self.pointwise = nn.Conv{rank}d(channels, out_channels, 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x))
-'''
-    what = "A convolution of each channel by itself, then one of width 1 that mixes them."
-    plain, padded = f"SeparableConv{rank}d", f"PaddedSeparableConv{rank}d"
-    helper(plain, source.format(name=plain, what=what, depthwise=f"nn.Conv{rank}d", rank=rank))
-    what = f"A {plain} that pads as Keras' `same` does at any stride."
-    helper(
-        padded,
-        source.format(name=padded, what=what, depthwise=f"Conv{rank}d", rank=rank),
-        f"Conv{rank}d",
-    )
-
-
-_separable(1)
-_separable(2)
 
 
 class _Depthwise(Convolving, abstract=True):
@@ -280,7 +219,8 @@ class _SeparableConv(_Depthwise, abstract=True):
     def code(self, site: Site) -> Code:
         plain = f"SeparableConv{self.rank}d"
         general = f"Padded{plain}"
-        target = plain if self.is_plain() else general
+        pads = self.pads_at(site)
+        target = plain if pads is not None or self.is_plain() else general
         construct = Construct(
             target,
             {
@@ -291,14 +231,14 @@ class _SeparableConv(_Depthwise, abstract=True):
             {
                 "depth_multiplier": (self.depth_multiplier, 1),
                 "stride": (short(self.strides), 1),
-                "padding": (self.padding, "valid"),
+                "padding": even(pads) if pads is not None else self._padding(target == plain),
                 "dilation": (short(self.dilation_rate), 1),
                 "bias": (self.use_bias, True),
             },
             general=general,
         )
         helpers = self.helpers(self.depthwise_initializer, self.pointwise_initializer)
-        return self.called(site, construct, (target, *helpers))
+        return self.called(site, construct, (target, *helpers), padded_call(pads))
 
     def flops(self, site: Site) -> Dim:
         channels = self.channels(site.x) * self.depth_multiplier

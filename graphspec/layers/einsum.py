@@ -10,48 +10,11 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.activations import ActivationName, activated
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "EinsumDense",
-    '''
-class EinsumDense(nn.Module):
-    """A linear layer over any axes, as an einsum says."""
-
-    def __init__(self, equation: str, kernel_shape, bias_shape=None):
-        super().__init__()
-        self.equation = equation
-        self.weight = nn.Parameter(torch.empty(kernel_shape))
-        self.bias = nn.Parameter(torch.empty(bias_shape)) if bias_shape else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.einsum(self.equation, x, self.weight)
-        return y if self.bias is None else y + self.bias
-
-    def extra_repr(self) -> str:
-        return f"{self.equation}, {tuple(self.weight.shape)}"
-''',
-)
-helper(
-    "einsum_scaling_",
-    '''
-def einsum_scaling_(
-    w: Tensor, summed: tuple[int, ...], scale: float, mode: str, distribution: str
-) -> None:
-    """Keras' VarianceScaling of a kernel whose inputs are the axes that are summed."""
-    fan_in = torch.Size(w.shape[axis] for axis in summed).numel()
-    values = w.new_empty(w.numel() // fan_in, fan_in)
-    variance_scaling_(values, scale, mode, distribution)
-    with torch.no_grad():
-        w.copy_(values.view(w.shape))
-''',
-    "variance_scaling_",
-)
 
 _EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")
 

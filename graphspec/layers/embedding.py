@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Uniform, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
@@ -25,41 +24,6 @@ from graphspec.contract.layer import (
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "ReversibleEmbedding",
-    '''
-class ReversibleEmbedding(nn.Module):
-    """An embedding, and a weight of its own for the way back."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim))
-        self.reverse_weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.embedding(x, self.weight)
-''',
-)
-
-
-helper(
-    "PositionEmbedding",
-    '''
-class PositionEmbedding(nn.Module):
-    """A learned vector for each position, in the shape of a sequence."""
-
-    def __init__(self, sequence_length: int, features: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(sequence_length, features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.weight[: x.shape[-2]].expand(x.shape)
-
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
-''',
-)
 
 
 class Embedding(Layer):

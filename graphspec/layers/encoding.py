@@ -7,46 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site
 from graphspec.tensor import Tensor
-
-helper(
-    "multi_hot",
-    '''
-def multi_hot(x: Tensor, num_classes: int) -> Tensor:
-    """1 for each class that stands in a row, without a one_hot of each integer."""
-    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
-    return zeros.scatter(1, x, 1.0)
-''',
-)
-helper(
-    "count_classes",
-    '''
-def count_classes(x: Tensor, num_classes: int) -> Tensor:
-    """How often each class stands in a row; torch.bincount takes a single row."""
-    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
-    return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
-''',
-)
-
-
-helper(
-    "Discretization",
-    '''
-class Discretization(nn.Module):
-    """Between which boundaries a number lies: 0 below the first."""
-
-    def __init__(self, bin_boundaries: tuple[float, ...]):
-        super().__init__()
-        boundaries = torch.tensor(bin_boundaries)
-        self.register_buffer("bin_boundaries", boundaries, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.bucketize(x, self.bin_boundaries.to(x.dtype), right=True)
-''',
-)
 
 
 def single(x: Tensor) -> bool:

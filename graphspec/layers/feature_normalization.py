@@ -10,29 +10,10 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from graphspec.contract.broadcasting import to_float
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "Normalization",
-    '''
-class Normalization(nn.Module):
-    """Brings features of known means and variances to mean 0 and variance 1, or back."""
-
-    def __init__(self, mean, variance, invert=False):
-        super().__init__()
-        std = torch.tensor(variance).sqrt().clamp(min=1e-7)
-        self.invert = invert
-        self.register_buffer("mean", torch.tensor(mean), persistent=False)
-        self.register_buffer("std", std, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.std + self.mean if self.invert else (x - self.mean) / self.std
-''',
-)
 
 Nested = float | tuple["Nested", ...]
 

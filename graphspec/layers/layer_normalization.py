@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from graphspec.contract.broadcasting import example_axis
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
@@ -30,50 +29,6 @@ Axes = Annotated[
     WithJsonSchema({"anyOf": [_AXIS, {"type": "array", "items": _AXIS, "minItems": 1}]}),
 ]
 """One axis or several, counted with the batch as 0 or from the end."""
-
-helper(
-    "CenteredLayerNorm",
-    '''
-class CenteredLayerNorm(nn.Module):
-    """Layer normalization with a bias and no weight, unlike nn.LayerNorm."""
-
-    def __init__(self, normalized_shape, eps: float):
-        super().__init__()
-        self.eps = eps
-        self.bias = nn.Parameter(torch.zeros(normalized_shape))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.bias.shape, None, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{tuple(self.bias.shape)}, eps={self.eps}"
-''',
-)
-helper(
-    "GroupNorm",
-    '''
-class GroupNorm(nn.Module):
-    """nn.GroupNorm with a weight or a bias alone, and for groups of a single value."""
-
-    def __init__(
-        self, num_groups: int, num_channels: int, eps: float, center=True, scale=True
-    ):
-        super().__init__()
-        self.num_groups, self.eps = num_groups, eps
-        if scale:
-            self.weight = nn.Parameter(torch.ones(num_channels))
-        else:  # torch cannot differentiate a bias without a weight
-            self.register_buffer("weight", torch.ones(num_channels), persistent=False)
-        self.bias = nn.Parameter(torch.zeros(num_channels)) if center else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        # unlike F.group_norm, this trains on one value a group
-        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_groups}, eps={self.eps}"
-''',
-)
 
 
 def positive_axes(name: str, axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:

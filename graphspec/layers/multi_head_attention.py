@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-import graphspec.layers.attention_modules  # noqa: F401  registers the helpers
 from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
@@ -183,17 +182,25 @@ class Heads(Layer, abstract=True):
         rows, columns = prod(outputs), prod(inputs)
         blocks = rows // outputs[-1]
         kernel, bias = self.kernel_initializer.statement(), self.bias_initializer.unturned(len(outputs))[0]
-        if (self.kernel_initializer, self.bias_initializer) == (GlorotUniform(), Zeros()):
-            kernel = bias = ""  # the module's own
-        if isinstance(self.kernel_initializer, Orthogonal) and blocks > 1:
+        apart = isinstance(self.kernel_initializer, Orthogonal) and blocks > 1
+        if isinstance(self.kernel_initializer, Orthogonal) and apart:
             kernel = f"orthogonal_blocks_({{w}}, {blocks}, {self.kernel_initializer.gain!r})"
-        if len(outputs) > 1 and self.bias_initializer.uses_fans:
+        shaped = len(outputs) > 1 and self.bias_initializer.uses_fans
+        if shaped:
             bias = bias.replace("{w}", f"{{w}}.unflatten(0, {outputs!r})")
         shape, unmerged = (rows, columns), (*outputs, *inputs)
         weight = Weight(
-            f"{name}.weight", shape, f"{keras}/kernel", order, initializer=kernel, unmerged=unmerged
+            f"{name}.weight",
+            shape,
+            f"{keras}/kernel",
+            order,
+            initializer=kernel,
+            unmerged=unmerged,
+            particular=apart,
         )
-        vector = Weight(f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias, unmerged=outputs)
+        vector = Weight(
+            f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias, unmerged=outputs, particular=shaped
+        )
         return [weight, vector] if self.use_bias else [weight]
 
     def initializer_helpers(self) -> tuple[str, ...]:

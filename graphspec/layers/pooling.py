@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_mask
-from graphspec.contract.layer import Argument, Code, Example, Layer, Memory, Site
+from graphspec.contract.layer import Argument, Code, Example, Layer, Leaf, Memory, Site
 from graphspec.contract.windows import (
     DataFormat,
     Window1,
@@ -14,107 +13,19 @@ from graphspec.contract.windows import (
     Window3,
     assemble,
     need_spatial,
+    same_pads,
     short,
     slide,
     spatial,
 )
 from graphspec.tensor import Dim, Tensor, product
 
-helper(
-    "max_pool1d",
-    '''
-def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
-    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
-    if torch.compiler.is_exporting():
-        stride = kernel_size if stride is None else stride
-        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
-    return F.max_pool1d(x, kernel_size, stride)
-''',
-)
 
-
-helper(
-    "max_pool_same",
-    '''
-def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Max pooling of [N, C, H, W] with Keras' `same` padding."""
-    pads = same_padding(x, kernel_size, stride)
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        x = F.pad(x, pads, value=float("-inf"))
-        return F.max_pool2d(x, kernel_size, stride)
-    # ceil_mode adds the windows that end past the input: no copy is padded
-    return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)
-''',
-    "same_padding",
-)
-
-
-helper(
-    "avg_pool_same",
-    '''
-def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Average pooling of [N, C, H, W] with Keras' `same` padding, which does not count."""
-    pads = same_padding(x, kernel_size, stride)
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        share = F.avg_pool2d(
-            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
-        )
-        return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
-    padding = (pads[2], pads[0])
-    return F.avg_pool2d(
-        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
-    )
-''',
-    "same_padding",
-)
-
-
-helper(
-    "max_pool3d_same",
-    '''
-def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Max pooling of [N, C, D, H, W] with Keras' `same` padding."""
-    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        x = F.pad(x, pads, value=float("-inf"))
-        return F.max_pool3d(x, kernel_size, stride)
-    # ceil_mode adds the windows that end past the input: no copy is padded
-    return F.max_pool3d(x, kernel_size, stride, pads[-2::-2], ceil_mode=True)
-''',
-    "same_padding",
-)
-
-
-helper(
-    "avg_pool3d_same",
-    '''
-def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Average pooling of [N, C, D, H, W] with Keras' `same` padding, which does not count."""
-    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        share = F.avg_pool3d(
-            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
-        )
-        return F.avg_pool3d(F.pad(x, pads), kernel_size, stride) / share
-    padding = pads[-2::-2]
-    return F.avg_pool3d(
-        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
-    )
-''',
-    "same_padding",
-)
+def _count(size: Any, side: int, width: int, stride: int, ceil_mode: bool) -> int:
+    """How many windows PyTorch's pooling has along an axis."""
+    count = (size + 2 * side - width + (stride - 1) * ceil_mode) // stride + 1
+    begins_behind = ceil_mode and (count - 1) * stride >= size + side
+    return count - begins_behind
 
 
 class _Pooling(Layer, abstract=True):
@@ -183,12 +94,30 @@ class _Pooling(Layer, abstract=True):
         elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
             text += f", padding={{padding}}{count}"
-        elif known and max(self.pool_size) <= 2 and min(self.steps) > 1:
-            # nothing goes in front of a window of 2, and ceil_mode adds those that end past the input
-            text += f", ceil_mode=True{count}"
+        elif (own := self._own_padding(site)) is not None:
+            constants |= own
+            text += f", padding={{padding}}, ceil_mode={{ceil_mode}}{count}"
         else:
             return self._padded()
-        return Code(f"{function}({text})", constants=constants, helpers=helpers)
+        defaults: dict[str, Leaf] = {"padding": 0, "ceil_mode": False}
+        return Code(f"{function}({text})", constants=constants, defaults=defaults, helpers=helpers)
+
+    def _own_padding(self, site: Site) -> dict[str, Leaf] | None:
+        """PyTorch's arguments that give Keras' `same` at these sizes, if there are such: its padding is even,
+        and `ceil_mode` adds the windows that end past the input.
+        """
+        sizes = spatial(site.x, self.data_format)
+        pads = same_pads(sizes, self.pool_size, self.steps, (1,) * self.rank)
+        if pads is None or not site.settled:
+            return None
+        padding = tuple(before for before, _ in pads)
+        windows = list(zip(sizes, padding, self.pool_size, self.steps, strict=True))
+        if any(2 * side > width for _, side, width, _ in windows):
+            return None
+        for ceil_mode in (max(self.steps) > 1, False):
+            if all(_count(*window, ceil_mode) == -(-window[0] // window[3]) for window in windows):
+                return {"padding": short(padding), "ceil_mode": ceil_mode}
+        return None
 
     def _padded(self) -> Code:
         """Where the padding depends on the size: a helper that looks at it."""
@@ -313,17 +242,6 @@ class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
     strides: Window3 | None = None
 
     examples = _CASES_3D
-
-
-helper(
-    "masked_mean",
-    '''
-def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Tensor:
-    """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
-    mask = mask.unsqueeze(3 - axis)
-    return x.masked_fill(~mask, 0).sum(axis, keepdim) / mask.sum(axis, keepdim)
-''',
-)
 
 
 class _GlobalPooling(Layer, abstract=True):

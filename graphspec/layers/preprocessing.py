@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Code,
@@ -17,19 +16,6 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "fit",
-    '''
-def fit(x: Tensor, height: int, width: int) -> Tensor:
-    """The largest window in the middle of [N, C, H, W] that has this aspect, resized."""
-    tall = min(x.shape[2], max(x.shape[3] * height // width, 1))
-    wide = min(x.shape[3], max(x.shape[2] * width // height, 1))
-    top, left = (x.shape[2] - tall) // 2, (x.shape[3] - wide) // 2
-    x = x[:, :, top : top + tall, left : left + wide]
-    return F.interpolate(x, (height, width), mode="bilinear")
-''',
-)
 
 
 class Rescaling(Layer):
@@ -52,8 +38,17 @@ class Rescaling(Layer):
         return "any"
 
     def code(self, site: Site) -> Code:
-        text = "{x} * {scale}" + (" + {offset}" if self.offset else "")
-        return Code(text, constants={"scale": float(self.scale), "offset": float(self.offset)})
+        whole = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
+        parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as it is written
+        scale: Leaf = float(self.scale)
+        if parts:
+            scale = whole
+        elif self.scale == int(self.scale):
+            scale = int(self.scale)
+        x = "{x}" if site.x.is_float else "{x}.to({float})"
+        text = f"{x} / {{scale}}" if parts else f"{x} * {{scale}}"
+        text += " + {offset}" if self.offset else ""
+        return Code(text, constants={"scale": scale, "offset": float(self.offset)})
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * (2 if self.offset else 1)

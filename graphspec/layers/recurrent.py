@@ -14,7 +14,6 @@ from pydantic import Field
 from graphspec.contract.activations import ACTIVATIONS, ActivationName
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import HELPERS, helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
 from graphspec.contract.layer import (
@@ -30,129 +29,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.recurrent_masks import masked
 from graphspec.tensor import Dim, Tensor
-
-helper(
-    "keep_one_bias",
-    '''
-def keep_one_bias(rnn: nn.RNNBase) -> None:
-    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
-    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
-        zeros = torch.zeros_like(getattr(rnn, name).detach())
-        delattr(rnn, name)
-        rnn.register_buffer(name, zeros, persistent=False)
-    rnn._init_flat_weights()
-''',
-)
-helper(
-    "reset_rnn",
-    '''
-def reset_rnn(rnn: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros."""
-    for name, weight in rnn.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
-    for zeros in rnn.buffers():
-        nn.init.zeros_(zeros)
-''',
-)
-helper(
-    "dropout_steps",
-    '''
-def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
-    """Dropout with one mask for all steps, as Keras' recurrent layers do."""
-    return x * F.dropout(torch.ones_like(x[:, :1]), p) if training else x
-''',
-)
-helper(
-    "state_products",
-    '''
-def state_products(h: Tensor, weight: Tensor, kept: Tensor | None) -> list[Tensor]:
-    """The products of a state with the kernels of gates, which may each have a dropout
-    mask of their own.
-    """
-    gates = len(weight) // h.shape[-1]
-    if kept is None:
-        return list(F.linear(h, weight).chunk(gates, -1))
-    pairs = zip(kept, weight.chunk(gates), strict=True)
-    return [F.linear(h * mask, kernel) for mask, kernel in pairs]
-''',
-)
-helper(
-    "Scanned",
-    '''
-class Scanned(nn.Module):
-    """A recurrent layer of Keras step by step: any activation, dropout of the state.
-
-    Where `mask` [batch, length] is false the state stays; the output is the last one, or zero.
-    """
-
-    gates, states = 1, 1
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        zero_output_for_mask: bool = False,
-    ):
-        super().__init__()
-        rows = self.gates * hidden_size
-        self.weight_ih_l0 = nn.Parameter(torch.empty(rows, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(rows, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(rows)) if bias else None
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        self.zero_output_for_mask = zero_output_for_mask
-
-    def drop(self, x: Tensor, p: float) -> Tensor:
-        """One mask for all steps, but one for each gate: [gates, *x.shape]."""
-        shape = (self.gates, x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
-        return x * F.dropout(x.new_ones(shape), p)
-
-    def forward(
-        self,
-        x: Tensor,
-        initial_state: list[Tensor] | None = None,
-        mask: Tensor | None = None,
-    ):
-        kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
-        recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
-        zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
-        states = [s.expand_as(zeros) for s in initial_state or [zeros] * self.states]
-        kept = None
-        if self.training and self.dropout:
-            x = self.drop(x, self.dropout)
-        if self.training and self.recurrent_dropout:
-            kept = self.drop(torch.ones_like(zeros), self.recurrent_dropout)
-        z = x @ kernel[:, None]  # [gates, batch, length, hidden]
-        if self.bias_ih_l0 is not None:
-            z = z + self.bias_ih_l0.view(self.gates, 1, 1, -1)
-        output, outputs = zeros, []
-        for t, step in enumerate(z.unbind(2)):
-            new = self.step(step, kept, *states)
-            if mask is None:
-                output, states = new[0], new
-            else:
-                seen = mask[:, t, None]
-                before = zeros if self.zero_output_for_mask else output
-                output = torch.where(seen, new[0], before)
-                pairs = zip(new, states, strict=True)
-                states = [torch.where(seen, now, before) for now, before in pairs]
-            outputs.append(output)
-        y = torch.stack(outputs, 1) if self.return_sequences else output
-        return (y, *states) if self.return_state else y
-''',
-)
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -341,7 +218,7 @@ class Recurrent(Layer, abstract=True):
         sizes: dict[str, Leaf] = {"input_size": features, "hidden_size": self.units}
         options = {**self.options(), "zero_output_for_mask": (with_mask and self.zero_output_for_mask, False)}
         scan = f"Scanned{self.module}"
-        target = scan if not self.fast else masked(self.module) if with_mask else self.module
+        target = self.module if self.fast else scan
         return Construct(target, sizes, options, general=scan)
 
     def functions(self) -> tuple[str, ...]:
@@ -350,9 +227,7 @@ class Recurrent(Layer, abstract=True):
 
     def cell_helpers(self) -> tuple[str, ...]:
         """The helpers that its activations and its initializers need."""
-        functions = [] if self.fast else [ACTIVATIONS[name].function for name in self.functions()]
         return (
-            *(name for name in functions if name in HELPERS),
             *self.kernel_initializer.helpers(),
             *self.recurrent_initializer.helpers(),
             *(self.bias_helpers() if self.use_bias else ()),
@@ -374,6 +249,11 @@ class Recurrent(Layer, abstract=True):
         return site.x.shape[1] * (
             products + self.gates * self.units * (1 + self.use_bias) + self.pointwise * self.units
         )
+
+
+def masked(module: str) -> str:
+    """The class that is `module`, which is around one of PyTorch's kernels, and takes a mask."""
+    return f"Masked{module}"
 
 
 def takes_mask(site: Site) -> bool:

@@ -8,100 +8,11 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.activity import Watched
 from graphspec.contract.fields import as_tuple
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Memory, Site
 from graphspec.contract.penalties import L1L2, Factor, Regularizer
 from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "SharedDropout",
-    '''
-class SharedDropout(nn.Module):
-    """Dropout that decides once for all elements along the axes where `noise_shape` is 1."""
-
-    def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
-        super().__init__()
-        self.p, self.noise_shape = p, noise_shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        shape = [
-            n if s is None else s
-            for n, s in zip(x.shape, self.noise_shape, strict=True)
-        ]
-        return x * F.dropout(x.new_ones(shape), self.p)
-''',
-)
-
-
-helper(
-    "SharedAlphaDropout",
-    '''
-class SharedAlphaDropout(nn.Module):
-    """Alpha dropout that decides once along the axes where `noise_shape` is 1."""
-
-    def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
-        super().__init__()
-        self.p, self.noise_shape = p, noise_shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        low = -1.7580993408473766  # what SELU saturates at
-        shape = [
-            n if s is None else s
-            for n, s in zip(x.shape, self.noise_shape, strict=True)
-        ]
-        kept = torch.rand(shape, device=x.device) >= self.p
-        scale = ((1 - self.p) * (1 + self.p * low**2)) ** -0.5
-        return scale * (torch.where(kept, x, low) - self.p * low)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, noise_shape={self.noise_shape}"
-''',
-)
-
-
-helper(
-    "GaussianNoise",
-    '''
-class GaussianNoise(nn.Module):
-    """Adds normal noise in training, which torch.nn has no module for."""
-
-    def __init__(self, std: float):
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.std * torch.randn_like(x) if self.training else x
-
-    def extra_repr(self) -> str:
-        return f"std={self.std}"
-''',
-)
-
-
-helper(
-    "GaussianDropout",
-    '''
-class GaussianDropout(nn.Module):
-    """Multiplies with normal noise around 1 in training; rate p is a dropout's."""
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p, self.std = p, (p / (1 - p)) ** 0.5
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * (1 + self.std * torch.randn_like(x)) if self.training else x
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-''',
-)
-
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

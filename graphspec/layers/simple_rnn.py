@@ -2,62 +2,8 @@
 
 from __future__ import annotations
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import Example
 from graphspec.layers.recurrent import Recurrent
-
-helper(
-    "SimpleRNN",
-    '''
-class SimpleRNN(nn.RNN):
-    """nn.RNN with Keras' one bias, initializers and outputs."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        activation=torch.tanh,
-    ):
-        kind = activation.__name__
-        super().__init__(input_size, hidden_size, 1, kind, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
-        keep_one_bias(self)
-
-    def reset_parameters(self) -> None:
-        reset_rnn(self)
-
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        state = None
-        if initial_state is not None:
-            state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
-        y, h = super().forward(x, state)
-        y = y if self.return_sequences else h[0]
-        return (y, h[0]) if self.return_state else y
-''',
-    "keep_one_bias",
-    "reset_rnn",
-)
-helper(
-    "ScannedSimpleRNN",
-    '''
-class ScannedSimpleRNN(Scanned):
-    """Keras' SimpleRNN step by step."""
-
-    def __init__(self, *sizes: int, activation=torch.tanh, **options):
-        super().__init__(*sizes, **options)
-        self.activation = activation
-        reset_rnn(self)
-
-    def step(self, x: Tensor, kept: Tensor | None, h: Tensor):
-        held = h if kept is None else h * kept[0]
-        return (self.activation(x[0] + F.linear(held, self.weight_hh_l0)),)
-''',
-    "Scanned",
-    "reset_rnn",
-)
 
 
 class SimpleRNN(Recurrent):

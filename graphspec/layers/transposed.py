@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 from graphspec.contract.activations import ActivationName, activated
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Construct, Example, LayerError, Linear, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
@@ -26,55 +25,6 @@ from graphspec.contract.windows import (
 )
 from graphspec.layers.convolution import Convolving
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "ConvTranspose1d",
-    '''
-class ConvTranspose1d(nn.ConvTranspose1d):
-    """Crops unevenly, as Keras does: `crop` more steps at the end."""
-
-    def __init__(self, *args, crop: int = 0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.crop = crop
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
-        return y[..., : y.shape[-1] - self.crop]
-''',
-)
-helper(
-    "ConvTranspose2d",
-    '''
-class ConvTranspose2d(nn.ConvTranspose2d):
-    """Crops unevenly, as Keras does: `crop` more rows and columns at the end."""
-
-    def __init__(self, *args, crop: int | tuple[int, int] = 0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.crop = crop if isinstance(crop, tuple) else (crop, crop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
-        height, width = self.crop
-        return y[..., : y.shape[-2] - height, : y.shape[-1] - width]
-''',
-)
-helper(
-    "ConvTranspose3d",
-    '''
-class ConvTranspose3d(nn.ConvTranspose3d):
-    """Crops unevenly, as Keras does: `crop` more planes, rows and columns at the end."""
-
-    def __init__(self, *args, crop: int | tuple[int, int, int] = 0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.crop = crop if isinstance(crop, tuple) else (crop,) * 3
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
-        sizes = zip(y.shape[2:], self.crop, strict=True)
-        depth, height, width = (size - crop for size, crop in sizes)
-        return y[..., :depth, :height, :width]
-''',
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +132,7 @@ class _ConvTranspose(Convolving, abstract=True):
 
     def code(self, site: Site) -> Code:
         margins = self.margins()
-        general = self.module.removeprefix("nn.")
+        general = f"Cropped{self.module.removeprefix('nn.')}"
         target = general if any(margin.crop for margin in margins) else self.module
         construct = Construct(
             target,

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.tensor import Dim, Tensor
@@ -45,36 +44,6 @@ class TimeDistributed(Wrapper):
 
     def times(self, x: Tensor) -> Dim:
         return x.shape[1]
-
-
-helper(
-    "spectral_norm",
-    '''
-def spectral_norm(module: nn.Module, iterations: int = 1, dim: int = 0) -> nn.Module:
-    """The module, whose weight is divided by its largest singular value before each forward
-    pass in training, for good; `dim` counts the rows of the matrix that it is.
-    """
-    u = torch.empty(module.weight.shape[dim])
-    module.register_buffer("u", nn.init.trunc_normal_(u, std=0.02, a=-0.04, b=0.04))
-    module.iterations, module.rows = iterations, dim
-    module.register_forward_pre_hook(divide_by_norm)
-    return module
-
-
-@torch.no_grad()
-def divide_by_norm(module: nn.Module, _) -> None:
-    """What `spectral_norm` does before a forward pass; the norm is by power iteration."""
-    if not module.training:
-        return
-    weight, u = module.weight.movedim(module.rows, 0).flatten(1), module.u
-    for _ in range(module.iterations):
-        v = F.normalize(u @ weight, dim=0)
-        u = F.normalize(weight @ v, dim=0)
-    norm = u @ weight @ v
-    module.u.copy_(torch.where(norm == 0, module.u, u))
-    module.weight.div_(torch.where(norm == 0, 1, norm))
-''',
-)
 
 
 class SpectralNormalization(Wrapper):
@@ -145,7 +114,7 @@ class Normalized(Layer, abstract=True):
         options = f", {self.power_iterations}" if self.power_iterations > 1 else ""
         around = f"spectral_norm({{module}}{options}" + (f", dim={dim})" if dim else ")")
         construct = replace(code.construct, around=around)
-        return replace(code, construct=construct, helpers=(*code.helpers, "spectral_norm"))
+        return replace(code, construct=construct)
 
     def memory(self, *inputs: Any) -> Memory:
         return self.layer.memory(*inputs)

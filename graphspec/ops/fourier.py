@@ -9,23 +9,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
-
-helper(
-    "sliding_fft",
-    '''
-def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=True):
-    """The real and imaginary parts, [batch, frames, frequencies], of windows of x."""
-    weights = window(length, dtype=x.dtype, device=x.device)
-    frames = torch.stft(
-        x, width, stride, length, weights, center=center, return_complex=True
-    )
-    return torch.view_as_real(frames.mT).unbind(-1)
-''',
-)
 
 
 def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from graphspec.contract.helpers import helper
 from graphspec.contract.layer import Code, Leaf, Site
 from graphspec.ops.reductions import (
     Argmax,
@@ -17,37 +16,6 @@ from graphspec.ops.reductions import (
     Prod,
     Quantile,
     Var,
-)
-
-helper(
-    "nan_max",
-    '''
-def nan_max(x: Tensor, axis, keepdim: bool = False) -> Tensor:
-    """The largest along axes that is not NaN; NaN where there is none."""
-    nan = x.isnan()
-    largest = x.masked_fill(nan, -torch.inf).amax(axis, keepdim)
-    return largest.masked_fill(nan.all(axis, keepdim), torch.nan)
-''',
-)
-helper(
-    "nan_argmax",
-    '''
-def nan_argmax(x: Tensor, axis: int, keepdim: bool = False) -> Tensor:
-    """Where the largest along an axis stands that is not NaN; -1 where there is none."""
-    nan = x.isnan()
-    places = x.masked_fill(nan, -torch.inf).argmax(axis, keepdim)
-    return places.masked_fill(nan.all(axis, keepdim), -1)
-''',
-)
-helper(
-    "nan_var",
-    '''
-def nan_var(x: Tensor, axis, keepdim: bool = False) -> Tensor:
-    """The variance along axes of what is not NaN, without Bessel's correction."""
-    nan = x.isnan()
-    distance = (x - x.nanmean(axis, keepdim=True)).masked_fill(nan, 0)
-    return distance.square().sum(axis, keepdim) / (~nan).sum(axis, keepdim)
-''',
 )
 
 

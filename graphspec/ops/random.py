@@ -11,7 +11,6 @@ from pydantic import Field
 
 from graphspec.contract.broadcasting import example_axis, to_float
 from graphspec.contract.fields import Finite
-from graphspec.contract.helpers import helper
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
 from graphspec.ops.operation import Operation
@@ -186,19 +185,6 @@ class RandomCategorical(Operation, spec_name="random_categorical", also="multino
     def code(self, site: Site) -> Code:
         text = "torch.multinomial({logits}.softmax(-1), {num_samples}, replacement=True)"
         return Code(text, constants={"num_samples": self.num_samples})
-
-
-helper(
-    "shuffled",
-    '''
-def shuffled(x: Tensor, dim: int) -> Tensor:
-    """The elements along an axis in random order, another one for each index of the axes before it."""
-    order = torch.rand(x.shape[: dim + 1], device=x.device).argsort(dim)
-    for _ in range(x.dim() - dim - 1):
-        order = order.unsqueeze(-1)
-    return x.take_along_dim(order, dim)
-''',
-)
 
 
 class RandomShuffle(Operation, spec_name="random_shuffle"):

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, Span
-from graphspec.load import source_name
+from graphspec.execution import file_name
 from graphspec.tensor import names_of, value_of
 from graphspec.train.judge import Judge
 
@@ -67,7 +67,7 @@ def examples(program: Any, batch_size: int) -> int:
 
 def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Examination:
     """Look at a batch, and at what the model makes of it in training."""
-    dead = DeadUnits(source_name(program.name), program.emitted.places, len(batch))
+    dead = DeadUnits(file_name(program.source, program.name), program.emitted.places, len(batch))
     with _untouched(module), dead:
         module.train()
         judgement = judge(module, batch)

@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from cars.yaml. It needs torch 2.10 or later.
 """cars: facts float32[N, 8], year float32[N, 1], cylinders int64[N, 1], name int64[N, words]
 -> mpg float32[N, 1], origin float32[N, 3].
 """
@@ -7,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Tensor:
+def masked_mean(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
     mask = mask.unsqueeze(3 - axis)
-    return x.masked_fill(~mask, 0).sum(axis, keepdim) / mask.sum(axis, keepdim)
+    return x.masked_fill(~mask, 0).sum(axis) / mask.sum(axis)
 
 
 def init_weights(module: nn.Module) -> None:
@@ -19,7 +20,8 @@ def init_weights(module: nn.Module) -> None:
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Cars(nn.Module):

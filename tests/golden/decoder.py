@@ -1,3 +1,5 @@
+# Made by graphspec 0.1.0 from decoder.yaml with code_size = 8. It needs torch 2.10 or
+# later.
 """decoder: code float32[N, 8] -> image float32[N, 8, 8, 1]."""
 
 import torch
@@ -9,7 +11,8 @@ def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Decoder(nn.Module):
@@ -27,4 +30,4 @@ class Decoder(nn.Module):
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
         x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
-        return (self.pixels(x).sigmoid() * 16.0).permute(0, 2, 3, 1)
+        return (self.pixels(x).sigmoid() * 16).permute(0, 2, 3, 1)

@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from dense.yaml. It needs torch 2.10 or later.
 """dense: features float32[N, 64] -> probs float32[N, 10]."""
 
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Dense(nn.Module):

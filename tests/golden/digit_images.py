@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from digit_images.yaml. It needs torch 2.10 or later.
 """digit_images: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
 import torch
@@ -9,7 +10,8 @@ def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class DigitImages(nn.Module):
@@ -24,7 +26,7 @@ class DigitImages(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        x = image * 0.0039215686  # [N, 8, 8, 1]
+        x = image.to(self.conv1.weight.dtype) * 0.0039215686  # [N, 8, 8, 1]
         x = F.relu(self.conv1(x.permute(0, 3, 1, 2)), inplace=True)  # [N, 32, 8, 8]
         x = F.max_pool2d(F.relu(self.conv2(x), inplace=True), 2)  # [N, 64, 4, 4]
         x = F.relu(self.conv3(x), inplace=True)  # [N, 64, 4, 4]

@@ -1,3 +1,5 @@
+# Made by graphspec 0.1.0 from gpt.yaml with vocabulary = 96, context = 128, width = 64,
+# heads = 4, depth = 3, dropout = 0.1. It needs torch 2.10 or later.
 """gpt: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch
@@ -5,32 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def reset_attention(attention: nn.Module) -> None:
-    """Keras' initializers."""
-    for linear in attention.children():
-        nn.init.xavier_uniform_(linear.weight)
-        if linear.bias is not None:
-            nn.init.zeros_(linear.bias)
-
-
 class MultiHeadAttention(nn.Module):
     """Attention of several heads; masks are true where a query sees a key."""
 
     def __init__(
-        self,
-        in_features: int,
-        num_heads: int,
-        key_dim: int,
-        dropout: float = 0.0,
-        bias: bool = True,
+        self, in_features: int, num_heads: int, key_dim: int, dropout: float = 0.0
     ):
         super().__init__()
-        self.query = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.key = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.value = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.output = nn.Linear(num_heads * key_dim, in_features, bias)
+        self.query = nn.Linear(in_features, num_heads * key_dim)
+        self.key = nn.Linear(in_features, num_heads * key_dim)
+        self.value = nn.Linear(in_features, num_heads * key_dim)
+        self.output = nn.Linear(num_heads * key_dim, in_features)
         self.num_heads, self.dropout = num_heads, dropout
-        reset_attention(self)
 
     def split(self, x: Tensor) -> Tensor:
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
@@ -40,22 +28,18 @@ class MultiHeadAttention(nn.Module):
         self,
         query: Tensor,
         value: Tensor,
-        key: Tensor | None = None,
         mask: Tensor | None = None,
         is_causal: bool = False,
-        query_mask: Tensor | None = None,
     ) -> Tensor:
         q = self.split(self.query(query))
-        k = self.split(self.key(value if key is None else key))
+        k = self.split(self.key(value))
         v = self.split(self.value(value))
         if mask is not None and self.dropout == 0:
             # a query that sees nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
             mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
-        if query_mask is not None:  # a query that is masked sees nothing
-            x = x * query_mask[:, None, :, None]
+        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=is_causal)
         return self.output(x.transpose(1, 2).flatten(2))
 
 
@@ -69,15 +53,13 @@ class PositionEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.weight[: x.shape[-2]].expand(x.shape)
 
-    def extra_repr(self) -> str:
-        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
-
 
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, PositionEmbedding):

@@ -1,4 +1,7 @@
+# Made by graphspec 0.1.0 from inception_module.yaml. It needs torch 2.10 or later.
 """inception_module: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,56 +19,32 @@ def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
     return pads
 
 
-class Conv2d(nn.Conv2d):
+class PaddedConv2d(nn.Conv2d):
     """Pads as Keras' `same` does at any stride: the odd row and column go last."""
 
-    def __init__(self, *args, padding="valid", **kwargs):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
-
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.pads
-        if padding == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-                x, padding = F.pad(x, pads), 0
-            else:
-                padding = pads[::-2]
+        sides: Any = "same"
+        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+        sides = pads[::-2]
+        if sides != pads[-2::-2]:
+            x, sides = F.pad(x, pads), 0
         return F.conv2d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )
-
-
-def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Average pooling of [N, C, H, W] with Keras' `same` padding, which does not count."""
-    pads = same_padding(x, kernel_size, stride)
-    uneven = any(
-        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
-    )
-    if uneven or torch.compiler.is_exporting():
-        share = F.avg_pool2d(
-            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
-        )
-        return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
-    padding = (pads[2], pads[0])
-    return F.avg_pool2d(
-        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
-    )
 
 
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Conv(nn.Module):
     def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
         super().__init__()
-        self.conv = Conv2d(
-            in_channels, 128, kernel_size, stride=strides, padding="same"
-        )
+        self.conv = PaddedConv2d(in_channels, 128, kernel_size, stride=strides)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.conv(x), inplace=True)
@@ -86,8 +65,8 @@ class Inception(nn.Module):
         branch_a = self.branch_a(x)  # [N, 128, 16, 16]
         y = self.reduce_b(x)  # [N, 128, 32, 32]
         branch_b = self.branch_b(y)  # [N, 128, 16, 16]
-        del y
-        branch_c = self.branch_c(avg_pool_same(x, (3, 3), (2, 2)))  # [N, 128, 16, 16]
+        y = F.avg_pool2d(x, 3, stride=2, ceil_mode=True, count_include_pad=False)
+        branch_c = self.branch_c(y)  # [N, 128, 16, 16]
         y = self.reduce_d(x)  # [N, 128, 32, 32]
         y = self.middle_d(y)  # [N, 128, 32, 32]
         y = self.branch_d(y)  # [N, 128, 16, 16]

@@ -1,3 +1,5 @@
+# Made by graphspec 0.1.0 from inception_v3.yaml with size = 299, classes = 1000. It
+# needs torch 2.10 or later.
 """inception_v3: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
 
 import torch
@@ -5,49 +7,52 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class BatchNorm(nn.Module):
-    """Keras' batch normalization of axis 1: running variance without Bessel's correction."""
+class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization that keeps the variance of the batch, as Keras does: without
+    Bessel's correction.
+    """
 
-    frozen = False  # always in inference mode, as Keras' is where it is not trainable
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
 
     def __init__(
-        self, num_features: int, eps: float, momentum: float, center=True, scale=True
+        self, num_features: int, eps: float, momentum: float, scale: bool = True
     ):
-        super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.weight = nn.Parameter(torch.ones(num_features)) if scale else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if center else None
-        self.register_buffer("running_mean", torch.zeros(num_features))
-        self.register_buffer("running_var", torch.ones(num_features))
+        super().__init__(num_features, eps, momentum)
+        self.register_buffer("num_batches_tracked", None)
+        if not scale:
+            self.register_parameter("weight", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, var, n = self.running_mean, self.running_var, x.numel() // x.shape[1]
-        training = self.training and not self.frozen
-        if training:
-            mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+        if not self.training:
+            return super().forward(x)
+        n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
+        mean = torch.zeros_like(self.running_mean)
+        var = torch.zeros_like(self.running_var)
+        weights = self.weight, self.bias
         # unlike F.batch_norm, this trains on one value a channel
-        cudnn = torch.backends.cudnn.enabled
-        y = torch.batch_norm(
-            x, self.weight, self.bias, mean, var, training, 1.0, self.eps, cudnn
-        )
-        if training:
-            with torch.no_grad():
-                var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var, self.momentum)
+        y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
+        self.running_mean.lerp_(mean, self.momentum)
+        var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+        self.running_var.lerp_(var, self.momentum)
         return y
 
-    def extra_repr(self) -> str:
-        return f"{len(self.running_mean)}, eps={self.eps}, momentum={self.momentum}"
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        metadata = {**metadata, "version": 2}  # without a count of batches
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+
+class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
+    """nn.BatchNorm2d with Keras' statistics."""
 
 
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-    elif isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Conv(nn.Module):
@@ -68,7 +73,7 @@ class Conv(nn.Module):
             padding=padding,
             bias=False,
         )
-        self.norm = BatchNorm(filters, eps=0.001, momentum=0.01, scale=False)
+        self.norm = KerasBatchNorm2d(filters, eps=0.001, momentum=0.01, scale=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.conv(x)), inplace=True)

@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from names.yaml. It needs torch 2.10 or later.
 """names: name int64[N, letters] -> language float32[N, 8]."""
 
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ def init_weights(module: nn.Module) -> None:
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, (nn.Conv1d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Names(nn.Module):

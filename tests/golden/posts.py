@@ -1,18 +1,15 @@
+# Made by graphspec 0.1.0 from posts.yaml. It needs torch 2.10 or later.
 """posts: posts int64[N, length]
 -> age float32[N, 1], income float32[N, 10], gender float32[N, 1].
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
+def max_pool1d(x: Tensor, kernel_size: int) -> Tensor:
     """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
-    if torch.compiler.is_exporting():
-        stride = kernel_size if stride is None else stride
-        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
-    return F.max_pool1d(x, kernel_size, stride)
+    return F.max_pool1d(x, kernel_size, None)
 
 
 def init_weights(module: nn.Module) -> None:
@@ -21,7 +18,8 @@ def init_weights(module: nn.Module) -> None:
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, (nn.Conv1d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Posts(nn.Module):

@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from question_answering.yaml. It needs torch 2.10 or later.
 """question_answering: text int64[N, text_length], question int64[N, question_length]
 -> answer float32[N, 500].
 """
@@ -25,36 +26,23 @@ def reset_lstm(lstm: nn.Module) -> None:
         else:
             nn.init.zeros_(weight)
             nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():
+    for zeros in lstm.buffers():  # the second bias
         nn.init.zeros_(zeros)
 
 
 class LSTM(nn.LSTM):
-    """nn.LSTM with Keras' one bias, initializers and outputs."""
+    """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size, batch_first=True)
         keep_one_bias(self)
 
     def reset_parameters(self) -> None:
         reset_lstm(self)
 
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        state = None
-        if initial_state is not None:
-            h, c = (s.expand(x.shape[0], -1)[None].contiguous() for s in initial_state)
-            state = h, c
-        y, (h, c) = super().forward(x, state)
-        y = y if self.return_sequences else h[0]
-        return (y, h[0], c[0]) if self.return_state else y
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        _, (h, _) = super().forward(x)
+        return h[0]
 
 
 def init_weights(module: nn.Module) -> None:
@@ -63,7 +51,8 @@ def init_weights(module: nn.Module) -> None:
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class QuestionAnswering(nn.Module):

@@ -1,3 +1,4 @@
+# Made by graphspec 0.1.0 from siamese.yaml. It needs torch 2.10 or later.
 """siamese: left float32[N, left_length, 128], right float32[N, right_length, 128]
 -> similarity float32[N, 1].
 """
@@ -25,43 +26,31 @@ def reset_lstm(lstm: nn.Module) -> None:
         else:
             nn.init.zeros_(weight)
             nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():
+    for zeros in lstm.buffers():  # the second bias
         nn.init.zeros_(zeros)
 
 
 class LSTM(nn.LSTM):
-    """nn.LSTM with Keras' one bias, initializers and outputs."""
+    """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size, batch_first=True)
         keep_one_bias(self)
 
     def reset_parameters(self) -> None:
         reset_lstm(self)
 
-    def forward(self, x: Tensor, initial_state: list[Tensor] | None = None):
-        state = None
-        if initial_state is not None:
-            h, c = (s.expand(x.shape[0], -1)[None].contiguous() for s in initial_state)
-            state = h, c
-        y, (h, c) = super().forward(x, state)
-        y = y if self.return_sequences else h[0]
-        return (y, h[0], c[0]) if self.return_state else y
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        _, (h, _) = super().forward(x)
+        return h[0]
 
 
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Siamese(nn.Module):

@@ -1,3 +1,5 @@
+# Made by graphspec 0.1.0 from unet.yaml with depth = 3, width = 16, size = 64. It needs
+# torch 2.10 or later.
 """unet: image float32[N, 64, 64, 3] -> mask float32[N, 64, 64, 1]."""
 
 import torch
@@ -9,7 +11,8 @@ def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Double(nn.Module):

@@ -1,25 +1,70 @@
-"""The modules that attention of several heads becomes: a short one for sequences of one width, and longer
-ones for every other case. All have the same keys in the state dict.
-"""
+"""Attention as Keras has it."""
 
-from __future__ import annotations
+from typing import Any
 
-from graphspec.contract.helpers import helper
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-helper(
-    "reset_attention",
-    '''
-def reset_attention(attention: nn.Module) -> None:
-    """Keras' initializers."""
-    for linear in attention.children():
-        nn.init.xavier_uniform_(linear.weight)
-        if linear.bias is not None:
-            nn.init.zeros_(linear.bias)
-''',
-)
-helper(
-    "MultiHeadAttention",
-    '''
+
+class Attention(nn.Module):
+    """Keras' dot-product attention; masks are true where a query sees a key."""
+
+    def __init__(self, scale: bool = False, dropout: float = 0.0):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(())) if scale else None
+        self.dropout = dropout
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        """[batch, query length, key length]"""
+        scores = query @ key.mT
+        return scores if self.scale is None else scores * self.scale
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        mask: Tensor | None = None,
+        query_mask: Tensor | None = None,
+        return_scores: bool = False,
+    ) -> Any:
+        scores = self.score(query, value if key is None else key)
+        if mask is not None:
+            far = min(1e9, torch.finfo(scores.dtype).max)
+            scores = torch.where(mask, scores, scores - far)
+        scores = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        x = scores @ value
+        if query_mask is not None:
+            x = x.masked_fill(~query_mask[..., None], 0)
+        return (x, scores) if return_scores else x
+
+
+class AdditiveAttention(Attention):
+    """Scores are tanh(query + key), summed with a weight for each feature."""
+
+    def __init__(self, features: int, scale: bool = True, dropout: float = 0.0):
+        super().__init__(False, dropout)
+        self.scale = nn.Parameter(torch.empty(features)) if scale else None
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        x = (query.unsqueeze(-2) + key.unsqueeze(-3)).tanh()
+        return x.sum(-1) if self.scale is None else x @ self.scale
+
+
+class ConcatAttention(Attention):
+    """Scores are the sum of tanh(query + key), times a weight."""
+
+    def __init__(self, scale: bool = False, dropout: float = 0.0):
+        super().__init__(scale, dropout)
+        self.concat_score_weight = nn.Parameter(torch.ones(()))
+
+    def score(self, query: Tensor, key: Tensor) -> Tensor:
+        x = query.unsqueeze(-2) + key.unsqueeze(-3)
+        x = x if self.scale is None else x * self.scale
+        return x.tanh().sum(-1) * self.concat_score_weight
+
+
 class MultiHeadAttention(nn.Module):
     """Attention of several heads; masks are true where a query sees a key."""
 
@@ -32,12 +77,11 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        self.query = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.key = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.value = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.output = nn.Linear(num_heads * key_dim, in_features, bias)
+        self.query = nn.Linear(in_features, num_heads * key_dim, bias=bias)
+        self.key = nn.Linear(in_features, num_heads * key_dim, bias=bias)
+        self.value = nn.Linear(in_features, num_heads * key_dim, bias=bias)
+        self.output = nn.Linear(num_heads * key_dim, in_features, bias=bias)
         self.num_heads, self.dropout = num_heads, dropout
-        reset_attention(self)
 
     def split(self, x: Tensor) -> Tensor:
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
@@ -60,18 +104,14 @@ class MultiHeadAttention(nn.Module):
             hidden = torch.finfo(q.dtype).min / 2
             mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=is_causal)
         if query_mask is not None:  # a query that is masked sees nothing
             x = x * query_mask[:, None, :, None]
         return self.output(x.transpose(1, 2).flatten(2))
-''',
-    "reset_attention",
-)
-helper(
-    "SizedAttention",
-    '''
+
+
 class SizedAttention(nn.Module):
-    """Attention whose inputs, values and outputs have sizes of their own, or that gives its scores."""
+    """Attention of inputs, values and outputs of any size; it may give its scores."""
 
     def __init__(
         self,
@@ -87,23 +127,21 @@ class SizedAttention(nn.Module):
         bias: bool = True,
     ):
         super().__init__()
-        value_dim, num_kv_heads = value_dim or key_dim, num_kv_heads or num_heads
-        value_features = value_features or in_features
-        key_features = key_features or value_features
-        self.query = nn.Linear(in_features, num_heads * key_dim, bias)
-        self.key = nn.Linear(key_features, num_kv_heads * key_dim, bias)
-        self.value = nn.Linear(value_features, num_kv_heads * value_dim, bias)
-        out_features = out_features or in_features
-        self.output = nn.Linear(num_heads * value_dim, out_features, bias)
-        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        value_size, kv_heads = value_dim or key_dim, num_kv_heads or num_heads
+        values = value_features or in_features
+        keys, outputs = key_features or values, out_features or in_features
+        self.query = nn.Linear(in_features, num_heads * key_dim, bias=bias)
+        self.key = nn.Linear(keys, kv_heads * key_dim, bias=bias)
+        self.value = nn.Linear(values, kv_heads * value_size, bias=bias)
+        self.output = nn.Linear(num_heads * value_size, outputs, bias=bias)
+        self.num_heads, self.num_kv_heads = num_heads, kv_heads
         self.dropout = dropout
-        reset_attention(self)
 
     def split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
         return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
-    def merge(self, x: Tensor, query: Tensor) -> Tensor:
+    def merge(self, x: Tensor, _query: Tensor) -> Tensor:
         """[batch, heads, length, size] -> [batch, length, features]."""
         return self.output(x.transpose(1, 2).flatten(2))
 
@@ -116,10 +154,10 @@ class SizedAttention(nn.Module):
         is_causal: bool = False,
         return_scores: bool = False,
         query_mask: Tensor | None = None,
-    ):
-        key = value if key is None else key
+    ) -> Any:
+        keys = value if key is None else key
         q = self.split(self.query(query), self.num_heads)
-        k = self.split(self.key(key), self.num_kv_heads)
+        k = self.split(self.key(keys), self.num_kv_heads)
         v = self.split(self.value(value), self.num_kv_heads)
         p = self.dropout if self.training else 0.0
         if return_scores:
@@ -144,12 +182,8 @@ class SizedAttention(nn.Module):
         if query_mask is not None:  # a query that is masked sees nothing
             x = x * query_mask[:, None, :, None]
         return self.merge(x, query)
-''',
-    "reset_attention",
-)
-helper(
-    "GeneralAttention",
-    '''
+
+
 class GeneralAttention(SizedAttention):
     """Attention along any axes, with a gate, or with an output of several axes."""
 
@@ -182,9 +216,8 @@ class GeneralAttention(SizedAttention):
             bias,
         )
         gates = num_heads * (value_dim or key_dim)
-        self.gate = nn.Linear(in_features, gates, bias) if gate else None
+        self.gate = nn.Linear(in_features, gates, bias=bias) if gate else None
         self.axes, self.output_shape = axes, output_shape
-        reset_attention(self)
 
     def split(self, x: Tensor, heads: int) -> Tensor:
         """[batch, *axes, heads * size] -> [batch, *others, heads, length, size]."""
@@ -210,7 +243,7 @@ class GeneralAttention(SizedAttention):
         is_causal: bool = False,
         return_scores: bool = False,
         query_mask: Tensor | None = None,
-    ):
+    ) -> Any:
         y = super().forward(
             query, value, key, mask, is_causal, return_scores, query_mask
         )
@@ -220,16 +253,23 @@ class GeneralAttention(SizedAttention):
         rows, columns = ([x.shape[axis] for axis in self.axes] for x in (query, value))
         scores = scores.unflatten(-1, columns)
         return y, scores.unflatten(-1 - len(columns), rows)
-''',
-    "SizedAttention",
-)
-helper(
-    "orthogonal_blocks_",
-    '''
+
+
+def causal_mask(query: Tensor, value: Tensor, axis: int = 1) -> Tensor:
+    """Where a query sees a value: at its own place and before."""
+    shape = query.shape[axis], value.shape[axis]
+    return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
+
+
 def orthogonal_blocks_(w: Tensor, blocks: int, gain: float = 1.0) -> None:
     """Fill a weight [blocks * size, in] as an orthogonal matrix [size, blocks * in]."""
     rows = w.detach().unflatten(0, (blocks, -1)).transpose(0, 1)  # [size, blocks, in]
     filled = nn.init.orthogonal_(torch.empty_like(rows.flatten(1)), gain)
     rows.copy_(filled.view_as(rows))
-''',
-)
+
+
+def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Tensor:
+    """Where a query sees a value: less than `window` places away, on either side."""
+    shape = query.shape[axis], value.shape[axis]
+    mask = torch.ones(shape, dtype=torch.bool, device=query.device)
+    return mask.triu(1 - window).tril(window - 1)

@@ -1,0 +1,121 @@
+"""Lines of code: the emitted file beside its hand-written twin."""
+
+import ast
+import importlib
+import inspect
+import io
+import statistics
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from bench.cases import CASES
+from bench.report import Column, Table, Value
+from graphspec.emit.library import library
+
+NOTE = """Lines of code without comments, docstrings and blank lines, both formatted to 88 columns. The
+emitted file is counted whole: imports, what it carries of Keras' ways, initializers; `own` is what the spec
+itself became. Of the twin, its class and all that it uses."""
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}"
+
+
+COLUMNS = (
+    Column("spec", "spec"),
+    Column("twin", "twin"),
+    Column("emitted", "emitted"),
+    Column("ratio", "ratio", _ratio),
+    Column("own", "own"),
+    Column("own_ratio", "own ratio", _ratio),
+)
+IGNORED = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    *(tokenize.ENCODING, tokenize.ENDMARKER),
+}
+
+
+def table(names: Sequence[str]) -> Table:
+    """A row for each spec, and the medians."""
+    rows = [_row(name) for name in names if "torchvision" not in name]
+    ratios = [[float(str(row[key])) for row in rows] for key in ("ratio", "own_ratio")]
+    medians: dict[str, Value] = {"spec": "median"}
+    medians |= {"ratio": statistics.median(ratios[0]), "own_ratio": statistics.median(ratios[1])}
+    return Table("Emitted source beside hand-written twins", NOTE, COLUMNS, (*rows, medians))
+
+
+def _row(name: str) -> dict[str, Value]:
+    case = CASES[name]
+    source = case.program(name).source
+    twin = count(formatted(twin_source(case.twin)))
+    emitted, own = count(source), count(own_source(source))
+    return {
+        "spec": name,
+        "twin": twin,
+        "emitted": emitted,
+        "ratio": emitted / twin,
+        "own": own,
+        "own_ratio": own / twin,
+    }
+
+
+def count(source: str) -> int:
+    """Lines of code."""
+    lines = set[int]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in IGNORED:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            text = node.body[0]
+            lines.difference_update(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    return len(lines)
+
+
+def own_source(source: str) -> str:
+    """The classes and functions that the spec's own words became."""
+    carried = {*library(), "init_weights"}
+    nodes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    return "\n".join(ast.get_source_segment(source, n) or "" for n in nodes if n.name not in carried)
+
+
+def twin_source(twin: Any) -> str:
+    """A twin's class and what it uses of its file."""
+    used: list[Any] = []
+    while isinstance(twin, partial):
+        used += [each for each in twin.args if isinstance(each, type)]
+        twin = twin.func
+    module = importlib.import_module(twin.__module__)
+    source = inspect.getsource(module)
+    defined = {
+        node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    found = dict.fromkeys(name for each in (*used, twin) for name in _reached(each.__name__, defined))
+    return "\n\n\n".join(ast.get_source_segment(source, defined[name]) or "" for name in found)
+
+
+def _reached(name: str, defined: dict[str, Any], seen: set[str] | None = None) -> Iterator[str]:
+    seen = set() if seen is None else seen
+    if name in seen:
+        return
+    seen.add(name)
+    types = {
+        part
+        for node in ast.walk(defined[name])
+        if isinstance(node, ast.arg) and node.annotation is not None
+        for part in ast.walk(node.annotation)
+    }
+    for node in ast.walk(defined[name]):
+        if isinstance(node, ast.Name) and node.id in defined and node not in types:
+            yield from _reached(node.id, defined, seen)
+    yield name
+
+
+def formatted(source: str) -> str:
+    """Source in the width of emitted files."""
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "88", "-"]
+    return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,63 @@
+"""What emitted files carry at their top: classes and functions of `graphspec/emitted/`, read as text.
+
+Those files are Python like any other, typed and linted; they import torch, so that they are parsed here and
+not imported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "emitted"
+
+Node = ast.ClassDef | ast.FunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One class or function: its tree, and the lines of the file that it stands in."""
+
+    node: Node
+    lines: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def library() -> dict[str, Definition]:
+    """Every definition by its name; in the order of their names, which no import changes."""
+    found: dict[str, Definition] = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        lines = tuple(text.splitlines())
+        for node in ast.parse(text).body:
+            if isinstance(node, Node):
+                assert node.name not in found, f"{node.name} is defined twice"
+                found[node.name] = Definition(node, lines)
+    return dict(sorted(found.items()))
+
+
+def read_names(node: ast.AST) -> Iterator[str]:
+    """The names that a tree reads, those in annotations and in the arguments' defaults included."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
+            yield each.id
+
+
+def needed(wanted: Iterable[str]) -> list[str]:
+    """The definitions among some names and all that they need, what is needed first."""
+    order: dict[str, None] = {}
+    defined = library()
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for other in sorted(set(read_names(defined[name].node)) & defined.keys() - {name}):
+                visit(other)
+            order[name] = None
+
+    for name in sorted(set(wanted)):
+        if name in defined:
+            visit(name)
+    return list(order)

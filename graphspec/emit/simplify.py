@@ -1,0 +1,404 @@
+"""Statements of a function with some of its names known: branches are decided, and what nothing reads goes.
+
+What stays as it was is the same object, so that it can keep its text.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+ROUNDS = 10
+Constants = Mapping[str, ast.expr]
+
+
+def simplified(
+    body: list[ast.stmt],
+    constants: Constants,
+    present: Collection[str],
+    attributes: Constants,
+    defaults: Mapping[str, Sequence[ast.expr | None]],
+    exporting: bool,
+) -> list[ast.stmt]:
+    """A function's body, where `constants` are parameters, `attributes` those of `self`, and what `present`
+    names is not None. `defaults` are those of other definitions, which calls need not give.
+    """
+    known = dict(constants)
+    for _ in range(ROUNDS):
+        decide = Decide(known, present, attributes, defaults, exporting)
+        after = _straightened(decide.block(body))
+        known = _assigned_once(after)
+        if not known and len(after) == len(body) and all(a is b for a, b in zip(after, body, strict=True)):
+            return body
+        body = _without_dead(after, known)
+    return body
+
+
+class Decide:
+    """Puts in what is known, and decides the branches that ask for it."""
+
+    def __init__(
+        self,
+        known: Constants,
+        present: Collection[str],
+        attributes: Constants,
+        defaults: Mapping[str, Sequence[ast.expr | None]],
+        exporting: bool,
+    ):
+        self.known, self.present, self.attributes = known, present, attributes
+        self.defaults, self.exporting = defaults, exporting
+
+    def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        found: list[ast.stmt] = []
+        for statement in body:
+            found += self.statement(statement)
+            if found and isinstance(found[-1], ast.Return | ast.Raise):
+                break
+        return found
+
+    def statement(self, statement: ast.stmt) -> list[ast.stmt]:
+        if isinstance(statement, ast.If):
+            test = _asked(self.expression(statement.test))
+            truth = _truth(test)
+            if truth is not None:
+                return self.block(statement.body if truth else statement.orelse)
+            body, orelse = self.block(statement.body), self.block(statement.orelse)
+            unchanged = test is statement.test and _same(body, statement.body)
+            if unchanged and _same(orelse, statement.orelse):
+                return [statement]
+            return [_at(statement, ast.If(test, body, orelse))] if body else []
+        if isinstance(statement, ast.For | ast.With | ast.While):
+            inner = self.block(statement.body)
+            changed = rewritten_fields(statement, self.expression, skip=("body", "orelse"))
+            if _same(inner, statement.body) and changed is statement:
+                return [statement]
+            return [_replaced(changed, body=inner)]
+        if isinstance(statement, ast.FunctionDef):
+            return [statement]
+        made = rewritten_fields(statement, self.expression)
+        if isinstance(made, ast.Assign):
+            return self._assignment(made)
+        return [made]
+
+    def _assignment(self, statement: ast.Assign) -> list[ast.stmt]:
+        """An assignment without its parts that give an attribute a constant that is known, or a name to
+        itself.
+        """
+        if len(statement.targets) > 1:
+            return [statement]
+        (target,) = statement.targets
+        if isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Tuple):
+            pairs = list(zip(target.elts, statement.value.elts, strict=False))
+            kept = [pair for pair in pairs if not self._is_idle(*pair)]
+            if len(kept) == len(pairs):
+                return [statement]
+            if not kept:
+                return []
+            names: list[ast.expr] = [name for name, _ in kept]
+            values = [value for _, value in kept]
+            if len(kept) == 1:
+                return [_at(statement, ast.Assign(names, values[0]))]
+            return [_at(statement, ast.Assign([ast.Tuple(names)], ast.Tuple(values)))]
+        return [] if self._is_idle(target, statement.value) else [statement]
+
+    def _is_idle(self, target: ast.expr, value: ast.expr) -> bool:
+        if isinstance(target, ast.Name):
+            return isinstance(value, ast.Name) and value.id == target.id
+        return _own(target) in self.attributes and isinstance(value, ast.Constant)
+
+    def expression(self, node: ast.expr) -> ast.expr:
+        """An expression, its parts first."""
+        return rewritten(node, self._decided)
+
+    def _decided(self, node: ast.expr) -> ast.expr:
+        match node:
+            case ast.Name(id=word, ctx=ast.Load()) if word in self.known:
+                return self.known[word]
+            case ast.Attribute(ctx=ast.Load()) if (word := _own(node)) in self.attributes:
+                return self.attributes[word]
+            case ast.Attribute(value=ast.Attribute(attr=word), attr="__name__") if _is_function(node.value):
+                return ast.Constant(word)
+            case ast.Compare():
+                return self._comparison(node)
+            case ast.UnaryOp(op=ast.Not()):
+                truth = _truth(node.operand)
+                return node if truth is None else ast.Constant(not truth)
+            case ast.BoolOp():
+                return _bool(node)
+            case ast.BinOp(op=ast.Mult(), right=ast.Constant(value=1)):
+                return node.left
+            case ast.IfExp():
+                truth = _truth(node.test)
+                if truth is not None:
+                    return node.body if truth else node.orelse
+                return node.body if ast.dump(node.body) == ast.dump(node.orelse) else node
+            case ast.Call():
+                return self._call(node)
+            case ast.Subscript(value=ast.Tuple(elts=items), slice=ast.Constant(value=int(place))):
+                return items[place]
+        return node
+
+    def _comparison(self, node: ast.Compare) -> ast.expr:
+        if len(node.ops) != 1:
+            return node
+        left, op, right = node.left, node.ops[0], node.comparators[0]
+        if isinstance(op, ast.Is | ast.IsNot) and is_none(right):
+            here = isinstance(left, ast.Name) and left.id in self.present
+            literal = isinstance(left, ast.Constant | ast.Tuple | ast.List)
+            if here or literal or _is_function(left):
+                return ast.Constant(is_none(left) == isinstance(op, ast.Is))
+        if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
+            compare = COMPARISONS.get(type(op))
+            return node if compare is None else ast.Constant(compare(left.value, right.value))
+        return node
+
+    def _call(self, node: ast.Call) -> ast.expr:
+        if ast.unparse(node.func) == "torch.compiler.is_exporting":
+            return ast.Constant(self.exporting)
+        args, keywords = list(node.args), list(node.keywords)
+        if isinstance(node.func, ast.Attribute) and _is_super(node.func.value):
+            while args and is_none(args[-1]) and not keywords:
+                args.pop()
+        if isinstance(node.func, ast.Name) and not keywords:
+            defaults = self.defaults.get(node.func.id, ())
+            while args and len(args) <= len(defaults) and _equal(args[-1], defaults[len(args) - 1]):
+                args.pop()
+        # an option that is passed on under its own name has the same default there
+        keywords = [k for k in keywords if not (k.arg in DEFAULTS and _is(k.value, DEFAULTS[k.arg]))]
+        if ast.unparse(node.func).startswith("nn.Conv"):
+            keywords = [k for k in keywords if not (k.arg == "stride" and _is(k.value, 1))]
+        if len(args) == len(node.args) and len(keywords) == len(node.keywords):
+            return node
+        return ast.Call(node.func, args, keywords)
+
+
+DEFAULTS: dict[str | None, object] = {
+    "bias": True,
+    "dilation": 1,
+    "groups": 1,
+    "is_causal": False,
+    "keepdim": False,
+    "affine": True,
+    "nonlinearity": "tanh",
+}
+"""Keywords of PyTorch's modules with their defaults, which need not be given."""
+COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
+    ast.Eq: lambda a, b: a == b,
+    ast.NotEq: lambda a, b: a != b,
+    ast.Gt: lambda a, b: a > b,
+    ast.Lt: lambda a, b: a < b,
+}
+
+
+def is_none(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _is(node: ast.expr, value: object) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is type(value) and node.value == value
+
+
+def _asked(test: ast.expr) -> ast.expr:
+    """A test without alternatives that are never true."""
+    if not isinstance(test, ast.BoolOp) or not isinstance(test.op, ast.Or):
+        return test
+    kept = [value for value in test.values if _truth(value) is not False]
+    return test if len(kept) == len(test.values) else kept[0] if len(kept) == 1 else ast.BoolOp(test.op, kept)
+
+
+def _equal(node: ast.expr, other: ast.expr | None) -> bool:
+    return other is not None and isinstance(node, ast.Constant) and ast.dump(node) == ast.dump(other)
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def _is_function(node: ast.expr) -> bool:
+    """Whether an expression is a function of PyTorch, such as `torch.tanh`."""
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("torch", "F")
+    )
+
+
+def _own(node: ast.expr) -> str:
+    """The attribute of `self` that an expression is, or ""."""
+    of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    return node.attr if of_self and isinstance(node, ast.Attribute) else ""
+
+
+def _truth(node: ast.expr) -> bool | None:
+    """Whether a constant is true; None where it is no constant."""
+    if isinstance(node, ast.Tuple):
+        return bool(node.elts)
+    return bool(node.value) if isinstance(node, ast.Constant) else None
+
+
+def _bool(node: ast.BoolOp) -> ast.expr:
+    """`and` and `or` without what is known to decide nothing."""
+    stops = isinstance(node.op, ast.Or)
+    kept: list[ast.expr] = []
+    for place, value in enumerate(node.values):
+        truth = _truth(value)
+        last = place == len(node.values) - 1
+        if truth is stops:
+            kept.append(value)
+            break
+        if truth is None or last:
+            kept.append(value)
+    if len(kept) == 1:
+        return kept[0]
+    if not stops and _is(kept[-1], False):
+        return kept[-1]
+    return node if len(kept) == len(node.values) else ast.BoolOp(node.op, kept)
+
+
+# --- trees
+
+
+def rewritten(node: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.expr:
+    """An expression changed from its leaves on; itself where nothing changes."""
+    return change(rewritten_fields(node, lambda part: rewritten(part, change)))
+
+
+def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Collection[str] = ()) -> Any:
+    """A node whose expressions are changed, those in keywords and comprehensions included."""
+    fields: dict[str, Any] = {}
+    for name, value in ast.iter_fields(node):
+        if name in skip:
+            continue
+        if isinstance(value, list):
+            items = [_part(item, change) for item in value]
+            if not _same(items, value):
+                fields[name] = items
+        elif isinstance(value, ast.AST) and (part := _part(value, change)) is not value:
+            fields[name] = part
+    return _replaced(node, **fields) if fields else node
+
+
+def _part(node: Any, change: Callable[[ast.expr], ast.expr]) -> Any:
+    if isinstance(node, ast.expr):
+        return change(node)
+    if isinstance(node, ast.keyword | ast.comprehension | ast.withitem):
+        return rewritten_fields(node, change)
+    return node
+
+
+def _replaced(node: Any, **fields: Any) -> Any:
+    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **fields}), node)
+
+
+def _at(place: ast.stmt, node: ast.stmt) -> ast.stmt:
+    return ast.copy_location(node, place)
+
+
+def _same(a: Sequence[object], b: Sequence[object]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+# --- what is assigned and read
+
+
+def assigned(node: ast.AST, of_self: bool = False) -> Iterator[tuple[str, ast.expr | None]]:
+    """The names that are assigned, or the attributes of `self`, with their values where these can be told."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Assign):
+            for target in each.targets:
+                yield from _pairs(target, each.value, of_self)
+        elif isinstance(each, ast.AugAssign | ast.AnnAssign | ast.For | ast.comprehension):
+            value = each.value if isinstance(each, ast.AnnAssign) else None
+            yield from _pairs(each.target, value, of_self)
+        elif isinstance(each, ast.NamedExpr):
+            yield from _pairs(each.target, None, of_self)
+
+
+def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Tuple | ast.List):
+        values: Sequence[ast.expr | None] = [None] * len(target.elts)
+        if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+            values = value.elts
+        for part, of_part in zip(target.elts, values, strict=True):
+            yield from _pairs(part, of_part, of_self)
+    elif isinstance(target, ast.Starred):
+        yield from _pairs(target.value, None, of_self)
+    elif of_self and (word := _own(target)):
+        yield word, value
+    elif not of_self and isinstance(target, ast.Name):
+        yield target.id, value
+
+
+def names_in(nodes: Collection[ast.AST]) -> Counter[str]:
+    """How often each name is read."""
+    return Counter(
+        each.id
+        for node in nodes
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+    )
+
+
+def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
+    """The names that the outermost block gives a constant, and nothing else."""
+    found: dict[str, list[ast.expr | None]] = {}
+    for statement in body:
+        for word, value in assigned(statement):
+            found.setdefault(word, []).append(value)
+    outermost = {
+        word for statement in body if isinstance(statement, ast.Assign) for word, _ in assigned(statement)
+    }
+    return {
+        word: values[0]
+        for word, values in found.items()
+        if len(values) == 1 and isinstance(values[0], ast.Constant) and word in outermost
+    }
+
+
+def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
+    """`y = value; return y` as one."""
+    if len(body) < 2:
+        return body
+    before, last = body[-2:]
+    if not isinstance(before, ast.Assign) or not isinstance(last, ast.Return) or len(before.targets) > 1:
+        return body
+    (target,) = before.targets
+    if not isinstance(target, ast.Name) or not isinstance(last.value, ast.Name):
+        return body
+    if target.id != last.value.id:
+        return body
+    return _straightened([*body[:-2], _at(before, ast.Return(before.value))])
+
+
+def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
+    """Without assignments to names that are known, or that nothing reads; `_` for those of several."""
+    read = names_in(body)
+    found: list[ast.stmt] = []
+    for statement in body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            (target,) = statement.targets
+            if isinstance(target, ast.Name):
+                if target.id in known or (not read[target.id] and _is_pure(statement.value)):
+                    continue
+            elif isinstance(target, ast.Tuple) and (short := _named(target, read)) is not target:
+                statement = _replaced(statement, targets=[short])
+        found.append(statement)
+    return found
+
+
+def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
+    """Targets with `_` in place of names that nothing reads."""
+    if isinstance(target, ast.Name):
+        return target if read.get(target.id) or target.id == "_" else ast.Name("_", ast.Store())
+    if isinstance(target, ast.Tuple):
+        parts = [_named(part, read) for part in target.elts]
+        return target if _same(parts, target.elts) else ast.Tuple(parts, ast.Store())
+    return target
+
+
+def _is_pure(value: ast.expr) -> bool:
+    """Whether an expression changes nothing: no method that works in place is called, nor one of a parent."""
+    calls = [each for each in ast.walk(value) if isinstance(each, ast.Call)]
+    return not any(_is_super(each) or ast.unparse(each.func).endswith("_") for each in calls)

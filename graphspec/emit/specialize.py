@@ -1,0 +1,404 @@
+"""Definitions of the library, cut down to the options that a file uses.
+
+A parameter that no call gives has its default, and so have the attributes that hold it: the branches that ask
+for them are decided, and what is then read by nothing goes. Statements that stay as they are keep their text,
+comments included.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphspec.emit.library import Node, library, needed, read_names
+from graphspec.emit.printer import flat
+from graphspec.emit.simplify import assigned, is_none, simplified
+
+ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A function of the library, or a method of one of its classes."""
+
+    owner: str  # "" for a function
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A call of it. `optional` are names that may be None where the call stands."""
+
+    call: ast.Call
+    optional: frozenset[str] = frozenset()
+
+
+@dataclass(eq=False, slots=True)
+class Uses:
+    """All calls of everything; what is passed about as a value is `unknown`, and stays as it is."""
+
+    calls: dict[Key, list[Use]] = field(default_factory=lambda: defaultdict(list))
+    unknown: set[str] = field(default_factory=set)
+
+
+class Specializer:
+    """`nodes` are the definitions, as far as they are cut down; `own` is the file's code, and `forwards` how
+    it calls modules, by their classes.
+    """
+
+    def __init__(self, own: ast.Module, forwards: Mapping[str, Sequence[Use]], exporting: bool):
+        self.own, self.forwards, self.exporting = own, forwards, exporting
+        self.wanted = set(read_names(own)) - {each.name for each in own.body if isinstance(each, Node)}
+        self.defaults: dict[str, list[ast.expr | None]] = {}
+        self.nodes: dict[str, Node] = {name: library()[name].node for name in needed(self.wanted)}
+
+    def run(self) -> dict[str, Node]:
+        """What is needed first comes first."""
+        for _ in range(ROUNDS):
+            before = dict(self.nodes)
+            self.defaults = {name: defaults_of(node) for name, node in before.items()}
+            uses = self._uses()
+            constants = self._constant_attributes(uses)
+            for name, node in before.items():
+                self.nodes[name] = self._cut(node, uses, constants)
+            self._drop()
+            if self.nodes == before:
+                break
+        return self.nodes
+
+    # --- what is called how
+
+    def _uses(self) -> Uses:
+        uses = Uses()
+        for name, calls in self.forwards.items():
+            for owner in self._above(name):
+                uses.calls[Key(owner, "forward")] += calls
+        definitions = [each for each in self.own.body if isinstance(each, Node)]
+        for node in [*self.nodes.values(), *definitions]:
+            for function in functions_of(node):
+                optional = frozenset(self._optional(function))
+                if node.name in self.nodes:  # what a local variable holds is not looked into
+                    optional |= {word for word, _ in assigned(function)}
+                for each in ast.walk(function):
+                    self._note(node, each, optional, uses)
+        uses.unknown = {other for name in uses.unknown for other in self._related(name)}
+        return uses
+
+    def _optional(self, function: ast.FunctionDef) -> Iterator[str]:
+        """The parameters that may be None."""
+        for argument in function.args.args:
+            if argument.annotation is not None and _allows_none(argument.annotation):
+                yield argument.arg
+
+    def _note(self, node: Node, each: ast.AST, optional: frozenset[str], uses: Uses) -> None:
+        """Notes a call of something in the library, or that it is used as a value."""
+        if isinstance(each, ast.Call):
+            use, callee = Use(each, optional), each.func
+            if isinstance(callee, ast.Name) and callee.id in self.nodes:
+                target = self.nodes[callee.id]
+                if isinstance(target, ast.ClassDef):
+                    for owner in self._above(callee.id):
+                        uses.calls[Key(owner, "__init__")].append(use)
+                else:
+                    uses.calls[Key("", callee.id)].append(use)
+            elif isinstance(callee, ast.Attribute) and (_is_super(callee.value) or _is_self(callee.value)):
+                for owner in self._related(node.name) if node.name in self.nodes else ():
+                    if not _is_super(callee.value) or owner != node.name:
+                        uses.calls[Key(owner, callee.attr)].append(use)
+            values = [*each.args, *(keyword.value for keyword in each.keywords)]
+            if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
+                uses.unknown |= {v.id for v in values if isinstance(v, ast.Name) and v.id in self.nodes}
+        elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
+            uses.unknown |= {each.value.id} & self.nodes.keys()
+
+    def _above(self, name: str) -> list[str]:
+        """A class, and those that it derives from."""
+        if name not in self.nodes:
+            return []
+        return [name, *(word for base in bases_of(self.nodes[name]) for word in self._above(base))]
+
+    def _related(self, name: str) -> set[str]:
+        """The classes above, below and beside a class."""
+        found, size = {name}, 0
+        while len(found) > size:
+            size = len(found)
+            for other, node in self.nodes.items():
+                bases = set(bases_of(node))
+                if other in found:
+                    found |= bases & self.nodes.keys()
+                elif bases & found:
+                    found.add(other)
+        return found
+
+    # --- constants
+
+    def _constant_attributes(self, uses: Uses) -> dict[str, dict[str, ast.expr]]:
+        """For each class the attributes that `__init__` alone assigns, and to a constant."""
+        outside = {
+            each.attr
+            for node in self.nodes.values()
+            for each in ast.walk(node)
+            if isinstance(each, ast.Attribute) and not _is_self(each.value)
+        }
+        found: dict[str, dict[str, ast.expr]] = {}
+        for name, node in self.nodes.items():
+            if not isinstance(node, ast.ClassDef) or name in uses.unknown:
+                continue
+            own: dict[str, list[ast.expr | None]] = defaultdict(list)
+            for function in functions_of(node):
+                for attribute, value in assigned(function, of_self=True):
+                    own[attribute].append(value if function.name == "__init__" else None)
+            for statement in node.body:  # a class's own attributes
+                if isinstance(statement, ast.Assign):
+                    for attribute, value in assigned(statement):
+                        own[attribute].append(value)
+            found[name] = {
+                attribute: values[0]
+                for attribute, values in own.items()
+                if len(values) == 1 and isinstance(values[0], ast.Constant) and attribute not in outside
+            }
+        return {name: self._inherited(name, found) for name in self.nodes}
+
+    def _inherited(self, name: str, own: Mapping[str, dict[str, ast.expr]]) -> dict[str, ast.expr]:
+        """The constants of a class and of those related to it, where these do not differ."""
+        merged: dict[str, ast.expr] = {}
+        differing = set()
+        for other in sorted(self._related(name)):
+            for attribute, value in own.get(other, {}).items():
+                if attribute in merged and ast.dump(merged[attribute]) != ast.dump(value):
+                    differing.add(attribute)
+                merged[attribute] = value
+            node = self.nodes[other]
+            if isinstance(node, ast.ClassDef):
+                held = {attribute for f in functions_of(node) for attribute, _ in assigned(f, of_self=True)}
+                differing |= held - own.get(other, {}).keys()
+        return {attribute: value for attribute, value in merged.items() if attribute not in differing}
+
+    # --- one definition
+
+    def _cut(self, node: Node, uses: Uses, constants: Mapping[str, Mapping[str, ast.expr]]) -> Node:
+        if node.name in uses.unknown:
+            return node
+        if isinstance(node, ast.FunctionDef):
+            return self._function(node, uses.calls.get(Key("", node.name), []), {}, True)
+        body: list[ast.stmt] = []
+        own = constants[node.name]
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef):
+                key = Key(node.name, statement.name)
+                calls, is_method = uses.calls.get(key, []), statement.name not in FIXED
+                if is_method and statement.name != "forward" and not calls:
+                    continue  # nothing calls it
+                body.append(self._function(statement, calls, own, bool(calls)))
+            elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                if statement.targets[0].id not in own:
+                    body.append(statement)
+            else:
+                body.append(statement)
+        body = [each for each in body if not _only_passes_on(each)]
+        return node if _same(body, node.body) else _with(node, body=body)
+
+    def _function(
+        self, node: ast.FunctionDef, uses: Sequence[Use], attributes: Mapping[str, ast.expr], known: bool
+    ) -> ast.FunctionDef:
+        constants: dict[str, ast.expr] = {}
+        present: set[str] = set()
+        arguments = node.args
+        if known and all(_is_plain(use.call) for use in uses):
+            constants, present = self._folded(node, uses)
+            arguments = _without(arguments, constants.keys(), present)
+        body = simplified(node.body, constants, present, attributes, self.defaults, self.exporting)
+        returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
+        if _same(body, node.body) and arguments is node.args and returns is node.returns:
+            return node
+        return _with(node, args=arguments, body=body, returns=returns)
+
+    def _folded(self, node: ast.FunctionDef, uses: Sequence[Use]) -> tuple[dict[str, ast.expr], set[str]]:
+        """The parameters that no call gives, with their defaults, and those that are never None."""
+        named = [each for each in node.args.args if each.arg != "self"]
+        keyword_only = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+        defaults = dict(zip([each.arg for each in named[::-1]], node.args.defaults[::-1], strict=False))
+        defaults |= {each.arg: value for each, value in keyword_only if value is not None}
+        constants: dict[str, ast.expr] = {}
+        present: set[str] = set()
+        order, changed = [each.arg for each in named], {word for word, _ in assigned(node)}
+        for argument in [*named, *(each for each, _ in keyword_only)]:
+            given = [_given(use.call, argument.arg, order) for use in uses]
+            if argument.arg in defaults and all(each is None for each in given):
+                if argument.arg in changed:  # its name stands for another value later
+                    continue
+                constants[argument.arg] = defaults[argument.arg]
+            elif argument.annotation is not None and _allows_none(argument.annotation):
+                pairs = zip(given, uses, strict=True)
+                if uses and all(each is not None and not _may_be_none(each, use) for each, use in pairs):
+                    present.add(argument.arg)
+        return constants, present
+
+    def _drop(self) -> None:
+        """Leaves out what nothing needs any more."""
+        kept: dict[str, None] = {}
+
+        def visit(name: str) -> None:
+            if name not in kept:
+                for other in sorted(set(read_names(self.nodes[name])) & self.nodes.keys() - {name}):
+                    visit(other)
+                kept[name] = None
+
+        for name in sorted(self.wanted & self.nodes.keys()):
+            visit(name)
+        self.nodes = {name: self.nodes[name] for name in kept}
+
+
+FIXED = ("__init__", "reset_parameters", "extra_repr", "_load_from_state_dict")
+"""What PyTorch calls: these methods stay, and keep their parameters where nothing else calls them."""
+
+
+def functions_of(node: Node) -> list[ast.FunctionDef]:
+    """A function itself, or a class's methods."""
+    if isinstance(node, ast.FunctionDef):
+        return [node]
+    return [each for each in node.body if isinstance(each, ast.FunctionDef)]
+
+
+def bases_of(node: Node) -> list[str]:
+    """The names of a class's bases."""
+    bases = node.bases if isinstance(node, ast.ClassDef) else []
+    return [each.id for each in bases if isinstance(each, ast.Name)]
+
+
+def defaults_of(node: Node) -> list[ast.expr | None]:
+    """The defaults of the positional parameters of a function, or of a class's constructor, in order."""
+    made = [each for each in functions_of(node) if each is node or each.name == "__init__"]
+    if not made:
+        return []
+    arguments = made[0].args
+    required = len(arguments.args) - len(arguments.defaults)
+    found: list[ast.expr | None] = [*[None] * required, *arguments.defaults]
+    return found[1:] if isinstance(node, ast.ClassDef) else found
+
+
+def _gives_several(statement: ast.stmt) -> bool:
+    """Whether a statement returns a tuple, or may."""
+    values = [each.value for each in ast.walk(statement) if isinstance(each, ast.Return) and each.value]
+    return any(isinstance(part, ast.Tuple) for value in values for part in (value, *_branches(value)))
+
+
+def _branches(value: ast.expr) -> list[ast.expr]:
+    return [value.body, value.orelse] if isinstance(value, ast.IfExp) else []
+
+
+def _single(returns: ast.expr | None) -> ast.expr | None:
+    """`Tensor` of `Tensor | tuple[Tensor, ...]`."""
+    union = isinstance(returns, ast.BinOp) and isinstance(returns.right, ast.Subscript)
+    return returns.left if union and isinstance(returns, ast.BinOp) else returns
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def _is_plain(call: ast.Call) -> bool:
+    """Whether each argument of a call can be told."""
+    return not any(isinstance(each, ast.Starred) for each in call.args) and all(
+        keyword.arg is not None for keyword in call.keywords
+    )
+
+
+def _given(call: ast.Call, name: str, order: Sequence[str]) -> ast.expr | None:
+    """What a call gives for a parameter."""
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    place = order.index(name) if name in order else len(call.args)
+    return call.args[place] if place < len(call.args) else None
+
+
+def _allows_none(annotation: ast.expr) -> bool:
+    parts = ast.walk(annotation) if isinstance(annotation, ast.BinOp) else [annotation]
+    return any(is_none(part) for part in parts)
+
+
+def _may_be_none(value: ast.expr, use: Use) -> bool:
+    unknown = isinstance(value, ast.Attribute | ast.IfExp)
+    return unknown or is_none(value) or (isinstance(value, ast.Name) and value.id in use.optional)
+
+
+def _without(arguments: ast.arguments, folded: Iterable[str], present: set[str]) -> ast.arguments:
+    """Parameters without those that have become constants; what is always given needs no default."""
+    gone = set(folded)
+    if not gone and not any(
+        each.arg in present and each.annotation is not None and _allows_none(each.annotation)
+        for each in [*arguments.args, *arguments.kwonlyargs]
+    ):
+        return arguments
+    count = len(arguments.args) - len(arguments.defaults)
+    paired = [
+        (each, arguments.defaults[place - count] if place >= count else None)
+        for place, each in enumerate(arguments.args)
+        if each.arg not in gone
+    ]
+    kept: list[tuple[ast.arg, ast.expr | None]] = []
+    for each, default in paired:  # none without a default may follow one that has it
+        certain = each.arg in present and all(value is None for _, value in kept)
+        kept.append((_certain(each), None) if certain else (each, default))
+    required = [each for each, default in kept if default is None]
+    optional = [(each, default) for each, default in kept if default is not None]
+    only = [
+        (_certain(each) if each.arg in present else each, default)
+        for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if each.arg not in gone
+    ]
+    return _with(
+        arguments,
+        args=[*required, *(each for each, _ in optional)],
+        defaults=[default for _, default in optional],
+        kwonlyargs=[each for each, _ in only],
+        kw_defaults=[default for _, default in only],
+    )
+
+
+def _certain(argument: ast.arg) -> ast.arg:
+    """A parameter that is never None."""
+    annotation = argument.annotation
+    if isinstance(annotation, ast.BinOp) and is_none(annotation.right):
+        return ast.copy_location(ast.arg(argument.arg, annotation.left), argument)
+    return argument
+
+
+def _only_passes_on(statement: ast.stmt) -> bool:
+    """Whether a method does nothing but call the one that it overrides, with the same arguments."""
+    if not isinstance(statement, ast.FunctionDef):
+        return False
+    body = [each for each in statement.body if not _is_text(each)]
+    only = body[0] if len(body) == 1 else None
+    value = only.value if isinstance(only, ast.Expr | ast.Return) else None
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute):
+        return False
+    if not _is_super(value.func.value) or value.func.attr != statement.name:
+        return False
+    arguments = statement.args
+    own = [each.arg for each in arguments.args[1:]]
+    own += [f"*{each.arg}" for each in [arguments.vararg] if each is not None]
+    words = [f"**{each.arg}" for each in [arguments.kwarg] if each is not None]
+    given = [f"**{flat(each.value)}" if each.arg is None else f"{each.arg}=" for each in value.keywords]
+    return [flat(each) for each in value.args] == own and given == words and not arguments.kwonlyargs
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _same(a: Sequence[object], b: Sequence[object]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+def _with(node: Any, **changed: object) -> Any:
+    """A node with some of its fields replaced, at the same place."""
+    return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **changed}), node)

@@ -1,0 +1,186 @@
+"""Images changed at random in training."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class RandomBrightness(nn.Module):
+    """Adds `factor` of a range to each image in training, within the range."""
+
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.value_range = factor, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        low, high = self.value_range
+        share = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
+        return (x + (high - low) * share).clamp(low, high)
+
+
+class RandomContrast(nn.Module):
+    """Multiplies how far each channel of [N, C, H, W] is from its mean by `factor` in
+    training, within a range.
+    """
+
+    def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.value_range = factor, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        factor = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
+        mean = x.mean((2, 3), keepdim=True)
+        return (mean + (x - mean) * factor).clamp(*self.value_range)
+
+
+def fit(x: Tensor, height: int, width: int) -> Tensor:
+    """The largest window in the middle of [N, C, H, W] of this aspect, resized."""
+    tall = min(x.shape[2], max(x.shape[3] * height // width, 1))
+    wide = min(x.shape[3], max(x.shape[2] * width // height, 1))
+    top, left = (x.shape[2] - tall) // 2, (x.shape[3] - wide) // 2
+    x = x[:, :, top : top + tall, left : left + wide]
+    return F.interpolate(x, (height, width), mode="bilinear")
+
+
+class RandomCrop(nn.Module):
+    """One window of all images of [N, C, H, W] in training, if they are larger; else
+    the middle of each, brought to this size.
+    """
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, right = x.shape[2] - self.height, x.shape[3] - self.width
+        if not self.training or down <= 0 or right <= 0:
+            return fit(x, self.height, self.width)
+        top = torch.randint(down + 1, (), device=x.device)
+        left = torch.randint(right + 1, (), device=x.device)
+        rows = top + torch.arange(self.height, device=x.device)
+        columns = left + torch.arange(self.width, device=x.device)
+        return x[:, :, rows][..., columns]
+
+
+class RandomErasing(nn.Module):
+    """Fills a rectangle of some images of [N, C, H, W] in training, with a probability
+    from `factor`; a share from `scale` is the square of its side's. No `fill` is noise.
+    """
+
+    def __init__(self, factor, scale, fill, value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.scale = factor, scale
+        self.fill, self.value_range = fill, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        erased = torch.rand(x.shape[0], 1, 1, 1, device=x.device)
+        erased = erased < torch.empty_like(erased).uniform_(*self.factor)
+        rows, columns = self.inside(x, x.shape[2]), self.inside(x, x.shape[3])
+        if self.fill is None:
+            fill = self.value_range[1] * torch.randn_like(x)
+        else:
+            fill = x.new_tensor(self.fill).view(-1, 1, 1)
+        fill = fill.clamp(*self.value_range)
+        return torch.where(
+            erased & rows[:, None, :, None] & columns[:, None, None], fill, x
+        )
+
+    def inside(self, x: Tensor, size: int) -> Tensor:
+        """Whether each place of a side is in the rectangle: [N, size]."""
+        length = size * x.new_empty(x.shape[0], 1).uniform_(*self.scale).sqrt()
+        start = (size - length) * torch.rand_like(length)
+        places = torch.arange(size, device=x.device)
+        return (start <= places) & (places < start + length)
+
+
+class RandomFlip(nn.Module):
+    """Flips half of the images of a batch in training, along all of `dims` at once."""
+
+    def __init__(self, dims: tuple[int, ...]):
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        flipped = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < 0.5
+        return torch.where(flipped, x.flip(self.dims), x)
+
+
+def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Each image of [N, C, H, W] through an affine map of its own, a row of [N, 6],
+    from where a pixel goes to where it comes from; sides are from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    if fill_mode == "reflect":
+        return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
+    if fill_mode == "nearest":
+        return F.grid_sample(x, grid, mode, "border", align_corners=False)
+    if fill_mode == "constant":
+        return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
+    size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
+    grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
+    x = F.pad(x, (0, 1, 0, 1), mode="circular")
+    return F.grid_sample(x, grid, mode, align_corners=True)
+
+
+class RandomRotation(nn.Module):
+    """Turns each image of [N, C, H, W] in training, by `factor` turns."""
+
+    def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.factor, self.how = factor, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        angle = 2 * torch.pi * x.new_empty(x.shape[0]).uniform_(*self.factor)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        tall = x.shape[2] / x.shape[3]
+        theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
+        return warp(x, theta, *self.how)
+
+
+class RandomTranslation(nn.Module):
+    """Moves each image of [N, C, H, W] in training, down by `height` of its height and
+    right by `width` of its width.
+    """
+
+    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        down = x.new_empty(x.shape[0]).uniform_(*self.height)
+        right = x.new_empty(x.shape[0]).uniform_(*self.width)
+        one, zero = torch.ones_like(down), torch.zeros_like(down)
+        theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
+        return warp(x, theta, *self.how)
+
+
+class RandomZoom(nn.Module):
+    """Shows 1 + `height` of each height of [N, C, H, W] in training, and of each width
+    1 + `width`, or as much as of the height.
+    """
+
+    def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.height, self.width, self.how = height, width, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        tall = wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.height)
+        if self.width is not None:
+            wide = 1 + x.new_empty(x.shape[0]).uniform_(*self.width)
+        zero = torch.zeros_like(tall)
+        theta = torch.stack([wide, zero, zero, zero, tall, zero], 1)
+        return warp(x, theta, *self.how)

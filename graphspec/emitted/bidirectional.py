@@ -1,0 +1,306 @@
+"""Recurrent layers in both directions."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.emitted.recurrent import (
+    dropout_steps,
+    keep_one_bias,
+    last_unmasked,
+    reset_lstm,
+    reset_rnn,
+    unmasked_first,
+)
+
+
+def skip_masked(
+    rnn: Any, kernel: Any, x: Tensor, mask: Tensor, h: Tensor, way: int
+) -> tuple[Tensor, Tensor]:
+    """A kernel over unmasked steps alone, with the weights of direction `way`: the
+    outputs, and the last state.
+    """
+    x, h0 = unmasked_first(x, mask), h[None].contiguous()
+    weights = rnn.all_weights[way]
+    y, _ = kernel(x, h0, weights, rnn.bias, 1, 0.0, rnn.training, False, True)
+    y = last_unmasked(y, mask, rnn.return_sequences)
+    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h)
+
+
+def skip_masked_lstm(
+    lstm: Any, x: Tensor, mask: Tensor, h: Tensor, c: Tensor, way: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """nn.LSTM over unmasked steps alone, with the weights of direction `way`: the
+    outputs, and the last state.
+    """
+    weight, *others = lstm.all_weights[way]
+    x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
+    if lstm.return_state:
+        # After the unmasked steps one more feature shuts the input gate and opens the
+        # forget gate: c stays.
+        gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
+        weight = torch.cat((weight, gates[:, None]), 1)
+        after = ~unmasked_first(mask[..., None], mask)
+        x = torch.cat((x, after), -1)
+    weights = (weight, *others)
+    y, _, c = torch.lstm(
+        x, start, weights, lstm.bias, 1, 0.0, lstm.training, False, True
+    )
+    y = last_unmasked(y, mask, lstm.return_sequences)
+    return y, torch.where(mask.any(1, keepdim=True), y[:, -1], h), c[0]
+
+
+def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any:
+    """Keras' merge modes of the outputs of both directions; None keeps both."""
+    if mode == "concat":
+        return torch.cat((forward, backward), -1)
+    if mode == "mul":
+        return forward * backward
+    if mode is None:
+        return forward, backward
+    total = forward + backward
+    return total / 2 if mode == "ave" else total
+
+
+class Bidirectional(nn.Module):
+    """A recurrent layer over the sequence, another over its reverse, merged."""
+
+    def __init__(
+        self,
+        layer: Any,
+        *sizes: int,
+        merge_mode: str | None = "concat",
+        step_dropout: float = 0.0,
+        **options: Any,
+    ):
+        super().__init__()
+        self.forward_layer = layer(*sizes, **options)
+        self.backward_layer = layer(*sizes, **options)
+        self.merge_mode, self.step_dropout = merge_mode, step_dropout
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        ahead: Any = None
+        back: Any = None
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            ahead, back = initial_state[:half], initial_state[half:]
+        rate, training = self.step_dropout, self.training and self.step_dropout > 0
+        masks = () if mask is None else (mask,)
+        turned = () if mask is None else (mask.flip(1),)
+        x, reverse = dropout_steps(x, rate, training), dropout_steps(x, rate, training)
+        forward = self.forward_layer(x, ahead, *masks)
+        backward = self.backward_layer(reverse.flip(1), back, *turned)
+        states: tuple[Tensor, ...] = ()
+        if self.forward_layer.return_state:
+            (forward, *ahead), (backward, *back) = forward, backward
+            states = (*ahead, *back)
+        if self.forward_layer.return_sequences:
+            backward = backward.flip(1)
+        y = merge_directions(forward, backward, self.merge_mode)
+        if not states:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *states)
+
+
+class BidirectionalGRU(nn.GRU):
+    """nn.GRU in both directions with Keras' initializers and outputs."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode = merge_mode
+
+    def reset_parameters(self) -> None:
+        reset_rnn(self)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
+        y, h = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        first = y if self.merge_mode is None else (y,)
+        return (*first, *h)
+
+
+class BidirectionalLSTM(nn.LSTM):
+    """nn.LSTM in both directions with Keras' one bias, initializers and outputs."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode = merge_mode
+        keep_one_bias(self)
+
+    def reset_parameters(self) -> None:
+        reset_lstm(self)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            h, c, back_h, back_c = (s.expand(x.shape[0], -1) for s in initial_state)
+            state = torch.stack((h, back_h)), torch.stack((c, back_c))
+        y, (h, c) = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        first = y if self.merge_mode is None else (y,)
+        return (*first, h[0], c[0], h[1], c[1])
+
+
+class BidirectionalSimpleRNN(nn.RNN):
+    """nn.RNN in both directions with Keras' one bias, initializers and outputs."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",
+        activation: Any = torch.tanh,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            nonlinearity=activation.__name__,
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode = merge_mode
+        keep_one_bias(self)
+
+    def reset_parameters(self) -> None:
+        reset_rnn(self)
+        for zeros in self.buffers():  # the second biases
+            nn.init.zeros_(zeros)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
+        y, h = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        first = y if self.merge_mode is None else (y,)
+        return (*first, *h)
+
+
+class MaskedBothWays(nn.RNNBase):
+    """Where `mask` [batch, length] is false the states stay, as in Keras; of a sequence
+    the output is zero there.
+    """
+
+    states: int
+    skip: Any
+    return_sequences: bool
+    return_state: bool
+    merge_mode: str | None
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        if mask is None:
+            return super().forward(x, initial_state)
+        zeros = x.new_zeros(x.shape[0], self.hidden_size)
+        states = initial_state or [zeros] * 2 * self.states
+        states = [s.expand_as(zeros) for s in states]
+        y, *ahead = self.skip(x, mask, *states[: self.states], way=0)
+        x, turned = x.flip(1), mask.flip(1)
+        z, *back = self.skip(x, turned, *states[self.states :], way=1)
+        if self.return_sequences:
+            masked = ~mask[..., None]
+            y, z = y.masked_fill(masked, 0), z.flip(1).masked_fill(masked, 0)
+        else:
+            y, z = y[:, -1], z[:, -1]
+        y = merge_directions(y, z, self.merge_mode)
+        if not self.return_state:
+            return y
+        return (*(y if self.merge_mode is None else (y,)), *ahead, *back)
+
+
+class MaskedBidirectionalGRU(MaskedBothWays, BidirectionalGRU):  # type: ignore[misc]
+    """BidirectionalGRU that takes a mask."""
+
+    states = 1
+
+    def skip(self, x: Tensor, mask: Tensor, h: Tensor, way: int) -> Any:
+        return skip_masked(self, torch.gru, x, mask, h, way)
+
+
+class MaskedBidirectionalLSTM(MaskedBothWays, BidirectionalLSTM):  # type: ignore[misc]
+    """BidirectionalLSTM that takes a mask."""
+
+    states = 2
+    skip = skip_masked_lstm
+
+
+class MaskedBidirectionalSimpleRNN(MaskedBothWays, BidirectionalSimpleRNN):  # type: ignore[misc]
+    """BidirectionalSimpleRNN that takes a mask."""
+
+    states = 1
+
+    def skip(self, x: Tensor, mask: Tensor, h: Tensor, way: int) -> Any:
+        kernel = torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh
+        return skip_masked(self, kernel, x, mask, h, way)

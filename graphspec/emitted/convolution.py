@@ -1,0 +1,211 @@
+"""Convolutions that pad or crop as Keras does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphspec.emitted.padding import same_padding
+
+
+class PaddedConv1d(nn.Conv1d):
+    """Pads as Keras does: `same` at any stride, the odd step last; `causal` before."""
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = 0 if padding == "valid" else padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = self.pads
+        if padding == "causal":
+            x = F.pad(x, (self.dilation[0] * (self.kernel_size[0] - 1), 0))
+            padding = 0
+        elif padding == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            if torch.compiler.is_exporting() or pads[0] != pads[1]:
+                x, padding = F.pad(x, pads), 0
+            else:
+                padding = pads[0]
+        return F.conv1d(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+
+class PaddedConv2d(nn.Conv2d):
+    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = 0 if padding == "valid" else padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides: Any = self.pads
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            sides = pads[::-2]
+            if torch.compiler.is_exporting() or sides != pads[-2::-2]:
+                x, sides = F.pad(x, pads), 0
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
+        )
+
+
+class PaddedConv3d(nn.Conv3d):
+    """Pads as Keras' `same` does at any stride: what is odd goes last."""
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = 0 if padding == "valid" else padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        sides: Any = self.pads
+        if self.pads == "same":
+            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+            sides = pads[::-2]
+            if torch.compiler.is_exporting() or sides != pads[-2::-2]:
+                x, sides = F.pad(x, pads), 0
+        return F.conv3d(
+            x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
+        )
+
+
+class CroppedConvTranspose1d(nn.ConvTranspose1d):
+    """Crops unevenly, as Keras does: `crop` more steps at the end."""
+
+    def __init__(self, *args: Any, crop: int = 0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.crop = crop
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        y = super().forward(x)
+        return y[..., : y.shape[-1] - self.crop]
+
+
+class CroppedConvTranspose2d(nn.ConvTranspose2d):
+    """Crops unevenly, as Keras does: `crop` more rows and columns at the end."""
+
+    def __init__(self, *args: Any, crop: int | tuple[int, int] = 0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.crop = crop if isinstance(crop, tuple) else (crop, crop)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        y = super().forward(x)
+        height, width = self.crop
+        return y[..., : y.shape[-2] - height, : y.shape[-1] - width]
+
+
+class CroppedConvTranspose3d(nn.ConvTranspose3d):
+    """Crops unevenly, as Keras does: `crop` more planes, rows, columns at the end."""
+
+    def __init__(self, *args: Any, crop: int | tuple[int, int, int] = 0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.crop = crop if isinstance(crop, tuple) else (crop,) * 3
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        y = super().forward(x)
+        sizes = zip(y.shape[2:], self.crop, strict=True)
+        depth, height, width = (size - crop for size, crop in sizes)
+        return y[..., :depth, :height, :width]
+
+
+class SeparableConv1d(nn.Module):
+    """A convolution of each channel by itself, then one of width 1 that mixes them."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        depth_multiplier: int = 1,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        channels = in_channels * depth_multiplier
+        self.depthwise = nn.Conv1d(
+            in_channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
+            bias=False,
+        )
+        self.pointwise = nn.Conv1d(channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class SeparableConv2d(nn.Module):
+    """A convolution of each channel by itself, then one of width 1 that mixes them."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        depth_multiplier: int = 1,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        bias: bool = True,
+    ):
+        super().__init__()
+        channels = in_channels * depth_multiplier
+        self.depthwise = nn.Conv2d(
+            in_channels,
+            channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=in_channels,
+            bias=False,
+        )
+        self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
+class PaddedSeparableConv1d(SeparableConv1d):
+    """A SeparableConv1d that pads as Keras' `same` does at any stride."""
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = padding == "same"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads:
+            conv = self.depthwise
+            pads = same_padding(x, conv.kernel_size, conv.stride, conv.dilation)
+            x = F.pad(x, pads)
+        return super().forward(x)
+
+
+class PaddedSeparableConv2d(SeparableConv2d):
+    """A SeparableConv2d that pads as Keras' `same` does at any stride."""
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = padding == "same"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads:
+            conv = self.depthwise
+            pads = same_padding(x, conv.kernel_size, conv.stride, conv.dilation)
+            x = F.pad(x, pads)
+        return super().forward(x)
+
+
+def fill_depthwise_(w: Tensor, multiplier: int, fill: Callable[[Tensor], Any]) -> None:
+    """Fills [C * M, 1, *kernel] as Keras does: `fill` sees [M, C, *kernel]."""
+    kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
+    fill(kernel)
+    w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))

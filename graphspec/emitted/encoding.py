@@ -1,0 +1,30 @@
+"""Integers and categories as vectors."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Discretization(nn.Module):
+    """Between which boundaries a number lies: 0 below the first."""
+
+    bin_boundaries: Tensor
+
+    def __init__(self, bin_boundaries: tuple[float, ...]):
+        super().__init__()
+        boundaries = torch.tensor(bin_boundaries)
+        self.register_buffer("bin_boundaries", boundaries, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.bucketize(x, self.bin_boundaries.to(x.dtype), right=True)
+
+
+def count_classes(x: Tensor, num_classes: int) -> Tensor:
+    """How often each class stands in a row; torch.bincount takes a single row."""
+    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
+    return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
+
+
+def multi_hot(x: Tensor, num_classes: int) -> Tensor:
+    """1 for each class that stands in a row, without a one_hot of each integer."""
+    zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
+    return zeros.scatter(1, x, 1.0)

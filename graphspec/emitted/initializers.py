@@ -1,0 +1,23 @@
+"""Keras' initializers that PyTorch lacks."""
+
+from torch import Tensor, nn
+
+
+def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
+    """Keras' VarianceScaling of [out, in, *kernel]; normals are cut at two sigmas."""
+    fan_in, fan_out = (
+        (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
+    )
+    variance = (
+        scale
+        / {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[
+            mode
+        ]
+    )
+    if distribution == "uniform":
+        nn.init.uniform_(w, -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
+    elif distribution == "untruncated_normal":
+        nn.init.normal_(w, std=variance**0.5)
+    else:
+        std = variance**0.5 / 0.87962566103423978
+        nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std)

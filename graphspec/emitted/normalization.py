@@ -1,0 +1,156 @@
+"""Normalizations with Keras' statistics, weights and single values."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization that keeps the variance of the batch, as Keras does: without
+    Bessel's correction.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float,
+        center: bool = True,
+        scale: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, affine=center or scale)
+        self.register_buffer("num_batches_tracked", None)
+        if not center:
+            self.register_parameter("bias", None)
+        if not scale:
+            self.register_parameter("weight", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
+        mean = torch.zeros_like(self.running_mean)
+        var = torch.zeros_like(self.running_var)
+        weights = self.weight, self.bias
+        # unlike F.batch_norm, this trains on one value a channel
+        y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
+        self.running_mean.lerp_(mean, self.momentum)
+        var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+        self.running_var.lerp_(var, self.momentum)
+        return y
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        metadata = {**metadata, "version": 2}  # without a count of batches
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+
+class KerasBatchNorm1d(KerasBatchNorm, nn.BatchNorm1d):
+    """nn.BatchNorm1d with Keras' statistics."""
+
+
+class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
+    """nn.BatchNorm2d with Keras' statistics."""
+
+
+class KerasBatchNorm3d(KerasBatchNorm, nn.BatchNorm3d):
+    """nn.BatchNorm3d with Keras' statistics."""
+
+
+class MaskedBatchNorm(KerasBatchNorm1d):
+    """Batch normalization of [N, C, L] whose statistics leave out what a mask does."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None or not self.training:
+            return super().forward(x)
+        n = mask.expand_as(x).sum((0, 2)) + 1e-7  # Keras divides by no less
+        mean = x.masked_fill(~mask, 0).sum((0, 2)) / n
+        centered = x - mean[:, None]
+        var = centered.square().masked_fill(~mask, 0).sum((0, 2)) / n
+        self.running_mean.lerp_(mean.detach(), self.momentum)
+        self.running_var.lerp_(var.detach(), self.momentum)
+        y = centered * (var + self.eps).rsqrt()[:, None]
+        y = y if self.weight is None else y * self.weight[:, None]
+        return y if self.bias is None else y + self.bias[:, None]
+
+
+class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalization in inference mode for good: Keras' where not trainable."""
+
+    def forward(self, x: Tensor, *_: Tensor) -> Tensor:
+        statistics = self.running_mean, self.running_var
+        return F.batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+
+
+def freeze(module: nn.Module) -> None:
+    """Takes a module out of training: no gradients, no new statistics."""
+    module.requires_grad_(False)
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.__class__ = FrozenBatchNorm
+
+
+class CenteredLayerNorm(nn.Module):
+    """Layer normalization with a bias and no weight, unlike nn.LayerNorm."""
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float):
+        super().__init__()
+        self.eps = eps
+        self.bias = nn.Parameter(torch.zeros(normalized_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.bias.shape, None, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.bias.shape)}, eps={self.eps}"
+
+
+class GroupNorm(nn.Module):
+    """nn.GroupNorm with a weight or a bias alone, and for groups of a single value."""
+
+    weight: Tensor
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float,
+        center: bool = True,
+        scale: bool = True,
+    ):
+        super().__init__()
+        self.num_groups, self.eps = num_groups, eps
+        if scale:
+            self.weight = nn.Parameter(torch.ones(num_channels))
+        else:  # torch cannot differentiate a bias without a weight
+            self.register_buffer("weight", torch.ones(num_channels), persistent=False)
+        self.bias = nn.Parameter(torch.zeros(num_channels)) if center else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        # unlike F.group_norm, this trains on one value a group
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, eps={self.eps}"
+
+
+class Normalization(nn.Module):
+    """Brings features of known means and variances to 0 and 1, or back."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Any, variance: Any, invert: bool = False):
+        super().__init__()
+        std = torch.tensor(variance).sqrt().clamp(min=1e-7)
+        self.invert = invert
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.std + self.mean if self.invert else (x - self.mean) / self.std

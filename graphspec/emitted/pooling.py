@@ -1,0 +1,83 @@
+"""Poolings that pad as Keras does, or take a mask."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graphspec.emitted.padding import same_padding
+
+
+def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Average pooling of [N, C, D, H, W] with Keras' `same` padding, uncounted."""
+    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        share = F.avg_pool3d(
+            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
+        )
+        return F.avg_pool3d(F.pad(x, pads), kernel_size, stride) / share
+    padding = pads[-2::-2]
+    return F.avg_pool3d(
+        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
+    )
+
+
+def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Average pooling of [N, C, H, W] with Keras' `same` padding, uncounted."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        share = F.avg_pool2d(
+            F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
+        )
+        return F.avg_pool2d(F.pad(x, pads), kernel_size, stride) / share
+    padding = (pads[2], pads[0])
+    return F.avg_pool2d(
+        x, kernel_size, stride, padding, ceil_mode=True, count_include_pad=False
+    )
+
+
+def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Tensor:
+    """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
+    mask = mask.unsqueeze(3 - axis)
+    return x.masked_fill(~mask, 0).sum(axis, keepdim=keepdim) / mask.sum(
+        axis, keepdim=keepdim
+    )
+
+
+def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
+    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
+    if torch.compiler.is_exporting():
+        stride = kernel_size if stride is None else stride
+        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
+    return F.max_pool1d(x, kernel_size, stride)
+
+
+def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Max pooling of [N, C, D, H, W] with Keras' `same` padding."""
+    pads = same_padding(x, kernel_size, stride, (1, 1, 1))
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        x = F.pad(x, pads, value=float("-inf"))
+        return F.max_pool3d(x, kernel_size, stride)
+    # ceil_mode adds the windows that end past the input: no copy is padded
+    return F.max_pool3d(x, kernel_size, stride, pads[-2::-2], ceil_mode=True)
+
+
+def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
+    """Max pooling of [N, C, H, W] with Keras' `same` padding."""
+    pads = same_padding(x, kernel_size, stride)
+    uneven = any(
+        s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
+    )
+    if uneven or torch.compiler.is_exporting():
+        x = F.pad(x, pads, value=float("-inf"))
+        return F.max_pool2d(x, kernel_size, stride)
+    # ceil_mode adds the windows that end past the input: no copy is padded
+    return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)

@@ -1,0 +1,410 @@
+"""Recurrent layers with Keras' bias, initializers, outputs and masks.
+
+Under a mask PyTorch's kernels run over the unmasked steps alone: those of each row are
+moved to its front, and their outputs back. That is exact for any mask, takes 1.2 to 2
+times as long as the kernel, and can be exported. Packed sequences take several times as
+long, and cannot.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
+    """Dropout with one mask for all steps, as Keras' recurrent layers do."""
+    return x * F.dropout(torch.ones_like(x[:, :1]), p) if training else x
+
+
+def reset_rnn(rnn: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros."""
+    for name, weight in rnn.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.zeros_(weight)
+
+
+def reset_lstm(lstm: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
+    for name, weight in lstm.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.zeros_(weight)
+            nn.init.ones_(weight.detach().chunk(4)[1])
+    for zeros in lstm.buffers():  # the second bias
+        nn.init.zeros_(zeros)
+
+
+def keep_one_bias(rnn: nn.RNNBase) -> None:
+    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
+    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
+        zeros = torch.zeros_like(getattr(rnn, name).detach())
+        delattr(rnn, name)
+        rnn.register_buffer(name, zeros, persistent=False)
+    rnn._init_flat_weights()
+
+
+def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
+    """The unmasked steps of each row in their order, then zeros."""
+    # row 0 takes the masked ones, and is cut off
+    rows = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2])
+    examples = torch.arange(x.shape[0], device=x.device)[:, None]
+    rows[examples, mask.cumsum(1) * mask] = x
+    return rows[:, 1:]
+
+
+def last_unmasked(y: Tensor, mask: Tensor, sequences: bool = False) -> Tensor:
+    """Of outputs of `unmasked_first` the last, or zeros; for `sequences` all steps'."""
+    steps = mask.cumsum(1) if sequences else mask.sum(1, keepdim=True)
+    steps = steps[..., None]
+    last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
+    return last.masked_fill(steps == 0, 0)
+
+
+class GRU(nn.GRU):
+    """nn.GRU with Keras' initializers, outputs and masks."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        zero_output_for_mask: bool = False,
+    ):
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.zero_output_for_mask = zero_output_for_mask
+
+    def reset_parameters(self) -> None:
+        reset_rnn(self)
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        state = None
+        if initial_state is not None:
+            state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
+        if mask is None:
+            y, h = super().forward(x, state)
+            y = y if self.return_sequences else h[0]
+            return (y, h[0]) if self.return_state else y
+        y, _ = super().forward(unmasked_first(x, mask), state)
+        y = last_unmasked(y, mask, self.return_sequences)
+        last = y[:, -1]
+        if state is not None:
+            last = torch.where(mask.any(1, keepdim=True), last, state[0])
+        if self.zero_output_for_mask:
+            y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
+        y = y if self.return_sequences else y[:, -1]
+        return (y, last) if self.return_state else y
+
+
+class SimpleRNN(nn.RNN):
+    """nn.RNN with Keras' one bias, initializers, outputs and masks."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        zero_output_for_mask: bool = False,
+        activation: Any = torch.tanh,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            nonlinearity=activation.__name__,
+            bias=bias,
+            batch_first=True,
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.zero_output_for_mask = zero_output_for_mask
+        keep_one_bias(self)
+
+    def reset_parameters(self) -> None:
+        reset_rnn(self)
+        for zeros in self.buffers():  # the second bias
+            nn.init.zeros_(zeros)
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        state = None
+        if initial_state is not None:
+            state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
+        if mask is None:
+            y, h = super().forward(x, state)
+            y = y if self.return_sequences else h[0]
+            return (y, h[0]) if self.return_state else y
+        y, _ = super().forward(unmasked_first(x, mask), state)
+        y = last_unmasked(y, mask, self.return_sequences)
+        last = y[:, -1]
+        if state is not None:
+            last = torch.where(mask.any(1, keepdim=True), last, state[0])
+        if self.zero_output_for_mask:
+            y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
+        y = y if self.return_sequences else y[:, -1]
+        return (y, last) if self.return_state else y
+
+
+def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> Any:
+    """The outputs of nn.LSTM over `unmasked_first`, in direction `way`, and the cell's
+    state after the unmasked steps: one more feature shuts the input gate behind them,
+    and opens the forget gate.
+    """
+    weight, *others = lstm.all_weights[way]
+    gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(lstm.hidden_size)
+    weights = (torch.cat((weight, gates[:, None]), 1), *others)
+    after = ~unmasked_first(mask[..., None], mask)
+    x = torch.cat((unmasked_first(x, mask), after), -1)
+    y, _, c = torch.lstm(
+        x, state, weights, lstm.bias, 1, 0.0, lstm.training, False, True
+    )
+    return y, c[0]
+
+
+class LSTM(nn.LSTM):
+    """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        zero_output_for_mask: bool = False,
+    ):
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.zero_output_for_mask = zero_output_for_mask
+        keep_one_bias(self)
+
+    def reset_parameters(self) -> None:
+        reset_lstm(self)
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        state = None
+        if initial_state is not None:
+            h, c = (s.expand(x.shape[0], -1)[None].contiguous() for s in initial_state)
+            state = h, c
+        if mask is None:
+            y, (h, c) = super().forward(x, state)
+            y = y if self.return_sequences else h[0]
+            return (y, h[0], c[0]) if self.return_state else y
+        if self.return_state:
+            zeros = x.new_zeros(1, x.shape[0], self.hidden_size)
+            start = (zeros, zeros) if state is None else state
+            y, c = last_cell(self, x, mask, start, 0)
+        else:
+            y, _ = super().forward(unmasked_first(x, mask), state)
+        y = last_unmasked(y, mask, self.return_sequences)
+        h = y[:, -1]
+        if state is not None:
+            h = torch.where(mask.any(1, keepdim=True), h, state[0][0])
+        if self.zero_output_for_mask:
+            y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
+        y = y if self.return_sequences else y[:, -1]
+        return (y, h, c) if self.return_state else y
+
+
+class Scanned(nn.Module):
+    """A recurrent layer of Keras step by step: any activation, dropout of the state.
+
+    Where a mask [batch, length] is false the state stays; the output is the last one.
+    """
+
+    gates, states = 1, 1
+    step: Callable[..., Any]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        zero_output_for_mask: bool = False,
+    ):
+        super().__init__()
+        rows = self.gates * hidden_size
+        self.weight_ih_l0 = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh_l0 = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias_ih_l0 = nn.Parameter(torch.empty(rows)) if bias else None
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
+        self.zero_output_for_mask = zero_output_for_mask
+
+    def drop(self, x: Tensor, p: float) -> Tensor:
+        """One mask for all steps, but one for each gate: [gates, *x.shape]."""
+        shape = (self.gates, x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
+        return x * F.dropout(x.new_ones(shape), p)
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
+        recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
+        zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
+        states: Any = [
+            s.expand_as(zeros) for s in initial_state or [zeros] * self.states
+        ]
+        kept = None
+        if self.training and self.dropout:
+            x = self.drop(x, self.dropout)
+        if self.training and self.recurrent_dropout:
+            kept = self.drop(torch.ones_like(zeros), self.recurrent_dropout)
+        z = x @ kernel[:, None]  # [gates, batch, length, hidden]
+        if self.bias_ih_l0 is not None:
+            z = z + self.bias_ih_l0.view(self.gates, 1, 1, -1)
+        outputs: list[Tensor] = []
+        output = zeros
+        for t, step in enumerate(z.unbind(2)):
+            new = self.step(step, kept, *states)
+            if mask is None:
+                output, states = new[0], new
+            else:
+                seen = mask[:, t, None]
+                before = zeros if self.zero_output_for_mask else output
+                output = torch.where(seen, new[0], before)
+                pairs = zip(new, states, strict=True)
+                states = [torch.where(seen, now, before) for now, before in pairs]
+            outputs.append(output)
+        y = torch.stack(outputs, 1) if self.return_sequences else output
+        return (y, *states) if self.return_state else y
+
+
+def state_products(h: Tensor, weight: Tensor, kept: Tensor | None) -> list[Tensor]:
+    """The products of a state with the kernels of gates, which may each have a dropout
+    mask of their own.
+    """
+    gates = len(weight) // h.shape[-1]
+    if kept is None:
+        return list(F.linear(h, weight).chunk(gates, -1))
+    pairs = zip(kept, weight.chunk(gates), strict=True)
+    return [F.linear(h * mask, kernel) for mask, kernel in pairs]
+
+
+class ScannedGRU(Scanned):
+    """Keras' GRU step by step, with the reset gate before or after the product."""
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        recurrent_activation: Callable[[Tensor], Tensor] = torch.sigmoid,
+        reset_after: bool = True,
+        **options: Any,
+    ):
+        super().__init__(input_size, hidden_size, bias, **options)
+        self.activation, self.recurrent_activation = activation, recurrent_activation
+        self.reset_after, both = reset_after, bias and reset_after
+        self.bias_hh_l0 = nn.Parameter(torch.empty(3 * hidden_size)) if both else None
+        reset_rnn(self)
+
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor) -> Any:
+        weight, units = self.weight_hh_l0, h.shape[-1]
+        if self.reset_after:
+            products = state_products(h, weight, kept)
+            if self.bias_hh_l0 is not None:
+                biases = self.bias_hh_l0.chunk(3)
+                products = [a + b for a, b in zip(products, biases, strict=True)]
+            r = self.recurrent_activation(x[0] + products[0])
+            z = self.recurrent_activation(x[1] + products[1])
+            n = self.activation(x[2] + r * products[2])
+        else:
+            first = None if kept is None else kept[:2]
+            products = state_products(h, weight[: 2 * units], first)
+            r = self.recurrent_activation(x[0] + products[0])
+            z = self.recurrent_activation(x[1] + products[1])
+            held = h if kept is None else h * kept[2]
+            n = self.activation(x[2] + F.linear(r * held, weight[2 * units :]))
+        return ((1 - z) * n + z * h,)
+
+
+class ScannedLSTM(Scanned):
+    """Keras' LSTM step by step."""
+
+    gates, states = 4, 2
+
+    def __init__(
+        self,
+        *sizes: Any,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        recurrent_activation: Callable[[Tensor], Tensor] = torch.sigmoid,
+        **options: Any,
+    ):
+        super().__init__(*sizes, **options)
+        self.activation, self.recurrent_activation = activation, recurrent_activation
+        reset_lstm(self)
+
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor, c: Tensor) -> Any:
+        products = state_products(h, self.weight_hh_l0, kept)
+        i, f, g, o = (a + b for a, b in zip(x, products, strict=True))
+        i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
+        c = f * c + i * self.activation(g)
+        return o * self.activation(c), c
+
+
+class ScannedSimpleRNN(Scanned):
+    """Keras' SimpleRNN step by step."""
+
+    def __init__(
+        self,
+        *sizes: Any,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        **options: Any,
+    ):
+        super().__init__(*sizes, **options)
+        self.activation = activation
+        reset_rnn(self)
+
+    def step(self, x: Tensor, kept: Tensor | None, h: Tensor) -> Any:
+        held = h if kept is None else h * kept[0]
+        return (self.activation(x[0] + F.linear(held, self.weight_hh_l0)),)
+
+
+def fill_row_(row: Tensor, fill: Callable[[Tensor], object]) -> None:
+    """Fill one of the two rows of Keras' bias, which is [2, 3 * units]."""
+    bias = row.detach().new_empty(len(row), 2)
+    fill(bias)
+    row.detach().copy_(bias[:, 0])
+
+
+def forget_bias_(bias: Tensor, fill: Callable[[Tensor], object]) -> None:
+    """Fill an LSTM's bias, and the forget gate's part of it with ones."""
+    fill(bias)
+    nn.init.ones_(bias.detach().chunk(4)[1])
