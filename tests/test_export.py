@@ -85,7 +85,7 @@ def recurrent(layer: str, arguments: str, masked: bool) -> graphspec.Program:
 )
 def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = graphspec.compile(path, settings=SMALL.get(path.stem))
-    once = functools.cache(lambda: trace(program, program.module().eval().requires_grad_(False)))
+    once = functools.cache(lambda: trace(program, program.module(exporting=True).eval().requires_grad_(False)))
     monkeypatch.setattr("graphspec.export.trace", lambda program, module: once())  # half of the time
     least = {"batch": 1, **program.minimum_sizes}
     for format in FORMATS:
@@ -143,7 +143,7 @@ def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
     outputs: [y]
     """
     program = graphspec.compile(spec)
-    traced = trace(program, program.module().eval())
+    traced = trace(program, program.module(exporting=True).eval())
     assert traced.fixed == {}
     assert all((span.least, span.most) == (1, None) for span in traced.free.values())
 
@@ -153,7 +153,7 @@ def test_strides_leave_images_free_from_a_size_on(count: int, least: int) -> Non
     node = f"{{layer: Conv2D, filters: 2, kernel_size: 3, strides: 2, padding: same, repeat: {count}}}"
     spec = f"inputs: {{x: {{shape: [height, width, 3]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"
     program = graphspec.compile(spec)
-    traced = trace(program, program.module().eval())
+    traced = trace(program, program.module(exporting=True).eval())
     assert {name: (span.least, span.most) for name, span in traced.free.items()} == {
         "batch": (1, None),
         "height": (least, None),

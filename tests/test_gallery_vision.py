@@ -199,7 +199,7 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
         ("xception", None, 4, {"size": 71, "classes": 4}),
         ("resnet", "resnet18", 4, {"size": 32, "classes": 4}),
         ("resnet", "resnet50", 6, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
-        ("two_cameras", None, 3, {"size": 71, "train.optimizer.learning_rate": 0.00001}),
+        ("two_cameras", None, 8, {"size": 71, "train.optimizer.learning_rate": 0.00001}),
     ],
 )
 def test_a_few_steps_lower_the_loss(
