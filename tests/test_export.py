@@ -85,7 +85,8 @@ def recurrent(layer: str, arguments: str, masked: bool) -> graphspec.Program:
 )
 def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = graphspec.compile(path, settings=SMALL.get(path.stem))
-    once = functools.cache(lambda: trace(program, program.module(exporting=True).eval().requires_grad_(False)))
+    module = program.module(exporting=True).eval().requires_grad_(False)
+    once = functools.cache(lambda: trace(program, module))
     monkeypatch.setattr("graphspec.export.trace", lambda program, module: once())  # half of the time
     least = {"batch": 1, **program.minimum_sizes}
     for format in FORMATS:
