@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from graphspec.summary import show_bytes
+
 if TYPE_CHECKING:
     from graphspec.train.progress import Progress, Result, Start
 
@@ -132,7 +134,8 @@ def _first(start: Start) -> str:
     held = [f"{n:,} for {part}" for part, n in start.examples.items() if part != "training" and n]
     what = f"{count:,} examples of {start.data}" + (f", {' and '.join(held)}" if held else "")
     goes_on = f"; goes on after epoch {start.epoch}" if start.resumed else ""
-    return f"{start.name} on {start.device}: {start.parameters:,} parameters; {what}{goes_on}"
+    model = f"{start.parameters:,} parameters, about {show_bytes(start.memory)} a step"
+    return f"{start.name} on {start.device}: {model}; {what}{goes_on}"
 
 
 def _table(seen: Iterable[Any]) -> list[str]:

@@ -49,7 +49,7 @@ ALLOWED = {
     "plot": "diagnostics graph source summary tensor",
     "program": "data graph objectives tensor train tune",
     "reference": "contract diagnostics objectives",
-    "reporting": "diagnostics",
+    "reporting": "diagnostics summary",
     "runs": "compiler data diagnostics train",
     "schema": "objectives",
     "source": "diagnostics expressions",

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from textwrap import wrap
 
 from graphspec.diagnostics import Span
@@ -130,11 +129,12 @@ TORCH = "2.10"
 
 
 def origin(program: Elaborated) -> list[str]:
-    """The comment that says what made a file, from which spec, with which params."""
-    graph = program.graph
-    spec = Path(graph.definition.file).name
-    params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in graph.params.items())
-    text = f"Made by graphspec {__version__} from {spec}{f' with {params}' if params else ''}."
+    """The comment that says what made a file, from which spec, with which params. A spec goes by its name:
+    a copy of its file gives the same source.
+    """
+    params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in program.graph.params.items())
+    spec = program.name + (f" with {params}" if params else "")
+    text = f"Made by graphspec {__version__} from the spec {spec}."
     return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
 
 

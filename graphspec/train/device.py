@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.tensor import names_of, value_of
+from graphspec.tensor import Dim, names_of, value_of
 
 LARGE = 1e9
 """FLOPs of a training step (forward and backward, all examples) from which on several threads pay."""
@@ -49,14 +49,24 @@ def threads(program: Any) -> int:
     """
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
-    flops = program.summary().step(program.training.batch_size).flops
+    flops = _typical(program, program.summary().step(program.training.batch_size).flops)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if flops < LARGE else cores
+
+
+def memory(program: Any) -> int:
+    """About how many bytes a training step takes: weights, gradients, optimizer and what backward keeps."""
+    return _typical(program, program.summary().step(program.training.batch_size).total_bytes)
+
+
+def _typical(program: Any, cost: Dim) -> int:
+    """A cost with `TYPICAL` for each size that is only named, or what the program allows."""
     longest = program.maximum_sizes
     sizes = {
         name: min(max(TYPICAL, program.minimum_sizes.get(name, 1)), longest.get(name, sys.maxsize))
-        for name in names_of(flops)
+        for name in names_of(cost)
     }
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if value_of(flops, sizes) < LARGE else cores
+    return value_of(cost, sizes)
 
 
 @contextmanager

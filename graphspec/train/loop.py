@@ -149,6 +149,7 @@ def _start(
         training.run_dir,
         str(training.device),
         sum(weight.numel() for weight in training.module.parameters()),
+        devices.memory(program),
         str(data or spec or "synthetic data") if not isinstance(data, Given) else "what was given",
         {name: len(part) for name, part in parts.items() if part is not None},
         training.epoch,

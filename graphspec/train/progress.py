@@ -43,14 +43,15 @@ class Progress:
 class Start:
     """What a training begins with, or goes on with: `epoch` counts the epochs behind it.
 
-    `examples` are those for training, validation and test, `seen` what a batch of them looks like to the
-    model, `warnings` what is wrong with that.
+    `memory` is about how many bytes a step takes, `examples` are those for training, validation and test,
+    `seen` is what a batch of them looks like to the model, `warnings` what is wrong with that.
     """
 
     name: str
     run_dir: Path
     device: str
     parameters: int
+    memory: int
     data: str
     examples: dict[str, int]
     epoch: int
@@ -67,6 +68,7 @@ class Start:
                 "run_dir": str(self.run_dir),
                 "device": self.device,
                 "parameters": self.parameters,
+                "memory": self.memory,
                 "data": self.data,
                 "examples": self.examples,
                 "epoch": self.epoch,

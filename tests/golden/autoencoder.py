@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from autoencoder.yaml with code_size = 8. It needs torch 2.10
-# or later.
+# Made by graphspec 0.1.0 from the spec autoencoder with code_size = 8. It needs torch
+# 2.10 or later.
 """autoencoder: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1]."""
 
 import torch

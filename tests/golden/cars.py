@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from cars.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec cars. It needs torch 2.10 or later.
 """cars: facts float32[N, 8], year float32[N, 1], cylinders int64[N, 1], name int64[N, words]
 -> mpg float32[N, 1], origin float32[N, 3].
 """

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from decoder.yaml with code_size = 8. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec decoder with code_size = 8. It needs torch 2.10
+# or later.
 """decoder: code float32[N, 8] -> image float32[N, 8, 8, 1]."""
 
 import torch

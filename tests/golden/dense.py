@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from dense.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec dense. It needs torch 2.10 or later.
 """dense: features float32[N, 64] -> probs float32[N, 10]."""
 
 from torch import Tensor, nn

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from digits_tuned.yaml with filters = 16, depth = 1, dropout =
-# 0.3. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec digits_tuned with filters = 16, depth = 1,
+# dropout = 0.3. It needs torch 2.10 or later.
 """digits_tuned: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
 import torch

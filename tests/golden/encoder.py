@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from encoder.yaml with code_size = 8. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec encoder with code_size = 8. It needs torch 2.10
+# or later.
 """encoder: image uint8[N, 8, 8, 1] -> code float32[N, 8]."""
 
 import torch

@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from ensemble.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec ensemble. It needs torch 2.10 or later.
 """ensemble: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
 import torch

@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from inception_module.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec inception_module. It needs torch 2.10 or later.
 """inception_module: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 
 from typing import Any

@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from inception_v3.yaml with size = 299, classes = 1000. It
+# Made by graphspec 0.1.0 from the spec inception_v3 with size = 299, classes = 1000. It
 # needs torch 2.10 or later.
 """inception_v3: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
 

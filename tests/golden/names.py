@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from names.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec names. It needs torch 2.10 or later.
 """names: name int64[N, letters] -> language float32[N, 8]."""
 
 from torch import Tensor, nn

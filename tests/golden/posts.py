@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from posts.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec posts. It needs torch 2.10 or later.
 """posts: posts int64[N, length]
 -> age float32[N, 1], income float32[N, 10], gender float32[N, 1].
 """

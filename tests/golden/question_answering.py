@@ -1,4 +1,5 @@
-# Made by graphspec 0.1.0 from question_answering.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec question_answering. It needs torch 2.10 or
+# later.
 """question_answering: text int64[N, text_length], question int64[N, question_length]
 -> answer float32[N, 500].
 """

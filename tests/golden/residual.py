@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from residual.yaml with width = 32. It needs torch 2.10 or
+# Made by graphspec 0.1.0 from the spec residual with width = 32. It needs torch 2.10 or
 # later.
 """residual: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 

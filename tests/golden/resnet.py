@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from resnet.yaml with kind = "bottleneck", depths = [3, 4, 6,
-# 3], widths = [64, 128, 256, 512], use_bias = false, size = 224, classes = 1000. It
+# Made by graphspec 0.1.0 from the spec resnet with kind = "bottleneck", depths = [3, 4,
+# 6, 3], widths = [64, 128, 256, 512], use_bias = false, size = 224, classes = 1000. It
 # needs torch 2.10 or later.
 """resnet: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 

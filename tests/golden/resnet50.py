@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from resnet50.yaml with widths = [64, 128, 256, 512], depths =
-# [3, 4, 6, 3]. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec resnet50 with widths = [64, 128, 256, 512],
+# depths = [3, 4, 6, 3]. It needs torch 2.10 or later.
 """resnet50: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
 
 import torch

@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from siamese.yaml. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec siamese. It needs torch 2.10 or later.
 """siamese: left float32[N, left_length, 128], right float32[N, right_length, 128]
 -> similarity float32[N, 1].
 """

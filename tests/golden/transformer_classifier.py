@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from transformer_classifier.yaml with vocabulary = 20000,
+# Made by graphspec 0.1.0 from the spec transformer_classifier with vocabulary = 20000,
 # longest = 200, width = 32, heads = 2, depth = 2, classes = 2. It needs torch 2.10 or
 # later.
 """transformer_classifier: text int64[N, length] -> class float32[N, 2]."""

@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from two_cameras.yaml with size = 250. It needs torch 2.10 or
-# later.
+# Made by graphspec 0.1.0 from the spec two_cameras with size = 250. It needs torch 2.10
+# or later.
 """two_cameras: left float32[N, 250, 250, 3], right float32[N, 250, 250, 3]
 -> distance float32[N, 1].
 """

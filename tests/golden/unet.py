@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from unet.yaml with depth = 3, width = 16, size = 64. It needs
-# torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec unet with depth = 3, width = 16, size = 64. It
+# needs torch 2.10 or later.
 """unet: image float32[N, 64, 64, 3] -> mask float32[N, 64, 64, 1]."""
 
 import torch

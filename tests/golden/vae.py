@@ -1,4 +1,4 @@
-# Made by graphspec 0.1.0 from vae.yaml with code_size = 4. It needs torch 2.10 or
+# Made by graphspec 0.1.0 from the spec vae with code_size = 4. It needs torch 2.10 or
 # later.
 """vae: image uint8[N, 8, 8, 1] -> decoder float32[N, 8, 8, 1], kl float32[N, 4]."""
 

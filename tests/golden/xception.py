@@ -1,5 +1,5 @@
-# Made by graphspec 0.1.0 from xception.yaml with size = 299, classes = 1000. It needs
-# torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec xception with size = 299, classes = 1000. It
+# needs torch 2.10 or later.
 """xception: image float32[N, 299, 299, 3] -> probs float32[N, 1000]."""
 
 from typing import Any
