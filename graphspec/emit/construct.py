@@ -266,8 +266,11 @@ class Constructor:
             if names:
                 held = item(module, 0) if slot.repeated else module
                 return fill("{module}." + f"{names[0]}.dtype", {"module": held})
-        if any(op.weights() for op in self.group.graph.walk()):
+        weights = [weight for op in self.group.graph.walk() for weight in op.weights()]
+        if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")
+        if weights:
+            return template("next(self.buffers()).dtype")
         return template("torch.get_default_dtype()")
 
     def keep_argument(self, argument: ast.Name, slot: Slot) -> ast.expr:

@@ -6,7 +6,7 @@ import ast
 import re
 from itertools import pairwise
 
-from graphspec.emit.code import Read, replace
+from graphspec.emit.code import Read
 
 WIDTH = 88
 
@@ -367,8 +367,22 @@ def _chained(chain: list[ast.expr], indent: int) -> list[str]:
     """The links of a chain, a line each."""
     out = lines("", chain[0], indent, statement=False)
     for before, link in pairwise(chain):
-        out += lines("", replace(link, before, ast.Name("", ast.Load())), indent, statement=False)
+        out += lines("", _behind(before, link), indent, statement=False)
     return out
+
+
+def _behind(before: ast.expr, link: ast.expr) -> ast.expr:
+    """What a link of a chain adds to the one before it, which may also stand among its arguments."""
+    if link is before:
+        return ast.Name("", ast.Load())
+    match link:
+        case ast.Call():
+            return ast.Call(_behind(before, link.func), link.args, link.keywords)
+        case ast.Attribute():
+            return ast.Attribute(_behind(before, link.value), link.attr, link.ctx)
+        case ast.Subscript():
+            return ast.Subscript(_behind(before, link.value), link.slice, link.ctx)
+    return link
 
 
 def _brackets(node: ast.expr) -> tuple[str, list[Item], str] | None:
