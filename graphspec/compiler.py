@@ -225,6 +225,16 @@ class Program:
             callbacks=callbacks,
         )
 
+    def loss(self, outputs: Any, targets: Any, *, logits: bool = False) -> dict[str, Any]:
+        """What a training minimises: `loss`, to be differentiated, and each output's own, `<name>_loss`.
+
+        `outputs` are what the module returned, with `logits=True` or without; `targets` are tensors by name,
+        or one where there is one output.
+        """
+        from graphspec.train.objective import objective
+
+        return objective(self, outputs, targets, logits)
+
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]:

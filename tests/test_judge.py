@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import graphspec
 from graphspec.data.batches import Batch
+from graphspec.diagnostics import SpecError
 from graphspec.objectives.history import history_names
 from graphspec.train import meter as meters
 from graphspec.train.config import OPTIMIZERS
@@ -267,3 +269,29 @@ def test_a_gpu_judges_as_a_cpu_does() -> None:
         meter.add(judgement, moved)
         found.append({**meter.result(), "value": judgement.value})
     assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+def test_a_program_tells_the_loss_that_its_training_minimises() -> None:
+    program = graphspec.compile(
+        """
+inputs: {x: {shape: [4]}}
+nodes:
+  kind:  {layer: Dense, units: 3, activation: softmax, from: x}
+  value: {layer: Dense, units: 1, from: x}
+outputs:
+  kind:  {loss: sparse_categorical_crossentropy, target: label}
+  value: {loss: mse, loss_weight: 0.5}
+"""
+    )
+    module, x = program.module(), torch.randn(6, 4)
+    label, value = torch.tensor([0, 1, 2, 0, 1, 2]), torch.randn(6, 1)
+    kind, mse = module.kind(x), F.mse_loss(module.value(x), value)  # type: ignore[operator]
+    expected = F.cross_entropy(kind, label) + 0.5 * mse
+    for logits in (False, True):
+        found = program.loss(module(x, logits=logits), {"label": label, "value": value}, logits=logits)
+        torch.testing.assert_close(found["loss"], expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found["value_loss"], mse, check_stride=False)
+    found["loss"].backward()
+    assert module.kind.weight.grad is not None  # type: ignore[union-attr]
+    with pytest.raises(SpecError, match="did you mean `labels`"):
+        program.loss(module(x), {"labels": label, "value": value})
