@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, colors, compiling, print_json, settings_of
+from graphspec.cli.common import Json, Preset, Set, Spec, colors, compiling, count_of, print_json, settings_of
 
 if TYPE_CHECKING:
     from graphspec.tune.run import Outcome
@@ -130,7 +130,7 @@ def _show(outcome: Outcome) -> None:
     if outcome.best:
         console = Console(no_color=not colors(sys.stdout), highlight=False)
         console.print(table(outcome.best[:SHOWN], outcome.objective))
-    typer.echo(f"{len(states)} trials: {', '.join(counts)}")
+    typer.echo(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has ended'}")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
         typer.echo(f"the first that failed, {failed.number}: {failed.reason}")
