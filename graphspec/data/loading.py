@@ -258,6 +258,8 @@ class Loader:
             self.notes.append(
                 f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
             )
+            if self.program.training.bucket is not None:
+                self.notes.append("`bucket` sorts examples in memory alone: these stay as shuffled")
         return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
