@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,8 @@ class SlotShape:
     loop: bool = False
     walks: tuple[Walk | None, ...] = ()
     chained: tuple[tuple[int, str], ...] = ()
+    count: int | None = None
+    """How many instances a loop has, where they are not all alike: then they are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,7 @@ class Classes:
                     wiring.walk(slot, place) for place in range(len(wires[0])) if place not in carried
                 ),
                 chained=tuple(sorted(carried.items())),
+                count=None if _alike(slot.ops) else len(slot.ops),
             )
         slot.loop = False
         return SlotShape(slot.node, shapes, wires, logits, slot.op.repeated)
@@ -380,3 +383,14 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
         if op.graph is not None:
             yield from _inner_first(op.graph)
     yield graph
+
+
+def _alike(ops: Sequence[Op]) -> bool:
+    """Whether instances have the same layers with weights of the same shapes."""
+
+    def made(op: Op) -> list[Any]:
+        inner = [op] if op.graph is None else op.graph.walk()
+        return [(each.layer, [weight.shape for weight in each.weights()]) for each in inner]
+
+    first = made(ops[0])
+    return all(made(op) == first for op in ops[1:])
