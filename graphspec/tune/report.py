@@ -85,7 +85,7 @@ def table(trials: Sequence[Finished], objective: str) -> Table:
     keys = list(trials[0].params) if trials else []
     found = Table("trial", objective, *keys)
     for trial in trials:
-        value = "-" if trial.value is None else f"{trial.value:.6g}"
+        value = _objective(trial)
         found.add_row(str(trial.number), value, *(shown(trial.params[key]) for key in keys))
     return found
 
@@ -94,7 +94,7 @@ def line(trial: Finished, objective: str) -> str:
     """A trial that has ended, on one line."""
     if trial.state == "failed":
         return f"failed  {parameters(trial)}  {trial.reason or ''}".rstrip()
-    value = "-" if trial.value is None else f"{trial.value:.6g}"
+    value = _objective(trial)
     stopped = f"pruned after epoch {trial.epochs}  " if trial.state == "pruned" else ""
     return f"{stopped}{objective} {value}  {parameters(trial)}"
 
@@ -106,3 +106,7 @@ def parameters(trial: Finished) -> str:
 def shown(value: Any) -> str:
     """A value to read, numbers to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _objective(trial: Finished) -> str:
+    return "-" if trial.value is None else f"{trial.value:.6g}"
