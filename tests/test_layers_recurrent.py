@@ -201,8 +201,6 @@ def test_modules_survive_copies_moves_and_loading(kind, suffix):
     assert torch.equal(other(x), y)
 
 
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_scan_and_the_kernel_agree_and_share_their_keys(name):
     x, state = torch.randn(2, 5, 3), [torch.randn(2, 4)] * (2 if name == "LSTM" else 1)
