@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -17,6 +18,7 @@ from graphspec.train import losses, metrics
 BATCH = symbol("batch")
 WIDE = Tensor((BATCH, 5))
 NARROW = Tensor((BATCH, 1))
+GENERALIZED = "categorical_generalized_cross_entropy"
 
 # --- reading
 
@@ -114,8 +116,9 @@ def test_objectives_and_configs_do_not_import_torch() -> None:
 
 def test_every_objective_is_computed_and_documented() -> None:
     canonical = {cls.names()[0] for cls in LOSSES.members.values()}
-    assert canonical - {"mean"} == set(losses.FROM_VALUES) | set(losses.COMPARISONS)
-    assert set(losses.FROM_LOGITS) == {n for n in canonical if "crossentropy" in n}
+    joint = {"mean", "dice", "tversky", "ctc", "circle"}
+    assert canonical - joint == set(losses.FROM_VALUES) | set(losses.COMPARISONS)
+    assert set(losses.FROM_LOGITS) == {n for n in canonical if "crossentropy" in n or n == GENERALIZED}
     assert {cls.names()[0] for cls in METRICS.members.values()} - {"accuracy"} == set(metrics.SUMS)
     assert all(cls.__doc__ for family in (LOSSES, METRICS) for cls in family.members.values())
 
@@ -205,7 +208,7 @@ def _numbers(name: str, seed: int, shape: tuple[int, ...]) -> tuple[torch.Tensor
     values = torch.randn(shape, generator=source)
     kinds = torch.randint(shape[-1], shape[:-1], generator=source)
     one_hot = torch.nn.functional.one_hot(kinds, shape[-1]).float()
-    if name == "sparse_categorical_crossentropy":
+    if name in ("sparse_categorical_crossentropy", GENERALIZED):
         return raw, kinds, "softmax"
     if name in ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence"):
         return raw, one_hot if "kl" not in name else values.softmax(-1), "softmax"
@@ -228,6 +231,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "categorical_crossentropy": [{"label_smoothing": 0.1}],
     "sparse_categorical_crossentropy": [{"ignore_class": 2}],
     "binary_crossentropy": [{"label_smoothing": 0.2}],
+    "categorical_generalized_cross_entropy": [{"q": 0.8}],
     "binary_focal_crossentropy": [{"apply_class_balancing": True, "alpha": 0.3, "gamma": 1.5}],
     "categorical_focal_crossentropy": [{"alpha": 0.4, "gamma": 3.0, "label_smoothing": 0.1}],
 }
@@ -248,7 +252,7 @@ def test_losses_are_those_of_keras(name: str, arguments: dict[str, Any], shape: 
     torch.testing.assert_close(losses.evaluate(loss, raw, target, activation), expected, rtol=1e-5, atol=1e-6)
     values = losses.activate(raw, activation)
     torch.testing.assert_close(losses.evaluate(loss, values, target, None), expected, rtol=1e-5, atol=1e-6)
-    if name in losses.FROM_LOGITS:
+    if name in losses.FROM_LOGITS and name != GENERALIZED:  # of which Keras takes no logits
         from_logits = parse_loss({"name": name, **arguments, "from_logits": True})
         expected = _keras_loss(name, {**arguments, "from_logits": True})(target, raw)
         torch.testing.assert_close(
@@ -257,9 +261,8 @@ def test_losses_are_those_of_keras(name: str, arguments: dict[str, Any], shape: 
 
 
 def _keras_loss(name: str, arguments: dict[str, Any]) -> Any:
-    class_name = {"kl_divergence": "KLDivergence"}.get(
-        name, "".join(part.title() for part in name.split("_"))
-    )
+    special = {"kl_divergence": "KLDivergence", "ctc": "CTC"}
+    class_name = special.get(name, "".join(part.title() for part in name.split("_")))
     return getattr(keras.losses, class_name)(**arguments)
 
 
@@ -358,16 +361,48 @@ METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("auc", "AUC", {"summation_method": "majoring", "num_thresholds": 200}),
     ("auc", "AUC", {"thresholds": [0.3, 0.1, 0.6]}),
     ("auc", "AUC", {"num_thresholds": 50, "multi_label": True}),
+    ("auc", "AUC", {"num_thresholds": 50, "label_weights": [1.0, 2.0, 0.5, 0.0, 1.0]}),
+    ("auc", "AUC", {"num_thresholds": 50, "from_logits": True}),
+    ("auc", "AUC", {"num_thresholds": 50, "multi_label": True, "num_labels": 5}),
     ("auc", "AUC", {"num_thresholds": 50, "multi_label": True, "label_weights": [1.0, 2.0, 0.5, 0.0, 1.0]}),
     ("precision", "Precision", {}),
     ("precision", "Precision", {"thresholds": [0.2, 0.7]}),
     ("precision", "Precision", {"class_id": 1}),
+    ("precision", "Precision", {"top_k": 2}),
     ("recall", "Recall", {}),
+    ("recall", "Recall", {"top_k": 3, "class_id": 1}),
+    ("recall", "Recall", {"top_k": 2, "thresholds": [0.2, 0.6]}),
     ("recall", "Recall", {"class_id": 0, "thresholds": 0.3}),
     ("true_positives", "TruePositives", {}),
     ("true_negatives", "TrueNegatives", {}),
     ("false_positives", "FalsePositives", {}),
     ("false_negatives", "FalseNegatives", {"thresholds": [0.1, 0.9]}),
+    ("sensitivity_at_specificity", "SensitivityAtSpecificity", {"specificity": 0.8, "num_thresholds": 200}),
+    ("specificity_at_sensitivity", "SpecificityAtSensitivity", {"sensitivity": 0.3, "num_thresholds": 50}),
+    ("precision_at_recall", "PrecisionAtRecall", {"recall": 0.4, "num_thresholds": 200}),
+    ("recall_at_precision", "RecallAtPrecision", {"precision": 0.3, "num_thresholds": 200}),
+    ("recall_at_precision", "RecallAtPrecision", {"precision": 0.2, "num_thresholds": 90, "class_id": 2}),
+    ("recall_at_precision", "RecallAtPrecision", {"precision": 1.0, "num_thresholds": 20}),
+    ("binary_crossentropy", "BinaryCrossentropy", {"label_smoothing": 0.1}),
+    ("binary_crossentropy", "BinaryCrossentropy", {"from_logits": True}),
+    ("categorical_crossentropy", "CategoricalCrossentropy", {}),
+    ("categorical_crossentropy", "CategoricalCrossentropy", {"from_logits": True, "label_smoothing": 0.2}),
+    ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy", {}),
+    ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy", {"from_logits": True}),
+    ("hinge", "Hinge", {}),
+    ("squared_hinge", "SquaredHinge", {}),
+    ("categorical_hinge", "CategoricalHinge", {}),
+    ("kl_divergence", "KLDivergence", {}),
+    ("log_cosh", "LogCoshError", {}),
+    ("poisson", "Poisson", {}),
+    ("pearson_correlation", "PearsonCorrelation", {}),
+    ("concordance_correlation", "ConcordanceCorrelation", {}),
+    ("binary_iou", "BinaryIoU", {"target_class_ids": [1], "threshold": 0.3, "dtype": "float32"}),
+    ("binary_iou", "BinaryIoU", {"dtype": "float32"}),
+    ("one_hot_iou", "OneHotIoU", {"num_classes": 5, "target_class_ids": [0, 3], "dtype": "float32"}),
+    ("one_hot_mean_iou", "OneHotMeanIoU", {"num_classes": 5, "ignore_class": 2, "dtype": "float32"}),
+    ("mean_iou", "MeanIoU", {"num_classes": 5, "sparse_y_pred": False, "dtype": "float32"}),
+    ("iou", "IoU", {"num_classes": 5, "sparse_y_pred": False, "target_class_ids": [4], "dtype": "float32"}),
 ]
 
 
@@ -376,16 +411,13 @@ METRIC_CASES: list[tuple[str, str, dict[str, Any]]] = [
 def test_metrics_are_those_of_keras(
     name: str, class_name: str, arguments: dict[str, Any], weighted: bool
 ) -> None:
-    metric, theirs = (
-        parse_metric({"name": name, **arguments}),
-        getattr(keras.metrics, class_name)(**arguments),
-    )
+    metric, theirs = _metric(name, arguments), getattr(keras.metrics, class_name)(**arguments)
     source = torch.Generator().manual_seed(3)
     sums: torch.Tensor | None = None
     for count in (40, 25, 7):
         output, target = _judged(metric, name, count, source)
         weight = torch.rand(count, generator=source) if weighted else None
-        theirs.update_state(target, output, sample_weight=weight)
+        theirs.update_state(target, output, sample_weight=_as_keras_takes(name, weight, target))
         found = metrics.statistics(metric, output, target, weight)
         sums = found if sums is None else metrics.add(metric, sums, found)
     assert sums is not None
@@ -395,6 +427,11 @@ def test_metrics_are_those_of_keras(
     )
 
 
+def _metric(name: str, arguments: dict[str, Any]) -> Any:
+    ours = {key: value for key, value in arguments.items() if key != "dtype"}
+    return parse_metric({"name": name, **ours}).resolve(WIDE, None)
+
+
 def _judged(metric: Any, name: str, count: int, source: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs between 0 and 1, some of them at the ends, and targets of the kind that a metric reads."""
     output = torch.rand(count, 5, generator=source).softmax(-1) * 2 - 0.2
@@ -402,16 +439,21 @@ def _judged(metric: Any, name: str, count: int, source: torch.Generator) -> tupl
     target = torch.nn.functional.one_hot(kinds, 5).float()
     if metric.target(WIDE).rank == 1:
         target = kinds
-    elif name.startswith(("mean_", "root", "cosine", "r2")):
+    elif name.startswith(("mean_s", "mean_a", "root", "cosine", "r2", "pearson", "conc", "log", "poisson")):
         target = torch.rand(count, 5, generator=source)
     return output.clamp(0, 1), target
+
+
+def _as_keras_takes(name: str, weight: torch.Tensor | None, target: torch.Tensor) -> torch.Tensor | None:
+    """Weights of examples; where Keras wants one for each value, for each value."""
+    return weight if weight is None or name != "binary_iou" else weight[:, None].expand_as(target)
 
 
 @pytest.mark.parametrize(("name", "class_name", "arguments"), METRIC_CASES)
 def test_what_does_not_count_is_as_if_it_were_not_there(
     name: str, class_name: str, arguments: dict[str, Any]
 ) -> None:
-    metric, source = parse_metric({"name": name, **arguments}), torch.Generator().manual_seed(4)
+    metric, source = _metric(name, arguments), torch.Generator().manual_seed(4)
     output, target = _judged(metric, name, 30, source)
     counted = torch.rand(30, generator=source) > 0.4
     found = metrics.result(metric, metrics.statistics(metric, output, target, counted))
@@ -490,3 +532,197 @@ def test_a_mean_with_sample_weights_divides_by_them() -> None:
 def test_metrics_are_named_as_keras_names_them() -> None:
     for word in ("accuracy", "mse", "mae", "auc", "precision", "f1_score"):
         assert parse_metric(word).name == word
+
+
+# --- losses that read several positions together
+
+
+def _same(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Keras divides by counts in float32."""
+    torch.testing.assert_close(found, expected, check_dtype=False, rtol=1e-5, atol=1e-6)
+
+
+def _regions(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    raw = torch.randn(4, 6, 5, 3, generator=source, dtype=torch.float64)
+    return raw, (torch.rand(4, 6, 5, 3, generator=source, dtype=torch.float64) > 0.6).double()
+
+
+REGIONS = [
+    (name, {**arguments, **({"axis": axis} if axis else {})}, reduction)
+    for name, arguments in [("dice", {}), ("tversky", {}), ("tversky", {"alpha": 0.3, "beta": 0.9})]
+    for axis in (None, [1, 2, 3], [1, 2], [-1], [0, 1, 2])
+    for reduction in ("sum_over_batch_size", "sum")
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "reduction"), REGIONS)
+def test_overlaps_are_those_of_keras(name: str, arguments: dict[str, Any], reduction: str) -> None:
+    raw, target = _regions()
+    raw.requires_grad_()
+    theirs = _keras_loss(name, {**arguments, "reduction": reduction, "dtype": "float64"})
+    loss = parse_loss({"name": name, **arguments, "reduction": reduction})
+    found, expected = losses.evaluate(loss, raw, target, "sigmoid"), theirs(target, raw.sigmoid())
+    _same(found, expected)
+    (ours,), (other,) = torch.autograd.grad(found, raw), torch.autograd.grad(expected, raw)
+    _same(ours, other)
+
+
+@pytest.mark.parametrize("name", ["dice", "tversky"])
+@pytest.mark.parametrize("axis", [None, [1, 2, 3], [0, 1, 2]])
+def test_what_does_not_count_is_no_part_of_a_region(name: str, axis: Any) -> None:
+    raw, target = _regions(1)
+    loss = parse_loss({"name": name, "axis": axis})
+    counted = torch.tensor([True, False, True, True])
+    there = losses.evaluate(loss, raw[counted], target[counted], "sigmoid")
+    torch.testing.assert_close(losses.evaluate(loss, raw, target, "sigmoid", counted=counted), there)
+    weight = counted.double()
+    if axis != [1, 2, 3]:  # where weights are in the sums, an example of weight 2 is there twice
+        weight[0] = 2
+        twice = [0, 0, 2, 3]
+        there = losses.evaluate(loss, raw[twice], target[twice], "sigmoid")
+        torch.testing.assert_close(losses.evaluate(loss, raw, target, "sigmoid", weight), there)
+    rows = torch.rand(4, 6, generator=torch.Generator().manual_seed(2)) > 0.3
+    expected = [_dice_by_hand(loss, raw[[i]].sigmoid(), target[[i]], rows[i]) for i in range(4)]
+    if axis == [1, 2, 3]:
+        found = losses.evaluate(loss, raw, target, "sigmoid", counted=rows)
+        torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+def _dice_by_hand(loss: Any, output: torch.Tensor, target: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    y, t = output[:, rows], target[:, rows]
+    return 1 - 2 * (y * t).sum() / ((y + t).sum() + (1 if loss.canonical == "dice" else 2) * 1e-7)
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_sequences_are_aligned_as_in_keras(activation: str | None) -> None:
+    source = torch.Generator().manual_seed(0)
+    raw = torch.randn(5, 9, 6, generator=source, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([[1, 2, 3, 0], [5, 5, 0, 0], [0, 0, 0, 0], [1, 2, 1, 2], [4, 0, 0, 0]])
+    loss = parse_loss("ctc")
+    assert loss.misfit(Tensor((BATCH, 9, 6)), activation) is None
+    found = losses.evaluate(loss, raw, target, activation)
+    expected = keras.losses.CTC(dtype="float64")(target, raw)
+    _same(found, expected)
+    (ours,), (theirs,) = torch.autograd.grad(found, raw), torch.autograd.grad(expected, raw)
+    _same(ours, theirs)
+
+
+def test_steps_without_a_place_in_a_sequence_are_not_there() -> None:
+    source = torch.Generator().manual_seed(1)
+    raw = torch.randn(3, 8, 5, generator=source, dtype=torch.float64)
+    target = torch.tensor([[1, 2, 0], [3, 3, 4], [2, 0, 0]])
+    counted = torch.rand(3, 8, generator=source) > 0.3
+    counted[2] = False
+    loss = parse_loss("ctc")
+    expected = [losses.evaluate(loss, raw[i : i + 1, counted[i]], target[i : i + 1], None) for i in (0, 1)]
+    found = losses.evaluate(loss, raw, target, None, counted=counted)
+    torch.testing.assert_close(found, torch.stack(expected).mean())
+
+
+@pytest.mark.parametrize("arguments", [{}, {"gamma": 20.0, "margin": 0.2}, {"remove_diagonal": False}])
+def test_circles_are_those_of_keras(arguments: dict[str, Any]) -> None:
+    source = torch.Generator().manual_seed(2)
+    raw = torch.randn(12, 6, generator=source, dtype=torch.float64)
+    output = torch.nn.functional.normalize(raw, dim=1).requires_grad_()
+    target = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 0, 4, 5, 5])  # 2 and 4 are alone
+    found = losses.evaluate(parse_loss({"name": "circle", **arguments}), output, target, None)
+    expected = keras.losses.Circle(**arguments, dtype="float64")(target, output)
+    _same(found, expected)
+    (gradient,) = torch.autograd.grad(found, output)
+    assert gradient.isfinite().all()
+    if arguments.get("remove_diagonal", True) is False:
+        _same(gradient, torch.autograd.grad(expected, output)[0])
+    counted = torch.arange(12) < 8
+    there = losses.evaluate(parse_loss({"name": "circle", **arguments}), output[:8], target[:8], None)
+    found = losses.evaluate(
+        parse_loss({"name": "circle", **arguments}), output, target, None, counted=counted
+    )
+    torch.testing.assert_close(found, there)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "activation", "words"),
+    [
+        ("dice", WIDE, None, "sigmoid"),
+        ({"name": "dice", "axis": [2]}, WIDE, "sigmoid", "axes [2]"),
+        ({"name": "tversky", "axis": [1, -1]}, WIDE, "sigmoid", "twice"),
+        ("ctc", WIDE, "softmax", "[batch, steps, classes]"),
+        ("ctc", Tensor((BATCH, 9, 6)), "sigmoid", "ends in sigmoid"),
+        ("circle", Tensor((BATCH, 9, 6)), None, "flatten"),
+        (GENERALIZED, WIDE, "sigmoid", "one choice among several"),
+    ],
+)
+def test_losses_of_regions_and_sequences_say_what_they_need(
+    loss: Any, output: Tensor, activation: str | None, words: str
+) -> None:
+    misfit = parse_loss(loss).misfit(output, activation)
+    assert misfit is not None and words in " ".join(misfit)
+
+
+@pytest.mark.parametrize(
+    ("metric", "output", "loss", "activation", "words"),
+    [
+        ("pearson_correlation", NARROW, "mse", None, "axis: 0"),
+        ({"name": "precision", "top_k": 9}, WIDE, "binary_crossentropy", "sigmoid", "at most 5"),
+        ("mean_iou", NARROW, "binary_crossentropy", "sigmoid", "binary_iou"),
+        ({"name": "mean_iou", "num_classes": 4}, WIDE, "mse", "softmax", "leave it out"),
+        ({"name": "iou", "target_class_ids": [5]}, WIDE, "mse", "softmax", "class 5"),
+        (
+            {"name": "mean_iou", "sparse_y_true": True},
+            WIDE,
+            "categorical_crossentropy",
+            "softmax",
+            "class num",
+        ),
+        ("categorical_crossentropy", WIDE, "sparse_categorical_crossentropy", "softmax", "`sparse_cat"),
+        ("binary_crossentropy", WIDE, {"name": "bce", "from_logits": True}, None, "from_logits: true"),
+        ({"name": "auc", "multi_label": True, "num_labels": 3}, WIDE, "bce", "sigmoid", "5 labels"),
+        ({"name": "auc", "from_logits": True}, WIDE, "bce", "sigmoid", "leave"),
+        ({"name": "precision", "top_k": 2}, WIDE, {"name": "bce", "from_logits": True}, None, None),
+        ({"name": "auc", "from_logits": True}, WIDE, {"name": "bce", "from_logits": True}, None, None),
+        ("mean_iou", WIDE, "sparse_categorical_crossentropy", "softmax", None),
+        ("mean_iou", WIDE, "categorical_crossentropy", "softmax", None),
+    ],
+)
+def test_metrics_say_what_they_need(
+    metric: Any, output: Tensor, loss: Any, activation: str | None, words: str | None
+) -> None:
+    misfit = parse_metric(metric).misfit(output, activation, parse_loss(loss))
+    assert (misfit is None) == (words is None), misfit
+    assert words is None or misfit is None or words in " ".join(misfit)
+
+
+def test_a_correlation_over_an_epoch_is_that_of_numpy() -> None:
+    output, target = torch.randn(2, 60, 3, generator=torch.Generator().manual_seed(3)) + 5
+    metric = parse_metric({"name": "pearson_correlation", "axis": 0})
+    parts = [metrics.statistics(metric, output[s], target[s]) for s in (slice(0, 25), slice(25, 60))]
+    found = metrics.result(metric, metrics.add(metric, *parts))
+    expected = [np.corrcoef(output[:, i], target[:, i])[0, 1] for i in range(3)]
+    assert found == pytest.approx(np.mean(expected), rel=1e-6)
+    metric = parse_metric({"name": "concordance_correlation", "axis": 0})
+    whole = metrics.statistics(metric, output, target)
+    y, t = output.double(), target.double()
+    together = ((y - y.mean(0)) * (t - t.mean(0))).mean(0)
+    spread = y.var(0, correction=0) + t.var(0, correction=0) + (y.mean(0) - t.mean(0)).square()
+    assert metrics.result(metric, whole) == pytest.approx((2 * together / spread).mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["uniform_average", "variance_weighted_average", None])
+def test_r2_adjusts_for_predictors_by_examples(aggregation: str | None) -> None:
+    """Keras counts values for examples; for one column they are the same."""
+    source = torch.Generator().manual_seed(4)
+    target = torch.randn(40, 3, generator=source)
+    output = target + torch.randn(40, 3, generator=source) / 2
+    arguments = {"class_aggregation": aggregation, "num_regressors": 4}
+    metric = parse_metric({"name": "r2_score", **arguments})
+    plain = metrics.result(
+        parse_metric({"name": "r2_score", "class_aggregation": aggregation}),
+        metrics.statistics(metric, output, target),
+    )
+    found = metrics.result(metric, metrics.statistics(metric, output, target))
+    assert found == pytest.approx((1 - (1 - np.array(plain)) * 39 / 35).tolist())
+    theirs = keras.metrics.R2Score(**arguments)
+    theirs.update_state(target[:, :1], output[:, :1])
+    one = metrics.result(metric, metrics.statistics(metric, output[:, :1], target[:, :1]))
+    assert one == pytest.approx(float(theirs.result()), rel=1e-5)

@@ -21,7 +21,7 @@ from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import Binary, Categorical, Contrastive, SparseCategoricalCrossentropy
+from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, Sparse
 from graphspec.tensor import Dim, Size, Tensor, names_of, value_of
 
 Array = NDArray[Any]
@@ -93,9 +93,9 @@ def _input(program: Any, name: str, tensor: Tensor) -> Field:
 def _target(name: str, tensor: Tensor, output: Any) -> Field:
     loss, role = output.loss, "target"
     classes = output.tensors[0].shape[-1]
-    if isinstance(loss, SparseCategoricalCrossentropy) and isinstance(classes, int):
-        return Field(name, tensor, 0, classes - 1, loss.ignore_class, loss, role)
-    if isinstance(loss, Binary | Categorical | Contrastive):
+    if isinstance(loss, Sparse | CTC) and isinstance(classes, int):
+        return Field(name, tensor, 0, classes - 1, getattr(loss, "ignore_class", None), loss, role)
+    if isinstance(loss, Binary | Categorical | Contrastive | Region):
         return Field(name, tensor, 0, 1, None, loss, role)
     return Field(name, tensor, None, None, None, loss, role)
 
@@ -269,7 +269,7 @@ def _differs(source: Checker, field: Field, array: Array, help: str | None) -> S
 
 def _other_targets(field: Field, array: Array) -> str | None:
     """The loss for the other way to write classes, where that is what the data hold."""
-    if isinstance(field.loss, SparseCategoricalCrossentropy) and array.ndim == len(field.tensor.shape) + 1:
+    if isinstance(field.loss, Sparse) and array.ndim == len(field.tensor.shape) + 1:
         return "these look one-hot: use `categorical_crossentropy`, or class numbers"
     if isinstance(field.loss, Categorical) and (array.ndim < len(field.tensor.shape) or array.shape[-1] == 1):
         return "these look like class numbers: use `sparse_categorical_crossentropy`, or one-hot targets"
@@ -368,7 +368,7 @@ def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
 def _range_help(field: Field, array: Array, high: int) -> str | None:
     if field.role == "input":
         return f"the Embedding that reads it has `input_dim: {high + 1}`"
-    if isinstance(field.loss, SparseCategoricalCrossentropy):
+    if isinstance(field.loss, Sparse | CTC):
         if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"
         return f"the output has {high + 1} classes, counted from 0"

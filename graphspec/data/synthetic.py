@@ -12,7 +12,15 @@ import torch
 from graphspec import objectives
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
-from graphspec.objectives.losses import Binary, CategoricalHinge, Contrastive, Hinge, SquaredHinge
+from graphspec.objectives.losses import (
+    CTC,
+    Binary,
+    CategoricalHinge,
+    Contrastive,
+    Hinge,
+    Region,
+    SquaredHinge,
+)
 from graphspec.tensor import Tensor
 
 BATCHES = 10
@@ -48,12 +56,24 @@ def _target(value: torch.Tensor, loss: objectives.Loss | None, wanted: Tensor) -
     class.
     """
     relative = value - value.mean(0, keepdim=True)
+    if isinstance(loss, CTC):
+        return _read_off(relative.argmax(-1))
     if not wanted.is_float:
         return relative.argmax(-1)
     if isinstance(loss, objectives.losses.Categorical | CategoricalHinge | objectives.losses.KLDivergence):
         return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)
     if isinstance(loss, Contrastive):
         return (relative[:, 0] > 0).to(value.dtype)
-    if isinstance(loss, Binary | Hinge | SquaredHinge):
+    if isinstance(loss, Binary | Hinge | SquaredHinge | Region):
         return (relative > 0).to(value.dtype)
     return value
+
+
+def _read_off(best: torch.Tensor) -> torch.Tensor:
+    """Sequences from the best class of each step, [n, steps]: repetitions are one, class 0 none; zeros
+    behind.
+    """
+    kept = best != 0
+    kept[:, 1:] &= best[:, 1:] != best[:, :-1]
+    order = (~kept).to(torch.uint8).argsort(dim=1, stable=True)
+    return (best * kept).gather(1, order)

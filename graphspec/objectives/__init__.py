@@ -10,6 +10,7 @@ out-of-range, missing-key), `message`, `help` and the `key` at fault.
 
 from __future__ import annotations
 
+from graphspec.objectives import confusion, loss_metrics  # noqa: F401 - their classes are metrics
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
 from graphspec.objectives.settings import Problem, SettingError, family, leaves
@@ -39,6 +40,14 @@ LOSSES = family(
         "L1Loss": "mean_absolute_error",
         "l1_loss": "mean_absolute_error",
         "l1": "mean_absolute_error",
+        "CTCLoss": "ctc",
+        "ctc_loss": "ctc",
+        "DiceLoss": "dice",
+        "dice_loss": "dice",
+        "iou_loss": "tversky",
+        "jaccard": "tversky",
+        "generalized_cross_entropy": "categorical_generalized_cross_entropy",
+        "gce": "categorical_generalized_cross_entropy",
         "SmoothL1Loss": "huber",
         "smooth_l1_loss": "huber",
         "smooth_l1": "huber",
@@ -81,6 +90,14 @@ METRICS = family(
         "l1": "mean_absolute_error",
         "l2": "mean_squared_error",
         "BinaryAccuracy": "binary_accuracy",
+        "jaccard": "iou",
+        "JaccardIndex": "mean_iou",
+        "miou": "mean_iou",
+        "pearson": "pearson_correlation",
+        "pearsonr": "pearson_correlation",
+        "PearsonCorrCoef": "pearson_correlation",
+        "log_loss": "binary_crossentropy",
+        "cross_entropy": "sparse_categorical_crossentropy",
         "MulticlassAccuracy": "accuracy",
     },
     "unknown-metric",

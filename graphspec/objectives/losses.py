@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.objectives.settings import Named
-from graphspec.tensor import Tensor
+from graphspec.tensor import Tensor, symbol
 
 Activation = Literal["softmax", "sigmoid"]
 Reduction = Literal["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum"]
@@ -190,7 +190,14 @@ class CategoricalCrossentropy(Categorical):
     label_smoothing: Fraction = 0.0
 
 
-class SparseCategoricalCrossentropy(Categorical):
+class Sparse(Categorical):
+    """A loss on one choice among several, for targets that are class numbers."""
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:-1], "int64")
+
+
+class SparseCategoricalCrossentropy(Sparse):
     """The negative logarithm of the right class's probability, for targets that are class numbers.
 
     Positions whose target is `ignore_class` do not count.
@@ -199,8 +206,14 @@ class SparseCategoricalCrossentropy(Categorical):
     name: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
     ignore_class: int | None = None
 
-    def target(self, output: Tensor) -> Tensor:
-        return Tensor(output.shape[:-1], "int64")
+
+class CategoricalGeneralizedCrossEntropy(Sparse):
+    """`(1 - probability ** q) / q` of the right class, for targets that are class numbers, some of them wrong
+    (Zhang and Sabuncu, 2018): near `sparse_categorical_crossentropy` for a small `q`, linear near 1.
+    """
+
+    name: Literal["categorical_generalized_cross_entropy"] = "categorical_generalized_cross_entropy"
+    q: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
 class CategoricalFocalCrossentropy(Categorical):
@@ -252,6 +265,114 @@ class BinaryFocalCrossentropy(Binary):
     apply_class_balancing: bool = False
     alpha: Fraction = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
+
+
+class Region(Loss):
+    """A loss on how far the output's region and the target's overlap, both of values from 0 to 1.
+
+    It sums over `axis`, counted from the batch's 0 (`[1, 2, 3]`: each image by itself), or over everything:
+    then a batch has one value, and an epoch's is the mean of them.
+    """
+
+    axis: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = None
+
+    @property
+    def over_batch(self) -> bool:
+        """Whether its sums run over the examples, too."""
+        return self.axis is None or 0 in self.axis
+
+    def summed(self, rank: int) -> tuple[int, ...]:
+        """The axes, of so many, that it sums over, from 0."""
+        return tuple(range(rank)) if self.axis is None else tuple(axis % rank for axis in self.axis)
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        found = super().misfit(output, activation)
+        if found is not None:
+            return found
+        if self.axis is not None:
+            axes = self.summed(output.rank)
+            if any(axis not in range(-output.rank, output.rank) for axis in self.axis):
+                message = f"`{self.name}` sums over axes {list(self.axis)}, and the output is {output}"
+                return (message, "axes count from the batch's 0; without `axis` it sums over everything")
+            if len(set(axes)) < len(axes):
+                return (f"`{self.name}` sums over an axis twice: {list(self.axis)}", "name each once")
+        if activation in (None, "linear"):
+            return (
+                f"`{self.name}` needs values from 0 to 1, but the output ends in no activation",
+                "end it in `activation: sigmoid`, or `softmax` for one class of several",
+            )
+        return None
+
+
+class Dice(Region):
+    """1 minus the overlap, twice the sum of `target * output` relative to the sum of both."""
+
+    name: Literal["dice"] = "dice"
+
+
+class Tversky(Region):
+    """1 minus the overlap relative to it and what is missed: `alpha` weighs what the output leaves out of the
+    target, `beta` what it adds (Salehi et al., 2017). With 0.5 for both it is `dice`.
+    """
+
+    name: Literal["tversky"] = "tversky"
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+    beta: Annotated[float, Field(ge=0)] = 0.5
+
+
+class CTC(Loss):
+    """The negative logarithm of the probability of a target sequence, shorter than the output and aligned
+    with it in any way (connectionist temporal classification; Graves et al., 2006).
+
+    The output is [batch, steps, classes]; a target is a row of class numbers from 1 on, with zeros behind:
+    class 0 is the blank between. Steps that a mask leaves out do not count. A target that does not fit into
+    its steps has an infinite loss.
+    """
+
+    name: Literal["ctc", "CTC"] = "ctc"
+    activation = "softmax"
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor((output.shape[0], symbol("target_length")), "int64")
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        found = super().misfit(output, activation)
+        if found is not None:
+            return found
+        if output.rank != 3:
+            return (
+                f"`{self.name}` needs an output of shape [batch, steps, classes], and this one is {output}",
+                "end the output in a Dense layer over a sequence",
+            )
+        if activation not in (None, "linear", "softmax", "unknown"):
+            message = f"`{self.name}` takes scores of classes, but the output ends in {activation}"
+            return (message, "end it in `activation: softmax`, or in no activation")
+        return width_misfit(self.name, output)
+
+
+class Circle(Loss):
+    """Brings vectors of one class together, those of others apart, within the batch (Sun et al., 2020).
+
+    The output is [batch, size], vectors of length 1 (`layer: UnitNormalization`), the targets are class
+    numbers. An example counts where the batch has others of its class, and of other classes. It depends on
+    the batch size.
+    """
+
+    name: Literal["circle"] = "circle"
+    gamma: Annotated[float, Field(gt=0)] = 80.0
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    remove_diagonal: bool = True
+
+    def target(self, output: Tensor) -> Tensor:
+        return Tensor(output.shape[:1], "int64")
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        if output.rank != 2:
+            return (
+                f"`{self.name}` compares vectors, [batch, size], and gets {output}",
+                "flatten or pool it",
+            )
+        return super().misfit(output, activation)
 
 
 class Mean(Loss):

@@ -8,31 +8,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from graphspec.objectives.losses import (
-    Binary,
-    Loss,
-    Misfit,
-    SparseCategoricalCrossentropy,
-    axis_misfit,
-    width_misfit,
-)
+from graphspec.objectives.losses import Binary, Fraction, Loss, Misfit, axis_misfit, width_misfit
+from graphspec.objectives.losses import Sparse as SparseLoss
 from graphspec.objectives.settings import Named
 from graphspec.tensor import Tensor
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def _as_tuple(value: object) -> object:
-    if value == []:
-        raise ValueError("`thresholds` is an empty list: give at least one")
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-Thresholds = Annotated[tuple[Fraction, ...], Field(strict=False), BeforeValidator(_as_tuple)]
-"""One threshold, or a list of them, which gives a list of results."""
-NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -99,11 +81,7 @@ class Accuracy(Metric):
         """Keras' choice by shape; but with a binary loss each value is always judged by itself."""
         if isinstance(loss, Binary) or output.rank < 2 or output.shape[-1] == 1:
             return BinaryAccuracy()
-        return (
-            SparseCategoricalAccuracy()
-            if isinstance(loss, SparseCategoricalCrossentropy)
-            else CategoricalAccuracy()
-        )
+        return SparseCategoricalAccuracy() if isinstance(loss, SparseLoss) else CategoricalAccuracy()
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return self.resolve(output, loss).misfit(output, activation, loss)
@@ -173,41 +151,6 @@ class SparseTopKCategoricalAccuracy(Sparse):
         return "write `top_k_categorical_accuracy`"
 
 
-class MeanSquaredErrorMetric(Metric):
-    """The mean of the squared differences."""
-
-    name: Literal["mean_squared_error", "mse", "MSE"] = "mean_squared_error"
-    direction = "down"
-
-
-class RootMeanSquaredError(Metric):
-    """The square root of the mean of the squared differences, over everything that was seen."""
-
-    name: Literal["root_mean_squared_error", "rmse", "RMSE"] = "root_mean_squared_error"
-    direction = "down"
-
-
-class MeanAbsoluteErrorMetric(Metric):
-    """The mean of the absolute differences."""
-
-    name: Literal["mean_absolute_error", "mae", "MAE"] = "mean_absolute_error"
-    direction = "down"
-
-
-class MeanAbsolutePercentageErrorMetric(Metric):
-    """100 times the mean of the absolute differences, each relative to its target."""
-
-    name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
-    direction = "down"
-
-
-class MeanSquaredLogarithmicErrorMetric(Metric):
-    """The mean of the squared differences of `log(1 + x)`."""
-
-    name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
-    direction = "down"
-
-
 class CosineSimilarityMetric(Metric):
     """The cosine of the angle between output and target along `axis`; 1 is the same direction."""
 
@@ -218,11 +161,51 @@ class CosineSimilarityMetric(Metric):
         return axis_misfit(self.name, self.axis, output) or super().misfit(output, activation, loss)
 
 
+class Correlation(Metric):
+    """A metric on how outputs and targets vary together along `axis`, the mean over all others. `axis: 0` is
+    over all examples of an epoch, for each value of the output by itself.
+    """
+
+    axis: int = -1
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        if self.axis != 0:
+            found = axis_misfit(self.name, self.axis, output)
+            if found is not None:
+                return found
+            if output.shape[self.axis] == 1:
+                message = (
+                    f"`{self.name}` compares several values along axis {self.axis}, and {output} has one"
+                )
+                return (message, f"over the examples it is {{name: {self.name}, axis: 0}}")
+        return super().misfit(output, activation, loss)
+
+
+class PearsonCorrelation(Correlation):
+    """The covariance of output and target, relative to their deviations: 1 where one is a rising line of the
+    other.
+    """
+
+    name: Literal["pearson_correlation"] = "pearson_correlation"
+
+
+class ConcordanceCorrelation(Correlation):
+    """Twice the covariance of output and target, relative to their variances and the squared difference of
+    their means (Lin, 1989): 1 where they are equal.
+    """
+
+    name: Literal["concordance_correlation"] = "concordance_correlation"
+
+
 class R2Score(Metric):
-    """The fraction of the targets' variance that the outputs explain, averaged over the last axis."""
+    """The fraction of the targets' variance that the outputs explain, averaged over the last axis.
+
+    `num_regressors`, how many predictors there are, adjusts it for them, where there are more examples.
+    """
 
     name: Literal["r2_score"] = "r2_score"
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] | None = "uniform_average"
+    num_regressors: Annotated[int, Field(ge=0)] = 0
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
         return rank_misfit(self.name, output) or super().misfit(output, activation, loss)
@@ -259,95 +242,6 @@ class F1Score(Metric):
         return rank_misfit(self.name, output) or super().misfit(output, activation, loss)
 
 
-class Confusion(Metric):
-    """A metric on the counts of true and false positives and negatives at one or several thresholds."""
-
-    needs_probabilities: ClassVar[bool] = True
-
-
-class AUC(Confusion):
-    """The area under the ROC or precision-recall curve, with a point at every value that occurs.
-
-    `num_thresholds` (evenly spaced) or `thresholds` give the curve as many points, as in Keras, which takes
-    200. `multi_label` is the mean of the areas of the labels on the last axis, weighted by `label_weights`.
-    """
-
-    name: Literal["auc", "AUC"] = "auc"
-    num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
-    curve: Literal["ROC", "PR"] = "ROC"
-    summation_method: Literal["interpolation", "minoring", "majoring"] = "interpolation"
-    thresholds: Thresholds | None = None
-    multi_label: bool = False
-    label_weights: Annotated[tuple[NotNegative, ...], Field(strict=False)] | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> AUC:
-        if self.thresholds is not None and self.num_thresholds is not None:
-            raise ValueError("`auc` takes `num_thresholds` or `thresholds`, not both")
-        if self.label_weights is not None and not self.multi_label:
-            raise ValueError("`label_weights` of `auc` weigh the labels of `multi_label: true`")
-        return self
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        width = output.shape[-1]
-        if self.label_weights is not None and isinstance(width, int) and len(self.label_weights) != width:
-            message = f"`auc` has {len(self.label_weights)} label weights, and the output has {width} labels"
-            return (message, "give one for each label")
-        return super().misfit(output, activation, loss)
-
-
-class Precision(Confusion):
-    """The fraction of what was called positive that is."""
-
-    name: Literal["precision"] = "precision"
-    thresholds: Thresholds = (0.5,)
-    class_id: Annotated[int, Field(ge=0)] | None = None
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return class_misfit(self.name, self.class_id, output) or super().misfit(output, activation, loss)
-
-
-class Recall(Confusion):
-    """The fraction of what is positive that was called so."""
-
-    name: Literal["recall"] = "recall"
-    thresholds: Thresholds = (0.5,)
-    class_id: Annotated[int, Field(ge=0)] | None = None
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return class_misfit(self.name, self.class_id, output) or super().misfit(output, activation, loss)
-
-
-class TruePositives(Confusion):
-    """How many are positive and were called so."""
-
-    name: Literal["true_positives"] = "true_positives"
-    thresholds: Thresholds = (0.5,)
-
-
-class TrueNegatives(Confusion):
-    """How many are negative and were called so."""
-
-    name: Literal["true_negatives"] = "true_negatives"
-    thresholds: Thresholds = (0.5,)
-
-
-class FalsePositives(Confusion):
-    """How many are negative and were called positive."""
-
-    name: Literal["false_positives"] = "false_positives"
-    thresholds: Thresholds = (0.5,)
-    direction = "down"
-
-
-class FalseNegatives(Confusion):
-    """How many are positive and were called negative."""
-
-    name: Literal["false_negatives"] = "false_negatives"
-    thresholds: Thresholds = (0.5,)
-    direction = "down"
-
-
 def rank_misfit(name: str, output: Tensor) -> Misfit:
     """These count over the batch for each class, so there is one axis beside it, of a known size."""
     if output.rank == 2 and isinstance(output.shape[-1], int):
@@ -355,14 +249,4 @@ def rank_misfit(name: str, output: Tensor) -> Misfit:
     return (
         f"`{name}` needs an output of shape [batch, classes], and this one is {output}",
         "use another metric",
-    )
-
-
-def class_misfit(name: str, class_id: int | None, output: Tensor) -> Misfit:
-    width = output.shape[-1]
-    if class_id is None or (output.rank > 1 and isinstance(width, int) and class_id < width):
-        return None
-    return (
-        f"`{name}` looks at class {class_id}, and the output is {output}",
-        "classes count from 0 along the last axis",
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.objectives import Loss
+from graphspec.objectives.losses import CTC, Circle, Region, Sparse, Tversky
 
 EPSILON = 1e-7
 
@@ -41,8 +42,11 @@ def evaluate(
     divided by `total`, the number of positions that count: those of this batch, unless it is a part of a
     larger one.
     """
-    values = _values(loss, output, target, activation)
+    values = _values(loss, output, target, activation, weight, counted)
     counted = known(loss, target, counted)
+    if isinstance(loss, Region) and loss.over_batch:
+        assert target is not None
+        return _share(loss, values, target, weight, counted, total)
     if weight is None and counted is None and total is None and loss.reduction != "sum":
         return values.mean()  # that of means of equal size
     values = _at_positions(loss, values, counted)
@@ -55,8 +59,33 @@ def evaluate(
     return values.sum() / (total.masked_fill(total == 0, 1) if isinstance(total, Tensor) else total)
 
 
+def _share(
+    loss: Loss,
+    values: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    counted: Tensor | None,
+    total: Total | None,
+) -> Tensor:
+    """The mean of the values that a batch has as a whole; of a part of a larger batch, its share of that."""
+    if loss.reduction == "sum" or total is None:
+        return values.sum() if loss.reduction == "sum" else values.mean()
+    own = divisor(loss, positions(loss, target, len(target), counted), weight, counted)
+    return values.mean() * (own / total)
+
+
 def known(loss: Loss, target: Tensor | None, counted: Tensor | None) -> Tensor | None:
-    """What counts, without positions of the class that `loss` ignores."""
+    """What counts: without positions of the class that `loss` ignores, and of examples that it compares with
+    nothing; one for each example where it reads all of the steps together.
+    """
+    if isinstance(loss, Circle) and target is not None:
+        same, other = _pairs(loss, target, counted)
+        return same.any(1) & other.any(1)
+    if counted is not None and isinstance(loss, CTC):
+        return counted.flatten(1).any(1) if counted.dim() > 1 else counted
+    if counted is not None and isinstance(loss, Region) and not loss.over_batch and target is not None:
+        steps = [axis for axis in loss.summed(target.dim()) if axis < counted.dim()]
+        return counted.any(steps) if steps else counted
     ignored = getattr(loss, "ignore_class", None)
     if ignored is None or target is None:
         return counted
@@ -68,14 +97,18 @@ def positions(
     loss: Loss, target: Tensor | None, count: int, counted: Tensor | None = None
 ) -> tuple[int, ...]:
     """The shape of what a loss averages: for each of `count` examples one value, or one for each position."""
-    if target is None or loss.canonical in COMPARISONS:
+    whole = loss.canonical in COMPARISONS or (isinstance(loss, Region) and loss.over_batch)
+    if target is None or whole or isinstance(loss, CTC | Circle):
         return (count,) if counted is None else tuple(counted.shape)
     shape = tuple(target.shape)
     if loss.canonical in MEANS:
         rank = 1 if counted is None else counted.dim()
         return shape[:-1] if len(shape) > rank else shape
-    if loss.canonical == "sparse_categorical_crossentropy":
+    if isinstance(loss, Sparse):
         return shape
+    if isinstance(loss, Region):
+        summed = loss.summed(len(shape))
+        return tuple(size for axis, size in enumerate(shape) if axis not in summed)
     axis = getattr(loss, "axis", -1) % len(shape)
     return shape[:axis] + shape[axis + 1 :]
 
@@ -107,7 +140,12 @@ def activate(output: Tensor, activation: str | None) -> Tensor:
 
 
 def _values(
-    loss: Loss, output: Tensor | Sequence[Tensor], target: Tensor | None, activation: str | None
+    loss: Loss,
+    output: Tensor | Sequence[Tensor],
+    target: Tensor | None,
+    activation: str | None,
+    weight: Tensor | None,
+    counted: Tensor | None,
 ) -> Tensor:
     """A value for each position, or for each value of the output where the loss is a mean over them."""
     if not isinstance(output, Tensor):
@@ -115,7 +153,14 @@ def _values(
     if target is None:
         return output
     name = loss.canonical
-    if name != "sparse_categorical_crossentropy":
+    if isinstance(loss, CTC):
+        return _ctc(output, target, counted)
+    if isinstance(loss, Circle):
+        return _circle(loss, output, target, counted)
+    if isinstance(loss, Region):
+        values = activate(output, activation)
+        return _region(loss, values, target.to(values.dtype), weight, counted)
+    if not isinstance(loss, Sparse):
         target = target.to(output.dtype)
     if name in FROM_LOGITS and (loss.takes_logits or loss.activation == activation):
         return FROM_LOGITS[name](loss, output, target)
@@ -232,6 +277,66 @@ def _binary_focal(loss: Any, crossentropy: Tensor, probability: Tensor, target: 
     )
 
 
+def _generalized(loss: Any, log: Tensor, target: Tensor) -> Tensor:
+    """From the logarithms of probabilities."""
+    right = log.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    return -(loss.q * right).expm1() / loss.q
+
+
+def _region(
+    loss: Region, output: Tensor, target: Tensor, weight: Tensor | None, counted: Tensor | None
+) -> Tensor:
+    """A value for what is left of the shape when `loss.axis` is gone."""
+    if counted is not None:
+        there = aligned(counted, output)
+        output, target = torch.where(there, output, 0.0), torch.where(there, target, 0.0)
+    axes = loss.summed(output.dim())
+    share = aligned(weight, output) if weight is not None and loss.over_batch else 1.0
+    both = (target * output * share).sum(axes)
+    if isinstance(loss, Tversky):
+        left_out = ((1 - output) * target * share).sum(axes)
+        added = (output * (1 - target) * share).sum(axes)
+        return 1 - both / (both + loss.alpha * left_out + loss.beta * added + EPSILON)
+    return 1 - 2 * both / ((target * share).sum(axes) + (output * share).sum(axes) + EPSILON)
+
+
+def _ctc(output: Tensor, target: Tensor, counted: Tensor | None) -> Tensor:
+    """A value for each example, from logits [n, steps, classes] and class numbers [n, length]."""
+    steps = output.new_full((len(output),), output.shape[1], dtype=torch.int64)
+    if counted is not None and counted.dim() > 1:  # those that count go to the front
+        order = (~counted).to(torch.uint8).argsort(dim=1, stable=True)
+        output = output.gather(1, order.unsqueeze(-1).expand_as(output))
+        steps = counted.sum(1)
+    elif counted is not None:
+        steps = torch.where(counted, steps, 0)
+    lengths = torch.where(steps > 0, (target != 0).sum(1), 0)
+    return F.ctc_loss(output.log_softmax(-1).transpose(0, 1), target, steps, lengths, reduction="none")
+
+
+def _pairs(loss: Circle, target: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Which examples are of one class, and which of different ones, bool [n, n]."""
+    same = target.unsqueeze(1) == target
+    other = ~same
+    if loss.remove_diagonal:
+        same = same & ~torch.eye(len(target), dtype=torch.bool, device=target.device)
+    if counted is not None:
+        both = counted.unsqueeze(1) & counted
+        same, other = same & both, other & both
+    return same, other
+
+
+def _circle(loss: Circle, output: Tensor, target: Tensor, counted: Tensor | None) -> Tensor:
+    """A value for each example, 0 for those without others of their class or of another."""
+    distance = (1 - output @ output.mT).clamp(min=0)
+    same, other = _pairs(loss, target, counted)
+    near = -loss.gamma * (loss.margin + distance) * (loss.margin - distance)
+    far = loss.gamma * (1 + loss.margin - distance).clamp(min=0) * (1 - loss.margin - distance)
+    nothing = torch.finfo(output.dtype).min / 4  # -inf has no gradient
+    return F.softplus(
+        torch.where(same, near, nothing).logsumexp(1) + torch.where(other, far, nothing).logsumexp(1)
+    )
+
+
 def _distance(loss: Any, a: Tensor, b: Tensor) -> Tensor:
     if loss.distance == "cosine":
         return 1 - F.cosine_similarity(a, b, dim=-1, eps=EPSILON)
@@ -264,6 +369,7 @@ def _in_batch_softmax(loss: Any, outputs: Sequence[Tensor], target: Tensor | Non
 FROM_LOGITS: dict[str, Formula] = {
     "sparse_categorical_crossentropy": _sparse_from_logits,
     "categorical_crossentropy": _categorical_from_logits,
+    "categorical_generalized_cross_entropy": lambda loss, x, t: _generalized(loss, x.log_softmax(-1), t),
     "categorical_focal_crossentropy": lambda loss, x, t: _focal(loss, x.log_softmax(-1), t),
     "binary_crossentropy": _binary_from_logits,
     "binary_focal_crossentropy": lambda loss, x, t: _binary_focal(
@@ -287,6 +393,9 @@ FROM_VALUES: dict[str, Formula] = {
     "kl_divergence": _divergence,
     "sparse_categorical_crossentropy": _sparse_from_values,
     "categorical_crossentropy": _categorical_from_values,
+    "categorical_generalized_cross_entropy": lambda loss, y, t: _generalized(
+        loss, y.clamp(min=EPSILON).log(), t
+    ),
     "categorical_focal_crossentropy": lambda loss, y, t: _focal(loss, _normalized(y).log(), t),
     "binary_crossentropy": _binary_from_values,
     "binary_focal_crossentropy": lambda loss, y, t: _binary_focal(

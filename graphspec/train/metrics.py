@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from graphspec.objectives import Metric
+from graphspec.objectives.loss_metrics import OfLoss
+from graphspec.objectives.settings import leaves
 from graphspec.train import losses
+from graphspec.train.curves import area, attained, curve, divide, is_exact
 
 EPSILON = losses.EPSILON
 
@@ -33,7 +36,7 @@ def statistics(metric: Metric, output: Tensor, target: Tensor, weight: Tensor | 
 
 def add(metric: Metric, sums: Tensor, more: Tensor) -> Tensor:
     """The sums of two batches together."""
-    return torch.cat((sums, more), 1) if _is_exact(metric) else sums + more
+    return torch.cat((sums, more), 1) if is_exact(metric) else sums + more
 
 
 def result(metric: Metric, sums: Tensor) -> float | list[float]:
@@ -61,12 +64,18 @@ def _weighted(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _ratio(metric: Any, sums: Tensor) -> Tensor:
-    return _divide(sums[0], sums[1])
+    return divide(sums[0], sums[1])
 
 
-def _of(loss: str) -> Sums:
-    """The mean of a loss' formula."""
-    return lambda metric, y, t, w: _mean(losses.FROM_VALUES[loss](metric, y, t.to(y.dtype)), w)
+def _of_loss(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of a loss."""
+    loss = metric.loss
+    table = losses.FROM_LOGITS if loss.takes_logits else losses.FROM_VALUES
+    kept = losses.known(loss, target, None)
+    if kept is not None:
+        weight = kept.double() if weight is None else losses.aligned(weight, kept) * kept
+    target = target.to(output.dtype) if target.is_floating_point() else target
+    return _mean(table[loss.canonical](loss, output, target), weight)
 
 
 def _in_top(metric: Any, output: Tensor, target: Tensor) -> Tensor:
@@ -88,9 +97,14 @@ def _binary_hits(metric: Any, output: Tensor, target: Tensor, weight: Tensor | N
 
 def _confusion(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """[4, thresholds]: true positives, false positives, true negatives, false negatives."""
+    thresholds = metric.thresholds or (0.5,)
+    if getattr(metric, "top_k", None) is not None:
+        best = output.topk(metric.top_k).indices
+        output = torch.full_like(output, -torch.inf).scatter(-1, best, output.gather(-1, best))
+        thresholds = metric.thresholds or (torch.finfo(output.dtype).min,)
     if getattr(metric, "class_id", None) is not None:
         output, target = output[..., metric.class_id], target[..., metric.class_id]
-    thresholds = output.new_tensor(metric.thresholds)
+    thresholds = output.new_tensor(thresholds)
     called = output.reshape(1, -1) > thresholds.unsqueeze(1)
     positive = (target != 0).reshape(1, -1)
     cells = [a & b for a, b in _four(positive, called)]
@@ -104,105 +118,15 @@ def _four(positive: Tensor, called: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(positive, called), (~positive, called), (~positive, ~called), (positive, ~called)]
 
 
-def _divide(a: Tensor, b: Tensor) -> Tensor:
-    """`a / b`, and 0 where `b` is 0."""
-    return torch.where(b == 0, torch.zeros_like(a), a / b.where(b != 0, torch.ones_like(b)))
-
-
-# --- curves
-
-
-def _is_exact(metric: Any) -> bool:
-    """Whether a curve has a point at every value, and not at thresholds."""
-    return metric.canonical == "auc" and metric.num_thresholds is None and metric.thresholds is None
-
-
-def _curve(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """[2, thresholds, labels]: positives and negatives above each threshold; of an exact curve, [3, n,
-    labels]: values, and what is positive and negative about them.
-    """
-    target = target.to(output.dtype)
-    weights = torch.ones_like(target, dtype=torch.float64)
-    if weight is not None:
-        weights = weights * losses.aligned(weight, target)
-    labels = output.shape[-1] if metric.multi_label else 1
-    values, target, weights = (x.reshape(-1, labels) for x in (output, target, weights))
-    cells = torch.stack((target * weights, (1 - target) * weights))
-    if _is_exact(metric):
-        return torch.cat((values.double().unsqueeze(0), cells))
-    below = torch.bucketize(values.contiguous(), _thresholds(metric, output))
-    count = len(_thresholds(metric, output)) + 1
-    histogram = cells.new_zeros(2, count, labels).scatter_add_(1, below.expand(2, -1, -1), cells)
-    return histogram.flip(1).cumsum(1).flip(1)[:, 1:]
-
-
-def _thresholds(metric: Any, output: Tensor) -> Tensor:
-    """Keras' thresholds: those given, or evenly spaced, between one below 0 and one above 1."""
-    if metric.thresholds is not None:
-        inner = output.new_tensor(sorted(metric.thresholds), dtype=torch.float64)
-    else:
-        count = metric.num_thresholds
-        inner = torch.arange(1, count - 1, device=output.device, dtype=torch.float64) / (count - 1)
-    ends = inner.new_tensor([-EPSILON, 1 + EPSILON])
-    return torch.cat((ends[:1], inner, ends[1:])).to(output.dtype)
-
-
-def _area(metric: Any, sums: Tensor) -> Tensor:
-    """The area under each label's curve: one, or the mean of several."""
-    areas = []
-    for label in range(sums.shape[-1]):
-        tp, fp = _every_point(sums[..., label]) if _is_exact(metric) else sums[..., label]
-        areas.append(_area_of(metric, tp, fp))
-    found = torch.stack(areas)
-    if not metric.multi_label:
-        return found[0]
-    weights = found.new_tensor(metric.label_weights or [1.0] * len(found))
-    return _divide((found * weights).sum(), weights.sum())
-
-
-def _every_point(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Positives and negatives at or above each value that occurs, ascending, and none at the end."""
-    values, order = points[0].sort()
-    cells = points[1:, order].flip(1).cumsum(1).flip(1)
-    first = torch.ones_like(values, dtype=torch.bool)
-    first[1:] = values[1:] != values[:-1]
-    tp, fp = torch.cat((cells[:, first], cells.new_zeros(2, 1)), 1)
-    return tp, fp
-
-
-def _area_of(metric: Any, tp: Tensor, fp: Tensor) -> Tensor:
-    if metric.curve == "PR" and metric.summation_method == "interpolation":
-        return _interpolated_area(tp, fp)
-    recall = _divide(tp, tp[0].expand_as(tp))
-    x, y = (
-        (_divide(fp, fp[0].expand_as(fp)), recall)
-        if metric.curve == "ROC"
-        else (recall, _divide(tp, tp + fp))
-    )
-    a, b = y[:-1], y[1:]
-    heights = {"interpolation": (a + b) / 2, "minoring": torch.minimum(a, b), "majoring": torch.maximum(a, b)}
-    return ((x[:-1] - x[1:]) * heights[metric.summation_method]).sum()
-
-
-def _interpolated_area(tp: Tensor, fp: Tensor) -> Tensor:
-    """The area under the precision-recall curve by Davis and Goadrich's interpolation, as in Keras."""
-    called = tp + fp
-    gained, step = tp[:-1] - tp[1:], called[:-1] - called[1:]
-    slope = _divide(gained, step)
-    intercept = tp[1:] - slope * called[1:]
-    ratio = torch.where(
-        (called[:-1] > 0) & (called[1:] > 0), _divide(called[:-1], called[1:]), torch.ones_like(slope)
-    )
-    return _divide(slope * (gained + intercept * ratio.log()), tp[0].expand_as(slope)).sum()
-
-
 # --- sums for each class
 
 
 def _r2_sums(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """[4, classes]: targets, squared targets, squared errors, count."""
+    """[5, classes]: targets, squared targets, squared errors, what they weigh, and how many there are."""
     t, y = target.double(), output.double()
-    return _by_class((t, t.square(), (t - y).square(), torch.ones_like(t)), weight)
+    sums = _by_class((t, t.square(), (t - y).square(), torch.ones_like(t)), weight)
+    there = torch.ones_like(t) if weight is None else (losses.aligned(weight, t) != 0).expand_as(t)
+    return torch.cat((sums, there.sum(0, keepdim=True, dtype=torch.float64)))
 
 
 def _by_class(values: Iterable[Tensor], weight: Tensor | None) -> Tensor:
@@ -212,13 +136,18 @@ def _by_class(values: Iterable[Tensor], weight: Tensor | None) -> Tensor:
 
 
 def _r2(metric: Any, sums: Tensor) -> Tensor:
-    total, squares, errors, count = sums
+    total, squares, errors, count, examples = sums
     spread = squares - total * total / count
     scores = 1 - errors / spread
     scores = torch.where(scores.isinf(), torch.zeros_like(scores), scores)
     if metric.class_aggregation == "uniform_average":
-        return scores.mean()
-    return (spread * scores).sum() / spread.sum() if metric.class_aggregation else scores
+        scores = scores.mean()
+    elif metric.class_aggregation:
+        scores = (spread * scores).sum() / spread.sum()
+    free = examples.max() - 1 - metric.num_regressors
+    if metric.num_regressors and free > 0:
+        return 1 - (1 - scores) * (examples.max() - 1) / free
+    return scores
 
 
 def _f_sums(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
@@ -243,43 +172,118 @@ def _f_score(metric: Any, sums: Tensor) -> Tensor:
     return scores.mean() if metric.average else scores
 
 
+# --- correlations
+
+
+def _joint_sums(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """[6, values]: weights, outputs, targets, their squares and products over the examples; along another
+    axis, the mean of what they give.
+    """
+    y, t = output.double(), target.double()
+    if metric.axis == 0:
+        return _by_class((torch.ones_like(y), y, t, y.square(), t.square(), y * t), weight)
+    moments = (v.mean(metric.axis) for v in (torch.ones_like(y), y, t, y.square(), t.square(), y * t))
+    return _mean(_correlation(metric, torch.stack(list(moments))), weight)
+
+
+def _correlation(metric: Any, sums: Tensor) -> Tensor:
+    """What follows from sums of outputs, targets, their squares and products."""
+    count, y, t, yy, tt, yt = sums
+    y, t = y / count, t / count
+    var_y, var_t, together = yy / count - y * y, tt / count - t * t, yt / count - y * t
+    if metric.canonical == "pearson_correlation":
+        return together / (var_y.clamp(min=0) * var_t.clamp(min=0)).sqrt()
+    return 2 * together / (var_y + var_t + (y - t).square() + EPSILON)
+
+
+def _correlated(metric: Any, sums: Tensor) -> Tensor:
+    return _correlation(metric, sums).mean() if metric.axis == 0 else _ratio(metric, sums)
+
+
+# --- regions
+
+
+def _agreement(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """[classes, classes]: how often a target of one class (row) was called another (column)."""
+    if metric.canonical == "binary_iou":
+        called, classes = output > metric.threshold, 2
+    else:
+        called = output if metric.sparse_y_pred else output.argmax(-1)
+        target = target if metric.sparse_y_true else target.argmax(-1)
+        classes = metric.num_classes
+    called, target = called.long(), target.long()
+    there = (called >= 0) & (called < classes) & (target >= 0) & (target < classes)
+    if getattr(metric, "ignore_class", None) is not None:
+        there &= target != metric.ignore_class
+    counts = there.double() if weight is None else there * losses.aligned(weight, there)
+    cells = torch.where(there, target * classes + called, 0).flatten()
+    return counts.new_zeros(classes * classes).index_add_(0, cells, counts.flatten()).view(classes, classes)
+
+
+def _overlap(metric: Any, sums: Tensor) -> Tensor:
+    """The mean over the classes asked for, without those that nothing is."""
+    kept = list(metric.target_class_ids if metric.canonical == "binary_iou" else metric.classes())
+    both = sums.diagonal()[kept]
+    either = (sums.sum(0) + sums.sum(1) - sums.diagonal())[kept]
+    there = either > 0
+    return divide(divide(both, either).sum(), there.sum().double())
+
+
 SUMS: dict[str, Sums] = {
     "binary_accuracy": _binary_hits,
     "categorical_accuracy": lambda metric, y, t, w: _hits(metric, y, t.argmax(-1), w),
     "sparse_categorical_accuracy": _hits,
     "top_k_categorical_accuracy": lambda metric, y, t, w: _mean(_in_top(metric, y, t.argmax(-1)).float(), w),
     "sparse_top_k_categorical_accuracy": lambda metric, y, t, w: _mean(_in_top(metric, y, t).float(), w),
-    "mean_squared_error": _of("mean_squared_error"),
-    "root_mean_squared_error": _of("mean_squared_error"),
-    "mean_absolute_error": _of("mean_absolute_error"),
-    "mean_absolute_percentage_error": _of("mean_absolute_percentage_error"),
-    "mean_squared_logarithmic_error": _of("mean_squared_logarithmic_error"),
     "cosine_similarity": lambda metric, y, t, w: _mean(
         -losses.FROM_VALUES["cosine_similarity"](metric, y, t.to(y.dtype)), w
     ),
     "r2_score": _r2_sums,
     "f_beta_score": _f_sums,
     "f1_score": _f_sums,
-    "auc": _curve,
+    "auc": curve,
     "precision": _confusion,
     "recall": _confusion,
     "true_positives": _confusion,
     "false_positives": _confusion,
     "true_negatives": _confusion,
     "false_negatives": _confusion,
+    "sensitivity_at_specificity": curve,
+    "specificity_at_sensitivity": curve,
+    "precision_at_recall": curve,
+    "recall_at_precision": curve,
+    "iou": _agreement,
+    "mean_iou": _agreement,
+    "one_hot_iou": _agreement,
+    "one_hot_mean_iou": _agreement,
+    "binary_iou": _agreement,
+    "pearson_correlation": _joint_sums,
+    "concordance_correlation": _joint_sums,
 }
+SUMS |= {cls.names()[0]: _of_loss for cls in leaves(OfLoss)}
 
 RESULTS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "root_mean_squared_error": lambda metric, sums: _ratio(metric, sums).sqrt(),
     "r2_score": _r2,
     "f_beta_score": _f_score,
     "f1_score": _f_score,
-    "auc": _area,
-    "precision": lambda metric, sums: _divide(sums[0], sums[0] + sums[1]),
-    "recall": lambda metric, sums: _divide(sums[0], sums[0] + sums[3]),
+    "auc": area,
+    "precision": lambda metric, sums: divide(sums[0], sums[0] + sums[1]),
+    "recall": lambda metric, sums: divide(sums[0], sums[0] + sums[3]),
     "true_positives": lambda metric, sums: sums[0],
     "false_positives": lambda metric, sums: sums[1],
     "true_negatives": lambda metric, sums: sums[2],
     "false_negatives": lambda metric, sums: sums[3],
+    "sensitivity_at_specificity": attained,
+    "specificity_at_sensitivity": attained,
+    "precision_at_recall": attained,
+    "recall_at_precision": attained,
+    "iou": _overlap,
+    "mean_iou": _overlap,
+    "one_hot_iou": _overlap,
+    "one_hot_mean_iou": _overlap,
+    "binary_iou": _overlap,
+    "pearson_correlation": _correlated,
+    "concordance_correlation": _correlated,
 }
 """What is not the ratio of two sums."""

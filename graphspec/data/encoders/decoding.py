@@ -13,7 +13,7 @@ from graphspec.data.encoders.base import Array, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
-from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.objectives.losses import Binary, Categorical
 from graphspec.tensor import names_of, value_of
 
 THRESHOLD = 0.5
@@ -50,9 +50,8 @@ def _has_classes(output: Any, encoder: Encoder | None) -> bool:
     """Whether the last axis has a probability for each of several classes."""
     if isinstance(output.loss, Binary):
         return False
-    kinds = SparseCategoricalCrossentropy | Categorical
     named = isinstance(encoder, CategoryEncoder | TokensEncoder | TextEncoder)
-    return isinstance(output.loss, kinds) or (named and output.tensors[0].shape[-1] != 1)
+    return isinstance(output.loss, Categorical) or (named and output.tensors[0].shape[-1] != 1)
 
 
 def _softmax(values: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import nearest
-from graphspec.objectives.losses import Binary, Categorical, SparseCategoricalCrossentropy
+from graphspec.objectives.losses import Binary, Categorical, Circle, Sparse
 from graphspec.objectives.settings import Problem
 from graphspec.tensor import Limit, Tensor
 
@@ -92,6 +92,8 @@ def of_images(found: Plan) -> Plan:
 
 def classes_of(output: Any, target: Tensor) -> int | None:
     """How many values the target of an output has, where those are classes."""
+    if isinstance(output.loss, Circle):
+        return None
     units = output.tensors[0].shape[-1]
     if target.is_float:
         return 2 if _binary(output) else None
@@ -214,7 +216,7 @@ def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
             f"`{feature.encode}` makes no targets, and the output `{fill.output}` has `{fill.field}` as one"
         )
         return "feature-misfit", message, "use `number` or `category`", "encode"
-    sparse = isinstance(output.loss, SparseCategoricalCrossentropy) or not fill.tensor.is_float
+    sparse = isinstance(output.loss, Sparse) or not fill.tensor.is_float
     if isinstance(feature, Category):
         return _classes(fill, feature, output, sparse)
     if isinstance(feature, Listed) and not sparse:
