@@ -40,10 +40,13 @@ def flops(op: Op, inside: Iterable[Dim]) -> Dim:
 
 
 def activation_bytes(op: Op, inside: Iterable[Dim]) -> Dim:
-    """Bytes of a node's outputs for one example; of all nodes inside a block or model. 0 for a parameter."""
+    """Bytes of a node's outputs for one example; of all nodes inside a block or model. 0 for parameters and
+    constants.
+    """
     if op.graph is not None:
         return _times(op, inside)
-    return 0 if op.parameter is not None else _sum(nbytes(value.tensor) for value in op.outputs.values())
+    held = op.parameter is not None or op.kind == "constant"
+    return 0 if held else _sum(nbytes(value.tensor) for value in op.outputs.values())
 
 
 def _times(op: Op, inside: Iterable[Dim]) -> Dim:

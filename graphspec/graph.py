@@ -56,7 +56,8 @@ class Unit:
 
 @dataclass(eq=False, slots=True)
 class Op:
-    """One node at work: a layer, merge or op called on values; an instance of a block or model; a parameter.
+    """One node at work: a layer, merge or op called on values; an instance of a block or model; a parameter;
+    a constant.
 
     Exactly one of `layer`, `graph` and `parameter` says what it does. `present` is false where `when` left
     it out: then it hands on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes
@@ -68,7 +69,7 @@ class Op:
     node: str
     index: int | None
     span: Span | None
-    kind: Literal["layer", "merge", "op", "block", "model", "parameter"]
+    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant"]
     arguments: tuple[Any, ...] = ()
     outputs: dict[str, Value] = field(default_factory=dict)
     results: dict[str, Value] = field(default_factory=dict)

@@ -109,6 +109,8 @@ def _node(definitions: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {field.alias or name: {} for name, field in Node.model_fields.items()}
     properties |= {form: {"type": "string"} for form in FORMS}
     properties["parameter"] = {"anyOf": [{"type": "array"}, EXPRESSION]}
+    properties["constant"] = {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]}
+    properties["compute"] = {"type": "string", "description": "a formula over nodes: mean + exp(x) * noise"}
     properties["from"] = {"$ref": "#/$defs/references"}
     properties["wraps"] = {"$ref": "#/$defs/node"}
     properties["trainable"] = properties["when"] = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
@@ -122,7 +124,7 @@ def _node(definitions: dict[str, Any]) -> dict[str, Any]:
             definitions[key] = _arguments(cls, definitions)
             test = {"properties": {kind: {"const": name}}, "required": [kind]}
             rules.append({"if": test, "then": {"$ref": f"#/$defs/{key}"}})
-    free = [{"required": [form]} for form in ("block", "model", "call", "parameter")]
+    free = [{"required": [form]} for form in ("block", "model", "call", "parameter", "constant", "compute")]
     expression = [{"properties": {kind: EXPRESSION}, "required": [kind]} for kind in REGISTRY]
     rules.append(
         {

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 
 from graphspec.objectives.settings import Setting
 
-FORMS = ("layer", "merge", "block", "model", "call", "op", "parameter")
+FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant")
 NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
@@ -48,7 +48,9 @@ class Node(Setting):
     model: str = MISSING
     call: str = MISSING
     op: str = MISSING
+    compute: Any = MISSING
     parameter: Any = MISSING
+    constant: Any = MISSING
     source: Any = Field(MISSING, alias="from")
     when: Any = True
     otherwise: Any = Field(MISSING, alias="else")
@@ -70,7 +72,9 @@ class Node(Setting):
 
     @property
     def target(self) -> Any:
-        """What its form names: `Conv2D`, `residual`, `other.yaml`; a parameter's shape."""
+        """What its form names: `Conv2D`, `residual`, `other.yaml`; a parameter's shape, a constant's
+        values.
+        """
         return getattr(self, self.form)
 
     @property

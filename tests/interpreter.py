@@ -110,7 +110,7 @@ class Interpreter:
             return eval(value.text, dict(self.library))
         return tuple(self.leaf(item) for item in value) if isinstance(value, tuple) else value
 
-    def module(self, code: Code, path: str) -> nn.Module | None:
+    def module(self, code: Code, path: str) -> nn.Module | Tensor | None:
         """The layer's own module, with the weights that lie at `path`."""
         if code.construct is None:
             return None
@@ -121,7 +121,10 @@ class Interpreter:
             for name, (value, default) in code.construct.keyword.items()
             if (type(value), value) != (type(default), default)
         }
-        module = target(*positional, **keyword).double().eval()
+        module = target(*positional, **keyword)
+        if isinstance(module, Tensor):  # a buffer
+            return module.double() if module.is_floating_point() else module
+        module = module.double().eval()
         own = {key.removeprefix(path): value for key, value in self.state.items() if key.startswith(path)}
         module.load_state_dict(own)
         return module

@@ -180,6 +180,10 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
     function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
     axis = constants.get("axis", -1)
+    if name == "arange":
+        return Twin(lambda xs, training: _arange(xs[0].shape[axis], **constants))
+    if name == "cast":
+        return Twin(lambda xs, training: function(xs[0], constants.get("dtype") or xs[1].dtype))
     if name == "sparsemax":
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
     if name in ("layer_normalization", "rms_normalization") and axis == -2:  # on torch, Keras takes the last
@@ -208,6 +212,12 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return function(*operands.values(), **keywords)
 
     return Twin(call)
+
+
+def _arange(count: int, axis: int, start: float = 0, step: float = 1, dtype: str = "int64") -> Tensor:
+    """As many numbers as an axis has elements, with a batch axis of 1."""
+    numbers: Tensor = keras.ops.arange(start, start + count * step, step, dtype=dtype)[None]
+    return numbers.double() if dtype.startswith("float") else numbers
 
 
 def _sparsemax(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ ALLOWED = {
     "costs": "graph tensor train",
     "curves": "",
     "data": "diagnostics objectives tensor",
-    "declarations": "diagnostics objectives schema source",
+    "declarations": "contract diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train tune weights",

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from graphspec.contract.arrays import Array
+
 
 def as_tuple(value: object) -> object:
     """A list of YAML as the tuple that a strict field takes."""
@@ -14,7 +16,7 @@ def as_tuple(value: object) -> object:
 
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Constant = int | Finite | None
-"""A number in the place of a tensor, or null."""
+Constant = int | Finite | Array | None
+"""A number, or a list of them, in the place of a tensor, or null."""
 Axis = Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)]
 """One axis or several, or null."""

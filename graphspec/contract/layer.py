@@ -9,7 +9,7 @@ contract test compares it with Keras. Nothing outside this package names a layer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -289,6 +289,13 @@ class Layer(Setting):
             **{k: v for k, v in kwargs.items() if k not in ("kind", "spec_name", "also", "abstract")}
         )
 
+    @classmethod
+    def reads_nothing(cls, given: Collection[str]) -> bool:
+        """Whether it takes no tensor, where these of its arguments are given: then it stands for itself, as a
+        constant does.
+        """
+        return not cls.arguments and not cls.variadic
+
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where
         absent; all of them, as
@@ -370,6 +377,10 @@ class Layer(Setting):
 
     def limit(self) -> int | None:
         """The exclusive upper bound of the integers it takes, or None."""
+        return None
+
+    def numbers_below(self, *inputs: Any) -> Dim | None:
+        """The exclusive upper bound of the integers that it makes of nothing: positions, constants."""
         return None
 
     def moves(self, *inputs: Any) -> tuple[Moved, ...]:

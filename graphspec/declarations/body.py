@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from graphspec.declarations.sources import reads_nothing
 from graphspec.schema import Input, Node
 from graphspec.source import Document, Path
 
@@ -34,12 +35,12 @@ class Body:
 
     @cached_property
     def above(self) -> dict[str, str | None]:
-        """For each node the one above it, parameters passed over; None where there is none."""
+        """For each node the one above it, those that read nothing passed over; None where there is none."""
         above: dict[str, str | None] = {}
         previous: str | None = None
         for name in self.written:
             above[name] = previous
-            if name not in self.nodes or self.nodes[name].form != "parameter":
+            if name not in self.nodes or not reads_nothing(self.nodes[name]):
                 previous = name
         return above
 

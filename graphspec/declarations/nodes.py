@@ -49,8 +49,8 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
             help,
         )
         return None
-    if "op" in value and "like" in value and "from" not in value:  # what random ops call their input
-        value = {"from" if key == "like" else key: item for key, item in value.items()}
+    if "op" in value and "like" in value:
+        value = _with_like(value)
     node = reader.setting(Node, value, f"the node `{name}`", path)
     if node is None:
         return None
@@ -77,6 +77,16 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
         )
         return None
     return node if _legal_keys(reader, name, node, path, shared) else None
+
+
+def _with_like(value: dict[str, Any]) -> dict[str, Any]:
+    """An op's `like`, a tensor whose shape or type it takes, as one of its inputs: the last, or all."""
+    source, like = value.get("from"), value["like"]
+    if source is None:
+        return {"from" if key == "like" else key: item for key, item in value.items()}
+    named = isinstance(source, dict)
+    both = {**source, "like": like} if named else [*(source if isinstance(source, list) else [source]), like]
+    return {key: both if key == "from" else item for key, item in value.items() if key != "like"}
 
 
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:

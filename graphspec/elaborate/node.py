@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.declarations import reads_nothing
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
@@ -143,7 +144,7 @@ def _left_out(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
         value = bounds[0].value if len(bounds) == 1 else FAILED
         if len(bounds) != 1:
             node.error("wrong-type", node.span_of("else"), "`else` names one node")
-    elif declared.form == "parameter":
+    elif reads_nothing(declared):
         return NodeResult({"": NOTHING})
     elif previous is not None:
         value = previous.first
@@ -174,12 +175,14 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     raw, path = node.declared.source, (*node.path, "from")
     if "from" in node.overrides:
         raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
-    if node.form == "parameter":
-        if raw is not MISSING:
-            message = f"`{node.name}` is a parameter and takes no input"
-            node.error("input-count", node.span_of("from"), message)
-        return NodeInputs()
     edges = (node.body.declared.edges or {}).get(node.name, [])
+    if reads_nothing(node.declared):
+        if raw is not MISSING or edges:
+            span = (
+                node.span_of("from") if raw is not MISSING else node.body.declared.document.span(edges[0][1])
+            )
+            node.error("input-count", span, f"`{node.name}` is {_SOURCES[node.form]} and takes no input")
+        return NodeInputs()
     if raw is not MISSING and edges:
         node.error(
             "from-and-edges",
@@ -204,6 +207,9 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
         else:
             inputs.named[name] = [bound]
     return inputs
+
+
+_SOURCES = {"parameter": "a parameter", "constant": "a constant", "op": "a constant tensor"}
 
 
 def _broken() -> NodeInputs:

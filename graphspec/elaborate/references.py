@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from graphspec.declarations import Body
+from graphspec.declarations import Body, reads_nothing
 from graphspec.schema import MISSING
 
 
@@ -27,7 +27,7 @@ def sources(body: Body, name: str) -> Iterator[str]:
     if isinstance(node.parallel, dict):
         texts.append(node.parallel.get("from"))
     texts += [source for source, _ in (body.edges or {}).get(name, ())]
-    if node.source is MISSING and body.edges is None and node.form != "parameter":
+    if node.source is MISSING and body.edges is None and not reads_nothing(node):
         texts.append(body.above.get(name))
     for head in heads(texts):
         if head in body.nodes or head in body.inputs:

@@ -188,6 +188,10 @@ class Classes:
         """How often a value is read, by ops and as an output."""
         return self._reads[value]
 
+    def is_held(self, op: Op) -> bool:
+        """Whether a layer is nothing but a tensor of its own, which the module holds."""
+        return op.layer is not None and self.code(op).call == "{self}"
+
     def hands_on(self, op: Op) -> bool:
         """Whether a layer's code is nothing but its input."""
         code = self.code(op)
@@ -318,7 +322,8 @@ class Classes:
         if op.parameter is not None:
             return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer))
         code = self.code(op)
-        target = code.construct and (code.construct.general or code.construct.target)
+        made = code.construct
+        target = made and (made.general or made.target, made.around)
         particular = ACTIVATIONS[code.activation].axis and code.activation_axis != -1
         alone = code.activation if particular and code.activation not in AXIS_MODULES else None
         return replace(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from graphspec.contract.arrays import Nested
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.graph import Value
 
@@ -121,6 +122,8 @@ def literal(value: Leaf) -> ast.expr:
         return ast.UnaryOp(ast.USub(), ast.Constant(-value))
     if value is None or isinstance(value, bool | int | float | str):
         return ast.Constant(value)
+    if isinstance(value, Nested):
+        return listed([literal(item) for item in value])
     if isinstance(value, tuple | list):
         return ast.Tuple([literal(item) for item in value], ast.Load())
     raise TypeError(f"no literal for {type(value).__name__}")

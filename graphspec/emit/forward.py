@@ -102,7 +102,7 @@ class Forward(Scope):
             return
         body = op if op.present else representative(self.group, slot)
         module = self.constructor.modules.get(slot.position)
-        if op.parameter is not None and presence is None:
+        if presence is None and (op.parameter is not None or self.constructor.classes.is_held(op)):
             assert module is not None
             self.values.bind(op.output, module, False)
             return

@@ -15,6 +15,7 @@ from typing import Any
 
 from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.arrays import Nested
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.code import HOLE, Variable, choice, fill, folded, literal, name, template
 from graphspec.emit.slots import Slot, Wiring
@@ -367,11 +368,20 @@ def annotation(values: Collection[Leaf]) -> str:
     """The type of an argument that takes these values."""
     kinds = {type(value) for value in values}
     if Ref in kinds:
+        if all(
+            value is None or (isinstance(value, Ref) and value.text.startswith("torch.")) for value in values
+        ):
+            return "torch.dtype | None" if None in values else "torch.dtype"
         return "Callable[[Tensor], Tensor]"
     if float in kinds:
         kinds -= {int}
-    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple}}
-    words |= {f"tuple[{_items(value)}]" for value in values if isinstance(value, tuple)}
+    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple, Nested}}
+    words |= {"list" for value in values if isinstance(value, Nested)}
+    words |= {
+        f"tuple[{_items(value)}]"
+        for value in values
+        if isinstance(value, tuple) and not isinstance(value, Nested)
+    }
     return " | ".join(sorted(words))
 
 

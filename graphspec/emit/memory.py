@@ -47,7 +47,7 @@ class Peaks:
 
     def during(self, op: Op) -> int:
         """What one op adds while it runs, its outputs among it."""
-        if not op.present or op.parameter is not None:
+        if not op.present or op.parameter is not None or op.kind == "constant":
             return 0
         outputs = sum(size(value) for value in {storage(v) for v in op.outputs.values()} if value.op is op)
         if op.graph is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from graphspec.contract.arrays import Nested
 from graphspec.contract.broadcasting import promote, to_float
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
@@ -16,7 +17,17 @@ from graphspec.contract.layer import (
     Ref,
     Site,
 )
-from graphspec.ops.operation import PAIRS, BinaryOperation, Operation, meet, need_numbers, row, table
+from graphspec.ops.operation import (
+    PAIRS,
+    BinaryOperation,
+    Operation,
+    beside,
+    held,
+    meet,
+    need_numbers,
+    row,
+    table,
+)
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -174,6 +185,7 @@ class Heaviside(Operation, spec_name="heaviside"):
         Example({}, ((3, 4), (3, 1)), dtype="int32", high=3),
         Example({"x2": 0.5}, ((4,),), dtype="int32", high=3),
         Example({"x2": 1}, ((4,),)),
+        Example({"x2": [1, 0, 0.5, 1]}, ((4,),)),
     )
 
     def infer(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
@@ -183,6 +195,8 @@ class Heaviside(Operation, spec_name="heaviside"):
                 "`heaviside` takes a tensor, and another or a constant",
                 help="write from: [a, b], or {op: heaviside, from: a, x2: 0.5}",
             )
+        if isinstance(self.x2, Nested):
+            x2 = beside(self.spec_name, "x2", self.x2, x1)
         if x2 is None:
             need_numbers(self.spec_name, x1)
             return x1.with_dtype(to_float(x1.dtype))
@@ -190,16 +204,20 @@ class Heaviside(Operation, spec_name="heaviside"):
         return Tensor(meet(self.spec_name, x1, x2), to_float(promote(x1.dtype, x2.dtype)))
 
     def memory(self, x1: Tensor, x2: Tensor | None = None) -> Memory:
+        if isinstance(self.x2, Nested):
+            return "spec"
         return "any" if x2 is None or x1.rank == x2.rank else "spec"
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"dtype": Ref(f"torch.{site.outputs[0].dtype}")}
-        middle = "{x2}"
-        if self.x2 is not None:
+        middle, construct = "{x2}", None
+        if isinstance(self.x2, Nested):
+            middle, construct = "{self}", held(self.x2, site.outputs[0])
+        elif self.x2 is not None:
             middle, constants["constant"] = "{constant}", self.x2
         # torch.heaviside cannot be differentiated
         text = f"torch.where({{x1}} == 0, {middle}, ({{x1}} > 0).to({{dtype}}))"
-        return Code(text, constants=constants)
+        return Code(text, construct, constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:])

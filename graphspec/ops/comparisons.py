@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from graphspec.contract.arrays import Nested, kind_of
 from graphspec.contract.broadcasting import promote, to_float
 from graphspec.contract.fields import Constant, Finite
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Memory, Ref, Site
-from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
+from graphspec.ops.operation import (
+    BinaryOperation,
+    Operation,
+    UnaryOperation,
+    beside,
+    held,
+    meet,
+    row,
+    table,
+)
 from graphspec.tensor import Dim, Tensor, product
 
 
@@ -71,7 +82,7 @@ class Isclose(_Comparison, spec_name="isclose"):
     def code(self, site: Site) -> Code:
         code = super().code(site)
         own = {"rtol": self.rtol, "atol": self.atol, "equal_nan": self.equal_nan}
-        return Code(code.call, constants={**code.constants, **own})
+        return replace(code, constants={**code.constants, **own})
 
 
 class _Logic(Operation, abstract=True):
@@ -134,16 +145,21 @@ class Where(Operation, spec_name="where"):
         Example({"x1": 0.5}, ((3, 1), (3, 4)), dtypes=("bool", "float32")),
         Example({"x2": 0}, ((3, 4), (3, 4)), dtypes=("int32", "float32")),
         Example({"x1": 1, "x2": -1.0}, ((3, 4),), dtype="bool"),
+        Example({"x1": [1, 2, 3, 4]}, ((3, 4), (3, 4)), dtypes=("bool", "float32")),
+        Example({"x2": [1.5, 2, 3, 4], "x1": 0}, ((3, 4),), dtype="bool"),
     )
 
     def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
         """What to choose from, each with the hole that stands for it in a call."""
         names = [argument.name for argument in self.arguments]
         tensors = [(name, x) for name, x in zip(names, inputs, strict=False) if x is not None][1:]
+        others = [x for _, x in tensors]
         found: list[tuple[str, Tensor | int | float]] = []
-        for name, constant in (("c1", self.x1), ("c2", self.x2)):
-            if constant is not None:
-                found.append((name, constant))
+        for hole, word, constant in (("c1", "x1", self.x1), ("c2", "x2", self.x2)):
+            if isinstance(constant, Nested):
+                found.append(("self", self._beside(word, constant, inputs[0], others)))
+            elif constant is not None:
+                found.append((hole, constant))
             elif tensors:
                 found.append(tensors.pop(0))
         if len(found) != 2 or tensors:
@@ -153,6 +169,17 @@ class Where(Operation, spec_name="where"):
                 help="write from: [condition, a, b], or constants: {op: where, from: [condition, a], x2: 0}",
             )
         return found
+
+    def _beside(self, word: str, array: Nested, condition: Tensor | None, others: list[Tensor]) -> Tensor:
+        """The type of a list to choose from: that of the tensor which is the other choice."""
+        if isinstance(self.x1, Nested) and isinstance(self.x2, Nested):
+            help = "write the other as a node: {constant: [...]}"
+            raise LayerError("input-count", "`where` takes one list of numbers", help=help, argument="x2")
+        assert condition is not None
+        number = self.x2 if word == "x1" else self.x1
+        floats = isinstance(number, float) or kind_of(array) is float
+        dtype = others[0].dtype if others else "float32" if floats else "int32"
+        return beside(self.spec_name, word, array, condition.with_dtype(dtype))
 
     def infer(self, condition: Tensor, x1: Tensor | None = None, x2: Tensor | None = None) -> Tensor:
         found = [value for _, value in self.operands((condition, x1, x2))]
@@ -172,6 +199,8 @@ class Where(Operation, spec_name="where"):
         return to_float(dtype) if any(isinstance(x, float) for x in found) else dtype
 
     def memory(self, *inputs: Tensor | None) -> Memory:
+        if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
+            return "spec"
         return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
 
     def code(self, site: Site) -> Code:
@@ -182,7 +211,9 @@ class Where(Operation, spec_name="where"):
         text = f"torch.where({condition}, {first}, {second})"
         if len(constants) == 2 and site.outputs[0].dtype == "int32":  # of two integers PyTorch makes int64
             text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
-        return Code(text, constants=constants)
+        array = self.x1 if isinstance(self.x1, Nested) else self.x2
+        construct = held(array, dict(found)["self"]) if isinstance(array, Nested) else None
+        return Code(text, construct, constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:])

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import (
+    Argument,
     Code,
     Example,
     LayerError,
@@ -180,21 +181,33 @@ DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat
 
 
 class Cast(UnaryOperation, spec_name="cast"):
-    """The same numbers in another type."""
+    """The same numbers in another type: a `dtype`, or that of a tensor, `like`."""
 
-    dtype: Literal[DTYPES]  # type: ignore[valid-type]
+    arguments = (Argument("x"), Argument("like", required=False))
+
+    dtype: Literal[DTYPES] | None = None  # type: ignore[valid-type]
 
     examples = (
         Example({"dtype": "float32"}, ((3, 4),), dtype="int64", high=9),
         Example({"dtype": "int32"}, ((3, 4),)),
         Example({"dtype": "bool"}, ((3, 4),), dtype="int32"),
+        Example({}, ((3, 4), (2,)), dtypes=("int32", "float32"), high=9),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
-        return x.with_dtype(self.dtype)
+    def infer(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        if (self.dtype is None) == (like is None):
+            raise LayerError(
+                "missing-key" if like is None else "input-count",
+                "`cast` takes a `dtype`, or a tensor that has it",
+                help="write `dtype: float32`, or `like: node`",
+                argument="dtype",
+            )
+        return x.with_dtype(str(self.dtype) if like is None else like.dtype)
 
-    def moves(self, x: Tensor) -> tuple[Moved, ...]:
-        return ("same",) if x.is_integer and self.infer(x).is_integer else ()
+    def moves(self, x: Tensor, like: Tensor | None = None) -> tuple[Moved, ...]:
+        return ("same",) if x.is_integer and self.infer(x, like).is_integer else ()
 
     def code(self, site: Site) -> Code:
+        if self.dtype is None:
+            return Code("{x}.to({like}.dtype)")
         return Code("{x}.to({dtype})", constants={"dtype": Ref(f"torch.{self.dtype}")})

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from types import new_class
 from typing import Any, ClassVar
 
+from graphspec.contract.arrays import Nested, elements, shape_of
 from graphspec.contract.broadcasting import promote, stretch, to_float
+from graphspec.contract.buffers import buffer, met
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
     Argument,
     Code,
+    Construct,
     Example,
     Layer,
     LayerError,
@@ -69,8 +72,30 @@ def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
     return tuple(shape)
 
 
+def beside(name: str, argument: str, value: Nested, other: Tensor) -> Tensor:
+    """The type of a list of numbers in the place of a tensor beside another, of at most as many axes."""
+    array = met(value, other)
+    sizes = zip(reversed(array.shape[1:]), reversed(other.shape[1:]), strict=False)
+    if array.rank > other.rank or any(stretch(a, b) is None for a, b in sizes):
+        raise LayerError(
+            "shapes-differ",
+            f"`{name}` aligns last axes, and a list of shape {list(shape_of(value))} does not fit {other}",
+            help="write a number for each element of the last axis, or {constant: ...} as a node of its own",
+            argument=argument,
+        )
+    return array
+
+
+def held(value: Nested, type: Tensor | int | float) -> Construct:
+    """The buffer that holds a list of numbers of this type."""
+    assert isinstance(type, Tensor)
+    return buffer(value, type.dtype)
+
+
 class BinaryOperation(Operation, abstract=True):
-    """A function of two tensors, or of a tensor and a constant; tensors fill what the constant leaves."""
+    """A function of two tensors, or of a tensor and a constant, which is a number or a list of them; tensors
+    fill what the constant leaves.
+    """
 
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
     template: ClassVar[str]  # of {0} and {1}
@@ -96,9 +121,13 @@ class BinaryOperation(Operation, abstract=True):
             )
         if len(tensors) == 2:
             return list(tensors)
-        if self.x1 is not None:
-            return [("constant", self.x1), tensors[0]]
-        return [tensors[0], ("constant", constants[0])]
+        word, value = ("x1", self.x1) if self.x1 is not None else ("x2", constants[0])
+        constant: tuple[str, Tensor | int | float]
+        if isinstance(value, Nested):
+            constant = ("self", beside(self.spec_name, word, value, tensors[0][1]))
+        else:
+            constant = ("constant", value)
+        return [constant, tensors[0]] if word == "x1" else [tensors[0], constant]
 
     def infer(self, x1: Tensor | None, x2: Tensor | None = None) -> Tensor:
         operands = [value for _, value in self.operands((x1, x2))]
@@ -107,7 +136,7 @@ class BinaryOperation(Operation, abstract=True):
         dtype = promote(*(x.dtype for x in tensors))
         if self.floats or any(isinstance(value, float) for value in operands):
             dtype = to_float(dtype)
-        if self.divides and self.x2 == 0:
+        if self.divides and self.x2 is not None and 0 in elements(self.x2):
             raise LayerError("out-of-range", f"`{self.spec_name}` by zero", argument="x2")
         shape = meet(self.spec_name, tensors[0], tensors[1]) if len(tensors) == 2 else tensors[0].shape
         return Tensor(shape, self.result or dtype)
@@ -117,6 +146,8 @@ class BinaryOperation(Operation, abstract=True):
         need_numbers(self.spec_name, *tensors)
 
     def memory(self, *inputs: Tensor | None) -> Memory:
+        if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
+            return "spec"
         return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
@@ -129,11 +160,13 @@ class BinaryOperation(Operation, abstract=True):
         position = names.index("constant") if "constant" in names else None
         constants: dict[str, Leaf] = {}
         if position is not None:
-            value = operands[position][1]
-            assert not isinstance(value, Tensor)
-            constants["constant"] = value
+            constant = operands[position][1]
+            assert not isinstance(constant, Tensor)
+            constants["constant"] = constant
         left, right = (f"{{{name}}}" for name in names)
-        return Code(self.text(left, right, position, site), constants=constants)
+        array = self.x1 if isinstance(self.x1, Nested) else self.x2
+        construct = held(array, dict(operands)["self"]) if isinstance(array, Nested) else None
+        return Code(self.text(left, right, position, site), construct, constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:])
@@ -165,7 +198,12 @@ NUMBERS = (Example({}, ((3, 4),)), Example({}, ((4,),), dtype="int32", high=9))
 """Examples of functions that take floats and integers."""
 
 
-PAIRS = (Example({}, ((3, 4), (3, 4))), Example({}, ((3, 4), (3, 1))), Example({"x2": 0.5}, ((3, 4),)))
+PAIRS = (
+    Example({}, ((3, 4), (3, 4))),
+    Example({}, ((3, 4), (3, 1))),
+    Example({"x2": 0.5}, ((3, 4),)),
+    Example({"x2": [0.5, 1, 2, -3]}, ((3, 4),)),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Value
 from graphspec.passes.activities import watch_activities
 from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks
 from graphspec.passes.prune import prune
-from graphspec.passes.ranges import maximum_sizes, minimum_sizes, ranges
+from graphspec.passes.ranges import Counted, counted, maximum_sizes, minimum_sizes, ranges
 from graphspec.tensor import Limit
 
 
@@ -36,6 +36,23 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     prune(graph)
     if not watch_activities(graph, diagnostics):
         return None
+    integers = counted(graph)
+    if not _in_range(integers, diagnostics):
+        return None
     masks = carry_masks(graph, masked)
     activations = {name: ends_in(value) for name, value in graph.outputs.items()}
-    return Findings(masks, activations, ranges(graph), minimum_sizes(graph), maximum_sizes(graph))
+    return Findings(masks, activations, ranges(graph), minimum_sizes(graph), maximum_sizes(graph, integers))
+
+
+def _in_range(integers: Iterable[Counted], diagnostics: Diagnostics) -> bool:
+    """Whether integers that are made in the graph, as many as is known, are what their readers take."""
+    fine = True
+    for each in integers:
+        if isinstance(each.count, int) and each.count > each.limit:
+            message = (
+                f"`{each.reader.name}` takes integers below {each.limit}, "
+                f"and those of `{each.source.name}` go up to {each.count - 1}"
+            )
+            diagnostics.add(Diagnostic("out-of-range", message, each.reader.span))
+            fine = False
+    return fine

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from graphspec.contract.layer import Moved
 from graphspec.graph import Graph, Op, Value
-from graphspec.tensor import BATCH, Limit, largest, names_of, smallest
+from graphspec.tensor import BATCH, Dim, Limit, largest, names_of, smallest
 
 MOST_COLUMNS = 4096
 """Of an input with a longer last axis all elements have one range."""
@@ -15,6 +16,36 @@ Columns = tuple[frozenset[tuple[Value, int]], ...]
 """The columns of inputs, an input and a position of its last axis, whose elements a value holds: for each
 position of its own last axis, or for all positions at once.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Integers that an op makes, all below `count`, and the smallest bound of what reads them, an op."""
+
+    source: Op
+    count: Dim
+    limit: int
+    reader: Op
+
+
+def counted(graph: Graph) -> list[Counted]:
+    """Integers made in a graph, such as positions, that are read by what takes them up to some bound only."""
+    bounds: dict[tuple[Value, int], int] = {}
+    readers: dict[tuple[Value, int], Op] = {}
+    columns: dict[Value, Columns] = {}
+    counts: dict[Value, Dim] = {}
+    for op in graph.walk():
+        count = op.layer.numbers_below(*op.site().inputs) if op.layer is not None and op.present else None
+        if count is not None:
+            counts[op.output] = count
+            columns[op.output] = (frozenset([(op.output, 0)]),)
+    if counts:
+        _follow(graph, columns, bounds, readers)
+    return [
+        Counted(value.op, count, bounds[value, 0], readers[value, 0])
+        for value, count in counts.items()
+        if value.op is not None and (value, 0) in bounds
+    ]
 
 
 def ranges(graph: Graph) -> dict[str, Limit]:
@@ -27,7 +58,7 @@ def ranges(graph: Graph) -> dict[str, Limit]:
         if value is not None and value.tensor.is_integer:
             columns[value] = tuple(frozenset([(value, place)]) for place in range(_count(value)))
     if columns:
-        _follow(graph, columns, bounds)
+        _follow(graph, columns, bounds, {})
     found = dict[str, Limit]()
     for name, value in graph.inputs.items():
         if value in columns and value is not None:
@@ -44,8 +75,13 @@ def _count(value: Value) -> int:
     return size if apart and isinstance(size, int) else 1
 
 
-def _follow(graph: Graph, columns: dict[Value, Columns], bounds: dict[tuple[Value, int], int]) -> None:
-    """Follows what moves through a graph, and notes what its readers accept."""
+def _follow(
+    graph: Graph,
+    columns: dict[Value, Columns],
+    bounds: dict[tuple[Value, int], int],
+    readers: dict[tuple[Value, int], Op],
+) -> None:
+    """Follows what moves through a graph, and notes what its readers accept, and which accepts the least."""
     for op in graph.ops:
         read = [columns[value] for value in op.inputs if value in columns]
         if not read:
@@ -56,7 +92,7 @@ def _follow(graph: Graph, columns: dict[Value, Columns], bounds: dict[tuple[Valu
             for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
                 if inner is not None and outer in columns:
                     columns[inner] = columns[outer] if op.wrapper is None else _all([columns[outer]])
-            _follow(op.graph, columns, bounds)
+            _follow(op.graph, columns, bounds, readers)
             if op.wrapper is None:
                 results = {value: op.results[key] for key, value in op.outputs.items()}
                 columns.update({v: columns[inner] for v, inner in results.items() if inner in columns})
@@ -64,7 +100,8 @@ def _follow(graph: Graph, columns: dict[Value, Columns], bounds: dict[tuple[Valu
             limit = op.layer.limit()
             if limit is not None:
                 for column in _all(read)[0]:
-                    bounds[column] = min(limit, bounds.get(column, limit))
+                    if limit <= bounds.get(column, limit):
+                        bounds[column], readers[column] = limit, op
             if op.wrapper is None:
                 _move(op, read, columns)
 
@@ -97,10 +134,13 @@ def minimum_sizes(graph: Graph) -> dict[str, int]:
     return {name: smallest(sizes, name) for name in _sizes(graph)}
 
 
-def maximum_sizes(graph: Graph) -> dict[str, int]:
-    """The largest value of each named size that has one, as the layers of the graph say."""
+def maximum_sizes(graph: Graph, integers: Iterable[Counted] = ()) -> dict[str, int]:
+    """The largest value of each named size that has one, as the layers of the graph say, and `integers` that
+    are counted along it.
+    """
     ops = [op for op in graph.walk() if op.present and op.layer is not None]
     bounds = {bound for op in ops if op.layer is not None for bound in op.layer.longest(*op.site().inputs)}
+    bounds |= {(each.count, each.limit) for each in integers}
     found = {name: largest(bounds, name) for name in _sizes(graph)} if bounds else {}
     return {name: most for name, most in found.items() if most is not None}
 

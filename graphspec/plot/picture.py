@@ -28,6 +28,7 @@ Kind = Literal[
     "block",
     "model",
     "parameter",
+    "constant",
     "shared",
     "section",
     "entry",

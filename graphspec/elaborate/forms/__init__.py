@@ -8,7 +8,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.elaborate.body import NodeResult
-from graphspec.elaborate.forms import block, call, layer, parameter
+from graphspec.elaborate.forms import block, call, constant, layer, parameter
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
 
@@ -22,6 +22,8 @@ def build(node: NodeInstance) -> NodeResult:
             return call.build(node, build)
         case "parameter":
             return parameter.build(node)
+        case "constant":
+            return constant.build(node)
         case _:
             return layer.build(node, build)
 

@@ -97,6 +97,8 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
 
 def _count(cls: type[Layer]) -> str:
     names = [a.name for a in cls.arguments if a.required]
+    if not cls.arguments:
+        return "no input"
     return "one input" if len(names) == 1 else f"{len(names)} inputs ({', '.join(names)})"
 
 
@@ -114,7 +116,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
     labels: list[Label] = []
     span: Span | None
-    own = ("from", "wraps", "parameter")
+    own = ("from", "wraps", "parameter", "constant")
     written = error.argument in (*own, *node.declared.extra, *node.overrides)
     if error.argument is not None and written:
         span, label = node.span_of(error.argument), ""

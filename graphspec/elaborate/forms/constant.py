@@ -1,0 +1,54 @@
+"""A tensor that never changes, the same for every example."""
+
+from __future__ import annotations
+
+from graphspec.contract.arrays import as_array, natural_dtype
+from graphspec.contract.buffers import ConstantTensor
+from graphspec.contract.layer import LayerError
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import NodeResult, failed
+from graphspec.elaborate.forms.binding import report
+from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.values import FAILED
+from graphspec.graph import Op, Value
+from graphspec.objectives.settings import show
+from graphspec.tensor import DTYPE_WORDS, DTYPES
+
+
+def build(node: NodeInstance) -> NodeResult:
+    """A constant of the values that the node names, with a batch axis of 1 before them."""
+    written, arguments = node.target(), node.arguments()
+    if written is FAILED or arguments is None:
+        return failed()
+    unknown = [key for key in arguments if key != "dtype"]
+    for key in unknown:
+        help = near_help(key, ["dtype", "when"])
+        node.error("unknown-key", node.key(key), f"a constant takes no `{key}`", help)
+    if unknown:
+        return failed()
+    if not isinstance(written, int | float | list):
+        message = f"a constant is a number, a boolean, or nested lists of them, not {show(written)}"
+        node.error("wrong-type", node.span_of("constant"), message, "write constant: [0.2, 0.7]")
+        return failed()
+    try:
+        values = as_array(written)
+    except ValueError as error:
+        node.error("wrong-type", node.span_of("constant"), str(error))
+        return failed()
+    dtype = arguments.get("dtype", natural_dtype(values))
+    if dtype not in DTYPES:
+        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
+        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        node.error("out-of-range", node.span_of("dtype"), f"unknown dtype {show(dtype)}", help)
+        return failed()
+    layer = ConstantTensor(values=values, dtype=dtype)
+    try:
+        tensor = layer.infer()
+    except LayerError as error:
+        report(node, error)
+        return failed()
+    op = Op(node.name, node.index, node.span, "constant", layer=layer, title="Constant")
+    op.outputs = {"": Value(tensor, node.name, op)}
+    op.given = {"value": written, **arguments}
+    op.expressions = node.expressions(arguments)
+    return NodeResult(dict(op.outputs), op)

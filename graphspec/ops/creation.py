@@ -1,0 +1,236 @@
+"""Functions of keras.ops that make a tensor: of nothing, or along an axis of another.
+
+Shapes leave out the batch axis, which is 1: it stretches where it meets other tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from graphspec.contract.broadcasting import example_axis
+from graphspec.contract.buffers import BUFFER
+from graphspec.contract.fields import Finite, Positive, as_tuple
+from graphspec.contract.layer import Argument, Code, Construct, Example, LayerError, Leaf, Ref, Site
+from graphspec.ops.operation import Operation
+from graphspec.tensor import Dim, Tensor
+
+Sizes = Annotated[tuple[Positive, ...], BeforeValidator(as_tuple)]
+Float = Literal["float32", "float64", "float16", "bfloat16"]
+Number = Literal["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]
+Dtype = Number | Literal["bool"]
+
+FIRST = "nn.Buffer({module}[None], persistent=False)"
+"""A buffer with a batch axis of 1 before the axes of what it holds."""
+
+
+def typed(dtype: str, natural: str = "float32") -> tuple[Leaf, Leaf]:
+    """The keyword `dtype` of a function of PyTorch that gives `natural` without it."""
+    return (None if dtype == natural else Ref(f"torch.{dtype}")), None
+
+
+class _Filled(Operation, abstract=True):
+    """One number throughout."""
+
+    arguments = ()
+
+    shape: Sizes
+    dtype: Dtype = "float32"
+
+    examples = (Example({"shape": [2, 3]}, ()), Example({"shape": [], "dtype": "int32"}, ()))
+
+    def infer(self) -> Tensor:
+        return Tensor((1, *self.shape), self.dtype)
+
+    def code(self, site: Site) -> Code:
+        sizes = {f"size{axis}": size for axis, size in enumerate((1, *self.shape))}
+        return Code(
+            "{self}", Construct(f"torch.{self.spec_name}", sizes, {"dtype": typed(self.dtype)}, around=BUFFER)
+        )
+
+
+class Zeros(_Filled, spec_name="zeros"):
+    """Zeros of this shape, the batch axis of 1 left out."""
+
+
+class Ones(_Filled, spec_name="ones"):
+    """Ones of this shape, the batch axis of 1 left out."""
+
+
+class Full(Operation, spec_name="full"):
+    """`fill_value` in this shape, the batch axis of 1 left out."""
+
+    arguments = ()
+
+    shape: Sizes
+    fill_value: int | Finite
+    dtype: Number = "float32"
+
+    examples = (
+        Example({"shape": [2, 3], "fill_value": 0.5}, ()),
+        Example({"shape": [2], "fill_value": 3, "dtype": "int32"}, ()),
+    )
+
+    def infer(self) -> Tensor:
+        type = Tensor((1, *self.shape), self.dtype)
+        if isinstance(self.fill_value, float) and not type.is_float:
+            raise LayerError("wrong-dtype", f"`full` fills {type} with integers", argument="fill_value")
+        return type
+
+    def code(self, site: Site) -> Code:
+        is_float = site.outputs[0].is_float
+        values: dict[str, Leaf] = {
+            "size": (1, *self.shape),
+            "value": float(self.fill_value) if is_float else self.fill_value,
+        }
+        keywords = {"dtype": typed(self.dtype, "float32" if is_float else "int64")}
+        return Code("{self}", Construct("torch.full", values, keywords, around=BUFFER))
+
+
+class Eye(Operation, spec_name="eye"):
+    """A matrix of `N` rows and `M` columns, or `N`: 1 on the diagonal, or the `k`th above, else 0."""
+
+    arguments = ()
+
+    N: Positive
+    M: Positive | None = None
+    k: int = 0
+    dtype: Number = "float32"
+
+    examples = (
+        Example({"N": 3}, ()),
+        Example({"N": 3, "M": 4, "k": 1, "dtype": "int32"}, ()),
+        Example({"N": 3, "k": -1}, ()),
+    )
+
+    def infer(self) -> Tensor:
+        return Tensor((1, self.N, self.M or self.N), self.dtype)
+
+    def code(self, site: Site) -> Code:
+        sizes: dict[str, Leaf] = {"n": self.N, "m": self.M or self.N}
+        if self.k == 0:
+            sizes = {"n": self.N} if self.M in (None, self.N) else sizes
+            return Code("{self}", Construct("torch.eye", sizes, {"dtype": typed(self.dtype)}, around=FIRST))
+        band = f"nn.Buffer({{module}}.triu({self.k}).tril({self.k})[None], persistent=False)"
+        return Code("{self}", Construct("torch.ones", sizes, {"dtype": typed(self.dtype)}, around=band))
+
+
+class Linspace(Operation, spec_name="linspace"):
+    """`num` numbers at equal distances from `start` to `stop`, which is one of them if `endpoint`."""
+
+    arguments = ()
+
+    start: int | Finite
+    stop: int | Finite
+    num: Positive = 50
+    endpoint: bool = True
+    dtype: Float = "float32"
+
+    examples = (
+        Example({"start": 0, "stop": 1, "num": 5}, ()),
+        Example({"start": -1.0, "stop": 2, "num": 4, "endpoint": False, "dtype": "float64"}, ()),
+    )
+
+    def infer(self) -> Tensor:
+        return Tensor((1, self.num), self.dtype)
+
+    def code(self, site: Site) -> Code:
+        last = self.stop if self.endpoint else self.stop - (self.stop - self.start) / self.num
+        values: dict[str, Leaf] = {"start": self.start, "stop": last, "num": self.num}
+        return Code("{self}", Construct("torch.linspace", values, {"dtype": typed(self.dtype)}, around=FIRST))
+
+
+class Arange(Operation, spec_name="arange"):
+    """0, 1, 2 and so on: as many as `x` has elements along `axis`, or without `x` those below `stop`.
+
+    They begin with `start` and grow by `step`. The batch axis is 1.
+    """
+
+    arguments = (Argument("x", required=False),)
+
+    axis: int | None = None
+    start: int | Finite = 0
+    stop: int | Finite | None = None
+    step: int | Finite = 1
+    dtype: Number = "int64"
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1, "start": 2, "step": 3, "dtype": "int32"}, ((3, 4),)),
+        Example({"axis": 2, "start": 0.5, "step": -0.25, "dtype": "float32"}, ((3, 4),)),
+    )
+
+    @classmethod
+    def reads_nothing(cls, given: Collection[str]) -> bool:
+        return "stop" in given
+
+    def infer(self, x: Tensor | None = None) -> Tensor:
+        floats = [word for word in ("start", "stop", "step") if isinstance(getattr(self, word), float)]
+        if floats and not self.dtype.startswith(("float", "bfloat")):
+            message = f"`arange` of {self.dtype} takes integers"
+            raise LayerError("wrong-dtype", message, help="write `dtype: float32`", argument=floats[0])
+        if (self.stop if x is None else self.axis) is None:
+            raise LayerError(
+                "missing-key",
+                "`arange` needs the axis of the tensor along which it counts, or `stop`",
+                help="write {op: arange, from: x, axis: 1}, or {op: arange, stop: 8}",
+                argument="axis",
+            )
+        if self.step == 0:
+            raise LayerError("out-of-range", "the step of `arange` cannot be 0", argument="step")
+        if x is not None:
+            return Tensor((1, self._along(x)), self.dtype)
+        if self._count() < 1:
+            message = f"`arange` has no number from {self.start} to {self.stop}"
+            raise LayerError("out-of-range", message, argument="stop")
+        return Tensor((1, self._count()), self.dtype)
+
+    def _along(self, x: Tensor) -> Dim:
+        assert self.axis is not None
+        if self.stop is not None:
+            message = "`arange` along an axis stops where that does"
+            raise LayerError("out-of-range", message, help="remove `stop`", argument="stop")
+        return x.shape[example_axis(self.spec_name, self.axis, x.rank)]
+
+    def _count(self) -> int:
+        assert self.stop is not None
+        return int(-((self.start - self.stop) // self.step))
+
+    def numbers_below(self, x: Tensor | None = None) -> Dim | None:
+        if isinstance(self.start, float) or isinstance(self.step, float) or self.dtype.startswith(("f", "b")):
+            return None
+        count = self._along(x) if x is not None else self._count()
+        return self.start + 1 + (count - 1) * self.step if self.step > 0 else self.start + 1
+
+    def code(self, site: Site) -> Code:
+        floats = site.outputs[0].is_float
+        natural = (
+            "float32" if any(isinstance(v, float) for v in (self.start, self.stop, self.step)) else "int64"
+        )
+        if site.inputs[0] is None:
+            values: dict[str, Leaf] = {"start": self.start, "stop": self.stop, "step": self.step}
+            for word, default in (("step", 1), ("start", 0)):
+                if (
+                    type(values[word]) is int
+                    and values[word] == default
+                    and (word == "step" or "step" not in values)
+                ):
+                    del values[word]
+            return Code(
+                "{self}",
+                Construct("torch.arange", values, {"dtype": typed(self.dtype, natural)}, around=FIRST),
+            )
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        kind = ""
+        if floats or self.dtype != "int64":
+            kind, constants["dtype"] = ", dtype={dtype}", Ref(f"torch.{self.dtype}")
+        text = f"torch.arange({{x}}.shape[{{axis}}]{kind}, device={{x}}.device)"
+        if self.step != 1:
+            text, constants["step"] = f"{text} * {{step}}", self.step
+        if self.start != 0:
+            text, constants["start"] = f"{text} + {{start}}", self.start
+        return Code(
+            f"({text})[None]" if " * " in text or " + " in text else f"{text}[None]", constants=constants
+        )
