@@ -38,9 +38,16 @@ class Program:
     """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
 
     def __init__(
-        self, elaborated: Elaborated, document: Document, path: Path | None, sources: Mapping[str, str]
+        self,
+        elaborated: Elaborated,
+        document: Document,
+        path: Path | None,
+        sources: Mapping[str, str],
+        allow: Iterable[str] = (),
     ):
         self._elaborated, self._document = elaborated, document
+        self.allow = tuple(allow)
+        """The Python packages that modules of one's own may be imported from."""
         self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
         """Where it was folded: from what, and how."""
@@ -157,7 +164,7 @@ class Program:
         if self.folding is not None:
             return self
         folded = fold(self._elaborated)
-        program = Program(folded.program, self._document, self.path, self.sources)
+        program = Program(folded.program, self._document, self.path, self.sources, self.allow)
         program.folding = Folding(self, folded)
         return program
 
@@ -172,15 +179,19 @@ class Program:
     ) -> nn.Module:
         """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
         one is given; `inplace` and `exporting` as in `emit`.
+
+        Raises `SpecError`, (module-not-allowed) for code of one's own that `allow` does not name.
         """
+        from graphspec import own
         from graphspec.load import load_folded, load_module
 
+        classes = own.bring(self, own.nodes(self))
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
-            module = load_module(self._elaborated, emitted, self.path, seed, weights)
+            module = load_module(self._elaborated, emitted, self.path, seed, weights, classes)
         else:
             unfolded = self.folding.program.module(seed=seed, weights=weights)
-            module = load_folded(emitted, unfolded, self.folding.folded.steps)
+            module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
         return module.to(device)
 
     def augmentations(self) -> dict[str, nn.Module]:
@@ -245,6 +256,14 @@ class Program:
 
         return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
 
+    def prove(self, module: nn.Module) -> None:
+        """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
+        where a module of one's own gives something else than its node declares.
+        """
+        from graphspec.proof import prove
+
+        prove(self._elaborated, module)
+
     def place_of(self, error: BaseException) -> Span | None:
         """The spec's place of the innermost line of the module that an error passed through."""
         from graphspec.load import place_of
@@ -265,14 +284,15 @@ def compile(
     params: Mapping[str, Any] | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    allow: Iterable[str] = (),
 ) -> Program:
     """The program of a spec: a path, or the text itself (a string with a line break).
 
-    `params` override the file's params; `settings` override dotted paths (`train.epochs`). Raises
-    `SpecError`.
+    `params` override the file's params; `settings` override dotted paths (`train.epochs`). `allow` names the
+    Python packages that `module:` may import, once something is run. Raises `SpecError`.
     """
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    program = check(spec, diagnostics, sources, params, preset, settings)
+    program = check(spec, diagnostics, sources, params, preset, settings, allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return program
@@ -298,6 +318,7 @@ def check(
     params: Mapping[str, Any] | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    allow: Iterable[str] = (),
 ) -> Program | None:
     """As `compile`, but every mistake goes to `diagnostics`, and the texts that they point into to
     `sources`.
@@ -332,7 +353,9 @@ def check(
     if elaborated is not None and not diagnostics.errors:
         _check_augment(elaborated, document, diagnostics)
     _fix_params(document, file, params, preset)
-    return None if elaborated is None or diagnostics.errors else Program(elaborated, document, path, sources)
+    if elaborated is None or diagnostics.errors:
+        return None
+    return Program(elaborated, document, path, sources, allow)
 
 
 def _fix_params(document: Document, file: File | None, params: Mapping[str, Any], preset: str | None) -> None:

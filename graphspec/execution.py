@@ -34,9 +34,11 @@ def file_name(source: str, program: str) -> str:
     return _FILES[source]
 
 
-def execute(source: str, program: str) -> ModuleType:
-    """Emitted source as a Python module: the one that there is already, or a new one."""
-    name = PREFIX + hashlib.sha256(source.encode()).hexdigest()[:16]
+def execute(source: str, program: str, imported: str = "") -> ModuleType:
+    """Emitted source as a Python module: the one that there is already, or a new one. `imported` tells apart
+    what the names that it imports stand for.
+    """
+    name = PREFIX + hashlib.sha256((source + imported).encode()).hexdigest()[:16]
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)

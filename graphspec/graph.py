@@ -69,7 +69,7 @@ class Op:
     node: str
     index: int | None
     span: Span | None
-    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant"]
+    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module"]
     arguments: tuple[Any, ...] = ()
     outputs: dict[str, Value] = field(default_factory=dict)
     results: dict[str, Value] = field(default_factory=dict)

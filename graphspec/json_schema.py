@@ -17,6 +17,11 @@ from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
 
 EXPRESSION = {"$ref": "#/$defs/expression"}
+OWN_PATH = {
+    "type": "string",
+    "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
+    "description": "the path of a class of one's own, such as my_layers.GatedMix",
+}
 
 
 def json_schema() -> dict[str, Any]:
@@ -36,8 +41,8 @@ def json_schema() -> dict[str, Any]:
             {"type": "object", "additionalProperties": {"$ref": "#/$defs/references"}},
         ]
     }
-    definitions["loss"] = _family(LOSSES, definitions)
-    definitions["metric"] = _family(METRICS, definitions)
+    definitions["loss"] = _or_own(_family(LOSSES, definitions))
+    definitions["metric"] = _or_own(_family(METRICS, definitions))
     definitions["optimizer"] = _family(OPTIMIZERS, definitions)
     definitions["schedule"] = _family(SCHEDULES, definitions)
     definitions["node"] = _node(definitions)
@@ -108,6 +113,7 @@ def _node(definitions: dict[str, Any]) -> dict[str, Any]:
     """A node has one form; a layer, merge or op of a known name has that one's arguments."""
     properties: dict[str, Any] = {field.alias or name: {} for name, field in Node.model_fields.items()}
     properties |= {form: {"type": "string"} for form in FORMS}
+    properties["module"] = OWN_PATH
     properties["parameter"] = {"anyOf": [{"type": "array"}, EXPRESSION]}
     properties["constant"] = {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]}
     properties["compute"] = {"type": "string", "description": "a formula over nodes: mean + exp(x) * noise"}
@@ -124,7 +130,10 @@ def _node(definitions: dict[str, Any]) -> dict[str, Any]:
             definitions[key] = _arguments(cls, definitions)
             test = {"properties": {kind: {"const": name}}, "required": [kind]}
             rules.append({"if": test, "then": {"$ref": f"#/$defs/{key}"}})
-    free = [{"required": [form]} for form in ("block", "model", "call", "parameter", "constant", "compute")]
+    free = [
+        {"required": [form]}
+        for form in ("block", "model", "call", "parameter", "constant", "compute", "module")
+    ]
     expression = [{"properties": {kind: EXPRESSION}, "required": [kind]} for kind in REGISTRY]
     rules.append(
         {
@@ -252,6 +261,12 @@ def _family(family: Family, definitions: dict[str, Any]) -> dict[str, Any]:
         "unevaluatedProperties": False,
     }
     return {"anyOf": [{"enum": names}, mapping, EXPRESSION]}
+
+
+def _or_own(family: dict[str, Any]) -> dict[str, Any]:
+    """A member of a family, or one's own: a mapping with the path of its code and any arguments."""
+    own = {"type": "object", "properties": {"module": OWN_PATH}, "required": ["module"]}
+    return {"anyOf": [*family["anyOf"], own]}
 
 
 def _pydantic(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,16 +23,21 @@ TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 
 def load_module(
-    program: Elaborated, emitted: Emitted, path: Path | None, seed: int, weights: str | Path | None
+    program: Elaborated,
+    emitted: Emitted,
+    path: Path | None,
+    seed: int,
+    weights: str | Path | None,
+    classes: Mapping[str, Any],
 ) -> nn.Module:
     """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
-    global generator, then filled from files.
+    global generator, then filled from files. `classes` are those of one's own, imported.
 
     Raises `SpecError` where a weights file is missing or does not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = make_module(emitted)
+        module = make_module(emitted, classes)
     for prefix, name, span in weight_files(program.graph):
         fill(module, inside(path, name, span), prefix, span)
     if weights is not None:
@@ -39,17 +45,24 @@ def load_module(
     return module
 
 
-def load_folded(emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step]) -> nn.Module:
+def load_folded(
+    emitted: Emitted, unfolded: nn.Module, steps: Sequence[Step], classes: Mapping[str, Any]
+) -> nn.Module:
     """The module of a folded program, its weights made by `steps` from those of the unfolded one."""
-    module = make_module(emitted)
+    module = make_module(emitted, classes)
     folded = fold_weights(unfolded.state_dict(), steps)
     module.load_state_dict({key: folded[key] for key in module.state_dict()})
     return module
 
 
-def make_module(emitted: Emitted) -> nn.Module:
-    """The module as its emitted source initialises it."""
-    executed = execute(emitted.source, emitted.program)
+def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
+    """The module as its emitted source initialises it; `classes` are those that it imports, by their path."""
+    for path, made in classes.items():
+        if not (isinstance(made, type) and issubclass(made, nn.Module)):
+            message = f"`{path}` is no class of modules: a node needs one that derives from nn.Module"
+            raise SpecError([Diagnostic("module-missing", message, None)])
+    marks = " ".join(f"{path} {id(made)}" for path, made in classes.items())
+    executed = execute(emitted.source, emitted.program, marks)
     module = getattr(executed, emitted.class_name)()
     assert isinstance(module, nn.Module)
     hold(executed, module)

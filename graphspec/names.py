@@ -70,6 +70,7 @@ MODULE_ATTRIBUTES = frozenset(
 RESERVED = frozenset(
     [
         *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "self", "logits", "index", "init_weights"),
+        "initialize",
         *("I", "O", "l"),
         *keyword.kwlist,
         *dir(builtins),

@@ -14,13 +14,13 @@ from pydantic import ConfigDict, Field
 
 from graphspec.objectives.settings import Setting
 
-FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant")
+FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")
 NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 MISSING: Any = object()  # distinguishes a key that is absent from one that is null
 
-REPEATABLE = ("layer", "block", "model", "call")
+REPEATABLE = ("layer", "block", "model", "call", "module")
 PLAIN = "a number, a text, a boolean, null or a list of them"
 
 
@@ -51,6 +51,7 @@ class Node(Setting):
     compute: Any = MISSING
     parameter: Any = MISSING
     constant: Any = MISSING
+    module: str = MISSING
     source: Any = Field(MISSING, alias="from")
     when: Any = True
     otherwise: Any = Field(MISSING, alias="else")

@@ -43,6 +43,8 @@ class Row:
     rows: tuple[Row, ...] = ()
     flops: Dim = 0
     activation_bytes: Dim = 0
+    opaque: bool = False
+    """Whether `params` lack those of a module of one's own: its, or of one inside it."""
 
     @property
     def output_shape(self) -> tuple[Dim | None, ...]:
@@ -56,8 +58,8 @@ class Row:
             "name": self.name,
             "type": self.type,
             "output_shape": [size if isinstance(size, int) else None for size in self.output_shape],
-            "params": self.params,
-            "trainable_params": self.trainable_params,
+            "params": self.params if not self.opaque or self.rows else None,
+            "trainable_params": self.trainable_params if not self.opaque or self.rows else None,
             "connected_to": list(self.connected_to),
         }
         for wanted, key, number in (
@@ -80,6 +82,12 @@ class Summary:
     total_params: int
     trainable_params: int
     optimizer: Optimizer = field(repr=False)
+
+    @property
+    def unknown_params(self) -> tuple[str, ...]:
+        """The modules of one's own whose weights are in no total: nothing knows them before they are made."""
+        rows = (row for _, row in _unfolded(self.rows, 0))
+        return tuple(row.name for row in rows if row.opaque and not row.rows and not row.repeated_call)
 
     @property
     def non_trainable_params(self) -> int:
@@ -113,6 +121,8 @@ class Summary:
             "trainable_params": self.trainable_params,
             "non_trainable_params": self.non_trainable_params,
         }
+        if self.unknown_params:
+            found["unknown_params"] = list(self.unknown_params)
         if flops or memory or batch_size:
             found["training_step"] = self.step(size).to_json()
         return found
@@ -168,7 +178,11 @@ class Summary:
             ("Trainable", self.trainable_params),
             ("Non-trainable", self.non_trainable_params),
         )
-        return [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
+        lines = [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
+        if names := self.unknown_params:
+            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            lines.append(f" Not counted: the params of {shown}, which are known once it is made.")
+        return lines
 
     def _costs(self, batch_size: int) -> list[str]:
         step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
@@ -244,10 +258,11 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: 
         + sum(row.trainable_params for row in inside),
         tuple(labels[value] for value in op.inputs),
         _shared_name(unit),
-        again or (not counted and bool(op.weights())),
+        again or (not counted and (bool(op.weights()) or (op.layer is not None and op.layer.opaque))),
         tuple(inside),
         flops(op, [row.flops for row in inside]),
         activation_bytes(op, [row.activation_bytes for row in inside]),
+        (op.layer is not None and op.layer.opaque) or any(row.opaque for row in inside),
     )
 
 
@@ -293,11 +308,23 @@ def _titled(row: Row) -> str:
 
 
 def _params_cell(row: Row) -> list[str]:
-    return ["shared" if row.repeated_call and not row.params else f"{row.params:,}"]
+    if row.repeated_call and not row.params:
+        return ["shared"]
+    if row.opaque:
+        return [f"{row.params:,} + ?" if row.params else "?"]
+    return [f"{row.params:,}"]
 
 
 def _trainable_cell(row: Row) -> str:
-    return "-" if not row.params else "Y" if row.trainable_params else "N"
+    return (
+        "?"
+        if row.opaque and not row.params
+        else "-"
+        if not row.params
+        else "Y"
+        if row.trainable_params
+        else "N"
+    )
 
 
 def _connected_cell(row: Row) -> list[str]:

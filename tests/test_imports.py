@@ -19,9 +19,9 @@ ALLOWED = {
     "__main__": "cli",
     "augmentation": "tensor",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
-    "reference reporting runs source train tune version",
+    "own reference reporting runs source train tune version",
     "compiler": "augmentation data declarations diagnostics elaborate emit fold graph load objectives "
-    "program schema source summary tensor train tune",
+    "own program proof schema source summary tensor train tune",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",
@@ -45,9 +45,11 @@ ALLOWED = {
     "names": "",
     "objectives": "diagnostics tensor",
     "ops": "contract layers tensor",
+    "own": "contract diagnostics objectives",
     "passes": "contract diagnostics graph tensor",
-    "plot": "diagnostics graph source summary tensor",
+    "plot": "diagnostics graph objectives source summary tensor",
     "program": "data graph objectives tensor train tune",
+    "proof": "contract diagnostics graph load program tensor weights",
     "reference": "contract diagnostics objectives",
     "reporting": "diagnostics summary",
     "runs": "compiler data diagnostics train",
@@ -55,7 +57,7 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
-    "train": "compiler contract data diagnostics execution expressions graph load objectives tensor "
+    "train": "compiler contract data diagnostics execution expressions graph load objectives own tensor "
     "version weights",
     "tune": "compiler diagnostics objectives",
     "version": "",
@@ -70,7 +72,7 @@ SETTINGS_ONLY = {
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
-TORCH = {"convert", "load", "train", "data", "emitted", "export", "folded_weights", "runs"}
+TORCH = {"convert", "load", "proof", "train", "data", "emitted", "export", "folded_weights", "runs"}
 """The rooms that may import torch: they run what was compiled."""
 
 

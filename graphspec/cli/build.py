@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, replacing, running
+from graphspec.cli.common import Allow, Json, Preset, Set, Spec, compiling, print_json, replacing, running
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def build(
             help="No activation overwrites what it reads: for hooks; training takes more memory.",
         ),
     ] = False,
+    allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -78,7 +79,7 @@ def build(
     if path is not None:
         check_target(path, format, force)
     target = weights_target(path, weights, force) if fold and path is not None and format == "py" else None
-    with compiling(spec, settings, preset, as_json) as program:
+    with compiling(spec, settings, preset, as_json, allow) as program:
         seed = program.training.seed if seed is None else seed
         proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
@@ -96,7 +97,7 @@ def _write_python(program: Program, path: Path | None, checked: bool, inplace: b
     if checked:
         help = "`--no-check` writes the file without running it"
         with running(program, "build-failed", "the forward pass fails", help):
-            program.module(inplace=inplace)(*program.example_inputs().values())
+            program.prove(program.module(inplace=inplace))
     if path is not None:
         write(path, source)
     if as_json:

@@ -27,6 +27,10 @@ Set = Annotated[
     ),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Take a preset of the spec.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option("--allow", metavar="PACKAGE", help="Let the spec's `module:` import this Python package."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 
 
@@ -60,7 +64,13 @@ def _usage_as_json(as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def compiling(spec: Path, settings: list[str] | None, preset: str | None, as_json: bool) -> Iterator[Program]:
+def compiling(
+    spec: Path,
+    settings: list[str] | None,
+    preset: str | None,
+    as_json: bool,
+    allow: list[str] | None = None,
+) -> Iterator[Program]:
     """The program of a spec; its mistakes, and those of what is done with it, end the command."""
     from graphspec import compiler
     from graphspec.diagnostics import Diagnostics
@@ -69,7 +79,12 @@ def compiling(spec: Path, settings: list[str] | None, preset: str | None, as_jso
     with reporting(as_json, sources):
         diagnostics = Diagnostics()
         program = compiler.check(
-            spec, diagnostics, sources, preset=preset, settings=settings_of(settings, sources)
+            spec,
+            diagnostics,
+            sources,
+            preset=preset,
+            settings=settings_of(settings, sources),
+            allow=allow or (),
         )
         diagnostics.raise_if_errors()
         assert program is not None
@@ -97,15 +112,23 @@ FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
 
 @contextmanager
 def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
-    """Turns what torch raises for a module into a diagnostic at the node whose code raised it."""
+    """Turns what torch, or code of one's own, raises for a module into a diagnostic at the node whose code
+    raised it.
+    """
     try:
         yield
-    except FAILURES as error:
+    except Exception as error:
         from graphspec.diagnostics import Diagnostic, SpecError
+        from graphspec.own import raised_at
 
+        notes = () if isinstance(error, SpecError) else raised_at(error)
+        if not notes and not isinstance(error, FAILURES):
+            raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        message = f"{what}: {lines[0]}"
-        raise SpecError([Diagnostic(code, message, program.place_of(error), help=help)]) from error
+        kind = "" if isinstance(error, FAILURES) else f"{type(error).__name__}: "
+        message = f"{what}: {kind}{lines[0]}"
+        place = program.place_of(error)
+        raise SpecError([Diagnostic(code, message, place, help=help, notes=notes)]) from error
 
 
 @contextmanager

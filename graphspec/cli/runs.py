@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, colors, print_json, reporting, running
+from graphspec.cli.common import Allow, Json, colors, print_json, reporting, running
 
 if TYPE_CHECKING:
     from graphspec.runs.directory import RunRow
@@ -41,13 +41,14 @@ def evaluate(
     device: Device = "auto",
     batch_size: BatchSize = None,
     limit: Limit = None,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Judge a trained run on data.
 
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
-    with using(run, weights, as_json) as found:
+    with using(run, weights, as_json, allow) as found:
         values = found.evaluate(data, device=device, batch_size=batch_size, limit=limit)
         examples = values.pop("examples")
         if as_json:
@@ -72,6 +73,7 @@ def predict(
         bool,
         typer.Option("--probabilities/--no-probabilities", help="Each class' probability, too."),
     ] = True,
+    allow: Allow = None,
     as_json: Json = False,
 ) -> None:
     """Write what a trained run predicts for a file's rows.
@@ -80,7 +82,7 @@ def predict(
     """
     from graphspec.data.writers import writing
 
-    with using(run, weights, as_json) as found, writing(output) as write:
+    with using(run, weights, as_json, allow) as found, writing(output) as write:
         rows = 0
         for part in found.predictions(
             data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
@@ -94,14 +96,14 @@ def predict(
 
 
 @contextmanager
-def using(path: Path, weights: str, as_json: bool) -> Iterator[Run]:
+def using(path: Path, weights: str, as_json: bool, allow: list[str] | None = None) -> Iterator[Run]:
     """The run in a directory; its mistakes, and those of its use, end the command."""
     from graphspec.runs.run import Run
 
     sources: dict[str, str] = {}
     gc.enable()
     with reporting(as_json, sources):
-        run = Run(path, weights)
+        run = Run(path, weights, allow or ())
         sources |= run.program.sources
         help = "if memory ran out, lower `--batch-size`"
         with running(run.program, "run-failed", "running the module fails", help):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, compiling, print_json, running, show
+from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json, running, show
 
 if TYPE_CHECKING:
     from graphspec.train.progress import Result, Start
@@ -66,6 +66,7 @@ def train(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")
     ] = False,
+    allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -90,7 +91,10 @@ def train(
     elif (spec.parent / "environment.json").is_file():  # a run's spec, or the best of a search
         root, data = _data_of(spec.parent, data)
     gc.enable()
-    with compiling(spec, settings, preset, as_json) as program, Report(progress, as_json, verbose) as report:
+    with (
+        compiling(spec, settings, preset, as_json, allow) as program,
+        Report(progress, as_json, verbose) as report,
+    ):
 
         def started(start: Start) -> None:
             report.start(start)

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, colors, compiling, count_of, print_json, settings_of
+from graphspec.cli.common import (
+    Allow,
+    Json,
+    Preset,
+    Set,
+    Spec,
+    colors,
+    compiling,
+    count_of,
+    print_json,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from graphspec.tune.run import Outcome
@@ -41,6 +52,7 @@ def tune(
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
     ] = "auto",
+    allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -49,7 +61,7 @@ def tune(
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
-    with compiling(spec, settings, preset, as_json) as program, _stopping() as stopping:
+    with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import Report
         from graphspec.tune.run import tune as search
@@ -61,7 +73,7 @@ def tune(
                 storage=storage,
                 jobs=jobs,
                 keep=keep,
-                options=_options(settings, preset, data, device),
+                options=_options(settings, preset, data, device, allow),
                 progress=report,
                 stopping=stopping,
             )
@@ -90,10 +102,18 @@ def _searchable(program: Any, settings: list[str] | None, preset: str | None) ->
         raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
 
 
-def _options(settings: list[str] | None, preset: str | None, data: Path | None, device: str) -> Iterator[str]:
+def _options(
+    settings: list[str] | None,
+    preset: str | None,
+    data: Path | None,
+    device: str,
+    allow: list[str] | None,
+) -> Iterator[str]:
     """What every trial is told beside its own values."""
     for pair in settings or ():
         yield from ("--set", pair)
+    for package in allow or ():
+        yield from ("--allow", package)
     if preset is not None:
         yield from ("--preset", preset)
     if data is not None:

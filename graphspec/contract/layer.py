@@ -139,7 +139,8 @@ class Construct:
     Both map PyTorch's argument names to values; a keyword's value is `(value, PyTorch's default)` and is
     left out when equal.
     `general` is a helper class that takes the same arguments and stands in for `target` where instances of
-    one block differ. `around` is an expression of `{module}` that gives the module, changed.
+    one block differ. `around` is an expression of `{module}` that gives the module, changed. `home` is the
+    Python module that has `target`, where that is neither PyTorch nor this package.
     """
 
     target: str
@@ -147,6 +148,7 @@ class Construct:
     keyword: Mapping[str, tuple[Leaf, Leaf]] = field(default_factory=dict)
     general: str | None = None
     around: str = "{module}"
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,7 @@ class Layer(Setting):
     spec_name: ClassVar[str] = ""
     rearranges: ClassVar[bool] = False  # its output holds its input's elements, in another shape
     keeps: ClassVar[bool] = False  # its output holds the elements of its inputs, all of them, and no others
+    opaque: ClassVar[bool] = False  # its weights and costs are not known before it is made
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     training_only: ClassVar[bool] = False  # hands on its input in inference
     supports_masking: ClassVar[bool] = False  # hands on the mask of its first input

@@ -21,6 +21,7 @@ from graphspec.objectives.losses import (
     Region,
     SquaredHinge,
 )
+from graphspec.objectives.own import OwnLoss
 from graphspec.tensor import Tensor
 
 BATCHES = 10
@@ -45,21 +46,26 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMem
     types = {field.name: field.tensor for field in wanted}
     for name, output in program.outputs.items():
         if output.target in types and output.target not in arrays:
-            arrays[output.target] = _target(torch.cat(raw[name]), output.loss, types[output.target])
+            arrays[output.target] = _target(torch.cat(raw[name]), output, types[output.target])
     return InMemory(arrays, {name: array.dtype for name, array in arrays.items()})
 
 
-def _target(value: torch.Tensor, loss: objectives.Loss | None, wanted: Tensor) -> torch.Tensor:
+def _target(value: torch.Tensor, output: Any, wanted: Tensor) -> torch.Tensor:
     """A legal target from what the copy said before its activation.
 
     Choices are taken relative to the mean over all examples: a network that has learned nothing prefers one
     class.
     """
+    loss = output.loss
     relative = value - value.mean(0, keepdim=True)
     if isinstance(loss, CTC):
         return _read_off(relative.argmax(-1))
     if not wanted.is_float:
-        return relative.argmax(-1)
+        return (relative > 0).long() if wanted.rank == value.dim() else relative.argmax(-1)
+    if isinstance(loss, OwnLoss):
+        choice = torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1])
+        values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation, value)
+        return values.to(value.dtype)
     if isinstance(loss, objectives.losses.Categorical | CategoricalHinge | objectives.losses.KLDivergence):
         return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)
     if isinstance(loss, Contrastive):

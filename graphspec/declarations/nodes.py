@@ -67,12 +67,12 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
     if not forms:
         _no_form(reader, name, node, path)
         return None
-    allowed = ("layer", "block", "model") if shared else FORMS
+    allowed = ("layer", "block", "model", "module") if shared else FORMS
     if node.form not in allowed:
         reader.error(
             "wrong-type",
             (*path, node.form),
-            "a shared entry is a `layer`, a `block` or a `model`",
+            "a shared entry is a `layer`, a `block`, a `model` or a `module`",
             key=True,
         )
         return None
@@ -95,7 +95,7 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
             word := nearest(
                 key,
                 FORMS,
-                {"type": "layer", "kind": "layer", "class": "layer", "module": "layer", "function": "op"},
+                {"type": "layer", "kind": "layer", "class": "layer", "function": "op"},
             )
         ) is not None:
             reader.error(
@@ -146,7 +146,7 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
                 reader.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
     for key in ("weights", "preset"):
         if (
-            node.form not in ("model", *(("block", "call") if key == "weights" else ()))
+            node.form not in ("model", *(("block", "module", "call") if key == "weights" else ()))
             and key in node.model_fields_set
         ):
             reader.error("unknown-key", (*path, key), f"a `{node.form}` node takes no `{key}`", key=True)

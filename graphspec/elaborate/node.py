@@ -126,7 +126,7 @@ def _register_op(node: NodeInstance, op: Op) -> None:
     graph.ops.append(op)
     if node.unit is not None:
         op.unit = node.unit
-    elif op.layer is None or op.kind == "layer" or op.weights():
+    elif op.layer is None or op.kind in ("layer", "module") or op.weights():
         trainable = node.flag("trainable", node.declared.trainable)
         op.unit = Unit(node.name, node.index, node.span, False, trainable is not False, node.weights())
         graph.units.append(op.unit)
@@ -222,7 +222,7 @@ def _chained(node: NodeInstance, previous: NodeResult) -> dict[str, Bound]:
     the first.
     """
     text = f"{node.name}.{(node.index or 1) - 1}"
-    if node.form in ("block", "model", "call"):
+    if node.form in ("block", "model", "call", "module"):
         names = [name for name in input_names(node) if name in previous.outputs]
         if names:
             return {name: Bound(previous.outputs[name], f"{text}.{name}", node.span) for name in names}

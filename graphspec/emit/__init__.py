@@ -116,7 +116,7 @@ def assemble(
     imports += ["import torch"] if "torch" in used else []
     imports += [f"from torch import {', '.join(word for word in ('Tensor', 'nn') if word in used)}"]
     imports += ["from torch.nn import functional as F"] if "F" in used else []
-    top.add(*imports)
+    top.add(*imports, *own_imports(classes))
     offset = len(top.lines) + len(middle)
     source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"
     return Emitted(
@@ -145,6 +145,22 @@ def carry(classes: Classes, own: ast.Module, exporting: bool) -> list[str]:
     for name, node in specializer.run().items():
         found += ["", "", *DefinitionWriter(library()[name]).write(node)]
     return found
+
+
+def own_imports(classes: Classes) -> list[str]:
+    """The imports of modules of one's own, a line for each Python module."""
+    homes: dict[str, list[str]] = {}
+    for (home, word), alias in sorted(classes.imported.items()):
+        homes.setdefault(home, []).append(word if word == alias else f"{word} as {alias}")
+    found = [line for home, parts in homes.items() for line in _import(home, parts)]
+    return ["", *found] if found else []
+
+
+def _import(home: str, parts: list[str]) -> list[str]:
+    line = f"from {home} import {', '.join(parts)}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"from {home} import (", *(f"    {part}," for part in parts), ")"]
 
 
 def _forwards(classes: Classes) -> Iterator[tuple[str, list[Use]]]:

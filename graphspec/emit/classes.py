@@ -10,11 +10,12 @@ from typing import Any
 from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Layer, Ref
+from graphspec.contract.own import Own
 from graphspec.diagnostics import Span
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
-from graphspec.emit.library import needed
+from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.slots import Slot, Source, Walk, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Unit, Value
@@ -79,6 +80,9 @@ class Classes:
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
         self._codes: dict[Op, Code] = {}
+        self.imported: dict[
+            tuple[str, str], str
+        ] = {}  # a class of one's own, its module first -> its name here
         self._calls: dict[Graph, list[Unit]] = {}
         self._by_definition: dict[Definition, list[ModuleClass]] = {}
         graphs = list(_inner_first(root))
@@ -91,13 +95,23 @@ class Classes:
         for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
             self._peers[op.span, op.node].append(op)
         self._absorb_pads(graphs)
-        self.helpers = frozenset(needed({"freeze", *self._named(graphs)}))
+        self._import(graphs)
+        self.helpers = frozenset({*needed({"freeze", *self._named(graphs)}), *self.imported.values()})
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
         self._share_logits(graphs)
         self.logits = self.ending.keys()
         for graph in graphs:
             self._place(graph.definition, graph)
         self._name()
+
+    def _import(self, graphs: list[Graph]) -> None:
+        """Names what is imported: as it is called, unless something else of the file is called so."""
+        space = names.Namespace({*names.RESERVED, *library()})
+        ops = (op for graph in graphs for op in graph.ops if op.present and op.layer is not None)
+        for code in (op.layer.code(op.site()) for op in ops if isinstance(op.layer, Own)):
+            if code.construct is not None:
+                key = code.construct.home, code.construct.target
+                self.imported[key] = self.imported.get(key) or space.claim(key[1])
 
     def _named(self, graphs: list[Graph]) -> Iterator[str]:
         """The names that the source may read of what it carries."""
@@ -173,6 +187,9 @@ class Classes:
         layer, site = self._padded.get(op, op.layer), op.site(first)
         assert layer is not None
         code = layer.code(site)
+        if code.construct is not None and code.construct.home:
+            alias = self.imported[code.construct.home, code.construct.target]
+            return replace(code, construct=replace(code.construct, target=alias))
         key = op.span, op.node
         if len(self._peers[key]) <= 1:
             return code

@@ -164,6 +164,18 @@ class Initialization:
             yield f"    {word} isinstance(module, {owner}):"
             yield from _written(statements)
             word = "elif"
+        if self.classes.imported:
+            yield from self._sparing(sorted(self.classes.imported.values()))
+
+    def _sparing(self, kinds: list[str]) -> Iterator[str]:
+        """The source of `initialize`, for a file with modules that fill their own weights."""
+        kind = kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})"
+        yield from ("", "", "def initialize(module: nn.Module) -> None:")
+        yield '    """Fills the weights of a module and of all inside it, but for what is imported."""'
+        yield "    for child in module.children():"
+        yield from lines("if not ", template(f"isinstance(child, {kind})"), 8, ":")
+        yield "            initialize(child)"
+        yield "    init_weights(module)"
 
     def _branches(self) -> Iterator[tuple[list[str], list[str]]]:
         """The types that are filled alike, and their statements. One without a bias fits those with one."""

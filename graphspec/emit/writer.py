@@ -99,7 +99,8 @@ def write_definition(
     closing = []
     if program is not None:
         if fills is not None and fills.needed:
-            closing.append(Step(template("self.apply(init_weights)")))
+            fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
+            closing.append(Step(template(fill)))
         if _keeps_channels_last(constructor.classes.layout, group.graph):
             closing.append(Step(template("self.to(memory_format=torch.channels_last)")))
     if constructor.steps or closing or group.args:

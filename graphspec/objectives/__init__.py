@@ -13,6 +13,7 @@ from __future__ import annotations
 from graphspec.objectives import confusion, loss_metrics  # noqa: F401 - their classes are metrics
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
+from graphspec.objectives.own import own_loss, own_metric
 from graphspec.objectives.settings import Problem, SettingError, family, leaves
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
@@ -106,9 +107,9 @@ METRICS = family(
 
 def parse_loss(value: object) -> Loss:
     """The loss that a spec's `loss:` means. Raises `SettingError`."""
-    return LOSSES.read(value)
+    return own_loss(value) if isinstance(value, dict) and "module" in value else LOSSES.read(value)
 
 
 def parse_metric(value: object) -> Metric:
     """The metric that an entry of a spec's `metrics:` means. Raises `SettingError`."""
-    return METRICS.read(value)
+    return own_metric(value) if isinstance(value, dict) and "module" in value else METRICS.read(value)

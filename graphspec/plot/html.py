@@ -19,7 +19,7 @@ from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import page_style
 from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
-from graphspec.plot.words import FAMILY, caption, heading, second
+from graphspec.plot.words import FAMILY, caption, count, heading, second
 from graphspec.summary import show_bytes, show_flops
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "more": second(box),
         "path": box.path,
         "count": box.count if box.count > 1 else 0,
-        "plain": not (box.params or box.shared),
+        "plain": not (box.params or box.shared or box.opaque),
         "width": shape.width,
         "height": shape.height,
         "labels": shape.labels,
@@ -93,7 +93,7 @@ def _facts(box: Box) -> list[tuple[str, str]]:
     if box.shared:
         facts.append(("weights", f"of {box.shared}"))
     else:
-        facts.append(("params", f"{box.params:,}"))
+        facts.append(("params", count(box.params, box.opaque)))
         if box.trainable != box.params:
             facts.append(("trainable", f"{box.trainable:,}"))
     if box.count > 1:

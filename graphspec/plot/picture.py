@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten
+from graphspec.objectives.own import OwnLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.summary import Row
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
@@ -29,6 +30,7 @@ Kind = Literal[
     "model",
     "parameter",
     "constant",
+    "module",
     "shared",
     "section",
     "entry",
@@ -80,6 +82,8 @@ class Box:
     body: Picture | None = None
     again: bool = False
     open: bool = False
+    opaque: bool = False
+    """Whether `params` lack those of a module of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ class _Drawer:
             row.shared or "",
             tuple(dict.fromkeys(spans)),
         )
-        box.again = row.repeated_call
+        box.again, box.opaque = row.repeated_call, row.opaque
         sources = zip(row.connected_to, op.inputs, strict=True)
         box.reads = tuple((source, _type(value.tensor)) for source, value in sources)
         keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
@@ -184,6 +188,7 @@ class _Drawer:
         if unit is not None and unit in calls:
             weights = canvas.body.boxes[calls[unit]]
             weights.params, weights.trainable = weights.params + box.params, weights.trainable + box.trainable
+            weights.opaque, box.opaque = weights.opaque or box.opaque, False
             weights.title, box.params, box.trainable = box.title, 0, 0
             canvas.body.edges.append(Edge(calls[unit], 0, index, None, weights=True))
 
@@ -191,7 +196,7 @@ class _Drawer:
         judgement = self._program.outputs.get(name)
         title = detail = ""
         if judgement is not None and judgement.loss is not None:
-            title = judgement.loss.canonical
+            title = judgement.loss.name if isinstance(judgement.loss, OwnLoss) else judgement.loss.canonical
             if judgement.loss_weight != 1:
                 detail = f"loss_weight {judgement.loss_weight}"
         return Box("output", name, title, detail, name)

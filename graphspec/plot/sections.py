@@ -92,6 +92,7 @@ class _Section:
         box.nodes, box.title = nodes, f"{nodes:,} nodes"
         for each in boxes:
             box.params, box.trainable = box.params + each.params, box.trainable + each.trainable
+            box.opaque = box.opaque or each.opaque
             box.flops, box.memory = box.flops + each.flops, box.memory + each.memory
         return box
 

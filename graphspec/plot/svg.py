@@ -56,7 +56,7 @@ def _box(placed: PlacedBox, x: float, y: float) -> Iterator[str]:
     box = placed.box
     left = x - placed.width / 2
     height = face(box).height
-    yield f'<g class="box {box.kind}{"" if box.params or box.shared else " plain"}">'
+    yield f'<g class="box {box.kind}{"" if box.params or box.shared or box.opaque else " plain"}">'
     yield f"<title>{escape(box.path)}</title>"
     if placed.body is None:
         yield from _rects(placed, left, y, height, "", _part(box))
@@ -81,7 +81,7 @@ def _box(placed: PlacedBox, x: float, y: float) -> Iterator[str]:
 
 def _part(box: Box) -> str:
     """The part of the palette that a box is drawn with."""
-    return OF_KINDS.get(box.kind, "layer" if box.params or box.shared else "plain")
+    return OF_KINDS.get(box.kind, "layer" if box.params or box.shared or box.opaque else "plain")
 
 
 def _rects(placed: PlacedBox, left: float, y: float, height: float, name: str, part: str) -> Iterator[str]:

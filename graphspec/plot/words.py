@@ -29,8 +29,9 @@ def second(box: Box) -> str:
     parts = []
     if box.shared:
         parts.append(f"weights of {box.shared}")
-    elif box.params:
-        parts.append(f"{box.params:,} params" + ("" if box.trainable else ", frozen"))
+    elif box.params or box.opaque:
+        frozen = "" if box.trainable or not box.params else ", frozen"
+        parts.append(f"{count(box.params, box.opaque)} params{frozen}")
     if box.detail:
         parts.append(box.detail)
     return " · ".join(parts)
@@ -47,4 +48,10 @@ def caption(name: str, boxes: list[Box]) -> str:
     for box in boxes:
         flops = flops + box.flops
     cost = "" if isinstance(flops, Size) else f", {show_flops(flops)} an example"
-    return f"{visible(name)}: {sum(box.params for box in boxes):,} params{cost}"
+    params = count(sum(box.params for box in boxes), any(box.opaque for box in boxes))
+    return f"{visible(name)}: {params} params{cost}"
+
+
+def count(params: int, opaque: bool) -> str:
+    """How many params there are; those of modules of one's own are not known."""
+    return f"{params:,}" if not opaque else f"{params:,} + ?" if params else "?"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,12 +32,19 @@ WEIGHTS = {"best": "best.safetensors", "last": "last.safetensors"}
 class Run:
     """The directory that a training left, here or copied from elsewhere. Raises `SpecError` for another one.
 
-    `weights` are those of the best epoch, of the last, or a file.
+    `weights` are those of the best epoch, of the last, or a file; `allow` names the Python packages that
+    `module:` may import.
     """
 
-    def __init__(self, path: str | Path, weights: Literal["best", "last"] | str | Path = "best"):
+    def __init__(
+        self,
+        path: str | Path,
+        weights: Literal["best", "last"] | str | Path = "best",
+        allow: Iterable[str] = (),
+    ):
         self.files = RunFiles(Path(path))
         self._weights = weights
+        self._allow = tuple(allow)
 
     @property
     def path(self) -> Path:
@@ -46,7 +53,7 @@ class Run:
     @cached_property
     def program(self) -> Program:
         """The compiled spec."""
-        return compile(self.files.spec)
+        return compile(self.files.spec, allow=self._allow)
 
     @property
     def history(self) -> Values:
@@ -83,6 +90,7 @@ class Run:
         from graphspec.train import device as devices
         from graphspec.train.judge import Judge
         from graphspec.train.loop import evaluate
+        from graphspec.train.own import bound
         from graphspec.train.penalties import Penalties
 
         program, place = self.program, devices.choose(device)
@@ -90,7 +98,9 @@ class Run:
             examples, encoders = self._examples(data, place, limit)
             module = self.module(str(place))
             units = encoders.units() if encoders is not None else {}
-            judge = Judge(program.inputs, program.outputs, place, Penalties(program.graph, module), units)
+            judge = Judge(
+                program.inputs, bound(program, place), place, Penalties(program.graph, module), units
+            )
             values = evaluate(judge, module, examples, batch_size or program.training.batch_size, "")
         return {**values, "examples": len(examples)}
 

@@ -68,7 +68,7 @@ def examples(program: Any, batch_size: int) -> int:
 def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Examination:
     """Look at a batch, and at what the model makes of it in training."""
     dead = DeadUnits(file_name(program.source, program.name), program.emitted.places, len(batch))
-    with _untouched(module), dead:
+    with untouched(module), dead:
         module.train()
         judgement = judge(module, batch)
     seen = [_seen("input", name, batch.arrays[name]) for name in judge.inputs]
@@ -86,7 +86,7 @@ def _seen(role: str, name: str, value: Tensor) -> Seen:
 
 
 @contextmanager
-def _untouched(module: nn.Module) -> Iterator[None]:
+def untouched(module: nn.Module) -> Iterator[None]:
     """Whatever happens inside, buffers and random states are the same afterwards."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     devices = {tensor.device for tensor in module.parameters() if tensor.is_cuda}

@@ -24,16 +24,18 @@ from graphspec.data.given import Given
 from graphspec.data.loading import Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
+from graphspec.own import nodes
 from graphspec.train import device as devices
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
 from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.config import effective_batch
-from graphspec.train.doctor import Examination, examine, examples
+from graphspec.train.doctor import Examination, examine, examples, untouched
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.own import bound
 from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
 from graphspec.train.progress import Progress, Reporter, Result, Start
@@ -117,11 +119,15 @@ def _prepare(
 ) -> tuple[Training, BestWeights]:
     """Everything but a place for the run."""
     config = program.training
+    outputs = bound(program, place)
     module = program.module(device=str(place), seed=config.seed)
+    if nodes(program):
+        with untouched(module):
+            program.prove(module)
     set_trainable(program, module)
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
-    judge = Judge(program.inputs, program.outputs, place, penalties, units, config.precision)
+    judge = Judge(program.inputs, outputs, place, penalties, units, config.precision)
     steps = epochs * -(-len(found.training) // effective_batch(config))
     optimizer = optimizer_for(program, module, judge.log_variances, steps)
     ways = directions(program.outputs, found.validation is not None)

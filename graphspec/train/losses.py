@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import CTC, Circle, Region, Sparse, Tversky
+from graphspec.objectives.own import OWN
+from graphspec.train import own
 
 EPSILON = 1e-7
 
@@ -97,7 +99,7 @@ def positions(
     loss: Loss, target: Tensor | None, count: int, counted: Tensor | None = None
 ) -> tuple[int, ...]:
     """The shape of what a loss averages: for each of `count` examples one value, or one for each position."""
-    whole = loss.canonical in COMPARISONS or (isinstance(loss, Region) and loss.over_batch)
+    whole = loss.canonical in (*COMPARISONS, OWN) or (isinstance(loss, Region) and loss.over_batch)
     if target is None or whole or isinstance(loss, CTC | Circle):
         return (count,) if counted is None else tuple(counted.shape)
     shape = tuple(target.shape)
@@ -148,6 +150,9 @@ def _values(
     counted: Tensor | None,
 ) -> Tensor:
     """A value for each position, or for each value of the output where the loss is a mean over them."""
+    if isinstance(loss, own.BoundLoss):
+        activated = activate(output, activation) if isinstance(output, Tensor) else output
+        return own.values(loss, activated, target, weight is not None or counted is not None)
     if not isinstance(output, Tensor):
         return COMPARISONS[loss.canonical](loss, output, target)
     if target is None:
@@ -170,7 +175,7 @@ def _values(
 def _at_positions(loss: Loss, values: Tensor, counted: Tensor | None) -> Tensor:
     """The values with one for each position: see `positions`."""
     rank = 1 if counted is None else counted.dim()
-    if loss.canonical == "mean" and values.dim() > rank:
+    if loss.canonical in ("mean", OWN) and values.dim() > rank:
         return values.flatten(rank).mean(-1)
     if loss.canonical in MEANS and values.dim() > rank:
         return values.mean(-1)

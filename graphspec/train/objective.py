@@ -11,6 +11,7 @@ from torch import Tensor
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
 from graphspec.train.judge import Judge
+from graphspec.train.own import bound
 
 
 def objective(
@@ -23,11 +24,12 @@ def objective(
     weights and activities are the module's, and are left out. Raises `SpecError` (data-column).
     """
     found = dict(outputs) if isinstance(outputs, Mapping) else {next(iter(program.outputs)): outputs}
+    device = next(iter(found.values())).device
     specs = {
         name: spec if logits else replace(spec, activation=None, mask=None)
-        for name, spec in program.outputs.items()
+        for name, spec in bound(program, device).items()
     }
-    judge = Judge([], specs, next(iter(found.values())).device)
+    judge = Judge([], specs, device)
     arrays = {"": next(iter(found.values()))} | _arrays(program, judge.judged, targets)
     judgement = judge(lambda **options: found, Batch(arrays))  # type: ignore[arg-type]
     parts = {f"{name}_loss": judgement.terms[name].value for name in judge.judged}

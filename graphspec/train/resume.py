@@ -71,13 +71,16 @@ def same_data(state: State, fingerprint: str, path: Path) -> None:
 
 
 def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths at which two plain values differ, the deepest that both have."""
+    """The paths at which two plain values differ; a mapping that is absent is one without keys."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in {**a, **b}:
-            if key not in a or key not in b:
-                yield (*path, key)
+            here = (*path, key)
+            if key in a and key in b:
+                yield from _differences(a[key], b[key], here)
+            elif isinstance(whole := a.get(key, b.get(key)), dict) and whole:
+                yield from ((*here, inner) for inner in whole)
             else:
-                yield from _differences(a[key], b[key], (*path, key))
+                yield here
     elif a != b or type(a) is not type(b):
         yield path
 

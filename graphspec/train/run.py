@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphspec import own
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.load import inside, weight_files
 from graphspec.train.checkpoint import Checkpoints
@@ -170,7 +171,8 @@ def newest(name: str, parent: Path = Path("runs")) -> Path | None:
 
 
 def files_of(program: Any) -> Iterator[tuple[str, Path]]:
-    """The model files and weights that a spec reads: where they lie from the spec, and from here.
+    """The model files, weights and Python files that a spec reads: where they lie from the spec, and from
+    here.
 
     In a run they lie in the same place, so that no path needs to change. Raises `SpecError` where that place
     is one of the run's own.
@@ -184,6 +186,8 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
         base = Path(span.file).parent if span is not None else root
         inside(program.path, weights, span)
         found.setdefault(base / weights, span)
+    for file, span in own.files(program):
+        found.setdefault(file, span)
     for path, span in found.items():
         name = os.path.normpath(os.path.relpath(path, root))
         if name.split(os.sep)[0] in OWN:

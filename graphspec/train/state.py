@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphspec import own
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import State, joined
 from graphspec.train.config import effective_batch
@@ -144,8 +145,11 @@ class Training:
 
 
 def spec_digest(program: Any) -> str:
-    """A digest of the model that a spec emits."""
-    return hashlib.sha256(program.source.encode()).hexdigest()
+    """A digest of the model that a spec emits, and of its own code that lies beside the spec."""
+    digest = hashlib.sha256(program.source.encode())
+    for file in sorted({path.name: path for path, _ in own.files(program)}.values()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

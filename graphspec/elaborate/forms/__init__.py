@@ -8,7 +8,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.elaborate.body import NodeResult
-from graphspec.elaborate.forms import block, call, constant, layer, parameter
+from graphspec.elaborate.forms import block, call, constant, layer, module, parameter
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
 
@@ -24,6 +24,8 @@ def build(node: NodeInstance) -> NodeResult:
             return parameter.build(node)
         case "constant":
             return constant.build(node)
+        case "module":
+            return module.build(node)
         case _:
             return layer.build(node, build)
 
@@ -35,6 +37,8 @@ def input_names(node: NodeInstance) -> list[str]:
         target = node.evaluate(target, form)
         found = block.find_body(node, form, target, quiet=True) if target is not FAILED else None
         return list(found[1].inputs) if found else []
+    if form == "module":
+        return list(node.declared.source) if isinstance(node.declared.source, dict) else []
     known: Mapping[str, type[Layer]] = REGISTRY.get(form, {})  # type: ignore[call-overload]
     cls = known.get(target) if isinstance(target, str) else None
     return [] if cls is None or cls.variadic else [argument.name for argument in cls.arguments]

@@ -14,7 +14,7 @@ from graphspec.elaborate.values import Bound
 from graphspec.graph import Op, Value, types
 from graphspec.schema import MISSING, Node
 
-WRAPPED = ("layer", "block", "model", "call")
+WRAPPED = ("layer", "block", "model", "call", "module")
 
 
 def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
@@ -61,7 +61,8 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
             return failed()
         op.layer, op.title = together, f"{cls.spec_name}({op.title})"
         return NodeResult(dict(op.outputs), op)
-    op.wrapper, op.inner = wrapper, tuple(inside)
+    others = len(op.layer.arguments) - len(inside) if op.layer is not None else 0
+    op.wrapper, op.inner = wrapper, (*inside, *(None,) * others)  # it gets no mask or state
     op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
     for value in op.outputs.values():
         value.tensor = wrapper.leave(value.tensor, *around)

@@ -1,0 +1,71 @@
+"""A module of one's own as a layer: what goes in and comes out is declared, what it computes is its code's.
+
+Nothing here imports it. Its weights are its own: unknown until it is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.contract.layer import Argument, Code, Construct, Layer, Leaf, Memory, Ref, Site
+from graphspec.tensor import Dim, Tensor, symbol
+
+ALWAYS = Ref("...")
+"""What no argument is: so that each is written."""
+
+
+class Own(Layer, abstract=True):
+    """`path` called on values: those of `places` by position, those of `words` by name.
+
+    `made` are the types of its outputs, the spec's axes; `channels_first` hands images over, and takes them
+    back, as PyTorch has them.
+    """
+
+    path: str
+    given: dict[str, Any]
+    places: tuple[bool, ...]  # for each input by position, whether it is a list
+    words: dict[str, bool]  # for each input by name
+    made: tuple[Any, ...]
+    names: tuple[str, ...]  # of the outputs after the first
+    channels_first: bool
+
+    call_arguments = ("made",)
+    opaque = True
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:  # type: ignore[override]
+        """Its inputs, as the node names them."""
+        by_place = [Argument(f"input{index}", many=many) for index, many in enumerate(self.places)]
+        return (*by_place, *(Argument(word, many=many) for word, many in self.words.items()))
+
+    @property
+    def home(self) -> str:
+        """The Python module that has it."""
+        return self.path.rpartition(".")[0]
+
+    def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
+        return self.made if len(self.made) > 1 else self.made[0]
+
+    def output_names(self) -> tuple[str, ...]:
+        return self.names
+
+    def memory(self, *inputs: Any) -> Memory:
+        return "first" if self.channels_first else "spec"
+
+    def code(self, site: Site) -> Code:
+        inputs = [f"{{input{index}}}" for index in range(len(self.places))]
+        inputs += [f"{word}={{{word}}}" for word in self.words]
+        keyword: dict[str, tuple[Leaf, Leaf]] = {word: (_leaf(v), ALWAYS) for word, v in self.given.items()}
+        made = Construct(self.path.rpartition(".")[2], keyword=keyword, home=self.home)
+        return Code(f"{{self}}({', '.join(inputs)})", made)
+
+    def flops(self, site: Site) -> Dim:
+        return symbol("?")
+
+    def output_activation(self) -> str | None:
+        return None
+
+
+def _leaf(value: Any) -> Leaf:
+    """A plain value of a spec; a list arrives as a tuple."""
+    return tuple(_leaf(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,169 @@
+"""A module of one's own: what it gives is what the node declares. It is named, and not looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphspec.contract.own import Own
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import NodeResult, failed
+from graphspec.elaborate.instance import NodeInstance
+from graphspec.elaborate.sizes import declared_size
+from graphspec.elaborate.values import FAILED, Resolved
+from graphspec.graph import Op, Value, flatten
+from graphspec.objectives.own import is_path
+from graphspec.objectives.settings import show
+from graphspec.schema import IDENTIFIER, is_plain
+from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
+
+TYPE = ("shape", "dtype")
+OWN_KEYS = (*TYPE, "outputs", "data_format", "arguments")
+"""What a node with a module says beside the constructor's arguments."""
+
+
+def build(node: NodeInstance) -> NodeResult:
+    """The op of a module on values, its outputs as they are declared."""
+    path, arguments = node.target(), node.arguments()
+    if path is FAILED or arguments is None:
+        return failed()
+    if not is_path(path):
+        message = f"a module is the path of a class, such as my_layers.GatedMix, not {show(path)}"
+        node.error("wrong-type", node.span_of("module"), message)
+        return failed()
+    said = {key: arguments.pop(key) for key in OWN_KEYS if key in arguments}
+    given = _constructor(node, arguments, said.get("arguments", {}))
+    first = _channels_first(node, said.get("data_format", "channels_last"))
+    if given is None or first is None or node.inputs.broken or node.refuses_nothing(node.inputs.all()):
+        return failed()
+    places, words, bound = _bind(node)
+    values = list(flatten(bound))
+    if not values:
+        node.error("input-count", node.span, f"`{node.name}` gives its module no input")
+        return failed()
+    made = _outputs(node, said, values[0].tensor)
+    if made is None:
+        return failed()
+    own = Own(
+        path=path,
+        given=given,
+        places=places,
+        words=words,
+        made=tuple(made.values()),
+        names=tuple(made)[1:],
+        channels_first=first,
+    )
+    title = path.rpartition(".")[2]
+    op = Op(node.name, node.index, node.span, "module", bound, layer=own, title=title, given=given)
+    for name, tensor in zip(("", *own.names), own.made, strict=True):
+        op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
+    op.expressions = node.expressions(given)
+    outputs: dict[str, Resolved] = dict(op.outputs)
+    if "" not in made:  # the first has a name, too
+        outputs[next(iter(made))] = op.output
+    return NodeResult(outputs, op)
+
+
+def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict[str, Any] | None:
+    """The constructor's arguments: those beside the node's keys, and those under `arguments`."""
+    if not isinstance(under, dict):
+        message = f"`arguments` is a mapping of the constructor's arguments, not {show(under)}"
+        node.error("wrong-type", node.span_of("arguments"), message)
+        return None
+    ok = True
+    for where, given in (((), beside), (("arguments",), under)):
+        for word, value in given.items():
+            keys = (*where, word)
+            if not isinstance(word, str) or not IDENTIFIER.match(word) or word.startswith("__"):
+                node.error("bad-name", node.key(*keys), f"`{word}` cannot name an argument")
+                ok = False
+            elif not is_plain(value):
+                message = (
+                    f"an argument is a number, a text, a boolean, null or a list of them, not {show(value)}"
+                )
+                node.error("wrong-type", node.span_of(*keys), message)
+                ok = False
+    for word in beside.keys() & under.keys():
+        node.error("duplicate-key", node.key("arguments", word), f"`{word}` stands beside `arguments`, too")
+        ok = False
+    return {**beside, **under} if ok else None
+
+
+def _channels_first(node: NodeInstance, written: Any) -> bool | None:
+    if written in ("channels_last", "channels_first"):
+        return bool(written == "channels_first")
+    message = "`data_format` is channels_last or channels_first"
+    node.error("out-of-range", node.span_of("data_format"), message)
+    return None
+
+
+def _bind(node: NodeInstance) -> tuple[tuple[bool, ...], dict[str, bool], tuple[Any, ...]]:
+    """The inputs by position and by name, whether each is a list, and the values of all."""
+    by_place = [bound.value for bound in node.inputs.positional]
+    by_name = {
+        word: bounds[0].value if len(bounds) == 1 else tuple(bound.value for bound in bounds)
+        for word, bounds in node.inputs.named.items()
+    }
+    words = {word: isinstance(value, tuple) for word, value in by_name.items()}
+    return (False,) * len(by_place), words, (*by_place, *by_name.values())
+
+
+def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[str, Tensor] | None:
+    """The types of the outputs by name, "" for one without; None after an error."""
+    if "outputs" not in said:
+        tensor = _tensor(node, said, first, ())
+        return None if tensor is None else {"": tensor}
+    listed = said["outputs"]
+    for key in TYPE:
+        if key in said:
+            message = f"`{key}` stands beside `outputs`, which says it for each"
+            node.error("unknown-key", node.key(key), message)
+            return None
+    if not isinstance(listed, dict) or not listed:
+        message = f"`outputs` is a mapping from names to shapes, not {show(listed)}"
+        node.error("wrong-type", node.span_of("outputs"), message, "write outputs: {a: {shape: [8]}, b: {}}")
+        return None
+    found: dict[str, Tensor] = {}
+    for word, item in listed.items():
+        keys = ("outputs", word)
+        item = {} if item is None else item
+        if not isinstance(word, str) or not IDENTIFIER.match(word):
+            node.error("bad-name", node.key(*keys), f"`{word}` cannot name an output")
+            return None
+        if not isinstance(item, dict):
+            message = f"the output `{word}` is a mapping, not {show(item)}"
+            node.error("wrong-type", node.span_of(*keys), message, "write {shape: [8], dtype: float32}")
+            return None
+        for key in item:
+            if key not in TYPE:
+                near = nearest(str(key), TYPE)
+                help = f"did you mean `{near}`?" if near else "it takes `shape` and `dtype`"
+                node.error("unknown-key", node.key(*keys, key), f"an output has no `{key}`", help)
+                return None
+        tensor = _tensor(node, item, first, keys)
+        if tensor is None:
+            return None
+        found[word] = tensor
+    return found
+
+
+def _tensor(node: NodeInstance, said: dict[str, Any], first: Tensor, keys: tuple[str, ...]) -> Tensor | None:
+    """A declared type; what is left out is that of the first input."""
+    shape, dtype = said.get("shape"), said.get("dtype", first.dtype)
+    if dtype not in DTYPES:
+        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
+        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        node.error("out-of-range", node.span_of(*keys, "dtype"), f"unknown dtype {show(dtype)}", help)
+        return None
+    if shape is None:
+        return first.with_dtype(dtype)
+    if not isinstance(shape, list):
+        message = f"a shape is a list of sizes without the batch axis, not {show(shape)}"
+        node.error("wrong-type", node.span_of(*keys, "shape"), message, f"write [{show(shape)}]")
+        return None
+    sizes: list[Dim] = [symbol(BATCH)]
+    for position, size in enumerate(shape):
+        dim = declared_size(node, size, *keys, "shape", position)
+        if dim is None:
+            return None
+        sizes.append(dim)
+    return Tensor(tuple(sizes), dtype)

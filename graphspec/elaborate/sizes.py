@@ -1,0 +1,105 @@
+"""Sizes with names where a node declares a shape: `length`, `length // 2`, `16 * height`."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from graphspec.diagnostics import nearest
+from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.instance import NodeInstance
+from graphspec.graph import Value
+from graphspec.objectives.settings import show
+from graphspec.schema import IDENTIFIER, Input
+from graphspec.tensor import BATCH, Dim, names_of, symbol
+
+LONGEST = 200
+"""Characters of an expression of sizes."""
+
+
+class SizeError(Exception):
+    """An expression of sizes that cannot be one; `name` is what stands for nothing, if that is why."""
+
+    def __init__(self, message: str, name: str = ""):
+        super().__init__(message)
+        self.name = name
+
+
+def named_sizes(body: BodyElaborator) -> dict[str, Dim]:
+    """What names of sizes stand for in a body: those of its file's inputs, as they are bound there."""
+    of_file = body.of_file or body
+    found: dict[str, Dim] = {}
+    for name, declared in of_file.declared.inputs.items():
+        value = of_file.inputs.get(name)
+        if not isinstance(value, Value) or not isinstance(declared, Input):
+            continue
+        for size in value.tensor.shape[1:]:
+            found |= {word: symbol(word) for word in names_of(size) if not word.startswith("?")}
+        shape = declared.shape if isinstance(declared.shape, list) else []
+        axes = [*shape[1:], *shape[:1]] if declared.data_format == "channels_first" else shape
+        for word, size in zip(axes, value.tensor.shape[1:], strict=False):
+            if isinstance(word, str) and IDENTIFIER.match(word):
+                found[word] = size
+    found.pop(BATCH, None)
+    return found
+
+
+def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None:
+    """A size that a node declares under `keys`: an integer, an expression of named sizes, or null for one
+    that nothing is known of. None after an error.
+    """
+    span = node.span_of(*keys)
+    if size is None:
+        return symbol(node.body.context.fresh_size())
+    if isinstance(size, int) and not isinstance(size, bool):
+        if size > 0:
+            return size
+        node.error("out-of-range", span, f"a size is a positive integer, not {size}")
+        return None
+    help = f"write {int(size)}" if isinstance(size, float) and size.is_integer() else None
+    if not isinstance(size, str):
+        message = f"a size is an integer, a name such as `length`, or null, not {show(size)}"
+        node.error("wrong-type", span, message, help)
+        return None
+    names = named_sizes(node.body)
+    try:
+        return parse_size(size, names)
+    except SizeError as error:
+        word = nearest(error.name, names) if error.name else None
+        known = f"sizes here: {', '.join(names)}" if names else "no input has a size with a name"
+        help = f"did you mean `{word}`?" if word else f"{known}; null is any size"
+        code = "unknown-reference" if error.name else "wrong-type"
+        node.error(code, span, str(error), help if error.name else None)
+        return None
+
+
+def parse_size(text: str, names: dict[str, Dim]) -> Dim:
+    """The size that an expression of `+ - * //`, integers and names is. Raises `SizeError`."""
+    if len(text) > LONGEST:
+        raise SizeError(f"an expression of sizes has at most {LONGEST} characters")
+    try:
+        return _size(ast.parse(text.strip(), mode="eval").body, names)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise SizeError(f"{show(text)} is no size: write such as `length`, `length // 2`") from None
+
+
+def _size(node: ast.expr, names: dict[str, Dim]) -> Dim:
+    match node:
+        case ast.Constant(value=int(value)) if not isinstance(value, bool) and abs(value) < 2**53:
+            return value
+        case ast.Name(id=word):
+            if word in names:
+                return names[word]
+            raise SizeError(f"`{word}` is no size of an input", word)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _size(left, names) + _size(right, names)
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return _size(left, names) - _size(right, names)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return _size(left, names) * _size(right, names)
+        case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
+            divisor = _size(right, names)
+            if not isinstance(divisor, int) or divisor < 1:
+                raise SizeError(f"a size is divided by a positive integer, not by `{divisor}`")
+            return _size(left, names) // divisor
+    raise SizeError("sizes are computed by `+ - * //` alone")

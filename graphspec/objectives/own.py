@@ -1,0 +1,158 @@
+"""Losses and metrics of one's own: named by their path, called with outputs and targets.
+
+Nothing here imports them.
+"""
+
+from __future__ import annotations
+
+import re
+from keyword import iskeyword
+from typing import Any, Literal
+
+from graphspec.diagnostics import nearest
+from graphspec.objectives.losses import Loss, Misfit
+from graphspec.objectives.metrics import Metric
+from graphspec.objectives.settings import Problem, SettingError, show
+from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
+
+OWN = "own"
+"""What they are in tables of what is computed."""
+KEYS = ("module", "shape", "dtype", "arguments")
+PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\Z", re.ASCII)
+WORD = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+
+
+def is_path(text: object) -> bool:
+    """Whether a text names something in a module: `my_layers.GatedMix`, no dunder names, no keywords."""
+    if not isinstance(text, str) or not PATH.match(text):
+        return False
+    return not any(part.startswith("__") or iskeyword(part) for part in text.split("."))
+
+
+class OwnLoss(Loss):
+    """`path` made with `given`, then called with what the model returns and with the targets.
+
+    It gives one number for the batch, or one for each example. `shape` and `dtype` are the targets', where
+    they are not the output's.
+    """
+
+    path: str
+    given: dict[str, Any]
+    shape: tuple[Any, ...] | None = None
+    dtype: str | None = None
+
+    @property
+    def canonical(self) -> str:
+        return OWN
+
+    def target(self, output: Tensor) -> Tensor:
+        return _target(self, output)
+
+    def count_misfit(self, count: int) -> Misfit:
+        return None
+
+    def misfit(self, output: Tensor, activation: str | None) -> Misfit:
+        return None
+
+
+class OwnMetric(Metric):
+    """As `OwnLoss`, reported and not trained for. Over an epoch it is the mean of what it gives for many
+    examples at once.
+    """
+
+    path: str
+    given: dict[str, Any]
+    shape: tuple[Any, ...] | None = None
+    dtype: str | None = None
+    way: Literal["up", "down"] = "up"
+
+    @property
+    def canonical(self) -> str:
+        return OWN
+
+    @property
+    def direction(self) -> Literal["up", "down"]:  # type: ignore[override]
+        return self.way
+
+    def target(self, output: Tensor) -> Tensor:
+        return _target(self, output)
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        return None
+
+
+def own_loss(value: dict[str, Any]) -> OwnLoss:
+    """The loss that a mapping with `module` means. Raises `SettingError`."""
+    found = _read(value, ("reduction",), "loss")
+    reduction = value.get("reduction", "sum_over_batch_size")
+    if reduction not in ("sum_over_batch_size", "sum"):
+        message = f"`reduction` of one's own loss is sum_over_batch_size or sum, not {show(reduction)}"
+        raise SettingError(Problem("out-of-range", message, None, ("reduction",)))
+    return OwnLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
+
+
+def own_metric(value: dict[str, Any]) -> OwnMetric:
+    """The metric that a mapping with `module` means. Raises `SettingError`."""
+    found = _read(value, ("as", "weighted", "direction"), "metric")
+    way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
+    if way not in ("up", "down"):
+        message = f"`direction` says which way is better: up or down, not {show(way)}"
+        raise SettingError(Problem("out-of-range", message, None, ("direction",)))
+    if label is not None and not (isinstance(label, str) and WORD.match(label)):
+        message = f"`as` is a name of letters, digits and underscores, not {show(label)}"
+        raise SettingError(Problem("out-of-range", message, None, ("as",)))
+    if not isinstance(weighted, bool):
+        message = f"`weighted` is true or false, not {show(weighted)}"
+        raise SettingError(Problem("wrong-type", message, None, ("weighted",)))
+    word = found["path"].rpartition(".")[2]
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    return OwnMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
+
+
+def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, Any]:
+    """The path, its constructor's arguments, and the targets' type."""
+    path = value["module"]
+    if "name" in value:
+        message = f"a {what} is a `name` or a `module`, not both"
+        raise SettingError(Problem("two-forms", message, None, ("name",)))
+    if not is_path(path):
+        message = f"a {what} of one's own is a path such as my_losses.Dice, not {show(path)}"
+        raise SettingError(Problem("wrong-type", message, None, ("module",)))
+    given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
+    under = value.get("arguments", {})
+    if not isinstance(under, dict):
+        message = f"`arguments` is a mapping, not {show(under)}"
+        raise SettingError(Problem("wrong-type", message, None, ("arguments",)))
+    problems = [
+        Problem("bad-name", f"`{word}` cannot name an argument", None, (word,))
+        for word in (*given, *under)
+        if not isinstance(word, str) or not WORD.match(word) or word.startswith("__")
+    ]
+    if problems:
+        raise SettingError(*problems)
+    shape, dtype = value.get("shape"), value.get("dtype")
+    if shape is not None and not (isinstance(shape, list) and all(map(_is_size, shape))):
+        message = (
+            f"`shape` is that of a target: integers and names, without the batch axis, not {show(shape)}"
+        )
+        raise SettingError(Problem("wrong-type", message, None, ("shape",)))
+    if dtype is not None and dtype not in DTYPES:
+        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
+        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        raise SettingError(Problem("out-of-range", f"unknown dtype {show(dtype)}", help, ("dtype",)))
+    kept = None if shape is None else tuple(shape)
+    return {"path": path, "given": {**given, **under}, "shape": kept, "dtype": dtype}
+
+
+def _is_size(size: Any) -> bool:
+    if isinstance(size, str):
+        return bool(WORD.match(size))
+    return isinstance(size, int) and not isinstance(size, bool) and size > 0
+
+
+def _target(own: OwnLoss | OwnMetric, output: Tensor) -> Tensor:
+    usual = output.dtype if output.is_float else "float32"
+    if own.shape is None:
+        return output.with_dtype(own.dtype or usual)
+    sizes: list[Dim] = [symbol(size) if isinstance(size, str) else size for size in own.shape]
+    return Tensor((output.shape[0], *sizes), own.dtype or usual)

@@ -1,0 +1,97 @@
+"""Losses and metrics of one's own, imported and made: what the judge calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphspec import own
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.objectives.own import OwnLoss, OwnMetric
+
+
+class BoundLoss(OwnLoss):
+    """One that can be called."""
+
+    function: Any
+
+
+class BoundMetric(OwnMetric):
+    """One that can be called."""
+
+    function: Any
+
+
+def bound(program: Any, device: torch.device) -> dict[str, Any]:
+    """The outputs of a program, with losses and metrics of one's own made, on a device.
+
+    Raises `SpecError` where they may not be imported, or cannot be.
+    """
+    wanted = own.objectives(program)
+    if not wanted:
+        return dict(program.outputs)
+    classes = own.bring(program, wanted)
+    found = {}
+    for name, output in program.outputs.items():
+        loss, metrics = output.loss, []
+        if isinstance(loss, OwnLoss):
+            span = program.span(("outputs", name, "loss"))
+            function = _made(classes[loss.path], loss.path, loss.given, span, device)
+            loss = BoundLoss.model_construct(**vars(loss), function=function)
+        for metric in output.metrics:
+            if isinstance(metric, OwnMetric):
+                span = program.span(("outputs", name, "metrics"))
+                function = _made(classes[metric.path], metric.path, metric.given, span, device)
+                metric = BoundMetric.model_construct(**vars(metric), function=function)
+            metrics.append(metric)
+        found[name] = replace(output, loss=loss, metrics=tuple(metrics))
+    return found
+
+
+def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
+    """A function of outputs and targets: an object of a class, or a function with its arguments."""
+    if not callable(what):
+        raise SpecError([Diagnostic("module-missing", f"`{path}` is neither a class nor a function", span)])
+    if not isinstance(what, type):
+        return lambda outputs, targets: what(outputs, targets, **given)
+    try:
+        made = what(**given)
+    except Exception as error:
+        message = f"`{path}` cannot be made: {type(error).__name__}: {error}"
+        raise SpecError([Diagnostic("build-failed", message, span, notes=own.raised_at(error))]) from error
+    if not callable(made):
+        raise SpecError([Diagnostic("module-missing", f"an object of `{path}` cannot be called", span)])
+    return made.to(device) if isinstance(made, nn.Module) else made
+
+
+def values(
+    own: BoundLoss | BoundMetric, output: Tensor | Sequence[Tensor], target: Tensor | None, weighted: bool
+) -> Tensor:
+    """What it gives, a value for each example: [n] or [n, ...]. One number counts for all of them.
+
+    Raises `SpecError` (loss-misfit) for what is neither, and for one number where examples have weights.
+    """
+    first = output if isinstance(output, Tensor) else output[0]
+    found = own.function(output, target)
+    what = f"`{own.path}`"
+    if not isinstance(found, Tensor):
+        if not isinstance(found, int | float):
+            raise _misfit(f"{what} gives a {type(found).__name__}", "give a tensor: one number, or [batch]")
+        found = first.new_tensor(float(found))
+    if found.dim() and found.shape[0] == len(first):
+        return found
+    if found.numel() != 1:
+        shape = list(found.shape)
+        raise _misfit(f"{what} gives {shape} for {len(first)} examples", "give one number, or [batch]")
+    if weighted:
+        message = f"{what} gives one number for all examples, and each of them counts differently here"
+        raise _misfit(message, "give a value for each example, [batch]")
+    return found.reshape(()).expand(len(first))
+
+
+def _misfit(message: str, help: str) -> SpecError:
+    return SpecError([Diagnostic("loss-misfit", message, None, help=help)])
