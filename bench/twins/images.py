@@ -5,6 +5,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def init_weights(module: nn.Module) -> None:
+    """Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
 class Conv(nn.Conv2d):
     """Of odd width, padded so that the size stays; then ReLU."""
 
@@ -45,6 +52,7 @@ class InceptionModule(nn.Module):
         self.stem = Conv(3, 32)
         self.inception = Inception()
         self.probs = nn.Linear(512, 10)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -77,6 +85,7 @@ class Residual(nn.Module):
         super().__init__()
         self.blocks = nn.Sequential(Conv(3, 32), Identity(32), Projection(32, 64), Identity(64))
         self.probs = nn.Linear(64, 10)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -96,6 +105,7 @@ class UNet(nn.Module):
         self.bottom = double(64, 128)
         self.ups = nn.ModuleList([double(192, 64), double(96, 32), double(48, 16)])
         self.mask = nn.Conv2d(16, 1, 1)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:

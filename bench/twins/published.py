@@ -8,6 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def init_weights(module: nn.Module) -> None:
+    """Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class ConvNorm(nn.Module):
     def __init__(
         self, in_channels: int, channels: int, kernel_size: int = 1, stride: int = 1, bias: bool = True
@@ -72,6 +80,7 @@ class ResNet(nn.Module):
                 in_channels = block.expansion * channels
         self.blocks = nn.Sequential(*blocks)
         self.probs = nn.Linear(in_channels, 1000)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -211,6 +220,7 @@ class InceptionV3(nn.Module):
             *(InceptionC(channels) for channels in (1280, 2048)),
         )
         self.probs = nn.Linear(2048, 1000)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -292,6 +302,7 @@ class Xception(nn.Module):
         super().__init__()
         self.features = XceptionFeatures()
         self.probs = nn.Linear(2048, 1000)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -304,6 +315,7 @@ class TwoCameras(nn.Module):
         super().__init__()
         self.vision = XceptionFeatures()
         self.distance = nn.Linear(4096, 1)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, left: Tensor, right: Tensor, *, logits: bool = False) -> Tensor:

@@ -5,12 +5,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def init_weights(module: nn.Module) -> None:
+    """Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
 class Dense(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.hidden1 = nn.Linear(64, 32)
         self.hidden2 = nn.Linear(32, 32)
         self.probs = nn.Linear(32, 10)
+        self.apply(init_weights)
 
     def forward(self, features: Tensor, *, logits: bool = False) -> Tensor:
         x = F.relu(self.hidden1(features), inplace=True)
@@ -26,6 +34,7 @@ class Digits(nn.Module):
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(1024, 10)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -68,6 +77,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.features = Features()
         self.code = nn.Linear(128, 8)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
@@ -80,6 +90,7 @@ class Decoder(nn.Module):
         self.wide = nn.Linear(code_size, 128)
         self.conv = nn.Conv2d(32, 16, 3, padding=1)
         self.pixels = nn.Conv2d(16, 1, 3, padding=1)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, code: Tensor, *, logits: bool = False) -> Tensor:
@@ -106,6 +117,7 @@ class Vae(nn.Module):
         self.mean = nn.Linear(128, 4)
         self.log_var = nn.Linear(128, 4)
         self.decoder = Decoder(4)
+        self.apply(init_weights)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> dict[str, Tensor]:

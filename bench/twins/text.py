@@ -5,6 +5,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def init_weights(module: nn.Module) -> None:
+    """Keras' initializers."""
+    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+
+
+def init_recurrent(module: nn.Module) -> None:
+    """Keras' initializers. An LSTM has one bias, which leaves its forget gate open."""
+    if isinstance(module, (nn.LSTM, nn.GRU)):
+        nn.init.xavier_uniform_(module.weight_ih_l0)
+        nn.init.orthogonal_(module.weight_hh_l0)
+        nn.init.zeros_(module.bias_ih_l0)
+        nn.init.zeros_(module.bias_hh_l0)
+    if isinstance(module, nn.LSTM):
+        nn.init.ones_(module.bias_ih_l0.detach().chunk(4)[1])
+        module.bias_hh_l0.requires_grad_(False)
+
+
 class QuestionAnswering(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -13,6 +34,8 @@ class QuestionAnswering(nn.Module):
         self.question_vectors = nn.Embedding(10000, 32)
         self.question_code = nn.LSTM(32, 32, batch_first=True)
         self.answer = nn.Linear(64, 500)
+        self.apply(init_weights)
+        self.apply(init_recurrent)
 
     def forward(self, text: Tensor, question: Tensor, *, logits: bool = False) -> Tensor:
         _, (text_code, _) = self.text_code(self.text_vectors(text))
@@ -32,8 +55,11 @@ class Posts(nn.Module):
         self.age = nn.Linear(128, 1)
         self.income = nn.Linear(128, 10)
         self.gender = nn.Linear(128, 1)
+        self.apply(init_weights)
 
     def forward(self, posts: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
+        if posts.shape[1] < 149:
+            raise ValueError(f"posts: a text of {posts.shape[1]} tokens is too short")
         x = self.vectors(posts).transpose(1, 2)
         x = F.max_pool1d(F.relu(self.conv1(x), inplace=True), 5)
         x = F.max_pool1d(F.relu(self.conv2(x), inplace=True), 5)
@@ -50,6 +76,8 @@ class Siamese(nn.Module):
         super().__init__()
         self.encoder = nn.LSTM(128, 32, batch_first=True)
         self.similarity = nn.Linear(64, 1)
+        self.apply(init_weights)
+        self.apply(init_recurrent)
 
     def forward(self, left: Tensor, right: Tensor, *, logits: bool = False) -> Tensor:
         _, (left_code, _) = self.encoder(left)
@@ -72,6 +100,8 @@ class ItemPrice(nn.Module):
         self.conv3 = nn.Conv2d(32, 64, 3, padding=1)
         self.hidden = nn.Linear(120, 64)
         self.price = nn.Linear(64, 1)
+        self.apply(init_weights)
+        self.apply(init_recurrent)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
@@ -135,8 +165,12 @@ class TransformerClassifier(nn.Module):
         self.positions = nn.Embedding(200, 32)
         self.encoders = nn.ModuleList(Encoder(32, 2) for _ in range(2))
         self.judge = nn.Linear(32, 2)
+        self.apply(init_weights)
+        nn.init.xavier_uniform_(self.positions.weight)
 
     def forward(self, text: Tensor, *, logits: bool = False) -> Tensor:
+        if text.shape[1] > 200:
+            raise ValueError(f"text: {text.shape[1]} tokens are more than 200")
         there = text != 0
         x = self.words(text) + self.positions.weight[: text.shape[1]]
         for encoder in self.encoders:
@@ -170,8 +204,12 @@ class Gpt(nn.Module):
         self.drop = nn.Dropout(0.1)
         self.layers = nn.ModuleList(Layer(64, 4) for _ in range(3))
         self.norm = nn.LayerNorm(64)
+        self.apply(init_weights)
+        nn.init.xavier_uniform_(self.positions.weight)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
+        if tokens.shape[1] > 128:
+            raise ValueError(f"tokens: {tokens.shape[1]} are more than 128")
         x = self.drop(self.embedding(tokens) + self.positions.weight[: tokens.shape[1]])
         for layer in self.layers:
             x = layer(x)
