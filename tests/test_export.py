@@ -105,7 +105,7 @@ def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(("layer", "arguments"), RECURRENT)
 def test_scans_compute_what_recurrent_layers_do(layer: str, arguments: str, masked: bool) -> None:
     program = recurrent(layer, arguments, masked)
-    module = program.module().double().requires_grad_(False)
+    module = program.module(exporting=True).double().requires_grad_(False)
     for length in (1, 7):
         (x,) = program.example_inputs(3, {"length": length}).values()
         x = x.double() if x.is_floating_point() else x

@@ -305,7 +305,7 @@ def test_dropout_of_the_state_acts_where_keras_applies_it(name, arguments, monke
         twin.randomize()
         ours = case.module().train()
         copy_weights(case, twin.variables, ours)
-        cell, gates = twin.layer.cell, ours.node.gates
+        cell, gates = twin.layer.cell, len(ours.node.weight_ih_l0) // 3
         kept = {width: (torch.rand(gates, 4, width) < 0.6).double() / 0.6 for width in (2, 3)}
         order = [1, 0, 2] if name == "GRU" else range(gates)  # PyTorch's gates among Keras'
 

@@ -1,4 +1,4 @@
-"""The hand-written twins of the benchmarks are the model of the spec: initializers and refused lengths, too."""
+"""The hand-written twins of the benchmarks begin as their specs say, and refuse what these rule out."""
 
 import pytest
 import torch

@@ -24,6 +24,11 @@ class Initializer(NamedValue, family="initializer"):
         """Helpers that the statement calls."""
         return ()
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether it fills a matrix as it fills its transpose."""
+        return not self.uses_fans and self.ranks[0] == 1
+
     def vector_statement(self) -> str:
         """A statement that fills `{w}`, a weight of one axis: PyTorch refuses fans there."""
         return self.statement()
@@ -37,7 +42,7 @@ class Initializer(NamedValue, family="initializer"):
         if rank == 1:
             return self.vector_statement(), self.vector_helpers()
         statement = self.statement()
-        if self.uses_fans or self.ranks[0] > 1:
+        if not self.is_symmetric or (self.uses_fans and rank > 2):
             order = ", ".join(map(str, (rank - 1, rank - 2, *range(rank - 2))))
             statement = statement.replace("{w}", "{w}.T" if rank == 2 else f"{{w}}.permute({order})")
         return statement, self.helpers()
@@ -91,6 +96,10 @@ class VarianceScaling(Initializer, word="variance_scaling"):
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
     distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
 
+    @property
+    def is_symmetric(self) -> bool:
+        return self.mode == "fan_avg"
+
     def statement(self) -> str:
         return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
 
@@ -107,6 +116,10 @@ class _Scaled(Initializer):
     uses_fans = True
     scaling: ClassVar[tuple[float, str, str]]
     torch: ClassVar[str] = ""
+
+    @property
+    def is_symmetric(self) -> bool:
+        return self.scaling[1] == "fan_avg"
 
     def statement(self) -> str:
         return self.torch or self.vector_statement()

@@ -13,8 +13,7 @@ class DefinitionWriter:
     """Writes one definition, as it was cut down, from the file that it stands in."""
 
     def __init__(self, original: Definition):
-        self.text = original.lines
-        self.originals = {id(each) for each in ast.walk(original.node)}
+        self.text, self.originals = original.lines, original.parts
 
     def write(self, node: Node, indent: int = 0) -> list[str]:
         """A function or class."""
@@ -23,12 +22,15 @@ class DefinitionWriter:
         if isinstance(node, ast.FunctionDef):
             return self._function(node, indent)
         bases = f"({', '.join(map(flat, node.bases))})" if node.bases else ""
-        found = [f"{' ' * indent}class {node.name}{bases}:"]
+        head = f"class {node.name}{bases}:"
+        alike = self.text[node.lineno - 1].startswith(head)  # with the same bases
+        found = [f"{' ' * indent}{head}{self._pragma(node) if alike else ''}"]
         for place, statement in enumerate(node.body):
             apart = isinstance(statement, ast.FunctionDef) or _is_text(node.body[place - 1])
             found += [""] if place and apart else []
             found += self._statement(statement, indent + 4)
-        return found
+        # what overrides a method of PyTorch's for certain need not say that it may not
+        return found if alike else [line.replace("[override, unused-ignore]", "[override]") for line in found]
 
     def _function(self, node: ast.FunctionDef, indent: int) -> list[str]:
         result = f" -> {flat(node.returns)}" if node.returns is not None else ""
@@ -49,7 +51,10 @@ class DefinitionWriter:
         """The lines of a statement, with the comments above it."""
         start, end = self._first(node), node.end_lineno
         shift = indent - node.col_offset
-        return [_moved(line, shift) for line in self.text[start - 1 : end]]
+        found = [_moved(line, shift) for line in self.text[start - 1 : end]]
+        if isinstance(node, ast.If):  # which may have been the `elif` of another
+            found[node.lineno - start] = found[node.lineno - start].replace("elif ", "if ", 1)
+        return found
 
     def _first(self, node: ast.stmt) -> int:
         """The first line of a statement, or of the comments above it."""
@@ -63,8 +68,17 @@ class DefinitionWriter:
         above = self.text[self._first(node) - 1 : node.lineno - 1]
         return [f"{' ' * indent}{line.strip()}" for line in above if line.strip().startswith("#")]
 
+    def _reflows(self, node: ast.stmt, indent: int) -> bool:
+        """Whether a statement of several lines may need fewer of them where it now stands."""
+        if indent >= node.col_offset or not isinstance(
+            node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return
+        ):
+            return False
+        text = self.text[node.lineno - 1 : node.end_lineno]
+        return len(text) > 1 and not any("#" in line for line in text)
+
     def _statement(self, node: ast.stmt, indent: int) -> list[str]:
-        if id(node) in self.originals:
+        if id(node) in self.originals and not self._reflows(node, indent):
             return self._kept(node, indent)
         pad, comments = " " * indent, self._comments(node, indent)
         match node:

@@ -16,6 +16,7 @@ from graphspec.emit.code import fill, template
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.library import library
 from graphspec.emit.printer import flat, lines
+from graphspec.emit.simplify import assigned, is_none
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
 
@@ -101,7 +102,8 @@ class Initialization:
             if not general or "" in general or (lacking and not kind.startswith("nn.")):
                 continue
             self.by_type[kind][name] = max(general, key=general.__getitem__)
-            if lacking or (name == "bias" and kind.startswith("nn.")):
+            convolution = (base_of(kind) or kind).startswith("nn.Conv")
+            if lacking or (name == "bias" and convolution) or may_be_none(kind, name):  # by its type
                 self.optional.add((kind, name))
 
     def _differing(self, placed: Placed) -> None:
@@ -186,10 +188,11 @@ class Initialization:
                 plain = {name: text for name, text in fills.items() if name != "bias"}
                 same = plain == {name: text for name, text in others.items() if name != "bias"}
                 biases = {each["bias"] for each in (fills, others) if "bias" in each}
-                if same and len(biases) <= 1 and _may_lack_bias(kind) and _may_lack_bias(targets[0]):
+                may_lack = _may_lack_bias(kind) and _may_lack_bias(targets[0])
+                if fills == others or (same and len(biases) <= 1 and may_lack):
                     targets.append(kind)
+                    asked |= optional | ({"bias"} if ("bias" in fills) != ("bias" in others) else set())
                     others |= fills
-                    asked |= optional | ({"bias"} if biases else set())
                     break
             else:
                 groups.append(([kind], dict(fills), optional))
@@ -221,6 +224,17 @@ def parts_of(target: str) -> dict[str, str]:
         for base in map(flat, definition.node.bases):
             made = parts_of(base) | made
     return {attribute: kind for attribute, kind in made.items() if kind != "nn.Parameter"}
+
+
+def may_be_none(target: str, attribute: str) -> bool:
+    """Whether a class of the library, or one that it derives from, may leave an attribute at None."""
+    definition = library().get(target)
+    if definition is None or not isinstance(definition.node, ast.ClassDef):
+        return False
+    values = [value for name, value in assigned(definition.node, of_self=True) if name == attribute]
+    if any(isinstance(value, ast.IfExp) and is_none(value.orelse) for value in values):
+        return True
+    return any(may_be_none(flat(base), attribute) for base in definition.node.bases)
 
 
 def base_of(target: str) -> str:

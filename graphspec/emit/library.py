@@ -19,10 +19,11 @@ Node = ast.ClassDef | ast.FunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One class or function: its tree, and the lines of the file that it stands in."""
+    """One class or function: its tree, and the lines of its file and the ids of all nodes there."""
 
     node: Node
     lines: tuple[str, ...]
+    parts: frozenset[int]
 
 
 @lru_cache(maxsize=1)
@@ -32,10 +33,11 @@ def library() -> dict[str, Definition]:
     for path in sorted(FOLDER.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         lines = tuple(text.splitlines())
-        for node in ast.parse(text).body:
-            if isinstance(node, Node):
-                assert node.name not in found, f"{node.name} is defined twice"
-                found[node.name] = Definition(node, lines)
+        nodes = [node for node in ast.parse(text).body if isinstance(node, Node)]
+        parts = frozenset(id(each) for node in nodes for each in ast.walk(node))
+        for node in nodes:
+            assert node.name not in found, f"{node.name} is defined twice"
+            found[node.name] = Definition(node, lines, parts)
     return dict(sorted(found.items()))
 
 

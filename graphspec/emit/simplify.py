@@ -8,26 +8,32 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 ROUNDS = 10
 Constants = Mapping[str, ast.expr]
 
 
-def simplified(
-    body: list[ast.stmt],
-    constants: Constants,
-    present: Collection[str],
-    attributes: Constants,
-    defaults: Mapping[str, Sequence[ast.expr | None]],
-    exporting: bool,
-) -> list[ast.stmt]:
-    """A function's body, where `constants` are parameters, `attributes` those of `self`, and what `present`
-    names is not None. `defaults` are those of other definitions, which calls need not give.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a function. What `present` names is not None; `attributes` of `self` are constants,
+    and `possible` has those that are one of several. `defaults` are those of other definitions, which calls
+    need not give.
     """
+
+    present: Collection[str]
+    attributes: Constants
+    possible: Mapping[str, Sequence[ast.Constant]]
+    defaults: Mapping[str, Sequence[ast.expr | None]]
+    exporting: bool
+
+
+def simplified(body: list[ast.stmt], constants: Constants, facts: Facts) -> list[ast.stmt]:
+    """A function's body, where `constants` are the values of parameters."""
     known = dict(constants)
     for _ in range(ROUNDS):
-        decide = Decide(known, present, attributes, defaults, exporting)
+        decide = Decide(known, facts)
         after = _straightened(decide.block(body))
         known = _assigned_once(after)
         if not known and len(after) == len(body) and all(a is b for a, b in zip(after, body, strict=True)):
@@ -39,16 +45,8 @@ def simplified(
 class Decide:
     """Puts in what is known, and decides the branches that ask for it."""
 
-    def __init__(
-        self,
-        known: Constants,
-        present: Collection[str],
-        attributes: Constants,
-        defaults: Mapping[str, Sequence[ast.expr | None]],
-        exporting: bool,
-    ):
-        self.known, self.present, self.attributes = known, present, attributes
-        self.defaults, self.exporting = defaults, exporting
+    def __init__(self, known: Constants, facts: Facts):
+        self.known, self.facts, self.attributes = known, facts, facts.attributes
 
     def block(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         found: list[ast.stmt] = []
@@ -145,24 +143,26 @@ class Decide:
             return node
         left, op, right = node.left, node.ops[0], node.comparators[0]
         if isinstance(op, ast.Is | ast.IsNot) and is_none(right):
-            here = isinstance(left, ast.Name) and left.id in self.present
+            here = isinstance(left, ast.Name) and left.id in self.facts.present
             literal = isinstance(left, ast.Constant | ast.Tuple | ast.List)
             if here or literal or _is_function(left):
                 return ast.Constant(is_none(left) == isinstance(op, ast.Is))
-        if isinstance(left, ast.Constant) and isinstance(right, ast.Constant):
-            compare = COMPARISONS.get(type(op))
-            return node if compare is None else ast.Constant(compare(left.value, right.value))
-        return node
+        compare = COMPARISONS.get(type(op))
+        values = [left] if isinstance(left, ast.Constant) else self.facts.possible.get(_own(left), ())
+        if compare is None or not isinstance(right, ast.Constant):
+            return node
+        found = {compare(value.value, right.value) for value in values if value.value is not None}
+        return ast.Constant(found.pop()) if len(found) == 1 else node
 
     def _call(self, node: ast.Call) -> ast.expr:
         if ast.unparse(node.func) == "torch.compiler.is_exporting":
-            return ast.Constant(self.exporting)
+            return ast.Constant(self.facts.exporting)
         args, keywords = list(node.args), list(node.keywords)
         if isinstance(node.func, ast.Attribute) and _is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:
                 args.pop()
         if isinstance(node.func, ast.Name) and not keywords:
-            defaults = self.defaults.get(node.func.id, ())
+            defaults = self.facts.defaults.get(node.func.id, ())
             while args and len(args) <= len(defaults) and _equal(args[-1], defaults[len(args) - 1]):
                 args.pop()
         # an option that is passed on under its own name has the same default there
@@ -342,7 +342,9 @@ def names_in(nodes: Collection[ast.AST]) -> Counter[str]:
 
 
 def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
-    """The names that the outermost block gives a constant, and nothing else."""
+    """The names that the outermost block gives a constant, or a name that stays what it is, and nothing
+    else.
+    """
     found: dict[str, list[ast.expr | None]] = {}
     for statement in body:
         for word, value in assigned(statement):
@@ -353,7 +355,9 @@ def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
     return {
         word: values[0]
         for word, values in found.items()
-        if len(values) == 1 and isinstance(values[0], ast.Constant) and word in outermost
+        if len(values) == 1 and word in outermost
+        if isinstance(values[0], ast.Constant)
+        or (isinstance(values[0], ast.Name) and values[0].id not in found)
     }
 
 

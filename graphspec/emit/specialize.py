@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.emit.inheritance import joined
 from graphspec.emit.library import Node, library, needed, read_names
 from graphspec.emit.printer import flat
-from graphspec.emit.simplify import assigned, is_none, simplified
+from graphspec.emit.simplify import Facts, assigned, is_none, simplified
 
 ROUNDS = 12
 
@@ -53,7 +54,8 @@ class Specializer:
         self.own, self.forwards, self.exporting = own, forwards, exporting
         self.wanted = set(read_names(own)) - {each.name for each in own.body if isinstance(each, Node)}
         self.defaults: dict[str, list[ast.expr | None]] = {}
-        self.nodes: dict[str, Node] = {name: library()[name].node for name in needed(self.wanted)}
+        whole: dict[str, Node] = {name: library()[name].node for name in needed(self.wanted)}
+        self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
         """What is needed first comes first."""
@@ -61,9 +63,9 @@ class Specializer:
             before = dict(self.nodes)
             self.defaults = {name: defaults_of(node) for name, node in before.items()}
             uses = self._uses()
-            constants = self._constant_attributes(uses)
+            constants, possible = self._constant_attributes(uses), self._possible_attributes(uses)
             for name, node in before.items():
-                self.nodes[name] = self._cut(node, uses, constants)
+                self.nodes[name] = self._cut(node, uses, constants, possible.get(name, {}))
             self._drop()
             if self.nodes == before:
                 break
@@ -177,13 +179,37 @@ class Specializer:
                 differing |= held - own.get(other, {}).keys()
         return {attribute: value for attribute, value in merged.items() if attribute not in differing}
 
+    def _possible_attributes(self, uses: Uses) -> dict[str, dict[str, list[ast.Constant]]]:
+        """For each class the attributes that hold a parameter of `__init__`, with all values that it gets."""
+        found: dict[str, dict[str, list[ast.Constant]]] = {}
+        for name, node in self.nodes.items():
+            if not isinstance(node, ast.ClassDef) or name in uses.unknown:
+                continue
+            held = [pair for f in functions_of(node) for pair in assigned(f, of_self=True)]
+            for function in (each for each in functions_of(node) if each.name == "__init__"):
+                given = _values(function, uses.calls.get(Key(name, "__init__"), []))
+                changed = {word for word, _ in assigned(function)}
+                found[name] = {
+                    attribute: given[value.id]
+                    for attribute, value in assigned(function, of_self=True)
+                    if isinstance(value, ast.Name) and value.id in given.keys() - changed
+                    if [word for word, _ in held].count(attribute) == 1
+                }
+        return found
+
     # --- one definition
 
-    def _cut(self, node: Node, uses: Uses, constants: Mapping[str, Mapping[str, ast.expr]]) -> Node:
+    def _cut(
+        self,
+        node: Node,
+        uses: Uses,
+        constants: Mapping[str, Mapping[str, ast.expr]],
+        possible: Mapping[str, Sequence[ast.Constant]],
+    ) -> Node:
         if node.name in uses.unknown:
             return node
         if isinstance(node, ast.FunctionDef):
-            return self._function(node, uses.calls.get(Key("", node.name), []), {}, True)
+            return self._function(node, uses.calls.get(Key("", node.name), []), {}, True, {})
         body: list[ast.stmt] = []
         own = constants[node.name]
         for statement in node.body:
@@ -192,9 +218,9 @@ class Specializer:
                 calls, is_method = uses.calls.get(key, []), statement.name not in FIXED
                 if is_method and statement.name != "forward" and not calls:
                     continue  # nothing calls it
-                body.append(self._function(statement, calls, own, bool(calls)))
-            elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                if statement.targets[0].id not in own:
+                body.append(self._function(statement, calls, own, bool(calls), possible))
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                if self.exporting or not {word for word, _ in assigned(statement)} <= own.keys():
                     body.append(statement)
             else:
                 body.append(statement)
@@ -202,7 +228,12 @@ class Specializer:
         return node if _same(body, node.body) else _with(node, body=body)
 
     def _function(
-        self, node: ast.FunctionDef, uses: Sequence[Use], attributes: Mapping[str, ast.expr], known: bool
+        self,
+        node: ast.FunctionDef,
+        uses: Sequence[Use],
+        attributes: Mapping[str, ast.expr],
+        known: bool,
+        possible: Mapping[str, Sequence[ast.Constant]],
     ) -> ast.FunctionDef:
         constants: dict[str, ast.expr] = {}
         present: set[str] = set()
@@ -210,7 +241,8 @@ class Specializer:
         if known and all(_is_plain(use.call) for use in uses):
             constants, present = self._folded(node, uses)
             arguments = _without(arguments, constants.keys(), present)
-        body = simplified(node.body, constants, present, attributes, self.defaults, self.exporting)
+        facts = Facts(present, attributes, possible, self.defaults, self.exporting)
+        body = simplified(node.body, constants, facts)
         returns = node.returns if any(map(_gives_several, body)) else _single(node.returns)
         if _same(body, node.body) and arguments is node.args and returns is node.returns:
             return node
@@ -323,6 +355,19 @@ def _given(call: ast.Call, name: str, order: Sequence[str]) -> ast.expr | None:
 def _allows_none(annotation: ast.expr) -> bool:
     parts = ast.walk(annotation) if isinstance(annotation, ast.BinOp) else [annotation]
     return any(is_none(part) for part in parts)
+
+
+def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[ast.Constant]]:
+    """The parameters that get nothing but constants, with these."""
+    named = [each.arg for each in function.args.args if each.arg != "self"]
+    defaults = dict(zip(named[::-1], function.args.defaults[::-1], strict=False))
+    found: dict[str, list[ast.Constant]] = {}
+    for word in named if uses and all(_is_plain(use.call) for use in uses) else ():
+        given = [_given(use.call, word, named) or defaults.get(word) for use in uses]
+        constants = [each for each in given if isinstance(each, ast.Constant)]
+        if len(constants) == len(given):
+            found[word] = constants
+    return found
 
 
 def _may_be_none(value: ast.expr, use: Use) -> bool:

@@ -99,12 +99,13 @@ class MultiHeadAttention(nn.Module):
         q = self.split(self.query(query))
         k = self.split(self.key(value if key is None else key))
         v = self.split(self.value(value))
+        seen = mask
         if mask is not None and self.dropout == 0:
             # a query that sees nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
-            mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
+            seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=is_causal)
+        x = F.scaled_dot_product_attention(q, k, v, seen, p, is_causal=is_causal)
         if query_mask is not None:  # a query that is masked sees nothing
             x = x * query_mask[:, None, :, None]
         return self.output(x.transpose(1, 2).flatten(2))
@@ -171,13 +172,14 @@ class SizedAttention(nn.Module):
                 hidden = torch.finfo(scores.dtype).min
                 scores = scores.masked_fill(~mask, hidden).softmax(-1) * mask
             return self.merge(F.dropout(scores, p) @ v, query), scores
+        seen = mask
         if mask is not None and self.dropout == 0 and query.dim() == 3:
             # a query that sees nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
-            mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
+            seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         grouped = self.num_heads > self.num_kv_heads
         x = F.scaled_dot_product_attention(
-            q, k, v, mask, p, is_causal, enable_gqa=grouped
+            q, k, v, seen, p, is_causal, enable_gqa=grouped
         )
         if query_mask is not None:  # a query that is masked sees nothing
             x = x * query_mask[:, None, :, None]
@@ -234,7 +236,7 @@ class GeneralAttention(SizedAttention):
         y = self.output(x)
         return y if self.output_shape is None else y.unflatten(-1, self.output_shape)
 
-    def forward(
+    def forward(  # type: ignore[override, unused-ignore]
         self,
         query: Tensor,
         value: Tensor,

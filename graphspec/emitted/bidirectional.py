@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from graphspec.emitted.recurrent import (
     dropout_steps,
-    keep_one_bias,
     last_unmasked,
     reset_lstm,
     reset_rnn,
@@ -15,8 +14,17 @@ from graphspec.emitted.recurrent import (
 )
 
 
+def keep_one_bias(rnn: nn.RNNBase) -> None:
+    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
+    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
+        zeros = torch.zeros_like(getattr(rnn, name).detach())
+        delattr(rnn, name)
+        rnn.register_buffer(name, zeros, persistent=False)
+    rnn._init_flat_weights()
+
+
 def skip_masked(
-    rnn: Any, kernel: Any, x: Tensor, mask: Tensor, h: Tensor, way: int
+    rnn: Any, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A kernel over unmasked steps alone, with the weights of direction `way`: the
     outputs, and the last state.
@@ -29,7 +37,7 @@ def skip_masked(
 
 
 def skip_masked_lstm(
-    lstm: Any, x: Tensor, mask: Tensor, h: Tensor, c: Tensor, way: int
+    lstm: Any, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """nn.LSTM over unmasked steps alone, with the weights of direction `way`: the
     outputs, and the last state.
@@ -108,7 +116,32 @@ class Bidirectional(nn.Module):
         return (*(y if self.merge_mode is None else (y,)), *states)
 
 
-class BidirectionalGRU(nn.GRU):
+class BothWays(nn.RNNBase):
+    """A kernel of one state in both directions, with Keras' outputs."""
+
+    return_sequences: bool
+    return_state: bool
+    merge_mode: str | None
+
+    def forward(  # type: ignore[override, unused-ignore]
+        self, x: Tensor, initial_state: list[Tensor] | None = None
+    ) -> Any:
+        state = None
+        if initial_state is not None:
+            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
+        y, h = super().forward(x, state)
+        if not self.return_sequences:
+            y = merge_directions(h[0], h[1], self.merge_mode)
+        elif self.merge_mode != "concat":
+            ahead, back = y.chunk(2, -1)
+            y = merge_directions(ahead, back, self.merge_mode)
+        if not self.return_state:
+            return y
+        first = y if self.merge_mode is None else (y,)
+        return (*first, *h)
+
+
+class BidirectionalGRU(BothWays, nn.GRU):  # type: ignore[misc]
     """nn.GRU in both directions with Keras' initializers and outputs."""
 
     def __init__(
@@ -132,23 +165,6 @@ class BidirectionalGRU(nn.GRU):
 
     def reset_parameters(self) -> None:
         reset_rnn(self)
-
-    def forward(  # type: ignore[override]
-        self, x: Tensor, initial_state: list[Tensor] | None = None
-    ) -> Any:
-        state = None
-        if initial_state is not None:
-            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
-        y, h = super().forward(x, state)
-        if not self.return_sequences:
-            y = merge_directions(h[0], h[1], self.merge_mode)
-        elif self.merge_mode != "concat":
-            ahead, back = y.chunk(2, -1)
-            y = merge_directions(ahead, back, self.merge_mode)
-        if not self.return_state:
-            return y
-        first = y if self.merge_mode is None else (y,)
-        return (*first, *h)
 
 
 class BidirectionalLSTM(nn.LSTM):
@@ -196,7 +212,7 @@ class BidirectionalLSTM(nn.LSTM):
         return (*first, h[0], c[0], h[1], c[1])
 
 
-class BidirectionalSimpleRNN(nn.RNN):
+class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
     """nn.RNN in both directions with Keras' one bias, initializers and outputs."""
 
     def __init__(
@@ -226,23 +242,6 @@ class BidirectionalSimpleRNN(nn.RNN):
         for zeros in self.buffers():  # the second biases
             nn.init.zeros_(zeros)
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, initial_state: list[Tensor] | None = None
-    ) -> Any:
-        state = None
-        if initial_state is not None:
-            state = torch.stack([s.expand(x.shape[0], -1) for s in initial_state])
-        y, h = super().forward(x, state)
-        if not self.return_sequences:
-            y = merge_directions(h[0], h[1], self.merge_mode)
-        elif self.merge_mode != "concat":
-            ahead, back = y.chunk(2, -1)
-            y = merge_directions(ahead, back, self.merge_mode)
-        if not self.return_state:
-            return y
-        first = y if self.merge_mode is None else (y,)
-        return (*first, *h)
-
 
 class MaskedBothWays(nn.RNNBase):
     """Where `mask` [batch, length] is false the states stay, as in Keras; of a sequence
@@ -255,7 +254,7 @@ class MaskedBothWays(nn.RNNBase):
     return_state: bool
     merge_mode: str | None
 
-    def forward(
+    def forward(  # type: ignore[override, unused-ignore]
         self,
         x: Tensor,
         initial_state: list[Tensor] | None = None,
@@ -266,9 +265,9 @@ class MaskedBothWays(nn.RNNBase):
         zeros = x.new_zeros(x.shape[0], self.hidden_size)
         states = initial_state or [zeros] * 2 * self.states
         states = [s.expand_as(zeros) for s in states]
-        y, *ahead = self.skip(x, mask, *states[: self.states], way=0)
+        y, *ahead = self.skip(x, mask, 0, *states[: self.states])
         x, turned = x.flip(1), mask.flip(1)
-        z, *back = self.skip(x, turned, *states[self.states :], way=1)
+        z, *back = self.skip(x, turned, 1, *states[self.states :])
         if self.return_sequences:
             masked = ~mask[..., None]
             y, z = y.masked_fill(masked, 0), z.flip(1).masked_fill(masked, 0)
@@ -285,8 +284,8 @@ class MaskedBidirectionalGRU(MaskedBothWays, BidirectionalGRU):  # type: ignore[
 
     states = 1
 
-    def skip(self, x: Tensor, mask: Tensor, h: Tensor, way: int) -> Any:
-        return skip_masked(self, torch.gru, x, mask, h, way)
+    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
+        return skip_masked(self, torch.gru, x, mask, way, h)
 
 
 class MaskedBidirectionalLSTM(MaskedBothWays, BidirectionalLSTM):  # type: ignore[misc]
@@ -301,6 +300,6 @@ class MaskedBidirectionalSimpleRNN(MaskedBothWays, BidirectionalSimpleRNN):  # t
 
     states = 1
 
-    def skip(self, x: Tensor, mask: Tensor, h: Tensor, way: int) -> Any:
+    def skip(self, x: Tensor, mask: Tensor, way: int, h: Tensor) -> Any:
         kernel = torch.rnn_relu if self.mode == "RNN_RELU" else torch.rnn_tanh
-        return skip_masked(self, kernel, x, mask, h, way)
+        return skip_masked(self, kernel, x, mask, way, h)

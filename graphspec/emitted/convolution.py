@@ -18,18 +18,17 @@ class PaddedConv1d(nn.Conv1d):
         self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.pads
-        if padding == "causal":
-            x = F.pad(x, (self.dilation[0] * (self.kernel_size[0] - 1), 0))
-            padding = 0
-        elif padding == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            if torch.compiler.is_exporting() or pads[0] != pads[1]:
-                x, padding = F.pad(x, pads), 0
-            else:
-                padding = pads[0]
+        if self.pads == 0:
+            return super().forward(x)
+        if self.pads == "causal":
+            before = self.dilation[0] * (self.kernel_size[0] - 1)
+            return super().forward(F.pad(x, (before, 0)))
+        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+        if torch.compiler.is_exporting() or pads[0] != pads[1]:
+            return super().forward(F.pad(x, pads))
+        side = pads[0]  # no copy is padded
         return F.conv1d(
-            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
+            x, self.weight, self.bias, self.stride, side, self.dilation, self.groups
         )
 
 
@@ -41,12 +40,12 @@ class PaddedConv2d(nn.Conv2d):
         self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        sides: Any = self.pads
-        if self.pads == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            sides = pads[::-2]
-            if torch.compiler.is_exporting() or sides != pads[-2::-2]:
-                x, sides = F.pad(x, pads), 0
+        if self.pads == 0:
+            return super().forward(x)
+        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+        if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+            return super().forward(F.pad(x, pads))
+        sides = pads[::-2]  # no copy is padded
         return F.conv2d(
             x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )
@@ -60,12 +59,12 @@ class PaddedConv3d(nn.Conv3d):
         self.pads = 0 if padding == "valid" else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        sides: Any = self.pads
-        if self.pads == "same":
-            pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-            sides = pads[::-2]
-            if torch.compiler.is_exporting() or sides != pads[-2::-2]:
-                x, sides = F.pad(x, pads), 0
+        if self.pads == 0:
+            return super().forward(x)
+        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
+        if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
+            return super().forward(F.pad(x, pads))
+        sides = pads[::-2]  # no copy is padded
         return F.conv3d(
             x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )
@@ -117,11 +116,11 @@ class SeparableConv1d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: int,
         depth_multiplier: int = 1,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        stride: int = 1,
+        padding: int | str = 0,
+        dilation: int = 1,
         bias: bool = True,
     ):
         super().__init__()
@@ -149,11 +148,11 @@ class SeparableConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
+        kernel_size: int | tuple[int, int],
         depth_multiplier: int = 1,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
         bias: bool = True,
     ):
         super().__init__()

@@ -25,7 +25,8 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         scale: bool = True,
     ):
         super().__init__(num_features, eps, momentum, affine=center or scale)
-        self.register_buffer("num_batches_tracked", None)
+        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
         if not center:
             self.register_parameter("bias", None)
         if not scale:
@@ -35,8 +36,7 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training:
             return super().forward(x)
         n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
-        mean = torch.zeros_like(self.running_mean)
-        var = torch.zeros_like(self.running_var)
+        mean, var = self.running_mean.clone(), self.running_var.clone()
         weights = self.weight, self.bias
         # unlike F.batch_norm, this trains on one value a channel
         y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)

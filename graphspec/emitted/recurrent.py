@@ -19,40 +19,6 @@ def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
     return x * F.dropout(torch.ones_like(x[:, :1]), p) if training else x
 
 
-def reset_rnn(rnn: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros."""
-    for name, weight in rnn.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
-
-
-def reset_lstm(lstm: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
-    for name, weight in lstm.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
-            nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():  # the second bias
-        nn.init.zeros_(zeros)
-
-
-def keep_one_bias(rnn: nn.RNNBase) -> None:
-    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
-    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
-        zeros = torch.zeros_like(getattr(rnn, name).detach())
-        delattr(rnn, name)
-        rnn.register_buffer(name, zeros, persistent=False)
-    rnn._init_flat_weights()
-
-
 def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
     """The unmasked steps of each row in their order, then zeros."""
     # row 0 takes the masked ones, and is cut off
@@ -64,32 +30,19 @@ def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
 
 def last_unmasked(y: Tensor, mask: Tensor, sequences: bool = False) -> Tensor:
     """Of outputs of `unmasked_first` the last, or zeros; for `sequences` all steps'."""
-    steps = mask.cumsum(1) if sequences else mask.sum(1, keepdim=True)
-    steps = steps[..., None]
+    steps = (mask.cumsum(1) if sequences else mask.sum(1, keepdim=True))[..., None]
     last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
     return last.masked_fill(steps == 0, 0)
 
 
-class GRU(nn.GRU):
-    """nn.GRU with Keras' initializers, outputs and masks."""
+class KerasRNN(nn.RNNBase):
+    """A kernel of PyTorch that has one state, with Keras' outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        zero_output_for_mask: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.zero_output_for_mask = zero_output_for_mask
+    return_sequences: bool
+    return_state: bool
+    zero_output_for_mask: bool
 
-    def reset_parameters(self) -> None:
-        reset_rnn(self)
-
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override, unused-ignore]
         self,
         x: Tensor,
         initial_state: list[Tensor] | None = None,
@@ -113,7 +66,31 @@ class GRU(nn.GRU):
         return (y, last) if self.return_state else y
 
 
-class SimpleRNN(nn.RNN):
+class GRU(KerasRNN, nn.GRU):  # type: ignore[misc]
+    """nn.GRU with Keras' initializers, outputs and masks."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        zero_output_for_mask: bool = False,
+    ):
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.zero_output_for_mask = zero_output_for_mask
+
+    def reset_parameters(self) -> None:
+        kernel, recurrent, *biases = self.all_weights[0]
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        for bias in biases:
+            nn.init.zeros_(bias)
+
+
+class SimpleRNN(KerasRNN, nn.RNN):  # type: ignore[misc]
     """nn.RNN with Keras' one bias, initializers, outputs and masks."""
 
     def __init__(
@@ -135,35 +112,19 @@ class SimpleRNN(nn.RNN):
         )
         self.return_sequences, self.return_state = return_sequences, return_state
         self.zero_output_for_mask = zero_output_for_mask
-        keep_one_bias(self)
+        if bias:
+            # PyTorch's second bias stays zero, untrained and unsaved
+            zeros = torch.zeros(hidden_size)
+            del self.bias_hh_l0
+            self.register_buffer("bias_hh_l0", zeros, persistent=False)
+            self._init_flat_weights()
 
     def reset_parameters(self) -> None:
-        reset_rnn(self)
-        for zeros in self.buffers():  # the second bias
-            nn.init.zeros_(zeros)
-
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        initial_state: list[Tensor] | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor | tuple[Tensor, ...]:
-        state = None
-        if initial_state is not None:
-            state = initial_state[0].expand(x.shape[0], -1)[None].contiguous()
-        if mask is None:
-            y, h = super().forward(x, state)
-            y = y if self.return_sequences else h[0]
-            return (y, h[0]) if self.return_state else y
-        y, _ = super().forward(unmasked_first(x, mask), state)
-        y = last_unmasked(y, mask, self.return_sequences)
-        last = y[:, -1]
-        if state is not None:
-            last = torch.where(mask.any(1, keepdim=True), last, state[0])
-        if self.zero_output_for_mask:
-            y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
-        y = y if self.return_sequences else y[:, -1]
-        return (y, last) if self.return_state else y
+        kernel, recurrent, *biases = self.all_weights[0]
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        for bias in biases:
+            nn.init.zeros_(bias)
 
 
 def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> Any:
@@ -196,11 +157,22 @@ class LSTM(nn.LSTM):
     ):
         super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
         self.return_sequences, self.return_state = return_sequences, return_state
-        self.zero_output_for_mask = zero_output_for_mask
-        keep_one_bias(self)
+        self.zero_output_for_mask, self.bias = zero_output_for_mask, bias
+        if bias:
+            # PyTorch's second bias stays zero, untrained and unsaved
+            zeros = torch.zeros(4 * hidden_size)
+            del self.bias_hh_l0
+            self.register_buffer("bias_hh_l0", zeros, persistent=False)
+            self._init_flat_weights()
 
     def reset_parameters(self) -> None:
-        reset_lstm(self)
+        kernel, recurrent, *biases = self.all_weights[0]
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        for bias in biases:
+            nn.init.zeros_(bias)
+        if self.bias:
+            nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
 
     def forward(  # type: ignore[override]
         self,
@@ -230,6 +202,31 @@ class LSTM(nn.LSTM):
             y = y.masked_fill(~mask[:, -y.shape[1] :, None], 0)
         y = y if self.return_sequences else y[:, -1]
         return (y, h, c) if self.return_state else y
+
+
+def reset_rnn(rnn: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros."""
+    for name, weight in rnn.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.zeros_(weight)
+
+
+def reset_lstm(lstm: nn.Module) -> None:
+    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
+    for name, weight in lstm.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(weight)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.zeros_(weight)
+            nn.init.ones_(weight.detach().chunk(4)[1])
+    for zeros in lstm.buffers():  # the second bias
+        nn.init.zeros_(zeros)
 
 
 class Scanned(nn.Module):

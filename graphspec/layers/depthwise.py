@@ -30,7 +30,7 @@ class _Depthwise(Convolving, abstract=True):
             alone = fill.endswith("_({w})")
             function = fill[:-5] if alone else f"lambda kernel: {fill.replace('{w}', 'kernel')}"
             fill = f"fill_depthwise_({{w}}, {multiplier}, {function})"
-        elif self.depthwise_initializer.uses_fans:
+        elif not self.depthwise_initializer.is_symmetric:
             fill = fill.replace("{w}", "{w}.transpose(0, 1)")
         return Weight(
             name,

@@ -79,8 +79,13 @@ def _sum(merge: _ElementwiseMerge, site: Site) -> str:
     """The inputs' sum as an expression."""
     alike = len({x.rank for x in site.inputs}) == 1 and all(x.dtype != "bool" for x in site.inputs)
     if len(site.inputs) > CHAINED and alike:
-        return "sum({list})"
+        return "torch.stack({list}).sum(0)" if _stacks(site) else "sum({list})"
     return " + ".join(merge.terms(site))
+
+
+def _stacks(site: Site) -> bool:
+    """Whether the inputs are of one shape, and floats: integers would become larger ones."""
+    return len({x.shape for x in site.inputs}) == 1 and all("float" in x.dtype for x in site.inputs)
 
 
 _IMAGES = ((4, 5, 3), (4, 5, 3))
@@ -157,6 +162,8 @@ class Average(_ElementwiseMerge, spec_name="average", also="mean avg"):
 
     def code(self, site: Site) -> Code:
         total = _sum(self, site)
+        if total.startswith("torch.stack"):
+            return Code("torch.stack({list}).mean(0)")
         text = f"({total}) / {{count}}" if " + " in total else f"{total} / {{count}}"
         return Code(text, constants={"count": len(site.inputs)})
 

@@ -24,22 +24,12 @@ class MultiHeadAttention(nn.Module):
         """[batch, length, heads * size] -> [batch, heads, length, size]."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def forward(
-        self,
-        query: Tensor,
-        value: Tensor,
-        mask: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> Tensor:
+    def forward(self, query: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
         q = self.split(self.query(query))
         k = self.split(self.key(value))
         v = self.split(self.value(value))
-        if mask is not None and self.dropout == 0:
-            # a query that sees nothing gets the mean of all values
-            hidden = torch.finfo(q.dtype).min / 2
-            mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=is_causal)
+        x = F.scaled_dot_product_attention(q, k, v, None, p, is_causal=is_causal)
         return self.output(x.transpose(1, 2).flatten(2))
 
 
@@ -58,12 +48,11 @@ def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, PositionEmbedding):
-        nn.init.xavier_uniform_(module.weight.T)
+        nn.init.xavier_uniform_(module.weight)
 
 
 class Layer(nn.Module):

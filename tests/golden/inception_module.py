@@ -1,8 +1,6 @@
 # Made by graphspec 0.1.0 from the spec inception_module. It needs torch 2.10 or later.
 """inception_module: image float32[N, 32, 32, 3] -> probs float32[N, 10]."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,8 +11,7 @@ def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
         total = d * (k - 1) + 1 - s + -n % s
-        if d * (k - 1) + 1 < s:  # steps may leave gaps
-            total = torch.sym_max(total, 0)
+        total = max(total, 0)
         pads = [total // 2, total - total // 2, *pads]
     return pads
 
@@ -23,11 +20,10 @@ class PaddedConv2d(nn.Conv2d):
     """Pads as Keras' `same` does at any stride: the odd row and column go last."""
 
     def forward(self, x: Tensor) -> Tensor:
-        sides: Any = "same"
         pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-        sides = pads[::-2]
-        if sides != pads[-2::-2]:
-            x, sides = F.pad(x, pads), 0
+        if pads[::2] != pads[1::2]:
+            return super().forward(F.pad(x, pads))
+        sides = pads[::-2]  # no copy is padded
         return F.conv2d(
             x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )

@@ -11,21 +11,9 @@ from torch.nn import functional as F
 
 def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
     """Of outputs of `unmasked_first` the last, or zeros; for `sequences` all steps'."""
-    steps = mask.sum(1, keepdim=True)
-    steps = steps[..., None]
+    steps = mask.sum(1, keepdim=True)[..., None]
     last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
     return last.masked_fill(steps == 0, 0)
-
-
-def reset_rnn(rnn: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros."""
-    for name, weight in rnn.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
 
 
 def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
@@ -44,7 +32,11 @@ class GRU(nn.GRU):
         super().__init__(input_size, hidden_size, batch_first=True)
 
     def reset_parameters(self) -> None:
-        reset_rnn(self)
+        kernel, recurrent, *biases = self.all_weights[0]
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        for bias in biases:
+            nn.init.zeros_(bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         y, _ = super().forward(unmasked_first(x, mask))

@@ -8,38 +8,24 @@ import torch
 from torch import Tensor, nn
 
 
-def keep_one_bias(rnn: nn.RNNBase) -> None:
-    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
-    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
-        zeros = torch.zeros_like(getattr(rnn, name).detach())
-        delattr(rnn, name)
-        rnn.register_buffer(name, zeros, persistent=False)
-    rnn._init_flat_weights()
-
-
-def reset_lstm(lstm: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
-    for name, weight in lstm.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.xavier_uniform_(weight)
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
-            nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():  # the second bias
-        nn.init.zeros_(zeros)
-
-
 class LSTM(nn.LSTM):
     """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)
-        keep_one_bias(self)
+        # PyTorch's second bias stays zero, untrained and unsaved
+        zeros = torch.zeros(4 * hidden_size)
+        del self.bias_hh_l0
+        self.register_buffer("bias_hh_l0", zeros, persistent=False)
+        self._init_flat_weights()
 
     def reset_parameters(self) -> None:
-        reset_lstm(self)
+        kernel, recurrent, *biases = self.all_weights[0]
+        nn.init.xavier_uniform_(kernel)
+        nn.init.orthogonal_(recurrent)
+        for bias in biases:
+            nn.init.zeros_(bias)
+        nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         _, (h, _) = super().forward(x)
@@ -52,8 +38,7 @@ def init_weights(module: nn.Module) -> None:
         nn.init.uniform_(module.weight, -0.05, 0.05)
     elif isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.bias)
 
 
 class QuestionAnswering(nn.Module):

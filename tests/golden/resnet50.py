@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
+class KerasBatchNorm2d(nn.BatchNorm2d):
     """Batch normalization that keeps the variance of the batch, as Keras does: without
     Bessel's correction.
     """
@@ -18,14 +18,14 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, num_features: int, eps: float, momentum: float):
         super().__init__(num_features, eps, momentum)
-        self.register_buffer("num_batches_tracked", None)
+        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
-        mean = torch.zeros_like(self.running_mean)
-        var = torch.zeros_like(self.running_var)
+        mean, var = self.running_mean.clone(), self.running_var.clone()
         weights = self.weight, self.bias
         # unlike F.batch_norm, this trains on one value a channel
         y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
@@ -37,10 +37,6 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
     def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
         metadata = {**metadata, "version": 2}  # without a count of batches
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
-
-
-class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
-    """nn.BatchNorm2d with Keras' statistics."""
 
 
 def init_weights(module: nn.Module) -> None:

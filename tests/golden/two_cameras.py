@@ -4,14 +4,12 @@
 -> distance float32[N, 1].
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
+class KerasBatchNorm2d(nn.BatchNorm2d):
     """Batch normalization that keeps the variance of the batch, as Keras does: without
     Bessel's correction.
     """
@@ -22,14 +20,14 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def __init__(self, num_features: int, eps: float, momentum: float):
         super().__init__(num_features, eps, momentum)
-        self.register_buffer("num_batches_tracked", None)
+        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
-        mean = torch.zeros_like(self.running_mean)
-        var = torch.zeros_like(self.running_var)
+        mean, var = self.running_mean.clone(), self.running_var.clone()
         weights = self.weight, self.bias
         # unlike F.batch_norm, this trains on one value a channel
         y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
@@ -43,10 +41,6 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
 
-class KerasBatchNorm2d(KerasBatchNorm, nn.BatchNorm2d):
-    """nn.BatchNorm2d with Keras' statistics."""
-
-
 class SeparableConv2d(nn.Module):
     """A convolution of each channel by itself, then one of width 1 that mixes them."""
 
@@ -54,21 +48,20 @@ class SeparableConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        padding: Any = 0,
+        kernel_size: int | tuple[int, int],
+        padding: int | tuple[int, int] | str = 0,
         bias: bool = True,
     ):
         super().__init__()
-        channels = in_channels
         self.depthwise = nn.Conv2d(
             in_channels,
-            channels,
+            in_channels,
             kernel_size,
             padding=padding,
             groups=in_channels,
             bias=False,
         )
-        self.pointwise = nn.Conv2d(channels, out_channels, 1, bias=bias)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(x))
@@ -80,8 +73,6 @@ def init_weights(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, SeparableConv2d):
-        nn.init.xavier_uniform_(module.depthwise.weight.transpose(0, 1))
 
 
 class Conv(nn.Module):

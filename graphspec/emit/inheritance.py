@@ -1,0 +1,71 @@
+"""Base classes that a file would carry for one subclass alone, written into that."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+
+from graphspec.emit.library import Node, library, read_names
+
+
+def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node]:
+    """The definitions, where no class stands between another and PyTorch that nothing else uses. `wanted` are
+    the names that the file's own code reads.
+    """
+    found = dict(nodes)
+    while (pair := next(_pairs(found, wanted), None)) is not None:
+        name, base = pair
+        lower, upper = found[name], found.pop(base)
+        assert isinstance(lower, ast.ClassDef) and isinstance(upper, ast.ClassDef)
+        found[name] = _joined(lower, upper)
+    return found
+
+
+def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The classes that can take in the first of their bases: nothing else reads it, and no method of either
+    hides one of the other.
+    """
+    readers: dict[str, set[str]] = {}
+    for name, node in nodes.items():
+        for word in read_names(node):
+            readers.setdefault(word, set()).add(name)
+    for name, node in nodes.items():
+        base = node.bases[0] if isinstance(node, ast.ClassDef) and node.bases else None
+        upper = nodes.get(base.id) if isinstance(base, ast.Name) else None
+        if not isinstance(upper, ast.ClassDef) or not isinstance(node, ast.ClassDef):
+            continue
+        alone = upper.name not in wanted and readers[upper.name] == {name}
+        together = library()[name].lines is library()[upper.name].lines
+        if alone and together and not _methods(node) & _methods(upper):
+            yield name, upper.name
+
+
+def _methods(node: ast.ClassDef) -> set[str]:
+    return {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+
+
+def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
+    """One class for two. It explains itself as the one with methods does; what the lower one assigns needs no
+    declaration of the upper one.
+    """
+    assigned = _methods(lower) | {
+        target.id
+        for each in lower.body
+        if isinstance(each, ast.Assign)
+        for target in each.targets
+        if isinstance(target, ast.Name)
+    }
+    docstring, *own = lower.body
+    upper_docstring, *inherited = upper.body
+    inherited = [
+        each
+        for each in inherited
+        if not (isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name))
+        or each.target.id not in assigned
+    ]
+    fields = [each for each in (*inherited, *own) if not isinstance(each, ast.FunctionDef)]
+    methods = [each for each in (*own, *inherited) if isinstance(each, ast.FunctionDef)]
+    methods.sort(key=lambda each: each.name != "__init__")
+    body = [docstring if _methods(lower) else upper_docstring, *fields, *methods]
+    made = ast.ClassDef(lower.name, lower.bases[1:] or upper.bases, [], body, [])
+    return ast.copy_location(made, lower)
