@@ -256,6 +256,21 @@ class Program:
 
         return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
 
+    def bundle(self, inplace: bool = True, prove: bool = True) -> str:
+        """The emitted Python with modules of one's own copied into it, after a run of it unless `prove` is
+        false. Raises `SpecError` (bundle-misfit) where they need more than torch.
+        """
+        from graphspec import own
+        from graphspec.bundle import bundle
+
+        bundled = bundle(self, self.emit(inplace))
+        if prove:
+            from graphspec.load import load_module
+
+            own.need_permission(self, own.nodes(self))
+            self.prove(load_module(self._elaborated, bundled, self.path, 0, None, {}))
+        return bundled.source
+
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
         where a module of one's own gives something else than its node declares.

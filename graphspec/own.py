@@ -124,11 +124,16 @@ def bring(program: Any, wanted: Iterable[Named]) -> dict[str, Any]:
     """
     wanted = list(wanted)
     root = program.path.parent if program.path is not None else None
+    need_permission(program, wanted)
+    with _LOCK:
+        return {named.path: _bring(named, root) for named in wanted}
+
+
+def need_permission(program: Any, wanted: Iterable[Named]) -> None:
+    """Raises `SpecError` (module-not-allowed) where the program's `allow` does not name all of these."""
     refused = [_not_allowed(named) for named in wanted if not allowed(named, program.allow)]
     if refused:
         raise SpecError(refused)
-    with _LOCK:
-        return {named.path: _bring(named, root) for named in wanted}
 
 
 def allowed(named: Named, allow: Iterable[str]) -> bool:

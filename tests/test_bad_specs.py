@@ -53,6 +53,7 @@ ELSEWHERE = {
     "module-not-allowed",
     "module-missing",
     "module-differs",
+    "bundle-misfit",
     # of imported models: tests/test_convert.py and its neighbours
     "import-format",
     "import-unsafe",

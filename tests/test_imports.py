@@ -18,9 +18,10 @@ ALLOWED = {
     "": "compiler convert diagnostics runs version",
     "__main__": "cli",
     "augmentation": "tensor",
+    "bundle": "diagnostics emit own",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
     "own reference reporting runs source train tune version",
-    "compiler": "augmentation data declarations diagnostics elaborate emit fold graph load objectives "
+    "compiler": "augmentation bundle data declarations diagnostics elaborate emit fold graph load objectives "
     "own program proof schema source summary tensor train tune",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",

@@ -322,6 +322,92 @@ def test_a_file_may_not_take_the_name_of_what_is_loaded(folder: Path) -> None:
     assert json.dumps({}) == "{}"
 
 
+# --- copied into the emitted file
+
+
+BUNDLED = '''
+from __future__ import annotations
+
+import math
+import torch.nn.functional as F
+from collections import OrderedDict
+from torch import Tensor, nn
+
+SCALE = math.sqrt(2.0)
+unused = nn.Linear(1, 1)
+
+
+def scaled(x: Tensor) -> Tensor:
+    return F.relu(x) * SCALE
+
+
+class Base(nn.Module):
+    """What it derives from."""
+
+    def forward(self, x: Tensor) -> Later:
+        return scaled(self.layers(x))
+
+
+class Deep(Base):
+    # a comment stays
+    def __init__(self, width: int):
+        super().__init__()
+        parts = [(str(index), nn.Linear(width, width)) for index in range(2)]
+        self.layers = nn.Sequential(OrderedDict(parts))
+
+
+class Later(Tensor): ...
+'''
+
+
+def test_bundle_copies_what_the_class_needs(folder: Path) -> None:
+    (folder / "deep.py").write_text(BUNDLED)
+    text = node("{module: deep.Deep, width: 8}", "  act: {layer: Dense, units: 8, activation: relu}\n")
+    Path("model.yaml").write_text(text.replace("[own]", "[act]"))
+    command = ["build", "model.yaml", "-o", "emitted.py", "--bundle"]
+    assert CliRunner().invoke(app, command).exit_code == 1, "it is run, and so must be allowed"
+    result = CliRunner().invoke(app, [*command, "--allow", "deep"])
+    assert result.exit_code == 0, result.output
+    source = (folder / "emitted.py").read_text()
+    assert "unused" not in source and "# a comment stays" in source and "from deep" not in source
+    module = graphspec.compile("model.yaml", allow=["deep"]).module(seed=3)
+    torch.save(module.state_dict(), "state.pt")
+    (folder / "deep.py").unlink()
+    code = """
+import sys, torch
+sys.modules["graphspec"] = None
+import emitted
+module = emitted.Model()
+module.load_state_dict(torch.load("state.pt"))
+torch.save(module(torch.ones(2, 3, 8)), "found.pt")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env={})
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(torch.load("found.pt"), module(torch.ones(2, 3, 8)))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import numpy as np\nclass A(nn.Module):\n    x = np.zeros(2)\n", "needs `numpy`"),
+        ("from helpers_of_mine import WIDTH\nclass A(nn.Module):\n    x = WIDTH\n", "helpers_of_mine.WIDTH"),
+        ("from . import x\nclass A(nn.Module):\n    y = x\n", "needs"),
+        ("class Model: ...\nclass A(nn.Module):\n    x = Model\n", "another `Model`"),
+        ("if True:\n    class A(nn.Module): ...\n", "defines no `A`"),
+        ("try:\n    y = 1\nexcept ValueError: ...\nclass A(nn.Module):\n    x = y\n", "cannot be copied"),
+        ("F = 1\nclass A(nn.Module):\n    x = F\n", "another `F`"),
+    ],
+)
+def test_bundle_refuses_what_it_cannot_copy(code: str, says: str, folder: Path) -> None:
+    (folder / "deep.py").write_text(f"from torch import nn\n{code}")
+    text = node("{module: deep.A}", "  act: {layer: Activation, activation: relu}\n").replace(
+        "[own]", "[act]"
+    )
+    with pytest.raises(SpecError) as error:
+        compiled(text, ["deep"]).bundle(prove=False)
+    assert error.value.diagnostics[0].code == "bundle-misfit" and says in str(error.value)
+
+
 # --- what is wrong with it
 
 
@@ -442,6 +528,37 @@ def test_a_run_carries_the_files_and_uses_them(
     (elsewhere / "my_layers.py").write_text(LAYERS + "\n# edited\n")
     other = CliRunner().invoke(app, [*again, "--set", "train.epochs=4", "--allow", "my_layers"])
     assert other.exit_code == 1 and "resume-failed" in other.output
+
+
+# --- exports
+
+
+@pytest.mark.parametrize("format", ["pt2", "onnx"])
+def test_exports_hold_what_it_computes(format: str, folder: Path) -> None:
+    (folder / "model.yaml").write_text(MIX)
+    command = [
+        "build",
+        "model.yaml",
+        "--format",
+        format,
+        "-o",
+        f"m.{format}",
+        "--allow",
+        "my_layers",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, command)
+    found = json.loads(result.stdout)
+    assert result.exit_code == 0, result.output
+    assert found["comparisons"] and all(each["difference"] < 1e-5 for each in found["comparisons"])
+
+
+def test_it_folds_and_is_left_alone() -> None:
+    text = MIX.replace("  out:", "  norm: {layer: BatchNormalization}\n  out:")
+    program = compiled(text)
+    inputs = program.example_inputs(2)
+    module, folded = program.module(seed=2).eval(), program.fold().module(seed=2).eval()
+    torch.testing.assert_close(folded(**inputs), module(**inputs), rtol=1e-4, atol=1e-5)
 
 
 # --- losses and metrics

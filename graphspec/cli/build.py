@@ -66,6 +66,12 @@ def build(
             help="No activation overwrites what it reads: for hooks; training takes more memory.",
         ),
     ] = False,
+    bundle: Annotated[
+        bool,
+        typer.Option(
+            "--bundle", help="Copy modules of one's own into the file, which then needs torch only."
+        ),
+    ] = False,
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
@@ -75,6 +81,8 @@ def build(
     _check_options(format, output, weights, seed, no_check, fold)
     if no_inplace and (format != "py" or fold):
         raise typer.BadParameter("only a Python file that is not folded", param_hint="--no-inplace")
+    if bundle and (format != "py" or fold):
+        raise typer.BadParameter("only into a Python file that is not folded", param_hint="--bundle")
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
@@ -88,16 +96,21 @@ def build(
         if path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
             return
-        _write_python(program, path, not no_check, not no_inplace, as_json)
+        _write_python(program, path, not no_check, not no_inplace, bundle, as_json)
 
 
-def _write_python(program: Program, path: Path | None, checked: bool, inplace: bool, as_json: bool) -> None:
+def _write_python(
+    program: Program, path: Path | None, checked: bool, inplace: bool, bundle: bool, as_json: bool
+) -> None:
     """Writes the source to a file, or to stdout, after its forward pass."""
-    source = program.emit(inplace).source
-    if checked:
-        help = "`--no-check` writes the file without running it"
-        with running(program, "build-failed", "the forward pass fails", help):
-            program.prove(program.module(inplace=inplace))
+    help = "`--no-check` writes the file without running it"
+    with running(program, "build-failed", "the forward pass fails", help):
+        if bundle:
+            source = program.bundle(inplace, checked)
+        else:
+            source = program.emit(inplace).source
+            if checked:
+                program.prove(program.module(inplace=inplace))
     if path is not None:
         write(path, source)
     if as_json:

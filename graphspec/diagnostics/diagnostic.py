@@ -132,6 +132,7 @@ CODES: dict[str, str] = {
     "module-not-allowed": "code of one's own that nobody has allowed to run",
     "module-missing": "code of one's own that cannot be imported",
     "module-differs": "a module of one's own gives something else than is declared",
+    "bundle-misfit": "code of one's own that cannot be copied into the emitted file",
     "usage": "a command that is not as it should be",
     "output-file": "a file of results that cannot be written",
     "nothing-to-tune": "a search of a spec that says nothing of what may vary",
