@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from graphspec import augmentation
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, nearest
-from graphspec.elaborate import Context, elaborate
+from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.graph import Graph
 from graphspec.objectives.settings import show
 from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import Spec
 from graphspec.source import Document, read
+from graphspec.source import Path as Keys
+from graphspec.source.overrides import Overrides, from_python
 from graphspec.tensor import Limit, Tensor
 
 if TYPE_CHECKING:
@@ -307,7 +309,8 @@ def compile(
     Python packages that `module:` may import, once something is run. Raises `SpecError`.
     """
     diagnostics, sources = Diagnostics(), dict[str, str]()
-    program = check(spec, diagnostics, sources, params, preset, settings, allow)
+    given = from_python(settings or {}, sources)
+    program = check(spec, diagnostics, sources, params, preset, given, allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return program
@@ -355,12 +358,13 @@ def check(
             )
             return None
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    document = read(text, shown, diagnostics)
+    document = read(text, shown, diagnostics, argument_names)
     if document is None:
         return None
     params = dict(params or {})
+    places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in (settings or {}).items():
-        _set(document, key, value, params, diagnostics)
+        _set(document, key, value, params, diagnostics, places.get(key))
     file = read_file(document, path.stem if path else "model", diagnostics)
     context = Context(diagnostics, path)
     elaborated = elaborate(context, file, params, preset) if file is not None else None
@@ -420,9 +424,26 @@ NAMED = ("inputs", "blocks", "shared", "nodes")
 """Sections whose entries `--set` may change, but not add."""
 
 
-def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagnostics: Diagnostics) -> None:
-    """Applies one `--set`: a param by its name, or a dotted path into the file."""
+def _set(
+    document: Document,
+    key: str,
+    value: Any,
+    params: dict[str, Any],
+    diagnostics: Diagnostics,
+    place: tuple[Document, Keys] | None,
+) -> None:
+    """Applies one `--set`: a param by its name, or a dotted path into the file; `place` is where it is
+    written.
+    """
     head, *rest = key.split(".")
+    if place is not None:
+        steps = (int(step) if step.isdigit() else step for step in rest)
+        document.grafts[(head, *steps) if rest else ("params", head)] = place
+
+    def error(message: str, help: str | None = None) -> None:
+        span = place[0].key(place[1]) if place is not None else None
+        diagnostics.add(Diagnostic("unknown-key", message, span, help=help))
+
     if not rest:
         params[head] = value
         if isinstance(declared := document.value.get("params"), dict) and head in declared:
@@ -435,7 +456,7 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
             if near
             else f"a path begins with one of: {', '.join(Spec.model_fields)}"
         )
-        diagnostics.add(Diagnostic("unknown-key", f"--set {key}: a spec has no `{head}`", None, help=help))
+        error(f"a spec has no `{head}`", help)
         return
     value, parent = copy.deepcopy(value), document.value
     for position, step in enumerate([head, *rest[:-1]]):
@@ -444,8 +465,7 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
             if item is None and position == 1 and head in NAMED:
                 near = nearest(step, parent)
                 help = f"did you mean `{near}`?" if near else f"`{head}` has: {', '.join(map(str, parent))}"
-                message = f"--set {key}: `{head}` has no `{step}`"
-                diagnostics.add(Diagnostic("unknown-key", message, None, help=help))
+                error(f"`{head}` has no `{step}`", help)
                 return
             if item is None:
                 item = parent[step] = {}
@@ -455,11 +475,7 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
             item = parent[int(step)]
         else:
             where = ".".join([head, *rest][: position + 1])
-            diagnostics.add(
-                Diagnostic(
-                    "unknown-key", f"--set {key}: `{where}` is {show(parent)}, and has nothing below it", None
-                )
-            )
+            error(f"`{where}` is {show(parent)}, and has nothing below it")
             return
         parent = item
     if isinstance(parent, dict):
@@ -467,4 +483,4 @@ def _set(document: Document, key: str, value: Any, params: dict[str, Any], diagn
     elif isinstance(parent, list) and rest[-1].isdigit() and int(rest[-1]) < len(parent):
         parent[int(rest[-1])] = value
     else:
-        diagnostics.add(Diagnostic("unknown-key", f"--set {key}: there is nothing of that name to set", None))
+        error("there is nothing of that name to set")

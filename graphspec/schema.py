@@ -96,6 +96,14 @@ class Output(Setting):
         "class_weights": "class_weight",
         "sample_weights": "sample_weight",
     }
+    remedies: ClassVar[Mapping[str, str]] = {
+        "optimizer": "it belongs to the training: train: {optimizer: adam}",
+        "activation": "it belongs to the node that the output is",
+        "units": "it belongs to the node that the output is",
+        "layer": "a layer is a node, under `nodes`; an output names it",
+        "shape": "it is that of the node that the output is",
+        "name": "the key that an output stands under is its name",
+    }
 
     source: Any = Field(None, alias="from")
     loss: Any = None
@@ -141,6 +149,24 @@ class Spec(Setting):
         "dataset": "data",
         "graph": "nodes",
         "modules": "blocks",
+    }
+    remedies: ClassVar[Mapping[str, str]] = {
+        **{
+            key: f"it belongs to the training: train: {{{key}: ...}}"
+            for key in ("optimizer", "epochs", "batch_size", "seed", "schedule", "callbacks", "precision")
+        },
+        "learning_rate": "it belongs to the optimizer: train: {optimizer: {name: adam, learning_rate: ...}}",
+        "lr": "it belongs to the optimizer: train: {optimizer: {name: adam, learning_rate: ...}}",
+        "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
+        "metrics": "metrics belong to their output: outputs: {name: {metrics: [accuracy]}}",
+        "compile": "losses and metrics belong to `outputs`, the optimizer to `train`",
+        "fit": "it is called `train`: {epochs: 3, batch_size: 32}",
+        "validation": "it belongs to the data: data: {validation: {split: 0.1}}",
+        "features": "it belongs to the data: data: {features: {...}}",
+        "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
+        "model": "`inputs`, `nodes` and `outputs` stand at the top",
+        "version": "delete it, or write it as a comment",
+        "description": "write it as a comment: `# ...`",
     }
 
     name: Any = None

@@ -40,7 +40,7 @@ ALLOWED = {
     "folded_weights": "fold",
     "graph": "contract diagnostics expressions tensor",
     "json_schema": "contract data objectives schema train tune",
-    "layers": "contract tensor",
+    "layers": "contract objectives tensor",
     "execution": "",
     "load": "execution diagnostics emit fold folded_weights graph program tensor weights",
     "names": "",

@@ -152,22 +152,16 @@ def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
 
 def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[str, Any]:
     """The values of `--set`, each read as YAML. Raises `SpecError` for what is not YAML."""
-    from graphspec.diagnostics import Diagnostics
-    from graphspec.source import read
+    from graphspec.source.overrides import from_command_line
 
-    values: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, text = pair.partition("=")
+    parts = [(pair, *pair.partition("=")) for pair in pairs or ()]
+    for pair, key, equals, _ in parts:
         if not equals or not key:
             raise typer.BadParameter(f"`{pair}` is not KEY=VALUE", param_hint="--set")
-        diagnostics, file = Diagnostics(), f"--set {key}"
-        sources[file] = f"value: {text}"
-        document = read(sources[file], file, diagnostics)
-        diagnostics.raise_if_errors()
-        if document is None or set(document.value) != {"value"}:
-            raise typer.BadParameter(f"`{text}` is not one value", param_hint="--set")
-        values[key] = document.value["value"]
-    return values
+    try:
+        return from_command_line([(key, text) for _, key, _, text in parts], sources)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from None
 
 
 @contextmanager

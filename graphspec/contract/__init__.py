@@ -4,8 +4,10 @@
 `layers/` (what Keras has a layer for, merges among them) and `ops/` (what `keras.ops` has).
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import REGISTRY as CLASSES
@@ -23,4 +25,13 @@ def load_all() -> None:
             import_module(f"{package.__name__}.{module.name}")
 
 
-__all__ = ["REGISTRY", "load_all"]
+def argument_names(node: Mapping[str, Any]) -> list[str]:
+    """The names of the arguments of what a node's text names, in their order; none where it names nothing."""
+    for kind in REGISTRY:
+        name = node.get(kind)
+        if isinstance(name, str) and name in REGISTRY[kind]:
+            return list(REGISTRY[kind][name].model_fields)
+    return []
+
+
+__all__ = ["REGISTRY", "argument_names", "load_all"]

@@ -79,12 +79,21 @@ ACTIVATIONS |= {
 }
 
 
+_SYNONYMS = {"none": "null", "identity": "linear", "logistic": "sigmoid", "lrelu": "leaky_relu"}
+_SYNONYMS |= {"logsoftmax": "log_softmax", "softrelu": "softplus"}
+
+
 def _known(name: str) -> str:
     if name not in ACTIVATIONS:
         raise PydanticCustomError(
             "unknown_name",
             "unknown activation",
-            {"word": name, "legal": sorted(ACTIVATIONS), "what": "activation"},
+            {
+                "word": name,
+                "legal": [*sorted(ACTIVATIONS), "null"],
+                "what": "activation",
+                "synonyms": _SYNONYMS,
+            },
         )
     return name
 

@@ -12,6 +12,24 @@ from graphspec.contract.named import NamedValue
 class Initializer(NamedValue, family="initializer"):
     """How a weight starts. `seed` is accepted for Keras' sake where it is null: the run has one seed."""
 
+    synonyms: ClassVar = {
+        "xavier": "glorot_uniform",
+        "xavier_uniform": "glorot_uniform",
+        "xavier_normal": "glorot_normal",
+        "glorot": "glorot_uniform",
+        "kaiming": "he_uniform",
+        "kaiming_uniform": "he_uniform",
+        "kaiming_normal": "he_normal",
+        "he": "he_uniform",
+        "lecun": "lecun_uniform",
+        "normal": "random_normal",
+        "gaussian": "random_normal",
+        "trunc_normal": "truncated_normal",
+        "zero": "zeros",
+        "one": "ones",
+        "eye": "identity",
+    }
+
     seed: None = None
     uses_fans: ClassVar[bool] = False
     ranks: ClassVar[tuple[float, float]] = (1, inf)  # how few and many axes it can fill

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from graphspec.contract.habits import ARGUMENTS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.objectives.settings import Setting
@@ -256,6 +257,7 @@ class Layer(Setting):
     """
 
     synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
+    remedies: ClassVar[Mapping[str, str]] = ARGUMENTS
     arguments: ClassVar[tuple[Argument, ...]] = (Argument("x"),)
     variadic: ClassVar[bool] = False  # takes one list of tensors, of any length from `least_inputs`
     least_inputs: ClassVar[int] = 1

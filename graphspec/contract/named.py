@@ -4,10 +4,13 @@ constraints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
+
+from graphspec.objectives.settings import Word, show
 
 
 class NamedValue(BaseModel):
@@ -22,6 +25,8 @@ class NamedValue(BaseModel):
 
     family: ClassVar[str] = ""
     members: ClassVar[dict[str, type[NamedValue]]] = {}
+    synonyms: ClassVar[Mapping[str, str]] = {}
+    """Other libraries' words for the members of a family."""
     word: ClassVar[str] = ""
 
     def __init_subclass__(
@@ -52,13 +57,13 @@ class NamedValue(BaseModel):
             raise PydanticCustomError(
                 "named_type",
                 f"{cls.family} must be a name or a mapping with `name`",
-                {"what": cls.family, "legal": sorted(cls.members)},
+                {"what": cls.family, "legal": sorted(cls.members), "written": cls._written(arguments)},
             )
         if name not in cls.members:
             raise PydanticCustomError(
                 "unknown_name",
                 f"unknown {cls.family}",
-                {"word": name, "legal": sorted(cls.members), "what": cls.family},
+                {"word": name, "legal": sorted(cls.members), "what": cls.family, "synonyms": cls.synonyms},
             )
         legal = list(cls.members[name].model_fields)
         for key in arguments:
@@ -67,6 +72,16 @@ class NamedValue(BaseModel):
                     "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
                 )
         return cls.members[name].model_validate(arguments)
+
+    @classmethod
+    def _written(cls, arguments: dict[str, Any]) -> str:
+        """How `{l2: 0.01}` is written with a name; "" where it names nothing."""
+        name, value = next(iter(arguments.items()), ("", None))
+        if len(arguments) != 1 or name not in cls.members:
+            return ""
+        fields = cls.members[name].model_fields
+        given = value if isinstance(value, dict) else {next(iter(fields), "value"): value}
+        return show({"name": Word(name), **given})
 
     @classmethod
     def __get_pydantic_core_schema__(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from pydantic import SerializeAsAny
 
@@ -14,6 +14,31 @@ from graphspec.objectives.settings import Problem, Setting, SettingError, show, 
 
 class DataConfig(Setting):
     """Where examples come from. Paths are relative to the spec's directory."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {
+        "path": "train",
+        "file": "train",
+        "val": "validation",
+        "valid": "validation",
+        "eval": "test",
+        "columns": "features",
+        "encoders": "features",
+        "missing": "na_values",
+        "id": "key",
+    }
+    remedies: ClassVar[Mapping[str, str]] = {
+        "batch_size": "it belongs to the training: train: {batch_size: 32}",
+        "shuffle": "delete it: training rows are shuffled, from the run's seed",
+        "split": "write validation: {split: 0.1}",
+        "validation_split": "write validation: {split: 0.1}",
+        "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
+        "label": "it belongs to the output: outputs: {name: {target: COLUMN}}",
+        "delimiter": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
+        "sep": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
+        "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",
+        "augment": "it belongs to a feature: features: {image: {encode: image, augment: [...]}}",
+        "num_workers": "delete it: how data are read is found out",
+    }
 
     train: DataFile | None = None
     validation: DataFile | Split | Marked | None = None

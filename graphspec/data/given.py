@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.mistakes import fail, lacks, remedy
+from graphspec.objectives.settings import a
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +106,7 @@ def _stacked(items: Sequence[Any]) -> dict[str, NDArray[Any]]:
     columns: dict[str, list[NDArray[Any]]] = {}
     for index, item in enumerate(_items(items)):
         if not isinstance(item, Mapping):
-            message = f"item {index} of the dataset is a {type(item).__name__}"
+            message = f"item {index} of the dataset is {a(type(item).__name__)}"
             raise fail("data-format", message, 'its items are dicts by name: {"image": ..., "label": ...}')
         if index and item.keys() != columns.keys():
             message = f"item {index} of the dataset has the names {', '.join(item)}, and the first one others"

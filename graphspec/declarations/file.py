@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.declarations.body import Body, File
+from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, Label, nearest
@@ -17,6 +18,7 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     """The declarations of a document. None where too little is legible to go on; what is wrong is in
     `diagnostics`.
     """
+    document, torn = indented(document, diagnostics)
     reader = DeclarationReader(document, diagnostics)
     spec = reader.setting(Spec, document.value, "a spec", ())
     if spec is None:  # unknown or missing keys: go on with what is there
@@ -27,7 +29,7 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
         reader.error("wrong-type", ("name",), f"`name` is a text, not {show(name)}")
         name = None
     body = Body(document, (), None, name or stem)
-    body.incomplete = bool(reader.damage) or not {"inputs", "nodes"} <= document.value.keys()
+    body.incomplete = torn or bool(reader.damage) or not {"inputs", "nodes"} <= document.value.keys()
     _params(reader, spec.params, body)
     _inputs(reader, spec.inputs, body)
     blocks = {
@@ -104,9 +106,12 @@ def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
         if not reader.name(name, path, "an input", reserved=True):
             continue
         if isinstance(item, list):
-            reader.error(
-                "wrong-type", path, f"the input `{name}` is a list", f"write {{shape: {show(item)}}}"
-            )
+            help = f"write {{shape: {show(item)}}}"
+            reader.error("wrong-type", path, f"the input `{name}` is a list", help)
+            continue
+        if isinstance(item, int | str) and not isinstance(item, bool):
+            help = f"write {{shape: [{item}]}}"
+            reader.error("wrong-type", path, f"the input `{name}` is a mapping, not {show(item)}", help)
             continue
         found[name] = reader.setting(Input, item, f"the input `{name}`", path)
 
@@ -175,7 +180,8 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
     if isinstance(value, list):
         for position, name in enumerate(value):
             if not isinstance(name, str):
-                reader.error("wrong-type", ("outputs", position), f"an output is a name, not {show(name)}")
+                message = f"an output is a name, not {show(name)}"
+                reader.error("wrong-type", ("outputs", position), message, _named_output(name))
             elif name in found:
                 reader.error("duplicate-name", ("outputs", position), f"the output `{name}` stands twice")
             elif reader.name(name, ("outputs", position), "an output"):
@@ -194,6 +200,21 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
             if output is not None:
                 found[name] = output
     return found
+
+
+def _named_output(item: Any) -> str | None:
+    """How an item of a list of outputs that says more than a name is written."""
+    if not isinstance(item, dict):
+        return None
+    name, rest = item.get("name"), {key: value for key, value in item.items() if key != "name"}
+    if len(item) == 1:
+        (name,), rest = item, next(iter(item.values()))
+    if not isinstance(name, str) or not isinstance(rest, dict):
+        return "write outputs: {name: {loss: ...}}"
+    inner = ", ".join(
+        f"{key}: {value if isinstance(value, str) else show(value)}" for key, value in rest.items()
+    )
+    return f"names without dashes: write outputs: {{{name}: {{{inner}}}}}"
 
 
 def _namespace(reader: DeclarationReader, body: Body) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, nearest
-from graphspec.objectives.settings import show
+from graphspec.objectives.settings import a, show
 from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.source import Document, Path
 
@@ -21,7 +22,7 @@ def read_nodes(
         here = (*path, name)
         if not shared:
             body.written.append(name)
-        legal = reader.name(name, here, "a node")
+        legal = reader.name(name, here, "a node") and not (item is None and body.incomplete)
         node = _node(reader, name, item, here, shared) if legal else None
         if node is not None:
             found[name] = node
@@ -42,6 +43,13 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
         return None
     if not isinstance(value, dict):
         help = f"write {{layer: {value}}}" if isinstance(value, str) else None
+        if isinstance(value, str) and "=" in value:
+            help = "a key has a colon: `layer: Dense`"
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            together = {key: item for part in value for key, item in part.items()}
+            help = (
+                f"braces, not brackets: {{{', '.join(f'{key}: {item}' for key, item in together.items())}}}"
+            )
         reader.error(
             "wrong-type",
             path,
@@ -90,6 +98,12 @@ def _with_like(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:
+    first = next(iter(node.extra), "")
+    if len(node.extra) == 1 and first[:1].isupper() and isinstance(node.extra[first], dict | None):
+        arguments = "".join(f", {key}: {item}" for key, item in (node.extra[first] or {}).items())
+        message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}{arguments}}}"
+        reader.error("unknown-key", (*path, first), message, help, key=True)
+        return
     for key in node.extra:
         if (
             word := nearest(
@@ -128,7 +142,7 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
         )
     for key in repeated:
         if shared or node.form not in REPEATABLE:
-            where = "a shared entry" if shared else f"a `{node.form}` node"
+            where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"
             reader.error("unknown-key", (*path, key), f"{where} takes no `{key}`", key=True)
     if shared:
         for key, field in (("from", "source"), ("when", "when"), ("else", "otherwise")):
@@ -149,7 +163,8 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
             node.form not in ("model", *(("block", "module", "call") if key == "weights" else ()))
             and key in node.model_fields_set
         ):
-            reader.error("unknown-key", (*path, key), f"a `{node.form}` node takes no `{key}`", key=True)
+            message = f"{a(f'`{node.form}`')} node takes no `{key}`"
+            reader.error("unknown-key", (*path, key), message, key=True)
     return len(reader.diagnostics) == before
 
 
@@ -160,12 +175,19 @@ def read_edges(
         return None
     edges: dict[str, list[tuple[str, Path]]] = {}
     if not isinstance(value, list):
-        reader.error("wrong-type", path, "`edges` is a list", "write edges: [a -> b]")
+        written = value if isinstance(value, str) else "a -> b"
+        reader.error("wrong-type", path, "`edges` is a list", f"write edges: [{written}]")
+        body.torn = True
         return edges
     for position, text in enumerate(value):
         here = (*path, position)
         if not isinstance(text, str) or "->" not in text:
-            reader.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}")
+            names = re.split(r"[-=\s]*>\s*", text) if isinstance(text, str) else text
+            names = next(iter(names.items())) if isinstance(names, dict) and len(names) == 1 else names
+            whole = isinstance(names, list | tuple) and all(isinstance(n, str) and n for n in names)
+            help = f"write `{' -> '.join(names)}`" if whole and len(names) > 1 else None
+            reader.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}", help)
+            body.torn = True
             continue
         groups = [[word.strip() for word in group.split(",")] for group in text.split("->")]
         if not all(word for group in groups for word in group):

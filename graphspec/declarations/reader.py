@@ -82,7 +82,10 @@ class DeclarationReader:
         if body is not None:
             body.incomplete = True
         if not self.damaged(path):
-            self.error("wrong-type", path, f"{what} is a mapping from names, not {show(value)}")
+            given = "a list" if isinstance(value, list) else show(value)
+            self.error(
+                "wrong-type", path, f"{what} is a mapping from names, not {given}", _as_mapping(path, value)
+            )
         return {}
 
     def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
@@ -106,3 +109,32 @@ class DeclarationReader:
             )
             return False
         return True
+
+
+_EXAMPLES = {
+    "inputs": "{shape: [64]}",
+    "nodes": "{layer: Dense, units: 32}",
+    "shared": "{layer: Dense, units: 32}",
+    "blocks": "{inputs: [x], nodes: {...}}",
+    "outputs": "{loss: mse}",
+    "params": "32",
+}
+
+
+def _as_mapping(path: Path, value: Any) -> str | None:
+    """How a section that is a list, or a bare name, is written as a mapping."""
+    example = _EXAMPLES.get(str(path[-1]))
+    items = value if isinstance(value, list) else [value]
+    if example is None or not items:
+        return None
+    if all(isinstance(item, dict) and len(item) == 1 for item in items):
+        first = next(iter(items[0]))
+        written = example if isinstance(items[0][first], dict) else items[0][first]
+        return f"names without dashes: `{first}: {written}`"
+    if isinstance(items[0], str) and IDENTIFIER.match(items[0]):
+        return f"write {{{items[0]}: {example}}}"
+    if isinstance(items[0], dict):
+        word = items[0].get("name") or items[0].get("layer") or "name"
+        name = str(word).lower() if IDENTIFIER.match(str(word)) else "name"
+        return f"each has a name of its own, without a dash: `{name}: {example}`"
+    return f"write {{name: {example}}}"

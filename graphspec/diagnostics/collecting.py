@@ -31,6 +31,18 @@ class Diagnostics:
         if len(self._found) >= MAX_DIAGNOSTICS:
             raise SpecError(self.sorted())
 
+    def withdraw(self, code: str, start: Span, end: Span) -> int:
+        """Takes back what was found between two places of a file, for another mistake explains it; how many
+        that were.
+        """
+        before = len(self._found)
+        self._found = [
+            each
+            for each in self._found
+            if each.code != code or each.span is None or not start <= each.span <= end
+        ]
+        return before - len(self._found)
+
     def __len__(self) -> int:
         return len(self._found)
 

@@ -23,6 +23,7 @@ CODES: dict[str, str] = {
     "too-many-aliases": "aliases expand to too many values",
     "too-deep": "values are nested too deeply",
     "duplicate-key": "a mapping has the same key twice",
+    "not-indented": "lines that belong below a key, and are not indented",
     "null-key": "a mapping has an empty key, or a key without a value",
     "complex-key": "a key is a list or a mapping",
     "unquoted-expression": "YAML cuts an expression that is not quoted",

@@ -4,7 +4,8 @@
 instances, `forms` from an instance to an op. `scope` evaluates, `lookup` finds what a name stands for.
 """
 
+from graphspec.contract import argument_names
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.root import elaborate
 
-__all__ = ["Context", "elaborate"]
+__all__ = ["Context", "argument_names", "elaborate"]

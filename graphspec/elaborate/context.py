@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
+from graphspec.contract import argument_names
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.graph import Definition
@@ -115,7 +116,7 @@ class Context:
                 help,
             )
             return None
-        document = read(text, shown, self.diagnostics)
+        document = read(text, shown, self.diagnostics, argument_names)
         self.sources[shown] = text.decode("utf-8", "replace")
         self.locations[shown] = path
         return read_file(document, path.stem, self.diagnostics) if document is not None else None

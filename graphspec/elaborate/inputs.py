@@ -94,6 +94,9 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
             "out-of-range", span, f"a size is a positive integer, not {size}", "null stands for any size"
         )
         return None
+    if size in ("None", "none"):
+        body.error("wrong-type", span, f"a size is not `{size}`", "write null: any size")
+        return None
     if isinstance(size, str) and IDENTIFIER.match(size):
         if size != BATCH:
             return symbol(size)

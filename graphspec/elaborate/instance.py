@@ -117,11 +117,17 @@ class NodeInstance:
 
     def arguments(self) -> dict[str, Any] | None:
         """The plain arguments of the instance, a repeat list's over the node's; None where one failed."""
+        found, broken = self.legal_arguments()
+        return None if broken else found
+
+    def legal_arguments(self) -> tuple[dict[str, Any], list[str]]:
+        """Those of its arguments that have a value, and the names of those that failed."""
         if self.given:
-            return dict(self.given)
-        result = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
-        result.update((key, value) for key, value in self.overrides.items() if key != "from")
-        return None if any(value is FAILED for value in result.values()) else result
+            return dict(self.given), []
+        found = {key: self.evaluate(value, key) for key, value in self.declared.extra.items()}
+        found.update((key, value) for key, value in self.overrides.items() if key != "from")
+        broken = [key for key, value in found.items() if value is FAILED]
+        return {key: value for key, value in found.items() if value is not FAILED}, broken
 
     def weights(self) -> str | None:
         """The file that its weights come from, if it names one."""

@@ -34,8 +34,14 @@ def reference(
 def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
     """What an evaluated reference stands for; `reader` is the node that reads it, "" an output."""
     head, *rest = text.split(".")
+    if "," in text:
+        help = f"write a list: [{', '.join(part.strip() for part in text.split(','))}]"
+        body.error("unknown-reference", span, f"a reference is one name, not `{text}`", help)
+        return [FAILED]
     body.reads.edges.setdefault(reader, set()).add(head)
     declared = body.declared
+    if any("." in name and f"{text}.".startswith(f"{name}.") for name in declared.failed):
+        return [FAILED]  # a name with a dot, which is reported where it is written
     if head in body.inputs:
         if rest:
             body.error("unknown-reference", span, f"`{head}` is an input and has no `{rest[0]}`")

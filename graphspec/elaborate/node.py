@@ -28,6 +28,8 @@ def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
     parallel = declared.repeat is MISSING
     plan = _plan(body, name, declared, path, "parallel" if parallel else "repeat")
     if plan is None:
+        if not isinstance(declared.repeat, dict) and not isinstance(declared.parallel, dict):
+            _elaborate_instance(NodeInstance(body, name, declared, path, 0), None)  # for its other mistakes
         return failed()
     if not plan and not parallel:
         first = _first_input(NodeInstance(body, name, declared, path, 0))
@@ -108,12 +110,12 @@ def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> Node
     """One instance, added to the graph; `previous` is the one before it in a chain."""
     node.body.context.count(node.span)
     when = node.flag("when", node.declared.when)
-    if when is None:
-        return failed()
-    if not when:
+    if when is False:
         return _left_out(node, previous)
     node.inputs = _inputs(node, previous)
     result = build(node)
+    if when is None:
+        return failed()
     if result.op is not None:
         result.op.when = expression_in(node.declared.when)
         _register_op(node, result.op)
@@ -269,6 +271,8 @@ def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: boo
         return NodeInputs(bounds, listed=len(bounds) > 1)
     if skip:
         return NodeInputs()
+    if body.torn:
+        return _broken()
     if body.edges is not None:
         message = f"`{node.name}` has no `from`, and no edge leads to it"
         node.error("no-input", node.span, message, f"write the edge `... -> {node.name}`")

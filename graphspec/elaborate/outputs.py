@@ -63,7 +63,10 @@ def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
         return True
     names = [*body.declared.nodes, *body.inputs]
     near = nearest(name, names)
-    help = f"did you mean `{near}`? Or say what it is with `from:`" if near else "say what it is with `from:`"
+    last = next(reversed(body.declared.nodes), None)
+    help = f"say what it is with `from:`, as `from: {last}`" if last else "say what it is with `from:`"
+    if near:
+        help = f"did you mean `{near}`? Or say what it is with `from:`"
     span = body.declared.document.key(path)
     body.error(
         "unbound-output", span, f"the output `{name}` is bound to nothing: no node has that name", help

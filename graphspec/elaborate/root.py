@@ -104,12 +104,15 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
         if name in file.body.params and is_plain(value):
             given[name] = value
         elif name in file.body.params:
-            context.error("wrong-type", None, f"the param `{name}` is {PLAIN}, not {show(value)}")
+            place = file.document.span(("params", name))
+            context.error("wrong-type", place, f"the param `{name}` is {PLAIN}, not {show(value)}")
         else:
             near = nearest(name, file.body.params)
             names = ", ".join(file.body.params) or "none"
             help = f"did you mean `{near}`?" if near else f"params here: {names}"
-            context.error("unknown-param", None, f"the spec has no param `{name}` to set", help)
+            path = ("params", name)
+            span = file.document.key(path) if path in file.document.grafts else None
+            context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
     return given
 
 

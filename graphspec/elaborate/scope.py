@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,13 @@ from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Value
-from graphspec.objectives.settings import Problem, SettingError, show
+from graphspec.objectives.settings import Problem, SettingError, boolean_help, show
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
+
+
+class _Reported(Exception):
+    """An expression rests on an input whose own mistake is reported."""
 
 
 @dataclass(eq=False, slots=True)
@@ -31,6 +36,7 @@ class Scope:
     unknown: frozenset[str] = frozenset()
     inputs: Mapping[str, Resolved] | None = None
     notes: tuple[str, ...] = ()
+    origins: Mapping[str, Span] = field(default_factory=dict)  # of params that a use of a block gives
     given: dict[str, bool] = field(init=False)  # `given(memory)` -> whether that input has a value
 
     def __post_init__(self) -> None:
@@ -51,7 +57,12 @@ class Scope:
             if self.unknown and names_in(value) & self.unknown:
                 return FAILED
             return evaluate(value, self._names(index), self.channels if self.inputs is not None else None)
+        except _Reported:
+            return FAILED
         except ExpressionError as error:
+            if error.code == "unknown-name" and error.help and not error.help.startswith("did you"):
+                near = nearest(error.message.split("`")[1], self.unknown)
+                error.help = f"did you mean `{near}`?" if near else error.help
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
             self.expression_error(error, path)
@@ -65,6 +76,36 @@ class Scope:
         found = [names for names in more if names]
         return ChainMap(*found, self.params) if found else self.params
 
+    def given_outside(self, written: Any) -> dict[str, Span]:
+        """The params of an expression that have their values from elsewhere, a use of the block or the
+        command line, and where.
+        """
+        try:
+            names = names_in(written)
+        except ExpressionError:
+            return {}
+        found = {name: self.origins[name] for name in sorted(names) if name in self.origins}
+        own = [name for name in sorted(names) if ("params", name) in self.document.grafts]
+        return {name: self.document.span(("params", name)) for name in own} | found
+
+    def insertion(self, written: str, index: int | None = None) -> str | None:
+        """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`
+        as `$(width // 2)`; None where it names no param.
+        """
+        inner = re.sub(r"\$\((.*?)\)|\$(?=\w)", lambda match: match[1] or "", written)
+        candidates = [f"${inner}"] if inner.isidentifier() and inner != written[1:] else []
+        candidates += [f"$({re.sub(r'(?<!/)/(?!/)', '//', inner)})", f"$(int({inner}))"]
+        for text in candidates:
+            try:
+                names = names_in(text)
+                whole = evaluate(text, self._names(index), self.channels if self.inputs is not None else None)
+            except (ExpressionError, _Reported):
+                continue
+            known = bool(names) and names <= self.params.keys() | {"index"}
+            if known and text != written and isinstance(whole, int):
+                return f"write `{text}`"
+        return None
+
     def flag(
         self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
     ) -> bool | None:
@@ -74,7 +115,10 @@ class Scope:
             return found
         if found is not FAILED:
             message = f"`{path[-1]}` is true or false, not {show(found)}"
-            self.error("wrong-type", self.document.span(path), message, notes=notes)
+            help = boolean_help(found)
+            if isinstance(found, str) and found in self.params:
+                help = f"write `${found}`"
+            self.error("wrong-type", self.document.span(path), message, help, notes=notes)
         return None
 
     def channels(self, name: str) -> int:
@@ -88,6 +132,8 @@ class Scope:
             message = f"the last axis of `{name}` is `{show_size(size)}`, and `channels` needs a number"
             help = f"write a number for it where `{name}` comes from, or a param in place of `channels`"
             raise ExpressionError("unknown-channels", message, help=help)
+        if value is FAILED:
+            raise _Reported
         if name in inputs:
             raise ExpressionError("unknown-channels", f"`{name}` is left out here, and has no last axis")
         word = nearest(name, inputs)
@@ -128,6 +174,8 @@ class Scope:
                     channels = self.channels if self.inputs is not None else None
                     value = evaluate(declared[name], self._names(None), channels)
                     found[name] = self.params[name] = value
+            except _Reported:
+                failures.add(name)
             except ExpressionError as error:
                 self.expression_error(error, here)
                 failures.add(name)

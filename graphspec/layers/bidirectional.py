@@ -22,6 +22,7 @@ from graphspec.contract.layer import (
 )
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, masked, more_arguments, takes_mask
+from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 
@@ -64,6 +65,11 @@ class Bidirectional(Layer):
     """
 
     arguments = Recurrent.arguments
+
+    @classmethod
+    def inside(cls, key: str | int, value: object) -> type[Setting] | None:
+        word = value.get("layer") if key == "wraps" and isinstance(value, dict) else None
+        return REGISTRY["layer"].get(word) if isinstance(word, str) else None
 
     wraps: WrappedRecurrent
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"

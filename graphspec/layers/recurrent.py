@@ -14,6 +14,7 @@ from pydantic import Field
 from graphspec.contract.activations import ACTIVATIONS, ActivationName
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
+from graphspec.contract.habits import RECURRENT
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float, need_mask, need_rank
 from graphspec.contract.layer import (
@@ -48,6 +49,7 @@ class Recurrent(Layer, abstract=True):
         Argument("initial_state", required=False, many=True),
         Argument("mask", required=False),
     )
+    remedies = RECURRENT
     gates: ClassVar[int]
     order: ClassVar[tuple[int, ...] | None] = None  # of the gates, where PyTorch's is not Keras'
     pointwise: ClassVar[int] = 0  # operations of one step and unit beside products and activations
@@ -120,7 +122,7 @@ class Recurrent(Layer, abstract=True):
             raise LayerError(
                 "input-count",
                 f"`initial_state` of {layer} takes {count} tensors and gets {len(states)}",
-                help=f"`return_state: true` gives as many: the state of a {self.spec_name} is "
+                help=f"`return_state: true` gives as many: the state of `{self.spec_name}` is "
                 + " and ".join(f"`{name}`" for name in self.state_names),
                 inputs=(1,),
             )

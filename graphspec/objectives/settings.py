@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -72,6 +72,13 @@ class Setting(BaseModel):
 
     synonyms: ClassVar[Mapping[str, str]] = {}
     """Other vocabularies' words for the fields: `lr` is `learning_rate`."""
+    remedies: ClassVar[Mapping[str, str]] = {}
+    """What to do about keys that have no word here, and belong elsewhere or nowhere."""
+
+    @classmethod
+    def inside(cls, key: str | int, value: object) -> type[Setting] | None:
+        """The class that reads the value of a key, where the value says which."""
+        return None
 
 
 class Named(Setting):
@@ -111,28 +118,35 @@ class Family:
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, dict):
-            raise SettingError(
-                Problem(
-                    "wrong-type", f"a {self.kind} is a name or a mapping with a `name`, not {show(value)}"
-                )
-            )
+            message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
+            raise SettingError(Problem("wrong-type", message))
         name = value.get("name")
         if "name" not in value:
-            raise SettingError(Problem("missing-key", f"a {self.kind} written as a mapping needs a `name`"))
+            message = f"{a(self.kind)} written as a mapping needs a `name`"
+            raise SettingError(Problem("missing-key", message, self._with_name(value)))
         if not isinstance(name, str):
-            raise SettingError(
-                Problem(
-                    "wrong-type", f"the name of a {self.kind} is a string, not {show(name)}", path=("name",)
-                )
-            )
+            message = f"the name of {a(self.kind)} is a string, not {show(name)}"
+            raise SettingError(Problem("wrong-type", message, path=("name",)))
         if name not in self.members:
             raise SettingError(
                 Problem(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), ("name",))
             )
         return validate(self.members[name], value, f"{self.kind} `{name}`")
 
+    def _with_name(self, value: dict[str, Any]) -> str:
+        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`."""
+        first = next(iter(value), None)
+        if first is not None and len(value) == 1 and first in self.members:
+            inner = value[first]
+            inner = inner if isinstance(inner, dict) else {}
+            return f"write {show({'name': Word(first), **inner})}"
+        return f"write {show({'name': Word('...'), **value})}"
+
     def suggest(self, name: str) -> str:
         """What to write in place of an unknown name."""
+        plain = name.partition("(")[0].strip()
+        if plain != name and plain in self.members:
+            return f"arguments stand beside the name: {{name: {plain}, ...}}"
         word = nearest(name, [known for known in self.members if known.islower()], self.synonyms)
         if word is not None:
             return f"did you mean `{word}`?"
@@ -161,7 +175,7 @@ def validate(cls: type[SettingT], value: object, what: str) -> SettingT:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        problems = [_problem(cls, detail, what) for detail in _details(error, value)]
+        problems = [_problem(cls, detail, what, value) for detail in _details(error, value)]
     raise SettingError(*_fold(problems))
 
 
@@ -219,18 +233,35 @@ def _literals(expected: str) -> str:
 
 
 def _fold(problems: list[Problem]) -> list[Problem]:
-    """Without a `missing` that an unknown key's help answers: a misspelt required key is one mistake."""
+    """Without a `missing` that an unknown key's help answers: a misspelt required key is one mistake. A list
+    of what is legal stands once.
+    """
     asked = {p.help for p in problems if p.code == "unknown-key"}
-    return [p for p in problems if not (p.code == "missing-key" and f"did you mean `{p.path[-1]}`?" in asked)]
+    told: set[str] = set()
+    found = []
+    for problem in problems:
+        if problem.code == "missing-key" and f"did you mean `{problem.path[-1]}`?" in asked:
+            continue
+        listed = problem.help or "" if problem.code == "unknown-key" else ""
+        if listed.startswith(TAKES) and listed in told:
+            problem = replace(problem, help=None)
+        told.add(listed)
+        found.append(problem)
+    return found
 
 
-def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
+def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = None) -> Problem:
     path = tuple(detail["loc"])
+    inner = cls.inside(path[0], value.get(path[0])) if len(path) > 1 and isinstance(value, dict) else None
+    if inner is not None:
+        found = _problem(inner, {**detail, "loc": path[1:]}, f"`{inner.__name__}`")
+        return replace(found, path=(path[0], *found.path))
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     key = _key(path, what)
     if kind == "extra_forbidden":
         fields = [field.alias or name for name, field in cls.model_fields.items()]
-        help = _legal(str(path[-1]), fields, cls.synonyms)
+        help = cls.remedies.get(str(path[-1])) if len(path) == 1 else None
+        help = help or _legal(str(path[-1]), fields, cls.synonyms)
         return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
     if kind == "unknown_argument":
         argument = context["key"]
@@ -242,14 +273,20 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
     if kind == "missing":
         return Problem("missing-key", f"{what} needs `{path[-1]}`", f"write `{path[-1]}: ...`", path)
     if kind == "unknown_name":
-        word: str | None = nearest(context["word"], context["legal"])
+        written, synonyms = context["word"], context.get("synonyms", {})
+        plain = written.partition("(")[0].rpartition(".")[2]
+        word: str | None = nearest(plain, context["legal"], synonyms)
         legal = f"one of: {', '.join(context['legal'])}"
         help = f"did you mean `{word}`?" if word else legal
+        if word == "null":
+            help = "write `null`, or leave it out"
+        elif plain == word and "(" in written and context["what"] != "activation":
+            help = f"arguments stand beside the name: {{name: {word}, ...}}"
         where = (*path, "name") if isinstance(given, dict) else path
         return Problem("out-of-range", f"unknown {context['what']} {show(context['word'])}", help, where)
     if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
-        inner = _details(context["error"], given)[0]
-        return _problem(cls, {**inner, "loc": (*path, *inner["loc"])}, what)
+        nested = _details(context["error"], given)[0]
+        return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
     if kind == "value_error":
         return Problem("out-of-range", str(context["error"]), None, path)
     if kind in _BOUNDS:
@@ -266,6 +303,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
         return Problem("out-of-range", message, f"did you mean `{word}`?" if word else None, path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
+        if context.get("written"):
+            names = f"write {context['written']}"
         return Problem("wrong-type", detail["msg"], names, path)
     if kind == "finite_number":
         return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
@@ -289,7 +328,10 @@ def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
     near, known = nearest(word, legal, synonyms), ", ".join(legal)
     if near is not None:
         return f"did you mean `{near}`?"
-    return f"it takes: {known}" if known else "it takes no arguments"
+    return f"{TAKES}: {known}" if known else "it takes no arguments"
+
+
+TAKES = "it takes"
 
 
 _QUOTED = re.compile("'([^']*)'")
@@ -322,7 +364,12 @@ def _remedy(kind: str, given: object) -> str | None:
         return f"write {int(given)}"
     if kind in ("int_type", "float_type") and isinstance(given, str):
         return "a number is written without quotes"
-    if kind == "bool_type" and isinstance(given, str) and given.lower() in _BOOLEANS:
+    return boolean_help(given) if kind == "bool_type" else None
+
+
+def boolean_help(given: object) -> str | None:
+    """What to write for a text that other files take for true or false."""
+    if isinstance(given, str) and given.lower() in _BOOLEANS:
         return f"write `{_BOOLEANS[given.lower()]}`: `{given}` is a text in YAML 1.2"
     return None
 
@@ -330,11 +377,20 @@ def _remedy(kind: str, given: object) -> str | None:
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
+def a(noun: str) -> str:
+    """A noun, in backticks or not, with its article: `an optimizer`."""
+    return f"{'an' if noun.lstrip('`')[:1] in 'aeiou' else 'a'} {noun}"
+
+
+class Word(str):
+    """A text that `show` writes without quotes."""
+
+
 def show(value: object) -> str:
     """A value as it is written in a spec, cut to a readable length."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{value}"' if isinstance(value, str) and not isinstance(value, Word) else str(value)
     if isinstance(value, list | tuple):
         text = f"[{', '.join(map(show, value[:60]))}]"
     elif isinstance(value, dict):

@@ -19,7 +19,7 @@ from typing import Any
 from graphspec.diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
 from graphspec.source.cuts import Cut
 from graphspec.source.places import line_starts, place
-from graphspec.source.reader import MAX_ERRORS, Node, Reader, Stop
+from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop
 
 Path = tuple[str | int, ...]
 
@@ -37,9 +37,13 @@ class Document:
     value: Any
     root: Node = field(repr=False)
     lines: list[int] = field(repr=False)
+    grafts: dict[Path, tuple[Document, Path]] = field(default_factory=dict, repr=False)
+    """Values that are written elsewhere, by their paths: in which document, and at which path of it."""
 
     def span(self, path: Path) -> Span:
         """The place of the value at `path`, or of its nearest parent that exists."""
+        if self.grafts and (found := self._grafted(path)) is not None:
+            return found[0].span(found[1])
         node = self.root
         for step in path:
             below = _below(node, step)
@@ -50,6 +54,8 @@ class Document:
 
     def key(self, path: Path) -> Span:
         """The place of the key that `path` ends in; that of the value where it ends in an index."""
+        if self.grafts and (found := self._grafted(path)) is not None:
+            return found[0].key(found[1])
         node = self.root
         for position, step in enumerate(path, 1):
             below = _below(node, step)
@@ -62,6 +68,22 @@ class Document:
             node = below
         return place(self.file, self.lines, node[0], node[1])
 
+    def _grafted(self, path: Path) -> tuple[Document, Path] | None:
+        """Where the value at a path is written, if not here: it, one that holds it, or one for whose sake it
+        was made.
+        """
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.grafts:
+                document, start = self.grafts[path[:length]]
+                return document, (*start, *path[length:])
+        node: Any = self.root
+        for step in path:
+            below = _below(node, step)
+            if below is None:
+                return next((at for graft, at in self.grafts.items() if graft[: len(path)] == path), None)
+            node = below[2] if isinstance(node[2], dict) else below
+        return None
+
 
 def _below(node: Node, step: str | int) -> Any:
     children = node[2]
@@ -72,9 +94,12 @@ def _below(node: Node, step: str | int) -> Any:
     return None
 
 
-def read(text: str | bytes, file: str, diagnostics: Diagnostics) -> Document | None:
+def read(
+    text: str | bytes, file: str, diagnostics: Diagnostics, arguments: Arguments | None = None
+) -> Document | None:
     """The document in `text`; None when it cannot be read so far that there is anything to go on with.
 
+    `arguments` names what a mapping of the text takes, for the help where a value stands without its key.
     What is wrong is added to `diagnostics`. Never raises for any text.
     """
     decoded = _decode(text, file, diagnostics)
@@ -83,7 +108,7 @@ def read(text: str | bytes, file: str, diagnostics: Diagnostics) -> Document | N
     masks: dict[int, Cut] = {}
     parsed = 0
     while True:
-        reader = Reader(decoded, file, masks)
+        reader = Reader(decoded, file, masks, arguments)
         reader.run()
         # A pass costs something for the whole text, and most for the part that was parsed.
         parsed += reader.reached + len(decoded) // 16

@@ -24,9 +24,11 @@ class Complaint:
 DIRECTIVE = "a directive is not part of the language"
 DIRECTIVE_HELP = "delete the line, and the `---`"
 COLON = "a colon wants a space behind it"
+PAIRS = {"[": "]", "{": "}"}
 _COLUMN_HELP = "keys of one mapping begin in the same column"
-_NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)(?=[^\s/])")
-_BARE_WORD = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*(?:#.*)?$")
+_NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)([^\s/][^#]*)")
+_BARE_WORD = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)(?:[ \t]+([^\s:#=][^:#=]*?))?[ \t]*(?:#.*)?$")
+_OPENED = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)[ \t]+([\[{])")
 _DASH = re.compile(r"[ \t]*(-)[^\s\-0-9]")
 
 _PROBLEMS: tuple[tuple[str, str, str], ...] = (
@@ -73,8 +75,12 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     if text[line : line + 1] == "%":
         return Complaint(line, line_end(text, line, 100), DIRECTIVE, DIRECTIVE_HELP, "yaml-directive")
     sign = text[opened : opened + 1]
-    if not text[index:].strip() and ("quoted" in context or ("flow" in context and sign in "[{")):
-        return Complaint(opened, opened + 1, f"`{sign}` is never closed")
+    if not text[index:].strip() and "quoted" in context:
+        return Complaint(opened, opened + 1, "the quote is never closed", "close it where the text ends")
+    if not text[index:].strip() and "flow" in context and sign in "[{":
+        return Complaint(
+            opened, opened + 1, f"`{sign}` is never closed", f"write `{PAIRS[sign]}` where it ends"
+        )
     if not text[index:].strip():
         index = len(text[:index].rstrip())
     if "flow" not in context:
@@ -82,10 +88,50 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
         if special is not None:
             return special
     bracket = opened if "flow" in context and sign in ("[", "{") else None
+    if bracket is not None and (found := _in_brackets(text, lines, index, problem, bracket)) is not None:
+        return found
     for needle, message, help in _PROBLEMS:
         if needle in problem:
             return Complaint(index, index + 1, message, help, opened=bracket)
     return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
+
+
+def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: int) -> Complaint | None:
+    """A comma that is missing, doubled or another sign, and a bracket that the line before lacks."""
+    before = text[opened + 1 : index].rstrip()
+    if "node content" in problem and before.endswith(",") and text[index : index + 1] == ",":
+        return Complaint(index, index + 1, "a comma too many", "delete it", opened=opened)
+    if not re.search("expected ',' or", problem):
+        return None
+    key = re.search(r"[A-Za-z_]\w*\Z", before) if text[index : index + 1] == ":" else None
+    start = opened + 1 + key.start() if key is not None else index
+    line = lines[bisect_right(lines, start) - 1]
+    begins = key is not None or re.match(r"[A-Za-z_]\w*:", text[start : start + 100])
+    if line > opened and not text[line:start].strip() and begins:
+        first = lines[bisect_right(lines, opened) - 1]
+        if start - line <= _indent(text, first):
+            sign, number = text[opened], bisect_right(lines, opened)
+            help = f"write `{PAIRS[sign]}` at the end of line {number}"
+            return Complaint(opened, opened + 1, f"`{sign}` is never closed", help)
+    space = len(text[opened + 1 : start].rstrip()) + opened + 1
+    if text[space - 1] == ";":
+        return Complaint(space - 1, space, "`;` stands where a `,` should", "write `,`", opened=opened)
+    if key is None or space == start:
+        return None
+    return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", "write `,`", opened=opened)
+
+
+def long_quote(text: str, lines: list[int], start: int, end: int, index: int) -> Complaint | None:
+    """A quote that swallowed the lines up to the one on which the parser failed, at `index`."""
+    first, last, here = (bisect_right(lines, offset) for offset in (start, end - 1, index))
+    if not first < last == here:
+        return None
+    message = f"this quote is closed only on line {last}"
+    return Complaint(start, start + 1, message, "close it where the text ends")
+
+
+def _indent(text: str, line: int) -> int:
+    return len(re.compile(r" *(?:- +)*").match(text, line)[0])  # type: ignore[index]
 
 
 def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
@@ -97,6 +143,8 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
     if "expected ':'" in problem and (dash := _DASH.match(before)):
         start = lines[number] + dash.start(1)
         return Complaint(start, start + 1, "a dash wants a space behind it", "write `- item`")
+    if "expected ':'" in problem:
+        return _unfinished_key(text, lines, number)
     if "expected key" not in problem:
         return None
     if not before.strip():
@@ -112,6 +160,16 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
     """A colon with a space where no key can stand."""
     number = bisect_right(lines, index) - 1
     before = text[lines[number] : index]
+    if match := _OPENED.match(before):
+        start = lines[number] + match.start(1)
+        help = f"write `{match[1]}: {match[2]}`"
+        return Complaint(start, start + len(match[1]), f"`{match[1]}` wants a colon", help)
+    if match := re.search(r":[ \t]+\((\w+)\Z", before):
+        start = lines[number] + match.start(1) - 1
+        return Complaint(start, start + 1, "a mapping stands in braces", f"write `{{{match[1]}: ...}}`")
+    if match := re.search(r":[ \t]+(\w+)\Z", before):
+        help = f"put the mapping in braces, `{{{match[1]}: ...}}`, or begin it on a line of its own"
+        return Complaint(index, index + 1, "a second `key: value` stands on the line", help)
     if re.search(r":[ \t]", before):
         help = "put a text with a colon and a space in quotes; begin a mapping on a line of its own"
         return Complaint(index, index + 1, "a second `key: value` stands on the line", help)
@@ -128,9 +186,12 @@ def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | Non
             continue
         if match := _NO_SPACE.match(line):
             colon = start + match.end(1) - 1
-            return Complaint(colon, colon + 1, COLON, f"write `{match[1]} value`")
+            return Complaint(colon, colon + 1, COLON, f"write `{match[1]} {match[2].strip()}`")
         if match := _BARE_WORD.match(line):
-            message, help = f"`{match[1]}` wants a colon", f"write `{match[1]}:`"
+            message, help = (
+                f"`{match[1]}` wants a colon",
+                f"write `{match[1]}: {match[2] or ''}".strip() + "`",
+            )
             return Complaint(start + match.start(1), start + match.end(1), message, help)
         return None
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from graphspec.diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shortened
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
-from graphspec.source.complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain
+from graphspec.source.complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain, long_quote
 from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, line_starts, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
@@ -33,6 +34,12 @@ _COMMA_HELP = (
 )
 
 
+Arguments = Callable[[Mapping[str, Any]], list[str]]
+"""The names of the arguments that a mapping such as `{layer: Dense}` takes, in their order."""
+
+_TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
+
+
 class Stop(Exception):
     """Nothing more can be read."""
 
@@ -42,13 +49,14 @@ class Frame:
     its name is None where the value is to be dropped.
     """
 
-    __slots__ = ("anchor", "children", "flow", "height", "key", "opened", "start", "value")
+    __slots__ = ("anchor", "children", "flow", "height", "key", "opened", "start", "unnamed", "value")
 
     def __init__(self, value: list | dict, start: int, flow: bool, anchor: str | None, opened: int) -> None:
         self.value: Any = value
         self.children: Any = [] if isinstance(value, list) else {}
         self.start, self.flow, self.anchor, self.opened = start, flow, anchor, opened
         self.height = 1
+        self.unnamed = 0  # values without a key
         self.key: tuple[str | None, int, int] | None = None
 
     @property
@@ -73,8 +81,10 @@ class Reader:
     sake another pass is worth while, and how far the text was `reached`.
     """
 
-    def __init__(self, text: str, file: str, masks: dict[int, Cut]) -> None:
-        self.text, self.file, self.masks = text, file, masks
+    def __init__(
+        self, text: str, file: str, masks: dict[int, Cut], arguments: Arguments | None = None
+    ) -> None:
+        self.text, self.file, self.masks, self.arguments = text, file, masks, arguments
         self.mask_starts = sorted(masks)
         self.lines = line_starts(text)
         self.found: list[Diagnostic] = []
@@ -83,6 +93,7 @@ class Reader:
         self.stack: list[Frame] = []
         self.anchors: dict[str, Anchored | None] = {}
         self.values = self.aliased = self.reached = 0
+        self.quoted = (0, 0)  # the last text in quotes
         self.value: Any = None
         self.root: Node | None = None
 
@@ -241,9 +252,11 @@ class Reader:
         if plain:
             if self.mask_starts:
                 text = self._unmasked(start, end, text)
-            if "$" in text:
+            if "$" in text or text[:1] == "(":
                 self._find_cut(start, end, text)
-        elif event.style == '"' and (hidden := HIDDEN.search(text)):
+        elif event.style in "'\"":
+            self.quoted = (start, end)
+        if event.style == '"' and (hidden := HIDDEN.search(text)):
             message = f"the text holds the invisible or control character U+{ord(hidden[0]):04X}"
             self._error("control-character", start, end, message, "delete its escape")
         frame = self.stack[-1] if self.stack else None
@@ -256,6 +269,8 @@ class Reader:
                 text = self._without_colon(frame, start)
             self.values += 1
             value = self._resolved(text, start, end) if plain else text
+            if plain and text[:1] == "(" and _TUPLE.fullmatch(text):
+                value = self._tuple(text, start, end)
             self._attach(value, node, 0)
         if event.anchor:
             self.anchors[event.anchor] = Anchored(value, node, 1, 0)
@@ -266,6 +281,13 @@ class Reader:
         except NumberTooLarge as error:
             self._error("number-too-large", start, end, str(error))
             return error.stand_in
+
+    def _tuple(self, text: str, start: int, end: int) -> list[Any]:
+        """A tuple of Python as the list that was meant."""
+        items = [self._resolved(item.strip(), start, end) for item in text[1:-1].split(",") if item.strip()]
+        written = ", ".join(item.strip() for item in text[1:-1].split(",") if item.strip())
+        self._error("yaml-syntax", start, end, "a list is written in brackets", f"write `[{written}]`")
+        return items
 
     def _key(self, frame: Frame, text: str, plain: bool, start: int, end: int) -> None:
         frame.key = (None, start, end)
@@ -300,15 +322,39 @@ class Reader:
         frame.key = (None, key_start, key_end)
         # `{{ name }}` is told once, as a mapping that is a key.
         if len(self.stack) < 2 or not self.stack[-2].wants_key:
-            message = f"`{shortened(name)}` stands in braces without a value"
-            help = f"write `{shortened(name)}: value`; {_COMMA_HELP}"
+            message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
+            frame.unnamed += 1
         return ""
+
+    def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
+        """What to say of something in braces that is no `key: value`."""
+        if match := re.fullmatch(r"(\w+) *= *(.*)", name):
+            return "`=` stands where a `:` should", f"write `{match[1]}: {match[2]}`"
+        if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
+            return f"`{match[1]}` wants a colon", f"write `{match[1]}: {match[2]}`"
+        if name.startswith("//"):
+            return "a comment begins with `#`", f"write `#{name[2:]}`"
+        last = next(reversed(frame.value), None)
+        if last == "from" and isinstance(frame.value[last], str):
+            return f"`{name}` stands outside of `from`", f"write `from: [{frame.value[last]}, {name}]`"
+        names = self.arguments(frame.value) if self.arguments is not None else []
+        free = [each for each in names if each not in frame.value][frame.unnamed :]
+        if free and name not in names:
+            return f"`{name}` stands in braces without a key", f"write `{free[0]}: {name}`"
+        help = f"write `{name}: value`; {_COMMA_HELP}"
+        return f"`{name}` stands in braces without a value", help
 
     # --- expressions that YAML cuts
 
     def _find_cut(self, start: int, end: int, text: str) -> None:
-        if self.searches >= MAX_ERRORS or not (text.endswith("$") or has_unclosed(text)):
+        if self.searches >= MAX_ERRORS:
+            return
+        if text[0] == "(" and self.stack and self.stack[-1].flow:
+            match = _TUPLE.match(self.text, start)
+            if match is not None and match.end() > end and start not in self.masks:
+                self.cuts[start] = Cut(start, match.end(), "")
+        if not (text.endswith("$") or has_unclosed(text)):
             return
         self.searches += 1
         cut = cut_in_scalar(self.text, start, end, text, bool(self.stack) and self.stack[-1].flow)
@@ -370,9 +416,13 @@ class Reader:
             return
         mark = error.context_mark
         opened = min(mark.index, len(self.text)) if mark else index
-        if self.stack and self.stack[-1].flow and self.text[opened : opened + 1] not in ("[", "{"):
+        inside = self.stack and self.stack[-1].flow and "quoted" not in (error.context or "")
+        if inside and self.text[opened : opened + 1] not in ("[", "{"):
             opened = self.stack[-1].start
-        found = complain(self.text, self.lines, index, error.problem or "", error.context or "", opened)
+        problem, context = error.problem or "", error.context or ""
+        found = long_quote(self.text, self.lines, *self.quoted, index) or complain(
+            self.text, self.lines, index, problem, context, opened
+        )
         labels: tuple[Label, ...] = ()
         if found.opened is not None:
             labels = (Label(self._place(found.opened, found.opened + 1), "opened here"),)

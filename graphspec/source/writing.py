@@ -14,6 +14,12 @@ def write(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+def write_flow(value: Any) -> str:
+    """The same on one line, in brackets and braces."""
+    text: str = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**9)
+    return text.strip()[1:-1]
+
+
 class _Dumper(yaml.SafeDumper):
     """PyYAML quotes what YAML 1.1 reads as something else; YAML 1.2 also reads `1e3` as a number."""
 

@@ -3,65 +3,105 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.habits import LAYERS, bare
 from graphspec.contract.layer import Kind, Layer, Wrapper
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
-from graphspec.objectives.settings import SettingError, validate
-
-ALONE = re.compile(r"\$(\w+|\(.*\))")
-"""A value that is nothing but an insertion."""
-
-INFERRED = ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape")
-"""What other libraries must be told of a layer's input."""
+from graphspec.objectives.settings import Problem, SettingError, a, show, validate
 
 
-def layer_class(node: NodeInstance, kind: Kind, name: Any) -> type[Layer] | None:
-    """The class that a name stands for; an unknown one is reported with the nearest."""
+def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
+    """The class that a name stands for, and whether it is its name. One that is not is reported; it has a
+    class where there is no doubt which was meant.
+    """
     known = REGISTRY[kind]
     if isinstance(name, str) and name in known:
-        return known[name]
-    near, word = nearest(str(name), known, known.synonyms), str(name).lower()
-    other = next((k for k in REGISTRY if k != kind and word in REGISTRY[k]), None)
-    if other is not None and (near is None or other == "merge" or near == word):
-        help: str | None = f"`{word}` is a `{other}`: write {{{other}: {word}}}"
-    elif near is not None:
+        return known[name], True
+    word = bare(str(name))
+    near = word if word in known else nearest(word, known, known.synonyms)
+    certain = near is not None and (_letters(near) == _letters(word) or known.synonyms.get(word) == near)
+    help = None if certain else _elsewhere(node, kind, word)
+    if help is None and near is not None:
         help = f"did you mean `{near}`?"
-    else:
-        help = "`graphspec layers` lists them all"
+        if "(" in str(name) and certain:
+            help = f"arguments stand beside the name: {{{kind}: {near}, ...}}"
+    help = help or "`graphspec layers` lists them all"
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
+    return (known[near] if certain and near is not None else None), False
+
+
+def _letters(word: str) -> str:
+    return word.replace("_", "").lower()
+
+
+def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
+    """What to write for a word that is no layer, and stands for something else in a spec."""
+    if word in LAYERS:
+        return LAYERS[word]
+    if word in node.body.file.blocks:
+        return f"`{word}` is a block of this file: write {{block: {word}}}"
+    if any(word in body.declared.shared for body in (node.body, node.body.of_file or node.body)):
+        return f"`{word}` is a shared layer: write {{call: {word}}}"
+    activation = next((each for each in ACTIVATIONS if _letters(each) == _letters(word)), None)
+    if kind == "layer" and activation is not None:
+        beside = f"`activation: {activation}` on the layer before"
+        return (
+            f"write {{op: {activation}}}, or {beside}" if activation in REGISTRY["op"] else f"write {beside}"
+        )
+    for other in ("merge", "op", "layer"):
+        classes = REGISTRY[other]
+        found = next(
+            (each for each in classes if _letters(each) == _letters(word)), classes.synonyms.get(word)
+        )
+        if other != kind and found is not None:
+            return f"`{found}` is {a(f'`{other}`')}: write {{{other}: {found}}}"
     return None
 
 
-def read_layer(node: NodeInstance, cls: type[Layer], arguments: dict[str, Any]) -> Layer | None:
-    """The layer with these arguments; each mistake is reported at the argument."""
+def read_layer(
+    node: NodeInstance, cls: type[Layer], arguments: dict[str, Any], failed: Collection[str] = ()
+) -> Layer | None:
+    """The layer with these arguments; each mistake is reported at the argument. There is none where an
+    argument has `failed`, whose absence is not reported.
+    """
+    what = f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
     try:
-        return validate(
-            cls, arguments, f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
-        )
+        layer = validate(cls, arguments, what)
     except SettingError as error:
         for problem in error.problems:
-            missing = problem.code == "missing-key"
-            span = node.span if missing else node.span_of(*problem.path)
-            help = problem.help
-            if problem.code == "unknown-key":
-                nested = node.key(*problem.path)
-                span = node.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
-                help = _misplaced(cls, problem.path) or help
-            raw = str(node.declared.extra.get(str(problem.path[0]), "")) if problem.path else ""
-            if problem.code == "wrong-type" and "$" in raw and not ALONE.fullmatch(raw):
-                help = help and "an expression that stands alone, `$name` or `$(...)`, keeps its type"
-            node.error(problem.code, span, problem.message, help)
+            if not failed or (problem.path and problem.path[0] not in failed):
+                _report(node, cls, problem)
         return None
+    return None if failed else layer
+
+
+def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
+    missing = problem.code == "missing-key"
+    span = node.span if missing else node.span_of(*problem.path)
+    help = problem.help
+    if problem.code == "unknown-key":
+        nested = node.key(*problem.path)
+        span = node.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
+        help = _misplaced(cls, problem.path) or help
+    raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
+    if problem.path == ("padding",) and raw not in ("valid", "same"):
+        help = _padding(cls, raw) or help
+    if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
+        help = node.body.scope.insertion(raw, node.index) or help
+    labels = [
+        Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_outside(raw).items()
+    ]
+    node.error(problem.code, span, problem.message, help, labels=labels)
 
 
 def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     """Where a key belongs that no layer takes as an argument, or this one only as an input."""
-    key = path[-1]
-    if key in INFERRED:
-        return "it is not needed here: the size is inferred from the input"
+    key = str(path[-1])
     if path == ("name",):
         return "the key that a node stands under is its name"
     if path in (("input",), ("inputs",)):
@@ -70,7 +110,7 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:
         wrapped = f"what it wraps takes it: wraps: {{layer: ..., {key}: ...}}"
-        return wrapped if _wrapped_takes(cls, str(key)) else None
+        return wrapped if _wrapped_takes(cls, key) else None
     if len(cls.arguments) < 2:
         return None
     first, *others = [argument.name for argument in cls.arguments]
@@ -81,3 +121,13 @@ def _wrapped_takes(cls: type[Layer], key: str) -> bool:
     """Whether a layer that the examples of this one wrap takes an argument of this name."""
     wrapped = {example.arguments["wraps"]["layer"] for example in cls.examples}
     return any(key in REGISTRY["layer"][name].model_fields for name in wrapped)
+
+
+def _padding(cls: type[Layer], given: Any) -> str | None:
+    """How zeros of any number are added around what a window slides over; None for what has no window."""
+    axes = re.search(r"[123]D", cls.spec_name)
+    if axes is None or "strides" not in cls.model_fields:
+        return None
+    if "Transpose" in cls.spec_name:
+        return f"write `same`, or put {{layer: Cropping{axes[0]}, cropping: {show(given)}}} behind it"
+    return f"write `same`, or put {{layer: ZeroPadding{axes[0]}, padding: {show(given)}}} before it"

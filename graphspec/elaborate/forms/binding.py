@@ -114,6 +114,9 @@ def report(node: NodeInstance, error: LayerError) -> None:
         return re.sub(r"(from: )?\{input(\d+)\}", name, text)
 
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
+    help = fill(error.help) if error.help else HELP.get(error.code)
+    if error.code == "wrong-rank" and at and _is_ids(at[0]):
+        help = "ids become vectors by {layer: Embedding, input_dim: ..., output_dim: ...}"
     labels: list[Label] = []
     span: Span | None
     own = ("from", "wraps", "parameter", "constant")
@@ -142,10 +145,16 @@ def report(node: NodeInstance, error: LayerError) -> None:
         code,
         span,
         fill(error.message),
-        fill(error.help) if error.help else HELP.get(error.code),
+        help,
         label=label,
         labels=labels,
     )
+
+
+def _is_ids(bound: Bound) -> bool:
+    """Whether a value may be the ids of a sequence."""
+    tensor = bound.value.tensor if isinstance(bound.value, Value) else None
+    return tensor is not None and tensor.rank == 2 and tensor.dtype in ("int64", "int32")
 
 
 def _raw_keys(node: NodeInstance) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.declarations import Body, File
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
@@ -14,7 +15,7 @@ from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.objectives.settings import show
+from graphspec.objectives.settings import a, show
 from graphspec.schema import PLAIN, Input, is_plain
 
 
@@ -25,19 +26,25 @@ def build(node: NodeInstance) -> NodeResult:
     if found is None or not _may_open(node, found[1]):
         return failed()
     file, declared = found
-    given = _given(node, file, declared)
+    given, sound = _given(node, file, declared)
     inputs = _bind(node, declared) if not node.inputs.broken else None
-    if inputs is None or given is None:
-        return failed()
+    sound = sound and inputs is not None
+    if inputs is None:
+        inputs = dict.fromkeys(declared.inputs, FAILED)
     inner = _open(node, file, declared, target, inputs)
+    inner.scope.origins = {name: node.span_of(name) for name in given if name in node.declared.extra}
     params = inner.scope.add_params(declared.path, declared.params, given)
-    if not _has_required(node, declared, params, inner.scope.unknown):
-        return failed()
+    lacking = [name for name in declared.params if name not in params and name not in inner.scope.unknown]
+    if lacking and sound:
+        message = f"`{declared.title}` requires {', '.join(f'`{n}`' for n in lacking)}"
+        node.error("missing-key", node.span, message, f"write {lacking[0]}: ... on `{node.name}`")
+    inner.scope.unknown |= set(lacking)
     inner.graph.params = params
+    sound = sound and not lacking
     if node.form == "model" and not meets_demands(node, inner, inputs):
-        return failed()
-    inner.elaborate()
-    return _result(node, inner, inputs, given)
+        inner.inputs, sound = dict.fromkeys(inputs, FAILED), False
+    inner.elaborate()  # of one that is not sound, for the sake of its own mistakes
+    return _result(node, inner, inputs, given) if sound else failed()
 
 
 def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
@@ -57,6 +64,9 @@ def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False
         if body.declared.incomplete or (isinstance(target, str) and target in failed_blocks):
             return None
         help = near_help(str(target), list(body.file.blocks)) or "the file has no `blocks`"
+        for kind in REGISTRY:
+            if target in REGISTRY[kind]:
+                help = f"`{target}` is {a(f'`{kind}`')}: write {{{kind}: {target}}}"
         node.error("unknown-block", node.span_of("block"), f"unknown block `{target}`", help)
     return None
 
@@ -153,11 +163,11 @@ def _may_lack(declared: Body, name: str) -> bool:
     return name in declared.optional or (isinstance(declaration, Input) and declaration.when is not True)
 
 
-def _given(node: NodeInstance, file: File, declared: Body) -> dict[str, Any] | None:
-    """The params that a node gives: of its preset, then beside it. Unknown ones are reported."""
-    arguments = node.arguments()
-    if arguments is None:
-        return None
+def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, Any], bool]:
+    """The params that a node gives, of its preset, then beside it, and whether they are all that it meant to
+    give. Unknown ones are reported.
+    """
+    arguments, broken = node.legal_arguments()
     preset = node.evaluate(node.declared.preset, "preset")
     given: dict[str, Any] = {}
     if preset is not None:
@@ -165,31 +175,22 @@ def _given(node: NodeInstance, file: File, declared: Body) -> dict[str, Any] | N
             message = f"`{declared.title}` has no preset `{preset}`"
             help = near_help(str(preset), list(file.presets))
             node.error("unknown-preset", node.span_of("preset"), message, help)
-            return None
+            return {}, False
         given.update(file.presets[preset])
-    known, ok = list(declared.params), True
+    known, ok = list(declared.params), not broken
     for key, value in arguments.items():
         if key in declared.params and not is_plain(value):
             ok = False
             message = f"the param `{key}` of `{declared.title}` is {PLAIN}, not {show(value)}"
             node.error("wrong-type", node.span_of(key), message)
-    for key in arguments:
+    for key in [*arguments, *broken]:
         if key not in declared.params:
             ok = False
             help = near_help(key, known) if known else f"`{declared.title}` has no params"
             message = f"`{key}` is no param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
-    return {**given, **arguments} if ok else None
-
-
-def _has_required(
-    node: NodeInstance, declared: Body, params: dict[str, Any], unknown: frozenset[str]
-) -> bool:
-    lacking = [name for name in declared.params if name not in params and name not in unknown]
-    if lacking:
-        message = f"`{declared.title}` requires {', '.join(f'`{n}`' for n in lacking)}"
-        node.error("missing-key", node.span, message, f"write {lacking[0]}: ... on `{node.name}`")
-    return not lacking
+    legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}
+    return {**given, **legal}, ok
 
 
 def _result(

@@ -18,6 +18,10 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         bodies = [body.declared for body in _visible(node)]
         if not any(name in body.failed or body.incomplete for body in bodies):
             help = near_help(name, [word for body in bodies for word in body.shared])
+            if name in bodies[0].nodes:
+                help = (
+                    f"move the node `{name}` to `shared`: what stands there is called, and shares its weights"
+                )
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
         return failed()
     body, declared = found

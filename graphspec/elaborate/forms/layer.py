@@ -19,18 +19,18 @@ from graphspec.tensor import Tensor
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     """The result of a `layer`, `merge` or `op`; `build_inner` builds what a wrapper wraps."""
     kind, name = cast(Kind, node.form), node.target()
-    cls = layer_class(node, kind, name) if name is not FAILED else None
-    arguments = node.arguments() if cls is not None else None
-    if cls is None or arguments is None:
+    cls, named = layer_class(node, kind, name) if name is not FAILED else (None, False)
+    if cls is None:
         return failed()
+    arguments, broken = node.legal_arguments()
     if issubclass(cls, Wrapper):
-        return wrap(node, cls, arguments, build_inner)
+        return failed() if broken or not named else wrap(node, cls, arguments, build_inner)
     if node.declared.wraps is not MISSING:
         arguments["wraps"] = node.evaluate(node.declared.wraps, "wraps")
         if arguments["wraps"] is FAILED:
             return failed()
-    layer = read_layer(node, cls, arguments)
-    if layer is None or node.inputs.broken:
+    layer = read_layer(node, cls, arguments, broken)
+    if layer is None or not named or node.inputs.broken:
         return failed()
     bound = bind(node, cls.spec_name, cls)
     op = _apply(node, kind, layer, bound, arguments) if bound is not None else None

@@ -47,6 +47,46 @@ _PRECISIONS = {"float16": "bf16", "fp16": "bf16", "half": "bf16", "mixed_float16
 _PRECISIONS |= {"bfloat16": "bf16", "mixed_bfloat16": "bf16", "bf16-mixed": "bf16", "16-mixed": "bf16"}
 
 
+_RATE = "it belongs to the optimizer: optimizer: {name: adam, learning_rate: 0.001}"
+_CALLBACK = "it is a callback: callbacks: {early_stopping: {patience: 3}}"
+_SHOWN = "`graphspec train` shows what it does: see `--progress`, `--verbose` and `--plot`"
+REMEDIES = {
+    "lr": _RATE,
+    "learning_rate": _RATE,
+    **{
+        key: f"it belongs to the optimizer: optimizer: {{name: adam, {key}: ...}}"
+        for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
+    },
+    "grad_clip": "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
+    "gradient_clip_val": "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
+    "gradient_accumulation_steps": "it belongs to the optimizer: "
+    "optimizer: {name: adam, gradient_accumulation_steps: ...}",
+    "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
+    "loss_weights": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
+    "metrics": "metrics belong to their output: outputs: {name: {metrics: [accuracy]}}",
+    "class_weight": "it belongs to its output: outputs: {name: {class_weight: balanced}}",
+    "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
+    "accelerator": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
+    "num_workers": "delete it: how data are read is found out",
+    "shuffle": "delete it: training rows are shuffled, from the run's seed",
+    "data": "it is a section of its own: data: {train: FILE}",
+    "validation_split": "it belongs to the data: data: {validation: {split: 0.1}}",
+    "validation_data": "it belongs to the data: data: {validation: FILE}",
+    "steps": "the length of a training is a number of `epochs`",
+    "steps_per_epoch": "delete it: an epoch is all training rows; `--limit` reads fewer",
+    "early_stop": _CALLBACK,
+    "early_stopping": _CALLBACK,
+    "patience": _CALLBACK,
+    "checkpoint": "every run has them; callbacks: {model_checkpoint: {monitor: val_loss}} keeps the best",
+    "tensorboard": "it is a callback: callbacks: {tensorboard: {}}",
+    "warmup_steps": "it belongs to the schedule: schedule: {name: cosine_decay, warmup_steps: ...}",
+    "verbose": _SHOWN,
+    "log_every": _SHOWN,
+    "resume": "it belongs to the command: `graphspec train --resume`",
+}
+"""Keys that many expect here."""
+
+
 def _precision(value: object) -> object:
     if isinstance(value, str) and value in _PRECISIONS:
         raise ValueError(f"`precision` is float32, tf32 or bf16: write `{_PRECISIONS[value]}`, not `{value}`")
@@ -79,10 +119,8 @@ class TrainConfig(Setting):
         "batch": "batch_size",
         "num_epochs": "epochs",
         "max_epochs": "epochs",
-        "steps": "epochs",
-        "learning_rate": "optimizer",
-        "lr": "optimizer",
     }
+    remedies: ClassVar = REMEDIES
 
 
 def parse_train(value: object) -> TrainConfig:

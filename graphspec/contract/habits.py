@@ -1,0 +1,93 @@
+"""What people who come from Keras, PyTorch or others write, and what a spec has in its place.
+
+Words that have a word here are synonyms, where the word is: `also` of a layer, `synonyms` of a setting. These
+are the others, each with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_CHAIN = "the nodes under `nodes` are the chain; what is used again is a block, under `blocks`"
+_INPUT = "inputs stand under `inputs`: {features: {shape: [64]}}"
+_DATA = "what turns texts into numbers belongs to the data: data: {features: {name: {encode: category}}}"
+_LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
+_CELL = "a layer has its cell inside: {layer: LSTM, units: 32}"
+_TRANSFORMER = "build it of MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
+_SUM = "write {merge: add, from: [a, b]}"
+
+LAYERS: Mapping[str, str] = {
+    "Input": _INPUT,
+    "InputLayer": _INPUT,
+    "Output": "outputs stand under `outputs`: {probs: {loss: ...}}",
+    "Sequential": _CHAIN,
+    "ModuleList": _CHAIN,
+    "Model": "a model is a file: write {model: other.yaml}",
+    "Functional": "a model is a file: write {model: other.yaml}",
+    "Lambda": "write what it computes as an op, such as {op: multiply, x2: 0.5}",
+    "Parameter": "write {parameter: [1, 768]}",
+    "Block": "write {block: name}, and declare it under `blocks`",
+    "Residual": _SUM,
+    "SkipConnection": _SUM,
+    "RNN": "write {layer: SimpleRNN}, {layer: GRU} or {layer: LSTM}",
+    "LSTMCell": _CELL,
+    "GRUCell": _CELL.replace("LSTM", "GRU"),
+    "RNNCell": _CELL.replace("LSTM", "SimpleRNN"),
+    "SimpleRNNCell": _CELL.replace("LSTM", "SimpleRNN"),
+    "Transformer": _TRANSFORMER,
+    "TransformerEncoder": _TRANSFORMER,
+    "TransformerEncoderLayer": _TRANSFORMER,
+    "TransformerDecoderLayer": _TRANSFORMER,
+    "PositionalEncoding": "write {layer: PositionEmbedding}",
+    "InstanceNormalization": "write {layer: GroupNormalization, groups: -1}",
+    "PixelShuffle": "write {op: depth_to_space, block_size: 2}",
+    "StringLookup": _DATA,
+    "IntegerLookup": _DATA,
+    "TextVectorization": _DATA.replace("category", "text"),
+    "Hashing": _DATA.replace("category", "hash"),
+    **dict.fromkeys(["CrossEntropyLoss", "BCELoss", "BCEWithLogitsLoss", "MSELoss", "NLLLoss"], _LOSS),
+}
+"""By the name of a layer that there is not."""
+
+ARGUMENTS: Mapping[str, str] = {
+    "batch_first": "delete it: the batch is the first axis",
+    "inplace": "delete it: what can be computed in place is",
+    "num_layers": "each layer is a node: `repeat: 2` makes two",
+    "padding_idx": "`mask_zero: true` lets the layers after it pass over the id 0",
+    "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
+    "ceil_mode": "write `padding: same`",
+    "input_length": "delete it: lengths are those of the input",
+    "batch_size": "delete it: shapes leave out the batch",
+    "batch_input_shape": "the shape of an input stands under `inputs`, without the batch",
+    "batch_shape": "the shape of an input stands under `inputs`, without the batch",
+    "device": "say it on the command line: --device cuda",
+    "track_running_stats": "delete it: statistics are always kept",
+    "elementwise_affine": "`scale` and `center` say what is learned",
+    "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
+    "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
+    "loss": _LOSS,
+    "metrics": "metrics belong to an output: outputs: {probs: {metrics: [accuracy]}}",
+    "in_features": "delete it: the size is that of the input",
+    "in_channels": "delete it: the size is that of the input",
+    "input_size": "delete it: the size is that of the input",
+    "input_shape": "delete it: the size is that of the input",
+    "num_features": "delete it: the size is that of the input",
+    "normalized_shape": "delete it: the size is that of the input",
+}
+"""By an argument that no layer takes."""
+
+RECURRENT: Mapping[str, str] = {
+    **ARGUMENTS,
+    "num_layers": "each layer is a node: `repeat: 2`, with `return_sequences: true`, makes two",
+    "bidirectional": "wrap it: {layer: Bidirectional, wraps: {layer: ..., units: ...}}",
+}
+"""By an argument that no recurrent layer takes."""
+
+_MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")
+
+
+def bare(name: str) -> str:
+    """The name in `torch.nn.ReLU` and in `Dense(32)`."""
+    match = _MODULE.fullmatch(name)
+    return match[1] if match is not None else name

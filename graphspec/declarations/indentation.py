@@ -1,0 +1,90 @@
+"""Lines that are not indented: to YAML they stand beside the key that they were meant to stand below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Any
+
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
+from graphspec.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
+from graphspec.source import Document, Path
+
+_SECTIONS = ("params", "presets", "inputs", "blocks", "shared", "nodes", "outputs", "data", "train", "tune")
+
+
+def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bool]:
+    """The document as it was meant, every value with its own place, and whether lines of it are lost. One
+    mistake is reported, that of all the lines.
+    """
+    moved: list[tuple[Path, Path]] = []
+    value = _nested(document.value, (), lambda key, item: key not in Spec.model_fields, _SECTIONS, moved)
+    for section, inner in (("inputs", Input), ("outputs", Output), ("blocks", Block)):
+        keys = {field.alias or name for name, field in inner.model_fields.items()}
+        _below(value, section, lambda key, item, keys=keys: key in keys, moved)  # type: ignore[misc]
+    for section in ("shared", "nodes"):
+        _below(value, section, _of_a_node, moved)
+    if not moved:
+        return document, False
+    places = sorted((document.key(old), new) for old, new in moved)
+    span, new = places[0]
+    above = document.key(_place_above(new, moved))
+    lost = diagnostics.withdraw("duplicate-key", above, Span(document.file, 10**9, 0, 0, 0))
+    message = f"`{new[-1]}` is not indented, and so does not stand below `{new[-2]}`"
+    diagnostics.add(
+        Diagnostic(
+            "not-indented",
+            message,
+            span,
+            labels=(Label(above, "empty"),),
+            help=f"indent what belongs to {_listed(dict.fromkeys(at[-2] for _, at in places))} by two spaces"
+            + (", and so on" if lost else ""),
+        )
+    )
+    grafts = {new: (document, old) for old, new in moved}
+    return replace(document, value=value, grafts={**document.grafts, **grafts}), lost > 0
+
+
+def _listed(names: Iterable[object]) -> str:
+    """`inputs`, `nodes` and `outputs`"""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def _place_above(new: Path, moved: list[tuple[Path, Path]]) -> Path:
+    """Where the key that `new` stands below is written."""
+    return next((old for old, at in moved if at == new[:-1]), new[:-1])
+
+
+def _of_a_node(key: str, item: Any) -> bool:
+    return key in FORMS or key in NODE_KEYS or not isinstance(item, dict | None)
+
+
+def _below(
+    value: dict[str, Any], section: str, belongs: Callable[[str, Any], bool], moved: list[tuple[Path, Path]]
+) -> None:
+    if isinstance(value.get(section), dict):
+        value[section] = _nested(value[section], (section,), belongs, None, moved)
+
+
+def _nested(
+    value: dict[str, Any],
+    path: Path,
+    belongs: Callable[[str, Any], bool],
+    may_hold: Collection[str] | None,
+    moved: list[tuple[Path, Path]],
+) -> dict[str, Any]:
+    """A mapping whose empty keys hold the entries behind them that belong below one; `may_hold` are the keys
+    that may be such, if not all.
+    """
+    found: dict[str, Any] = {}
+    above: str | None = None
+    for key, item in value.items():
+        if above is not None and belongs(key, item):
+            found[above] = {**(found[above] or {}), key: item}
+            here = next((old for old, new in moved if new == (*path, key)), (*path, key))
+            moved.append((here, (*path, above, key)))
+            continue
+        found[key] = item
+        above = key if item is None and (may_hold is None or key in may_hold) else None
+    return found

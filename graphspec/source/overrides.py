@@ -1,0 +1,57 @@
+"""Values given to keys of a spec from outside of its file, each with the text that gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graphspec.diagnostics import Diagnostics
+from graphspec.source import Document, Path, read
+from graphspec.source.writing import write_flow
+
+COMMAND_LINE = "<command line>"
+IN_PYTHON = "<settings>"
+"""What diagnostics call the places of overrides, where files have their names."""
+
+
+class Overrides(dict[str, Any]):
+    """Values by param or dotted path. `places` has the document of each and the path of its value there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[str, tuple[Document, Path]] = {}
+
+
+def from_command_line(pairs: Iterable[tuple[str, str]], sources: dict[str, str]) -> Overrides:
+    """The values of `--set key=text`, each text read as YAML. Raises `SpecError` for what is not YAML, and
+    `ValueError` for what is not one value.
+    """
+    return _read([(f"--set {key}=", key, text) for key, text in pairs], COMMAND_LINE, sources)
+
+
+def from_python(values: Mapping[str, Any], sources: dict[str, str]) -> Overrides:
+    """The values of a mapping, which are plain data."""
+    found = _read([(f"{key}: ", key, write_flow(value)) for key, value in values.items()], IN_PYTHON, sources)
+    found.update(values)
+    return found
+
+
+def _read(lines: list[tuple[str, str, str]], file: str, sources: dict[str, str]) -> Overrides:
+    """Overrides that are shown as lines of a file: what stands before each value, its key, its text."""
+    overrides, diagnostics = Overrides(), Diagnostics()
+    if not lines:
+        return overrides
+    sources[file] = "\n".join(prefix + text for prefix, _, text in lines)
+    for number, (prefix, key, text) in enumerate(lines):
+        # A key of the prefix's length, so that the value has its column.
+        name = "v" * (len(prefix) - 2)
+        document = read("\n" * number + f"{name}: {text}", file, diagnostics)
+        diagnostics.raise_if_errors()
+        if document is None or set(document.value) != {name}:
+            raise ValueError(f"`{text}` is not one value")
+        _, _, value = document.root[2][name]
+        at = number + prefix.index(key)
+        document.root[2][name] = (at, at + len(key), value)
+        overrides[key] = document.value[name]
+        overrides.places[key] = (document, (name,))
+    return overrides

@@ -1,0 +1,398 @@
+"""What newcomers write, and people who come from Keras and PyTorch: one error each, at the characters that
+are at fault, with what to write in their place.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import graphspec
+from graphspec.compiler import check
+from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render, split_lines
+from graphspec.source.overrides import from_command_line
+
+HEAD = "inputs: {x: {shape: [64]}}\n"
+IMAGE = "inputs: {x: {shape: [28, 28, 1]}}\n"
+IDS = "inputs: {x: {shape: [length], dtype: int64}}\n"
+LAST = "  y: {layer: Dense, units: 10, activation: softmax}\n"
+TAIL = "outputs: {y: {loss: sparse_categorical_crossentropy}}\n"
+
+
+def found(text: str, sets: dict[str, str] | None = None) -> tuple[list[Diagnostic], dict[str, str]]:
+    """What is said of a spec, and the texts that it points into."""
+    diagnostics, sources = Diagnostics(), dict[str, str]()
+    settings = from_command_line(list((sets or {}).items()), sources)
+    check(text, diagnostics, sources, settings=settings)
+    return diagnostics.sorted(), sources
+
+
+def marked(diagnostic: Diagnostic, sources: dict[str, str]) -> str:
+    """The characters that a diagnostic underlines, of its first line."""
+    span = diagnostic.span
+    assert span is not None
+    line = split_lines(sources[span.file])[span.line - 1]
+    return line[span.column - 1 : span.end_column - 1 if span.end_line == span.line else None]
+
+
+def says(text: str, code: str, at: str, help: str, sets: dict[str, str] | None = None) -> None:
+    diagnostics, sources = found(text, sets)
+    shown = "\n\n".join(render(each, sources) for each in diagnostics)
+    assert len(diagnostics) == 1, shown
+    diagnostic = diagnostics[0]
+    assert (diagnostic.code, marked(diagnostic, sources)) == (code, at), shown
+    assert help in (diagnostic.help or ""), shown
+
+
+def nodes(text: str, head: str = HEAD) -> str:
+    return f"{head}nodes:\n{text}{LAST}{TAIL}"
+
+
+LAYERS = [
+    # a layer that is not one
+    ("a: {layer: GELU}", "unknown-layer", "GELU", "{op: gelu}, or `activation: gelu`"),
+    ("a: {layer: SiLU}", "unknown-layer", "SiLU", "{op: silu}, or `activation: silu`"),
+    ("a: {layer: LogSoftmax}", "unknown-layer", "LogSoftmax", "{op: log_softmax}"),
+    ("a: {layer: Input, shape: [64]}", "unknown-layer", "Input", "under `inputs`"),
+    ("a: {layer: Sequential}", "unknown-layer", "Sequential", "nodes under `nodes` are the chain"),
+    ("a: {layer: Lambda}", "unknown-layer", "Lambda", "as an op"),
+    ("a: {layer: TransformerEncoderLayer}", "unknown-layer", "TransformerEncoderLayer", "MultiHeadAttention"),
+    ("a: {layer: LSTMCell, units: 3}", "unknown-layer", "LSTMCell", "{layer: LSTM, units: 32}"),
+    ("a: {layer: StringLookup}", "unknown-layer", "StringLookup", "encode: category"),
+    ("a: {layer: CrossEntropyLoss}", "unknown-layer", "CrossEntropyLoss", "belongs to an output"),
+    ("a: {layer: Concatenate, from: [x, x]}", "unknown-layer", "Concatenate", "{merge: concatenate}"),
+    ("a: {layer: Residual, from: [x, x]}", "unknown-layer", "Residual", "{merge: add"),
+    ("a: {layer: nn.Linear, units: 3}", "unknown-layer", "nn.Linear", "did you mean `Dense`?"),
+    ("a: {layer: torch.nn.ReLU}", "unknown-layer", "torch.nn.ReLU", "did you mean `ReLU`?"),
+    ("a: {layer: Flatten()}", "unknown-layer", "Flatten()", "{layer: Flatten, ...}"),
+    ("a: {op: Dense}", "unknown-op", "Dense", "{layer: Dense}"),
+    ("a: {block: Dense}", "unknown-block", "Dense", "{layer: Dense}"),
+    ("a: {Dense: {units: 3}}", "unknown-key", "Dense", "{layer: Dense, units: 3}"),
+    ("a: Dense", "wrong-type", "Dense", "{layer: Dense}"),
+    ("a: [layer: Dense, units: 3]", "wrong-type", "[layer: Dense, units: 3]", "{layer: Dense, units: 3}"),
+    # arguments
+    ("a: {layer: Dense, units: '3'}", "wrong-type", "'3'", "without quotes"),
+    ("a: {layer: Dense, units: 3.0}", "wrong-type", "3.0", "write 3"),
+    ("a: {layer: Dense, units: 3, use_bias: yes}", "wrong-type", "yes", "write `true`"),
+    ("a: {layer: Dense, units: 3, when: no}", "wrong-type", "no", "write `false`"),
+    ("a: {layer: Dense, units: 3, activation: None}", "out-of-range", "None", "`null`"),
+    ("a: {layer: Dense, units: 3, activation: nn.ReLU()}", "out-of-range", "nn.ReLU()", "`relu`"),
+    ("a: {layer: Dense, units: 3, kernel_initializer: xavier}", "out-of-range", "xavier", "glorot_uniform"),
+    (
+        "a: {layer: Dense, units: 3, kernel_initializer: kaiming_normal}",
+        "out-of-range",
+        "kaiming_normal",
+        "he_normal",
+    ),
+    (
+        "a: {layer: Dense, units: 3, kernel_regularizer: {l2: 0.01}}",
+        "wrong-type",
+        "{l2: 0.01}",
+        "{name: l2, l2: 0.01}",
+    ),
+    (
+        "a: {layer: Dense, units: 3, kernel_regularizer: l2(0.01)}",
+        "out-of-range",
+        "l2(0.01)",
+        "{name: l2, ...}",
+    ),
+    (
+        "a: {layer: Dense, units: 3, batch_size: 32}",
+        "unknown-key",
+        "batch_size",
+        "shapes leave out the batch",
+    ),
+    ("a: {layer: ReLU, inplace: true}", "unknown-key", "inplace", "delete it"),
+    ("a: {layer: Dense, units: 3, dtype: float16}", "unknown-key", "dtype", "precision: bf16"),
+    ("a: {layer: Dense, units: 3, device: cuda}", "unknown-key", "device", "--device cuda"),
+    # references
+    ("a: {layer: Dense, units: 3, from: 'x, x'}", "unknown-reference", "'x, x'", "[x, x]"),
+    ("a: {call: y}", "unknown-reference", "y", "move the node `y` to `shared`"),
+    (
+        "a.b: {layer: Dense, units: 3}\n  c: {layer: Dense, units: 3, from: a.b}",
+        "bad-name",
+        "a.b",
+        "write `a_b`",
+    ),
+    # YAML
+    ("a {layer: Dense, units: 3}", "yaml-syntax", "a", "write `a: {`"),
+    ("a: {layer: Dense units: 3}", "yaml-syntax", " ", "write `,`"),
+    ("a: {layer: Dense; units: 3}", "yaml-syntax", ";", "write `,`"),
+    ("a: {layer: Dense,, units: 3}", "yaml-syntax", ",", "delete it"),
+    ("a: {layer: 'Dense, units: 3}", "yaml-syntax", "'", "close it where the text ends"),
+    ('a: {layer: "Dense, units: 3}\n  b: {layer: "Dense", units: 3}', "yaml-syntax", '"', "close it where"),
+    ("a: {layer: Dense, units: 3", "yaml-syntax", "{", "at the end of line 3"),
+    ("a: (layer: Dense, units: 3)", "yaml-syntax", "(", "{layer: ...}"),
+    ("a: layer: Dense", "yaml-syntax", ":", "{layer: ...}"),
+    ("a: {layer: Dense, units=3}", "null-key", "units=3", "write `units: 3`"),
+    ("a: {layer: Dense, units 3}", "null-key", "units 3", "write `units: 3`"),
+    ("a: {layer: Dense, units: 3, // wide\n  }", "null-key", "// wide", "write `# wide`"),
+    ("a: {layer: Dropout, 0.5}", "null-key", "0.5", "write `rate: 0.5`"),
+    ("a: {layer: Dense, 32}", "null-key", "32", "write `units: 32`"),
+    ("a: {merge: add, from: x, x2}", "null-key", "x2", "write `from: [x, x2]`"),
+    ("a:\n    layer: Dense\n    units:3", "yaml-syntax", ":", "write `units: 3`"),
+    ("a:\n    layer: Dense\n    units 3", "yaml-syntax", "units", "write `units: 3`"),
+    ("a:\n    layer = Dense\n    units = 3", "wrong-type", "layer = Dense", "a key has a colon"),
+    ("a:\n  layer: Dense\n  units: 3", "not-indented", "layer", "`a` by two spaces"),
+]
+
+
+@pytest.mark.parametrize(("node", "code", "at", "help"), LAYERS, ids=[each[0][:40] for each in LAYERS])
+def test_a_node(node: str, code: str, at: str, help: str) -> None:
+    says(nodes(f"  {node}\n"), code, at, help)
+
+
+EXPRESSIONS = [
+    ("width", "write `$width`"),
+    ("width * 2", "write `$(width * 2)`"),
+    ("$width * 2", "write `$(width * 2)`"),
+    ("$(width / 2)", "write `$(width // 2)`"),
+    ("$(width * 0.5)", "write `$(int(width * 0.5))`"),
+]
+
+
+@pytest.mark.parametrize(("written", "help"), EXPRESSIONS)
+def test_a_number_that_is_a_text_or_a_fraction(written: str, help: str) -> None:
+    """The remedy is legal, too."""
+    text = nodes(f"  a: {{layer: Dense, units: {written}}}\n  b: {{layer: Dense, units: $width}}\n")
+    says("params: {width: 64}\n" + text, "wrong-type", written, help)
+    mended = help.removeprefix("write `").removesuffix("`")
+    program = graphspec.compile(
+        "params: {width: 64}\n" + text.replace(f"units: {written}}}", f"units: {mended}}}", 1)
+    )
+    assert program.summary().rows[1].params > 0
+
+
+OTHERS = [
+    (
+        nodes("  a: {layer: Conv2D, filters: 8, kernel_size: (3, 3)}\n  f: {layer: Flatten}\n", IMAGE),
+        "yaml-syntax",
+        "(3, 3)",
+        "write `[3, 3]`",
+    ),
+    (nodes("", "inputs: {x: {shape: (64,)}}\n"), "yaml-syntax", "(64,)", "write `[64]`"),
+    (nodes("", "inputs:\n  x:\n    shape: (64,)\n"), "yaml-syntax", "(64,)", "write `[64]`"),
+    (
+        nodes("  a: {layer: Conv2D, filters: 8, kernel_size: 3, padding: 1}\n  f: {layer: Flatten}\n", IMAGE),
+        "out-of-range",
+        "1",
+        "`same`, or put {layer: ZeroPadding2D, padding: 1}",
+    ),
+    (
+        nodes("  a: {layer: MaxPooling2D, padding: 1}\n  f: {layer: Flatten}\n", IMAGE),
+        "out-of-range",
+        "1",
+        "ZeroPadding2D",
+    ),
+    (nodes("  a: {layer: LSTM, units: 3}\n", IDS), "wrong-rank", "a", "{layer: Embedding"),
+    (nodes("", "inputs: {x: {shape: [None, 64]}}\n"), "wrong-type", "None", "null"),
+    (nodes("", "inputs: {x: {shape: 64}}\n"), "wrong-type", "64", "[64]"),
+    (nodes("", "inputs: {x: 64}\n"), "wrong-type", "64", "{shape: [64]}"),
+    (nodes("", "inputs: [x]\n"), "wrong-type", "[x]", "{x: {shape: [64]}}"),
+    (nodes("", "inputs: x\n"), "wrong-type", "x", "{x: {shape: [64]}}"),
+    (
+        HEAD + "nodes:\n  - a: {layer: Dense, units: 3}\n" + TAIL,
+        "wrong-type",
+        "- a: {layer: Dense, units: 3}",
+        "names without dashes: `a: {layer",
+    ),
+    (
+        HEAD + "nodes:\n  - {layer: Dense, units: 3}\n" + TAIL,
+        "wrong-type",
+        "- {layer: Dense, units: 3}",
+        "`dense: {layer: Dense",
+    ),
+    (
+        HEAD + "nodes:\n  - layer: Dense\n    units: 3\n" + TAIL,
+        "wrong-type",
+        "- layer: Dense",
+        "`dense: {layer: Dense",
+    ),
+    (
+        "inputs:\nx: {shape: [64]}\nnodes:\ny: {layer: Dense, units: 10}\noutputs:\n  y: {loss: mse}\n",
+        "not-indented",
+        "x",
+        "`inputs` and `nodes` by two spaces",
+    ),
+    (
+        "inputs:\nx: {shape: [64]}\nnodes:\ny: {layer: Dense, units: 10}\noutputs:\ny: {loss: mse}\n",
+        "not-indented",
+        "x",
+        "by two spaces",
+    ),
+    (HEAD + "edges: [x > y]\nnodes:\n" + LAST + TAIL, "wrong-type", "x > y", "write `x -> y`"),
+    (HEAD + "edges: x -> y\nnodes:\n" + LAST + TAIL, "wrong-type", "x -> y", "edges: [x -> y]"),
+    (HEAD + "edges: [[x, y]]\nnodes:\n" + LAST + TAIL, "wrong-type", "[x, y]", "write `x -> y`"),
+    (HEAD + "nodes:\n" + LAST + "outputs: {out: {loss: mse}}\n", "unbound-output", "out", "`from: y`"),
+    (
+        HEAD + "nodes:\n" + LAST + "outputs: [{name: y, loss: mse}]\n",
+        "wrong-type",
+        "{name: y, loss: mse}",
+        "outputs: {y: {loss: mse}}",
+    ),
+    (
+        HEAD + "nodes:\n" + LAST + "outputs: {y: {loss: {huber: {delta: 2}}}}\n",
+        "missing-key",
+        "loss",
+        "{name: huber, delta: 2}",
+    ),
+    (
+        HEAD + "nodes:\n" + LAST + "outputs: {y: {loss: 'mse(x=1)'}}\n",
+        "unknown-loss",
+        "'mse(x=1)'",
+        "{name: mse, ...}",
+    ),
+    (
+        HEAD + "nodes:\n" + LAST + "outputs: {y: {optimizer: adam}}\n",
+        "unknown-key",
+        "optimizer",
+        "train: {optimizer: adam}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "at", "help"), OTHERS, ids=[each[2] for each in OTHERS])
+def test_a_file(text: str, code: str, at: str, help: str) -> None:
+    says(text, code, at, help)
+
+
+SECTIONS = [
+    ("train: {lr: 0.1}", "lr", "optimizer: {name: adam, learning_rate: 0.001}"),
+    ("train: {learning_rate: 0.1}", "learning_rate", "optimizer: {name: adam, learning_rate: 0.001}"),
+    ("train: {weight_decay: 0.1}", "weight_decay", "optimizer: {name: adam, weight_decay: ...}"),
+    ("train: {loss: mse}", "loss", "outputs:"),
+    ("train: {metrics: [mae]}", "metrics", "outputs:"),
+    ("train: {device: cuda}", "device", "--device cuda"),
+    ("train: {validation_split: 0.1}", "validation_split", "data: {validation: {split: 0.1}}"),
+    ("train: {early_stop: 3}", "early_stop", "callbacks: {early_stopping: {patience: 3}}"),
+    ("train: {shuffle: true}", "shuffle", "training rows are shuffled"),
+    ("train: {epoch: 3}", "epoch", "did you mean `epochs`?"),
+    ("train:\nepochs: 3", "epochs", "`train` by two spaces"),
+    ("optimizer: adam", "optimizer", "train: {optimizer: ...}"),
+    ("loss: mse", "loss", "outputs:"),
+    ("data: {path: a.csv}", "path", "did you mean `train`?"),
+    ("data: {train: a.csv, batch_size: 3}", "batch_size", "train: {batch_size: 32}"),
+    ("data: {train: a.csv, target: y}", "target", "outputs:"),
+]
+
+
+@pytest.mark.parametrize(("section", "at", "help"), SECTIONS, ids=[each[0] for each in SECTIONS])
+def test_a_key_that_belongs_elsewhere(section: str, at: str, help: str) -> None:
+    diagnostics, sources = found(nodes("") + section + "\n")
+    (diagnostic,) = diagnostics
+    assert diagnostic.code in ("unknown-key", "not-indented")
+    assert marked(diagnostic, sources) == at and help in (diagnostic.help or "")
+
+
+def test_articles() -> None:
+    """A noun has its own."""
+    (diagnostic,) = found(nodes("") + "train: {optimizer: {learning_rate: 0.1}}\n")[0]
+    assert diagnostic.message.startswith("an optimizer ") and "{name: ..., learning_rate: 0.1}" in str(
+        diagnostic.help
+    )
+    (diagnostic,) = found(nodes("  a: {op: relu, repeat: 2}\n"))[0]
+    assert diagnostic.message == "an `op` node takes no `repeat`"
+
+
+def test_the_command_line_is_a_place() -> None:
+    sets = {"train.optimizer": "adamx", "train.epochs": "x", "train.early_stop": "3", "nodes.y.units": "a"}
+    diagnostics, sources = found(nodes(""), sets)
+    assert sources["<command line>"].startswith("--set train.optimizer=adamx\n--set train.epochs=x\n")
+    assert [(d.span.file, d.span.line, marked(d, sources)) for d in diagnostics if d.span] == [
+        ("<command line>", 1, "adamx"),
+        ("<command line>", 2, "x"),
+        ("<command line>", 3, "train.early_stop"),
+        ("<command line>", 4, "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "help"),
+    [
+        ("trian.epochs", "`train`"),
+        ("nodes.z.units", "a, y"),
+        ("widht", "`width`"),
+        ("train.epoch", "`epochs`"),
+    ],
+)
+def test_a_key_of_the_command_line_that_nothing_has(key: str, help: str) -> None:
+    text = "params: {width: 3}\n" + nodes("  a: {layer: Dense, units: $width}\n")
+    says(text, "unknown-param" if "." not in key else "unknown-key", key, help, {key: "3"})
+
+
+def test_a_value_from_elsewhere_has_its_label() -> None:
+    block = "blocks: {b: {params: {n: required}, inputs: [x], nodes: {d: {layer: Dense, units: $n}}}}\n"
+    text = "params: {width: 3}\n" + block + nodes("  a: {block: b, n: $width}\n")
+    diagnostics, _ = found(text, {"width": "wide"})
+    (label,) = diagnostics[0].labels
+    assert label.text == "`n` is given here" and label.span.line == 5
+    diagnostics, _ = found(
+        text.replace("{block: b, n: $width}", "{layer: Dense, units: $width}").replace(block, ""),
+        {"width": "wide"},
+    )
+    (label,) = diagnostics[0].labels
+    assert (label.span.file, label.text) == ("<command line>", "`width` is given here")
+
+
+def test_settings_of_python_have_a_place_too() -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(nodes(""), settings={"train.epochs": "x"})
+    (diagnostic,) = caught.value.diagnostics
+    assert str(diagnostic.span) == "<settings>:1:15"
+
+
+BLOCK = """\
+blocks:
+  b:
+    params: {n: required, wide: $(channels(x) * 2)}
+    inputs: [x]
+    nodes:
+      c: {layer: Dense, units: $wide, activatoin: relu}
+      d: {layer: Dense, units: $n}
+"""
+
+TOGETHER = [
+    # an unknown layer above hides nothing below it, nor in a block that reads it
+    ("  a: {layer: Dens, units: 3}\n  b: {layer: Dense, units: 3, activation: rellu}\n", ["Dens", "rellu"]),
+    ("  a: {layer: Dens, units: 3}\n  c: {block: b, n: 3}\n", ["activatoin", "Dens"]),
+    # a param that is missing or unknown hides nothing in its block, nor beside it
+    ("  a: {block: b}\n", ["activatoin", "a"]),
+    ("  a: {block: b, m: 3, n: $k}\n", ["activatoin", "m", "k"]),
+    ("  a: {layer: Dense, units: $k, activation: rellu}\n", ["k", "rellu"]),
+    # another library's name for a layer has arguments that can be checked
+    ("  a: {layer: Linear, in_features: 64, out_features: 3}\n", ["Linear", "in_features", "out_features"]),
+    # a count, or a `when`, that is none
+    ("  a: {layer: Dense, units: 64, repeat: two, activation: rellu}\n", ["two", "rellu"]),
+    ("  a: {layer: Dense, units: 64, when: two, activation: rellu}\n", ["two", "rellu"]),
+]
+
+
+@pytest.mark.parametrize(("text", "at"), TOGETHER, ids=[each[0][:60] for each in TOGETHER])
+def test_all_at_once(text: str, at: list[str]) -> None:
+    head = (BLOCK if "block: b" in text else "") + HEAD
+    diagnostics, sources = found(nodes(text, head))
+    shown = "\n\n".join(render(each, sources) for each in diagnostics)
+    assert sorted(marked(each, sources) for each in diagnostics) == sorted(at), shown
+
+
+def test_what_is_legal_is_listed_once() -> None:
+    diagnostics, _ = found(nodes("  a: {layer: Dense, units: 3, foo: 1, bar: 2}\n"))
+    assert [bool(diagnostic.help) for diagnostic in diagnostics] == [True, False]
+
+
+def test_words_of_recurrent_layers() -> None:
+    text = nodes(
+        "  e: {layer: Embedding, input_dim: 9, output_dim: 4}\n"
+        "  a: {layer: LSTM, units: 3, num_layers: 2, bidirectional: true, batch_first: true}\n",
+        IDS,
+    )
+    helps = [diagnostic.help or "" for diagnostic in found(text)[0]]
+    assert ["`repeat: 2`" in helps[0], "Bidirectional" in helps[1], "delete it" in helps[2]] == [True] * 3
+
+
+def test_a_layer_that_is_wrapped_is_told_by_its_own_arguments() -> None:
+    text = nodes(
+        "  e: {layer: Embedding, input_dim: 9, output_dim: 4}\n"
+        "  a: {layer: Bidirectional, wraps: {layer: LSTM, unit: 3}}\n",
+        IDS,
+    )
+    says(text, "unknown-key", "unit", "did you mean `units`?")
