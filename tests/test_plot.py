@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,16 +24,18 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli import app
 from graphspec.compiler import Program
-from graphspec.plot import SUFFIXES, plot
+from graphspec.plot import CONVERTED, SUFFIXES, plot
 from graphspec.plot.layout import LABEL, PlacedBox, Placement, place
 from graphspec.plot.ordering import ranks
 from graphspec.plot.palette import LIGHT
 from graphspec.plot.picture import TIMES, Box, Edge, Picture, Port, draw, unfold
 from graphspec.plot.sections import LONG, cut
+from graphspec.plot.slide import columns
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 EVERY = [*SPECS, *sorted((Path(__file__).parent / "emit").glob("*.yaml"))]
 """Those that show how the language is emitted, too: each form, in every combination that matters."""
+TEXTS = [suffix for suffix in SUFFIXES if suffix not in CONVERTED]
 SVG = "{http://www.w3.org/2000/svg}"
 
 TOWER = """
@@ -277,7 +280,8 @@ def check_geometry(placement: Placement) -> None:
             assert aside or y2 <= top + border or y1 >= bottom - 0.01, each.box  # the bend
     for each in placement.boxes:
         if each.body is not None:
-            assert each.body.width <= each.width and each.head + each.body.height <= each.height
+            assert each.side >= 0 and each.side + each.body.width <= each.width + 0.01
+            assert each.head >= 0 and each.head + each.body.height <= each.height + 0.01
             check_geometry(each.body)
 
 
@@ -287,6 +291,7 @@ def test_nothing_overlaps(path: Path, everything: bool) -> None:
     body = draw(graphspec.compile(path))
     unfold(body, everything)
     check_geometry(place(body))
+    check_geometry(place(body, right=True))
 
 
 @st.composite
@@ -327,9 +332,28 @@ def inner(body: Picture, slots: int, ports: int, named: bool) -> Picture:
     return Picture([*entries, *body.boxes, *exits], edges)
 
 
-@given(bodies())
-def test_nothing_overlaps_in_any_graph(body: Picture) -> None:
-    check_geometry(place(body))
+@given(bodies(), st.booleans())
+def test_nothing_overlaps_in_any_graph(body: Picture, right: bool) -> None:
+    check_geometry(place(body, right))
+
+
+@given(bodies(depth=1), st.booleans(), st.integers(2, 8))
+def test_columns_keep_every_box_and_line_apart(body: Picture, right: bool, count: int) -> None:
+    placed = place(body, right)
+    wrapped = columns(placed, count)
+    assert [box.box for box in wrapped.boxes] == [b.box for b in sorted(placed.boxes, key=lambda b: b.y)] or (
+        {id(box.box) for box in wrapped.boxes} == {id(box.box) for box in placed.boxes}
+    )
+    assert len(wrapped.lines) + len(wrapped.turns) == len(placed.lines)
+    assert len(wrapped.turns) < count
+    check_geometry(wrapped)
+    for turn in wrapped.turns:
+        for (x0, y0), (x1, y1) in pairwise(turn):
+            for box in wrapped.boxes:
+                left, right_ = box.x - box.width / 2, box.x + box.width / 2
+                beside = max(x0, x1) <= left or min(x0, x1) >= right_
+                above = max(y0, y1) <= box.y + 0.01 or min(y0, y1) >= box.y + box.height - 0.01
+                assert beside or above, (turn, box)
 
 
 @given(bodies(depth=0))
@@ -404,11 +428,29 @@ def test_mermaid_is_as_expected() -> None:
 def test_mermaid_names_what_its_edges_join(path: Path, expand: bool) -> None:
     lines = plot(graphspec.compile(path), ".mmd", expand).splitlines()[1:]
     edge = re.compile(r'  (n\d+) (?:-->|-\.-)(?:\|"[^"]*"\|)? (n\d+)')
-    node = re.compile(r' +(?:subgraph )?(n\d+)[\[({]+"[^"<>]*<b>[^"]*"[\])}]+')
+    node = re.compile(r' +(n\d+)[\[({]+"[^"<>]*<b>[^"]*"[\])}]+')
     nodes = {match[1] for line in lines if (match := node.fullmatch(line))}
     joined = [match for line in lines if (match := edge.fullmatch(line))]
     assert joined and {name for match in joined for name in match.groups()} <= nodes
-    assert len(nodes) + len(joined) + sum(line.strip() == "end" for line in lines) == len(lines)
+    groups = [line for line in lines if re.fullmatch(r' +subgraph n\d+g\[" "\]', line)]
+    ends = [line for line in lines if line.strip() == "end"]
+    assert len(nodes) + len(joined) + len(groups) + len(ends) == len(lines) and len(groups) == len(ends)
+
+
+def test_mermaid_has_no_title_that_an_arrow_could_cross() -> None:
+    path = next(path for path in SPECS if path.stem == "unet")
+    text = plot(graphspec.compile(path), ".mmd", expand=True)
+    name = re.search(r'(n\d+)\[\["<b>ups.0</b>', text)
+    assert name is not None
+    group = text.split(f'subgraph {name[1]}g[" "]\n')[1]
+    assert group.lstrip().startswith(f"{name[1]}[[")  # the group's first node names it,
+    assert re.search(rf'--> *\|"[^"]*"\| {name[1]}$', text, re.MULTILINE)  # and takes what comes in
+    entry = re.search(r'(n\d+)\(\["<b>skip</b>"\]\)', group)
+    assert entry is not None and re.search(rf"  {entry[1]} --> n\d+$", text, re.MULTILINE)
+
+
+def test_mermaid_runs_to_the_right() -> None:
+    assert plot(compiled(chain(3)), ".mmd", right=True).startswith("flowchart LR\n")
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"'`]"
@@ -428,7 +470,7 @@ outputs: [a]
     return compiled(text)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", TEXTS)
 def test_text_of_a_spec_stays_text(suffix: str) -> None:
     text = plot(hostile(), suffix)
     assert "<script>alert" not in text and "<img" not in text
@@ -490,9 +532,9 @@ def test_every_node_has_its_yaml(path: Path) -> None:
 def test_the_same_spec_gives_the_same_bytes() -> None:
     code = f"""
 import graphspec, hashlib
-from graphspec.plot import SUFFIXES, plot
+from graphspec.plot import plot
 program = graphspec.compile({str(next(path for path in SPECS if path.stem == "resnet50"))!r})
-print([hashlib.sha256(plot(program, suffix).encode()).hexdigest() for suffix in SUFFIXES])
+print([hashlib.sha256(plot(program, suffix).encode()).hexdigest() for suffix in (".svg", ".html", ".mmd")])
 """
     command, outputs = [sys.executable, "-c", code], set()
     for seed in ("1", "2"):
@@ -519,7 +561,7 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["plot", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", TEXTS)
 def test_the_suffix_says_what_is_written(spec: Path, suffix: str) -> None:
     result = run(spec, "-o", f"a{suffix}")
     assert (result.exit_code, result.stdout) == (0, f"wrote a{suffix}\n")
@@ -533,6 +575,84 @@ def test_params_and_presets_are_taken(spec: Path) -> None:
     assert "[7]" in Path("a.svg").read_text()
 
 
+@pytest.mark.parametrize(("depth", "boxes"), [(0, 11), (1, 23)])
+def test_depth_opens_so_many_levels(spec: Path, depth: int, boxes: int) -> None:
+    path = next(path for path in SPECS if path.stem == "resnet50")
+    assert run(path, "-o", "a.svg", "--depth", str(depth)).exit_code == 0
+    assert Path("a.svg").read_text().count('<g class="box') == boxes
+
+
+def test_the_direction_is_that_of_the_data(spec: Path) -> None:
+    sizes = {}
+    for direction in ("down", "right"):
+        assert run(spec, "-o", "a.svg", "--direction", direction).exit_code == 0
+        root = ElementTree.parse("a.svg").getroot()
+        sizes[direction] = float(root.attrib["width"]), float(root.attrib["height"])
+        paths = [e.attrib["d"] for e in root.iter(f"{SVG}path") if e.attrib["class"] == "edge"]
+        assert paths and all(("H" in path) == (direction == "right") for path in paths)
+    assert sizes["right"][0] > sizes["down"][0] and sizes["right"][1] < sizes["down"][1]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_slide_is_16_to_9_and_can_be_read(path: Path) -> None:
+    root = ElementTree.fromstring(plot(graphspec.compile(path), ".svg", slide=True))
+    assert (root.attrib["width"], root.attrib["height"]) == ("1280", "720")
+    scale = next(
+        float(e.attrib["transform"].rpartition("(")[2][:-1])
+        for e in root.iter(f"{SVG}g")
+        if "transform" in e.attrib
+    )
+    assert scale >= 0.75  # 6.75 points, the least of the gallery: Xception is a long chain
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf"])
+def test_pixels_and_pdf(spec: Path, suffix: str) -> None:
+    pytest.importorskip("typst", reason="the extra `plot` is not installed")
+    path = next(path for path in SPECS if path.stem == "siamese")
+    assert run(path, "-o", f"a{suffix}").exit_code == 0
+    data = Path(f"a{suffix}").read_bytes()
+    size = ElementTree.fromstring(plot(graphspec.compile(path), ".svg")).attrib
+    if suffix == ".png":
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        assert image.size == pytest.approx((2 * float(size["width"]), 2 * float(size["height"])), abs=1)
+        pixels = np.asarray(image).reshape(-1, 3)
+        for part in ("page", "layer", "merge", "end", "weight"):
+            wanted = np.array([int(LIGHT[part][i : i + 2], 16) for i in (1, 3, 5)])
+            assert (np.abs(pixels - wanted).max(1) <= 1).sum() > 200, part
+        assert 0.002 < (pixels.sum(1) < 150).mean() < 0.05  # letters
+    else:
+        assert data.startswith(b"%PDF")
+        if shutil.which("pdftotext"):
+            words = subprocess.run(["pdftotext", "a.pdf", "-"], capture_output=True, text=True, check=True)
+            assert "encoder" in words.stdout and "binary_crossentropy" in words.stdout
+
+
+def test_pixels_without_the_package_are_a_diagnostic(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    result = run(spec, "-o", "a.png")
+    assert result.exit_code == 1 and "error[package-missing]" in result.stderr
+    assert "graphspec[plot]" in result.stderr and not Path("a.png").exists()
+
+
+def test_a_dash_is_svg_to_stdout(spec: Path) -> None:
+    result = run(spec, "-o", "-")
+    assert (result.exit_code, result.stdout) == (0, plot(graphspec.compile(spec), ".svg"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-o", "a.svg", "--direction", "up"],
+        ["-o", "a.svg", "--depth", "1", "--expand"],
+        ["-o", "a.svg", "--depth", "-1"],
+        ["-o", "a.html", "--slide"],
+        ["-o", "-", "--json"],
+    ],
+)
+def test_options_that_make_no_sense_are_wrong_usage(spec: Path, options: list[str]) -> None:
+    assert run(spec, *options).exit_code == 2
+
+
 def test_expand_opens_everything(spec: Path) -> None:
     path = next(path for path in SPECS if path.stem == "resnet50")
     assert run(path, "-o", "a.svg", "--expand").exit_code == 0
@@ -543,13 +663,13 @@ def test_json_is_one_document(spec: Path) -> None:
     assert json.loads(run(spec, "-o", "a.html", "--json").stdout) == {"ok": True, "file": "a.html"}
 
 
-@pytest.mark.parametrize("target", ["a.png", "a", "a.SVG", "no/a.svg", "folder.svg"])
+@pytest.mark.parametrize("target", ["a.gif", "a", "a.SVG", "no/a.svg", "folder.svg"])
 def test_wrong_targets_are_wrong_usage(spec: Path, target: str) -> None:
     Path("folder.svg").mkdir()
     result = run(spec, "-o", target)
     assert result.exit_code == 2
-    if "." not in target or target.endswith("png"):
-        assert ".svg, .html or .mmd" in " ".join(result.stderr.split())
+    if "." not in target or target.endswith("gif"):
+        assert ".svg, .png, .pdf, .html or .mmd" in " ".join(result.stderr.split())
 
 
 def test_a_bad_spec_is_a_diagnostic(spec: Path) -> None:

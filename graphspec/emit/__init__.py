@@ -30,10 +30,13 @@ from graphspec.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A Python file. `places` gives, for its line numbers from 1, where in the spec a line comes from."""
+    """A Python file. `places` gives, for its line numbers from 1, where in the spec a line comes from, and
+    `nodes` for those that compute something every node that is in it.
+    """
 
     source: str
     places: dict[int, Span]
+    nodes: dict[int, list[Span]]
     class_name: str
     program: str  # the program's name
 
@@ -119,9 +122,9 @@ def assemble(
     top.add(*imports, *own_imports(classes))
     offset = len(top.lines) + len(middle)
     source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"
-    return Emitted(
-        source, {number + offset: span for number, span in bodies.places.items()}, name, program.name
-    )
+    places = {number + offset: span for number, span in bodies.places.items()}
+    nodes = {number + offset: spans for number, spans in bodies.nodes.items()}
+    return Emitted(source, places, nodes, name, program.name)
 
 
 TORCH = "2.10"

@@ -25,6 +25,7 @@ class Writer:
 
     lines: list[str] = field(default_factory=list)
     places: dict[int, Span] = field(default_factory=dict)
+    nodes: dict[int, list[Span]] = field(default_factory=dict)
 
     def add(self, *texts: str, span: Span | None = None) -> None:
         for text in texts:
@@ -63,10 +64,9 @@ class Writer:
             case Assign():
                 prefix = f"{', '.join(map(_target, statement.targets))} = "
                 shape = forward.shape(statement)
-                self.line(prefix, statement.value, indent, statement.span, shape=shape)
+                self._computed(prefix, statement, indent, shape)
             case Return():
-                shape = forward.shape(statement)
-                self.line("return ", statement.value, indent, statement.span, shape=shape)
+                self._computed("return ", statement, indent, forward.shape(statement))
             case Run():
                 self.line("", statement.value, indent, statement.span)
             case For():
@@ -79,6 +79,13 @@ class Writer:
                 self._statement(forward, statement.body, indent + 4)
             case Delete():
                 self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
+
+    def _computed(self, prefix: str, statement: Assign | Return, indent: int, shape: str) -> None:
+        """A statement that computes something, perhaps of several nodes, one nested in the other."""
+        begin = len(self.lines)
+        self.line(prefix, statement.value, indent, statement.span, shape=shape)
+        spans = [op.span for op in statement.ops if op.span is not None]
+        self.nodes |= dict.fromkeys(range(begin + 1, len(self.lines) + 1), spans)
 
 
 def _target(variable: Variable | None) -> str:

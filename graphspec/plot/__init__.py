@@ -7,26 +7,53 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
-SUFFIXES = (".svg", ".html", ".mmd")
-"""The kinds of files that `plot` writes."""
+CONVERTED = (".png", ".pdf")
+"""The kinds of files that are made of an SVG file."""
+PICTURES = (".svg", *CONVERTED)
+"""The kinds that show one view, which can be of the size of a slide."""
+SUFFIXES = (*PICTURES, ".html", ".mmd")
+"""The kinds of files that there are."""
 
 
-def plot(program: Program, suffix: str, expand: bool = False) -> str:
+def plot(
+    program: Program,
+    suffix: str,
+    expand: bool = False,
+    depth: int | None = None,
+    right: bool | None = None,
+    slide: bool = False,
+) -> str:
     """The text of a picture of a program: SVG, an HTML page, or Mermaid, as the suffix of its file says.
 
-    Blocks and models are open while the picture stays readable, or all of them where it is to `expand`; on
-    the page they can be opened and closed. Raises ValueError for another suffix.
+    Blocks and models are open while the picture stays readable, or all of them where it is to `expand`, or
+    those of the outermost `depth` levels; on the page they can be opened and closed. It runs down, or to the
+    `right`. An SVG for a `slide` is 16:9, and chooses the depth and the direction that are not given. Raises
+    ValueError for another suffix.
     """
     from graphspec.plot.html import html
     from graphspec.plot.mermaid import mermaid
-    from graphspec.plot.picture import draw, unfold
+    from graphspec.plot.picture import depth_of, draw, unfold
     from graphspec.plot.sections import cut
-    from graphspec.plot.svg import svg
+    from graphspec.plot.slide import choose
+    from graphspec.plot.svg import slide_svg, svg
 
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{suffix} is none of {', '.join(SUFFIXES)}")
     body = cut(draw(program))
-    unfold(body, expand)
-    if suffix == ".svg":
-        return svg(body, program.name)
-    return html(body, program) if suffix == ".html" else mermaid(body)
+    if slide and suffix == ".svg":
+        depths = [depth_of(body)] if expand else range(depth_of(body) + 1) if depth is None else [depth]
+        return slide_svg(choose(body, (False, True) if right is None else (right,), depths), program.name)
+    unfold(body, expand, depth)
+    kinds = {
+        ".svg": lambda: svg(body, program.name, right is True),
+        ".html": lambda: html(body, program, right is True, fixed=expand or depth is not None),
+        ".mmd": lambda: mermaid(body, right is True),
+    }
+    if suffix not in kinds:
+        raise ValueError(f"{suffix} is none of {', '.join(kinds)}")
+    return kinds[suffix]()
+
+
+def converted(svg: str, suffix: str) -> bytes:
+    """An SVG file as .png or .pdf. Raises `SpecError` (package-missing) without the extra `plot`."""
+    from graphspec.plot.raster import converted
+
+    return converted(svg, suffix)

@@ -21,20 +21,35 @@ from graphspec.plot.picture import ENDS, Box, Picture
 from graphspec.plot.places import Places
 from graphspec.plot.words import FAMILY, caption, count, heading, second
 from graphspec.summary import show_bytes, show_flops
+from graphspec.tensor import names_of, value_of
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
 
-def html(body: Picture, program: Program) -> str:
-    """The text of the page."""
+TYPICAL = 64
+"""What a size that is free counts as, where costs become colours."""
+
+
+def html(body: Picture, program: Program, right: bool = False, fixed: bool = False) -> str:
+    """The text of the page. The picture runs down, or to the `right`.
+
+    Where it is not `fixed` which groups are open, the page closes some until all of it can be read.
+    """
     places = Places(program)
     folder = files("graphspec.plot")
     page, script, own = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.js", "page.css")
     )
     style = f"svg, code, pre {{ font-family: {FAMILY}; }}\n{page_style()}{own}"
-    graph = {"body": _body(body, places), "places": places.listed(), "digits": places.digits}
+    graph = {
+        "name": program.name,
+        "body": _body(body, places),
+        "places": places.listed(),
+        "digits": places.digits,
+        "right": right,
+        "fixed": fixed,
+    }
     data = json.dumps(graph, ensure_ascii=False, separators=(",", ":"))
     own_only = f"script-src {_hash(script)}; style-src {_hash(style)}"
     return Template(page).substitute(
@@ -79,10 +94,18 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
         "reads": box.reads,
         "ports": [(port.name, port.label) for port in box.ports],
         "places": places.numbers(box),
+        "costs": _costs(box),
     }
     if box.body is not None:
         found |= {"open": box.open, "body": _body(box.body, places)}
     return {key: value for key, value in found.items() if value}
+
+
+def _costs(box: Box) -> list[int]:
+    """Parameters, FLOPs and bytes of activations as numbers; none where all are 0."""
+    sizes = (box.params, box.flops, box.memory)
+    costs = [value_of(size, dict.fromkeys(names_of(size), TYPICAL)) for size in sizes]
+    return costs if any(costs) else []
 
 
 def _facts(box: Box) -> list[tuple[str, str]]:

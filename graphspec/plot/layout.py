@@ -2,6 +2,10 @@
 
 An edge runs straight down through a rank and bends only in the gap behind it, where no box is, so no edge
 crosses a box. `page.js` has the same rules, for groups opened and closed there; a test compares the two.
+
+A picture that runs to the right is one from top to bottom, mirrored: here `x` and `width` always lie across
+the flow, `y` and `height` along it; those who draw exchange the two. What stays upright, text and the heads
+of groups, has its size exchanged here.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ LABEL = 18
 """Height of the label of a port."""
 BESIDE = 5
 """Between a line and its label."""
+LETTERS = 14
+"""From a line to the top of a label above it."""
 BETWEEN = 20
 """Between boxes of a rank."""
 GAP = 26
@@ -37,7 +43,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A box with its body folded: its size, and the widths of its ports' labels."""
+    """A box with its body folded: its size on the screen, and the widths of its ports' labels."""
 
     width: float
     height: float
@@ -50,7 +56,7 @@ class PlacedBox:
     and `head` are from the top: where the lines of ports and the body begin.
 
     `left` and `right` are how far it reaches from its middle with all that belongs to it, `reach` how far
-    down: labels and the boxes of a stack.
+    down: labels and the boxes of a stack. The body begins `side` from the left and `head` from the top.
     """
 
     box: Box
@@ -63,6 +69,7 @@ class PlacedBox:
     right: float
     reach: float
     body: Placement | None = None
+    side: float = 0
     head: float = 0
     x: float = 0
     y: float = 0
@@ -85,6 +92,8 @@ class Placement:
     height: float = 0
     boxes: list[PlacedBox] = field(default_factory=list)
     lines: list[EdgePiece] = field(default_factory=list)
+    turns: list[list[Point]] = field(default_factory=list)
+    """Lines with corners, from the end of a column to the beginning of the next; `slide.py` makes columns."""
 
 
 def face(box: Box) -> Face:
@@ -98,43 +107,59 @@ def face(box: Box) -> Face:
     return Face(width, HEIGHTS[len(texts)], tuple(text_width(port.label, small=True) for port in box.ports))
 
 
-def place(body: Picture) -> Placement:
-    """A body with coordinates, and the bodies of its open boxes."""
+def place(body: Picture, right: bool = False, room: float = 0) -> Placement:
+    """A body with coordinates, and the bodies of its open boxes; at least `room` along the flow."""
     found = ranks(body)
-    placed = [_sized(box, face(box)) for box in body.boxes]
+    placed = [
+        _opened(box, box.body, right) if box.body and box.open else _folded(box, right) for box in body.boxes
+    ]
     bends = sum(item >= len(placed) for rank in found.ranks for item in rank)
-    left = [each.left for each in placed] + [4.0] * bends
-    right = [each.right for each in placed] + [4.0] * bends
-    x = _columns(found, placed, left, right)
-    low = min((x[i] - left[i] for i in range(len(x))), default=0)
+    before = [each.left for each in placed] + [4.0] * bends
+    after = [each.right for each in placed] + [4.0] * bends
+    x = _columns(found, placed, before, after)
+    low = min((x[i] - before[i] for i in range(len(x))), default=0)
     x = [at - low for at in x]
-    width = max((x[i] + right[i] for i in range(len(x))), default=0)
+    width = max((x[i] + after[i] for i in range(len(x))), default=0)
     result = Placement(width, 0, placed)
-    _rows(found, result, x)
+    _rows(found, result, x, room)
     return result
 
 
-def _sized(box: Box, face: Face) -> PlacedBox:
-    behind = STACK if box.count > 1 else 0
-    if box.body is None or not box.open:
-        ports = _spread(face.labels)
-        half = max(face.width / 2, 4)
-        left = max([half, *(-at for at in ports)])
-        right = max([half + behind, *(at + BESIDE + w for at, w in zip(ports, face.labels, strict=True))])
-        below = behind + (LABEL if any(face.labels) else 0)
-        starts = [face.height] * len(ports)
-        return PlacedBox(box, face.width, face.height, ports, [], starts, left, right, face.height + below)
-    inner = place(box.body)
-    width = max(inner.width + 2 * MARGIN, face.width)
+def _folded(box: Box, right: bool) -> PlacedBox:
+    shape, behind = face(box), STACK if box.count > 1 else 0
+    if right:
+        width, height = shape.height, shape.width
+        ports = [LABEL * (at - (len(shape.labels) - 1) / 2) for at in range(len(shape.labels))]
+        ends = [(LETTERS * bool(label), 0.0) for label in shape.labels]
+        below = max([label + BESIDE for label in shape.labels if label], default=0.0)
+    else:
+        width, height = shape.width, shape.height
+        ports = _spread(shape.labels)
+        ends = [(0, BESIDE + label) for label in shape.labels]
+        below = float(LABEL) if any(shape.labels) else 0.0
+    half = max(width / 2, 4)
+    before = max([half, *(end - at for at, (end, _) in zip(ports, ends, strict=True))])
+    after = max([half + behind, *(at + end for at, (_, end) in zip(ports, ends, strict=True))])
+    starts = [height] * len(ports)
+    return PlacedBox(box, width, height, ports, [], starts, before, after, height + behind + below)
+
+
+def _opened(box: Box, body: Picture, right: bool) -> PlacedBox:
+    shape, behind = face(box), STACK if box.count > 1 else 0
+    border = float(MARGIN) if any(each.kind == "entry" and each.name for each in body.boxes) else 0.0
+    if right:
+        inner = place(body, right, shape.width - border - MARGIN)
+        side, head = shape.height + MARGIN, border
+        width, height = side + inner.width + MARGIN, head + inner.height + MARGIN
+    else:
+        inner = place(body)
+        width, head = max(inner.width + 2 * MARGIN, shape.width), shape.height + border
+        side, height = (width - inner.width) / 2, head + inner.height + MARGIN
     entries, exits = ([e for e in inner.boxes if e.box.kind == kind] for kind in ("entry", "exit"))
-    head = face.height + (MARGIN if any(each.width for each in entries) else 0)
-    height = head + inner.height + MARGIN
-    slots, ports = ([each.x - inner.width / 2 for each in ends] for ends in (entries, exits))
+    slots, ports = ([each.x + side - width / 2 for each in ends] for ends in (entries, exits))
     starts = [height - MARGIN if each.width else height for each in exits]
-    half = width / 2
-    return PlacedBox(
-        box, width, height, ports, slots, starts, half, half + behind, height + behind, inner, head
-    )
+    half, reach = width / 2, height + behind
+    return PlacedBox(box, width, height, ports, slots, starts, half, half + behind, reach, inner, side, head)
 
 
 def _spread(widths: Sequence[float]) -> list[float]:
@@ -243,24 +268,30 @@ def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
     return wishes[-1][0]
 
 
-def _rows(found: Ranks, result: Placement, x: list[float]) -> None:
+def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
     """Tops of boxes, and the lines between them; a gap is higher where lines run far to the side."""
     placed, boxes = result.boxes, len(result.boxes)
     gaps: list[list[Segment]] = [[] for _ in found.ranks]
     depth = {item: number for number, rank in enumerate(found.ranks) for item in rank}
     for segment in found.segments:
         gaps[depth[segment.upper]].append(segment)
+    heights, spaces = [], []
+    for rank, gap in zip(found.ranks, gaps, strict=True):
+        heights.append(max([placed[item].reach for item in rank if item < boxes], default=0))
+        far = max([abs(_start(s, placed, x) - _end(s, placed, x)) for s in gap], default=0)
+        spaces.append(GAP + min(40, far / 12))
+    result.height = sum(heights) + sum(spaces[:-1])
+    if len(spaces) > 1 and result.height < room:  # so that what leaves the body reaches its border
+        spaces[-2] += room - result.height
+        result.height = room
     y = 0.0
     tops = []
-    for rank, gap in zip(found.ranks, gaps, strict=True):
-        height = max([placed[item].reach for item in rank if item < boxes], default=0)
+    for rank, height, space in zip(found.ranks, heights, spaces, strict=True):
         for item in rank:
             if item < boxes:
                 placed[item].x, placed[item].y = x[item], y
-        far = max([abs(_start(s, placed, x) - _end(s, placed, x)) for s in gap], default=0)
-        tops.append((y, y + height, y + height + GAP + min(40, far / 12)))
+        tops.append((y, y + height, y + height + space))
         y = tops[-1][2]
-    result.height = tops[-1][1] if tops else 0
     for gap, (top, bottom, following) in zip(gaps, tops, strict=True):
         for segment in gap:
             start, end = _start(segment, placed, x), _end(segment, placed, x)

@@ -23,20 +23,30 @@ PLAIN = f" _.,·…[]()+-=/:{TIMES}"
 """Characters that mean nothing in a label, besides letters and digits."""
 
 
-def mermaid(body: Picture) -> str:
-    """The text of a flowchart; a group that is open is a subgraph."""
+def mermaid(body: Picture, right: bool = False) -> str:
+    """The text of a flowchart, from top to bottom or to the `right`; a group that is open is a subgraph.
+
+    Mermaid writes the title of a subgraph where arrows enter it, across the text. So a subgraph has none: its
+    first node names it and takes its first input, and its other inputs have nodes of their own.
+    """
     names: dict[int, str] = {}
-    return "\n".join(["flowchart TD", *_nodes(body, names, 1), *_edges(body, names)]) + "\n"
+    head = f"flowchart {'LR' if right else 'TD'}"
+    return "\n".join([head, *_nodes(body, names, 1), *_edges(body, names)]) + "\n"
 
 
 def _nodes(body: Picture, names: dict[int, str], depth: int) -> Iterator[str]:
     indent = "  " * depth
+    entries = 0
     for box in body.boxes:
         name = names[id(box)] = f"n{len(names)}"
+        entries += box.kind == "entry"
         if box.body is not None and box.open:
-            yield f'{indent}subgraph {name}["{_label(box, " · ")}"]'
+            yield f'{indent}subgraph {name}g[" "]'
+            yield f'{indent}  {name}[["{_label(box, "<br>")}"]]'
             yield from _nodes(box.body, names, depth + 1)
             yield f"{indent}end"
+        elif box.kind == "entry" and entries > 1:
+            yield f'{indent}{name}(["<b>{_text(box.name)}</b>"])'
         elif box.kind not in ("entry", "exit"):
             opening, closing = SHAPES.get(box.kind, ("[", "]"))
             yield f'{indent}{name}{opening}"{_label(box, "<br>")}"{closing}'
@@ -65,23 +75,21 @@ def _edges(body: Picture, names: dict[int, str]) -> Iterator[str]:
 Origin = tuple[Box, str]
 
 
-def _join(
-    body: Picture, given: list[list[Origin]], edges: list[tuple[Box, Box, str, bool]]
-) -> list[list[Origin]]:
-    """Adds the edges between boxes that are shown, past the ends of open groups, to `edges`.
+def _join(body: Picture, entries: list[Box], edges: list[tuple[Box, Box, str, bool]]) -> list[list[Origin]]:
+    """Adds the edges between boxes that are shown to `edges`; returned is what the body's exits stand for.
 
-    `given` is what the body's entries stand for; returned is what its exits stand for.
+    `entries` are the boxes that stand for the body's inputs.
     """
     incoming: list[list[Edge]] = [[] for _ in body.boxes]
     for edge in body.edges:
         incoming[edge.target].append(edge)
     made: list[list[list[Origin]]] = []  # for each box what each of its ports stands for
     exits = []
-    entry = iter(given)
+    entry = iter(entries)
     for box, arriving in zip(body.boxes, incoming, strict=True):
         found = [(edge, origin) for edge in arriving for origin in made[edge.source][edge.port]]
         if box.kind == "entry":
-            made.append([next(entry)])
+            made.append([[(next(entry), "")]])
         elif box.kind == "exit":
             exits.append([origin for _, origin in found])
             made.append([])
@@ -89,8 +97,10 @@ def _join(
             edges += [(source, box, label, edge.weights) for edge, (source, label) in found]
             made.append([[(box, port.label)] for port in box.ports])
         else:
-            edges += [(source, box, label, True) for edge, (source, label) in found if edge.slot is None]
-            slots = sum(each.kind == "entry" for each in box.body.boxes)
-            inner = [[origin for edge, origin in found if edge.slot == slot] for slot in range(slots)]
-            made.append(_join(box.body, inner, edges))
+            inputs = [each for each in box.body.boxes if each.kind == "entry"]
+            inputs[:1] = [box]  # whose own node takes the first
+            edges += [
+                (source, inputs[edge.slot or 0], label, edge.weights) for edge, (source, label) in found
+            ]
+            made.append(_join(box.body, inputs, edges))
     return exits

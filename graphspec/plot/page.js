@@ -2,8 +2,8 @@
 // Draws the picture that stands in #graph. `arrange` and what it calls has the rules of layout.py.
 const graph = JSON.parse(document.getElementById("graph").textContent);
 const MARGIN = 10, LABEL = 18, BESIDE = 5, BETWEEN = 20, GAP = 26, STACK = 8, SWEEPS = 13;
-const BEND = 8, SKIP = 0.01;
-
+const BEND = 8, SKIP = 0.01, LETTERS = 14;
+const RIGHT = graph.right;
 
 function complete(body) {
   body.segments = body.segments.map(([upper, port, lower, slot, weights, pull]) => (
@@ -11,7 +11,7 @@ function complete(body) {
   ));
   const empty = { type: "", more: "", path: "", width: 0, height: 0, count: 1, plain: false, open: false, body: null };
   body.boxes = body.boxes.map((box) => (
-    { ...empty, labels: [], ports: [], facts: [], reads: [], places: [], name: "", ...box }
+    { ...empty, labels: [], ports: [], facts: [], reads: [], places: [], costs: [0, 0, 0], name: "", ...box }
   ));
   for (const box of body.boxes) if (box.body) complete(box.body);
 }
@@ -19,8 +19,9 @@ complete(graph.body);
 
 // --- layout
 
-function arrange(body) {
-  const placed = body.boxes.map(sized), boxes = placed.length;
+// `x` and `width` lie across the flow, `y` and `height` along it; drawing exchanges them where it runs right.
+function arrange(body, room = 0) {
+  const placed = body.boxes.map((box) => (box.body && box.open ? opened(box) : folded(box))), boxes = placed.length;
   const bends = body.ranks.flat().filter((item) => item >= boxes).length;
   const left = placed.map((each) => each.left).concat(Array(bends).fill(4));
   const right = placed.map((each) => each.right).concat(Array(bends).fill(4));
@@ -29,29 +30,36 @@ function arrange(body) {
   for (let i = 0; i < x.length; i++) x[i] -= low;
   const width = x.length ? Math.max(...x.map((at, i) => at + right[i])) : 0;
   const result = { width, height: 0, boxes: placed, lines: [] };
-  rows(body, result, x);
+  rows(body, result, x, room);
   return result;
 }
 
-function sized(box) {
-  const behind = box.count > 1 ? STACK : 0;
-  if (!box.body || !box.open) {
-    const ports = spread(box.labels), half = Math.max(box.width / 2, 4);
-    return {
-      box, width: box.width, height: box.height, ports, slots: [], x: 0, y: 0, body: null, head: 0,
-      starts: ports.map(() => box.height),
-      left: Math.max(half, ...ports.map((at) => -at)),
-      right: Math.max(half + behind, ...ports.map((at, i) => at + BESIDE + box.labels[i])),
-      reach: box.height + behind + (box.labels.some((width) => width) ? LABEL : 0),
-    };
-  }
-  const body = arrange(box.body);
-  const ends = (kind) => body.boxes.filter((each) => each.box.kind === kind);
-  const entries = ends("entry"), exits = ends("exit"), middle = (each) => each.x - body.width / 2;
-  const head = box.height + (entries.some((each) => each.width) ? MARGIN : 0);
-  const width = Math.max(body.width + 2 * MARGIN, box.width), height = head + body.height + MARGIN;
+function folded(box) {
+  const behind = box.count > 1 ? STACK : 0, [width, height] = RIGHT ? [box.height, box.width] : [box.width, box.height];
+  const middle = (box.labels.length - 1) / 2, labelled = box.labels.filter((label) => label);
+  const ports = RIGHT ? box.labels.map((_, at) => LABEL * (at - middle)) : spread(box.labels);
+  const half = Math.max(width / 2, 4), above = (label) => (RIGHT && label ? LETTERS : 0);
+  const beside = (label) => (RIGHT ? 0 : BESIDE + label);
+  const below = RIGHT ? Math.max(0, ...labelled.map((label) => label + BESIDE)) : labelled.length ? LABEL : 0;
   return {
-    box, width, height, ports: exits.map(middle), slots: entries.map(middle), x: 0, y: 0, body, head,
+    box, width, height, ports, slots: [], x: 0, y: 0, body: null, side: 0, head: 0,
+    starts: ports.map(() => height),
+    left: Math.max(half, ...ports.map((at, i) => above(box.labels[i]) - at)),
+    right: Math.max(half + behind, ...ports.map((at, i) => at + beside(box.labels[i]))),
+    reach: height + behind + below,
+  };
+}
+
+function opened(box) {
+  const behind = box.count > 1 ? STACK : 0, border = box.body.boxes.some((each) => each.kind === "entry" && each.name) ? MARGIN : 0;
+  const body = arrange(box.body, RIGHT ? box.width - border - MARGIN : 0);
+  const width = RIGHT ? box.height + body.width + 2 * MARGIN : Math.max(body.width + 2 * MARGIN, box.width);
+  const head = RIGHT ? border : box.height + border, height = head + body.height + MARGIN;
+  const side = RIGHT ? box.height + MARGIN : (width - body.width) / 2;
+  const ends = (kind) => body.boxes.filter((each) => each.box.kind === kind);
+  const exits = ends("exit"), middle = (each) => each.x + side - width / 2;
+  return {
+    box, width, height, ports: exits.map(middle), slots: ends("entry").map(middle), x: 0, y: 0, body, side, head,
     starts: exits.map((each) => (each.width ? height - MARGIN : height)),
     left: width / 2, right: width / 2 + behind, reach: height + behind,
   };
@@ -137,22 +145,27 @@ function median(neighbours, x) {
   return wishes[wishes.length - 1][0];
 }
 
-function rows(body, result, x) {
+function rows(body, result, x, room) {
   const placed = result.boxes, gaps = body.ranks.map(() => []), depth = [];
   body.ranks.forEach((rank, number) => rank.forEach((item) => (depth[item] = number)));
   for (const segment of body.segments) gaps[depth[segment.upper]].push(segment);
+  const start = (s) => x[s.upper] + startOf(s, placed), end = (s) => x[s.lower] + endOf(s, placed);
+  const insides = body.ranks.map((rank) => rank.filter((item) => item < placed.length));
+  const heights = insides.map((inside) => Math.max(0, ...inside.map((item) => placed[item].reach)));
+  const spaces = gaps.map((gap) => GAP + Math.min(40, Math.max(0, ...gap.map((s) => Math.abs(start(s) - end(s)))) / 12));
+  const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+  result.height = sum(heights) + sum(spaces.slice(0, -1));
+  if (spaces.length > 1 && result.height < room) {
+    spaces[spaces.length - 2] += room - result.height;
+    result.height = room;
+  }
   const tops = [];
   let y = 0;
-  body.ranks.forEach((rank, number) => {
-    const inside = rank.filter((item) => item < placed.length);
-    const height = Math.max(0, ...inside.map((item) => placed[item].reach));
+  insides.forEach((inside, number) => {
     for (const item of inside) Object.assign(placed[item], { x: x[item], y });
-    const start = (s) => x[s.upper] + startOf(s, placed), end = (s) => x[s.lower] + endOf(s, placed);
-    const far = Math.max(0, ...gaps[number].map((s) => Math.abs(start(s) - end(s))));
-    tops.push([y, y + height, y + height + GAP + Math.min(40, far / 12)]);
+    tops.push([y, y + heights[number], y + heights[number] + spaces[number]]);
     y = tops[number][2];
   });
-  result.height = tops.length ? tops[tops.length - 1][1] : 0;
   gaps.forEach((gap, number) => {
     const [top, bottom, following] = tops[number];
     for (const s of gap) {
@@ -172,6 +185,8 @@ function rows(body, result, x) {
 
 const canvas = document.getElementById("canvas"), stage = document.getElementById("stage");
 const panel = document.getElementById("panel"), search = document.getElementById("search");
+const chart = document.getElementById("chart"), costs = document.getElementById("costs"), legend = document.getElementById("legend");
+const frame = make("rect", { class: "view" });
 const view = { x: 0, y: 0, scale: 1 };
 let drawn = null, chosen = null;
 
@@ -183,57 +198,70 @@ function make(name, attributes, ...children) {
 }
 
 const tenth = (number) => Math.round(number * 10) / 10;
+const turned = (x, y) => (RIGHT ? [y, x] : [x, y]);
+const extent = (placed) => turned(placed.width, placed.height);
 
 function draw() {
   drawn = arrange(graph.body);
-  const into = document.createDocumentFragment();
-  drawBody(drawn, 0, 0, into);
+  [drawn.across, drawn.down] = extent(drawn);
+  const into = document.createDocumentFragment(), small = document.createDocumentFragment();
+  drawBody(drawn, 0, 0, into, small);
   stage.replaceChildren(into);
+  chart.replaceChildren(small, frame);
+  colour();
 }
 
-function drawBody(placed, x, y, into) {
+function drawBody(placed, x, y, into, small) {
   for (const each of placed.boxes) {
-    each.left = x + each.x - each.width / 2;
-    each.top = y + each.y;
+    const [left, top] = turned(each.x - each.width / 2, each.y);
+    each.left = x + left;
+    each.top = y + top;
     if (!each.body) continue;
-    outline(each, each.left, each.top, each.height, "frame", into);
-    drawBody(each.body, x + each.x - each.body.width / 2, each.top + each.head, into);
+    outline(each, each.left, each.top, "frame", into);
+    small.append(sheet(each, each.left, each.top, extent(each), "frame"));
+    const [side, head] = turned(each.side, each.head);
+    drawBody(each.body, each.left + side, each.top + head, into, small);
   }
   for (const line of placed.lines) drawLine(line, x, y, into);
-  for (const each of placed.boxes) if (each.width) drawBox(each, into);
+  for (const each of placed.boxes) if (each.width) drawBox(each, into, small);
 }
 
-function outline(placed, x, y, height, kind, into) {
-  const size = { width: tenth(placed.width), height, rx: 5 };
+function sheet(placed, x, y, [width, height], kind) {
+  return make("rect", { ...(kind && { class: kind }), x: tenth(x), y: tenth(y), width: tenth(width), height: tenth(height), rx: 5 });
+}
+
+function outline(placed, x, y, kind, into) {
   if (placed.box.count > 1)
-    for (const shift of [STACK, STACK / 2])
-      into.append(make("rect", { class: "behind", x: tenth(x + shift), y: tenth(y + shift), ...size }));
-  into.append(make("rect", { ...(kind && { class: kind }), x: tenth(x), y: tenth(y), ...size }));
+    for (const shift of [STACK, STACK / 2]) into.append(sheet(placed, x + shift, y + shift, extent(placed), "behind"));
+  into.append(sheet(placed, x, y, extent(placed), kind));
 }
 
-function drawBox(placed, into) {
-  const box = placed.box, { left, top } = placed, open = Boolean(placed.body);
-  const node = make("g", { class: `box ${box.kind}${box.plain ? " plain" : ""}`, tabindex: 0, role: "button" });
+function drawBox(placed, into, small) {
+  const box = placed.box, { left, top } = placed, open = Boolean(placed.body), [width] = extent(placed);
+  const kind = `box ${box.kind}${box.plain ? " plain" : ""}`;
+  const node = make("g", { class: kind, tabindex: 0, role: "button" });
   node.setAttribute("aria-label", [box.name, box.type, box.more].filter(Boolean).join(", "));
   if (box.body) node.setAttribute("aria-expanded", open);
-  if (open) node.append(make("rect", { x: tenth(left), y: tenth(top), width: tenth(placed.width), height: box.height, rx: 5 }));
-  else outline(placed, left, top, box.height, "", node);
+  if (open) node.append(sheet(placed, left, top, [width, box.height], ""));
+  else outline(placed, left, top, "", node);
+  if (!open) small.append(make("g", { class: kind }, sheet(placed, left, top, extent(placed), "")));
   const text = make("text", { x: tenth(left + MARGIN), y: tenth(top + 17) });
   text.append(make("tspan", { class: "name" }, box.name));
   if (box.type) text.append(" ", make("tspan", { class: "type" }, box.type));
   node.append(text);
   if (box.more) node.append(make("text", { class: "more", x: tenth(left + MARGIN), y: tenth(top + 34) }, box.more));
-  if (box.body) node.append(make("path", { class: "fold", d: mark(left + placed.width - 14, top + 13, open) }));
+  if (box.body) node.append(make("path", { class: "fold", d: mark(left + width - 14, top + 13, open) }));
   node.box = box;
   box.element = node;
   box.placed = placed;
   if (box === chosen) node.classList.add("chosen");
   into.append(node);
   if (open) return;
-  const below = top + box.height + (box.count > 1 ? STACK : 0) + 14;
+  const end = placed.height + (box.count > 1 ? STACK : 0);
   box.ports.forEach(([, label], i) => {
-    const x = left + placed.width / 2 + placed.ports[i] + BESIDE;
-    if (label) into.append(make("text", { class: "shape", x: tenth(x), y: tenth(below) }, label));
+    const beside = placed.width / 2 + placed.ports[i];
+    const [x, y] = RIGHT ? [end + BESIDE, beside - BESIDE] : [beside + BESIDE, end + 14];
+    if (label) into.append(make("text", { class: "shape", x: tenth(left + x), y: tenth(top + y) }, label));
   });
 }
 
@@ -241,11 +269,17 @@ function drawBox(placed, into) {
 const mark = (x, y, open) => `M${tenth(x - 4)} ${tenth(y)}h8${open ? "" : `M${tenth(x)} ${tenth(y - 4)}v8`}`;
 
 function drawLine(line, x, y, into) {
-  const [x0, x2] = [tenth(x + line.x0), tenth(x + line.x2)];
-  const [y0, y1, y2] = [tenth(y + line.y0), tenth(y + line.y1), tenth(y + line.y2)], middle = tenth((y1 + y2) / 2);
-  const d = x0 === x2 ? `M${x0} ${y0}V${y2}` : `M${x0} ${y0}V${y1}C${x0} ${middle} ${x2} ${middle} ${x2} ${y2}`;
+  const at = (across, along) => {
+    const [right, down] = turned(across, along);
+    return [tenth(x + right), tenth(y + down)];
+  };
+  const [[x0, y0], [x1, y1], [x2, y2]] = [at(line.x0, line.y0), at(line.x0, line.y1), at(line.x2, line.y2)];
+  const mx = tenth((x1 + x2) / 2), my = tenth((y1 + y2) / 2);
+  const down = x0 === x2 ? `V${y2}` : `V${y1}C${x0} ${my} ${x2} ${my} ${x2} ${y2}`;
+  const right = y0 === y2 ? `H${x2}` : `H${x1}C${mx} ${y0} ${mx} ${y2} ${x2} ${y2}`;
+  const d = `M${x0} ${y0}${RIGHT ? right : down}`;
   into.append(make("path", { class: line.weights ? "weights" : "edge", d }));
-  if (line.arrow) into.append(make("path", { class: "head", d: `M${x2} ${y2}l-4 -7h8z` }));
+  if (line.arrow) into.append(make("path", { class: "head", d: `M${x2} ${y2}${RIGHT ? "l-7 -4v8z" : "l-4 -7h8z"}` }));
 }
 
 // --- moving about
@@ -253,6 +287,7 @@ function drawLine(line, x, y, into) {
 function look() {
   stage.setAttribute("transform", `translate(${view.x} ${view.y}) scale(${view.scale})`);
   canvas.classList.toggle("far", view.scale < 0.2);
+  lookAtChart();
 }
 
 function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
@@ -263,13 +298,31 @@ function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
   look();
 }
 
-// The whole picture, unless its text would be too small to read: then its upper part.
+// The whole picture; or, where its text would be too small to read, its beginning.
 function fit(whole) {
-  const across = canvas.clientWidth / (drawn.width + 60), down = canvas.clientHeight / (drawn.height + 60);
-  view.scale = Math.min(1, across, whole ? down : Math.max(down, 0.75));
-  view.x = (canvas.clientWidth - drawn.width * view.scale) / 2;
-  view.y = 30 * view.scale;
+  const across = canvas.clientWidth / (drawn.across + 60), down = canvas.clientHeight / (drawn.down + 60);
+  view.scale = Math.min(1, whole ? Math.min(across, down) : Math.max(Math.min(across, down), 0.75));
+  const middle = (room, size) => Math.max((room - size * view.scale) / 2, 30 * view.scale);
+  view.x = RIGHT || drawn.across * view.scale <= canvas.clientWidth ? middle(canvas.clientWidth, drawn.across) : (canvas.clientWidth - drawn.across * view.scale) / 2;
+  view.y = RIGHT ? middle(canvas.clientHeight, drawn.down) : 30 * view.scale;
   look();
+}
+
+// What is open stays open while the whole picture can be read; then the innermost groups are closed first.
+function start() {
+  draw();
+  fit(true);
+  while (!graph.fixed && view.scale < 0.5) {
+    const open = [];
+    const seek = (body, depth) => {
+      for (const box of body.boxes) if (box.body && box.open) (open[depth] ||= []).push(box), seek(box.body, depth + 1);
+    };
+    seek(graph.body, 0);
+    if (!open.length) break;
+    for (const box of open.at(-1)) box.open = false;
+    draw();
+    fit(true);
+  }
 }
 
 function reveal(box) {
@@ -306,13 +359,14 @@ canvas.addEventListener("wheel", (event) => {
 
 // --- choosing, opening, closing
 
-function choose(box) {
+// `key` is the key of the state dict by which the box was found.
+function choose(box, key) {
   if (chosen && chosen.element) chosen.element.classList.remove("chosen");
   chosen = box;
   panel.hidden = !box;
   if (!box) return;
   box.element.classList.add("chosen");
-  describe(box);
+  describe(box, key);
 }
 
 function toggle(box) {
@@ -348,7 +402,7 @@ function setAll(open) {
   every(graph.body, (box) => (box.open = open));
   choose(null);
   draw();
-  fit(false);
+  fit(!open);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -377,27 +431,145 @@ stage.addEventListener("focusin", (event) => {
 
 // --- finding
 
+// A stack stands for several instances: the path of one of them becomes that of the first, which is drawn.
+function ofFirst(text, box) {
+  const [, stem, first, last] = /^(.*\.)(\d+) … (\d+)$/.exec(box.path) || [];
+  if (!stem || !text.startsWith(bare(stem))) return text;
+  const [number] = text.slice(bare(stem).length).split(".", 1), rest = text.slice(bare(stem).length + number.length);
+  const inside = /^\d+$/.test(number) && Number(number) >= Number(first) && Number(number) <= Number(last);
+  return inside ? `${bare(stem)}${first}${rest}` : text;
+}
+
+// A name that Python has a meaning for has an underscore behind it in the state dict.
+const bare = (path) => path.replace(/_(?=\.|$)/g, "");
+
+// The boxes whose path or type has the text, and the innermost that a key of the state dict belongs to.
+function matches(text) {
+  const found = [], keys = [];
+  const seek = (body, above, key) => {
+    for (const box of body.boxes) {
+      const own = ofFirst(key, box), path = bare(box.path.replace(/ … \d+$/, ""));
+      if (box.path && box.kind !== "section" && box.kind !== "entry") {
+        if (own === path || own.startsWith(`${path}.`)) keys.push([box, above]);
+        else if (`${box.path} ${box.type}`.toLowerCase().includes(text.toLowerCase())) found.push([box, above]);
+      }
+      if (box.body) seek(box.body, [...above, box], own);
+    }
+  };
+  seek(graph.body, [], bare(text));
+  const longest = Math.max(...keys.map(([box]) => box.path.length));
+  return [...keys.filter(([box]) => box.path.length === longest).map((hit) => [...hit, text]), ...found];
+}
+
 let hits = { text: "", at: 0 };
 search.addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
-  const text = search.value.trim().toLowerCase(), found = [];
-  const seek = (body, above) => {
-    for (const box of body.boxes) {
-      const named = box.path && `${box.path} ${box.type}`.toLowerCase().includes(text);
-      if (named && box.kind !== "section" && box.kind !== "entry") found.push([box, above]);
-      if (box.body) seek(box.body, [...above, box]);
-    }
-  };
-  if (text) seek(graph.body, []);
+  const text = search.value.trim(), found = text ? matches(text) : [];
   search.setAttribute("aria-invalid", text !== "" && !found.length);
   if (!found.length) return;
   hits = { text, at: hits.text === text ? (hits.at + 1) % found.length : 0 };
-  const [box, above] = found[hits.at];
+  const [box, above, key] = found[hits.at];
   for (const each of above) each.open = true;
   draw();
-  choose(box);
+  if (view.scale < 0.5) zoom(0.75 / view.scale);
+  choose(box, key);
   reveal(box);
 });
+
+// --- the chart: the whole picture, small, and where the view is
+
+function lookAtChart() {
+  const room = { x: canvas.clientWidth, y: canvas.clientHeight };
+  const all = view.x >= 0 && view.y >= 0 && view.x + drawn.across * view.scale <= room.x && view.y + drawn.down * view.scale <= room.y;
+  chart.classList.toggle("hidden", all);
+  chart.setAttribute("viewBox", `-10 -10 ${tenth(drawn.across + 20)} ${tenth(drawn.down + 20)}`);
+  const size = Math.min(180 / (drawn.across + 20), 240 / (drawn.down + 20));
+  chart.setAttribute("width", Math.max(24, tenth((drawn.across + 20) * size)));
+  chart.setAttribute("height", Math.max(24, tenth((drawn.down + 20) * size)));
+  const place = { x: -view.x / view.scale, y: -view.y / view.scale, width: room.x / view.scale, height: room.y / view.scale };
+  for (const key in place) frame.setAttribute(key, tenth(place[key]));
+}
+
+let leading = false;
+function lead(event) {
+  const bounds = chart.getBoundingClientRect(), scale = Math.max((drawn.across + 20) / bounds.width, (drawn.down + 20) / bounds.height);
+  const x = drawn.across / 2 + (event.clientX - bounds.left - bounds.width / 2) * scale;
+  const y = drawn.down / 2 + (event.clientY - bounds.top - bounds.height / 2) * scale;
+  view.x = canvas.clientWidth / 2 - x * view.scale;
+  view.y = canvas.clientHeight / 2 - y * view.scale;
+  look();
+}
+chart.addEventListener("pointerdown", (event) => {
+  leading = true;
+  lead(event);
+});
+window.addEventListener("pointermove", (event) => leading && lead(event));
+window.addEventListener("pointerup", () => (leading = false));
+
+// --- colours by cost
+
+// In RGB, as every reader of a saved picture knows it.
+function blend(one, other, part) {
+  const style = getComputedStyle(document.documentElement);
+  const [first, second] = [one, other].map((name) => style.getPropertyValue(name).match(/[0-9a-f]{2}/gi).map((each) => parseInt(each, 16)));
+  return `rgb(${first.map((value, i) => Math.round(value * part + second[i] * (1 - part))).join(", ")})`;
+}
+
+function colour() {
+  const at = ["params", "flops", "memory"].indexOf(costs.value), shown = [];
+  every(graph.body, (box) => box.placed && box.element && box.element.isConnected && box.kind !== "section" && shown.push(box));
+  const leaves = shown.filter((box) => !box.placed.body), top = Math.max(0, ...leaves.map((box) => box.costs[at] || 0));
+  const total = graph.body.boxes.reduce((sum, box) => sum + (box.costs[at] || 0), 0);
+  for (const box of shown) {
+    const share = at < 0 || !top || box.placed.body ? 0 : box.costs[at] / top;
+    const fill = at < 0 || box.placed.body ? "" : blend("--hot", "--plain", Math.sqrt(share));
+    for (const rect of box.element.querySelectorAll("rect")) rect.style.fill = fill;
+    box.element.querySelector("title")?.remove();
+    const percent = at < 0 || !total ? "" : `: ${tenth((100 * box.costs[at]) / total)} % of ${costs.selectedOptions[0].text}`;
+    box.element.prepend(make("title", {}, `${box.path}${percent}`));
+  }
+  legend.hidden = at < 0;
+  const most = leaves.find((box) => box.costs[at] === top);
+  legend.textContent = at < 0 || !most ? "" : `red: most, ${most.path} has ${tenth((100 * top) / total)} %`;
+}
+costs.addEventListener("change", colour);
+
+// --- a file of what is seen
+
+const LOOK = ["fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-weight", "font-family"];
+
+function picture() {
+  canvas.classList.remove("far");
+  const left = Math.max(-20, -view.x / view.scale), top = Math.max(-20, -view.y / view.scale);
+  const width = Math.min(drawn.across + 20, (canvas.clientWidth - view.x) / view.scale) - left;
+  const height = Math.min(drawn.down + 20, (canvas.clientHeight - view.y) / view.scale) - top;
+  const box = [left, top, width, height].map(tenth);
+  const file = make("svg", { xmlns: "http://www.w3.org/2000/svg", width: box[2], height: box[3], viewBox: box.join(" ") });
+  const page = getComputedStyle(document.body).backgroundColor;
+  file.append(make("rect", { x: box[0], y: box[1], width: box[2], height: box[3], fill: page }));
+  const copy = stage.cloneNode(true), from = stage.querySelectorAll("*"), to = copy.querySelectorAll("*");
+  copy.removeAttribute("transform");
+  copy.removeAttribute("id");
+  to.forEach((element, i) => {
+    const style = getComputedStyle(from[i]);
+    for (const name of ["style", "tabindex", "role", "aria-label", "aria-expanded"]) element.removeAttribute(name);
+    if (["g", "title"].includes(element.tagName)) return;
+    for (const name of LOOK) if (name.startsWith("font") === /^t/.test(element.tagName) || name === "fill") element.setAttribute(name, style.getPropertyValue(name));
+  });
+  for (const element of copy.querySelectorAll(".fold")) element.remove();
+  for (const element of copy.querySelectorAll("[class]")) element.removeAttribute("class");
+  file.append(copy);
+  look();
+  return new XMLSerializer().serializeToString(file);
+}
+
+function save() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([picture()], { type: "image/svg+xml" }));
+  link.download = `${graph.name}.svg`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
 
 // --- the panel
 
@@ -409,13 +581,14 @@ function add(parent, name, text, kind) {
   return element;
 }
 
-function describe(box) {
+function describe(box, key) {
   panel.replaceChildren();
   const close = add(panel, "button", "×", "close");
   close.setAttribute("aria-label", "Close");
   close.addEventListener("click", () => choose(null));
   add(panel, "h2", box.path);
   add(panel, "p", box.type, "type");
+  if (key && key !== box.path) add(panel, "p", `found: ${key}`, "key");
   const facts = add(panel, "dl");
   for (const [key, value] of box.facts) {
     add(facts, "dt", key);
@@ -451,9 +624,9 @@ function describe(box) {
 
 // --- the start
 
-const buttons = { fold: () => setAll(false), unfold: () => setAll(true), whole: () => fit(true) };
+const buttons = { fold: () => setAll(false), unfold: () => setAll(true), whole: () => fit(true), save };
 for (const id in buttons) document.getElementById(id).addEventListener("click", buttons[id]);
 document.getElementById("nearer").addEventListener("click", () => zoom(1.25));
 document.getElementById("farther").addEventListener("click", () => zoom(0.8));
-draw();
-fit(false);
+start();
+window.addEventListener("resize", look);

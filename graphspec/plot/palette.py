@@ -29,6 +29,7 @@ LIGHT = {
     "weight-line": "#bf8700",
     "group": "#e8ecf1",
     "type": "#0550ae",
+    "hot": "#ff8182",
 }
 DARK = {
     "page": "#0d1117",
@@ -49,6 +50,7 @@ DARK = {
     "weight-line": "#bb8009",
     "group": "#262c36",
     "type": "#79c0ff",
+    "hot": "#a40e26",
 }
 
 PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {

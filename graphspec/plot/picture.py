@@ -311,12 +311,16 @@ SMALL = 60
 """Boxes up to which groups that only chain some layers are opened, too."""
 
 
-def unfold(body: Picture, everything: bool = False) -> None:
-    """Opens groups from the outside in, all of one depth or none, while what is shown stays readable.
+def unfold(body: Picture, everything: bool = False, depth: int | None = None) -> None:
+    """Opens groups: `everything`, or those of the outermost `depth` levels, or what stays readable.
 
-    Groups that only chain some layers come last: their own line says as much. A further call of a shared
-    block or model stays folded: the first one shows what is in it.
+    The last goes from the outside in, all groups of one depth or none. Groups that only chain some layers
+    come last: their own line says as much. A further call of a shared block or model stays folded: the first
+    one shows what is in it.
     """
+    if depth is not None:
+        _unfold_to(body, depth)
+        return
     shown = len(body.boxes)
     for limit, chains in ((READABLE, False), (SMALL, True)):
         level = [body]
@@ -333,6 +337,18 @@ def unfold(body: Picture, everything: bool = False) -> None:
             for box, _ in closed:
                 box.open = True
             level = [inside for box, inside in groups if box.open]
+
+
+def _unfold_to(body: Picture, depth: int) -> None:
+    for box in body.boxes:
+        if box.body is not None:
+            box.open = depth > 0 and not box.again
+            _unfold_to(box.body, depth - 1)
+
+
+def depth_of(body: Picture) -> int:
+    """How many levels of groups a picture has."""
+    return max((1 + depth_of(box.body) for box in body.boxes if box.body is not None), default=0)
 
 
 def _is_chain(body: Picture) -> bool:

@@ -26,8 +26,10 @@ class Places:
         self._sources = program.sources
         self._code: dict[Span, list[tuple[int, str]]] = defaultdict(list)
         lines = program.source.split("\n")
-        for number, span in program.emitted.places.items():
-            self._code[span].append((number, lines[number - 1]))
+        emitted = program.emitted
+        for number, place in emitted.places.items():
+            for span in {place, *emitted.nodes.get(number, ())}:
+                self._code[span].append((number, lines[number - 1]))
         self.digits = len(str(len(lines)))
         """Of the largest line number."""
         self._numbers: dict[Span, int] = {}

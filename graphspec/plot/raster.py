@@ -1,0 +1,40 @@
+"""SVG as pixels or as PDF, by the typesetter Typst: one wheel, which needs no library of the system.
+
+It brings DejaVu Sans Mono, a font that pictures name: a file is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import re
+
+from graphspec.diagnostics import Diagnostic, SpecError
+
+PIXELS = 2
+"""Of a picture in PNG for one of SVG, each way."""
+POINTS = 0.75
+"""Of a page for one pixel of SVG."""
+PAGE = """#set page(width: {width:.2f}pt, height: {height:.2f}pt, margin: 0pt)
+#image(bytes(sys.inputs.svg), format: "svg", width: 100%)
+"""
+
+
+def converted(svg: str, suffix: str) -> bytes:
+    """An SVG file as a file of the kind of `suffix`, .png or .pdf."""
+    try:
+        import typst
+    except ImportError:
+        message = f"`{suffix}` needs `typst`, which is not installed"
+        help = 'pip install "graphspec[plot]"; .svg and .html need nothing'
+        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+    size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
+    assert size is not None
+    width, height = (float(each) * POINTS for each in size.groups())
+    made = typst.compile(
+        PAGE.format(width=width, height=height).encode(),
+        format="png" if suffix == ".png" else "pdf",
+        ppi=72 / POINTS * PIXELS,
+        ignore_system_fonts=True,
+        sys_inputs={"svg": svg},
+    )
+    assert isinstance(made, bytes)
+    return made
