@@ -118,7 +118,9 @@ class Case:
 def as_tuple(value: Any) -> tuple[Any, ...]:
     if isinstance(value, dict):
         return tuple(value.values())
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if isinstance(value, (tuple, list)):
+        return tuple(part for each in value for part in as_tuple(each))
+    return (value,)
 
 
 def copy_weights(case: Case, variables: list[oracle.Variable], module: nn.Module) -> dict[str, Tensor]:

@@ -259,6 +259,17 @@ def sequences() -> Any:
 
 
 @model
+def cells() -> Any:
+    x = Input((6, 3), name="x")
+    y = L.RNN(L.LSTMCell(4, recurrent_activation="hard_sigmoid"), return_sequences=True, name="lower")(x)
+    y = L.RNN([L.LSTMCell(4), L.GRUCell(3), L.LSTMCell(2)], return_sequences=True, name="upper")(y)
+    back = L.LSTM(4, go_backwards=True, return_sequences=True, activation="softsign")
+    y = L.Bidirectional(L.LSTM(4, return_sequences=True), backward_layer=back, name="ways")(y)
+    y = L.Bidirectional(L.RNN(L.GRUCell(4)), name="cells")(y)
+    return Model(x, L.Dense(1, name="score")(y), name="of_cells")
+
+
+@model
 def other_attention() -> Any:
     query, value = Input((5, 8), name="query"), Input((7, 8), name="value")
     x, y = L.AdditiveAttention()([query, value]), L.GroupQueryAttention(4, 4, 2)(query, value)

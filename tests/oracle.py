@@ -137,9 +137,19 @@ def _caller(cls: type[Layer], example: Example, layer: Any) -> Callable[..., Any
         if cls.spec_name == "MultiHeadAttention":  # which reads only the mask that the query carries
             set_keras_mask(xs[0], keywords.pop("query_mask", None))
         first, *others = named(cls, xs).items()
-        return layer(first[1], **dict(others), **keywords)
+        return layer(first[1], **{key: nested(layer, key, x) for key, x in others}, **keywords)
 
     return call
+
+
+def nested(layer: Any, argument: str, value: Any) -> Any:
+    """The states of a stack of cells as Keras takes them: a list for each cell."""
+    cells = getattr(getattr(layer, "cell", layer), "cells", None)
+    if argument not in ("states", "initial_state") or cells is None:
+        return value
+    rest = iter(value)
+    sizes = [cell.state_size if isinstance(cell.state_size, list) else [0] for cell in cells]
+    return [[next(rest) for _ in size] for size in sizes]
 
 
 def make(name: str, arguments: dict[str, Any]) -> Any:
@@ -147,12 +157,25 @@ def make(name: str, arguments: dict[str, Any]) -> Any:
     if "wraps" in arguments:
         inner = dict(arguments.pop("wraps"))
         arguments["layer"] = make(inner.pop("layer"), inner)
+    if "backward_layer" in arguments:
+        inner = dict(arguments["backward_layer"])
+        arguments["backward_layer"] = make(inner.pop("layer"), inner)
+    if "cell" in arguments:
+        cell = arguments["cell"]
+        stacked = {"layer": "StackedRNNCells", "cells": cell} if isinstance(cell, list) else dict(cell)
+        arguments["cell"] = make(stacked.pop("layer"), stacked)
+    if "cells" in arguments:
+        arguments["cells"] = [make(cell["layer"], _without(cell, "layer")) for cell in arguments["cells"]]
     for key, value in arguments.items():
         if key.endswith("initializer") and isinstance(value, dict):
             options = {option: item for option, item in value.items() if option != "name"}
             arguments[key] = keras.initializers.get({"class_name": value["name"], "config": options})
     cls = PositionEmbedding if name == "PositionEmbedding" else getattr(keras.layers, name)
     return cls(dtype="float64", **arguments)
+
+
+def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
+    return {other: value for other, value in mapping.items() if other != key}
 
 
 class PositionEmbedding(keras.layers.Layer):

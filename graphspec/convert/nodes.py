@@ -33,10 +33,13 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a layer's variables are: `path` by names, `groups` as Keras 3 numbers them."""
+    """Where a layer's variables are: `path` by names, `groups` as Keras 3 numbers them, and `parts` below
+    those, where their order is not that of the names.
+    """
 
     path: tuple[str, ...]
     groups: tuple[str, ...]
+    parts: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(eq=False, slots=True)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, parsed, plain
+from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
     Call,
@@ -213,11 +215,14 @@ class Translator:
             layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
         body: Body | None = None
         given: dict[str, Any] = {}
+        stored = self._stored(layer)
         if "layer" in layer.config and cls.spec_name in ("Bidirectional", "TimeDistributed"):
             given, body = self._wrapped(cls, layer)
         else:
+            layer, parts = of_cells(layer)
             given = arguments(cls, layer, rank)
-        node = Node(layer.name, "layer", cls.spec_name, given, body=body, stored=self._stored(layer))
+            stored = replace(stored, parts=parts)
+        node = Node(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
         node.trainable = layer.config.get("trainable") is not False or cls.weights is Layer.weights
         slots, extra = self._slots(cls, call)
         made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
@@ -348,26 +353,29 @@ class Translator:
         if cls.spec_name == "TimeDistributed":
             wrapped = self._class(inner)
             return {"wraps": {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}}, None
+        wrapped, given = self._direction(inner)
         backward = layer.config.get("backward_layer")
-        wrapped = self._class(inner)
-        given = arguments(wrapped, inner, None)
-        given.pop("zero_output_for_mask", None)  # which Keras sets itself, and the language has in any case
+        other = {}
         if backward is not None:
-            other = arguments(wrapped, read_layer(backward), None)
-            other = {key: other[key] for key in other if key not in ("go_backwards", "zero_output_for_mask")}
-            if other != {key: value for key, value in given.items() if key != "go_backwards"}:
-                raise Unsupported(
-                    "its layer for the reverse differs from the other",
-                    "use two recurrent layers, one with go_backwards, and a merge",
-                )
+            found, back = self._direction(read_layer(backward))
+            back.pop("go_backwards", None)
+            if (found, back) != (wrapped, given):
+                other = {"backward_layer": {"layer": found.spec_name, **back}}
         options = KerasLayer(
             layer.name,
             layer.class_name,
             layer.module,
             {key: value for key, value in layer.config.items() if key not in ("layer", "backward_layer")},
         )
-        options.config["wraps"] = {"layer": wrapped.spec_name, **given}
+        options.config |= {"wraps": {"layer": wrapped.spec_name, **given}, **other}
         return _around(cls, options), None
+
+    def _direction(self, layer: KerasLayer) -> tuple[type[Layer], dict[str, Any]]:
+        """The class and the arguments of a layer that Bidirectional wraps."""
+        cls = self._class(layer)
+        given = arguments(cls, of_cells(layer)[0], None)
+        given.pop("zero_output_for_mask", None)  # which Keras sets itself, and the language has in any case
+        return cls, given
 
     def _nested(self, layer: KerasLayer, index: int, call: Call) -> Node:
         assert layer.model is not None

@@ -24,12 +24,15 @@ CHILDREN = (
 """Parts of a layer that hold its weights, in the order in which Keras lists them."""
 
 
+Steps = tuple[str, ...]
+
+
 class Variables(Protocol):
     """Where the variables of a model's layers are."""
 
-    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+    def layer(self, path: Steps, stored: Steps, parts: tuple[Steps, ...] = ()) -> list[Any]:
         """The arrays of one layer, in the order of its weights: `path` are its models' names and its own,
-        `stored` the groups that lead to it in a file of Keras 3.
+        `stored` the groups that lead to it in a file of Keras 3, `parts` those below in their order.
         """
         ...
 
@@ -58,13 +61,15 @@ class StoredVariables:
     def __init__(self, file: Any, shown: str):
         self.file, self.shown = file, shown
 
-    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
-        group = self.file
-        for step in stored:
-            group = member(group, step, self.shown)
-            if group is None:
-                return []
-        return list(self._below(group))
+    def layer(self, path: Steps, stored: Steps, parts: tuple[Steps, ...] = ()) -> list[Any]:
+        found: list[Any] = []
+        for part in parts or ((),):
+            group = self.file
+            for step in (*stored, *part):
+                group = member(group, step, self.shown) if group is not None else None
+            if group is not None:
+                found += self._below(group)
+        return found
 
     def _below(self, group: Any) -> Iterator[Any]:
         own = member(group, "vars", self.shown)
@@ -96,7 +101,7 @@ class LegacyVariables:
                 self.split.setdefault(inner, []).extend(listed[position : position + count[kind]])
                 position += count[kind]
 
-    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+    def layer(self, path: Steps, stored: Steps, parts: tuple[Steps, ...] = ()) -> list[Any]:
         return self.split.get(path, []) if len(path) > 1 else self._listed(path[0])
 
     def _listed(self, name: str) -> list[Any]:

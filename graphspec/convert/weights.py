@@ -32,7 +32,7 @@ def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dic
     found: dict[str, Tensor] = {}
     for path, weights in owners.items():
         place = where[path]
-        stored = variables.layer(place.stored.path, place.stored.groups)
+        stored = variables.layer(place.stored.path, place.stored.groups, place.stored.parts)
         if not stored:
             raise refusal(
                 "import-unsupported",

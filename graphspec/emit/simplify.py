@@ -381,6 +381,13 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
     read = names_in(body)
     found: list[ast.stmt] = []
     for statement in body:
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and not read[statement.target.id]
+            and (statement.value is None or _is_pure(statement.value))
+        ):
+            continue
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             (target,) = statement.targets
             if isinstance(target, ast.Name):

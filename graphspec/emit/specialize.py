@@ -111,6 +111,9 @@ class Specializer:
                     if not _is_super(callee.value) or owner != node.name:
                         uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
+            if isinstance(callee, ast.Name) and callee.id in self.nodes:  # which calls what is made for it
+                made = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
+                uses.unknown |= {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
             if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
                 uses.unknown |= {v.id for v in values if isinstance(v, ast.Name) and v.id in self.nodes}
         elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):

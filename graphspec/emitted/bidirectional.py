@@ -80,12 +80,15 @@ class Bidirectional(nn.Module):
         *sizes: int,
         merge_mode: str | None = "concat",
         step_dropout: float = 0.0,
+        back_dropout: float = 0.0,
+        backward: nn.Module | None = None,
         **options: Any,
     ):
         super().__init__()
         self.forward_layer = layer(*sizes, **options)
-        self.backward_layer = layer(*sizes, **options)
-        self.merge_mode, self.step_dropout = merge_mode, step_dropout
+        self.backward_layer = layer(*sizes, **options) if backward is None else backward
+        self.merge_mode = merge_mode
+        self.step_dropout, self.back_dropout = step_dropout, back_dropout
 
     def forward(
         self,
@@ -98,10 +101,13 @@ class Bidirectional(nn.Module):
         if initial_state is not None:
             half = len(initial_state) // 2
             ahead, back = initial_state[:half], initial_state[half:]
-        rate, training = self.step_dropout, self.training and self.step_dropout > 0
         masks = () if mask is None else (mask,)
         turned = () if mask is None else (mask.flip(1),)
-        x, reverse = dropout_steps(x, rate, training), dropout_steps(x, rate, training)
+        reverse = x
+        if self.step_dropout:
+            x = dropout_steps(x, self.step_dropout, self.training)
+        if self.back_dropout:
+            reverse = dropout_steps(reverse, self.back_dropout, self.training)
         forward = self.forward_layer(x, ahead, *masks)
         backward = self.backward_layer(reverse.flip(1), back, *turned)
         states: tuple[Tensor, ...] = ()

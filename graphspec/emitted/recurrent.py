@@ -229,6 +229,43 @@ def reset_lstm(lstm: nn.Module) -> None:
         nn.init.zeros_(zeros)
 
 
+class StackedRNN(nn.ModuleList):
+    """Recurrent layers one above another. Their states are one list, of which `states`
+    says how many are each layer's; `step_dropout` is the rate before each.
+    """
+
+    def __init__(
+        self,
+        *layers: nn.Module,
+        states: Any = None,
+        return_state: bool = False,
+        step_dropout: Any = None,
+    ):
+        super().__init__(layers)
+        self.states, self.return_state = states, return_state
+        self.step_dropout = step_dropout
+
+    def forward(
+        self,
+        x: Tensor,
+        initial_state: list[Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        start = None
+        rest = iter(initial_state or ())
+        states: list[Tensor] = []
+        for number, layer in enumerate(self):
+            if initial_state is not None:
+                start = [next(rest) for _ in range(self.states[number])]
+            if self.step_dropout is not None:
+                x = dropout_steps(x, self.step_dropout[number], self.training)
+            x = layer(x, start, mask)
+            if self.return_state:
+                x, *new = x
+                states += new
+        return (x, *states) if self.return_state else x
+
+
 class Scanned(nn.Module):
     """A recurrent layer of Keras step by step: any activation, dropout of the state.
 

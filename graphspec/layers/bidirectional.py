@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, SerializeAsAny, ValidationError, WithJsonSchema
@@ -21,7 +22,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.recurrent import Recurrent, masked, more_arguments, takes_mask
+from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
 from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
@@ -39,10 +40,24 @@ def _recurrent(value: Any) -> Any:
         context = {"word": word, "legal": sorted(layers), "what": "layer"}
         raise _at_layer(PydanticCustomError("unknown_name", "unknown layer", context), word)
     layer = layers[word]
+    if word == "RNN":
+        return _of_cell(layer.model_validate({key: item for key, item in value.items() if key != "layer"}))
     if not issubclass(layer, Recurrent):
         message = "Bidirectional wraps a recurrent layer, such as LSTM, and {word} is none"
         raise _at_layer(PydanticCustomError("not_recurrent", message, {"word": word}), word)
     return layer.model_validate({key: item for key, item in value.items() if key != "layer"})
+
+
+def _of_cell(rnn: Any) -> Recurrent:
+    """The recurrent layer that an `RNN` of one cell is."""
+    if len(rnn.stack().layers) > 1:
+        message = "Bidirectional wraps an RNN of one cell: give each cell a Bidirectional of its own"
+        raise PydanticCustomError("wraps_type", message)
+    layer = rnn.stack().layers[0]
+    given = {name: getattr(layer, name) for name in type(layer).model_fields}
+    found = type(layer).model_validate({**given, "go_backwards": rnn.go_backwards})
+    assert isinstance(found, Recurrent)
+    return found
 
 
 def _at_layer(error: PydanticCustomError, word: str) -> ValidationError:
@@ -60,21 +75,39 @@ WrappedRecurrent = Annotated[
 class Bidirectional(Layer):
     """A recurrent layer over the sequence and another like it over the reverse, whose outputs are merged.
 
-    `merge_mode: null` gives both outputs: the bare name, and `backward`. Initial states are those of the
-    forward layer, then those of the backward one.
+    `backward_layer` is another for the reverse, with as many states. `merge_mode: null` gives both outputs:
+    the bare name, and `backward`. Initial states are those of the forward layer, then those of the other.
     """
 
     arguments = Recurrent.arguments
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:
-        word = value.get("layer") if key == "wraps" and isinstance(value, dict) else None
+        word = value.get("layer") if key in ("wraps", "backward_layer") and isinstance(value, dict) else None
         return REGISTRY["layer"].get(word) if isinstance(word, str) else None
 
     wraps: WrappedRecurrent
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
+    backward_layer: WrappedRecurrent | None = None
 
     examples = (
+        *(
+            Example(
+                {
+                    "wraps": {"layer": layer, "units": 4, **options},
+                    "backward_layer": {"layer": other, "go_backwards": True, **options, **more},
+                    "merge_mode": mode,
+                },
+                ((5, 3),),
+                masks={"mask": (5,)} if with_mask else {},
+            )
+            for layer, other, mode, options, more, with_mask in (
+                ("LSTM", "LSTM", "concat", {"return_state": True}, {"units": 3}, False),
+                ("GRU", "SimpleRNN", "sum", {"return_sequences": True}, {"units": 4}, False),
+                ("GRU", "GRU", "ave", {}, {"units": 4, "activation": "softsign"}, True),
+                ("LSTM", "LSTM", None, {"return_sequences": True}, {"units": 2, "use_bias": False}, True),
+            )
+        ),
         Example({"wraps": {"layer": "LSTM", "units": 4}}, ((6, 3),)),
         Example({"wraps": {"layer": "LSTM", "units": 4, "return_sequences": True}}, ((6, 3),)),
         Example(
@@ -131,7 +164,7 @@ class Bidirectional(Layer):
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
     ) -> Tensor | tuple[Tensor, ...]:
         cell = self.wraps
-        if cell.activity_regularizer is not None:
+        if cell.activity_regularizer is not None or self.back.activity_regularizer is not None:
             message = "`activity_regularizer` of a layer that Bidirectional wraps"
             raise LayerError("not-supported", message, argument="wraps")
         if cell.go_backwards:
@@ -140,17 +173,52 @@ class Bidirectional(Layer):
                 "Bidirectional runs both ways: `go_backwards` of the layer that it wraps must be false",
                 argument="wraps",
             )
-        batch = cell.accept(
-            sequences, initial_state, mask, 2 * len(cell.state_names), f"Bidirectional {cell.spec_name}"
-        )
-        width = cell.units * (2 if self.merge_mode == "concat" else 1)
+        back = self.agreeing(cell)
+        title = f"Bidirectional {cell.spec_name}"
+        batch = self._batch(sequences, initial_state, mask, title)
         steps = (sequences.shape[1],) if cell.return_sequences else ()
-        output = sequences.with_shape(batch, *steps, width)
-        state = sequences.with_shape(batch, cell.units)
-        outputs = (output, *([output] if self.merge_mode is None else []))
+        width = cell.units + (back.units if self.merge_mode == "concat" else 0)
+        outputs = [sequences.with_shape(batch, *steps, width)]
+        if self.merge_mode is None:
+            outputs.append(sequences.with_shape(batch, *steps, back.units))
         if cell.return_state:
-            outputs = (*outputs, *[state] * (2 * len(cell.state_names)))
-        return outputs if len(outputs) > 1 else output
+            for each in (cell, back):
+                outputs += [sequences.with_shape(batch, each.units)] * len(each.state_names)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    def _batch(
+        self, sequences: Tensor, states: tuple[Tensor, ...] | None, mask: Tensor | None, title: str
+    ) -> Dim:
+        """Refuses inputs that do not fit; gives the batch size."""
+        cell, back = self.wraps, self.back
+        count = len(cell.state_names)
+        if not states or len(states) != 2 * count or cell.units == back.units:
+            return cell.accept(sequences, states, mask, 2 * count, title)
+        batch = cell.accept(sequences, states[:count], mask, count, title)
+        back.accept(sequences.with_shape(batch, *sequences.shape[1:]), states[count:], mask, count, title)
+        return batch
+
+    @property
+    def back(self) -> Recurrent:
+        """The layer that runs over the reverse."""
+        return self.wraps if self.backward_layer is None else self.backward_layer
+
+    def agreeing(self, cell: Recurrent) -> Recurrent:
+        """The layer that runs over the reverse, if it goes together with the other."""
+        back = self.back
+        if back is cell:
+            return back
+        for name in ("return_sequences", "return_state"):
+            if getattr(back, name) != getattr(cell, name):
+                message = f"both layers of Bidirectional have the same `{name}`"
+                raise LayerError("out-of-range", message, argument="backward_layer")
+        if len(back.state_names) != len(cell.state_names):
+            message = f"{back.spec_name} has another number of states than {cell.spec_name}"
+            raise LayerError("out-of-range", message, argument="backward_layer")
+        if self.merge_mode not in ("concat", None) and back.units != cell.units:
+            message = f"`merge_mode: {self.merge_mode}` takes layers of as many `units`"
+            raise LayerError("shapes-differ", message, argument="backward_layer")
+        return back
 
     def output_names(self) -> tuple[str, ...]:
         names = ("backward",) if self.merge_mode is None else ()
@@ -164,16 +232,20 @@ class Bidirectional(Layer):
     @property
     def fused(self) -> bool:
         """Whether one bidirectional kernel of PyTorch does it; each direction has its own dropout."""
-        return self.wraps.fast and not self.wraps.input_dropout
+        return self.backward_layer is None and self.wraps.fast and not self.wraps.input_dropout
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return self.wraps.mask(inputs, masks)
 
+    def owner(self, weight: Weight) -> Recurrent:
+        """The layer that a weight belongs to."""
+        return self.back if weight.name.startswith("backward_layer.") else self.wraps
+
     def regularizer(self, weight: Weight) -> Regularizer | None:
-        return self.wraps.regularizer(weight)
+        return self.owner(weight).regularizer(weight)
 
     def constraint(self, weight: Weight) -> Constraint | None:
-        return self.wraps.constraint(weight)
+        return self.owner(weight).constraint(weight)
 
     def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         cell, features = self.wraps, known_channels(sequences, layer="Bidirectional")
@@ -181,7 +253,7 @@ class Bidirectional(Layer):
             return (*cell.cell_weights(features), *cell.cell_weights(features, suffix="_reverse"))
         return (
             *cell.cell_weights(features, "forward_layer."),
-            *cell.cell_weights(features, "backward_layer."),
+            *self.back.cell_weights(features, "backward_layer."),
         )
 
     def code(self, site: Site) -> Code:
@@ -197,10 +269,21 @@ class Bidirectional(Layer):
         else:
             keyword["zero_output_for_mask"] = (with_mask and cell.return_sequences, False)
             keyword["step_dropout"] = (cell.input_dropout, 0.0)
-            construct = Construct("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
+            keyword["back_dropout"] = (self.back.input_dropout, 0.0)
             names = ("Bidirectional", inner.target)
+            if self.backward_layer is not None:
+                other = self._backward(site, with_mask)
+                keyword["backward"] = (Ref(spelled(other)), None)
+                names = (*names, other.target)
+            construct = Construct("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
         call = f"{{self}}({{sequences}}{more_arguments(site)})"
-        return Code(call, construct, helpers=(*names, *cell.cell_helpers()))
+        return Code(call, construct, helpers=(*names, *cell.cell_helpers(), *self.back.cell_helpers()))
+
+    def _backward(self, site: Site, with_mask: bool) -> Construct:
+        """The module of `backward_layer`."""
+        made = self.back.cell_module(known_channels(site.x, layer="Bidirectional"), with_mask)
+        zeros = (with_mask and self.back.return_sequences, False)
+        return replace(made, keyword={**made.keyword, "zero_output_for_mask": zeros})
 
     def flops(self, site: Site) -> Dim:
         merged = (
@@ -209,4 +292,4 @@ class Bidirectional(Layer):
             else self.wraps.units * (2 if self.merge_mode == "ave" else 1)
         )
         steps = site.x.shape[1] if self.wraps.return_sequences else 1
-        return self.wraps.flops(site) * 2 + steps * merged
+        return self.wraps.flops(site) + self.back.flops(site) + steps * merged

@@ -267,3 +267,14 @@ def more_arguments(site: Site, flip: str = "") -> str:
     """The arguments of a recurrent module after the sequences; `flip` turns the mask round."""
     state = ", {initial_state}" if any(site.inputs[1:2]) else ""
     return f"{state}, mask={{mask}}{flip}" if takes_mask(site) else state
+
+
+def spelled(construct: Construct) -> str:
+    """A module inside another's constructor, as Python."""
+    given = [_text(value) for value in construct.positional.values()]
+    given += [f"{k}={_text(value)}" for k, (value, default) in construct.keyword.items() if value != default]
+    return f"{construct.target}({', '.join(given)})"
+
+
+def _text(value: Leaf) -> str:
+    return value.text if isinstance(value, Ref) else repr(value)

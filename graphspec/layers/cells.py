@@ -1,0 +1,404 @@
+"""Cells of recurrent layers: one step of them, alone or in a stack, and the layer that runs them, `RNN`.
+
+A cell is the recurrent layer of its name, on one step; what computes is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainValidator, SerializeAsAny, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from graphspec.contract.activations import ActivationName
+from graphspec.contract.fields import Positive
+from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
+from graphspec.contract.input_checks import known_channels, need_rank
+from graphspec.contract.layer import (
+    REGISTRY,
+    Argument,
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Leaf,
+    Ref,
+    Site,
+    Weight,
+)
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.layers.gru import GRU
+from graphspec.layers.lstm import LSTM
+from graphspec.layers.recurrent import Rate, Recurrent, more_arguments, spelled, takes_mask
+from graphspec.layers.simple_rnn import SimpleRNN
+from graphspec.objectives.settings import Setting
+from graphspec.tensor import Dim, Tensor
+
+
+class Stack:
+    """Recurrent layers one above another, the first at the bottom: what runs one cell or several."""
+
+    def __init__(self, layers: tuple[Recurrent, ...]):
+        self.layers = layers
+
+    def state_names(self) -> tuple[str, ...]:
+        """Those of the layer, or of each with its number."""
+        if len(self.layers) == 1:
+            return self.layers[0].state_names
+        return tuple(f"{name}_{i}" for i, layer in enumerate(self.layers) for name in layer.state_names)
+
+    def states(self, like: Tensor) -> tuple[Tensor, ...]:
+        """The types of the states, in order."""
+        return tuple(
+            like.with_shape(like.shape[0], layer.units) for layer in self.layers for _ in layer.state_names
+        )
+
+    def accept(
+        self, sequences: Tensor, states: tuple[Tensor, ...] | None, mask: Tensor | None, layer: str
+    ) -> Tensor:
+        """Refuses inputs that do not fit; gives the top layer's outputs of all steps."""
+        count = sum(len(each.state_names) for each in self.layers)
+        if states and len(states) != count:
+            raise LayerError(
+                "input-count",
+                f"`{layer}` takes {count} states and gets {len(states)}",
+                help="as many as its cells have: two for an LSTMCell, one for the others",
+                inputs=(1,),
+            )
+        rest = list(states or ())
+        for each in self.layers:
+            own = tuple(rest[: len(each.state_names)])
+            rest = rest[len(each.state_names) :]
+            batch = each.accept(sequences, own or None, mask, len(each.state_names), layer)
+            sequences = sequences.with_shape(batch, sequences.shape[1], each.units)
+        return sequences
+
+    def features(self, features: int) -> tuple[int, ...]:
+        """The width of each layer's input."""
+        return (features, *(layer.units for layer in self.layers[:-1]))
+
+    def weights(self, features: int) -> tuple[Weight, ...]:
+        """Those of all layers, numbered where there are several."""
+        widths = zip(self.layers, self.features(features), strict=True)
+        if len(self.layers) == 1:
+            return self.layers[0].cell_weights(features)
+        return tuple(w for i, (each, width) in enumerate(widths) for w in each.cell_weights(width, f"{i}."))
+
+    def owner(self, weight: Weight) -> Recurrent:
+        """The layer that a weight belongs to."""
+        number = weight.name.partition(".")[0]
+        return self.layers[int(number) if number.isdigit() else 0]
+
+    def construct(
+        self, features: int, with_mask: bool, with_states: bool
+    ) -> tuple[Construct, tuple[str, ...]]:
+        """The module, and the helpers that it needs."""
+        pairs = zip(self.layers, self.features(features), strict=True)
+        made = [each.cell_module(width, with_mask) for each, width in pairs]
+        helpers = (
+            *(inner.target for inner in made),
+            *(helper for each in self.layers for helper in each.cell_helpers()),
+        )
+        if len(made) == 1:
+            return made[0], helpers
+        rates = tuple(each.input_dropout for each in self.layers)
+        counts = tuple(len(each.state_names) for each in self.layers)
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "states": (counts if with_states else None, None),
+            "return_state": (self.layers[0].return_state, False),
+            "step_dropout": (rates if any(rates) else None, None),
+        }
+        layers = {f"layer{i}": Ref(spelled(inner)) for i, inner in enumerate(made)}
+        return Construct("StackedRNN", layers, keyword), ("StackedRNN", *helpers)
+
+    def flops(self, site: Site) -> Dim:
+        """Those of all layers over the sequences of a site."""
+        total: Dim = 0
+        x = site.x
+        for each in self.layers:
+            total = total + each.flops(Site((x,), site.outputs))
+            x = x.with_shape(*x.shape[:-1], each.units)
+        return total
+
+
+class Cell(Layer, abstract=True):
+    """One step of a recurrent layer: `from: {inputs: x, states: [...]}` gives its output and its states."""
+
+    arguments = (Argument("inputs"), Argument("states", many=True))
+
+    def layers(self, **options: Any) -> tuple[Recurrent, ...]:
+        """The recurrent layers that run it, with these options."""
+        raise TypeError(f"{type(self).__name__} says no layers")
+
+    def stack(self) -> Stack:
+        """What runs one step of it."""
+        *below, _ = self.layers(return_state=True, return_sequences=True)
+        return Stack((*below, self.layers(return_state=True)[-1]))
+
+    def infer(self, inputs: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        need_rank(inputs, 2, layer=self.spec_name, shape="[features]")
+        stack = self.stack()
+        output = stack.accept(one_step(inputs), states, None, self.spec_name)
+        return output.with_shape(output.shape[0], output.shape[2]), *stack.states(output)
+
+    def output_names(self) -> tuple[str, ...]:
+        return self.stack().state_names()
+
+    def output_activation(self) -> str | None:
+        return None  # `activation` acts inside the cell
+
+    def weights(self, inputs: Tensor, *others: Any) -> tuple[Weight, ...]:
+        return self.stack().weights(known_channels(inputs, layer=self.spec_name))
+
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        return self.stack().owner(weight).regularizer(weight)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        return self.stack().owner(weight).constraint(weight)
+
+    def code(self, site: Site) -> Code:
+        stack = self.stack()
+        construct, helpers = stack.construct(known_channels(site.x, layer=self.spec_name), False, True)
+        inputs, constants = "{inputs}", {}
+        if len(stack.layers) == 1 and stack.layers[0].input_dropout:
+            inputs, helpers = "F.dropout({inputs}, {rate}, {self}.training)", helpers
+            constants = {"rate": stack.layers[0].input_dropout}
+        return Code(f"{{self}}({inputs}.unsqueeze(1), {{states}})", construct, constants, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return self.stack().flops(Site((one_step(site.x),), site.outputs))
+
+
+def one_step(x: Tensor) -> Tensor:
+    """The sequence of one step."""
+    return x.with_shape(x.shape[0], 1, *x.shape[1:])
+
+
+class _OneCell(Cell, abstract=True):
+    """A cell that is not a stack of others."""
+
+    layer: ClassVar[type[Recurrent]]
+
+    units: Positive
+    activation: ActivationName = "tanh"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: Initializer = Zeros()
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
+    dropout: Rate = 0.0
+    recurrent_dropout: Rate = 0.0
+    seed: None = None
+
+    def layers(self, **options: Any) -> tuple[Recurrent, ...]:
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return (self.layer.model_validate({**own, **options}),)
+
+
+_COMMON = (
+    {
+        "use_bias": False,
+        "activation": "softsign",
+        "kernel_initializer": "he_normal",
+        "recurrent_initializer": "glorot_uniform",
+    },
+    {"bias_initializer": "ones", "dropout": 0.0, "recurrent_dropout": 0.0, "seed": None},
+)
+
+
+def _examples(states: int, **more: Any) -> tuple[Example, ...]:
+    """One with the defaults, one with each of `_COMMON`, one with `more`."""
+    given = ({}, *_COMMON, *([more] if more else []))
+    return tuple(Example({"units": 4, **options}, ((3,), *[(4,)] * states)) for options in given)
+
+
+class SimpleRNNCell(_OneCell):
+    """One step of `SimpleRNN`: its output is its state. Run over a sequence by `RNN`."""
+
+    layer = SimpleRNN
+    examples = _examples(1)
+
+
+class GRUCell(_OneCell):
+    """One step of `GRU`: its output is its state. Run over a sequence by `RNN`."""
+
+    layer = GRU
+    recurrent_activation: ActivationName = "sigmoid"
+    reset_after: bool = True
+    examples = _examples(1, recurrent_activation="hard_sigmoid", reset_after=False)
+
+
+class LSTMCell(_OneCell):
+    """One step of `LSTM`: its output is `state_h`. Run over a sequence by `RNN`."""
+
+    layer = LSTM
+    recurrent_activation: ActivationName = "sigmoid"
+    unit_forget_bias: bool = True
+    examples = _examples(2, recurrent_activation="hard_sigmoid", unit_forget_bias=False)
+
+
+def _cell(value: Any) -> Cell:
+    """The cell that a mapping describes, or a list of them."""
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, list | tuple):
+        return StackedRNNCells.model_validate({"cells": list(value)})
+    if not isinstance(value, dict) or not isinstance(value.get("layer"), str):
+        message = "a cell must be a mapping with `layer`, such as {layer: LSTMCell, units: 32}, or a list"
+        raise PydanticCustomError("wraps_type", message)
+    word, layers = value["layer"], REGISTRY["layer"]
+    known = {name: name for name in ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")}
+    if word not in known or word not in layers:
+        context = {"word": word, "legal": sorted(known), "what": "cell"}
+        raise PydanticCustomError("unknown_name", "unknown cell", context)
+    found = layers[word].model_validate({key: item for key, item in value.items() if key != "layer"})
+    assert isinstance(found, Cell)
+    return found
+
+
+SomeCell = Annotated[
+    SerializeAsAny[Cell],
+    PlainValidator(_cell),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "object", "properties": {"layer": {"type": "string"}}, "required": ["layer"]},
+                {"type": "array", "items": {"type": "object"}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+class StackedRNNCells(Cell):
+    """Cells one above another, each of which takes the output of the one before. `RNN` runs them.
+
+    Its states are those of all cells: `state_h_0`, `state_c_0`, `state_h_1` and so on.
+    """
+
+    cells: Annotated[tuple[SomeCell, ...], Field(strict=False, min_length=1)]
+
+    examples = (
+        Example(
+            {"cells": [{"layer": "LSTMCell", "units": 4}, {"layer": "GRUCell", "units": 3}]},
+            ((5,), (4,), (4,), (3,)),
+        ),
+    )
+
+    def layers(self, **options: Any) -> tuple[Recurrent, ...]:
+        return tuple(layer for cell in self.cells for layer in cell.layers(**options))
+
+
+class RNN(Layer):
+    """A recurrent layer of a `cell`, {layer: LSTMCell, units: 32}, or of a list of cells, one above another.
+
+    The states of several are `state_h_0`, `state_c_0`, `state_h_1` and so on.
+    """
+
+    arguments = Recurrent.arguments
+
+    @classmethod
+    def inside(cls, key: str | int, value: object) -> type[Setting] | None:
+        word = value.get("layer") if key == "cell" and isinstance(value, dict) else None
+        return REGISTRY["layer"].get(word) if isinstance(word, str) else None
+
+    cell: SomeCell
+    return_sequences: bool = False
+    return_state: bool = False
+    go_backwards: bool = False
+    stateful: Literal[False] = False
+    unroll: bool = False  # how Keras runs the loop; nothing here to choose
+    zero_output_for_mask: bool = False
+
+    examples = (
+        Example({"cell": {"layer": "LSTMCell", "units": 4}}, ((5, 3),)),
+        Example({"cell": {"layer": "GRUCell", "units": 4}, "return_sequences": True}, ((5, 3),)),
+        Example(
+            {"cell": {"layer": "SimpleRNNCell", "units": 4}, "return_state": True, "go_backwards": True},
+            ((5, 3), (4,)),
+        ),
+        Example(
+            {"cell": [{"layer": "LSTMCell", "units": 4}, {"layer": "GRUCell", "units": 3}], "unroll": True},
+            ((5, 3),),
+        ),
+        Example(
+            {
+                "cell": [{"layer": "GRUCell", "units": 4}, {"layer": "LSTMCell", "units": 3}],
+                "return_sequences": True,
+                "return_state": True,
+                "go_backwards": True,
+                "stateful": False,
+            },
+            ((5, 3), (4,), (3,), (3,)),
+        ),
+        *(
+            Example(
+                {
+                    "cell": [
+                        {"layer": "LSTMCell", "units": 4, "activation": "softsign"},
+                        {"layer": "LSTMCell", "units": 3},
+                    ],
+                    "return_state": True,
+                    **options,
+                },
+                ((6, 3),),
+                masks={"mask": (6,)},
+            )
+            for options in ({}, {"return_sequences": True, "zero_output_for_mask": True})
+        ),
+    )
+
+    def stack(self) -> Stack:
+        """The layers that run it: those below the top hand all steps on."""
+        own = {"go_backwards": False, "return_state": self.return_state}
+        *below, _ = self.cell.layers(**own, return_sequences=True)
+        last = {"return_sequences": self.return_sequences, "zero_output_for_mask": self.zero_output_for_mask}
+        return Stack((*below, self.cell.layers(**own, **last)[-1]))
+
+    def infer(
+        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        stack = self.stack()
+        output = stack.accept(sequences, initial_state, mask, self.spec_name)
+        if not self.return_sequences:
+            output = output.with_shape(output.shape[0], output.shape[2])
+        return (output, *stack.states(output)) if self.return_state else output
+
+    def output_names(self) -> tuple[str, ...]:
+        return self.stack().state_names() if self.return_state else ()
+
+    def option_for(self, output: str) -> str | None:
+        return "return_state" if "state" in output.split("_") else None
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return masks[0] if self.return_sequences else None
+
+    def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
+        return self.stack().weights(known_channels(sequences, layer=self.spec_name))
+
+    def regularizer(self, weight: Weight) -> Regularizer | None:
+        return self.stack().owner(weight).regularizer(weight)
+
+    def constraint(self, weight: Weight) -> Constraint | None:
+        return self.stack().owner(weight).constraint(weight)
+
+    def code(self, site: Site) -> Code:
+        stack = self.stack()
+        features = known_channels(site.x, layer=self.spec_name)
+        construct, helpers = stack.construct(features, takes_mask(site), any(site.inputs[1:2]))
+        sequences, constants = "{sequences}", {}
+        if len(stack.layers) == 1 and stack.layers[0].input_dropout:
+            sequences = "dropout_steps({sequences}, {dropout}, {self}.training)"
+            helpers, constants = (*helpers, "dropout_steps"), {"dropout": stack.layers[0].input_dropout}
+        flip = ".flip(1)" if self.go_backwards else ""
+        call = f"{{self}}({sequences}{flip}{more_arguments(site, flip)})"
+        return Code(call, construct, constants, helpers=helpers)
+
+    def flops(self, site: Site) -> Dim:
+        return self.stack().flops(site)
