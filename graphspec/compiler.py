@@ -372,6 +372,7 @@ def check(
     if elaborated is not None and not diagnostics.errors:
         _check_augment(elaborated, document, diagnostics)
     _fix_params(document, file, params, preset)
+    diagnostics.silence(sources)
     if elaborated is None or diagnostics.errors:
         return None
     return Program(elaborated, document, path, sources, allow)
@@ -396,7 +397,7 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
             continue
         found, tensor = Diagnostics(), elaborated.inputs[name]
         program = check(augmentation.chain(layers, tensor), found, {})
-        for diagnostic in found.sorted():
+        for diagnostic in (each for each in found.sorted() if each.severity == "error"):
             index = augmentation.step_of(diagnostic.span.line) if diagnostic.span is not None else 0
             where = path if not 0 <= index < len(layers) else (*path, index)
             diagnostics.add(replace(diagnostic, span=document.span(where), label="", labels=()))

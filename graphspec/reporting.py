@@ -100,6 +100,8 @@ class Report:
         self.say(
             f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all"
         )
+        if result.synthetic:
+            self.say("it learned from synthetic data: a try, and no model of anything")
         self.say(f"run directory: {result.run_dir}")
 
     def _write(self, event: Mapping[str, Any]) -> None:

@@ -49,6 +49,15 @@ ELSEWHERE = {
     "run-missing",
     "usage",
     "output-file",
+    # warnings: tests/test_warnings.py
+    "softmax-of-one",
+    "softmax-twice",
+    "accuracy-misfit",
+    "dropout-last",
+    "flatten-missing",
+    "channels-first",
+    "momentum-low",
+    "synthetic-data",
     # of modules of one's own: tests/test_own.py
     "module-not-allowed",
     "module-missing",

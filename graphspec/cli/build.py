@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,7 +56,8 @@ def build(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite a file that graphspec did not write.")
+        bool,
+        typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited."),
     ] = False,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
@@ -111,6 +114,7 @@ def _write_python(
             source = program.emit(inplace).source
             if checked:
                 program.prove(program.module(inplace=inplace))
+    source = stamped(source)
     if path is not None:
         write(path, source)
     if as_json:
@@ -148,7 +152,7 @@ def _write_folded(
     path: Path, target: Path, weights: Path | None, seed: int, proved: Proved, as_json: bool
 ) -> None:
     write_weights(target, proved.module)
-    write(path, proved.program.source)
+    write(path, stamped(proved.program.source))
     if as_json:
         given = {"weights": None if weights is None else str(weights), "seed": seed}
         files = {"file": str(path), "weights_file": str(target)}
@@ -228,10 +232,14 @@ def check_target(path: Path, format: str, force: bool) -> None:
         raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
     if not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
-    if path.exists() and not force and not _ours(path, format):
-        raise typer.BadParameter(
-            f"{path} exists and is not graphspec's; --force overwrites it", param_hint="-o"
-        )
+    if not path.exists() or force:
+        return
+    if not _ours(path, format):
+        message = f"{path} exists and is not graphspec's; --force overwrites it"
+        raise typer.BadParameter(message, param_hint="-o")
+    if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
+        message = f"{path} was edited after graphspec wrote it; --force overwrites the edits"
+        raise typer.BadParameter(message, param_hint="-o")
 
 
 def _ours(path: Path, format: str) -> bool:
@@ -244,6 +252,26 @@ def _ours(path: Path, format: str) -> bool:
     if format == "onnx":
         return not head or b"graphspec" in head[:64]  # the producer's name
     return not head or head.startswith(b"# Made by graphspec ")
+
+
+STAMP = re.compile(r"^# Its text has the checksum ([0-9a-f]{12})\.\n", re.MULTILINE)
+
+
+def stamped(source: str) -> str:
+    """A Python file whose header holds a checksum of the rest, so that edits are seen."""
+    header = re.match(r"(?:#.*\n)+", source)
+    end = header.end() if header is not None else 0
+    return f"{source[:end]}# Its text has the checksum {_checksum(source)}.\n{source[end:]}"
+
+
+def is_edited(source: str) -> bool:
+    """Whether a file with a checksum is another than that was made for. Line ends do not count."""
+    found = STAMP.search(source)
+    return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
+
+
+def _checksum(source: str) -> str:
+    return hashlib.sha256("\n".join(source.splitlines()).encode()).hexdigest()[:12]
 
 
 def write(path: Path, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,9 @@ import typer
 from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, replacing
 
 DIRECTIONS = ("down", "right")
+
+MARK = b"Made by graphspec"
+"""What a picture says at its end, so that the next one may replace it."""
 
 
 def plot(
@@ -38,6 +43,7 @@ def plot(
             "--slide", help="Fill a slide of 16:9; take the depth and direction that are read best."
         ),
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no such picture.")] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -50,7 +56,7 @@ def plot(
     from graphspec.plot import plot as drawn
 
     path = None if output == "-" else Path(output)
-    suffix = _suffix(path, slide)
+    suffix = _suffix(path, slide, force)
     if direction not in (None, *DIRECTIONS):
         raise typer.BadParameter(f"`{direction}` is not down or right", param_hint="--direction")
     if depth is not None and expand:
@@ -65,14 +71,14 @@ def plot(
             sys.stdout.write(text)
             return
         with replacing(path) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_bytes(marked(data, suffix))
         if as_json:
             print_json({"ok": True, "file": str(path)})
         else:
             typer.echo(f"wrote {path}")
 
 
-def _suffix(path: Path | None, slide: bool) -> str:
+def _suffix(path: Path | None, slide: bool, force: bool) -> str:
     """What kind of file is drawn. Raises `BadParameter` for a path that cannot be one."""
     from graphspec.plot import PICTURES, SUFFIXES
 
@@ -87,4 +93,17 @@ def _suffix(path: Path | None, slide: bool) -> str:
         raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
     if not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
+    if path.exists() and not force and (end := path.read_bytes()[-200:]) and MARK not in end:
+        message = f"{path} exists and is no picture of graphspec's; --force overwrites it"
+        raise typer.BadParameter(message, param_hint="-o")
     return path.suffix
+
+
+def marked(data: bytes, suffix: str) -> bytes:
+    """A picture that says at its end who made it, where its format has room for that."""
+    if suffix == ".png":  # a text chunk before the last, which is empty
+        chunk = b"tEXtSoftware\0" + MARK
+        size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+        return data[:-12] + size + chunk + check + data[-12:]
+    before, behind = {".mmd": (b"%% ", b""), ".pdf": (b"% ", b"")}.get(suffix, (b"<!-- ", b" -->"))
+    return data.rstrip(b"\n") + b"\n" + before + MARK + behind + b"\n"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Allow, Json, colors, print_json, reporting, running
+from graphspec.cli.common import Allow, Json, colors, print_json, reporting, running, show
 
 if TYPE_CHECKING:
+    from graphspec.diagnostics import Diagnostic
     from graphspec.runs.directory import RunRow
     from graphspec.runs.run import Run
 
@@ -52,7 +53,8 @@ def evaluate(
         values = found.evaluate(data, device=device, batch_size=batch_size, limit=limit)
         examples = values.pop("examples")
         if as_json:
-            print_json({"ok": True, "metrics": values, "examples": examples})
+            said = {"synthetic_data": True} if found.files.synthetic else {}
+            print_json({"ok": True, "metrics": values, "examples": examples, **said})
         else:
             shown = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
             typer.echo(f"{shown}  on {examples:,} examples")
@@ -105,9 +107,20 @@ def using(path: Path, weights: str, as_json: bool, allow: list[str] | None = Non
     with reporting(as_json, sources):
         run = Run(path, weights, allow or ())
         sources |= run.program.sources
+        if run.files.synthetic and not as_json:
+            show([synthetic(path)], sources, sys.stderr)
         help = "if memory ran out, lower `--batch-size`"
         with running(run.program, "run-failed", "running the module fails", help):
             yield run
+
+
+def synthetic(path: Path) -> Diagnostic:
+    """The warning that a run has learned nothing of the world."""
+    from graphspec.diagnostics import Diagnostic
+
+    message = f"`{path}` learned from synthetic data: what it says of others means nothing"
+    help = "train on data: `graphspec train SPEC --data PATH`"
+    return Diagnostic("synthetic-data", message, None, severity="warning", help=help)
 
 
 def runs(
@@ -142,6 +155,7 @@ def _show(rows: list[RunRow]) -> None:
     table.columns[0].no_wrap = table.columns[-1].no_wrap = True
     for row in rows:
         epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, unfinished"
+        epochs += ", synthetic data" if row.synthetic else ""
         best = "-" if row.best_epoch is None else str(row.best_epoch)
         figures = (_number(row.values.get(name)) for name in names)
         table.add_row(str(row.path), epochs, best, *figures, _ago(row.age))

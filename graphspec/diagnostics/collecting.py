@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
-from graphspec.diagnostics.rendering import render
+from graphspec.diagnostics.rendering import render, split_lines
 
 
 class SpecError(Exception):
@@ -17,6 +18,8 @@ class SpecError(Exception):
 
 
 MAX_DIAGNOSTICS = 500
+MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
+"""The comment that silences warnings on its line: `# ok: dropout-last`."""
 
 
 class Diagnostics:
@@ -62,6 +65,20 @@ class Diagnostics:
         nowhere = Span("", 0, 0, 0, 0)
         return sorted(unique.values(), key=lambda diagnostic: diagnostic.span or nowhere)
 
+    def silence(self, sources: Mapping[str, str]) -> None:
+        """Leaves out warnings whose code stands behind `# ok:` on their line; `sources` are texts by file."""
+        lines = {file: split_lines(text) for file, text in sources.items()}
+        self._found = [each for each in self._found if not _is_meant(each, lines)]
+
     def raise_if_errors(self) -> None:
         if self.errors:
             raise SpecError(self.sorted())
+
+
+def _is_meant(diagnostic: Diagnostic, lines: Mapping[str, list[str]]) -> bool:
+    """Whether the line of a warning says that it is meant."""
+    span = diagnostic.span
+    if diagnostic.severity != "warning" or span is None or span.file not in lines:
+        return False
+    found = MEANT.search(lines[span.file][span.line - 1])
+    return found is not None and diagnostic.code in re.split(r"\s*,\s*", found[1])

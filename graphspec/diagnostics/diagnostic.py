@@ -45,6 +45,15 @@ CODES: dict[str, str] = {
     "index-out-of-range": "an expression reads past the end of a list",
     "number-too-large": "a number has no end, or more digits than a number may have",
     "value-too-long": "a list or a string of an expression is too long",
+    # warnings
+    "softmax-of-one": "a softmax over one value, which is always 1",
+    "softmax-twice": "a softmax of a softmax",
+    "accuracy-misfit": "accuracy of a regression",
+    "dropout-last": "an output that is dropped out in training",
+    "flatten-missing": "a loss on classes at each position of an image, behind a Dense",
+    "channels-first": "an image whose channels seem to come first",
+    "synthetic-data": "a model that learned from synthetic data is used",
+    "momentum-low": "a momentum of moving statistics that is PyTorch's",
     # the language
     "unknown-key": "a key that does not exist here",
     "unknown-layer": "a layer that does not exist",

@@ -95,7 +95,8 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         )
         return None
     if size in ("None", "none"):
-        body.error("wrong-type", span, f"a size is not `{size}`", "write null: any size")
+        help = "write null: any size; the batch axis is left out"
+        body.error("wrong-type", span, "this is a text in YAML, and would name a size", help)
         return None
     if isinstance(size, str) and IDENTIFIER.match(size):
         if size != BATCH:

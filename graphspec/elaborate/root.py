@@ -9,6 +9,7 @@ from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
+from graphspec.elaborate.cautions import warn
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
 from graphspec.elaborate.groups import check_groups
@@ -73,11 +74,13 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         return None
     if sections.tune is not None and not check_objective(body, sections.tune, ways):
         return None
+    finished = {name: _finished(output, found, words) for name, output in outputs.items()}
+    warn(body, graph, finished)
     return Elaborated(
         file.name,
         graph,
         inputs,
-        {name: _finished(output, found, words) for name, output in outputs.items()},
+        finished,
         sections.train or TrainConfig(),
         data,
         sections.tune,

@@ -53,6 +53,11 @@ class RunFiles:
         data = self.about().get("data")
         return Path(data) if data else None
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether it learned from synthetic data."""
+        return self.about().get("synthetic") is True
+
     def history(self) -> Values:
         """Each value of every whole epoch, by name; null where it was not finite. A torn line ends it."""
         values: Values = {}
@@ -89,11 +94,13 @@ class RunRow:
     values: dict[str, float | None]
     age: float
     """Seconds since it last wrote."""
+    synthetic: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
             "run_dir": str(self.path),
             "state": self.state,
+            "synthetic_data": self.synthetic,
             "epochs": self.epochs,
             "best_epoch": self.best_epoch,
             "best": self.values,
@@ -120,6 +127,7 @@ def _row(path: Path) -> RunRow:
         best + 1 if best is not None else None,
         {name: column[best] for name, column in history.items() if best is not None and best < len(column)},
         max(0.0, time.time() - written),
+        files.synthetic,
     )
 
 

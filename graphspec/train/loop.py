@@ -21,7 +21,7 @@ from torch import nn
 
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.given import Given
-from graphspec.data.loading import Data, load
+from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
@@ -99,7 +99,8 @@ def train(
         if state is not None:
             same_data(state, found.fingerprint, run.path)
         named = str(data.resolve()) if isinstance(data, Path) else None
-        origin = {"root": str((root or Path()).resolve()), "data": named}
+        synthetic = SYNTHETIC in found.notes
+        origin = {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
         run.begin(program, environment(place) | origin)
         if found.encoders is not None:
             run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
@@ -197,6 +198,7 @@ def _run(
         training.history.values,
         training.seconds + time.monotonic() - began,
         training.clock.rate,
+        SYNTHETIC in found.notes,
     )
     if stop:
         raise Interrupted(result, stop.number)

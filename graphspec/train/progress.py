@@ -95,6 +95,8 @@ class Result:
     history: dict[str, list[float | list[float]]]
     seconds: float
     examples_per_second: float
+    synthetic: bool = False
+    """Whether it learned from synthetic data."""
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `train --json`; what is not finite is null."""
@@ -108,6 +110,7 @@ class Result:
                 "history": self.history,
                 "seconds": self.seconds,
                 "examples_per_second": self.examples_per_second,
+                "synthetic_data": self.synthetic,
             }
         )
 

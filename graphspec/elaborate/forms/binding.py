@@ -53,6 +53,10 @@ def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, .
         count = f"at least {cls.least_inputs} inputs, and `{node.name}` gives it {len(values)}"
         node.error("input-count", node.span_of("from"), f"`{title}` takes {count}", help)
         return None
+    if cls.kind == "merge" and len(values) == 1 and node.declared.source is MISSING and not inputs.listed:
+        message = f"`{node.name}` merges `{values[0].text}` with nothing: without `from` it takes one node"
+        node.error("input-count", node.span, message, "list what it merges: from: [a, b]")
+        return None
     inputs.positional = values
     return tuple(bound.value for bound in values)
 

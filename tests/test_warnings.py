@@ -1,0 +1,216 @@
+"""What is legal and most likely not meant is said, refuses nothing, and can be silenced."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from graphspec.cli import app
+from graphspec.cli.build import is_edited, stamped
+from graphspec.cli.plot import marked
+from graphspec.compiler import check, compile
+from graphspec.diagnostics import Diagnostics
+from graphspec.runs.run import Run
+
+
+def run(*command: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(command))
+    return result.exit_code, result.output
+
+
+def found(text: str) -> list[tuple[str, int]]:
+    """The code and line of each warning; the spec compiles."""
+    diagnostics = Diagnostics()
+    assert check(text, diagnostics, {}) is not None
+    assert not diagnostics.errors
+    return [(each.code, each.span.line if each.span else 0) for each in diagnostics.sorted()]
+
+
+ODD = {
+    "softmax-of-one": (
+        "inputs: {x: {shape: [8]}}\nnodes:\n  y: {layer: Dense, units: UNITS, activation: softmax}\n"
+        "outputs: [y]\n",
+        ("UNITS", "1", "2"),
+        3,
+    ),
+    "softmax-twice": (
+        "inputs: {x: {shape: [8]}}\nnodes:\n  y: {layer: Dense, units: 4, activation: ACT}\n"
+        "  p: {layer: Softmax}\noutputs: [p]\n",
+        ("ACT", "softmax", "relu"),
+        4,
+    ),
+    "accuracy-misfit": (
+        "inputs: {x: {shape: [8]}}\nnodes: {y: {layer: Dense, units: 4}}\noutputs:\n"
+        "  y: {loss: mse, metrics: [METRIC]}\n",
+        ("METRIC", "accuracy", "mae"),
+        4,
+    ),
+    "dropout-last": (
+        "inputs: {x: {shape: [8]}}\nnodes:\n  y: {layer: Dense, units: 4}\n  d: {layer: LAYER}\n"
+        "outputs:\n  d: {loss: mse}\n",
+        ("LAYER", "Dropout, rate: 0.5", "LayerNormalization"),
+        6,
+    ),
+    "flatten-missing": (
+        "inputs: {x: {shape: [8, 8, 3]}}\nnodes:\n  c: {layer: Conv2D, filters: 2, kernel_size: 3}\n"
+        "  y: {layer: LAYER, activation: softmax}\noutputs:\n  y: {loss: sparse_categorical_crossentropy}\n",
+        ("LAYER", "Dense, units: 4", "Conv2D, filters: 4, kernel_size: 1"),
+        6,
+    ),
+    "channels-first": (
+        "inputs:\n  x: {shape: SHAPE}\nblocks:\n  b: {inputs: [x], nodes: {c: {layer: Conv2D, filters: 2, "
+        "kernel_size: 3, padding: same}}}\nnodes:\n  a: {layer: Rescaling, scale: 0.1}\n  y: {block: b}\n"
+        "outputs: [y]\n",
+        ("SHAPE", "[3, 32, 32]", "[32, 32, 3]"),
+        2,
+    ),
+    "momentum-low": (
+        "inputs: {x: {shape: [8]}}\nnodes:\n  y: {layer: Dense, units: 4}\n"
+        "  n: {layer: BatchNormalization, momentum: MOMENTUM}\noutputs: [n]\n",
+        ("MOMENTUM", "0.1", "0.9"),
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("code", ODD)
+def test_what_is_odd_is_said_and_what_is_not_odd_is_not(code: str) -> None:
+    text, (word, odd, fine), line = ODD[code]
+    assert found(text.replace(word, odd)) == [(code, line)]
+    assert found(text.replace(word, fine)) == []
+
+
+@pytest.mark.parametrize("code", ODD)
+def test_a_comment_on_the_line_silences_its_code_alone(code: str) -> None:
+    text, (word, odd, _), line = ODD[code]
+    lines = text.replace(word, odd).split("\n")
+    before = lines[line - 1]
+    for comment, silent in (
+        (f"  # ok: {code}", True),
+        (f"  # as in the paper  # ok: other-code, {code}", True),
+        ("  # ok: other-code", False),
+        (f"  # {code}", False),
+    ):
+        lines[line - 1] = before + comment
+        assert found("\n".join(lines)) == ([] if silent else [(code, line)])
+    lines[line - 1] = before
+    assert found(f"# ok: {code}\n" + "\n".join(lines)) == [(code, line + 1)], "another line silences nothing"
+
+
+def test_check_shows_warnings_and_is_content(tmp_path: Path) -> None:
+    text, (word, odd, _), _ = ODD["momentum-low"]
+    spec = tmp_path / "odd.yaml"
+    spec.write_text(text.replace(word, odd))
+    code, output = run("check", str(spec))
+    assert code == 0 and "warning[momentum-low]" in output and "odd.yaml: ok" in output
+    code, output = run("check", str(spec), "--json")
+    (file,) = json.loads(output)["files"]
+    (diagnostic,) = file["diagnostics"]
+    assert code == 0 and file["ok"] and diagnostic["severity"] == "warning" and diagnostic["line"] == 4
+
+
+def test_a_block_that_is_used_often_is_odd_once() -> None:
+    text = """
+inputs: {x: {shape: [8]}}
+blocks:
+  b: {inputs: [x], nodes: {d: {layer: Dense, units: 8}, n: {layer: BatchNormalization, momentum: 0.1}}}
+nodes:
+  y: {block: b, repeat: 600}
+outputs: [y]
+"""
+    assert found(text) == [("momentum-low", 4)]
+
+
+def test_warnings_of_many_nodes_end_somewhere() -> None:
+    nodes = "".join(f"  n{i}: {{layer: BatchNormalization, momentum: 0.1}}\n" for i in range(600))
+    assert len(found(f"inputs: {{x: {{shape: [8]}}}}\nnodes:\n{nodes}outputs: [n599]\n")) == 100
+
+
+# --- files that would be overwritten
+
+DENSE = "inputs: {x: {shape: [8]}}\nnodes: {y: {layer: Dense, units: 4}}\noutputs: {y: {loss: mse}}\n"
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dense.yaml").write_text(DENSE)
+    return "dense.yaml"
+
+
+def test_build_does_not_overwrite_edits(spec: str) -> None:
+    path = Path("model.py")
+    assert run("build", spec, "-o", "model.py")[0] == 0
+    first = path.read_text()
+    assert run("build", spec, "-o", "model.py", "--set", "nodes.y.units=5")[0] == 0, (
+        "its own file is replaced"
+    )
+    assert path.read_text() != first
+    edited = path.read_text().replace("self.y(x)", "2 * self.y(x)")
+    path.write_text(edited)
+    code, output = run("build", spec, "-o", "model.py")
+    assert code == 2 and "edited" in output and path.read_text() == edited
+    assert run("build", spec, "-o", "model.py", "--force")[0] == 0
+    assert path.read_text() == first
+
+
+def test_a_checksum_sees_edits_and_no_line_ends() -> None:
+    source = compile(DENSE).source
+    written = stamped(source)
+    assert (
+        written.splitlines()[2].startswith("# Its text has the checksum ") or written.count("checksum") == 1
+    )
+    assert not is_edited(source) and not is_edited(written)
+    assert not is_edited(written.replace("\n", "\r\n"))
+    assert is_edited(written + "x = 1\n") and is_edited(written.replace("# Made", "# made"))
+    exec(__import__("builtins").compile(written, "written", "exec"), {})
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html", ".mmd"])
+def test_plot_does_not_overwrite_what_is_no_picture_of_its_own(suffix: str, spec: str) -> None:
+    path = Path(f"picture{suffix}")
+    path.write_text("mine")
+    assert run("plot", spec, "-o", str(path))[0] == 2 and path.read_text() == "mine"
+    assert run("plot", spec, "-o", str(path), "--force")[0] == 0
+    first = path.read_text()
+    assert run("plot", spec, "-o", str(path), "--set", "nodes.y.units=5")[0] == 0
+    assert path.read_text() != first
+
+
+def test_a_marked_png_is_a_png() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(stream, "png")
+    data = marked(stream.getvalue(), ".png")
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert image.size == (3, 2) and image.info["Software"] == "Made by graphspec"
+    assert b"Made by graphspec" in data[-200:]
+
+
+# --- synthetic data
+
+
+def test_a_model_that_learned_from_synthetic_data_says_so(spec: str) -> None:
+    code, output = run("train", spec, "--run-dir", "run", "--set", "train.epochs=1")
+    assert code == 0 and "it learned from synthetic data" in output
+    np.savez("data.npz", x=np.ones((4, 8), "float32"), y=np.ones((4, 4), "float32"))
+    for command in (
+        ["evaluate", "run", "--data", "data.npz"],
+        ["predict", "run", "--data", "data.npz", "-o", "p.npz"],
+    ):
+        code, output = run(*command)
+        assert code == 0 and "warning[synthetic-data]" in output
+    assert json.loads(run("evaluate", "run", "--data", "data.npz", "--json")[1])["synthetic_data"] is True
+    assert "synthetic data" in run("runs", ".")[1]
+    code, output = run(
+        "train", spec, "--run-dir", "real", "--set", "train.epochs=1", "--data", "data.npz", "--json"
+    )
+    assert json.loads(output[output.index("{") :])["synthetic_data"] is False
+    assert "synthetic" not in run("evaluate", "real", "--data", "data.npz")[1]
+    assert Run("run").files.synthetic and not Run("real").files.synthetic
