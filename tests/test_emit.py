@@ -109,6 +109,12 @@ def test_source_is_formatted_and_clean(emitted_files: Path) -> None:
     assert not ruff(emitted_files, "check", "--select", "E4,E7,E9,F,I,UP,B,ARG", "--target-version", "py311")
 
 
+def test_source_has_the_types_that_it_says(emitted_files: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--config-file", os.devnull, "--warn-unused-ignores", "."]
+    done = subprocess.run(command, cwd=emitted_files, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_each_definition_stands_alone(tmp_path: Path) -> None:
     """With what it needs, as no program has cut it down: formatted, clean, and told why it exists."""
     imports = "import math\nfrom collections.abc import Callable\nfrom typing import Any\n\n"
@@ -223,6 +229,14 @@ def test_weights_begin_as_the_spec_says(path: Path) -> None:
             assert 0.5 < state[key].std() / expected.std() < 2, key
 
 
+@pytest.mark.parametrize(("case", "word"), [("picks", "Pick"), ("optional_merges", "Mix")])
+def test_one_class_where_an_argument_does(case: str, word: str) -> None:
+    """Uses of a block that differ in a number of a slice, or in whether an optional input is given."""
+    source = graphspec.compile(ROOT / f"tests/emit/{case}.yaml").source
+    names = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    assert word in names and f"{word}2" not in names
+
+
 def test_a_frozen_part_keeps_its_statistics() -> None:
     program = graphspec.compile(ROOT / "tests/emit/frozen_units.yaml")
     module = program.module().train()
@@ -231,6 +245,29 @@ def test_a_frozen_part_keeps_its_statistics() -> None:
     for key, value in module.state_dict().items():
         moved = "running" in key and key.startswith("c.")
         assert torch.equal(value, before[key]) != moved, key
+
+
+def test_batch_normalization_can_be_synchronized() -> None:
+    """All layers of a ResNet-50 become PyTorch's `SyncBatchNorm`, and what results trains."""
+    program = graphspec.compile(ROOT / "specs/resnet50.yaml", settings={"widths": [4, 8, 12, 16]})
+    module = program.module().train()
+    keys = list(module.state_dict())
+    count = sum(isinstance(part, nn.BatchNorm2d) for part in module.modules())
+    module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    parts = [part for part in module.modules() if isinstance(part, nn.SyncBatchNorm)]
+    assert len(parts) == count == 53
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
+    assert [key for key in module.state_dict() if not key.endswith("num_batches_tracked")] == keys
+    optimizer, losses = torch.optim.SGD(module.parameters(), 0.05), []
+    image, target = torch.randn(4, 224, 224, 3), torch.arange(4)
+    for _ in range(4):
+        loss = nn.functional.cross_entropy(module(image, logits=True), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert float(parts[0].running_mean.abs().sum()) > 0 and int(parts[0].num_batches_tracked) == 4
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ class Construct:
     left out when equal.
     `general` is a helper class that takes the same arguments and stands in for `target` where instances of
     one block differ. `around` is an expression of `{module}` that gives the module, changed. `home` is the
-    Python module that has `target`, where that is neither PyTorch nor this package.
+    Python module that has `target`, where that is neither PyTorch nor this package. So many keywords as
+    `by_place` says follow the positional arguments in PyTorch's signature.
     """
 
     target: str
@@ -150,6 +151,7 @@ class Construct:
     general: str | None = None
     around: str = "{module}"
     home: str = ""
+    by_place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class Site:
     lie at axis 1 in memory.
 
     Where a site is `settled`, code may rest on its sizes; else one code must suit inputs of other sizes, too.
+    `exporting` asks for what torch.export takes at sizes that stay free.
     """
 
     inputs: tuple[
@@ -203,6 +206,7 @@ class Site:
     outputs: tuple[Tensor, ...]
     first: bool = False
     settled: bool = True
+    exporting: bool = False
 
     @property
     def x(self) -> Tensor:

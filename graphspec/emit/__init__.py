@@ -55,7 +55,7 @@ def emit(
     inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
     layout = Layout(inputs)
     layout.run(graph, True)
-    classes = Classes(graph, layout, logit_values(program), inplace)
+    classes = Classes(graph, layout, logit_values(program), inplace, exporting)
     root = classes.of[graph]
     root.logits = program.takes_logits
     parts = []

@@ -108,7 +108,8 @@ class Calls:
         self, graph: Graph, module: ast.expr | None, found: Sequence[Argument], logits: ast.expr | None
     ) -> ast.expr:
         assert module is not None
-        parts = list(found)
+        taken = set(self.constructor.classes.of[graph].inputs)
+        parts = [part for word, part in zip(graph.inputs, found, strict=True) if word in taken]
         while parts and parts[-1] is None:
             parts.pop()
         made = call(module, *(_one(part) for part in parts))

@@ -57,11 +57,20 @@ class SlotShape:
 
 
 @dataclass(frozen=True, slots=True)
+class InputShape:
+    """An input: whether its channels lie at axis 1 in memory, and its rank; 0 where it is not given."""
+
+    name: str
+    first: bool
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class BodyShape:
     """What two bodies must share to be one class: inputs, nodes, outputs."""
 
     slots: tuple[SlotShape, ...]
-    inputs: tuple[tuple[str, bool, int], ...]
+    inputs: tuple[InputShape, ...]
     outputs: tuple[tuple[str, Source, bool, bool], ...]
     borrowed: tuple[str, ...] = ()  # modules of another class that they call
     lent: tuple[OpShape, ...] = ()  # modules of their own that only inner bodies call
@@ -74,8 +83,8 @@ class Classes:
     is.
     """
 
-    def __init__(self, root: Graph, layout: Layout, logits: set[Value], inplace: bool):
-        self.root, self.layout, self.inplace = root, layout, inplace
+    def __init__(self, root: Graph, layout: Layout, logits: set[Value], inplace: bool, exporting: bool):
+        self.root, self.layout, self.inplace, self.exporting = root, layout, inplace, exporting
         self.peaks = Peaks()
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
@@ -184,7 +193,7 @@ class Classes:
 
     def _settled(self, op: Op, first: bool) -> Code:
         """The code of a layer at its sizes, if it is the same wherever its node stands; else for any size."""
-        layer, site = self._padded.get(op, op.layer), op.site(first)
+        layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self.exporting)
         assert layer is not None
         code = layer.code(site)
         if code.construct is not None and code.construct.home:
@@ -251,7 +260,7 @@ class Classes:
         shape = BodyShape(
             tuple(self._slot_shape(slot, wiring) for slot in slots),
             tuple(
-                (name, v is not None and v in self.layout.first, v.tensor.rank if v else 0)
+                InputShape(name, v is not None and v in self.layout.first, v.tensor.rank if v else 0)
                 for name, v in graph.inputs.items()
             ),
             tuple(
@@ -266,6 +275,7 @@ class Classes:
                 group.shape = merged
                 group.numbers[graph] = len(group.bodies)
                 group.bodies.append(graph)
+                group.wiring.add_inputs(graph)
                 group.slots.append(slots)
                 self.of[graph] = group
                 return
@@ -370,11 +380,22 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
     """One shape for two bodies, or None when they are two classes: a node left out in one may be present in
     the other.
     """
-    if len(a.slots) != len(b.slots) or replace(a, slots=()) != replace(b, slots=()):
+    if len(a.slots) != len(b.slots) or len(a.inputs) != len(b.inputs):
+        return None
+    if replace(a, slots=(), inputs=()) != replace(b, slots=(), inputs=()):
         return None
     slots = [_merged(x, y) for x, y in zip(a.slots, b.slots, strict=True)]
-    found = tuple(slot for slot in slots if slot is not None)
-    return replace(a, slots=found) if len(found) == len(slots) else None
+    inputs = [_either(x, y) for x, y in zip(a.inputs, b.inputs, strict=True)]
+    if None in slots or None in inputs:
+        return None
+    return replace(a, slots=tuple(filter(None, slots)), inputs=tuple(filter(None, inputs)))
+
+
+def _either(a: InputShape, b: InputShape) -> InputShape | None:
+    """One input for two bodies: the same in both, or given in one of them alone."""
+    if a.name != b.name or (a.rank and b.rank and a != b):
+        return None
+    return a if a.rank else b
 
 
 def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:

@@ -42,14 +42,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What tells in `forward` that a node is there: a submodule that is not None, or a flag."""
+    """What tells in `forward` that a node is there: a submodule or an input that is not None, or a flag."""
 
     attribute: ast.expr
-    is_module: bool
+    is_none: bool
 
     def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
         """What a node gives, or what it passes on."""
-        if self.is_module:
+        if self.is_none:
             return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
         return choice(self.attribute, there, passed)
 
@@ -235,13 +235,20 @@ class Constructor:
     def _presence(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         module = self.modules.get(slot.position)
         if isinstance(module, ast.Attribute) and not (slot.op.unit is not None and slot.op.unit.shared):
-            self.presence[slot.position] = Presence(module, is_module=True)
+            self.presence[slot.position] = Presence(module, is_none=True)
             return
         if all(op.layer is not None and self.classes.hands_on(op) for op in cells.values()):
             return  # present or not, it does nothing
+        given = {body for body, _ in cells}
+        for word in self.group.graph.inputs:
+            if given == {
+                number for number, body in enumerate(self.group.bodies) if body.inputs[word] is not None
+            }:
+                self.presence[slot.position] = Presence(name(self.group.local(word)), is_none=True)
+                return
         code = self._condition(slot, cells)
         word = names.attribute(code.id if isinstance(code, ast.Name) else f"has_{slot.node}")
-        self.presence[slot.position] = Presence(self.keep(word, code, slot), is_module=False)
+        self.presence[slot.position] = Presence(self.keep(word, code, slot), is_none=False)
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
         """An attribute that holds a constructor's value for `forward`."""
@@ -297,10 +304,20 @@ class Constructor:
         for word in first.positional:
             values = {cell: construct.positional[word] for cell, construct in constructs.items()}
             made.args.append(self._leaf(values, cells, hint, word, looped))
-        for word, (_, default) in first.keyword.items():
+        by_place = min(construct.by_place for construct in constructs.values())
+        for place, (word, (_, default)) in enumerate(first.keyword.items()):
             values = {cell: construct.keyword[word][0] for cell, construct in constructs.items()}
-            if not all(same(value, default) for value in values.values()):
-                made.keywords.append(ast.keyword(word, self._leaf(values, cells, hint, word, looped)))
+            if all(same(value, default) for value in values.values()):
+                continue
+            code = self._leaf(values, cells, hint, word, looped)
+            if (
+                place < by_place
+                and isinstance(code, ast.Name)
+                and len(made.args) == len(first.positional) + place
+            ):
+                made.args.append(code)  # its name says what it is
+            else:
+                made.keywords.append(ast.keyword(word, code))
         if any(construct.around != first.around for construct in constructs.values()):
             raise Varies
         return fill(first.around, {"module": made})

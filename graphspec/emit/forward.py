@@ -29,14 +29,13 @@ class Forward(Scope):
 
     def write(self) -> None:
         """Fills `body`, a statement for each step."""
-        graph = self.group.graph
         self._find_ends()
-        for word, value in graph.inputs.items():
-            local = self.group.local(word)
-            variable = Variable(local, [value] if value is not None else [], local, given=True)
+        for word in self.group.inputs:
+            local, value = self.group.local(word), self.group.input_of(word)
+            assert value is not None
+            variable = Variable(local, [value], local, given=True)
             self.given.append(variable)
-            if value is not None:
-                self.values.bind(value, variable.read(), value in self.layout.first)
+            self.values.bind(value, variable.read(), value in self.layout.first)
         self.given += self.group.borrowed.values()
         for slot in self.group.slots[0]:
             if slot.loop and is_chain(self.constructor.classes, self.group, slot):

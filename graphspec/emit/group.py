@@ -65,6 +65,15 @@ class ModuleClass:
     def graph(self) -> Graph:
         return self.bodies[0]
 
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs that `forward` takes: those that any body is given."""
+        return [word for word in self.graph.inputs if self.input_of(word) is not None]
+
+    def input_of(self, word: str) -> Value | None:
+        """An input of the first body, or of another that is given it."""
+        return next((body.inputs[word] for body in self.bodies if body.inputs[word] is not None), None)
+
     def become_function(self, space: names.Namespace) -> None:
         """Makes it a function, of a name that nothing else has."""
         self.is_function = True

@@ -18,7 +18,7 @@ def representative(group: ModuleClass, slot: Slot) -> Op:
         if slots[slot.position].op.present
     )
     mapping: dict[Value, Value] = {}
-    inputs = zip(group.bodies[body].inputs.values(), group.graph.inputs.values(), strict=True)
+    inputs = zip(group.bodies[body].inputs.values(), map(group.input_of, group.graph.inputs), strict=True)
     mapping.update({theirs: mine for theirs, mine in inputs if theirs is not None and mine is not None})
     for theirs, mine in zip(group.slots[body][: slot.position], group.slots[0], strict=False):
         mapping.update(_matching(theirs, mine))

@@ -70,7 +70,8 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
-        self._source = {v: Source(name) for name, v in graph.inputs.items() if v is not None}
+        self._source: dict[Value, Source] = {}
+        self.add_inputs(graph)
         for slot in slots:
             last = slot.ops[-1]
             for op in slot.ops:
@@ -81,6 +82,10 @@ class Wiring:
         for slot in slots:
             slot.carried = chain(slot)
             slot.loop = slot.repeated and self._is_loop(slot)
+
+    def add_inputs(self, graph: Graph) -> None:
+        """Makes the inputs of a graph known: of this one, or of another body of its class."""
+        self._source |= {v: Source(name) for name, v in graph.inputs.items() if v is not None}
 
     def source(self, value: Value) -> Source:
         return self._source[value]

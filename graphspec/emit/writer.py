@@ -125,12 +125,11 @@ def write_definition(
 
 def _inputs(group: ModuleClass) -> list[str]:
     """The parameters of `forward`."""
-    found = []
-    for word in group.graph.inputs:
+    found: list[str] = []
+    for word in reversed(group.inputs):
         optional = any(body.inputs[word] is None for body in group.bodies)
-        found.append(
-            f"{group.local(word)}: Tensor | None = None" if optional else f"{group.local(word)}: Tensor"
-        )
+        default = " = None" if all(each.endswith(" = None") for each in found) else ""
+        found.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
     named = [f"{variable.name}: nn.Module" for variable in group.borrowed.values()]
     named += ["logits: bool = False"] if group.logits else []
     return [*found, *(["*", *named] if named else [])]

@@ -51,10 +51,8 @@ def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Te
 
 def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
     """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
-    if torch.compiler.is_exporting():
-        stride = kernel_size if stride is None else stride
-        return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
-    return F.max_pool1d(x, kernel_size, stride)
+    stride = kernel_size if stride is None else stride
+    return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
 
 
 def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:

@@ -180,6 +180,7 @@ class Convolving(Layer, abstract=True):
                 "bias": (self.use_bias, True),
             },
             general=general,
+            by_place=2 if target == self.module else 1,
         )
         helpers = helpers if target == self.module else (general, *helpers)
         if not skips:

@@ -259,6 +259,8 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
         return "any"
 
     def code(self, site: Site) -> Code:
+        if len(site.inputs) == 1:
+            return Code("{0}")
         return Code(f"torch.cat({_stretched_list(site)}, {{axis}})", constants={"axis": site.axis(self.axis)})
 
 

@@ -89,7 +89,7 @@ class _Pooling(Layer, abstract=True):
             constants["padding"] = short(padding)
             text += ", padding={padding}"
         elif padding == "valid":
-            if self.mode == "max" and self.rank == 1 and not known:
+            if self.mode == "max" and self.rank == 1 and not known and site.exporting:
                 function, helpers = "max_pool1d", ("max_pool1d",)
         elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from graphspec.contract.layer import Code, Example, LayerError, Moved, Site
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 
@@ -131,8 +131,8 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
         return ((last % size,) if isinstance(last, int) else last.places(size),)
 
     def code(self, site: Site) -> Code:
-        items = self.items(site.x)
-        words = [str(item) for item in items]
+        items, constants = self.items(site.x), dict[str, Leaf]()
+        words = [_written(item, constants) for item in items]
         if "..." in self.key and len(items) > 2:
             place = [word.strip() for word in self.key.split(",")].index("...")
             behind = len(self.key.split(",")) - place - 1
@@ -140,4 +140,22 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
         elif "..." not in self.key:
             while len(words) > 1 and words[-1] == ":":
                 words.pop()
-        return Code(f"{{x}}[{', '.join(words)}]")
+        return Code(f"{{x}}[{', '.join(words)}]", constants=constants)
+
+
+def _written(item: Item, constants: dict[str, Leaf]) -> str:
+    """An item between brackets, its numbers as holes: they may differ between the instances of a block."""
+
+    def hole(number: int | None, word: str) -> str:
+        if number is None:
+            return ""
+        name = word if word not in constants else f"{word}_{len(constants)}"
+        constants[name] = number
+        return f"{{{name}}}"
+
+    if item is None:
+        return "None"
+    if isinstance(item, int):
+        return hole(item, "index")
+    step = f":{hole(item.step, 'step')}" if item.step > 1 else ""
+    return f"{hole(item.start, 'start')}:{hole(item.stop, 'stop')}{step}"

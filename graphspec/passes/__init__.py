@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Value
 from graphspec.passes.activities import watch_activities
+from graphspec.passes.left_over import leave_out_idle
 from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks
 from graphspec.passes.prune import prune
@@ -34,6 +35,7 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     None after an error. Where axes are permuted (`layout`) is asked for by emission alone.
     """
     prune(graph)
+    leave_out_idle(graph)
     if not watch_activities(graph, diagnostics):
         return None
     integers = counted(graph)

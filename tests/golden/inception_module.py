@@ -40,7 +40,7 @@ def init_weights(module: nn.Module) -> None:
 class Conv(nn.Module):
     def __init__(self, in_channels: int, kernel_size: int = 1, strides: int = 1):
         super().__init__()
-        self.conv = PaddedConv2d(in_channels, 128, kernel_size, stride=strides)
+        self.conv = PaddedConv2d(in_channels, 128, kernel_size, strides)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.conv(x), inplace=True)

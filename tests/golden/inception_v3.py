@@ -62,12 +62,7 @@ class Conv(nn.Module):
     ):
         super().__init__()
         self.conv = nn.Conv2d(
-            in_channels,
-            filters,
-            kernel_size,
-            stride=strides,
-            padding=padding,
-            bias=False,
+            in_channels, filters, kernel_size, strides, padding, bias=False
         )
         self.norm = KerasBatchNorm2d(filters, eps=0.001, momentum=0.01, scale=False)
 

@@ -7,11 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def max_pool1d(x: Tensor, kernel_size: int) -> Tensor:
-    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
-    return F.max_pool1d(x, kernel_size, None)
-
-
 def init_weights(module: nn.Module) -> None:
     """Fills a module's own weights by Keras' initializers."""
     if isinstance(module, nn.Embedding):
@@ -42,9 +37,9 @@ class Posts(nn.Module):
             )
         x = self.vectors(posts)  # [N, length, 256]
         x = F.relu(self.conv1(x.transpose(1, 2)), inplace=True)  # [N, 256, length - 4]
-        x = max_pool1d(x, 5)  # [N, 256, (length - 4) // 5]
+        x = F.max_pool1d(x, 5)  # [N, 256, (length - 4) // 5]
         x = F.relu(self.conv2(x), inplace=True)  # [N, 256, (length - 24) // 5]
-        x = max_pool1d(x, 5)  # [N, 256, (length - 24) // 25]
+        x = F.max_pool1d(x, 5)  # [N, 256, (length - 24) // 25]
         x = F.relu(self.conv3(x), inplace=True).amax(2)  # [N, 256]
         features = F.relu(self.features(x), inplace=True)  # [N, 128]
         age = self.age(features)  # [N, 1]

@@ -62,7 +62,7 @@ class ConvNorm(nn.Module):
             in_channels,
             filters,
             kernel_size,
-            stride=strides,
+            strides,
             padding=kernel_size // 2,
             bias=False,
         )

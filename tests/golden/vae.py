@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
 
 def sampling(mean: Tensor, log_var: Tensor) -> Tensor:
-    return mean + (log_var * 0.5).exp() * torch.randn_like(mean)  # [N, 4]
+    return mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, 4]
 
 
 class Decoder(nn.Module):
@@ -50,7 +50,7 @@ class Decoder(nn.Module):
 
 
 def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    return (mean.square() + log_var.exp() - log_var - 1) * 0.5  # [N, 4]
+    return 0.5 * (mean.square() + log_var.exp() - log_var - 1)  # [N, 4]
 
 
 class Vae(nn.Module):

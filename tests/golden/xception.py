@@ -83,9 +83,7 @@ class Conv(nn.Module):
         relu: bool = True,
     ):
         super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels, filters, kernel_size, stride=strides, bias=False
-        )
+        self.conv = nn.Conv2d(in_channels, filters, kernel_size, strides, bias=False)
         self.norm = KerasBatchNorm2d(filters, eps=0.001, momentum=0.01)
         self.relu = relu
 

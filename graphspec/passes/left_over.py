@@ -1,0 +1,28 @@
+"""Merges that have one input left, because an optional input of their block is not given."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from graphspec.diagnostics import Span
+from graphspec.graph import Graph, Op
+
+
+def leave_out_idle(root: Graph) -> None:
+    """Leaves out the merges that only hand on their input, where other uses of the block merge more: so the
+    uses stay one class, to which the optional input is an argument.
+    """
+    mates: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)
+    for op in root.walk():
+        if op.present and op.kind == "merge" and op.wrapper is None:
+            mates[op.span, op.node].append(op)
+    for ops in mates.values():
+        if any(len(op.inputs) > 1 for op in ops):
+            for op in ops:
+                if len(op.inputs) == 1 and _hands_on(op):
+                    op.layer, op.unit, op.present = None, None, False
+
+
+def _hands_on(op: Op) -> bool:
+    assert op.layer is not None
+    return op.layer.code(op.site()).call == "{0}" and op.inputs[0].tensor == op.output.tensor
