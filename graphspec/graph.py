@@ -6,7 +6,7 @@ Elaboration makes graphs in data order; summary, plot, layout and emission read 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,6 +55,13 @@ class Unit:
 
 
 @dataclass(eq=False, slots=True)
+class Formula:
+    """A node whose ops are one formula, the last of them the node itself. Compared by identity."""
+
+    text: str
+
+
+@dataclass(eq=False, slots=True)
 class Op:
     """One node at work: a layer, merge or op called on values; an instance of a block or model; a parameter;
     a constant.
@@ -69,7 +76,7 @@ class Op:
     node: str
     index: int | None
     span: Span | None
-    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module"]
+    kind: Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "compute", "module"]
     arguments: tuple[Any, ...] = ()
     outputs: dict[str, Value] = field(default_factory=dict)
     results: dict[str, Value] = field(default_factory=dict)
@@ -86,6 +93,7 @@ class Op:
     expressions: tuple[tuple[Expression, Plain], ...] = ()
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
+    formula: Formula | None = None  # which it is a step of
 
     @property
     def name(self) -> str:
@@ -131,6 +139,27 @@ class Op:
             if self.wrapper is not None
             else cost
         )
+
+
+def steps(ops: Iterable[Op]) -> Iterator[tuple[Op, ...]]:
+    """The ops of each node: one, or all of a formula, where the last of them stands."""
+    open_formulas: dict[Formula, list[Op]] = {}
+    listed = list(ops)
+    last = {op.formula: op for op in listed if op.formula is not None}
+    for op in listed:
+        if op.formula is None:
+            yield (op,)
+            continue
+        open_formulas.setdefault(op.formula, []).append(op)
+        if last[op.formula] is op:
+            yield tuple(open_formulas[op.formula])
+
+
+def read_by(step: tuple[Op, ...]) -> tuple[Value, ...]:
+    """What the ops of a node read that none of them makes, in order; of a formula each value once."""
+    if len(step) == 1:
+        return step[0].inputs
+    return tuple(dict.fromkeys(v for op in step for v in op.inputs if v.op is None or v.op not in step))
 
 
 def flatten(arguments: Any) -> Iterator[Value]:

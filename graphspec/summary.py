@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.costs import Step, activation_bytes, flops, nbytes, slots
 from graphspec.diagnostics import visible
-from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import Optimizer
@@ -226,15 +226,46 @@ def summarize(elaborated: Elaborated) -> Summary:
 def _rows(graph: Graph, prefix: str, labels: dict[Value, str], trainable: bool, counted: bool) -> list[Row]:
     """The rows of a graph whose inputs are labelled. Weights are not `counted` in a later call of them."""
     rows = []
-    for op in graph.ops:
+    for step in steps(graph.ops):
+        op = step[-1]
         name = prefix + op.name
         if not op.present:
             labels[op.output] = labels[op.inputs[0]]
             continue
-        for position, (key, value) in enumerate(op.outputs.items()):
-            labels[value] = name if position == 0 else f"{name}.{key}"
+        if op.formula is not None:
+            rows.append(_formula(step, prefix, labels))
+            continue
+        _label(op, name, labels)
         rows.append(_row(op, name, labels, trainable, counted))
     return rows
+
+
+def _label(op: Op, name: str, labels: dict[Value, str]) -> None:
+    for position, (key, value) in enumerate(op.outputs.items()):
+        labels[value] = name if position == 0 else f"{name}.{key}"
+
+
+def _formula(step: tuple[Op, ...], prefix: str, labels: dict[Value, str]) -> Row:
+    """The row of a formula, with one for each of its ops inside it."""
+    inside = []
+    for op in step:
+        _label(op, prefix + op.name, labels)
+        inside.append(_row(op, prefix + op.name, labels, False, False))
+    return replace(
+        inside[-1],
+        type="Formula",
+        connected_to=tuple(labels[value] for value in read_by(step)),
+        rows=tuple(inside) if len(inside) > 1 else (),
+        flops=_sum(row.flops for row in inside),
+        activation_bytes=_sum(row.activation_bytes for row in inside),
+    )
+
+
+def _sum(numbers: Iterable[Dim]) -> Dim:
+    total: Dim = 0
+    for number in numbers:
+        total = total + number
+    return total
 
 
 def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: bool) -> Row:

@@ -222,6 +222,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: function(rising, xs[0], **constants))
     if [argument.name for argument in cls.arguments] == ["real", "imag"]:
         return Twin(lambda xs, training: function(tuple(xs), **constants))
+    if name in ("concatenate", "stack"):
+        return Twin(lambda xs, training: function(xs, axis=constants.get("axis", -1)))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 

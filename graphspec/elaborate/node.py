@@ -6,7 +6,7 @@ from typing import Any
 
 from graphspec.declarations import reads_nothing
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
-from graphspec.elaborate.forms import build, first_output, input_names
+from graphspec.elaborate.forms import build, first_output, first_reference, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
@@ -178,13 +178,8 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     if "from" in node.overrides:
         raw, path = node.overrides["from"], (*node.path, "parallel", "from", node.index or 0)
     edges = (node.body.declared.edges or {}).get(node.name, [])
-    if reads_nothing(node.declared):
-        if raw is not MISSING or edges:
-            span = (
-                node.span_of("from") if raw is not MISSING else node.body.declared.document.span(edges[0][1])
-            )
-            node.error("input-count", span, f"`{node.name}` is {_SOURCES[node.form]} and takes no input")
-        return NodeInputs()
+    if node.form == "compute" or reads_nothing(node.declared):
+        return NodeInputs() if raw is MISSING and not edges else _refused_inputs(node, edges)
     if raw is not MISSING and edges:
         node.error(
             "from-and-edges",
@@ -211,7 +206,15 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
     return inputs
 
 
-_SOURCES = {"parameter": "a parameter", "constant": "a constant", "op": "a constant tensor"}
+def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeInputs:
+    """Reports what is written for a node to read that reads nothing, or what its formula names."""
+    span = node.span_of("from") if not edges else node.body.declared.document.span(edges[0][1])
+    what = {"parameter": "is a parameter", "constant": "is a constant", "op": "is a constant tensor"}
+    message = f"`{node.name}` {what.get(node.form, '')} and takes no input"
+    if node.form == "compute":
+        message = f"`{node.name}` reads what its formula names, and nothing else"
+    node.error("input-count", span, message)
+    return _broken()
 
 
 def _broken() -> NodeInputs:
@@ -298,6 +301,10 @@ def _first_input(node: NodeInstance) -> Bound | None:
     """The input that a left-out node hands on: the first that what it names declares. Nothing else is
     resolved.
     """
+    if node.form == "compute":
+        return first_reference(node)
+    if node.form == "compute":
+        return first_reference(node)
     raw = node.declared.source
     if isinstance(raw, dict):
         key = next((name for name in input_names(node) if name in raw), None)

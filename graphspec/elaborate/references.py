@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from graphspec.declarations import Body, reads_nothing
+from graphspec.expressions import ExpressionError
+from graphspec.expressions.formula import parse_formula
 from graphspec.schema import MISSING
 
 
@@ -20,14 +22,24 @@ def heads(written: Any) -> Iterator[str]:
         yield from heads(list(written.values()))
 
 
+def formula_references(text: str) -> list[str]:
+    """What a formula reads; nothing where it cannot be read."""
+    try:
+        return [reference.text for reference in parse_formula(text).references()]
+    except ExpressionError:
+        return []
+
+
 def sources(body: Body, name: str) -> Iterator[str]:
     """The nodes and inputs that a node is written to read, as far as its text says so."""
     node = body.nodes[name]
     texts: list[Any] = [node.source, node.otherwise]
     if isinstance(node.parallel, dict):
         texts.append(node.parallel.get("from"))
+    if isinstance(node.compute, str):
+        texts.append(formula_references(node.compute))
     texts += [source for source, _ in (body.edges or {}).get(name, ())]
-    if node.source is MISSING and body.edges is None and not reads_nothing(node):
+    if node.source is MISSING and body.edges is None and node.form != "compute" and not reads_nothing(node):
         texts.append(body.above.get(name))
     for head in heads(texts):
         if head in body.nodes or head in body.inputs:

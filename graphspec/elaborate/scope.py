@@ -49,8 +49,11 @@ class Scope:
         notes = (*more.pop("notes", ()), *self.notes)
         self.context.error(code, span, message, help, notes=notes, **more)
 
-    def evaluate(self, value: Any, path: Path, index: int | None = None) -> Any:
-        """A plain value with its expressions computed, or FAILED after reporting why not."""
+    def evaluate(self, value: Any, path: Path, index: int | None = None, start: int = 0) -> Any:
+        """A plain value with its expressions computed, or FAILED after reporting why not.
+
+        `start` is where it begins in the text at the path, if it is only a part of that.
+        """
         if value is None or isinstance(value, int | float):
             return value
         try:
@@ -65,7 +68,7 @@ class Scope:
                 error.help = f"did you mean `{near}`?" if near else error.help
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
-            self.expression_error(error, path)
+            self.expression_error(error.shifted(start), path)
             return FAILED
 
     def _names(self, index: int | None) -> Mapping[str, Any]:
@@ -189,18 +192,8 @@ class Scope:
         return found
 
     def expression_error(self, error: ExpressionError, path: Path) -> None:
-        """Reports an expression's error at its characters, where the text stands on one line as written."""
-        span = self.document.span((*path, *error.path))
-        value: Any = self.document.value
-        key: Any
-        for key in (*path, *error.path):
-            value = value[key] if isinstance(value, dict | list) and _has(value, key) else None
-        if isinstance(value, str) and span.line == span.end_line and error.end > error.start:
-            quote = (span.end_column - span.column - len(value)) // 2
-            if quote in (0, 1):
-                start = span.column + quote + error.start
-                end = max(span.column + quote + error.end, start + 1)
-                span = Span(span.file, span.line, start, span.line, end)
+        """Reports an expression's error at its characters."""
+        span = self.document.within((*path, *error.path), error.start, error.end)
         self.error(error.code, span, error.message, error.help)
 
     def setting_error(self, error: SettingError, path: Path) -> None:
@@ -213,10 +206,6 @@ class Scope:
             key = problem.code in ("unknown-key", "missing-key", "unused-feature", "unknown-callback")
             span = self.document.key(where) if key else self.document.span(where)
             self.error(problem.code, span, problem.message, problem.help)
-
-
-def _has(value: Any, key: Any) -> bool:
-    return key in value if isinstance(value, dict) else isinstance(key, int) and 0 <= key < len(value)
 
 
 def expression_in(value: Any) -> Expression | None:

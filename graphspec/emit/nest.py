@@ -116,7 +116,7 @@ class Nesting:
     def _fits(self, before: Placed, placed: Placed, read: Read, held: int) -> bool:
         statement, source = placed.statement, before.statement
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
-        if statement.value is read:
+        if statement.value is read or _are_one_formula(source, statement):
             return True
         if isinstance(source.value, ast.IfExp | ast.ListComp):
             return False
@@ -160,6 +160,12 @@ class Nesting:
         statement.span = statement.span or source.span
         statement.ops = [*source.ops, *statement.ops]
         self.written.pop()
+
+
+def _are_one_formula(before: Assign, statement: Assign | Return) -> bool:
+    """Whether two statements are steps of one formula, which is written as it stands in the spec."""
+    formulas = {op.formula for op in (*before.ops, *statement.ops)}
+    return None not in formulas and len(formulas) == 1
 
 
 def _targets(statement: Assign) -> str:

@@ -111,7 +111,9 @@ _FORMS = (
     "expressions have + - * / // % **, comparisons, and, or, not, `a if c else b`, lists in brackets, "
     "their indices and slices"
 )
-_FOREIGN: tuple[tuple[str, str], ...] = (
+Signs = tuple[tuple[str, str], ...]
+"""Patterns, each with what stands for it here."""
+_FOREIGN: Signs = (
     (r"&&", "write `and`"),
     (r"\|\|", "write `or`"),
     (r"!(?!=)", "write `not`"),
@@ -141,6 +143,16 @@ def parse_tree(text: str) -> ast.expr:
 
     Only allowed nodes are in it, nested within MAX_DEPTH. Raises ExpressionError.
     """
+    tree = read_tree(text, _FORMS, _FOREIGN)
+    _check(tree, text)
+    return tree
+
+
+def read_tree(text: str, forms: str, foreign: Signs) -> ast.expr:
+    """The same, with whatever Python's parser takes in it.
+
+    `forms` says what may be written, `foreign` what stands for signs of other languages.
+    """
     if len(text) > MAX_LENGTH:
         message = f"the expression has more than {MAX_LENGTH:,} characters"
         raise ExpressionError("expression-too-long", message, 0, len(text))
@@ -152,12 +164,11 @@ def parse_tree(text: str) -> ast.expr:
             warnings.simplefilter("ignore")
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        raise _syntax_error(text, error) from None
+        raise _syntax_error(text, error, forms, foreign) from None
     except (ValueError, RecursionError, MemoryError):
         message = "the expression is nested too deeply"
         raise ExpressionError("expression-too-long", message, 0, len(text)) from None
     _restore(tree, source)
-    _check(tree, text)
     return tree
 
 
@@ -175,10 +186,10 @@ def _hide_keyword(match: re.Match[str]) -> str:
     return _HIDDEN_FIRST[word[0]] + word[1:]
 
 
-def _syntax_error(text: str, error: SyntaxError) -> ExpressionError:
+def _syntax_error(text: str, error: SyntaxError, forms: str, foreign: Signs) -> ExpressionError:
     at = min(max((error.offset or 1) - 2, 0), len(text) - 1)
     bare = re.sub(_STRING, lambda match: " " * len(match[0]), text)
-    for sign, help in _FOREIGN:
+    for sign, help in foreign:
         if match := re.search(sign, bare):
             message = f"`{match[0]}` is not an operation of an expression"
             return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
@@ -187,7 +198,7 @@ def _syntax_error(text: str, error: SyntaxError) -> ExpressionError:
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"
-    return ExpressionError("expression-syntax", message, at, at + 1, _FORMS)
+    return ExpressionError("expression-syntax", message, at, at + 1, forms)
 
 
 def _scan(text: str) -> None:

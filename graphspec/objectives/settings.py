@@ -356,6 +356,7 @@ _WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "none_required": "null",
+    "is_instance_of": "a list of numbers",
 }
 
 

@@ -63,7 +63,7 @@ PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "more": (".more, .shape", {"font-size": "11px", "fill": "more"}),
     "layer": (".box rect", {"fill": "layer", "stroke": "layer-line"}),
     "plain": (".plain rect", {"fill": "plain", "stroke": "plain-line"}),
-    "merge": (".merge rect, .op rect", {"fill": "merge", "stroke": "merge-line"}),
+    "merge": (".merge rect, .op rect, .compute rect", {"fill": "merge", "stroke": "merge-line"}),
     "end": (
         ".input rect, .output rect, .entry rect, .exit rect",
         {"fill": "end", "stroke": "end-line"},
@@ -82,6 +82,7 @@ PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 OF_KINDS: Mapping[Kind, str] = {
     "merge": "merge",
     "op": "merge",
+    "compute": "merge",
     "input": "end",
     "output": "end",
     "entry": "end",

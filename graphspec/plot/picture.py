@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.diagnostics import Span, visible
-from graphspec.graph import Graph, Op, Unit, Value, flatten
+from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.own import OwnLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.summary import Row
@@ -31,6 +31,7 @@ Kind = Literal[
     "parameter",
     "constant",
     "module",
+    "compute",
     "shared",
     "section",
     "entry",
@@ -136,7 +137,8 @@ class _Drawer:
                 box = Box("input" if root else "entry", name if named else "", path=name)
                 canvas.add(box, {"": value})
         calls = {unit: canvas.add(_weights(unit), {}) for unit in graph.units if unit.shared and unit.calls}
-        ops = [op for op in graph.ops if op.present]
+        nodes = {step[-1]: step for step in steps(graph.ops)}
+        ops = [op for op in nodes if op.present]
         rows_of = dict(zip(ops, rows, strict=True))
         results = graph.outputs if exits is None else exits
         read = set(results.values()) | {value for op in graph.ops for value in op.inputs}
@@ -146,7 +148,8 @@ class _Drawer:
                 if op.inputs:
                     canvas.alias(op.output, op.inputs[0])
             elif op in runs:
-                self._run(canvas, runs[op], [rows_of[each] for each in runs[op]], read, calls)
+                values = read_by(nodes[op])
+                self._run(canvas, runs[op], [rows_of[each] for each in runs[op]], read, calls, values)
         for name, value in results.items():
             box = self._output(name) if root else Box("exit", name if len(results) > 1 else "")
             canvas.connect(value, canvas.add(box, {}), None)
@@ -154,16 +157,22 @@ class _Drawer:
         return canvas.body
 
     def _run(
-        self, canvas: _Canvas, run: list[Op], rows: list[Row], read: set[Value], calls: Mapping[Unit, int]
+        self,
+        canvas: _Canvas,
+        run: list[Op],
+        rows: list[Row],
+        read: set[Value],
+        calls: Mapping[Unit, int],
+        values: tuple[Value, ...],
     ) -> None:
-        """One box for a node, or for instances of it that do not differ."""
+        """One box for a node, or for instances of it that do not differ; the first reads `values`."""
         op, row, unit = run[0], rows[0], run[0].unit
         spans = [each for each in (op.span, unit.span if unit else None) if each is not None]
         box = Box(
-            op.kind,
+            op.kind if op.formula is None else "compute",
             op.name if len(run) == 1 else op.node,
             visible(row.type),
-            _detail(op.given),
+            _detail(op.given) if op.formula is None else _cut(op.formula.text),
             row.name if len(run) == 1 else f"{row.name} … {rows[-1].name.rpartition('.')[2]}",
             len(run),
             sum(each.params for each in rows),
@@ -175,7 +184,7 @@ class _Drawer:
             tuple(dict.fromkeys(spans)),
         )
         box.again, box.opaque = row.repeated_call, row.opaque
-        sources = zip(row.connected_to, op.inputs, strict=True)
+        sources = zip(row.connected_to, values, strict=True)
         box.reads = tuple((source, _type(value.tensor)) for source, value in sources)
         keys = [key for key in op.outputs if any(each.outputs[key] in read for each in run)]
         if op.graph is not None:
@@ -183,7 +192,7 @@ class _Drawer:
         index = canvas.add(box, {key: op.outputs[key] for key in keys})
         for each in run[1:]:
             canvas.adopt(index, {key: each.outputs[key] for key in keys})
-        for slot, value in _slots(op):
+        for slot, value in _slots(op, values):
             canvas.connect(value, index, slot)
         if unit is not None and unit in calls:
             weights = canvas.body.boxes[calls[unit]]
@@ -256,10 +265,10 @@ def _weights(unit: Unit) -> Box:
     )
 
 
-def _slots(op: Op) -> Iterator[tuple[int | None, Value]]:
-    """The values that an op reads; of a block or model, with the entry of its body that takes them."""
+def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Value]]:
+    """The values that a node reads; of a block or model, with the entry of its body that takes them."""
     if op.graph is None:
-        yield from ((None, value) for value in op.inputs)
+        yield from ((None, value) for value in values)
         return
     slot = 0
     for inner, outer in zip(op.graph.inputs.values(), op.arguments, strict=True):
@@ -278,6 +287,11 @@ def _detail(given: Mapping[str, Any]) -> str:
         parts.append(text)
         left -= len(text) + 2
     return ", ".join(parts)
+
+
+def _cut(text: str) -> str:
+    text = " ".join(visible(text).split())
+    return text if len(text) <= DETAIL_WIDTH else text[: DETAIL_WIDTH - 1] + "…"
 
 
 def _plain(value: Any) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from graphspec.diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
 from graphspec.source.cuts import Cut
-from graphspec.source.places import line_starts, place
+from graphspec.source.places import aligned, line_starts, place
 from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop
 
 Path = tuple[str | int, ...]
@@ -51,6 +51,26 @@ class Document:
                 break
             node = below[2] if isinstance(node[2], dict) else below
         return place(self.file, self.lines, node[0], node[1])
+
+    def within(self, path: Path, start: int, end: int) -> Span:
+        """The place of a part of the text at `path`, given by its offsets there; of the whole text where that
+        is written with escapes.
+        """
+        if self.grafts and (found := self._grafted(path)) is not None:
+            return found[0].within(found[1], start, end)
+        node, value = self.root, self.value
+        for step in path:
+            below = _below(node, step)
+            if below is None:
+                return self.span(path)
+            node, value = (below[2] if isinstance(node[2], dict) else below), value[step]
+        offsets = aligned(self.text[node[0] : node[1]], value) if isinstance(value, str) else None
+        if offsets is None:
+            return self.span(path)
+        inside = [offsets[i] for i in range(start, min(end, len(value))) if i in offsets]
+        if not inside:
+            return self.span(path)
+        return place(self.file, self.lines, node[0] + inside[0][0], node[0] + inside[-1][1])
 
     def key(self, path: Path) -> Span:
         """The place of the key that `path` ends in; that of the value where it ends in an index."""

@@ -22,3 +22,29 @@ def place(file: str, lines: list[int], start: int, end: int) -> Span:
 def line_end(text: str, start: int, reach: int) -> int:
     """The end of the line at `start`, or `start + reach` where that is nearer."""
     return start + len(re.split(r"[\r\n]", text[start : start + reach], maxsplit=1)[0])
+
+
+def aligned(written: str, value: str) -> dict[int, tuple[int, int]] | None:
+    """Where the characters of a text, but for blanks, begin and end in the YAML that it was read from.
+    None where they do not follow one another: there are escapes.
+
+    YAML folds lines, and so do not agree in blanks what is written and what is read.
+    """
+    position = 0
+    quote = written[:1] if written[:1] in ("'", '"') else ""
+    if quote:
+        position = 1
+    elif written[:1] in ("|", ">"):
+        position = max(written.find("\n"), 0)
+    found: dict[int, tuple[int, int]] = {}
+    for offset, char in enumerate(value):
+        if char.isspace():
+            continue
+        while position < len(written) and written[position].isspace():
+            position += 1
+        if written[position : position + 1] != char:
+            return None
+        width = 2 if quote == "'" == char else 1
+        found[offset] = position, position + width
+        position += width
+    return found

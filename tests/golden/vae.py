@@ -29,10 +29,6 @@ class Encoder(nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)  # [N, 128]
 
 
-def sampling(mean: Tensor, log_var: Tensor) -> Tensor:
-    return mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, 4]
-
-
 class Decoder(nn.Module):
     def __init__(self):
         super().__init__()
@@ -49,10 +45,6 @@ class Decoder(nn.Module):
         return self.pixels(x).sigmoid() * 16  # [N, 1, 8, 8]
 
 
-def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    return 0.5 * (mean.square() + log_var.exp() - log_var - 1)  # [N, 4]
-
-
 class Vae(nn.Module):
     def __init__(self):
         super().__init__()
@@ -67,5 +59,9 @@ class Vae(nn.Module):
         encoder = self.encoder(image.permute(0, 3, 1, 2))  # [N, 128]
         mean = self.mean(encoder)  # [N, 4]
         log_var = self.log_var(encoder)  # [N, 4]
-        x = self.decoder(sampling(mean, log_var))  # [N, 1, 8, 8]
-        return {"decoder": x.permute(0, 2, 3, 1), "kl": divergence(mean, log_var)}
+        x = mean + (0.5 * log_var).exp() * torch.randn_like(mean)  # [N, 4]
+        x = self.decoder(x)  # [N, 1, 8, 8]
+        return {
+            "decoder": x.permute(0, 2, 3, 1),
+            "kl": 0.5 * (mean.square() + log_var.exp() - log_var - 1),
+        }

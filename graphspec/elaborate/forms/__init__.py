@@ -8,9 +8,12 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.elaborate.body import NodeResult
-from graphspec.elaborate.forms import block, call, constant, layer, module, parameter
+from graphspec.elaborate.forms import block, call, compute, constant, layer, module, parameter
+from graphspec.elaborate.forms.compute import first_reference
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
+
+__all__ = ["build", "first_output", "first_reference", "input_names"]
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -26,6 +29,8 @@ def build(node: NodeInstance) -> NodeResult:
             return constant.build(node)
         case "module":
             return module.build(node)
+        case "compute":
+            return compute.build(node)
         case _:
             return layer.build(node, build)
 

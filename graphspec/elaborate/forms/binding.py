@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from graphspec.contract.layer import Layer, LayerError
@@ -109,16 +110,9 @@ def _count(cls: type[Layer]) -> str:
 def report(node: NodeInstance, error: LayerError) -> None:
     """A layer's local fact, at its place in the spec."""
     feeds = node.inputs.all()
-
-    def fill(text: str) -> str:
-        def name(match: re.Match[str]) -> str:
-            word = feeds[int(match[2])].text if int(match[2]) < len(feeds) else "input"
-            return f"from: {word}" if match[1] else f"`{word}`"
-
-        return re.sub(r"(from: )?\{input(\d+)\}", name, text)
-
+    words = [bound.text for bound in feeds]
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
-    help = fill(error.help) if error.help else HELP.get(error.code)
+    help = named(error.help, words) if error.help else HELP.get(error.code)
     if error.code == "wrong-rank" and at and _is_ids(at[0]):
         help = "ids become vectors by {layer: Embedding, input_dim: ..., output_dim: ...}"
     labels: list[Label] = []
@@ -148,7 +142,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
     node.error(
         code,
         span,
-        fill(error.message),
+        named(error.message, words),
         help,
         label=label,
         labels=labels,
@@ -159,6 +153,16 @@ def _is_ids(bound: Bound) -> bool:
     """Whether a value may be the ids of a sequence."""
     tensor = bound.value.tensor if isinstance(bound.value, Value) else None
     return tensor is not None and tensor.rank == 2 and tensor.dtype in ("int64", "int32")
+
+
+def named(text: str, inputs: Sequence[str]) -> str:
+    """A layer's text with what its inputs are called in the spec in place of `{input0}` and so on."""
+
+    def name(match: re.Match[str]) -> str:
+        word = inputs[int(match[2])] if int(match[2]) < len(inputs) else "input"
+        return f"from: {word}" if match[1] else f"`{word}`"
+
+    return re.sub(r"(from: )?\{input(\d+)\}", name, text)
 
 
 def _raw_keys(node: NodeInstance) -> list[str]:

@@ -1,0 +1,410 @@
+"""A formula over nodes: its operations become the ops that they would be as nodes, each typed."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from graphspec.contract import REGISTRY
+from graphspec.contract.arrays import as_array, natural_dtype
+from graphspec.contract.buffers import ConstantTensor, met
+from graphspec.contract.layer import Layer, LayerError
+from graphspec.diagnostics import Label, Span, nearest
+from graphspec.elaborate.body import NodeResult, failed
+from graphspec.elaborate.forms.binding import named
+from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.lookup import resolve
+from graphspec.elaborate.values import FAILED, NOTHING, Bound
+from graphspec.expressions import Expression, ExpressionError
+from graphspec.expressions.formula import Applied, Listed, Part, Plain, Reference, parse_formula
+from graphspec.expressions.formula import Formula as ParsedFormula
+from graphspec.graph import Formula, Op, Value, types
+from graphspec.objectives.settings import SettingError, show, validate
+from graphspec.tensor import Tensor
+
+FOLDED: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "mod": operator.mod,
+    "power": operator.pow,
+    "negative": operator.neg,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "abs": abs,
+}
+"""What plain numbers are computed by, before there is a tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A plain value, and the params' expression that it is, if it is nothing else."""
+
+    value: Any
+    expression: Expression | None = None
+
+
+Operand = Value | Constant | list[Any]
+"""What a part of a formula is: a tensor, a plain value, or a list with a tensor in it."""
+
+
+@dataclass(slots=True)
+class Given:
+    """What an op of a formula is given: tensors and plain values by the names of its arguments, and where
+    each is written. All tensors of an op that takes one list are under "".
+    """
+
+    tensors: dict[str, Any] = field(default_factory=dict)
+    plain: dict[str, Constant] = field(default_factory=dict)
+    places: dict[str, Part] = field(default_factory=dict)
+
+
+class Broken(Exception):
+    """A part has failed, which is reported."""
+
+
+def build(node: NodeInstance) -> NodeResult:
+    """The result of a node that is a formula; all its ops but the last are added to the graph here."""
+    unknown = [key for key in node.declared.extra]
+    for key in unknown:
+        help = "it belongs to a function of the formula: sum(x, axis=-1)"
+        node.error("unknown-key", node.key(key), f"a formula takes no `{key}` beside it", help)
+    if unknown or node.inputs.broken:
+        return failed()
+    try:
+        return _Builder(node, Formula(str(node.declared.compute))).build()
+    except Broken:
+        return failed()
+
+
+def first_reference(node: NodeInstance) -> Bound | None:
+    """What a formula that is left out hands on: the first that it reads."""
+    builder = _Builder(node, Formula(str(node.declared.compute)))
+    try:
+        part = next(builder.parsed().references(), None)
+        if part is None:
+            message = f"`{node.name}` is left out and has no first input to hand on"
+            node.error("no-input", node.span, message, "say with `else:` what it hands on")
+            return None
+        return builder.bounds(part)[0]
+    except Broken:
+        return Bound(FAILED, "", None)
+
+
+@dataclass
+class _Builder:
+    """The formula of one instance, while it becomes ops."""
+
+    node: NodeInstance
+    formula: Formula
+    made: int = 0
+
+    def build(self) -> NodeResult:
+        root = self.parsed().root
+        result = self.value(root)
+        if isinstance(result, Value) and isinstance(root, Applied):
+            op = self.node.body.graph.ops.pop()  # the node's own is added by who asked for it
+            assert op is result.op
+            op.node = result.name = self.node.name
+            op.given = {"formula": self.formula.text}
+            return NodeResult(dict(op.outputs), op)
+        if isinstance(result, Value):
+            message = f"`{self.node.name}` computes nothing: it is `{self.formula.text.strip()}`"
+            self.fail("expression-form", root, message, "read that where this is read")
+        message = f"the formula of `{self.node.name}` reads no node"
+        self.fail("expression-form", root, message, "a tensor that never changes is {constant: [0.2, 0.7]}")
+
+    def parsed(self) -> ParsedFormula:
+        """The tree of the formula."""
+        text = self.node.declared.compute
+        if not isinstance(text, str):
+            message = f"a formula is a text such as `a + 2 * b`, not {show(text)}"
+            self.node.error("wrong-type", self.node.span_of("compute"), message)
+            raise Broken
+        try:
+            return parse_formula(text)
+        except ExpressionError as error:
+            self.refuse(error)
+
+    # --- places and mistakes
+
+    def span(self, part: Part) -> Span:
+        path = (*self.node.path, "compute")
+        return self.node.body.declared.document.within(path, part.start, part.end)
+
+    def source(self, part: Part) -> str:
+        return self.formula.text[part.start : part.end]
+
+    def fail(self, code: str, part: Part, message: str, help: str | None = None, **more: Any) -> NoReturn:
+        self.node.error(code, self.span(part), message, help, **more)
+        raise Broken
+
+    def refuse(self, error: ExpressionError) -> NoReturn:
+        self.fail(error.code, Part(error.start, error.end), error.message, error.help)
+
+    # --- parts
+
+    def value(self, part: Part) -> Operand:
+        """What a part is."""
+        match part:
+            case Reference():
+                bounds = self.bounds(part)
+                if len(bounds) == 1 and not part.text.endswith("*"):
+                    return self.given(bounds[0])
+                return [self.given(bound) for bound in bounds]
+            case Plain():
+                return self.plain(part)
+            case Listed():
+                items = [self.value(item) for item in part.items]
+                if all(isinstance(item, Constant) for item in items):
+                    return Constant([item.value for item in items if isinstance(item, Constant)])
+                return [each for item in items for each in (item if isinstance(item, list) else [item])]
+            case Applied():
+                return self.applied(part)
+        raise TypeError(f"no value of {type(part).__name__}")
+
+    def bounds(self, part: Reference) -> list[Bound]:
+        """What a reference stands for; its expressions are evaluated first."""
+        text, span = self.evaluated(part.text, part), self.span(part)
+        found = [
+            Bound(value, part.text, span) for value in resolve(self.node.body, text, span, self.node.name)
+        ]
+        if any(bound.value is FAILED for bound in found):
+            raise Broken
+        return found
+
+    def given(self, bound: Bound) -> Value:
+        if bound.value is NOTHING:
+            self.node.refuses_nothing([bound])
+        if not isinstance(bound.value, Value):
+            raise Broken
+        return bound.value
+
+    def evaluated(self, text: str, part: Part) -> Any:
+        """A text with its insertions computed; mistakes are told where they stand in the formula."""
+        if "$" not in text:
+            return text
+        node, path = self.node, (*self.node.path, "compute")
+        value = node.body.scope.evaluate(text, path, node.index, self.formula.text.index(text, part.start))
+        if value is FAILED:
+            raise Broken
+        return value
+
+    def plain(self, part: Plain) -> Constant:
+        if part.inserted is None:
+            return Constant(self.evaluated(part.value, part) if isinstance(part.value, str) else part.value)
+        return Constant(self.evaluated(self.source(part), part), part.inserted)
+
+    # --- operations
+
+    def applied(self, part: Applied) -> Operand:
+        function = part.function
+        cls = REGISTRY["op"].get(function)
+        if cls is None:
+            self._unknown(part)
+        operands = [self.value(argument) for argument in part.arguments]
+        keywords = {word: self.value(item) for word, item in part.keywords}
+        plain = [operand.value for operand in operands if isinstance(operand, Constant)]
+        if function in FOLDED and operands and not keywords and len(plain) == len(operands):
+            return self._folded(part, plain)
+        return self._op(part, cls, self._read(part, cls, operands, keywords))
+
+    def _unknown(self, part: Applied) -> NoReturn:
+        word, known = part.function, REGISTRY["op"]
+        near = nearest(word, known, known.synonyms)
+        other = next((kind for kind in REGISTRY if word in REGISTRY[kind]), None)
+        help: str | None = (
+            f"did you mean `{near}`?" if near else "functions are those of `op`: `graphspec layers`"
+        )
+        if other is not None:
+            help = f"`{word}` is a {other}: make it a node, and read that here"
+        self.fail("unknown-function", part.name or part, f"`{word}` is no function of `op`", help)
+
+    def _folded(self, part: Applied, values: list[Any]) -> Constant:
+        """An operation on plain numbers."""
+        for value, argument in zip(values, part.arguments, strict=True):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                help = "a list stands beside a tensor: `[1, 2, 3] * x`" if isinstance(value, list) else None
+                self.fail("operand-type", argument, f"`{self.source(argument)}` is no number", help)
+        try:
+            if part.function == "power" and all(isinstance(v, int) for v in values) and abs(values[1]) > 64:
+                raise OverflowError
+            result = FOLDED[part.function](*values)
+            fine = not isinstance(result, complex) and math.isfinite(result) and abs(result) < 1e300
+        except ZeroDivisionError:
+            self.fail("division-by-zero", part, f"`{self.source(part)}` divides by zero")
+        except (OverflowError, ValueError, TypeError):
+            fine = False
+        if not fine:
+            self.fail("number-too-large", part, f"`{self.source(part)}` is no number, or too large a one")
+        return Constant(result)
+
+    def _read(
+        self, part: Applied, cls: type[Layer], operands: list[Operand], keywords: dict[str, Operand]
+    ) -> Given:
+        """What an op is given: by place its tensors, or constants that stand for them; all else by name."""
+        given = Given()
+        values = [operand for operand in (*operands, *keywords.values()) if isinstance(operand, Value)]
+        beside = values[0].tensor if values else None
+        if cls.variadic:
+            given.tensors[""] = tuple(self._items(part, cls, operands))
+            operands = []
+        for position, operand in enumerate(operands):
+            if position >= len(cls.arguments):
+                self._too_many(part, cls, position)
+            name, place = cls.arguments[position].name, part.arguments[position]
+            self._bind(cls, name, operand, place, given, beside)
+        for (word, item), operand in zip(part.keywords, keywords.values(), strict=True):
+            if word in given.places:
+                self.fail("call-arguments", item, f"`{word}` of `{cls.spec_name}` is given twice")
+            self._bind(cls, word, operand, item, given, beside)
+        missing = [a.name for a in cls.arguments if a.required and a.name not in given.tensors]
+        if missing and not cls.variadic:
+            self.fail("call-arguments", part, f"`{cls.spec_name}` needs a tensor `{missing[0]}`")
+        return given
+
+    def _items(self, part: Applied, cls: type[Layer], operands: list[Operand]) -> Iterator[Value]:
+        """The tensors of an op that takes a list of them."""
+        for operand, place in zip(operands, part.arguments, strict=True):
+            found = operand if isinstance(operand, list) else [operand]
+            inside = place.items if isinstance(place, Listed) else ()
+            for number, item in enumerate(found):
+                where = inside[number] if len(inside) == len(found) else place
+                if not isinstance(item, Value):
+                    self.fail("call-arguments", where, f"`{cls.spec_name}` takes a list of tensors")
+                yield item
+
+    def _too_many(self, part: Applied, cls: type[Layer], position: int) -> NoReturn:
+        fields = [word for word in cls.model_fields if word not in {a.name for a in cls.arguments}]
+        where, count = part.arguments[position], len(cls.arguments)
+        tensors = {0: "no tensor", 1: "one tensor"}.get(count, f"{count} tensors")
+        more = f"; its other arguments have names: {', '.join(fields)}" if fields else ""
+        near = fields[position - count] if position - count < len(fields) else None
+        help = f"write `{near}={self.source(where)}`" if near else None
+        self.fail("call-arguments", where, f"`{cls.spec_name}` takes {tensors} without a name{more}", help)
+
+    def _bind(
+        self,
+        cls: type[Layer],
+        word: str,
+        operand: Operand,
+        part: Part,
+        given: Given,
+        beside: Tensor | None,
+    ) -> None:
+        """Gives one argument of an op what it is: a tensor, or a plain value. `beside` is a tensor among its
+        operands.
+        """
+        argument = next((a for a in cls.arguments if a.name == word), None)
+        given.places[word] = part
+        if isinstance(operand, Constant) and (argument is None or word in cls.model_fields):
+            given.plain[word] = operand
+            return
+        if isinstance(operand, Constant):
+            operand = self._constant(operand, part, cls, word, beside)
+        if argument is None:
+            known = word in cls.model_fields
+            what = "is a plain value, and no tensor" if known else "is no argument"
+            help = None if known else near_help(word, [*cls.model_fields, *(a.name for a in cls.arguments)])
+            self.fail("call-arguments", part, f"`{word}` of `{cls.spec_name}` {what}", help)
+        if isinstance(operand, list) and not argument.many:
+            self.fail(
+                "call-arguments", part, f"`{word}` of `{cls.spec_name}` is one tensor, not a list of them"
+            )
+        if argument.many:
+            given.tensors[word] = tuple(operand) if isinstance(operand, list) else (operand,)
+        else:
+            given.tensors[word] = operand
+
+    def _constant(
+        self, constant: Constant, part: Part, cls: type[Layer], word: str, beside: Tensor | None
+    ) -> Value:
+        """A list that stands where a tensor must."""
+        if not isinstance(constant.value, list):
+            message = f"`{word}` of `{cls.spec_name}` is a tensor, and `{self.source(part)}` is none"
+            self.fail("call-arguments", part, message)
+        try:
+            values = as_array(constant.value)
+            dtype = natural_dtype(values)
+            if beside is not None and dtype != "bool":
+                dtype = met(values, beside).dtype
+            layer = ConstantTensor(values=values, dtype=dtype)
+            tensor = layer.infer()
+        except (ValueError, LayerError) as error:
+            self.fail("wrong-type", part, str(error))
+        op = Op(self._fresh(), None, self.node.span, "constant", layer=layer, title="Constant")
+        op.outputs = {"": Value(tensor, op.node, op)}
+        return self._add(op, {"value": constant.value})
+
+    def _op(self, part: Applied, cls: type[Layer], given: Given) -> Value:
+        """The op on what it is given, added to the graph; its first output."""
+        layer = self._layer(part, cls, given)
+        bound: tuple[Any, ...] = tuple(given.tensors.get(argument.name) for argument in cls.arguments)
+        if cls.variadic:
+            bound = given.tensors[""]
+            if len(bound) < cls.least_inputs:
+                self.fail(
+                    "call-arguments", part, f"`{cls.spec_name}` takes at least {cls.least_inputs} tensors"
+                )
+        try:
+            outputs = layer.infer(*(types(each) for each in bound))
+        except LayerError as error:
+            self._report(part, cls, error, given)
+        op = Op(self._fresh(), None, self.node.span, "op", bound, layer=layer, title=cls.spec_name)
+        tensors = outputs if isinstance(outputs, tuple) else (outputs,)
+        for name, tensor in zip(("", *layer.output_names()), tensors, strict=True):
+            op.outputs[name] = Value(tensor, f"{op.node}_{name}" if name else op.node, op)
+        plain = given.plain.values()
+        op.expressions = tuple((each.expression, each.value) for each in plain if each.expression is not None)
+        return self._add(op, {word: constant.value for word, constant in given.plain.items()})
+
+    def _layer(self, part: Applied, cls: type[Layer], given: Given) -> Layer:
+        try:
+            arguments = {word: constant.value for word, constant in given.plain.items()}
+            return validate(cls, arguments, f"`{cls.spec_name}`")
+        except SettingError as error:
+            problem = error.problems[0]
+            where = given.places.get(str(problem.path[0])) if problem.path else None
+            self.fail(problem.code, where or part.name or part, problem.message, problem.help)
+
+    def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: Given) -> NoReturn:
+        """A layer's local fact, under the part of the formula that it is about."""
+        if cls.variadic:
+            items = [p for a in part.arguments for p in (a.items if isinstance(a, Listed) else (a,))]
+            feeds = [(value, items[min(i, len(items) - 1)]) for i, value in enumerate(given.tensors[""])]
+        else:
+            order = [argument.name for argument in cls.arguments if argument.name in given.tensors]
+            feeds = [(given.tensors[word], given.places[word]) for word in order]
+        words = [self.source(place) for _, place in feeds]
+        message = named(error.message, words)
+        help = named(error.help, words) if error.help else None
+        at = [feeds[i] for i in error.inputs if i < len(feeds) and isinstance(feeds[i][0], Value)]
+        if error.argument in given.places:
+            self.fail(error.code, given.places[error.argument], message, help)
+        if not at:
+            self.fail(error.code, part, message, help)
+        labels = [Label(self.span(place), str(value.tensor)) for value, place in at[:-1]]
+        value, place = at[-1]
+        self.fail(error.code, place, message, help, label=str(value.tensor), labels=labels)
+
+    def _add(self, op: Op, plain: dict[str, Any]) -> Value:
+        """Adds a step to the graph."""
+        op.formula, op.given = self.formula, plain
+        self.node.body.graph.ops.append(op)
+        self.node.body.context.count(self.node.span)
+        return op.output
+
+    def _fresh(self) -> str:
+        """A name for a step, which no node has."""
+        declared = self.node.body.declared
+        while True:
+            self.made += 1
+            name = f"{self.node.name}_{self.made}"
+            if name not in declared.nodes and name not in declared.inputs and name not in declared.shared:
+                return name
