@@ -3,6 +3,7 @@
 Shapes, weights, outputs, gradients and moving statistics agree; of random layers, the distributions.
 """
 
+import dataclasses
 import importlib
 import json
 from collections.abc import Iterator
@@ -24,6 +25,11 @@ from tests.distributions import difference, outcomes, starts_differ
 UNEXERCISED: dict[tuple[str, str], str] = {
     ("BatchNormalization", "unbiased"): "PyTorch's statistics, not Keras'; compared with them below",
     ("arange", "stop"): "makes a tensor of nothing: tests/test_constants.py",
+    (
+        "BatchNormalization",
+        "synchronized",
+    ): "TensorFlow alone has it in Keras; one process is compared "
+    "with the plain layer below, several with one in test_parallel.py",
 }
 """Fields that no example sets, and why."""
 
@@ -221,6 +227,22 @@ def test_unbiased_batch_normalization_is_that_of_pytorch() -> None:
     for each in (module, twin):
         each(x.movedim(-1, 1))
     assert all(torch.equal(value, twin.state_dict()[key]) for key, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("number", range(len(REGISTRY["layer"]["BatchNormalization"].examples)))
+def test_synchronized_batch_normalization_of_one_process_is_the_plain_one(number: int) -> None:
+    layer = REGISTRY["layer"]["BatchNormalization"]
+    plain = layer.examples[number]
+    arguments = {**plain.arguments, "synchronized": True}
+    cases = [Case(layer, plain), Case(layer, dataclasses.replace(plain, arguments=arguments))]
+    one, other = (case.module().train() for case in cases)
+    assert "Synchronized" in type(other.node).__name__
+    other.load_state_dict(one.state_dict())
+    inputs = cases[0].tensors()
+    assert_equal(other(*inputs), one(*inputs), "output")
+    for key, value in one.state_dict().items():
+        assert_equal(other.state_dict()[key], value, key)
+    assert_equal(other.eval()(*inputs), one.eval()(*inputs), "inference")
 
 
 def test_frozen_batch_normalization_stays_in_inference_mode() -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from graphspec.train.parallel.launched import launched, speaks
+
 if TYPE_CHECKING:
     from graphspec.compiler import Program
     from graphspec.diagnostics import Diagnostic
@@ -70,6 +72,7 @@ def compiling(
     preset: str | None,
     as_json: bool,
     allow: list[str] | None = None,
+    warnings: bool = True,
 ) -> Iterator[Program]:
     """The program of a spec; its mistakes, and those of what is done with it, end the command."""
     from graphspec import compiler
@@ -88,7 +91,7 @@ def compiling(
         )
         diagnostics.raise_if_errors()
         assert program is not None
-        if not as_json:
+        if not as_json and warnings and launched().first:
             show(diagnostics.sorted(), sources, sys.stderr)
         yield program
 
@@ -139,7 +142,9 @@ def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except SpecError as error:
-        if as_json:
+        if not speaks(str(error)):
+            pass
+        elif as_json:
             print_json(
                 {"ok": False, "diagnostics": [diagnostic.to_json() for diagnostic in error.diagnostics]}
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json, running, show
+from graphspec.train.parallel.launched import launched
 
 if TYPE_CHECKING:
     from graphspec.train.progress import Result, Start
@@ -38,6 +39,16 @@ def train(
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
     ] = "auto",
+    devices: Annotated[
+        int | None,
+        typer.Option("--devices", min=1, metavar="N", help="Train on N GPUs, or in N processes on CPUs."),
+    ] = None,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            "--max-restarts", min=0, metavar="N", help="With --devices: start again, where a process fails."
+        ),
+    ] = 0,
     run_dir: Annotated[
         Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
     ] = None,
@@ -91,6 +102,15 @@ def train(
     elif (spec.parent / "environment.json").is_file():  # a run's spec, or the best of a search
         root, data = _data_of(spec.parent, data)
     gc.enable()
+    mine = launched()
+    if devices is not None and mine.size == 1:
+        if devices > 1:
+            raise typer.Exit(_launch(spec, settings, preset, as_json, devices, restarts, allow))
+    elif devices is not None and devices != mine.local_size:
+        message = f"{devices}, and the launcher started {mine.local_size} processes on this machine"
+        raise typer.BadParameter(message, param_hint="--devices")
+    if not mine.first:
+        progress, as_json, plot = "none", False, False
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
         Report(progress, as_json, verbose) as report,
@@ -104,6 +124,7 @@ def train(
         from graphspec.objectives.history import directions
         from graphspec.train.loop import Interrupted
         from graphspec.train.loop import train as run
+        from graphspec.train.parallel.world import Deserted
 
         interrupted: Interrupted | None = None
         help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
@@ -124,16 +145,34 @@ def train(
                 )
         except Interrupted as error:
             interrupted, result = error, error.result
+        except Deserted:  # which the process that has gone has accounted for
+            raise typer.Exit(1) from None
         if plot:
             _draw(result, program.name)
         if interrupted is None:
             report.end(result, directions(program.outputs, True))
-        else:
+        elif mine.first:
             typer.echo(str(interrupted), err=True)
         if as_json:
             print_json(result.to_json())
         if interrupted is not None:
             raise typer.Exit(interrupted.exit_code)
+
+
+def _launch(
+    spec: Path,
+    settings: list[str] | None,
+    preset: str | None,
+    as_json: bool,
+    devices: int,
+    restarts: int,
+    allow: list[str] | None,
+) -> int:
+    """The same command in several processes; a spec with a mistake starts none."""
+    with compiling(spec, settings, preset, as_json, allow, warnings=False):
+        from graphspec.train.parallel.launch import launch
+
+        return launch(sys.argv[1:], devices, restarts)
 
 
 def _draw(result: Result, name: str) -> None:

@@ -16,7 +16,7 @@ IGNORED = frozenset(
     [
         *("name", "dtype", "trainable", "seed", "quantization_config", "batch_input_shape", "build_config"),
         *("renorm", "renorm_clipping", "renorm_momentum", "rms_scaling", "fused", "virtual_batch_size"),
-        *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "synchronized", "autocast"),
+        *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "autocast"),
         *("input_length", "batch_size", "interpolation_order", "noise_shape_", "flash_attention"),
     ]
 )

@@ -20,6 +20,8 @@ GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
 SPLIT = -1
 """The stream of the validation split, among the epochs counted from 0."""
+RANDOM = -2
+"""The stream of what layers draw in processes beside the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,24 @@ class Batch:
     output without an entry weighs all alike), and `counted` which targets there are, bool [n] or [n, steps]
     (missing and padded ones are False; an output without an entry has all). What is not counted is in no
     mean, and its value in `arrays` is legal but means nothing.
+
+    `whole` is the number of examples of the batch of which this is a process' share, else None. A process
+    without a share is `idle`: it runs an example of the others, which counts for nothing.
     """
 
     arrays: Mapping[str, Tensor]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     counted: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: int | None = field(default=None, kw_only=True)
+    idle: bool = field(default=False, kw_only=True)
 
     def __len__(self) -> int:
-        return len(next(iter(self.arrays.values())))
+        return 0 if self.idle else len(next(iter(self.arrays.values())))
+
+    @property
+    def total(self) -> int:
+        """How many examples the step has, those of all processes."""
+        return len(self) if self.whole is None else self.whole
 
 
 @dataclass(frozen=True, slots=True)

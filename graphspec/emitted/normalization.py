@@ -79,6 +79,70 @@ class MaskedBatchNorm(KerasBatchNorm1d):
         return y if self.bias is None else y + self.bias[:, None]
 
 
+def sum_over_processes(x: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, and of its gradients."""
+    if not torch.distributed.is_initialized():
+        return x
+
+    def summed(tensor: Tensor) -> Tensor:
+        total = tensor.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    y = x + (summed(x) - x.detach())
+    if y.requires_grad:
+        y.register_hook(summed)
+    return y
+
+
+class SynchronizedBatchNorm(KerasBatchNorm):
+    """Batch normalization with the statistics of all processes that train together."""
+
+    counts: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float,
+        center: bool = True,
+        scale: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, center=center, scale=scale)
+        # 0 where a process has no examples of its own, and runs others'
+        self.register_buffer("counts", torch.ones(()), persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        kept = torch.ones_like(x[:, :1]) if mask is None else mask.to(x.dtype)
+        axes = [0, *range(2, x.dim())]
+        sums = torch.cat(((x * kept).sum(axes), kept.expand_as(x).sum(axes)))
+        total, n = sum_over_processes(sums * self.counts).chunk(2)
+        mean = total / (n + 1e-7)  # Keras divides by no less
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        centered = x - mean.view(shape)
+        squares = (centered.square() * kept).sum(axes) * self.counts
+        var = sum_over_processes(squares) / (n + 1e-7)
+        self.running_mean.lerp_(mean.detach(), self.momentum)
+        self.running_var.lerp_(var.detach(), self.momentum)
+        y = centered * (var + self.eps).rsqrt().view(shape)
+        y = y if self.weight is None else y * self.weight.view(shape)
+        return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
+
+
+class SynchronizedBatchNorm1d(SynchronizedBatchNorm, nn.BatchNorm1d):
+    """nn.BatchNorm1d with Keras' statistics, of all processes."""
+
+
+class SynchronizedBatchNorm2d(SynchronizedBatchNorm, nn.BatchNorm2d):
+    """nn.BatchNorm2d with Keras' statistics, of all processes."""
+
+
+class SynchronizedBatchNorm3d(SynchronizedBatchNorm, nn.BatchNorm3d):
+    """nn.BatchNorm3d with Keras' statistics, of all processes."""
+
+
 class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalization in inference mode for good: Keras' where not trainable."""
 

@@ -31,6 +31,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
 
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`;
     `unbiased: true` keeps the variance as PyTorch does, times `n / (n - 1)`, in a bare `nn.BatchNorm2d`.
+    `synchronized: true` takes the statistics of all processes that train together, not each its own.
     """
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -42,6 +43,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     center: bool = True
     scale: bool = True
     unbiased: bool = False
+    synchronized: bool = False
     beta_initializer: Initializer = Zeros()
     gamma_initializer: Initializer = Ones()
     moving_mean_initializer: Initializer = Zeros()
@@ -84,6 +86,13 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
                 help="-1 is the last axis",
                 argument="axis",
                 inputs=(0,),
+            )
+        if self.unbiased and self.synchronized:
+            raise LayerError(
+                "out-of-range",
+                "BatchNormalization is `unbiased` or `synchronized`, and not both",
+                help="leave `unbiased` out: the statistics of many examples hardly differ",
+                argument="unbiased",
             )
         known_channels(x, self.axis, layer="BatchNormalization")
         need_fillable(
@@ -136,7 +145,10 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         else:
             keyword = {"eps": (eps, None), "momentum": (momentum, None)}
             keyword |= {"center": (self.center, True), "scale": (self.scale, True)}
-            construct = Construct("MaskedBatchNorm" if masked else f"Keras{plain}", sizes, keyword)
+            name = "MaskedBatchNorm" if masked else f"Keras{plain}"
+            if self.synchronized:
+                name = f"Synchronized{plain}"
+            construct = Construct(name, sizes, keyword)
         across = "[:, None]" if self.axis % rank == rank - 1 else "[..., None]"
         mask = f", {{mask}}{across}" if masked else ""
         axis = site.axis(self.axis) % rank

@@ -5,6 +5,8 @@
 A checkpoint is a directory that appears by a rename, after everything in it was flushed to the disk and
 read back. The manifest, with the size and the SHA-256 of each file, is written last: without it, or with a
 byte that differs, a checkpoint is torn. A torn one is passed over, never loaded, and never counts as kept.
+
+Where processes hold shards, each writes a file of its own in place of `state.safetensors`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from torch import Tensor
 
 from graphspec.diagnostics import SpecError
 from graphspec.train.files import make_room, refusing, size_of, sync, untied, write_tensors
+from graphspec.train.parallel import files as shards
+from graphspec.train.parallel.shards import is_sharded
+from graphspec.train.parallel.world import World
 
 TENSORS, NUMBERS, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 KEPT = 2
@@ -32,13 +37,16 @@ KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a part of a run remembers: tensors by name, and what JSON can hold."""
+    """What a part of a run remembers: tensors by name, and what JSON can hold. `path` is its checkpoint."""
 
     tensors: Mapping[str, Tensor]
     numbers: Any
+    path: Path | None = None
 
     def part(self, name: str) -> State:
         """What was put in under `name` by `joined`."""
+        if isinstance(self.tensors, shards.Stored):
+            return State(self.tensors.part(name), self.numbers.get(name))
         start = f"{name}/"
         own = {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
         return State(own, self.numbers.get(name))
@@ -57,40 +65,64 @@ class Checkpoints:
         self.path = path
         self._good: list[Path] = []
 
-    def save(self, state: State) -> Path:
+    def save(self, state: State, world: World = World()) -> Path:  # noqa: B008 - a frozen value
         """Save, verify, and only then let go of older ones. Raises `SpecError` (run-directory).
 
-        Whatever happens on the way, the checkpoints that were there stay.
+        Whatever happens on the way, the checkpoints that were there stay. Where tensors are sharded, every
+        process calls it; else the one that has them.
         """
-        tensors, tied = untied(state.tensors)
+        sharded = any(map(is_sharded, state.tensors.values()))
+        tensors, tied = (dict(state.tensors), {}) if sharded else untied(state.tensors)
         numbers = json.dumps({"tied": tied, "state": state.numbers})
         with refusing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         self._make_room(size_of(tensors) + len(numbers))
         name = f"{max((int(path.name) for path in self._all()), default=0) + 1:06d}"
         temporary, final = self.path / f".{name}.{os.getpid()}", self.path / name
+        if sharded:
+            temporary, final = world.of_first((temporary, final))
         with refusing(final):
             try:
-                temporary.mkdir()
-                write_tensors(temporary / TENSORS, tensors)
+                temporary.mkdir(exist_ok=sharded)
+                files = self._write(temporary, tensors, world) if sharded else None
+                if not world.first:
+                    return final
+                if files is None:
+                    write_tensors(temporary / TENSORS, tensors)
+                    files = {TENSORS: _digest(temporary / TENSORS)}
                 (temporary / NUMBERS).write_text(numbers, encoding="utf-8")
-                manifest = {file: _digest(temporary / file) for file in (TENSORS, NUMBERS)}
+                manifest = files | {NUMBERS: _digest(temporary / NUMBERS)}
                 (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-                for file in (TENSORS, NUMBERS, MANIFEST):
+                for file in (*manifest, MANIFEST):
                     sync(temporary / file)
                 sync(temporary)
                 temporary.rename(final)
                 sync(self.path)
             finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                if world.first:
+                    shutil.rmtree(temporary, ignore_errors=True)
         self._good.append(final)
         self._prune()
         return final
 
-    def newest(self) -> State | None:
-        """The newest one that verifies; None where there is none."""
+    def _write(self, path: Path, tensors: Mapping[str, Tensor], world: World) -> dict[str, Any]:
+        """Every process writes its shards; the digests of all files."""
+        shards.write(path, tensors)
+        own = sorted(path.glob(f"shard-{world.rank + 1:05d}-*{shards.SUFFIX}"))
+        for file in own:
+            sync(file)
+        found: dict[str, Any] = {}
+        for files in world.gather({file.name: _digest(file) for file in own}):
+            found |= files
+        return found
+
+    def newest(self, sharded: bool = False) -> State | None:
+        """The newest one that verifies, as `read` gives it; None where there is none."""
         for path in reversed(self._all()):
-            state = _read(path)
+            try:
+                state = read(path, sharded) if _verifies(path) else None
+            except (OSError, ValueError, safetensors.SafetensorError):
+                state = None
             if state is not None:
                 self._good = [path]
                 return state
@@ -132,23 +164,24 @@ def _verifies(path: Path) -> bool:
     """Whether all files of a checkpoint are what its manifest says."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        return bool(manifest == {file: _digest(path / file) for file in (TENSORS, NUMBERS)})
+        there = {NUMBERS, *(file.name for file in path.glob(f"*{shards.SUFFIX}"))}
+        return bool(manifest == {file: _digest(path / file) for file in there})
     except (OSError, ValueError):
         return False
 
 
-def _read(path: Path) -> State | None:
-    if not _verifies(path):
-        return None
-    try:
-        stored = json.loads((path / NUMBERS).read_text(encoding="utf-8"))
+def read(path: Path, sharded: bool = False) -> State:
+    """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for."""
+    stored = json.loads((path / NUMBERS).read_text(encoding="utf-8"))
+    if sharded:
+        return State(shards.Stored(path, stored["tied"]), stored["state"], path)
+    if (path / TENSORS).exists():
         # a copy each: what safetensors returns need not lie where torch's own tensors would
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
-    except (OSError, ValueError, safetensors.SafetensorError):
-        return None
-    return State(
-        {**tensors, **{name: tensors[first] for name, first in stored["tied"].items()}}, stored["state"]
-    )
+    else:
+        tensors = dict(shards.Stored(path))
+    tensors |= {name: tensors[first] for name, first in stored["tied"].items()}
+    return State(tensors, stored["state"], path)
 
 
 def _digest(path: Path) -> dict[str, Any]:

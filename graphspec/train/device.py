@@ -12,6 +12,7 @@ import torch
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.tensor import Dim, names_of, value_of
+from graphspec.train.parallel.launched import launched
 
 LARGE = 1e9
 """FLOPs of a training step (forward and backward, all examples) from which on several threads pay."""
@@ -20,12 +21,16 @@ TYPICAL = 128
 
 
 def choose(name: str = "auto") -> torch.device:
-    """The device called `cpu`, `cuda` or `cuda:1`; `auto` is CUDA where there is one.
+    """The device called `cpu`, `cuda` or `cuda:1`; `auto` is CUDA where there is one. Of several processes on
+    a machine, each takes the GPU of its number.
 
     Raises `SpecError` (device-missing).
     """
+    mine = launched()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if mine.size > 1 and name == "cuda":
+        name = f"cuda:{mine.local_rank}"
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise _missing(f"there is no device `{name}`", "use auto, cpu, cuda or cuda:0")
@@ -51,7 +56,7 @@ def threads(program: Any) -> int:
         return torch.get_num_threads()
     flops = _typical(program, program.summary().step(program.training.batch_size).flops)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if flops < LARGE else cores
+    return 1 if flops < LARGE else max(1, cores // launched().local_size)
 
 
 def memory(program: Any) -> int:

@@ -7,7 +7,7 @@ it and without.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,10 +52,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a batch looks like, and what was found wrong: warnings."""
+    """What a batch looks like, and what was found wrong: warnings. `unreached` are the weights that no loss
+    reaches.
+    """
 
     seen: tuple[Seen, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    unreached: tuple[Tensor, ...] = ()
 
 
 def examples(program: Any, batch_size: int) -> int:
@@ -74,8 +77,12 @@ def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Exam
     seen = [_seen("input", name, batch.arrays[name]) for name in judge.inputs]
     seen += [_seen("target", name, value) for name, value in judgement.targets.items()]
     seen += [_seen("output", name, value.detach()) for name, value in judgement.outputs.items()]
-    unreached = _unreached(program, module, judge, judgement.outputs)
-    return Examination(tuple(seen), (*unreached, *dead.warnings()))
+    names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}
+    reached = {name: reachable(judgement.outputs[name]) & names.keys() for name in judge.judged}
+    every = reachable(judgement.loss)
+    unreached = {weight: name for weight, name in names.items() if weight not in every}
+    warnings = (*_unreached(program, reached, unreached.values()), *dead.warnings())
+    return Examination(tuple(seen), warnings, tuple(unreached))
 
 
 def _seen(role: str, name: str, value: Tensor) -> Seen:
@@ -101,11 +108,9 @@ def untouched(module: nn.Module) -> Iterator[None]:
 
 
 def _unreached(
-    program: Any, module: nn.Module, judge: Judge, outputs: Mapping[str, Tensor]
+    program: Any, reached: Mapping[str, Collection[Tensor]], names: Iterable[str]
 ) -> Iterator[Diagnostic]:
     """Losses whose gradient reaches no weight, and weights that no loss reaches."""
-    names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}
-    reached = {name: reachable(outputs[name]) & names.keys() for name in judge.judged}
     for output, weights in reached.items():
         if not weights:
             span = program.span(("outputs", output), True)
@@ -113,11 +118,7 @@ def _unreached(
             yield Diagnostic(
                 "no-gradient", message, span, severity="warning", help="it is watched, and not learned"
             )
-    every: set[Tensor] = set().union(*reached.values()) if reached else set()
-    if judge.penalties:
-        every |= reachable(judge.penalties.loss()) & names.keys()
-    idle = sorted(name for weight, name in names.items() if weight not in every)
-    if idle:
+    if idle := sorted(names):
         shown = ", ".join(f"`{name}`" for name in idle[:4]) + (", ..." if len(idle) > 4 else "")
         count = f"{len(idle)} weight{' is' if len(idle) == 1 else 's are'}"
         message = f"{count} reached by no loss and will not train: {shown}"

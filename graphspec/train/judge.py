@@ -16,17 +16,18 @@ from graphspec.train.config import Precision
 from graphspec.train.judgement import REST, Judgement, Reading, Term
 from graphspec.train.losses import Total
 from graphspec.train.meter import Meter, Units
+from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
     """What the parts of one large batch have in common: how many examples, and how many positions count in
-    each output's loss.
+    each output's loss. None where they count as many as in this part and in its shares in other processes.
     """
 
     count: int
-    totals: Mapping[str, Total]
+    totals: Mapping[str, Total] | None
 
 
 class Judge:
@@ -35,7 +36,8 @@ class Judge:
     A `learned` weight is uncertainty weighting (Kendall et al., 2018): the loss of an output is divided by a
     variance that is learned, and the variance's logarithm is added. Its parameter belongs here, not to the
     model. `units` maps an output to what turns its values and targets into those that its metrics compare: a
-    scaled target's own unit. The model runs in `precision`, its losses in float32.
+    scaled target's own unit. The model runs in `precision`, its losses in float32. Where processes share
+    batches, losses are divided by what counts in all of `world`.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Judge:
         penalties: Penalties | None = None,
         units: Units | None = None,
         precision: Precision = "float32",
+        world: World = World(),  # noqa: B008 - a frozen value
     ):
-        self.device, self.precision = device, precision
+        self.device, self.precision, self.world = device, precision, world
         self.penalties = penalties
         self.inputs = list(inputs)
         self.outputs = dict(outputs)
@@ -68,6 +71,8 @@ class Judge:
         """
         found, counted = self._run(module, batch)
         targets = self._targets(batch)
+        if whole is not None and whole.totals is None:
+            whole = Whole(whole.count, self._totals([(batch, counted)]))
         terms: dict[str, Term] = {}
         weighted, rest = [], []
         examples = len(batch)
@@ -91,22 +96,31 @@ class Judge:
 
     @torch.no_grad()
     def whole(self, module: nn.Module, parts: Sequence[Batch]) -> Whole | None:
-        """What the parts of one large batch have in common; None of a single one.
+        """What the parts of one large batch have in common; None of a single one that no process shares.
 
-        Only where the model makes masks must it run to know what counts; then it runs once more.
+        Only where the model makes masks must it run to know what counts; of several parts once more.
         """
+        count = sum(batch.total for batch in parts)
         if len(parts) == 1:
-            return None
-        totals: dict[str, Total] = {}
+            return None if self.world.alone else Whole(count, None)
         masked = any(self.outputs[name].mask is not None for name in self.judged)
-        for batch in parts:
-            counted = self._counted(module, batch) if masked else batch.counted
+        found = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
+        return Whole(count, self._totals(found))
+
+    @torch.no_grad()
+    def _totals(self, parts: Sequence[tuple[Batch, Mapping[str, Tensor]]]) -> dict[str, Total]:
+        """How many positions count in each output's loss, in all parts of all processes."""
+        totals: dict[str, Total] = dict.fromkeys(self.judged, 0)
+        for batch, counted in parts:
             targets = self._targets(batch)
             for name in self.judged:
-                total = self._total(name, targets.get(name), batch, counted.get(name))
-                totals[name] = totals[name] + total if name in totals else total
+                own = self._total(name, targets.get(name), batch, counted.get(name))
+                totals[name] = own if len(parts) == 1 else totals[name] + own
+        if not self.world.alone and totals:
+            summed = self.world.sums(list(totals.values()), self.device)
+            totals = dict(zip(totals, summed, strict=True))
         sums = {name for name in self.judged if self.outputs[name].loss.reduction == "sum"}
-        return Whole(sum(map(len, parts)), totals | dict.fromkeys(sums, 1))
+        return totals | dict.fromkeys(sums, 1)
 
     def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs of the model, and what counts in them: where their masks and the batch say so."""
@@ -135,6 +149,8 @@ class Judge:
         return {name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays}
 
     def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
+        if batch.idle:
+            return 0
         loss = self.outputs[name].loss
         target = target if loss.takes_target else None
         counted = losses.known(loss, target, counted)
@@ -154,8 +170,10 @@ class Judge:
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
         value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
-        total = whole.totals[name] if whole is not None else None
+        total = whole.totals[name] if whole is not None and whole.totals is not None else None
         part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
+        if batch.idle:  # its gradients are waited for, and are 0
+            part = part * 0
         if output.loss.reduction == "sum":  # an epoch's is the mean over its batches, as in Keras
             return part, Term(part.detach(), len(batch) if whole is None else whole.count, len(batch))
         own = self._total(name, target, batch, counted)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.given import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
@@ -34,13 +34,15 @@ from graphspec.train.doctor import Examination, examine, examples, untouched
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
-from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
 from graphspec.train.own import bound
+from graphspec.train.parallel.spread import is_sharded, spread_over
+from graphspec.train.parallel.world import World, joined
 from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
 from graphspec.train.progress import Progress, Reporter, Result, Start
-from graphspec.train.resume import resumed, same_data
-from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, RunDirectory, environment
+from graphspec.train.resume import alike, continued, created, same_data
+from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import Stop, watched
 from graphspec.train.state import Training, random_state, restore_random
@@ -87,62 +89,89 @@ def train(
     """
     began, place = time.monotonic(), devices.choose(device)
     computing = devices.computing(devices.threads(program))
-    with computing, products(program.training.precision), ExitStack() as stack:
+    with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
+        tell = tell if world.first else _nobody
         found = load(program, data, root, place, limit=limit)
+        alike(world, found.fingerprint)
         for note in found.notes:
             tell(note)
-        training, best = _prepare(program, found, place, epochs or program.training.epochs, callbacks)
+        run, state = continued(program, world, run_dir, resume)
+        if run is not None:
+            stack.enter_context(closing(run))
+        epochs = epochs or program.training.epochs
+        training, best, examination = _prepare(program, found, world, place, epochs, callbacks, state is None)
         training.tell = tell
-        run, state = resumed(program, run_dir) if resume else (None, None)
-        examination = _examine(training, found) if state is None and not training.over else Examination()
-        run = stack.enter_context(closing(run or RunDirectory.create(program.name, run_dir, overwrite)))
+        if run is None:
+            run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
         named = str(data.resolve()) if isinstance(data, Path) else None
         synthetic = SYNTHETIC in found.notes
         origin = {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
-        run.begin(program, environment(place) | origin)
+        run.begin(program, environment(place) | origin | {"processes": world.size})
         if found.encoders is not None:
             run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
         training.run = run
-        torch.manual_seed(program.training.seed)  # dropout and other random layers
+        torch.manual_seed(_seed(program, world))  # dropout and other random layers
         if state is not None:
             training.restore(state)
             run.rewrite(training.history.epochs())
-        if started is not None:
+        if started is not None and world.first:
             started(_start(training, found, data, examination, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
-        return _run(training, found, Saver(training, began, best), progress, began)
+        return _run(training, found, Saver(training, began, best), progress if world.first else None, began)
 
 
 def _prepare(
-    program: Any, found: Data, place: torch.device, epochs: int, callbacks: Iterable[Any]
-) -> tuple[Training, BestWeights]:
-    """Everything but a place for the run."""
-    config = program.training
+    program: Any,
+    found: Data,
+    world: World,
+    place: torch.device,
+    epochs: int,
+    callbacks: Iterable[Any],
+    new: bool,
+) -> tuple[Training, BestWeights, Examination]:
+    """Everything but a place for the run. What a batch looks like is told of a `new` one."""
+    config, sharded = program.training, is_sharded(program, world)
+    module = program.module(device="cpu" if sharded else str(place), seed=config.seed)
     outputs = bound(program, place)
-    module = program.module(device=str(place), seed=config.seed)
     if nodes(program):
         with untouched(module):
             program.prove(module)
     set_trainable(program, module)
+    need_trainable(program, module)
     penalties = Penalties(program.graph, module)
     units = found.encoders.units() if found.encoders is not None else {}
-    judge = Judge(program.inputs, outputs, place, penalties, units, config.precision)
+    judge = Judge(program.inputs, outputs, place, penalties, units, config.precision, world)
+    look = (new or not world.alone) and not sharded  # which a device may have no room for
+    examination = _examine(program, module, judge, found) if look else Examination()
+    loose = judge.log_variances.values()
+    spread = spread_over(world, program, module, place, loose, examination.unreached)
+    penalties.bind(module)
     steps = epochs * -(-len(found.training) // effective_batch(config))
     optimizer = optimizer_for(program, module, judge.log_variances, steps)
     ways = directions(program.outputs, found.validation is not None)
-    called, best = build(config.callbacks, callbacks, ways)
+    called, best = build(config.callbacks, callbacks, ways, world.first)
     data = found.fingerprint
-    return Training(program, module, judge, penalties, optimizer, place, epochs, called, data), best
+    training = Training(program, spread, judge, penalties, optimizer, place, epochs, called, data)
+    return training, best, examination
 
 
-def _examine(training: Training, found: Data) -> Examination:
+def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
     """A look at a batch; nothing of the training depends on it."""
-    program = training.program
     count = examples(program, program.training.batch_size)
     batches = found.training.batches(count, Shuffle(program.training.seed, 0))
-    return examine(program, training.module, training.judge, next(batches))
+    return examine(program, module, judge, next(batches))
+
+
+def _seed(program: Any, world: World) -> int:
+    """Of the first process that of the spec; others draw other numbers."""
+    seed: int = program.training.seed
+    return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()
+
+
+def _nobody(line: str) -> None:
+    """Hears what a process that does not show itself says."""
 
 
 def _start(
@@ -178,7 +207,7 @@ def _run(
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
     reporter = Reporter(progress, training.epochs, -(-len(found.training) // training.batch_size))
     test: Values = {}
-    with watched() as stop, closing(callbacks):
+    with watched(training.world) as stop, closing(callbacks):
         while not training.over and not stop:
             _epoch(training, found, saver, reporter, stop)
         saver.save()
@@ -188,7 +217,8 @@ def _run(
             callbacks.call("on_train_end", training.history.last)
             saver.finish()
             if found.test is not None:
-                test = evaluate(training.judge, training.module, found.test, batch_size, "test_", stop)
+                held = training.shared(found.test)
+                test = evaluate(training.judge, training.module, held, batch_size, "test_", stop)
     result = Result(
         training.run_dir,
         training.epoch,
@@ -208,40 +238,45 @@ def _run(
 def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: Stop) -> None:
     """One epoch, or what is left of one that was interrupted; returns early where `stop` is set."""
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
-    module, judge, optimizer, meter = training.module, training.judge, training.optimizer, training.meter
+    spread, judge, optimizer, meter = training.spread, training.judge, training.optimizer, training.meter
     if not training.seen:
         callbacks.call("on_epoch_begin", epoch, {})
-    module.train()
+        training.follow()
+    spread.called.train()
     started, before = time.perf_counter(), meter.count
     reporter.begin(training.seen // training.batch_size, before)
     order = Shuffle(config.seed, epoch)
-    batches = found.training.batches(config.batch_size, order, training.seen)
+    batches = training.shared(found.training).batches(config.batch_size, order, training.seen)
     for parts in _together(batches, training.accumulated):
         step = training.seen // training.batch_size
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_begin", step, {})
-        whole = judge.whole(module, parts)
+        whole = judge.whole(spread.called, parts)
         for batch in parts:
-            judgement = judge(module, batch, whole)
-            judgement.loss.backward()
-            if not math.isfinite(judgement.value):  # read now, while the device goes back
+            with spread.part(batch, last=batch is parts[-1]):
+                judgement = judge(spread.called, batch, whole)
+                judgement.loss.backward()
+            loss, due = stop.agree(judgement.value, saver.due)  # read now, while the device goes back
+            if not math.isfinite(loss):
                 return _not_finite(judgement, training, saver)
             meter.add(judgement, batch)
-            training.seen += len(batch)
+            training.seen += batch.total
+        spread.finish()
         optimizer.step()
         training.penalties.constrain()
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_end", step, {"loss": meter.loss()})
-        saver.step()
+        saver.step(due)
         reporter.step(epoch, meter)
         if stop:
             return
-    training.clock.add(meter.count - before, time.perf_counter() - started)
-    values = meter.result()
+    training.clock.add((meter.count - before) * training.world.size, time.perf_counter() - started)
+    values = meter.together(training.world).result()
     if found.validation is not None:
         random = random_state(training.device)
         callbacks.call("on_test_begin", {})
-        values |= evaluate(judge, module, found.validation, config.batch_size, "val_", stop)
+        held = training.shared(found.validation)
+        values |= evaluate(judge, training.module, held, config.batch_size, "val_", stop)
         callbacks.call("on_test_end", values)
         if stop:  # the validation is done again
             restore_random(random, training.device)
@@ -250,7 +285,8 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         values["learning_rate"] = optimizer.learning_rate
     training.finish_epoch(values)
     callbacks.call("on_epoch_end", epoch, values)
-    saver.epoch()
+    training.follow()
+    saver.epoch(stop.agree(due=saver.due)[1])
     reporter.epoch(epoch, values, training.clock)
 
 
@@ -264,15 +300,17 @@ def evaluate(
     stop: Stop | None = None,
 ) -> Values:
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
-    set on the way.
+    set on the way. Where each process has a share of the examples, they are those of all.
     """
     module.eval()
     meter = judge.meter()
     for batch in examples.batches(batch_size):
         meter.add(judge(module, batch), batch)
-        if stop:
-            break
-    return meter.result(prefix)
+        if stop is not None:
+            stop.agree()
+            if stop:
+                break
+    return meter.together(judge.world).result(prefix)
 
 
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:

@@ -14,6 +14,7 @@ from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
 from graphspec.train import losses, metrics
 from graphspec.train.judgement import Judgement
+from graphspec.train.parallel.world import World
 
 HELD = 2**20
 """How many values are held before the metrics look at them: a few large calls, not one a step."""
@@ -42,6 +43,8 @@ class Meter:
     @torch.no_grad()
     def add(self, judgement: Judgement, batch: Batch) -> None:
         """Take in a batch and its judgement."""
+        if batch.idle:
+            return
         self.count += len(batch)
         for name, term in judgement.terms.items():
             if name not in self._sums:
@@ -106,6 +109,37 @@ class Meter:
                 output, _, part = name.rpartition(".")
                 held.setdefault(output, {})[part] = tensor.clone()
         self._held = {name: [parts] for name, parts in held.items()}
+
+    def together(self, world: World) -> Meter:
+        """What the meters of all processes gathered, each its own examples; the same in every process."""
+        if world.alone:
+            return self
+        self.settle()
+        tensors, numbers = self.state_dict()
+        found = world.gather(({name: tensor.cpu() for name, tensor in tensors.items()}, numbers))
+        made = Meter(self.outputs, self.units)
+        for part in found:
+            other = Meter(self.outputs, self.units)
+            other.load_state_dict(*part)
+            made.join(other)
+        return made
+
+    def settle(self) -> None:
+        """Let the metrics look at what is held."""
+        self._count_up()
+
+    def join(self, other: Meter) -> None:
+        """Take in what another one gathered."""
+        other.settle()
+        self.count += other.count
+        for name, value in other._sums.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + other._counts[name]
+        for key, sums in other._statistics.items():
+            name, index = key
+            known = self._statistics.get(key)
+            metric = self.outputs[name].metrics[index]
+            self._statistics[key] = sums if known is None else metrics.add(metric, known, sums)
 
     def _means(self) -> dict[str, float]:
         """The mean of each term; one wait for the device."""

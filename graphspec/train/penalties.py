@@ -23,6 +23,7 @@ from graphspec.contract.penalties import (
     UnitNorm,
 )
 from graphspec.graph import Graph
+from graphspec.train.parallel.shards import put, whole
 from graphspec.weights import Held, held, layers
 
 EPSILON = 1e-7
@@ -44,10 +45,15 @@ class Penalties:
             for path, op in layers(graph)
             if isinstance(op.layer, Watched)
         ]
+        self._variables = variables(list(held(graph)))
+        self.bind(module)
+
+    def bind(self, module: nn.Module) -> None:
+        """Look at the weights of a module by their names: those that it has now."""
         named: dict[str, Tensor] = dict(module.named_parameters())
         regularized: list[tuple[Regularizer, list[tuple[Weight, Tensor]]]] = []
         constrained: list[tuple[Constraint, list[tuple[Weight, Tensor]]]] = []
-        for variable in variables(list(held(graph))):
+        for variable in self._variables:
             first = variable[0]
             tensors = [(each.weight, named[each.key]) for each in variable if each.key in named]
             if not tensors or not tensors[0][1].requires_grad:
@@ -84,7 +90,7 @@ class Penalties:
         for constraint, tensors in self._constrained:
             value = projection(constraint)(variable(tensors))
             for weight, tensor in tensors:
-                tensor.copy_(from_keras(weight, value))
+                put(tensor, from_keras(weight, value))
 
 
 def variables(held: list[Held]) -> list[list[Held]]:
@@ -100,7 +106,7 @@ def variables(held: list[Held]) -> list[list[Held]]:
 
 def variable(tensors: list[tuple[Weight, Tensor]]) -> Tensor:
     """The Keras variable that a module's tensors hold, as Keras stores it."""
-    values = [to_keras(weight, tensor) for weight, tensor in tensors]
+    values = [to_keras(weight, whole(tensor)) for weight, tensor in tensors]
     return values[0] if tensors[0][0].row is None else torch.stack(values)
 
 

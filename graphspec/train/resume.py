@@ -10,17 +10,59 @@ import yaml
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.settings import show
-from graphspec.train.checkpoint import State
-from graphspec.train.run import SPEC, RunDirectory, is_run, newest
+from graphspec.train.checkpoint import State, read
+from graphspec.train.parallel.launched import remember, remembered
+from graphspec.train.parallel.spread import is_sharded
+from graphspec.train.parallel.world import World
+from graphspec.train.run import SPEC, Elsewhere, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
 
-FREE = (("train", "epochs"), ("name",))
-"""What may differ between a run and what goes on with it: a run may be given more epochs."""
+FREE = (("train", "epochs"), ("train", "parallel"), ("name",))
+"""What may differ between a run and what goes on with it: a run may be given more epochs, and be spread
+otherwise.
+"""
 
 ANEW = "train anew, or go on with the run's own spec: `graphspec train RUN --resume`"
 
 
-def resumed(program: Any, run_dir: Path | None) -> tuple[RunDirectory | None, State | None]:
+def continued(
+    program: Any, world: World, run_dir: Path | None, resume: bool
+) -> tuple[RunDirectory | None, State | None]:
+    """The run that is to go on, and where it was, as `resumed` finds it; None twice where one begins.
+
+    The first process opens it, and tells the others. Processes that the launcher started anew go on with the
+    run that they were in.
+    """
+    sharded = is_sharded(program, world)
+    if world.alone:
+        return resumed(program, run_dir) if resume else (None, None)
+    if world.first:
+        begun = remembered(world.training)
+        run, state = resumed(program, begun or run_dir, sharded) if resume or begun else (None, None)
+        if run is not None:
+            remember(world.training, run.path)
+        world.of_first((run and run.path, state and state.path))
+        return run, state
+    found: tuple[Path | None, Path | None] = world.of_first((None, None))
+    path, checkpoint = found
+    others = Elsewhere(path) if path is not None else None
+    return others, read(checkpoint, sharded) if checkpoint is not None else None
+
+
+def created(program: Any, world: World, run_dir: Path | None, overwrite: bool) -> RunDirectory:
+    """The directory of a new run, which the first process makes."""
+    if not world.first:
+        return Elsewhere(world.of_first(Path()))
+    run = RunDirectory.create(program.name, run_dir, overwrite)
+    if not world.alone:
+        remember(world.training, run.path)
+    world.of_first(run.path)
+    return run
+
+
+def resumed(
+    program: Any, run_dir: Path | None, sharded: bool = False
+) -> tuple[RunDirectory | None, State | None]:
     """The run that is to go on, and where it was; None twice where there is none.
 
     That is the run of `run_dir`, else the newest one of the spec's name. Raises `SpecError` (resume-failed)
@@ -31,7 +73,7 @@ def resumed(program: Any, run_dir: Path | None) -> tuple[RunDirectory | None, St
         return None, None
     run = RunDirectory.open(path)
     try:
-        state = run.checkpoints.newest()
+        state = run.checkpoints.newest(sharded)
         if state is None:
             if len(run.checkpoints):
                 help = "train anew, with `--overwrite`, or begin with its weights: `--weights`"
@@ -61,6 +103,16 @@ def _same_spec(program: Any, path: Path, state: State) -> None:
         raise _refused(
             message, "train anew, or go on with the run's own spec: `graphspec train RUN --resume`"
         )
+
+
+def alike(world: World, fingerprint: str) -> None:
+    """Raises `SpecError` (data-range) where the processes read different data."""
+    others = world.gather(fingerprint)
+    if len(set(others)) > 1:
+        wrong = next(rank for rank, other in enumerate(others) if other != others[0])
+        message = f"process {wrong} reads other data than process 0"
+        help = "give every machine the same files, at the same paths"
+        raise SpecError([Diagnostic("data-range", message, None, help=help)])
 
 
 def same_data(state: State, fingerprint: str, path: Path) -> None:

@@ -159,6 +159,24 @@ class RunDirectory:
         return self
 
 
+class Elsewhere(RunDirectory):
+    """The run directory for a process that does not write: the first one does, whose directory it is."""
+
+    def begin(self, program: Any, about: Mapping[str, Any]) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def text(self, name: str, content: str) -> None: ...
+
+    def weights(self, name: str, state: Mapping[str, Tensor]) -> None: ...
+
+    def record(self, entry: Mapping[str, Any]) -> None: ...
+
+    def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def settle(self) -> None: ...
+
+
 def is_run(path: Path) -> bool:
     """Whether a directory holds a run."""
     return (path / ENVIRONMENT).is_file()

@@ -36,17 +36,22 @@ class Saver:
         self._due = time.monotonic() + SECONDS
         self._saved = -1, -1
 
-    def step(self) -> None:
-        """A step is over."""
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save, where time says so."""
+        return self.save_freq is None and time.monotonic() >= self._due
+
+    def step(self, due: bool) -> None:
+        """A step is over; `due` is what the processes agreed on."""
         if self.save_freq is None:
-            if time.monotonic() >= self._due:
+            if due:
                 self.save()
         elif self.save_freq != "epoch" and self.training.optimizer.iterations % self.save_freq == 0:
             self.save()
 
-    def epoch(self) -> None:
+    def epoch(self, due: bool) -> None:
         """An epoch is over, with its validation."""
-        if self.save_freq == "epoch" or (self.save_freq is None and time.monotonic() >= self._due):
+        if self.save_freq == "epoch" or due:
             self.save()
 
     def save(self) -> None:
@@ -57,7 +62,7 @@ class Saver:
         started = time.monotonic()
         self.weights()
         training.run.settle()
-        self.checkpoints.save(training.state(training.seconds + started - self.began))
+        training.save(self.checkpoints, training.seconds + started - self.began)
         self._saved = training.epoch, training.seen
         now = time.monotonic()
         self._due = now + max(SECONDS, (now - started) / SHARE)
@@ -71,5 +76,5 @@ class Saver:
 
     def weights(self) -> None:
         """Write the last weights, and the best if an epoch is over."""
-        self.training.run.weights(LAST, self.training.module.state_dict())
+        self.training.run.weights(LAST, self.training.weights())
         self.best.write()

@@ -9,31 +9,49 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from graphspec.train.parallel.world import World
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
 class Stop:
-    """Which signal asked the training to stop; 0 as long as none did."""
+    """Which signal asked the training to stop; 0 as long as none did.
 
-    number: int = 0
+    Processes that train together stop at the same step: what one has `heard` counts once they agreed on it.
+    """
+
+    world: World = World()  # noqa: RUF009 - a frozen value
+    heard: int = 0
+    _agreed: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.heard if self.world.alone else self._agreed
 
     def __bool__(self) -> bool:
         return self.number != 0
 
+    def agree(self, value: float = 0.0, due: bool = False) -> tuple[float, bool]:
+        """Ask all processes for the signals that they heard. With that go a value, which is added up, and
+        whether something is due in one of them.
+        """
+        total, (self._agreed, due_somewhere) = self.world.agree(value, self.heard, due)
+        return total, bool(due_somewhere)
+
 
 @contextmanager
-def watched() -> Iterator[Stop]:
+def watched(world: World) -> Iterator[Stop]:
     """A `Stop` that signals set. A second Ctrl-C raises `KeyboardInterrupt` at once."""
-    stop = Stop()
+    stop = Stop(world)
     if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
         yield stop
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.number == signal.SIGINT == number:
+        if stop.heard == signal.SIGINT == number:
             raise KeyboardInterrupt
-        stop.number = number
+        stop.heard = number
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

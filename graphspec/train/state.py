@@ -13,12 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from graphspec import own
+from graphspec.data.batches import Examples
+from graphspec.data.sharing import Shared
 from graphspec.train.callbacks.base import Callbacks
-from graphspec.train.checkpoint import State, joined
+from graphspec.train.checkpoint import Checkpoints, State, joined
 from graphspec.train.config import effective_batch
 from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter
 from graphspec.train.optimizers import Optimizer
+from graphspec.train.parallel.files import fill
+from graphspec.train.parallel.spread import Spread
+from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 from graphspec.train.progress import Clock, History
 from graphspec.train.run import RunDirectory
@@ -33,7 +38,7 @@ class Training:
     """
 
     program: Any
-    module: nn.Module
+    spread: Spread
     judge: Judge
     penalties: Penalties
     optimizer: Optimizer
@@ -60,6 +65,33 @@ class Training:
 
     def __post_init__(self) -> None:
         self.meter = self.judge.meter()
+
+    @property
+    def module(self) -> nn.Module:
+        """The emitted module, with its weights; of sharded ones each process has a part."""
+        return self.spread.module
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self.spread.world
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The state dict, whole; every process calls it, and the first one needs what it returns."""
+        return self.spread.weights()
+
+    def shared(self, examples: Examples) -> Examples:
+        """The examples, or what of each batch is this process' share."""
+        return examples if self.world.alone else Shared(examples, self.world.rank, self.world.size)
+
+    def follow(self) -> None:
+        """Do as the callbacks of the first process say: others have no callbacks of one's own."""
+        if self.world.alone:
+            return
+        told = self.world.of_first((self.stop_training, self.optimizer.learning_rate))
+        self.stop_training = told[0]
+        if self.optimizer.schedule is None:
+            self.optimizer.learning_rate = told[1]
 
     @property
     def run_dir(self) -> Path:
@@ -102,6 +134,12 @@ class Training:
         self.epoch, self.seen, self.meter = self.epoch + 1, 0, self.judge.meter()
         self.run.record({"epoch": self.epoch, **values})
 
+    def save(self, checkpoints: Checkpoints, seconds: float) -> None:
+        """Save everything. Every process calls it: each has a part. Raises `SpecError` (run-directory)."""
+        state = self.state(seconds)
+        if self.world.first or self.spread.sharded:
+            checkpoints.save(state, self.world)
+
     def state(self, seconds: float) -> State:
         """Everything, at the border between two steps; what is in memory is not copied."""
         progress = {
@@ -112,36 +150,66 @@ class Training:
             "seconds": seconds,
             "data": self.data,
             "spec": spec_digest(self.program),
+            "processes": self.world.size,
         }
-        return joined(
-            {
-                "progress": State({}, progress),
-                "module": State(self.module.state_dict(), None),
-                "judge": State(
-                    {name: weight.detach() for name, weight in self.judge.log_variances.items()}, None
-                ),
-                "optimizer": State(*self.optimizer.state_dict()),
-                "meter": State(*self.meter.state_dict()),
-                "callbacks": self.callbacks.state(),
-                "random": State(random_state(self.device), None),
-            }
-        )
+        parts = {
+            "progress": State({}, progress),
+            "module": State(self.spread.state(), None),
+            "judge": State(
+                {name: weight.detach() for name, weight in self.judge.log_variances.items()}, None
+            ),
+            "optimizer": State(*self.optimizer.state_dict()),
+        }
+        if self.world.first:
+            parts["callbacks"] = self.callbacks.state()
+        for rank, mine in enumerate(self.world.gather(self._own())):
+            if self.world.first:
+                parts |= {_of(name, rank): part for name, part in mine.items()}
+        return joined(parts)
+
+    def _own(self) -> dict[str, State]:
+        """What each process has of its own."""
+        if not self.world.alone:
+            self.meter.settle()
+        tensors, numbers = self.meter.state_dict()
+        if not self.world.alone:
+            tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+        return {"meter": State(tensors, numbers), "random": State(random_state(self.device), None)}
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave, to as many processes as there are now."""
         progress = state.part("progress").numbers
         self.epoch, self.seen, self.stop_training = progress["epoch"], progress["seen"], progress["stopped"]
         self.history.values, self.seconds = progress["history"], progress["seconds"]
-        self.module.load_state_dict(state.part("module").tensors)
-        for name, value in state.part("judge").tensors.items():
-            self.judge.log_variances[name].copy_(value)
-        for part, restored in ((self.optimizer, "optimizer"), (self.meter, "meter")):
-            stored = state.part(restored)
-            part.load_state_dict(
-                {name: tensor.to(self.device) for name, tensor in stored.tensors.items()}, stored.numbers
-            )
-        restore_random(state.part("random").tensors, self.device)
+        fill(self.spread.state(), state.part("module").tensors)
+        fill(self.judge.log_variances, state.part("judge").tensors)
+        stored = state.part("optimizer")
+        self.optimizer.load_state_dict(stored.tensors, stored.numbers)
+        self._restore_own(state, progress.get("processes", 1))
+
+    def _restore_own(self, state: State, processes: int) -> None:
+        """What each process had of its own; to another number of them the first one takes what was
+        gathered, and random states go to those that had one.
+        """
+        rank = self.world.rank
+        same = processes == self.world.size
+        for other in range(processes):
+            if other == rank if same else self.world.first:
+                part, meter = state.part(_of("meter", other)), self.judge.meter()
+                tensors = {name: tensor.to(self.device) for name, tensor in part.tensors.items()}
+                meter.load_state_dict(tensors, part.numbers)
+                if same:
+                    self.meter = meter
+                else:
+                    self.meter.join(meter)
+        if rank < processes:
+            restore_random(state.part(_of("random", rank)).tensors, self.device)
+
+
+def _of(name: str, rank: int) -> str:
+    """The name of what a process has of its own; the first one's is what it is for one process."""
+    return f"{name}.{rank}" if rank else name
 
 
 def spec_digest(program: Any) -> str:

@@ -12,13 +12,27 @@ from graphspec.train.callbacks.logs import CSVLogger
 from graphspec.train.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
 from graphspec.train.callbacks.weights import BestWeights, EarlyStopping, ModelCheckpoint, SwapEMAWeights
 
+STEERING = (
+    settings.EarlyStopping,
+    settings.ModelCheckpoint,
+    settings.ReduceLROnPlateau,
+    settings.LearningRateScheduler,
+    settings.SwapEMAWeights,
+)
+"""What changes the course of a training, or needs its weights: every process has them."""
+
 
 def build(
-    given: Iterable[settings.Callback], own: Iterable[Any], directions: Mapping[str, Direction]
+    given: Iterable[settings.Callback],
+    own: Iterable[Any],
+    directions: Mapping[str, Direction],
+    first: bool = True,
 ) -> tuple[Callbacks, BestWeights]:
     """The callbacks of a spec in the order in which they are written, then one's own; and what keeps the best
-    weights, which comes last.
+    weights, which comes last. Only the first process has those that write, and one's own.
     """
+    if not first:
+        given, own = [callback for callback in given if isinstance(callback, STEERING)], []
     best: BestWeights | None = None
     found: list[tuple[str, Any]] = []
     for callback in given:

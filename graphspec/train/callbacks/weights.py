@@ -27,7 +27,7 @@ class BestWeights(Callback):
         if isinstance(value, float) and improves(value, self.best, self.down):
             self.best = value
             with self.model.as_judged():
-                self.weights = copied(self.model.module.state_dict())
+                self.weights = copied(self.model.weights())
 
     def write(self) -> None:
         """Write what was not yet written."""
@@ -49,13 +49,15 @@ class EarlyStopping(Callback):
         self.given, self.down = given, down
         self.best: float | None = None
         self.best_epoch = self.wait = 0
+        self.kept = False
+        """Whether there are weights to restore; where they are sharded, the first process has them."""
         self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         given, value = self.given, logs[self.given.monitor]
         if epoch < given.start_from_epoch:
             return
-        if given.restore_best_weights and not self.weights:
+        if given.restore_best_weights and not self.kept:
             self._keep(epoch)
         self.wait += 1
         if improves(value, self.best, self.down, given.min_delta):
@@ -70,19 +72,21 @@ class EarlyStopping(Callback):
             self.model.tell(f"early stopping: `{given.monitor}` does not improve; the best was {best}")
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self.weights:
-            self.model.module.load_state_dict(self.weights, strict=False)
+        if self.kept:
+            self.model.spread.load(self.weights)
             if self.given.verbose:
                 self.model.tell(f"the weights are those of epoch {self.best_epoch + 1}")
 
     def _keep(self, epoch: int) -> None:
         self.best_epoch = epoch
         if self.given.restore_best_weights:
+            self.kept = True
             with self.model.as_judged():
-                self.weights = copied(self.model.module.state_dict())
+                self.weights = copied(self.model.weights())
 
     def state_dict(self) -> dict[str, Any]:
-        numbers = {"best": self.best, "best_epoch": self.best_epoch, "wait": self.wait}
+        names = ("best", "best_epoch", "wait", "kept")
+        numbers: dict[str, Any] = {name: getattr(self, name) for name in names}
         return numbers | {f"weights/{name}": tensor for name, tensor in self.weights.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -91,6 +95,7 @@ class EarlyStopping(Callback):
         self.weights = {
             name.removeprefix(start): value for name, value in state.items() if name.startswith(start)
         }
+        self.kept = state.get("kept", bool(self.weights))
 
 
 class ModelCheckpoint(Callback):
@@ -120,7 +125,7 @@ class ModelCheckpoint(Callback):
     def _write(self, values: Mapping[str, Any]) -> None:
         name = self.given.path(values)
         with self.model.as_judged():
-            self.model.run.weights(name, self.model.module.state_dict())
+            self.model.run.weights(name, self.model.weights())
         if self.given.verbose:
             self.model.tell(f"wrote {self.model.run_dir / name}")
 

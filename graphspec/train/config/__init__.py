@@ -108,6 +108,8 @@ class TrainConfig(Setting):
     bucket: Annotated[str, Field(min_length=1)] | None = None
     """A size with a name: rows that are about as long come into one batch."""
     precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes share a model: each has all of it, or a part of every weight."""
     callbacks: tuple[SerializeAsAny[Callback], ...] = ()
 
     synonyms: ClassVar = {
@@ -119,6 +121,8 @@ class TrainConfig(Setting):
         "batch": "batch_size",
         "num_epochs": "epochs",
         "max_epochs": "epochs",
+        "strategy": "parallel",
+        "distributed": "parallel",
     }
     remedies: ClassVar = REMEDIES
 
@@ -141,7 +145,7 @@ def parse_train(value: object) -> TrainConfig:
             rest[key] = item
     try:
         config = validate(TrainConfig, rest, "`train`")
-        problems += _two_rates(config)
+        problems += [*_two_rates(config), *_whole_weights(config)]
     except SettingError as error:
         problems += error.problems
     if problems:
@@ -152,6 +156,20 @@ def parse_train(value: object) -> TrainConfig:
 def effective_batch(config: TrainConfig) -> int:
     """How many examples one step takes: those of the batches whose gradients it adds up."""
     return config.batch_size * (config.optimizer.gradient_accumulation_steps or 1)
+
+
+WHOLE = ("adafactor", "lamb", "muon")
+"""Optimizers that look at a weight as a whole, and not at each of its values."""
+
+
+def _whole_weights(config: TrainConfig) -> list[Problem]:
+    """Sharded weights under an optimizer that wants whole ones."""
+    name = config.optimizer.canonical
+    if config.parallel != "fsdp" or name not in WHOLE:
+        return []
+    message = f"`{name}` looks at whole weights, and with `parallel: fsdp` a process has a part of each"
+    help = "take another optimizer, such as adamw, or `parallel: ddp`"
+    return [Problem("out-of-range", message, help, ("parallel",))]
 
 
 def _two_rates(config: TrainConfig) -> list[Problem]:

@@ -16,6 +16,8 @@ from torch import Tensor
 from graphspec.contract.layer import Weight
 from graphspec.train import config
 from graphspec.train.optimizers.updates import Group, Tensors, groups_of
+from graphspec.train.parallel.files import fill
+from graphspec.train.parallel.shards import is_sharded, like, local
 
 Schedule = Callable[[int], float]
 """The learning rate of a step, from the number of steps before it."""
@@ -27,6 +29,7 @@ class Optimizer:
     `iterations` counts steps. The learning rate is that of `schedule`, else the optimizer's, which may be
     changed between steps. `groups` are weights that are updated otherwise: settings of their own, and what
     multiplies the learning rate. `layouts` say how Keras stores the weights, where an update asks for it.
+    Of weights that are sharded each process moves its part.
     """
 
     def __init__(
@@ -89,7 +92,7 @@ class Optimizer:
         """Groups of the weights that the loss reaches; the graph is static, so they stay the same."""
         there = set(moved)
         for names, settings, factor in self._parts:
-            chosen = {name: self.weights[name] for name in names if name in there}
+            chosen = {name: local(self.weights[name]) for name in names if name in there}
             self._groups += groups_of(settings, factor, chosen, self._layouts)
         self._moved = [name for group in self._groups for name in group.names]
         config = self.config
@@ -99,16 +102,26 @@ class Optimizer:
         gradient = self.weights[name].grad
         if gradient is None:
             raise RuntimeError("the weights that the loss reaches changed between two steps")
-        return gradient
+        return local(gradient)
+
+    def _norms(self, gradients: Tensors) -> Tensors:
+        """The norm of each weight's whole gradient."""
+        norms = list(torch._foreach_norm(gradients))
+        sharded = [is_sharded(self.weights[name]) for name in self._moved]
+        if not any(sharded):
+            return norms
+        whole = torch.stack(norms).square()
+        torch.distributed.all_reduce(whole)
+        return [found.sqrt() if cut else own for found, own, cut in zip(whole, norms, sharded, strict=True)]
 
     def _clip(self, gradients: Tensors) -> Tensors:
         config = self.config
         if config.clipnorm is not None:
-            norms = torch._foreach_norm(gradients)
+            norms = self._norms(gradients)
             scale = [config.clipnorm / norm.clamp(min=config.clipnorm) for norm in norms]
             return list(torch._foreach_mul(gradients, scale))
         if config.global_clipnorm is not None:
-            norm = torch.stack(torch._foreach_norm(gradients)).norm()
+            norm = torch.stack(self._norms(gradients)).norm()
             return list(
                 torch._foreach_mul(gradients, config.global_clipnorm / norm.clamp(min=config.global_clipnorm))
             )
@@ -121,9 +134,9 @@ class Optimizer:
     def _average(self) -> None:
         """Follow the weights; from the first step on, as Keras, not from their start."""
         if not self.averages:
-            self.averages = {name: weight.detach().clone() for name, weight in self.weights.items()}
+            self.averages = {name: weight.clone() for name, weight in self._own_weights().items()}
         else:
-            averages, weights = list(self.averages.values()), list(self.weights.values())
+            averages, weights = list(self.averages.values()), list(self._own_weights().values())
             torch._foreach_lerp_(averages, weights, 1 - self.config.ema_momentum)
         every = self.config.ema_overwrite_frequency
         if every and self.iterations % every == 0:
@@ -132,25 +145,32 @@ class Optimizer:
     @torch.no_grad()
     def overwrite(self) -> None:
         """Give the weights the values of their averages, as Keras does at the end of training."""
-        for name, average in self.averages.items():
-            self.weights[name].copy_(average)
+        for name, weight in self._own_weights().items():
+            if name in self.averages:
+                weight.copy_(self.averages[name])
 
     @torch.no_grad()
     def swap(self) -> None:
         """Exchange weights and averages: before an evaluation, and again after it."""
-        for name, average in self.averages.items():
-            kept = self.weights[name].detach().clone()
-            self.weights[name].copy_(average)
-            average.copy_(kept)
+        for name, weight in self._own_weights().items():
+            if name in self.averages:
+                kept = weight.clone()
+                weight.copy_(self.averages[name])
+                self.averages[name].copy_(kept)
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        """The weights, or what this process holds of them."""
+        return {name: local(weight.detach()) for name, weight in self.weights.items()}
 
     # --- state
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What is remembered between steps: tensors by name, and numbers as JSON."""
-        tensors = {f"average/{name}": average for name, average in self.averages.items()}
+        tensors = {f"average/{name}": like(self.weights[name], a) for name, a in self.averages.items()}
         for group in self._groups:
             for slot, values in group.state.items():
-                tensors |= {f"{slot}/{name}": v for name, v in zip(group.names, values, strict=True)}
+                for name, value in zip(group.names, values, strict=True):
+                    tensors[f"{slot}/{name}"] = like(self.weights[name], value)
         numbers = {
             "iterations": self.iterations,
             "learning_rate": self._rate,
@@ -168,12 +188,6 @@ class Optimizer:
             self._begin(numbers["moved"])
         for group, product in zip(self._groups, numbers["products"], strict=True):
             group.product = product
-            for slot, values in group.state.items():
-                for name, value in zip(group.names, values, strict=True):
-                    value.copy_(tensors[f"{slot}/{name}"])
-        prefix = "average/"
-        self.averages = {
-            name: tensors[prefix + name].to(weight.device, copy=True)
-            for name, weight in self.weights.items()
-            if prefix + name in tensors
-        }
+        averaged = {name for name in self.weights if f"average/{name}" in tensors}
+        self.averages = {n: torch.empty_like(w) for n, w in self._own_weights().items() if n in averaged}
+        fill(self.state_dict()[0], tensors)

@@ -28,19 +28,20 @@ def set_trainable(program: Any, module: nn.Module) -> None:
             weight.requires_grad_(trainable)
 
 
+def need_trainable(program: Any, module: nn.Module) -> None:
+    """Raises `SpecError` (nothing-to-train)."""
+    if all(output.loss is None for output in program.outputs.values()):
+        raise _refused("no output has a loss", "give an output a `loss`")
+    if not any(weight.requires_grad for weight in module.parameters()):
+        raise _refused("no weight is trainable", "every layer says `trainable: false`, or has no weights")
+
+
 def optimizer_for(
     program: Any, module: nn.Module, loss_weights: Mapping[str, Tensor], steps: int
 ) -> Optimizer:
-    """The optimizer of the weights that train, and of learned loss weights, for a run of so many steps.
-
-    Raises `SpecError` (nothing-to-train).
-    """
+    """The optimizer of the weights that train, and of learned loss weights, for a run of so many steps."""
     config = program.training
     weights: dict[str, Tensor] = {n: w for n, w in module.named_parameters() if w.requires_grad}
-    if all(output.loss is None for output in program.outputs.values()):
-        raise _refused("no output has a loss", "give an output a `loss`")
-    if not weights:
-        raise _refused("no weight is trainable", "every layer says `trainable: false`, or has no weights")
     apart: dict[tuple[float, float | None], list[str]] = defaultdict(list)
     base = config.optimizer
     for name, said in particulars(config.parameter_groups, weights).items():

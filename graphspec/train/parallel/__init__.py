@@ -1,0 +1,1 @@
+"""Training in several processes, which torch's launcher starts: torchrun, or `train --devices`."""

@@ -1,0 +1,61 @@
+"""`train --devices N`: torch's elastic launcher, in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+import torch
+
+from graphspec.data.memory import cores
+from graphspec.diagnostics import Diagnostic, SpecError
+
+
+def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
+    """Run graphspec with these arguments in several processes on this machine, which train together.
+
+    They are started anew, all of them, up to `restarts` times where one fails. Returns the exit code; raises
+    `SpecError` (device-missing) where there are GPUs, and fewer of them.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    available = torch.cuda.device_count()
+    if _wants_gpus(arguments) and available < processes:
+        message = f"`--devices {processes}` was asked for, and the number of GPUs is {available}"
+        help = f"use `--devices {available}`, or `--device cpu`"
+        raise SpecError([Diagnostic("device-missing", message, None, help=help)])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=restarts,
+    )
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        elastic_launch(config, sys.executable)("-m", "graphspec", *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode >= 0:  # it has said why
+            return failure.exitcode
+        message = f"process {rank} was ended by {signal.Signals(-failure.exitcode).name}"
+        help = "if memory ran out, lower `train.batch_size`; `--resume` goes on from the last checkpoint"
+        raise SpecError([Diagnostic("run-failed", message, None, help=help)]) from None
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
+
+
+def _wants_gpus(arguments: Sequence[str]) -> bool:
+    text = " ".join(arguments).replace("--device=", "--device ")
+    return torch.cuda.is_available() and "--device cpu" not in text

@@ -1,0 +1,101 @@
+"""What torch's launcher told this process, in its environment; and what the launcher keeps for it.
+
+Nothing here imports torch before something is to be kept: a spec with a mistake has said so by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
+
+PATIENCE = 10.0
+"""Seconds for the launcher to answer, and for it to end a process that has nothing more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """One of `size` processes, `rank` from 0; on its machine one of `local_size`, `local_rank`."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes and shows itself."""
+        return self.rank == 0
+
+
+def launched() -> Launched:
+    """This process among those that were started together; alone, where it was not started so."""
+    found = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
+    if not all(text.isdecimal() for text in found):
+        return Launched()
+    return Launched(*map(int, found))
+
+
+def elastic() -> bool:
+    """Whether torch's launcher keeps a store for its processes: it outlives those that are started anew."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def meeting() -> Store:
+    """Where the processes find each other, those of one attempt: torch would find the addresses of the last.
+
+    Raises `RuntimeError` where the launcher does not answer.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return _store(f"attempt {attempt} of {launched().size}", timedelta(minutes=5))
+
+
+def _store(prefix: str, patience: timedelta = timedelta(seconds=PATIENCE)) -> Store:
+    """A part of what the launcher keeps. Raises `RuntimeError` where it does not answer."""
+    from torch.distributed import PrefixStore, TCPStore
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return PrefixStore(f"graphspec {prefix}", TCPStore(address, port, is_master=False, timeout=patience))
+
+
+def remember(training: int, run: Path) -> None:
+    """Let the launcher keep which run a training is in, the first one of a process or a later one."""
+    if not elastic():
+        return
+    with suppress(RuntimeError):  # torch's network errors are
+        _store("runs").set(str(training), str(run.resolve()))
+
+
+def remembered(training: int) -> Path | None:
+    """The run that a training was in before the launcher started its processes anew."""
+    if not elastic():
+        return None
+    with suppress(RuntimeError):
+        kept = _store("runs")
+        if kept.check([str(training)]):
+            return Path(kept.get(str(training)).decode())
+    return None
+
+
+def speaks(error: str) -> bool:
+    """Whether this process is the one that says this error, which others may have met, too.
+
+    One that leaves the word to another waits for the launcher to end it: its own end must not come first.
+    """
+    if launched().size == 1 or not elastic():
+        return True
+    try:
+        first = _store("errors").add(hashlib.sha256(error.encode()).hexdigest(), 1) == 1
+    except RuntimeError:  # torch's network errors are: the launcher is gone
+        return True
+    if not first:
+        time.sleep(PATIENCE)
+    return first

@@ -1,0 +1,61 @@
+"""Tensors of which each process may hold a part: `DTensor`s of torch.
+
+Tensors that are whole go through unchanged, and torch.distributed.tensor, which takes half a second, is not
+imported for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether a tensor is one of which this process may hold a part."""
+    known: Any = sys.modules.get("torch.distributed.tensor")
+    return known is not None and isinstance(tensor, known.DTensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part that this process holds; it shares its memory."""
+    own: Any = tensor
+    return own.to_local() if is_sharded(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of it, in every process. The gradients that the processes have of it are added up."""
+    if not is_sharded(tensor):
+        return tensor
+    from torch.distributed.tensor import Partial
+
+    own: Any = tensor
+    made: Tensor = own.full_tensor(grad_placements=[Partial()])
+    return made
+
+
+def like(pattern: Tensor, part: Tensor) -> Tensor:
+    """A part that lies in the processes as that of `pattern` does, as a tensor of that shape."""
+    if not is_sharded(pattern):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    own: Any = pattern
+    return DTensor.from_local(
+        part, own.device_mesh, own.placements, run_check=False, shape=own.shape, stride=own.stride()
+    )
+
+
+@torch.no_grad()
+def put(tensor: Tensor, value: Tensor) -> None:
+    """Gives a tensor the values of a whole one, which every process has."""
+    if not is_sharded(tensor):
+        tensor.copy_(value)
+        return
+    from torch.distributed.tensor import distribute_tensor
+
+    own: Any = tensor
+    made = distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None)
+    own.to_local().copy_(made.to_local())

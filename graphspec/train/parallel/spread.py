@@ -1,0 +1,236 @@
+"""How a module is spread over processes: not at all, copied to each (DDP), or sharded (FSDP).
+
+The losses of the processes' shares add up to that of the whole batch, so their gradients are added up, and
+not averaged. A model is changed from outside alone: torch's wrappers find its blocks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from graphspec.data.batches import Batch
+from graphspec.graph import Graph
+from graphspec.train.parallel.world import World
+from graphspec.weights import key_prefix
+
+
+class Spread:
+    """A module of one process. `called` is what training calls; `module` has the weights by their names."""
+
+    sharded = False
+
+    def __init__(self, module: nn.Module, world: World, loose: Iterable[Tensor] = ()):
+        self.module, self.world = module, world
+        self.loose = list(loose)
+        """Weights that torch's wrapper knows nothing of."""
+        self._counts = [0, 0]
+        layers = [layer for layer in module.modules() if _keeps_statistics(layer)]
+        self._synchronized = [layer for layer in layers if hasattr(layer, "counts")]
+        self._apart = [layer for layer in layers if not hasattr(layer, "counts")]
+
+    @property
+    def called(self) -> nn.Module:
+        return self.module
+
+    @contextmanager
+    def part(self, batch: Batch, last: bool) -> Iterator[None]:
+        """A forward and a backward pass inside are those of a part of a step, or of its last one."""
+        for layer in self._synchronized:
+            layer.counts.fill_(not batch.idle)  # type: ignore[operator]
+        self._counts = [self._counts[0] + len(batch), self._counts[1] + batch.total]
+        with nullcontext() if last else self._unsynchronized():
+            yield
+
+    def finish(self) -> None:
+        """After the backward passes of a step: what torch's wrapper leaves to us."""
+        own, total = self._counts
+        self._counts = [0, 0]
+        if self.world.alone:
+            return
+        gradients = [weight.grad for weight in self.loose if weight.grad is not None]
+        if gradients:
+            _summed(gradients)
+        running = [b for layer in self._apart for b in (layer.running_mean, layer.running_var)]
+        if running:  # the mean over all examples, as Keras keeps it
+            _summed(running, own / total)  # type: ignore[arg-type]
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The state dict, each tensor whole; where the module is sharded, in the first process alone."""
+        return self.module.state_dict()
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes over what `weights` gave, or a part of that."""
+        self.module.load_state_dict(weights, strict=False)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The state dict as it lies in this process: what checkpoints hold."""
+        return self.module.state_dict()
+
+    def _unsynchronized(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Replicated(Spread):
+    """DDP: each process has all weights, and gradients are added up while the backward pass goes on."""
+
+    def __init__(self, module: nn.Module, world: World, loose: Iterable[Tensor], unreached: Iterable[Tensor]):
+        super().__init__(module, world, loose)
+        idle = list(unreached)
+        device = next(module.parameters()).device
+        for weight in idle:  # DDP would wait for their gradients
+            weight.requires_grad_(False)
+        self._called = made = nn.parallel.DistributedDataParallel(
+            module,
+            device_ids=[device] if device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            **_without_buffers(),
+        )
+        made.register_comm_hook(None, lambda _, bucket: _summed_bucket(bucket))
+        for weight in idle:
+            weight.requires_grad_(True)
+
+    @property
+    def called(self) -> nn.Module:
+        return self._called
+
+    def _unsynchronized(self) -> AbstractContextManager[None]:
+        made: AbstractContextManager[None] = self._called.no_sync()
+        return made
+
+
+class Sharded(Spread):
+    """FSDP: each process has a part of every weight, and gathers those of one block at a time.
+
+    The units are the blocks of the spec, in which weights travel in the precision that they compute in.
+    """
+
+    sharded = True
+
+    def __init__(
+        self,
+        module: nn.Module,
+        world: World,
+        place: torch.device,
+        loose: Iterable[Tensor],
+        graph: Graph,
+        bf16: bool,
+    ):
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+        super().__init__(module, world, loose)
+        mesh = init_device_mesh(place.type, (world.size,))
+        scalars = {weight for weight in module.parameters() if not weight.dim()}  # which cannot be cut
+        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
+        full = MixedPrecisionPolicy(cast_forward_inputs=False)
+        units = [(module.get_submodule(path), policy) for path in blocks(graph)]
+        if bf16:  # statistics are float32, and so must be what stands beside them
+            units = [(layer, full) for layer in module.modules() if _keeps_statistics(layer)] + units
+        for unit, how in [*(unit for unit in units if _own(unit[0], module)), (module, policy)]:
+            fully_shard(unit, mesh=mesh, mp_policy=how, ignored_params=scalars)
+        for unit in module.modules():
+            if isinstance(unit, FSDPModule):
+                unit.set_gradient_divide_factor(1.0)
+                unit.set_force_sum_reduction_for_comms(True)
+        module.to(place)
+        self.loose += scalars
+
+    def weights(self) -> Mapping[str, Tensor]:
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        found: Any = get_model_state_dict(self.module, options=options)
+        return dict(found)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+        set_model_state_dict(self.module, dict(weights), options=options)
+
+    @contextmanager
+    def _unsynchronized(self) -> Iterator[None]:
+        root: Any = self.module
+        root.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            root.set_requires_gradient_sync(True)
+
+
+def is_sharded(program: Any, world: World) -> bool:
+    """Whether the processes share the weights of a program."""
+    return not world.alone and program.training.parallel == "fsdp"
+
+
+def spread_over(
+    world: World,
+    program: Any,
+    module: nn.Module,
+    place: torch.device,
+    loose: Iterable[Tensor],
+    unreached: Iterable[Tensor],
+) -> Spread:
+    """The module on `place`, spread over the processes as `train.parallel` says.
+
+    `loose` are the weights that train and are not the module's, `unreached` those that no loss reaches.
+    """
+    if is_sharded(program, world):
+        return Sharded(module, world, place, loose, program.graph, program.training.precision == "bf16")
+    return Spread(module, world, loose) if world.alone else Replicated(module, world, loose, unreached)
+
+
+def blocks(graph: Graph, prefix: str = "") -> Iterator[str]:
+    """The paths of the instances of blocks and models, the inner ones first."""
+    for unit in graph.units:
+        if unit.first.graph is not None:
+            here = key_prefix(prefix, unit)
+            yield from blocks(unit.first.graph, here)
+            yield here.removesuffix(".")
+
+
+def _own(unit: nn.Module, module: nn.Module) -> bool:
+    """Whether a part of a module has weights, and no other part has one of them, too."""
+    names = {id(weight): 0 for weight in unit.parameters()}
+    for _, weight in unit.named_parameters(remove_duplicate=False):
+        names[id(weight)] += 1
+    for _, weight in module.named_parameters(remove_duplicate=False):
+        if id(weight) in names:
+            names[id(weight)] -= 1
+    return bool(names) and not any(names.values())
+
+
+def _keeps_statistics(layer: nn.Module) -> bool:
+    known = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    return known and type(layer).__name__ != "FrozenBatchNorm"
+
+
+def _without_buffers() -> dict[str, Any]:
+    """What keeps DDP from sending statistics around, whose mean is taken after each step; it has two names
+    in the versions of torch.
+    """
+    known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+
+
+def _summed_bucket(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """DDP's exchange without its division."""
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    done: torch.futures.Future[Tensor] = work.get_future().then(lambda found: found.value()[0])
+    return done
+
+
+@torch.no_grad()
+def _summed(tensors: list[Tensor], factor: float = 1.0) -> None:
+    """Gives each tensor its sum over the processes, where each is multiplied by the process' own factor."""
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) * factor
+    dist.all_reduce(flat)
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

@@ -1,0 +1,114 @@
+"""The processes of a training, and what they tell each other beside gradients.
+
+Alone, a process tells itself; everything here is then free.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from graphspec.train.parallel.launched import elastic, launched, meeting
+
+T = TypeVar("T")
+
+_trainings = count()
+SIGNS = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "recvValue failed")
+"""What errors of torch.distributed say when another process has gone."""
+
+
+class Deserted(Exception):
+    """Another process of the training has ended; what there is to say about that, it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes that train together: this one is `rank` of `size`, counted from 0, and `training` counts
+    what they train one after another.
+    """
+
+    rank: int = 0
+    size: int = 1
+    training: int = 0
+
+    @property
+    def alone(self) -> bool:
+        return self.size == 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and shows itself."""
+        return self.rank == 0
+
+    def agree(self, value: float, *flags: int) -> tuple[float, list[int]]:
+        """The sum of a value over the processes, NaN where one has that; and of each flag the largest."""
+        if self.alone:
+            return value, list(flags)
+        mine = torch.tensor([value, *flags], dtype=torch.float64)
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine)
+        found = torch.stack(parts)
+        return found[:, 0].sum().item(), [int(flag) for flag in found[:, 1:].amax(0)]
+
+    def sums(self, numbers: Sequence[int | Tensor], device: torch.device) -> list[Tensor]:
+        """Each number summed over the processes, float64 on the device; one exchange."""
+        whole = torch.stack([torch.as_tensor(n, dtype=torch.float64).to(device) for n in numbers])
+        dist.all_reduce(whole)
+        return list(whole)
+
+    def gather(self, value: T) -> list[T]:
+        """What each process has, in their order."""
+        if self.alone:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
+    def of_first(self, value: T) -> T:
+        """What the first process has."""
+        if self.alone:
+            return value
+        found = [value]
+        dist.broadcast_object_list(found)
+        return found[0]
+
+
+@contextmanager
+def joined(place: torch.device) -> Iterator[World]:
+    """The processes that were started together, for a training on `place`.
+
+    Raises `Deserted` where another one ends before this one has.
+    """
+    mine = launched()
+    if mine.size == 1:
+        yield World()
+        return
+    if not dist.is_initialized():  # and it stays so: torch cannot join the same processes twice
+        backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+        if elastic():
+            dist.init_process_group(backend, store=meeting(), rank=mine.rank, world_size=mine.size)
+        else:
+            dist.init_process_group(backend)
+    try:
+        yield World(mine.rank, mine.size, next(_trainings))
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in SIGNS):
+            raise Deserted(str(error)) from error
+        raise
+    dist.barrier()
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """After an error this is not called: others wait where they cannot answer, and the launcher ends them."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,345 @@
+"""Training in several processes: real ones, which torchrun starts and which are killed for real.
+
+One launch trains many specs, as starting processes takes longer than what they train.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from graphspec.compiler import compile
+from graphspec.data.batches import InMemory, Shuffle
+from graphspec.data.sharing import Shared
+from graphspec.diagnostics import SpecError
+from tests import trainings
+
+CLASSES = """
+inputs: {x: {shape: [6]}}
+nodes:
+  hidden: {layer: Dense, units: 16, activation: tanh}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs:
+  y: {loss: sparse_categorical_crossentropy, class_weight: {"0": 3.0, "1": 1.0, "2": 0.5},
+      metrics: [accuracy, {name: sparse_top_k_categorical_accuracy, k: 2}]}
+train: {optimizer: adam, epochs: 3, batch_size: 14, seed: 4, parallel: PARALLEL}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+"""85 examples in batches of 14: the last has one, and all processes but one are idle."""
+
+STEPS = """
+inputs: {ids: {shape: [n], dtype: int64}}
+blocks:
+  mix:
+    inputs: [x]
+    nodes:
+      wide: {layer: Dense, units: 8, activation: gelu, kernel_regularizer: {name: l2, l2: 0.01},
+             kernel_constraint: {name: max_norm, max_value: 1.5}}
+      sum: {merge: add, from: [wide, x]}
+nodes:
+  table: {layer: Embedding, from: ids, input_dim: 20, output_dim: 8, mask_zero: true}
+  mixed: {block: mix, from: table, repeat: 2}
+  code: {layer: GRU, units: 8, return_sequences: true}
+  next: {layer: Dense, units: 20, activation: softmax}
+outputs: {next: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+train:
+  optimizer: {name: adamw, weight_decay: 0.01, global_clipnorm: 0.5, use_ema: true, ema_momentum: 0.9,
+              gradient_accumulation_steps: 2}
+  epochs: 2
+  batch_size: 5
+  parallel: PARALLEL
+data:
+  train: steps.jsonl
+  validation: {split: 0.2}
+  features: {ids: {encode: tokens, vocabulary: 20}, next: {encode: tokens, vocabulary: 20}}
+"""
+"""Sequences of other lengths: what counts differs from process to process."""
+
+OUTPUTS = """
+inputs: {x: {shape: [6]}}
+blocks:
+  head:
+    params: {units: required}
+    inputs: [x]
+    nodes:
+      inner: {layer: Dense, units: 8, activation: relu}
+      outer: {layer: Dense, units: $units}
+nodes:
+  near: {block: head, from: x, units: 1}
+  far: {block: head, from: x, units: 2}
+  seen: {layer: Dense, from: x, units: 4}
+outputs:
+  near: {loss: mse, loss_weight: learned, metrics: [mae]}
+  far: {loss: {name: huber, reduction: sum}}
+  seen: {}
+train: {optimizer: {name: sgd, learning_rate: 0.02, momentum: 0.9}, epochs: 2,
+        batch_size: 9, parallel: PARALLEL}
+data: {train: d.npz}
+"""
+"""A learned weight, a sum, and weights that no loss reaches."""
+
+NORMALIZED = """
+inputs: {x: {shape: [6]}}
+nodes:
+  pairs: {layer: Reshape, target_shape: [3, 2]}
+  wide: {layer: Conv1D, filters: 8, kernel_size: 2, use_bias: false}
+  norm: {layer: BatchNormalization, momentum: 0.8, synchronized: true}
+  bent: {layer: ReLU}
+  flat: {layer: Flatten}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+train: {optimizer: adam, epochs: 2, batch_size: 14, seed: 1, parallel: PARALLEL}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+"""Statistics of all processes. A bias before them would have no gradient but rounding."""
+
+SPECS = {"classes": CLASSES, "steps": STEPS, "outputs": OUTPUTS, "normalized": NORMALIZED}
+WAYS = ("ddp", "fsdp")
+SIZES = (2, 4)
+STOPPED = 10
+"""Steps after which a training is stopped: in the middle of its second epoch."""
+
+
+def write_data(root: Path) -> None:
+    source = np.random.default_rng(0)
+    x = source.normal(size=(107, 6)).astype("float32")
+    labels = (x.sum(1) > 0).astype("int64") + (x[:, 0] > 1)
+    near, far = x[:, :1] - x[:, 1:2], x[:, 2:4] * 2
+    np.savez(root / "d.npz", x=x, y=labels, near=near, far=far, seen=np.zeros((107, 4), "float32"))
+    rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(61)]
+    lines = [json.dumps({"ids": row, "next": [*row[1:], 1]}) for row in rows]
+    (root / "steps.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def torchrun(processes: int, *command: str, restarts: int = 0) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    counts = [f"--nproc-per-node={processes}", f"--max-restarts={restarts}", "--local-addr=localhost"]
+    return [sys.executable, *launcher, *counts, *command]
+
+
+class Trainings:
+    """Trainings in one process and in several, by the number of processes, the way, and the spec."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.found: dict[str, Any] = {}
+
+    def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
+        spec = SPECS[name].replace("PARALLEL", way)
+        return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
+
+    def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0) -> None:
+        if processes == 1:
+            self.found |= {name: trainings.run(job) for name, job in jobs.items()}
+            return
+        told, out = self.root / "jobs.json", self.root / "out.json"
+        told.write_text(json.dumps(jobs))
+        command = torchrun(processes, trainings.__file__, str(told), str(out), restarts=restarts)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert out.exists(), done.stderr
+        self.found |= json.loads(out.read_text())
+        out.unlink()
+
+    def weights(self, run: str, name: str = "last.safetensors") -> dict[str, torch.Tensor]:
+        return load_file(self.root / run / name)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    """All of them: one process, two, four, and one again, each going on with what another one left."""
+    made = Trainings(tmp_path_factory.mktemp("trained"))
+    write_data(made.root)
+    job = made.job
+    stop = {"stop_after": STOPPED}
+    made.run(
+        1,
+        {name: job(name, "ddp", f"1-{name}") for name in SPECS}
+        | {"from 1": job("classes", "ddp", "from-1", **stop)},
+    )
+    for size in SIZES:
+        jobs = {f"{size} {way} {n}": job(n, way, f"{size}-{way}-{n}") for way in WAYS for n in SPECS}
+        if size == 2:
+            jobs["from 1"] = job("classes", "fsdp", "from-1", resume=True)
+            jobs["from 2"] = job("classes", "ddp", "from-2", **stop)
+            jobs["from 2 steps"] = job("steps", "fsdp", "from-2-steps", stop_after=5)
+        else:
+            jobs["from 2"] = job("classes", "fsdp", "from-2", resume=True)
+            jobs["from 2 steps"] = job("steps", "ddp", "from-2-steps", resume=True)
+            jobs["from 4"] = job("classes", "fsdp", "from-4", **stop)
+        made.run(size, jobs)
+    made.run(1, {"from 4": job("classes", "ddp", "from-4", resume=True)})
+    yield made
+
+
+def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found["exit_code"] == 0
+    assert found["history"].keys() == expected["history"].keys()
+    assert found["steps"] == expected["steps"]
+    for name, values in expected["history"].items():
+        np.testing.assert_allclose(found["history"][name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", SIZES)
+def test_losses_and_metrics_are_those_of_one_process(
+    trained: Trainings, size: int, way: str, name: str
+) -> None:
+    assert_alike(trained.found[f"{size} {way} {name}"], trained.found[name])
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("file", ["last.safetensors", "best.safetensors"])
+def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
+    alone = trained.weights(f"1-{name}", file)
+    for run in [f"{size}-{way}-{name}" for size in SIZES for way in WAYS]:
+        found = trained.weights(run, file)
+        assert found.keys() == alone.keys()
+        for key, weight in found.items():
+            torch.testing.assert_close(weight, alone[key], rtol=1e-4, atol=1e-5, msg=f"{run}: {key}")
+
+
+@pytest.mark.parametrize("run", ["from 1", "from 2", "from 4"])
+def test_a_run_goes_on_in_any_number_of_processes_sharded_or_not(trained: Trainings, run: str) -> None:
+    """1 to FSDP on 2, DDP on 2 to FSDP on 4, FSDP on 4 to 1; each stopped by SIGTERM within an epoch."""
+    assert_alike(trained.found[run], trained.found["classes"])
+
+
+def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
+    assert_alike(trained.found["from 2 steps"], trained.found["steps"])
+
+
+def test_sharded_checkpoints_are_files_of_the_processes(trained: Trainings) -> None:
+    folder = sorted((trained.root / "4-fsdp-classes" / "checkpoints").iterdir())[-1]
+    names = {path.name for path in folder.iterdir()}
+    shards = {f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2, 3, 4)}
+    assert names == shards | {"state.json", "manifest.json"}
+
+
+def test_processes_that_are_killed_are_started_anew_and_go_on(trained: Trainings) -> None:
+    """One of two is killed at any moment; in the second training, which is sharded, the other one."""
+    saves = "callbacks: {backup_and_restore: {save_freq: 2, delete_checkpoint: false}}"
+    jobs = {}
+    for attempt, way in enumerate(WAYS):
+        jobs[f"killed {way}"] = trained.job("classes", way, f"killed-{way}", kill=attempt)
+        spec = jobs[f"killed {way}"]["spec"]
+        jobs[f"killed {way}"]["spec"] = spec.replace("seed: 4", f"seed: 4, {saves}")
+    trained.run(2, jobs, restarts=2)
+    for name in jobs:
+        assert trained.found[name]["restarts"] == 2
+        assert_alike(trained.found[name], trained.found["classes"])
+
+
+# --- the command line
+
+LONG = CLASSES.replace("PARALLEL", "ddp").replace("epochs: 3", "epochs: 4000")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_data(tmp_path)
+    (tmp_path / "classes.yaml").write_text(CLASSES.replace("PARALLEL", "ddp"))
+    (tmp_path / "long.yaml").write_text(LONG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_launcher_saves_and_ends_all(place: Path, number: int, code: int) -> None:
+    command = [sys.executable, "-m", "graphspec", "train", "long.yaml", "--devices", "2", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    history = place / "runs" / "long-1" / "history.jsonl"
+    while not history.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.count("interrupted after") == 1 and "Traceback" not in err
+    assert out.count("examples of") == 1
+    assert list((place / "runs" / "long-1" / "checkpoints").glob("0*/manifest.json"))
+    assert 0 < len(history.read_text().splitlines()) < 4000
+
+
+def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_a_mistake_that_all_find_is_said_once(place: Path) -> None:
+    arrays = dict(np.load(place / "d.npz"))
+    arrays["y"][50] = 3
+    np.savez(place / "d.npz", **arrays)
+    command = ["-m", "graphspec", "train", "classes.yaml", "--device", "cpu"]
+    done = finished(torchrun(2, *command))
+    assert done.returncode == 1
+    assert done.stderr.count("error[") == 1
+    assert "row 50" in done.stderr and not (place / "runs").exists()
+
+
+FAILS = """
+import os
+from graphspec.__main__ import main
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.train import loop
+
+whole = loop.Judge.__call__
+count = 0
+
+def judge(self, *arguments):
+    global count
+    count += 1
+    if os.environ["RANK"] == "1" and count == 5:
+        raise SpecError([Diagnostic("run-failed", "this machine has a fault", None)])
+    return whole(self, *arguments)
+
+loop.Judge.__call__ = judge
+main()
+"""
+
+
+def test_a_failure_of_one_process_ends_all_and_is_told(place: Path) -> None:
+    (place / "fails.py").write_text(FAILS)
+    done = finished(torchrun(2, "fails.py", "train", "long.yaml", "--device", "cpu"))
+    assert done.returncode == 1
+    said = done.stderr.split("torch/distributed/elastic")[0]
+    assert said.count("error[") == 1 and "this machine has a fault" in said
+
+
+def test_a_spec_with_a_mistake_starts_no_processes(place: Path) -> None:
+    (place / "classes.yaml").write_text(CLASSES.replace("PARALLEL", "fdsp"))
+    done = finished([sys.executable, "-m", "graphspec", "train", "classes.yaml", "--devices", "2"])
+    assert done.returncode == 1 and done.stderr.count("error[") == 1
+    assert "did you mean `fsdp`?" in done.stderr
+
+
+def test_sharded_weights_need_an_optimizer_of_single_values() -> None:
+    spec = CLASSES.replace("PARALLEL", "fsdp").replace("optimizer: adam", "optimizer: muon")
+    with pytest.raises(SpecError, match="`muon` looks at whole weights"):
+        compile(spec)
+
+
+def test_shares_are_the_batches_of_one_process_in_their_order() -> None:
+    whole = InMemory({"x": torch.arange(23)}, {"x": torch.int64})
+    order = Shuffle(3, 1)
+    parts = [list(Shared(whole, rank, 3).batches(8, order)) for rank in range(3)]
+    for index, batch in enumerate(whole.batches(8, order)):
+        own = [part[index] for part in parts]
+        assert torch.equal(torch.cat([b.arrays["x"] for b in own]), batch.arrays["x"])
+        assert [len(b) for b in own] == [3, 3, 2] if index < 2 else [3, 2, 2]
+        assert {b.total for b in own} == {len(batch)}
+
+
+def test_a_process_without_a_share_is_idle() -> None:
+    whole = InMemory({"x": torch.arange(5)}, {"x": torch.int64})
+    last = [list(Shared(whole, rank, 3).batches(4))[-1] for rank in range(3)]
+    assert [(len(b), b.idle, b.total) for b in last] == [(1, False, 1), (0, True, 1), (0, True, 1)]

@@ -1,0 +1,80 @@
+"""What each process of a test does: the trainings of a JSON file, one after another.
+
+python tests/trainings.py JOBS OUT, alone or under torchrun; what came of them goes to OUT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from graphspec.compiler import compile
+from graphspec.train.loop import Interrupted, train
+
+
+class StopAfter:
+    """Sends this process SIGTERM after so many steps, as the scheduler of a cluster does."""
+
+    def __init__(self, steps: int):
+        self.steps = steps
+        self.model: Any = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.model.optimizer.iterations == self.steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Slowly:
+    """Waits at every step, so that there is time for a kill."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        time.sleep(0.02)
+
+
+def kill_after(checkpoint: Path) -> None:
+    """Kills this process when a checkpoint is there, wherever it then is."""
+    while not checkpoint.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Train as a job says."""
+    steps, code = job.get("stop_after"), 0
+    callbacks: list[Any] = [StopAfter(steps)] if steps else []
+    victim = job.get("kill")
+    if victim is not None:
+        callbacks = [Slowly()]
+        if os.environ["RANK"] == os.environ["TORCHELASTIC_RESTART_COUNT"] == str(victim):
+            path = Path(job["run_dir"]) / "checkpoints" / "000004" / "manifest.json"
+            threading.Thread(target=kill_after, args=[path], daemon=True).start()
+    try:
+        result = train(
+            compile(job["spec"]),
+            root=Path(job["root"]),
+            run_dir=Path(job["run_dir"]),
+            resume=job.get("resume", False),
+            device="cpu",
+            callbacks=callbacks,
+            tell=lambda line: None,
+        )
+    except Interrupted as error:
+        result, code = error.result, error.exit_code
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return {**result.to_json(), "exit_code": code, "restarts": int(restarts)}
+
+
+def main(jobs: str, out: str) -> None:
+    found = {name: run(job) for name, job in json.loads(Path(jobs).read_text()).items()}
+    if os.environ.get("RANK", "0") == "0":
+        Path(out).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
