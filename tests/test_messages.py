@@ -4,9 +4,13 @@ are at fault, with what to write in their place.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 import graphspec
+from graphspec.cli import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, render, split_lines
 from graphspec.source.overrides import from_command_line
@@ -396,3 +400,72 @@ def test_a_layer_that_is_wrapped_is_told_by_its_own_arguments() -> None:
         IDS,
     )
     says(text, "unknown-key", "unit", "did you mean `units`?")
+
+
+TABLE = "inputs: {a: {shape: [1]}, b: {shape: [1]}}\nnodes:\n  m: {merge: concatenate, from: [a, b]}\n"
+TABLE += "  kind: {layer: Dense, units: 2, activation: softmax}\n"
+TABLE += "outputs: {kind: {loss: sparse_categorical_crossentropy}}\ndata: FILE\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code", "place", "line", "marks"),
+    [
+        ("a.csv", "a,b,kind\n1,2,0\n3,x,1\n", "data-dtype", "a.csv:3:3", "3,x,1", "^"),
+        ("a.csv", "a,b,kind\n1,2,0\n3,4,7\n", "data-range", "a.csv:3:5", "3,4,7", "^"),
+        ("a.csv", "a,b,kind\n1,2,0\n3,4\n", "data-format", "a.csv:3:1", "3,4", "^^^"),
+        ("a.csv", 'a,b,kind\n1,2,0\n"3",x,1\n', "data-dtype", "a.csv:3:1", '"3",x,1', "^" * 7),
+        ("a.csv", "a,b,kind\n1,2,cat\n", "data-dtype", "a.csv:2:5", "1,2,cat", "^^^"),
+        (
+            "a.jsonl",
+            '{"a": 1, "b": 2, "kind": 0}\n{"a": 1, "b": "x", "kind": 1}\n',
+            "data-dtype",
+            "a.jsonl:2:15",
+            '{"a": 1, "b": "x", "kind": 1}',
+            "^^^",
+        ),
+    ],
+)
+def test_a_cell_of_the_data_is_a_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    content: str,
+    code: str,
+    place: str,
+    line: str,
+    marks: str,
+) -> None:
+    """The file, the line and the cell, then where the spec reads it."""
+    monkeypatch.chdir(tmp_path)
+    Path(file).write_text(content)
+    Path("spec.yaml").write_text(TABLE.replace("FILE", file))
+    result = CliRunner().invoke(app, ["train", "spec.yaml"])
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    head = next(index for index, text in enumerate(lines) if text.startswith(f"error[{code}]"))
+    assert lines[head + 1].strip() == f"--> {place}"
+    number = place.split(":")[1]
+    assert lines[head + 3] == f"{number} | {line}" and lines[head + 4].split("|")[1].strip() == marks
+    assert lines[head + 5].strip() == "::: spec.yaml:6:7"
+
+
+def test_a_table_cut_by_semicolons_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("a;b;kind\n1;2;0\n")
+    Path("spec.yaml").write_text(TABLE.replace("FILE", "a.csv"))
+    result = CliRunner().invoke(app, ["check", "spec.yaml"])
+    assert result.exit_code == 1 and result.stdout.count('{path: ..., delimiter: ";"}') == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key"),
+    [
+        ("--epochs", "3", "epochs=3"),
+        ("--batch-size", "8", "batch_size=8"),
+        ("--lr", "0.1", "learning_rate=0.1"),
+    ],
+)
+def test_options_that_are_keys(tmp_path: Path, option: str, value: str, key: str) -> None:
+    (tmp_path / "a.yaml").write_text(nodes(""))
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "a.yaml"), option, value])
+    assert result.exit_code == 2 and "--set train." in result.stderr and key in result.stderr

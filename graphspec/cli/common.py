@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -187,7 +188,25 @@ def show(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], stream: 
     from graphspec.diagnostics import render
 
     for diagnostic in diagnostics:
-        print(render(diagnostic, sources, colors(stream)), end="\n\n", file=stream)
+        shown = {**_excerpt(diagnostic), **sources}
+        print(render(diagnostic, shown, colors(stream)), end="\n\n", file=stream)
+
+
+LONGEST = 100_000
+"""Lines of a file of data before the one that is shown."""
+
+
+def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
+    """The line of a file of data that a diagnostic is about; compressed ones are not opened for it."""
+    span = diagnostic.span
+    if span is None or span.line > LONGEST or not span.file.endswith((".csv", ".tsv", ".jsonl")):
+        return {}
+    try:
+        with open(span.file, encoding="utf-8-sig", errors="replace", newline="\n") as stream:
+            line = next(islice(stream, span.line - 1, None), "")
+    except OSError:
+        return {}
+    return {span.file: "\n" * (span.line - 1) + line}
 
 
 def colors(stream: TextIO) -> bool:

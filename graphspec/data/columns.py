@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.mistakes import fail, shown
-from graphspec.diagnostics import SpecError
+from graphspec.data.mistakes import fail, nowhere, shown
+from graphspec.diagnostics import Span, SpecError
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -36,6 +36,8 @@ class Part:
     decimal: str = "."
     root: Path = Path()
     """What paths in its columns are relative to."""
+    span: Callable[[int, str], Span | None] = nowhere
+    """The characters of a cell, by such a number and the column, in files of text."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -48,7 +50,8 @@ class Part:
         return f"column `{name}` of `{self.file}`, {self.place(int(self.rows[index]))}"
 
     def fail(self, code: str, name: str, index: int, what: str, help: str | None = None) -> SpecError:
-        return fail(code, f"{self.where(name, index)}: {what}", help)
+        span = self.span(int(self.rows[index]), name)
+        return fail(code, f"{self.where(name, index)}: {what}", help, span=span)
 
 
 def flat(column: pa.ChunkedArray | pa.Array) -> pa.Array:

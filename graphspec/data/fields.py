@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from graphspec.data.arrays import Arrays
 from graphspec.data.features.plan import target_type
-from graphspec.data.mistakes import fail
+from graphspec.data.mistakes import fail, nowhere
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, Sparse
 from graphspec.tensor import Dim, Size, Tensor, names_of, value_of
@@ -115,17 +115,22 @@ class Checker:
         minimum_sizes: Mapping[str, int] = MappingProxyType({}),
         maximum_sizes: Mapping[str, int] = MappingProxyType({}),
         typed: bool = False,
+        span: Callable[[int, str], Span | None] = nowhere,
     ):
         self.file, self.typed = file, typed
         self.wanted = {field.name: field for field in wanted}
         self.minimum, self.maximum = minimum_sizes, maximum_sizes
         self.sizes: dict[str, tuple[int, str]] = {}
         self.problems: list[Diagnostic] = []
-        self._place, self._first = place, 0
+        self._place, self._span, self._first = place, span, 0
         self._row: Callable[[int], int] = lambda row: row
 
     def place(self, row: int) -> str:
         return self._place(self._first + self._row(row))
+
+    def span(self, row: int, name: str) -> Span | None:
+        """The characters of the row, or of a column in it."""
+        return self._span(self._first + self._row(row), name)
 
     def check(self, name: str, array: Array | Ragged, first: int = 0) -> Array | Ragged | None:
         """The array of a field, whose rows begin with `first`; None where there is a mistake in it, which
@@ -311,9 +316,8 @@ def _all_finite(source: Checker, what: str, array: Array) -> None:
     if not finite.all():
         row, value, _ = _first(~finite, array)
         name = "NaN" if np.isnan(value) else "infinity"
-        raise fail(
-            "data-nonfinite", f"{what} holds {name} at {source.place(row)}", "remove or fill such values"
-        )
+        message, help = f"{what} holds {name} at {source.place(row)}", "remove or fill such values"
+        raise fail("data-nonfinite", message, help, span=source.span(row, ""))
 
 
 def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Array:
@@ -327,6 +331,7 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
                 "data-dtype",
                 message,
                 "class numbers and tokens are integers; a float `dtype` or loss takes others",
+                span=source.span(row, field.name),
             )
         if source.typed:
             raise _not_whole(source, field, array)
@@ -337,7 +342,8 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
         odd = (array < info.min) | (array > info.max) if array.dtype != dtype else np.zeros(0, bool)
     if odd.any():
         row, value, _ = _first(odd, array)
-        raise fail("data-range", f"{what} is {value} at {source.place(row)}, which {dtype} cannot hold")
+        message = f"{what} is {value} at {source.place(row)}, which {dtype} cannot hold"
+        raise fail("data-range", message, span=source.span(row, field.name))
     return array.astype(dtype, copy=False)
 
 
@@ -362,7 +368,8 @@ def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
         high = highs[place] if len(highs) > 1 else highs[0]
         what += f" at position {place} of the last axis" if len(highs) > 1 else ""
         message = f"{what} is {value:g} at {source.place(row)}, and must be from {field.low} to {high}"
-        raise fail("data-range", message, _range_help(field, array, int(high or 0)))
+        help = _range_help(field, array, int(high or 0))
+        raise fail("data-range", message, help, span=source.span(row, field.name))
 
 
 def _range_help(field: Field, array: Array, high: int) -> str | None:

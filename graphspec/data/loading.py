@@ -236,7 +236,14 @@ class Loader:
         if learned is None:
             reading.learn(table, encoders, parts, self.rows)
         stores = [Store(self.budget) for _ in range(3)]
-        checker = self._checker(table.file, table.place)
+        checker = Checker(
+            table.file,
+            table.place,
+            self.wanted,
+            self.program.minimum_sizes,
+            self.program.maximum_sizes,
+            span=table.span,
+        )
         reading.encode(table, encoders, checker, parts, stores, self.rows, label)
         return [self._examples(store) for store in stores]
 
@@ -288,9 +295,6 @@ class Loader:
         device = moved.home
         indices = [torch.from_numpy(np.flatnonzero(parts == number)).to(device) for number in range(3)]
         return [moved.select(index) if len(index) else None for index in indices]
-
-    def _checker(self, file: str, place: Callable[[int], str]) -> Checker:
-        return Checker(file, place, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
 
     def _divider(self, division: Split | Marked | None, there: Collection[str], lacking: Any) -> str | None:
         """The column that a division names, if it names one."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from graphspec.diagnostics import Diagnostic, Span, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, nearest
 
 SHOWN = 40
 """Characters of a value that a message shows."""
@@ -19,11 +20,37 @@ def fail(
 
 
 def placed(error: SpecError, span: Span | None) -> SpecError:
-    """The same mistakes, at a place of the spec where they have none."""
-    return SpecError(
-        Diagnostic(d.code, d.message, d.span or span, label=d.label, notes=d.notes, help=d.help)
-        for d in error.diagnostics
-    )
+    """The same mistakes, at a place of the spec where they have none; one in the data has it as a second."""
+    return SpecError(_placed(diagnostic, span) for diagnostic in error.diagnostics)
+
+
+def _placed(diagnostic: Diagnostic, span: Span | None) -> Diagnostic:
+    if diagnostic.span is None:
+        return replace(diagnostic, span=span)
+    if diagnostic.code in IN_DATA and span is not None and not diagnostic.labels:
+        return (
+            replace(diagnostic, labels=(Label(span, "read here"),))
+            if _elsewhere(diagnostic, span)
+            else diagnostic
+        )
+    return diagnostic
+
+
+def _elsewhere(diagnostic: Diagnostic, span: Span) -> bool:
+    return diagnostic.span is not None and diagnostic.span.file != span.file
+
+
+IN_DATA = ("data-format", "data-dtype", "data-range", "data-gap", "data-nonfinite", "data-shape")
+"""Mistakes of a cell or a row, whose place may be in a file of data."""
+
+
+def nowhere(row: int, name: str) -> None:
+    """The place of a cell in what is no text."""
+
+
+def in_line(file: str, line: int, text: str = "", start: int = 0, end: int | None = None) -> Span:
+    """Characters of a line of a text file; of its whole `text` where none are named."""
+    return Span(file, line, start + 1, line, max(len(text) if end is None else end, start + 1) + 1)
 
 
 def missing(path: Path) -> SpecError:

@@ -49,7 +49,7 @@ def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> N
 
 
 def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> Part:
-    return Part(part, rows, table.file, table.place, table.decimal, table.root)
+    return Part(part, rows, table.file, table.place, table.decimal, table.root, table.span)
 
 
 def encode(

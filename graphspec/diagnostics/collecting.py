@@ -13,7 +13,7 @@ class SpecError(Exception):
     """The spec is at fault: `diagnostics` says where. Its text is the rendering without source lines."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(diagnostics)
+        self.diagnostics = tuple(dict.fromkeys(diagnostics))
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 
 

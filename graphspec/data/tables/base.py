@@ -46,6 +46,10 @@ class Table(ABC):
     def place(self, row: int) -> str:
         """Where a row stands, in words. May read the file again."""
 
+    def span(self, row: int, name: str) -> Span | None:
+        """The characters of a cell, or of its row, in a file of text. May read the file again."""
+        return None
+
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
         """The error of a column that is not there; `span` is where the spec asks for it."""
         help = remedy("column", name) if help is None else help

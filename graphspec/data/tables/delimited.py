@@ -10,13 +10,14 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as reader
 
 from graphspec.data.files import COMPRESSED, DataFile
-from graphspec.data.mistakes import fail
+from graphspec.data.mistakes import fail, in_line
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, head, utf8
 from graphspec.diagnostics import Span, SpecError
@@ -48,6 +49,27 @@ class Delimited(Table):
             if index == row:
                 return f"line {line}"
         return f"row {row}, counting from 0"
+
+    def span(self, row: int, name: str) -> Span | None:
+        for index, (line, cells) in enumerate(self._rows()):
+            if index == row:
+                return self._cell(line, cells, name)
+        return None
+
+    def _cell(self, line: int, cells: Sequence[str], name: str) -> Span:
+        """The characters of a cell of the row that begins at a line; of the line where quotes hide them."""
+        text = self._line(line)
+        position = self.names.index(name) if name in self.names else len(cells)
+        written = text.split(self.delimiter)
+        if written != list(cells) or position >= len(cells):
+            return in_line(self.file, line, text)
+        start = sum(len(cell) + 1 for cell in cells[:position])
+        return in_line(self.file, line, text, start, start + len(cells[position]))
+
+    def _line(self, number: int) -> str:
+        with utf8(self.path, self.encoding) as stream:
+            text = io.TextIOWrapper(io.BufferedReader(_Raw(stream)), "utf-8-sig", "replace", newline="")
+            return next(islice(text, number - 1, None), "").rstrip("\r\n")
 
     @property
     def other_delimiter(self) -> str | None:
@@ -163,7 +185,8 @@ class Delimited(Table):
                 if len(cells) != len(self.names):
                     counts = f"{len(cells)} cells, and the header has {len(self.names)}"
                     help = self.delimiter_help() or "a cell that holds the delimiter stands in quotes"
-                    return fail("data-format", f"line {line} of `{self.file}` has {counts}", help)
+                    span = in_line(self.file, line, self._line(line))
+                    return fail("data-format", f"line {line} of `{self.file}` has {counts}", help, span=span)
         except _Misread as wrong:
             return fail("data-format", f"line {wrong.line} of `{self.file}` cannot be read: {wrong}")
         return fail("data-format", f"`{self.file}` is no table: {text}")

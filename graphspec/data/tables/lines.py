@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.json as reader
 
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import fail, shown
+from graphspec.data.mistakes import fail, in_line, shown
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, utf8
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import Span, SpecError
 
 DEPTH = 64
 """Levels of nesting in a line: pyarrow's parser overflows the stack where there are very many."""
@@ -49,15 +49,23 @@ class Lines(Table):
         return {field.name: field.type for field in found.schema}
 
     def place(self, row: int) -> str:
+        number, _ = self._line(row)
+        return f"line {number}" if number else f"row {row}, counting from 0"
+
+    def span(self, row: int, name: str) -> Span | None:
+        number, text = self._line(row)
+        return _value(self.file, number, text, name) if number else None
+
+    def _line(self, row: int) -> tuple[int, str]:
+        """The number of the line that holds a row, and the line; 0 where there is none."""
         seen = 0
         for first, piece in self._pieces():
-            lines = piece.split(b"\n")
-            for number, line in enumerate(lines, first):
+            for number, line in enumerate(piece.split(b"\n"), first):
                 if line.strip():
                     if seen == row:
-                        return f"line {number}"
+                        return number, line.decode("utf-8", "replace").rstrip("\r")
                     seen += 1
-        return f"row {row}, counting from 0"
+        return 0, ""
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         types = self.columns
@@ -162,9 +170,10 @@ class Lines(Table):
                 row = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
             except UnicodeDecodeError:
                 help = "name the encoding: {path: ..., encoding: latin-1}"
-                return fail("data-format", f"{where} is not UTF-8 text", help)
+                return fail("data-format", f"{where} is not UTF-8 text", help, span=in_line(self.file, line))
             except (ValueError, RecursionError) as error:
-                return fail("data-format", f"{where} is no JSON object: {error}")
+                span = in_line(self.file, line, raw.decode("utf-8", "replace"))
+                return fail("data-format", f"{where} is no JSON object: {error}", span=span)
             for name, value in row.items():
                 kind = _kind(value)
                 if kind == "null":
@@ -174,15 +183,23 @@ class Lines(Table):
                 if before[0] != kind:
                     message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}, and"
                     message = f"{message} {_words(before[2])} in line {before[1]}"
-                    return fail("data-dtype", message, "write the values of a column in one way")
+                    span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
+                    return fail("data-dtype", message, "write the values of a column in one way", span=span)
                 if known is not None and _is_text(known) and kind in ("a number", "true or false"):
                     message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}"
                     message = f"{message}, and text before"
-                    return fail("data-dtype", message, "write the values of a column in one way")
+                    span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
+                    return fail("data-dtype", message, "write the values of a column in one way", span=span)
         row = re.search(r" in row (\d+)", reason)
         line = lines[int(row[1])][0] if row is not None and int(row[1]) < len(lines) else first
         reason = reason.removeprefix("JSON parse error: ").removesuffix(row[0] if row is not None else "")
         return fail("data-format", f"line {line} of `{self.file}` cannot be read: {reason}")
+
+
+def _value(file: str, line: int, text: str, name: str) -> Span:
+    """The characters of a key's value, where it is one number or text; of the line where it is none."""
+    match = re.search(re.escape(json.dumps(name)) + r'\s*:\s*("(?:[^"\\]|\\.)*"|[^\s,\[{}\]]+)', text)
+    return in_line(file, line, text, *match.span(1)) if match else in_line(file, line, text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

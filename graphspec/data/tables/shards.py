@@ -48,6 +48,13 @@ class Shards(Table):
             row -= len(shard)
         return f"row {row}, counting from 0"
 
+    def span(self, row: int, name: str) -> Span | None:
+        for shard in self.shards:
+            if row < len(shard):
+                return shard.span(row, name)
+            row -= len(shard)
+        return None
+
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         types = self.columns
         schema = pa.schema({name: types[name] for name in columns})
