@@ -116,9 +116,20 @@ class Program:
     @property
     def resolved(self) -> str:
         """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
+        return self.resolve()
+
+    def resolve(self, defaults: bool = False) -> str:
+        """The spec as it was understood, as YAML text that compiles to the same source: its name, its params
+        with their values, what `settings` changed; with `defaults`, every default that it leaves out.
+        """
         from graphspec.source.writing import write
 
-        return write({"name": self.name, **self._document.value})
+        found = {"name": self.name, **self._document.value}
+        if defaults:
+            from graphspec.resolution import with_defaults
+
+            found = with_defaults(found, self.training)
+        return write(found)
 
     @cached_property
     def emitted(self) -> Emitted:

@@ -50,6 +50,16 @@ class Row:
     def output_shape(self) -> tuple[Dim | None, ...]:
         return self.output_shapes[0]
 
+    def at(self, sizes: Mapping[str, int]) -> Row:
+        """The row where named sizes have these values."""
+        return replace(
+            self,
+            output_shapes=tuple(tuple(_bound(s, sizes) for s in shape) for shape in self.output_shapes),
+            rows=tuple(row.at(sizes) for row in self.rows),
+            flops=_bound(self.flops, sizes) or 0,
+            activation_bytes=_bound(self.activation_bytes, sizes) or 0,
+        )
+
     def to_json(
         self, expand: bool = False, flops: bool = False, memory: bool = False, batch_size: int = 1
     ) -> dict[str, Any]:
@@ -93,6 +103,10 @@ class Summary:
     def non_trainable_params(self) -> int:
         return self.total_params - self.trainable_params
 
+    def at(self, sizes: Mapping[str, int]) -> Summary:
+        """The summary where named sizes have these values: `program.summary().at({"length": 128})`."""
+        return replace(self, rows=tuple(row.at(sizes) for row in self.rows))
+
     def step(self, batch_size: int = 1) -> Step:
         """What a training step on `batch_size` examples costs; every node's output is kept for backward."""
         flops: Dim = 0
@@ -135,8 +149,11 @@ class Summary:
         memory: bool = False,
         batch_size: int | None = None,
         color: bool = False,
+        width: int | None = None,
     ) -> str:
-        """The table as text, without a final newline; costs are of `batch_size` examples, else of one."""
+        """The table as text, without a final newline; costs are of `batch_size` examples, else of one. What
+        is wider than `width` has its names cut, never its numbers.
+        """
         size = batch_size or 1
         columns: list[tuple[str, str, Callable[[Row], list[str]]]] = [
             ("Layer (type)", "", lambda row: [_titled(row)]),
@@ -151,19 +168,22 @@ class Summary:
             )
         if memory:
             columns.append(("Activations", "32", lambda row: [show_bytes(row.activation_bytes * size)]))
-        columns.append(("Connected to", "", _connected_cell))
+        columns.append(("Connected to", "", lambda row: _connected_cell(row, CONNECTED_WIDTH)))
         rows = list(_unfolded(self.rows, 0)) if expand else [(0, row) for row in self.rows]
         cells = [
             [_indent(get(row), depth) if i == 0 else get(row) for i, (_, _, get) in enumerate(columns)]
             for depth, row in rows
         ]
+        titles = [title for title, _, _ in columns]
+        if width is not None:
+            _fit(titles, cells, width)
         paint = (
             (lambda code, text: f"\x1b[{code}m{text}\x1b[0m" if code else text)
             if color
             else (lambda code, text: text)
         )
         lines = [paint("1", f'Model: "{visible(self.name)}"')]
-        lines += _table([title for title, _, _ in columns], [code for _, code, _ in columns], cells, paint)
+        lines += _table(titles, [code for _, code, _ in columns], cells, paint)
         lines += self._totals()
         if flops or memory or batch_size:
             lines += ["", *self._costs(size)]
@@ -301,6 +321,10 @@ def _shared_name(unit: Unit | None) -> str | None:
     return unit.name if unit is not None and unit.shared else None
 
 
+def _bound(dim: Dim | None, sizes: Mapping[str, int]) -> Dim | None:
+    return dim.substitute(sizes) if isinstance(dim, Size) else dim
+
+
 def _shape(tensor: Tensor) -> tuple[Dim | None, ...]:
     return tuple(None if isinstance(size, Size) and str(size) == BATCH else size for size in tensor.shape)
 
@@ -358,10 +382,56 @@ def _trainable_cell(row: Row) -> str:
     )
 
 
-def _connected_cell(row: Row) -> list[str]:
-    return textwrap.wrap(
-        ", ".join(row.connected_to), CONNECTED_WIDTH, break_long_words=False, break_on_hyphens=False
-    ) or ["-"]
+def _connected_cell(row: Row, width: int) -> list[str]:
+    return _wrapped(", ".join(row.connected_to), width) or ["-"]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+LEAST_WIDTH = 16
+"""Columns below which names are not cut, however narrow the terminal."""
+
+
+def _fit(titles: list[str], cells: list[list[list[str]]], width: int) -> None:
+    """Cuts the first column, names, and the last, connections, so that a table has this width if it can."""
+
+    def over() -> int:
+        widest = [
+            max([len(title), *(len(line) for row in cells for line in row[i])])
+            for i, title in enumerate(titles)
+        ]
+        return sum(widest) + 3 * len(widest) + 1 - width
+
+    for column, cut in ((-1, _cut_connections), (0, _cut_name)):
+        room = max(len(line) for row in cells for line in row[column]) if cells else 0
+        room = max(room - max(over(), 0), LEAST_WIDTH)
+        for row in cells:
+            row[column] = cut(row[column], room)
+
+
+def _cut_connections(lines: list[str], room: int) -> list[str]:
+    return [_tail(line, room) for line in _wrapped(" ".join(lines), room)]
+
+
+def _cut_name(lines: list[str], room: int) -> list[str]:
+    """`...first.spatial.conv (Conv2D)`: of names the end tells most. A long type is left out."""
+    found = []
+    for line in lines:
+        if len(line) > room:
+            indent = " " * min(len(line) - len(line.lstrip()), room // 8)
+            name, space, kind = line.strip().rpartition(" (")
+            left = room - len(indent + space + kind)
+            line = indent + (
+                _tail(name, left) + space + kind if left >= 8 else _tail(name, room - len(indent))
+            )
+        found.append(line)
+    return found
+
+
+def _tail(text: str, room: int) -> str:
+    return text if len(text) <= room else "..." + text[3 - room :]
 
 
 def _indent(lines: list[str], depth: int) -> list[str]:

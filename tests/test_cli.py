@@ -357,3 +357,13 @@ def test_whole_process_is_quiet_when_nobody_reads_and_imports_no_torch(spec: Pat
     )
     os.close(writer)
     assert process.stderr == b""
+
+
+def test_sizes_on_the_command_line(spec: Path) -> None:
+    Path("free.yaml").write_text(GOOD.replace("[4]", "[length, 4]"))
+    result = parsed(run("summary", "free.yaml", "--flops", "--size", "length=16", "--json"))
+    assert result["ok"] and result["layers"][0]["output_shape"] == [None, 16, 4]
+    for wrong, said in (("lenght=16", "`length`"), ("length", "NAME=N"), ("length=0", "at least 1")):
+        failed = run("summary", "free.yaml", "--size", wrong)
+        assert failed.exit_code == 2 and said in failed.stderr
+    assert "all are numbers" in run("summary", spec, "--size", "length=3").stderr

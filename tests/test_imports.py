@@ -52,6 +52,7 @@ ALLOWED = {
     "program": "data graph objectives tensor train tune",
     "proof": "contract diagnostics graph load program tensor weights",
     "reference": "contract diagnostics objectives",
+    "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "runs": "compiler data diagnostics train",
     "schema": "objectives",

@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 import graphspec
 from graphspec.summary import Row, Summary, show_bytes
 
@@ -210,3 +212,30 @@ def test_colors_do_not_change_the_columns() -> None:
     plain, colored = summary(SIAMESE).render(), summary(SIAMESE).render(color=True)
     assert "\x1b[" in colored
     assert re.sub(r"\x1b\[\d+m", "", colored) == plain
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_table_fits_the_terminal(width: int) -> None:
+    """Names are cut, numbers and shapes never; what fits already is as it was."""
+    found = graphspec.compile(SPECS / "resnet50.yaml").summary()
+    cut, whole = found.render(expand=True, width=width).splitlines(), found.render(expand=True).splitlines()
+    table = [line for line in cut if line.startswith(("│", "┃", "┏", "└", "┡"))]
+    assert max(map(len, table)) <= width
+
+    def numbers(lines: list[str]) -> list[list[str]]:
+        rows = [line.split("│")[2:4] for line in lines if line.startswith("│")]
+        return [[cell.strip() for cell in row] for row in rows if row[0].strip()]
+
+    assert numbers(cut) == numbers(whole)
+    assert found.render(width=1000) == found.render()
+    assert all("conv" in line for line in cut if "(Conv2D)" in line)
+
+
+def test_sizes_are_bound() -> None:
+    found = graphspec.compile(SPECS / "gpt.yaml").summary()
+    assert found.to_json(flops=True)["layers"][-1]["flops"] is None
+    bound = found.at({"length": 16}).to_json(flops=True, memory=True, batch_size=2)
+    assert all(isinstance(row["flops"], int) for row in bound["layers"])
+    assert bound["training_step"]["flops"] == 3 * bound["training_step"]["forward_flops"] > 0
+    assert bound["layers"][0]["output_shape"] == [None, 16]
+    assert found.at({"length": 32}).step(1).forward_flops > 2 * found.at({"length": 16}).step(1).forward_flops

@@ -28,7 +28,9 @@ from graphspec.cli.common import (
     reporting,
     settings_of,
     show,
+    sizes_of,
     spec_files,
+    terminal_width,
 )
 from graphspec.cli.importing import app as importing
 from graphspec.cli.plot import plot
@@ -131,17 +133,51 @@ def summary(
         int | None,
         typer.Option("--batch-size", min=1, metavar="N", help="Count costs for N examples, not for one."),
     ] = None,
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size", metavar="NAME=N", help="The value of a named size, as length=128; repeatable."
+        ),
+    ] = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Print layers, shapes, weights, connections and costs."""
+    """Print layers, shapes, weights, connections and costs.
+
+    Example: graphspec summary specs/gpt.yaml --flops --memory --batch-size 8 --size length=256
+    """
     with compiling(spec, settings, preset, as_json) as program:
-        table = program.summary()
+        table = program.summary().at(sizes_of(sizes, program))
         if as_json:
-            print_json(table.to_json(expand, flops, memory, batch_size))
+            print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})
         else:
-            typer.echo(table.render(expand, trainable, flops, memory, batch_size, colors(sys.stdout)))
+            color, width = colors(sys.stdout), terminal_width(sys.stdout)
+            typer.echo(table.render(expand, trainable, flops, memory, batch_size, color, width))
+
+
+@app.command()
+def resolve(
+    spec: Spec,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Write out every default, of layers, losses and training.")
+    ] = False,
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Print a spec as it is understood: params, a preset and --set filled in.
+
+    What is printed compiles to the same source.
+
+    Example: graphspec resolve specs/resnet50.yaml --preset resnet101 > resnet101.yaml
+    """
+    with compiling(spec, settings, preset, as_json) as program:
+        text = program.resolve(defaults)
+        if as_json:
+            print_json({"ok": True, "spec": text})
+        else:
+            typer.echo(text, nl=False)
 
 
 app.command()(build)

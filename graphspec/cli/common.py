@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -211,6 +212,34 @@ def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
 
 def colors(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """How many columns there are to write to; None where that is no terminal, whose lines have no end."""
+    if not stream.isatty() and "COLUMNS" not in os.environ:
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
+    """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
+    from graphspec.diagnostics import nearest
+
+    found: dict[str, int] = {}
+    least, most = program.minimum_sizes, program.maximum_sizes
+    for pair in pairs or ():
+        name, _, text = pair.partition("=")
+        if not text.isdecimal():
+            raise typer.BadParameter(f"`{pair}` is not NAME=N, as length=128", param_hint="--size")
+        if name not in least:
+            near, known = nearest(name, least), ", ".join(n for n in least if not n.startswith("?"))
+            help = f"did you mean `{near}`?" if near else f"its sizes: {known or 'all are numbers'}"
+            raise typer.BadParameter(f"the spec names no size `{name}`; {help}", param_hint="--size")
+        if not least[name] <= int(text) <= most.get(name, int(text)):
+            bounds = f"at least {least[name]}" + (f", at most {most[name]}" if name in most else "")
+            raise typer.BadParameter(f"`{name}` is {bounds}", param_hint="--size")
+        found[name] = int(text)
+    return found
 
 
 def print_json(value: Any) -> None:

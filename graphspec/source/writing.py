@@ -10,8 +10,12 @@ from graphspec.source.scalars import NumberTooLarge, resolve
 
 
 def write(value: Any) -> str:
-    """Dicts, lists, strings, numbers, booleans and None as a document, keys in their order."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    """Dicts, lists, strings, numbers, booleans and None as a document, keys in their order, what holds no
+    collection on one line where it fits.
+    """
+    return yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=110
+    )
 
 
 def write_flow(value: Any) -> str:
