@@ -1,4 +1,6 @@
-"""The reference of layers, merges and ops as data and as text, and a spec to start from."""
+"""The reference of layers, merges, ops and every other word of the language, as data and as text; and a spec
+to start from.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,17 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.layer import Layer
+from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.initializers import Initializer
+from graphspec.contract.layer import Layer, Wrapper
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.data.features import FEATURES
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import show
+from graphspec.source.writing import write_flow
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
+from graphspec.words import WORDS
 
 START = """\
 # A classifier of vectors of 64 numbers. See it with `graphspec summary`, train it with `graphspec train`.
@@ -61,14 +71,18 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the reference says of a layer, merge or op."""
+    """What the reference says of something that has a name: a layer, merge or op, or another word."""
 
     name: str
     kind: str
     family: str
     doc: str
-    inputs: tuple[str, ...]
-    parameters: tuple[Parameter, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    also: tuple[str, ...] = ()
+    """What it may be called as well, here or in other libraries."""
+    example: str = ""
 
     @property
     def line(self) -> str:
@@ -82,29 +96,47 @@ class Entry:
             "family": self.family,
             "doc": self.doc,
             "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
             "arguments": [parameter.to_json() for parameter in self.parameters],
+            "also": list(self.also),
+            "example": self.example,
         }
 
     def text(self) -> str:
         """Its page of the reference."""
-        required = "".join(f", {p.name}: ..." for p in self.parameters if p.required)
-        lines = [
-            f"{{{self.kind}: {self.name}{required}}}",
-            "",
-            self.doc,
-            "",
-            f"inputs: {', '.join(self.inputs)}",
-        ]
+        head = self.name if self.kind in REGISTRY else f"{self.name} ({self.kind})"
+        if self.kind in REGISTRY:
+            required = "".join(f", {p.name}: ..." for p in self.parameters if p.required)
+            head = f"{{{self.kind}: {self.name}{required}}}"
+        lines = [head, "", self.doc, ""]
+        for title, names in (("inputs", self.inputs), ("outputs", self.outputs), ("also called", self.also)):
+            if names:
+                lines += textwrap.wrap(f"{title}: {', '.join(names)}", WIDTH, subsequent_indent="  ")
         if self.parameters:
             wide = max(len(p.name) for p in self.parameters)
             lines.append("arguments:")
             for p in self.parameters:
                 given = "required" if p.required else f"default: {show(p.default)}"
-                text = f"  {p.name:<{wide}}  {p.type}  [{given}]"
+                text = f"  {p.name:<{wide}}  {_folded(p.type)}  [{given}]"
                 lines += textwrap.wrap(
                     text, WIDTH, subsequent_indent=" " * (wide + 4), break_long_words=False
                 )
-        return "\n".join(lines)
+        if self.example:
+            lines.append(f"example: {self.example}")
+        return "\n".join(lines).replace("\n\n\n", "\n\n")
+
+
+SHOWN = 6
+"""Words of a list of legal ones that a page shows."""
+
+
+def _folded(kind: str) -> str:
+    """A type whose words are more than one reads, cut short."""
+    words, dots, rest = kind.partition(" or ")
+    listed = words.split(", ")
+    if len(listed) <= SHOWN + 2:
+        return kind
+    return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
 
 
 def entries() -> list[Entry]:
@@ -114,62 +146,160 @@ def entries() -> list[Entry]:
     return sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name))  # type: ignore[arg-type]
 
 
-def find(name: str) -> list[Entry]:
-    """What has this name: usually one, or a merge and an op. Raises `SpecError` with the nearest name."""
-    found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
-    if found:
-        return found
-    names = [known for classes in REGISTRY.values() for known in classes]
-    kinds = [REGISTRY[kind].synonyms for kind in ("layer", "op", "merge")]
-    near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
-    help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
-    raise SpecError(
-        [Diagnostic("unknown-layer", f"there is no layer, merge or op `{name}`", None, help=help)]
+def others() -> list[Entry]:
+    """Everything else that has a name in the language, by kind."""
+    found = [Entry(word, kind, kind, doc, example=example) for word, (kind, doc, example) in WORDS.items()]
+    examples = {
+        "loss": "outputs: {{y: {{loss: {}}}}}",
+        "metric": "outputs: {{y: {{metrics: [{}]}}}}",
+        "optimizer": "train: {{optimizer: {}}}",
+        "schedule": "train: {{schedule: {}}}",
+        "callback": "train: {{callbacks: {{{}: {{}}}}}}",
+    }
+    for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES, CALLBACKS):
+        for cls in dict.fromkeys(family.members.values()):
+            found.append(_setting(cls, cls.names(), family.kind, examples[family.kind], family.synonyms))
+    for name, feature in FEATURES.items():
+        found.append(
+            _setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {})
+        )
+    for base in (Initializer, Regularizer, Constraint):
+        example = f"{{{{layer: Dense, units: 8, kernel_{base.family}: {{}}}}}}"
+        for value in dict.fromkeys(base.members.values()):
+            aliases = (
+                name for name, member in base.members.items() if member is value and name != value.word
+            )
+            names = (value.word, *aliases)
+            found.append(_setting(value, names, base.family, example, base.synonyms))
+    for name in ACTIVATIONS:
+        if name not in REGISTRY["op"]:
+            example = f"{{layer: Dense, units: 8, activation: {name}}}"
+            found.append(
+                Entry(name, "activation", "activation", f"Keras' activation `{name}`.", example=example)
+            )
+    return found
+
+
+def _setting(
+    cls: type[Any], names: tuple[str, ...], kind: str, example: str, synonyms: Mapping[str, str]
+) -> Entry:
+    """The page of a setting that is chosen by its name."""
+    foreign = tuple(word for word, ours in synonyms.items() if ours in names)
+    parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "seed"))
+    required = "".join(f", {p.name}: ..." for p in parameters if p.required)
+    written = (
+        f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required
+    )
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    return Entry(
+        names[0],
+        kind,
+        kind,
+        doc,
+        parameters=parameters,
+        also=(*names[1:], *foreign),
+        example=example.format(written),
     )
 
 
+def find(name: str) -> list[Entry]:
+    """Everything that has this name, here or in another library: usually one, or a merge and an op. Raises
+    `SpecError` with the nearest name.
+    """
+    found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
+    rest = others()
+    found += [entry for entry in rest if entry.name == name]
+    if found:
+        return found
+    kinds = [REGISTRY[kind].synonyms for kind in ("layer", "op", "merge")]
+    foreign = [(kind, REGISTRY[kind].synonyms[name]) for kind in REGISTRY if name in REGISTRY[kind].synonyms]
+    found = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
+    found += [entry for entry in rest if name in entry.also]
+    if found:
+        return found
+    names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
+    near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
+    help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
+    raise SpecError([Diagnostic("unknown-layer", f"nothing is called `{name}`", None, help=help)])
+
+
 def listing(entries: Iterable[Entry]) -> str:
-    """One line for each, under the names of their families."""
+    """A line for each layer and merge under the name of its family; of the others the names alone."""
     lines: list[str] = []
-    entries, family = list(entries), ""
-    wide = max(len(entry.name) for entry in entries)
+    families: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        title = f"{entry.kind}: {entry.family}"
-        if title != family:
-            lines += ["", title] if lines else [title]
-            family = title
-        lines.append(f"  {entry.name:<{wide}}  {entry.line}")
-    return "\n".join(lines)
+        families.setdefault((entry.kind, entry.family), []).append(entry)
+    wide = max(len(entry.name) for (kind, _), group in families.items() if kind != "op" for entry in group)
+    for (kind, family), group in families.items():
+        lines += ["", kind if kind == family else f"{kind}: {family}"]
+        if kind in ("layer", "merge"):
+            lines += [f"  {entry.name:<{wide}}  {entry.line}" for entry in group]
+        else:
+            names = ", ".join(entry.name for entry in group)
+            lines += textwrap.wrap(names, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join([*lines[1:], "", "`graphspec layers NAME` explains each of them."])
 
 
 def _entry(cls: type[Layer]) -> Entry:
-    properties = cls.model_json_schema().get("properties", {})
-    definitions = cls.model_json_schema().get("$defs", {})
-    parameters = []
-    for name, field in cls.model_fields.items():
-        required = field.is_required()
-        word = field.alias or name
-        default = None if required else _plain(field.get_default(call_default_factory=True))
-        parameters.append(
-            Parameter(word, type_text(properties.get(word, {}), definitions), required, default)
-        )
     inputs = (
         ["a list of tensors"]
         if cls.variadic
         else [f"{a.name}{'' if a.required else '?'}" for a in cls.arguments]
     )
-    doc = inspect.cleandoc(cls.__doc__ or "")
     return Entry(
-        cls.spec_name, cls.kind, cls.__module__.rpartition(".")[2], doc, tuple(inputs), tuple(parameters)
+        cls.spec_name,
+        cls.kind,
+        cls.__module__.rpartition(".")[2],
+        inspect.cleandoc(cls.__doc__ or ""),
+        tuple(inputs),
+        _outputs(cls),
+        _parameters(cls),
+        tuple(word for word, ours in REGISTRY[cls.kind].synonyms.items() if ours == cls.spec_name),
+        _example(cls),
     )
 
 
+def _outputs(cls: type[Layer]) -> tuple[str, ...]:
+    """The outputs after the first that any of its examples has, with the option that gives them."""
+    found: dict[str, str] = {}
+    for example in cls.examples if not issubclass(cls, Wrapper) else ():
+        layer = cls.model_validate(dict(example.arguments))
+        for name in layer.output_names():
+            option = layer.option_for(name)
+            found[name] = f"{name} ({option}: true)" if option else name
+    return ("the first", *found.values()) if found else ()
+
+
+def _example(cls: type[Layer]) -> str:
+    """How a spec writes it, by the first example of its contract."""
+    if not cls.examples:
+        return ""
+    node = {cls.kind: cls.spec_name, **cls.examples[0].arguments}
+    if cls.variadic or len(cls.examples[0].shapes) > 1:
+        node["from"] = list("abcdefgh")[: len(cls.examples[0].shapes)]
+    return write_flow(_plain(node))
+
+
+def _parameters(cls: type[Any]) -> tuple[Parameter, ...]:
+    schema = cls.model_json_schema()
+    properties, definitions = schema.get("properties", {}), schema.get("$defs", {})
+    found = []
+    for name, field in cls.model_fields.items():
+        required = field.is_required()
+        word = field.alias or name
+        default = None if required else _plain(field.get_default(call_default_factory=True))
+        found.append(Parameter(word, type_text(properties.get(word, {}), definitions), required, default))
+    return tuple(found)
+
+
 def _plain(value: Any) -> Any:
-    """A default as a spec writes it."""
+    """A value as a spec writes it."""
     if value is PydanticUndefined:
         return None
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     word = getattr(value, "word", None) or getattr(value, "canonical", None)
     return word if word is not None else value
 

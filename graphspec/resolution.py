@@ -108,8 +108,8 @@ def _judge(parse: Any, written: Any) -> Any:
 def _plain(value: Any) -> Any:
     """A value of a setting as a spec writes it."""
     if isinstance(value, NamedValue):
-        fields = [name for name in type(value).model_fields if name != "seed"]  # which is null
-        arguments = {name: _plain(getattr(value, name)) for name in fields}
+        names = [name for name in type(value).model_fields if name != "seed"]  # which is null
+        arguments = {name: _plain(getattr(value, name)) for name in names}
         return {"name": value.word, **arguments} if arguments else value.word
     if isinstance(value, Setting):
         fields = type(value).model_fields

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
 from graphspec.contract import REGISTRY
+from graphspec.objectives import LOSSES, METRICS
+from graphspec.schema import FORMS, NODE_KEYS, Spec
+from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
 
 GOOD = """
 params: {width: 8}
@@ -294,12 +300,52 @@ def test_new_writes_a_spec_that_passes(spec: Path) -> None:
 
 def test_layers_lists_everything() -> None:
     found = parsed(run("layers", "--json"))["layers"]
-    assert {(entry["kind"], entry["name"]) for entry in found} == {
-        (kind, name) for kind, classes in REGISTRY.items() for name in classes
-    }
+    named = {(entry["kind"], entry["name"]) for entry in found}
+    assert named >= {(kind, name) for kind, classes in REGISTRY.items() for name in classes}
+    families = {"loss": LOSSES, "metric": METRICS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    for kind, family in {**families, "callback": CALLBACKS}.items():
+        assert named >= {(kind, cls.names()[0]) for cls in family.members.values()}
+    assert {name for kind, name in named if kind == "form of a node"} == set(FORMS)
+    assert {name for kind, name in named if kind == "key of a node"} == set(NODE_KEYS)
+    assert {name for kind, name in named if kind == "section"} == set(Spec.model_fields)
     text = run("layers").stdout
     assert "\n  Dense " in text
     assert all(entry["doc"] for entry in found)
+    assert len(text.splitlines()) < 350 and max(map(len, text.splitlines())) < 160
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("mse", ["mean_squared_error (loss)", "mean_squared_error (metric)"]),
+        ("adam", ["adam (optimizer)"]),
+        ("glorot_uniform", ["glorot_uniform (initializer)"]),
+        ("parameter", ["parameter (form of a node)"]),
+        ("repeat", ["{op: repeat,", "repeat (key of a node)"]),
+        ("early_stopping", ["early_stopping (callback)"]),
+        ("category", ["category (encoder)"]),
+        ("Linear", ["{layer: Dense,"]),
+        ("linear", ["linear (activation)"]),
+        ("l2", ["l2 (regularizer)"]),
+        ("train", ["train (section)"]),
+    ],
+)
+def test_layers_finds_what_has_a_name(name: str, heads: list[str]) -> None:
+    text = run("layers", name).stdout
+    assert [line for line in text.splitlines() if line.startswith(tuple(heads))] and text.count("example: ")
+    assert all(f"\n{head}" in f"\n{text}" for head in heads)
+
+
+def test_a_page_of_the_reference() -> None:
+    """Outputs with the option that gives them, PyTorch's words, an example that compiles, long lists cut."""
+    text = run("layers", "LSTM").stdout
+    assert "outputs: the first, state_h (return_state: true), state_c (return_state: true)" in text
+    assert "... (" in text and " words)" in text
+    assert "also called: Linear" in run("layers", "Dense").stdout
+    for entry in parsed(run("layers", "--json"))["layers"]:
+        if entry["kind"] in REGISTRY and entry["example"]:
+            node = yaml.safe_load(entry["example"])
+            assert node[entry["kind"]] == entry["name"]
 
 
 def test_layers_explains_one() -> None:
@@ -307,7 +353,7 @@ def test_layers_explains_one() -> None:
     assert "units" in text
     assert "required" in text
     assert "default: true" in text
-    result = run("layers", "Linear")
+    result = run("layers", "Dens")
     assert result.exit_code == 1
     assert "did you mean `Dense`?" in result.stderr
 
@@ -367,3 +413,74 @@ def test_sizes_on_the_command_line(spec: Path) -> None:
         failed = run("summary", "free.yaml", "--size", wrong)
         assert failed.exit_code == 2 and said in failed.stderr
     assert "all are numbers" in run("summary", spec, "--size", "length=3").stderr
+
+
+def test_schema_into_a_file(spec: Path) -> None:
+    assert run("schema", "-o", "s.json").stdout == "wrote s.json\n"
+    assert json.loads(Path("s.json").read_text()) == parsed(run("schema")) == parsed(run("schema", "-o", "-"))
+    assert parsed(run("schema", "--json"))["schema"] == parsed(run("schema"))
+    assert run("schema", "-o", "nowhere/s.json").exit_code == 2
+
+
+NAMES = sorted(
+    {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+)
+
+
+@pytest.mark.parametrize("command", [*NAMES, "import keras"])
+def test_a_help_text(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns: a verb first, an example last, on one line, nothing cut."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*command.split(), "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    end = next(index for index, line in enumerate(lines) if line in ("Arguments:", "Options:"))
+    text = [line.strip() for line in lines[1:end] if line.strip()]
+    assert text[-1].startswith(f"Example: graphspec {command}") and text[0].endswith(".")
+    whole = run("--help" if " " not in command else "import", *(["--help"] * (" " in command))).stdout
+    (listed,) = [line for line in whole.splitlines() if line.strip().startswith(f"{command.split()[-1]} ")]
+    assert listed.endswith(text[0]) and not listed.endswith("...")
+    assert text[0].split()[0].rstrip(",") in VERBS
+
+
+VERBS = ["Find", "Print", "Write", "Draw", "Search", "Train", "Judge", "List"]
+
+
+def documented() -> dict[str, set[str]]:
+    """The words in backticks of each line of the reference's table of JSON documents."""
+    text = (Path(__file__).parent.parent / "docs" / "language.md").read_text()
+    table = text.split("## JSON\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", table, re.MULTILINE)
+    return {command: set(re.findall(r"`([a-z_]+)`", cells)) for command, cells in rows}
+
+
+def keys(value: Any) -> set[str]:
+    """The keys of a document, and of the objects that its lists hold."""
+    rows = [row for item in value.values() if isinstance(item, list) for row in item[:1]]
+    return set(value) | {key for row in rows if isinstance(row, dict) for key in row}
+
+
+def test_the_reference_has_the_shape_of_every_document(spec: Path) -> None:
+    table = documented()
+    np.savez("d.npz", x=np.zeros((4, 4), "float32"), y=np.zeros((4, 2), "float32"))
+    calls = {
+        "check": ["check", spec],
+        "summary": ["summary", spec, "--flops", "--memory"],
+        "resolve": ["resolve", spec],
+        "build": ["build", spec],
+        "plot": ["plot", spec, "-o", "a.svg"],
+        "schema": ["schema"],
+        "layers": ["layers", "Dense"],
+        "new": ["new", "first"],
+        "train": ["train", spec, "--run-dir", "run", "--data", "d.npz", "--device", "cpu"],
+        "evaluate": ["evaluate", "run", "--data", "d.npz", "--device", "cpu"],
+        "predict": ["predict", "run", "--data", "d.npz", "-o", "p.csv", "--device", "cpu"],
+        "runs": ["runs", "."],
+    }
+    for command, arguments in calls.items():
+        result = run(*arguments, "--json")
+        found = parsed(result)
+        assert found["ok"] is True and result.exit_code == 0, (command, result.stderr)
+        if command == "schema":
+            found = {key: {} for key in found}
+        assert keys(found) - {"ok"} <= table[command], command
+    assert set(table) == {name for name in NAMES if name} | {"import keras"}

@@ -22,7 +22,7 @@ ALLOWED = {
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
     "own reference reporting runs source train tune version",
     "compiler": "augmentation bundle data declarations diagnostics elaborate emit fold graph load objectives "
-    "own program proof schema source summary tensor train tune",
+    "own program proof resolution schema source summary tensor train tune",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",
@@ -51,7 +51,7 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source summary tensor",
     "program": "data graph objectives tensor train tune",
     "proof": "contract diagnostics graph load program tensor weights",
-    "reference": "contract diagnostics objectives",
+    "reference": "contract data diagnostics objectives source train words",
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "runs": "compiler data diagnostics train",
@@ -63,6 +63,7 @@ ALLOWED = {
     "version weights",
     "tune": "compiler diagnostics objectives",
     "version": "",
+    "words": "",
     "weights": "contract graph names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""

@@ -60,7 +60,6 @@ LAYERS = [
     ("a: {layer: Sequential}", "unknown-layer", "Sequential", "nodes under `nodes` are the chain"),
     ("a: {layer: Lambda}", "unknown-layer", "Lambda", "as an op"),
     ("a: {layer: TransformerEncoderLayer}", "unknown-layer", "TransformerEncoderLayer", "MultiHeadAttention"),
-    ("a: {layer: LSTMCell, units: 3}", "unknown-layer", "LSTMCell", "{layer: LSTM, units: 32}"),
     ("a: {layer: StringLookup}", "unknown-layer", "StringLookup", "encode: category"),
     ("a: {layer: CrossEntropyLoss}", "unknown-layer", "CrossEntropyLoss", "belongs to an output"),
     ("a: {layer: Concatenate, from: [x, x]}", "unknown-layer", "Concatenate", "{merge: concatenate}"),

@@ -320,7 +320,11 @@ def test_the_command_searches_and_its_best_spec_trains_to_the_same_result(
     x = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
     np.savez("d.npz", x=x, y=x.sum(1))
     runner = CliRunner()
-    found = json.loads(runner.invoke(app, ["tune", "s.yaml", "--json"]).stdout)
+    first = runner.invoke(app, ["tune", "s.yaml", "--json", "--progress", "json"])
+    found = json.loads(first.stdout)
+    events = [json.loads(line) for line in first.stderr.splitlines() if line.startswith("{")]
+    assert [e["number"] for e in events if e["event"] == "trial"] == [t["number"] for t in found["trials"]]
+    assert {e["event"] for e in events} == {"trial", "epoch"} and found["ok"]
     assert [trial["state"] for trial in found["trials"]] == ["complete", "complete"]
     assert sorted(Path("runs/s-tune").glob("best*")) == [
         Path("runs/s-tune/best.safetensors"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from graphspec.cli.common import (
     compiling,
     count_of,
     print_json,
+    replacing,
     reporting,
     settings_of,
     show,
@@ -145,7 +147,7 @@ def summary(
 ) -> None:
     """Print layers, shapes, weights, connections and costs.
 
-    Example: graphspec summary specs/gpt.yaml --flops --memory --batch-size 8 --size length=256
+    Example: graphspec summary specs/gpt.yaml --flops --size length=256
     """
     with compiling(spec, settings, preset, as_json) as program:
         table = program.summary().at(sizes_of(sizes, program))
@@ -166,11 +168,11 @@ def resolve(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Print a spec as it is understood: params, a preset and --set filled in.
+    """Print a spec as it was understood.
 
-    What is printed compiles to the same source.
+    Params, a preset and --set are filled in; it compiles to the same source.
 
-    Example: graphspec resolve specs/resnet50.yaml --preset resnet101 > resnet101.yaml
+    Example: graphspec resolve specs/resnet50.yaml --preset resnet101
     """
     with compiling(spec, settings, preset, as_json) as program:
         text = program.resolve(defaults)
@@ -191,35 +193,60 @@ app.command()(runs)
 
 
 @app.command()
-def schema(as_json: Json = False) -> None:
-    """Print a JSON Schema of specs, for editors."""
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - for stdout.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a JSON Schema of specs, for editors.
+
+    Example: graphspec schema -o graphspec.schema.json
+    """
     from graphspec.json_schema import json_schema
 
     with reporting(as_json, {}):
-        print_json(json_schema())
+        found = json_schema()
+        if output is not None and str(output) != "-":
+            with replacing(output) as temporary:
+                temporary.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+        if as_json:
+            print_json(
+                {"ok": True, "file": str(output)} if output is not None else {"ok": True, "schema": found}
+            )
+        elif output is not None and str(output) != "-":
+            typer.echo(f"wrote {output}")
+        else:
+            print_json(found)
 
 
 @app.command()
 def layers(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A layer, merge or op to explain.")
+        str | None, typer.Argument(metavar="NAME", help="A layer, loss, optimizer, key, ... to explain.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List all layers, merges and ops, or explain one."""
+    """List everything that has a name in the language, or explain one.
+
+    Layers, merges and ops; losses, metrics, optimizers, schedules and callbacks; encoders, initializers,
+    regularizers and constraints; the keys of a spec.
+
+    Example: graphspec layers LSTM
+    """
     from graphspec import reference
 
     with reporting(as_json, {}):
         if name is None:
-            entries = reference.entries()
+            entries = [*reference.entries(), *reference.others()]
             if as_json:
-                print_json({"layers": [entry.to_json() for entry in entries]})
+                print_json({"ok": True, "layers": [entry.to_json() for entry in entries]})
             else:
                 typer.echo(reference.listing(entries))
         else:
             found = reference.find(name)
             if as_json:
-                print_json({"layers": [entry.to_json() for entry in found]})
+                print_json({"ok": True, "layers": [entry.to_json() for entry in found]})
             else:
                 typer.echo("\n\n".join(entry.text() for entry in found))
 
@@ -235,7 +262,10 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a small spec to start from, or one that fits a table."""
+    """Write a small spec to start from, or one that fits a table.
+
+    Example: graphspec new movies --data movies.csv --target rating
+    """
     from graphspec.reference import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")

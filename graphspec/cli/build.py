@@ -80,7 +80,12 @@ def build(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Write the model as PyTorch or ONNX, after a run of it has proved it."""
+    """Write the model as PyTorch or ONNX.
+
+    It is run once before it is written, and an export is compared with the module.
+
+    Example: graphspec build specs/resnet50.yaml -o resnet50.py
+    """
     _check_options(format, output, weights, seed, no_check, fold)
     if no_inplace and (format != "py" or fold):
         raise typer.BadParameter("only a Python file that is not folded", param_hint="--no-inplace")

@@ -40,7 +40,12 @@ def keras(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a Keras model as a spec and a file of weights. Keras itself is not needed."""
+    """Write a Keras model as a spec and a file of weights.
+
+    Keras itself is not needed.
+
+    Example: graphspec import keras model.keras -o models
+    """
     with reporting(as_json, {}):
         from graphspec.convert import import_keras
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -87,7 +87,12 @@ def train(
         str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)
     ] = None,
 ) -> None:
-    """Train, and leave a run directory behind: spec, source, history, weights and checkpoints."""
+    """Train, and leave a run directory behind.
+
+    In it are the spec, the source, the history, weights and checkpoints.
+
+    Example: graphspec train specs/digits.yaml --set train.epochs=3
+    """
     from graphspec.reporting import WAYS, Report
 
     if resume and overwrite:
@@ -154,7 +159,8 @@ def train(
         elif mine.first:
             typer.echo(str(interrupted), err=True)
         if as_json:
-            print_json(result.to_json())
+            found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
+            print_json(found if interrupted is None else {**found, "diagnostics": []})
         if interrupted is not None:
             raise typer.Exit(interrupted.exit_code)
 

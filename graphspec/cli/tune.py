@@ -52,21 +52,32 @@ def tune(
     device: Annotated[
         str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
     ] = "auto",
+    progress: Annotated[
+        str,
+        typer.Option(
+            "--progress", metavar="auto|json|none", help="json is an object a line on standard error."
+        ),
+    ] = "auto",
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Search hyperparameters, and write the best spec. Running it again goes on where it stopped.
+    """Search hyperparameters, and write the best spec.
+
+    Running it again goes on where it stopped.
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
+    if progress not in ("auto", "json", "none"):
+        raise typer.BadParameter(f"`{progress}` is none of auto, json, none", param_hint="--progress")
     with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import Report
         from graphspec.tune.run import tune as search
 
-        with Report(program.tuning.objective if program.tuning else "", quiet=as_json) as report:
+        objective = program.tuning.objective if program.tuning else ""
+        with Report(objective, as_json or progress == "none", progress == "json") as report:
             outcome = search(
                 program,
                 run_dir=run_dir,
@@ -78,7 +89,7 @@ def tune(
                 stopping=stopping,
             )
         if as_json:
-            print_json(outcome.to_json())
+            print_json({"ok": True, **outcome.to_json()})
         else:
             _show(outcome)
         if stopping():

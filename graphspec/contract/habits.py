@@ -13,7 +13,6 @@ _CHAIN = "the nodes under `nodes` are the chain; what is used again is a block, 
 _INPUT = "inputs stand under `inputs`: {features: {shape: [64]}}"
 _DATA = "what turns texts into numbers belongs to the data: data: {features: {name: {encode: category}}}"
 _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
-_CELL = "a layer has its cell inside: {layer: LSTM, units: 32}"
 _TRANSFORMER = "build it of MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
 _SUM = "write {merge: add, from: [a, b]}"
 
@@ -30,11 +29,6 @@ LAYERS: Mapping[str, str] = {
     "Block": "write {block: name}, and declare it under `blocks`",
     "Residual": _SUM,
     "SkipConnection": _SUM,
-    "RNN": "write {layer: SimpleRNN}, {layer: GRU} or {layer: LSTM}",
-    "LSTMCell": _CELL,
-    "GRUCell": _CELL.replace("LSTM", "GRU"),
-    "RNNCell": _CELL.replace("LSTM", "SimpleRNN"),
-    "SimpleRNNCell": _CELL.replace("LSTM", "SimpleRNN"),
     "Transformer": _TRANSFORMER,
     "TransformerEncoder": _TRANSFORMER,
     "TransformerEncoderLayer": _TRANSFORMER,

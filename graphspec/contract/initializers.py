@@ -67,16 +67,22 @@ class Initializer(NamedValue, family="initializer"):
 
 
 class Zeros(Initializer, word="zeros"):
+    """All 0."""
+
     def statement(self) -> str:
         return "nn.init.zeros_({w})"
 
 
 class Ones(Initializer, word="ones"):
+    """All 1."""
+
     def statement(self) -> str:
         return "nn.init.ones_({w})"
 
 
 class Constant(Initializer, word="constant"):
+    """All `value`."""
+
     value: float = 0.0
 
     def statement(self) -> str:
@@ -84,6 +90,8 @@ class Constant(Initializer, word="constant"):
 
 
 class Normal(Initializer, word="random_normal"):
+    """Drawn from a normal distribution."""
+
     mean: float = 0.0
     stddev: float = 0.05
 
@@ -92,6 +100,8 @@ class Normal(Initializer, word="random_normal"):
 
 
 class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
+    """Drawn evenly from `minval` to `maxval`."""
+
     minval: float = -0.05
     maxval: float = 0.05
 
@@ -100,6 +110,8 @@ class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
 
 
 class TruncatedNormal(Initializer, word="truncated_normal"):
+    """Drawn from a normal distribution, again where it is more than two deviations from the mean."""
+
     mean: float = 0.0
     stddev: float = 0.05
 
@@ -109,6 +121,8 @@ class TruncatedNormal(Initializer, word="truncated_normal"):
 
 
 class VarianceScaling(Initializer, word="variance_scaling"):
+    """Drawn with a variance of `scale` over the number of inputs, of outputs, or their mean."""
+
     uses_fans = True
     scale: float = 1.0
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
@@ -154,33 +168,47 @@ class _Scaled(Initializer):
 
 
 class GlorotUniform(_Scaled, word="glorot_uniform"):
+    """Drawn evenly, with a variance of 2 / (inputs + outputs) (Glorot and Bengio, 2010)."""
+
     scaling = (1.0, "fan_avg", "uniform")
     torch = "nn.init.xavier_uniform_({w})"
 
 
 class HeUniform(_Scaled, word="he_uniform"):
+    """Drawn evenly, with a variance of 2 / inputs (He et al., 2015)."""
+
     scaling = (2.0, "fan_in", "uniform")
     torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
 
 
 class LecunUniform(_Scaled, word="lecun_uniform"):
+    """Drawn evenly, with a variance of 1 / inputs (LeCun et al., 1998)."""
+
     scaling = (1.0, "fan_in", "uniform")
     torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
 
 
 class GlorotNormal(_Scaled, word="glorot_normal"):
+    """Drawn from a truncated normal, with a variance of 2 / (inputs + outputs) (Glorot and Bengio, 2010)."""
+
     scaling = (1.0, "fan_avg", "truncated_normal")
 
 
 class HeNormal(_Scaled, word="he_normal"):
+    """Drawn from a truncated normal, with a variance of 2 / inputs (He et al., 2015)."""
+
     scaling = (2.0, "fan_in", "truncated_normal")
 
 
 class LecunNormal(_Scaled, word="lecun_normal"):
+    """Drawn from a truncated normal, with a variance of 1 / inputs (LeCun et al., 1998)."""
+
     scaling = (1.0, "fan_in", "truncated_normal")
 
 
 class Orthogonal(Initializer, word="orthogonal"):
+    """A random matrix with orthogonal rows or columns, times `gain` (Saxe et al., 2014)."""
+
     ranks = (2, inf)
     gain: float = 1.0
 
@@ -191,6 +219,8 @@ class Orthogonal(Initializer, word="orthogonal"):
 
 
 class Eye(Initializer, word="identity"):
+    """The identity matrix, times `gain`."""
+
     ranks = (2, 2)
     gain: float = 1.0
 

@@ -20,7 +20,9 @@ def write(value: Any) -> str:
 
 def write_flow(value: Any) -> str:
     """The same on one line, in brackets and braces."""
-    text: str = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**9)
+    text: str = yaml.dump(
+        [value], Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
+    )
     return text.strip()[1:-1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -20,17 +21,19 @@ SHOWN = 5
 
 class Report:
     """Called with each `Status`; a context manager. On a terminal a table that stays in place and a bar,
-    elsewhere one line for each trial that has ended. `quiet` prints no line.
+    elsewhere one line for each trial that has ended. `quiet` prints no line; `lines` of JSON on standard
+    error have an object for each trial that has ended, and for each epoch of those that run.
     """
 
-    def __init__(self, objective: str, quiet: bool = False):
-        self._objective, self._quiet = objective, quiet
+    def __init__(self, objective: str, quiet: bool = False, lines: bool = False):
+        self._objective, self._quiet, self._lines = objective, quiet or lines, lines
+        self._told: dict[int, int] = {}
         self._live: Any = None
         self._bar: Any = None
         self._seen: set[int] = set()
 
     def __enter__(self) -> Report:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._lines:
             from rich.console import Console
             from rich.live import Live
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -56,11 +59,30 @@ class Report:
     def __call__(self, status: Status) -> None:
         if self._live is not None:
             self._live.update(self._picture(status))
+        if self._lines:
+            self._write(status)
         if not self._quiet:
             for trial in status.trials:
                 if trial.state != "running" and trial.number not in self._seen:
                     self._seen.add(trial.number)
                     self._print(f"trial {trial.number}  {line(trial, self._objective)}")
+
+    def _write(self, status: Status) -> None:
+        """What is new, as lines of JSON."""
+        best = status.best[0].number if status.best else None
+        for number, epoch in status.running.items():
+            if epoch and self._told.get(number) != epoch:
+                self._told[number] = epoch
+                self._event({"event": "epoch", "trial": number, "epoch": epoch})
+        for trial in status.trials:
+            if trial.state != "running" and trial.number not in self._seen:
+                self._seen.add(trial.number)
+                over = {"trials": len(self._seen), "limit": status.limit, "best": best}
+                self._event({"event": "trial", **trial.to_json(), **over})
+
+    @staticmethod
+    def _event(event: dict[str, Any]) -> None:
+        print(json.dumps(event, ensure_ascii=False), file=sys.stderr, flush=True)
 
     def _print(self, text: str) -> None:
         if self._live is not None:
