@@ -1,5 +1,6 @@
 """Keras' initializers that PyTorch lacks."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,3 +22,9 @@ def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> 
     else:
         std = variance**0.5 / 0.87962566103423978
         nn.init.trunc_normal_(w, std=std, a=-2 * std, b=2 * std)
+
+
+def orthogonal_(w: Tensor, gain: float = 1.0) -> None:
+    """Fill a weight [..., out] as the orthogonal matrix [rest, out]."""
+    filled = nn.init.orthogonal_(torch.empty_like(w.flatten(0, -2)), gain)
+    w.detach().copy_(filled.view_as(w))

@@ -71,7 +71,9 @@ class Embedding(Layer):
         construct = Construct(
             "nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim}
         )
-        return Code("{self}({x})", construct, helpers=self.embeddings_initializer.helpers())
+        small = site.x.dtype not in ("int64", "int32")  # which PyTorch does not look up
+        call = "{self}({x}.int())" if small else "{self}({x})"
+        return Code(call, construct, helpers=self.embeddings_initializer.helpers())
 
     def limit(self) -> int | None:
         return self.input_dim
@@ -155,11 +157,10 @@ class ReversibleEmbedding(Embedding):
             construct = Construct("ReversibleEmbedding", construct.positional)
             helpers = ("ReversibleEmbedding", *helpers)
         constants: dict[str, Leaf] = {}
-        return Code(self._call(constants), construct, constants, helpers=helpers)
+        call = self._call(constants) if self.reverse else code.call
+        return Code(call, construct, constants, helpers=helpers)
 
     def _call(self, constants: dict[str, Leaf]) -> str:
-        if not self.reverse:
-            return "{self}({x})"
         x, weight = "{x}", "{self}.weight" if self.tie_weights else "{self}.reverse_weight"
         if self.reverse_dtype is not None:
             constants["dtype"] = Ref(f"torch.{self.reverse_dtype}")

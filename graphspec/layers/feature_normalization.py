@@ -42,6 +42,7 @@ class Normalization(Layer):
     """
 
     supports_masking = True
+    halves = False
 
     axis: Axes | None = -1
     mean: Numbers = None
@@ -57,6 +58,8 @@ class Normalization(Layer):
     )
 
     def infer(self, x: Tensor) -> Tensor:
+        if x.dtype == "bool":
+            raise LayerError("wrong-dtype", f"Normalization takes numbers, and gets {x}", inputs=(0,))
         for argument in ("mean", "variance"):
             if getattr(self, argument) is None:
                 raise LayerError(

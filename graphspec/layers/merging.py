@@ -117,13 +117,14 @@ class Subtract(_ElementwiseMerge, spec_name="subtract", also="sub"):
 
     def infer(self, *inputs: Tensor) -> Tensor:
         output = super().infer(*inputs)
-        if output.dtype == "bool":
-            raise LayerError(
-                "wrong-dtype",
-                "`subtract` takes numbers, and both inputs are booleans",
-                help="make numbers of them: {op: cast, from: {input0}, dtype: float32}",
-                inputs=(0, 1),
-            )
+        for position, x in enumerate(inputs):
+            if x.dtype == "bool":
+                raise LayerError(
+                    "wrong-dtype",
+                    f"`subtract` takes numbers, and {{input{position}}} is {x}",
+                    help=f"make numbers of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
+                    inputs=(position,),
+                )
         return output
 
     def code(self, site: Site) -> Code:

@@ -235,6 +235,8 @@ class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
 class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
     """The mean of each window of a volume. Padding does not count."""
 
+    halves = False
+
     rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 

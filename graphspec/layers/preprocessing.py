@@ -95,6 +95,11 @@ class Resizing(Layer):
         Example({"height": 3, "width": 7, "data_format": "channels_first"}, ((2, 6, 5),)),
     )
 
+    @property
+    def halves(self) -> bool:  # type: ignore[override]
+        """Only what smooths needs more."""
+        return not self.antialias
+
     def infer(self, x: Tensor) -> Tensor:
         return resized("Resizing", x, (self.height, self.width), self.data_format)
 

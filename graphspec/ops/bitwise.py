@@ -138,13 +138,13 @@ class _Divisors(BinaryOperation, abstract=True):
     )
 
     def check(self, *tensors: Tensor) -> None:
+        _need_integers(self.spec_name, *tensors)
         for argument, constant in (("x1", self.x1), ("x2", self.x2)):
             numbers = tuple(elements(constant)) if constant is not None else ()
             if any(isinstance(number, float) for number in numbers):
                 message = f"`{self.spec_name}` takes integers"
                 raise LayerError("out-of-range", message, argument=argument)
             need_in_range(tensors[0].dtype, numbers, layer=f"`{self.spec_name}`", argument=argument)
-        _need_integers(self.spec_name, *tensors)
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 0:

@@ -196,7 +196,9 @@ class Where(Operation, spec_name="where"):
         if not tensors:
             return "float32" if any(isinstance(x, float) for x in found) else "int32"
         dtype = promote(*tensors)
-        return to_float(dtype) if any(isinstance(x, float) for x in found) else dtype
+        if any(isinstance(x, float) for x in found):
+            return to_float(dtype)
+        return "int32" if dtype == "bool" and len(tensors) < len(found) else dtype
 
     def memory(self, *inputs: Tensor | None) -> Memory:
         if isinstance(self.x1, Nested) or isinstance(self.x2, Nested):
@@ -209,7 +211,8 @@ class Where(Operation, spec_name="where"):
         condition = "{condition}" + ("" if site.x.dtype == "bool" else ".bool()")
         first, second = (f"{{{name}}}" for name, _ in found)
         text = f"torch.where({condition}, {first}, {second})"
-        if len(constants) == 2 and site.outputs[0].dtype == "int32":  # of two integers PyTorch makes int64
+        numbers = all(not isinstance(x, Tensor) or x.dtype == "bool" for _, x in found)
+        if numbers and site.outputs[0].dtype == "int32":  # of integers and booleans PyTorch makes int64
             text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
         construct = held(array, dict(found)["self"]) if isinstance(array, Nested) else None

@@ -18,6 +18,8 @@ _DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), de
 class _Factors(Operation, abstract=True):
     """What a matrix of any height and width is made of."""
 
+    halves = False
+
     def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         need_floats(self.spec_name, x)
         need_matrices(self.spec_name, x)
@@ -70,6 +72,8 @@ class Logdet(Inv, spec_name="logdet"):
 class Slogdet(Operation, spec_name="slogdet"):
     """The sign of the determinant of square matrices; `logabsdet` is the logarithm of its absolute value."""
 
+    halves = False
+
     examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -92,6 +96,8 @@ class Eigh(Operation, spec_name="eigh"):
 
     A vector's sign is up to the machine, and only the lower triangle is read.
     """
+
+    halves = False
 
     examples = _DEFINITE
 

@@ -337,6 +337,11 @@ class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
         Example({"size": [3, 7], "data_format": "channels_first"}, ((2, 6, 5),)),
     )
 
+    @property
+    def halves(self) -> bool:  # type: ignore[override]
+        """Only what smooths needs more."""
+        return not self.antialias
+
     def infer(self, x: Tensor) -> Tensor:
         return resized("`image_resize`", x, self.size, self.data_format)
 

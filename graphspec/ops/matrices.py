@@ -250,6 +250,8 @@ def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0)
 class _Square(Operation, abstract=True):
     """A function of square matrices, the last two axes."""
 
+    halves = False
+
     examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> Tensor:
@@ -277,6 +279,8 @@ class Det(_Square, spec_name="det"):
 
 class Solve(Operation, spec_name="solve"):
     """The `x` of `a @ x = b`, for square matrices `a` and matrices `b`, the last two axes."""
+
+    halves = False
 
     arguments = (Argument("a"), Argument("b"))
     examples = (Example({}, ((3, 3), (3, 2))), Example({}, ((2, 3, 3), (2, 3, 1))))

@@ -121,6 +121,8 @@ Probability = Annotated[Finite, Field(ge=0, le=1)]
 class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
     """How many of `counts` tries succeed with this probability, as floats in the shape of `like`."""
 
+    halves = False
+
     counts: Annotated[int, Field(ge=1)]
     probabilities: Probability
 
@@ -142,6 +144,8 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
 class RandomGamma(_Noise, spec_name="random_gamma"):
     """Draws of the gamma distribution with this shape and scale 1, in the shape of `like`."""
 
+    halves = False
+
     alpha: Annotated[Finite, Field(gt=0)]
 
     examples = (Example({"alpha": 2.5, "seed": None}, ((3, 4),)),)
@@ -153,6 +157,8 @@ class RandomGamma(_Noise, spec_name="random_gamma"):
 
 class RandomBeta(_Noise, spec_name="random_beta"):
     """Draws of the beta distribution, in the shape of `like`."""
+
+    halves = False
 
     alpha: Annotated[Finite, Field(gt=0)]
     beta: Annotated[Finite, Field(gt=0)]

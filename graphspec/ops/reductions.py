@@ -300,6 +300,8 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
 class Quantile(_AlongOne, spec_name="quantile"):
     """What a share `q` of all along an axis is at most; `method` says what to take between two of them."""
 
+    halves = False
+
     q: Annotated[Finite, Field(ge=0, le=1)]
     method: Literal["linear", "lower", "higher", "midpoint", "nearest"] = "linear"  # type: ignore[misc]
 
@@ -325,6 +327,8 @@ class Quantile(_AlongOne, spec_name="quantile"):
 
 class Median(_AlongOne, spec_name="median"):
     """What half of all along an axis is at most; of an even number, the mean of the middle two."""
+
+    halves = False
 
     def result(self, dtype: str) -> str:
         return to_float(dtype)

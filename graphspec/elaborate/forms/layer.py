@@ -11,7 +11,7 @@ from graphspec.elaborate.forms.binding import bind, report
 from graphspec.elaborate.forms.wrapper import wrap
 from graphspec.elaborate.instance import Build, NodeInstance
 from graphspec.elaborate.values import FAILED
-from graphspec.graph import Op, Value, types
+from graphspec.graph import Op, Value, flatten, types
 from graphspec.schema import MISSING
 from graphspec.tensor import Tensor
 
@@ -43,7 +43,9 @@ def _apply(
     """The op of a layer on values, its outputs inferred."""
     try:
         outputs = layer.infer(*(types(b) for b in bound))
-        _need_fitting(layer, layer.weights(*(types(b) for b in bound)))
+        weights = layer.weights(*(types(b) for b in bound))
+        _need_fitting(layer, weights)
+        _need_floats(layer, bool(weights), [value.tensor for value in flatten(bound)])
     except LayerError as error:
         report(node, error)
         return None
@@ -52,6 +54,22 @@ def _apply(
     op.given = arguments
     op.expressions = node.expressions(arguments)
     return op
+
+
+def _need_floats(layer: Layer, weighted: bool, inputs: list[Tensor]) -> None:
+    """Refuses floats of another type than weights have, and halves where nothing computes on them."""
+    for position, x in enumerate(inputs):
+        if not x.is_float or x.dtype == "float32":
+            continue
+        if not weighted and (layer.halves or x.dtype == "float64"):
+            continue
+        what = "has weights of float32" if weighted else "computes on float32 and float64"
+        raise LayerError(
+            "wrong-dtype",
+            f"`{layer.spec_name}` {what}, and {{input{position}}} is {x}",
+            help=f"make it float32: {{op: cast, from: {{input{position}}}, dtype: float32}}",
+            inputs=(position,),
+        )
 
 
 def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:

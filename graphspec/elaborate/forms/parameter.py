@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic_core import PydanticCustomError
-
-from graphspec.contract.initializers import Initializer
+from graphspec.contract.initializers import GlorotUniform, Initializer
 from graphspec.contract.layer import Weight
 from graphspec.elaborate.body import NodeResult, failed
-from graphspec.elaborate.instance import NodeInstance, near_help
+from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value
-from graphspec.objectives.settings import show
+from graphspec.objectives.settings import Setting, SettingError, show, validate
 from graphspec.tensor import Tensor
 
 
@@ -25,17 +23,11 @@ def build(node: NodeInstance) -> NodeResult:
         message = f"the shape of a parameter is a list of positive integers, not {show(shape)}"
         node.error("wrong-type", node.span_of("parameter"), message, "write parameter: [1, 768]")
         return failed()
-    unknown = [key for key in arguments if key != "initializer"]
-    for key in unknown:
-        help = near_help(key, ["initializer", "trainable", "when"])
-        node.error("unknown-key", node.key(key), f"a parameter takes no `{key}`", help)
-    initializer = _initializer(node, arguments.get("initializer", "glorot_uniform"))
-    if unknown or initializer is None:
+    said = _read(node, arguments)
+    fill = _fill(node, said.initializer, len(shape)) if said is not None else None
+    if fill is None:
         return failed()
     trainable = node.evaluate(node.declared.trainable, "trainable")
-    fill = initializer.statement()
-    if len(shape) == 1 and initializer.uses_fans:
-        fill = fill.replace("{w}", "{w}[None]")
     weight = Weight("", (1, *shape), node.name, initializer=fill, trainable=trainable is not False)
     op = Op(node.name, node.index, node.span, "parameter", parameter=weight, title="Parameter")
     op.outputs = {"": Value(Tensor((1, *shape)), node.name, op)}
@@ -46,11 +38,32 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _initializer(node: NodeInstance, value: Any) -> Initializer | None:
+class _Parameter(Setting):
+    """What a parameter says beside its shape."""
+
+    initializer: Initializer = GlorotUniform()
+
+
+def _read(node: NodeInstance, arguments: dict[str, Any]) -> _Parameter | None:
     try:
-        return Initializer.parse(value)
-    except (PydanticCustomError, ValueError):
-        help = near_help(str(value), sorted(Initializer.members))
-        message = f"unknown initializer {show(value)}"
+        return validate(_Parameter, arguments, "a parameter")
+    except SettingError as error:
+        for problem in error.problems:
+            unknown = problem.code == "unknown-key"
+            span = node.key(*problem.path) if unknown else node.span_of(*problem.path)
+            node.error(problem.code, span, problem.message, problem.help)
+        return None
+
+
+def _fill(node: NodeInstance, initializer: Initializer, rank: int) -> str | None:
+    """The statement that fills a parameter, of its shape without the batch axis; None after an error."""
+    least, most = initializer.ranks
+    if not least <= rank <= most:
+        axes = "one axis" if rank == 1 else f"{rank} axes"
+        message = f"the initializer `{initializer.word}` cannot fill a parameter of {axes}"
+        help = "it takes exactly two axes" if most == 2 else "it takes two axes or more"
         node.error("out-of-range", node.span_of("initializer"), message, help)
         return None
+    if not initializer.uses_fans and least == 1:
+        return initializer.statement()  # each element for itself
+    return initializer.unturned(rank)[0].replace("{w}", "{w}.detach()[0]")

@@ -1,0 +1,100 @@
+"""What check accepts, in every dtype, builds, runs, and gives the dtype that was inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graphspec.compiler import check
+from graphspec.contract import REGISTRY
+from graphspec.contract.layer import Example
+from graphspec.diagnostics import Diagnostics
+from graphspec.tensor import DTYPES
+
+OF_VALUES = {
+    "floor_divide": "integers that are divided by 0",
+    "mod": "integers that are divided by 0",
+    "cholesky": "matrices that are not definite",
+    "in_top_k": "classes that are not there",
+}
+"""What may fail for values, whatever their type."""
+
+CLASSES = [
+    (kind, name)
+    for kind, classes in REGISTRY.items()
+    for name, cls in classes.items()
+    if name not in OF_VALUES and cls.examples[0].shapes and not any(a.many for a in cls.arguments)
+]
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def spec(kind: str, name: str, example: Example, dtypes: tuple[str, ...]) -> str:
+    """A spec with one node: an example of a layer, on inputs of these types."""
+    shapes = enumerate(zip(example.shapes, dtypes, strict=True))
+    inputs = {f"x{index}": {"shape": list(shape), "dtype": dtype} for index, (shape, dtype) in shapes}
+    node = {kind: name, **plain(dict(example.arguments)), **plain(dict(example.call))}
+    several = len(inputs) > 1 or REGISTRY[kind][name].variadic  # type: ignore[index]
+    node["from"] = list(inputs) if several else "x0"
+    return yaml.safe_dump({"inputs": inputs, "nodes": {"y": node}, "outputs": ["y"]}, sort_keys=False)
+
+
+def runs(text: str) -> bool:
+    """Whether a spec is accepted; then it runs, and gives what it says."""
+    diagnostics = Diagnostics()
+    program = check(text, diagnostics, {})
+    if program is None:
+        assert diagnostics.errors
+        return False
+    output = program.module()(*program.example_inputs().values())
+    assert str(output.dtype).removeprefix("torch.") == program.outputs["y"].tensors[0].dtype, text
+    return True
+
+
+def combinations(count: int) -> Iterator[tuple[str, ...]]:
+    for dtype in DTYPES:
+        yield (dtype,) * count
+    for dtype in ("float64", "float16", "int32", "bool") if count > 1 else ():
+        yield ("float32", *(dtype,) * (count - 1))
+        yield (dtype, *("float32",) * (count - 1))
+
+
+@pytest.mark.parametrize(("kind", "name"), CLASSES, ids=lambda word: word)
+def test_what_check_accepts_runs(kind: Any, name: str) -> None:
+    example = REGISTRY[kind][name].examples[0]
+    accepted = [runs(spec(kind, name, example, dtypes)) for dtypes in combinations(len(example.shapes))]
+    assert any(accepted) or example.dtypes, "its own example is legal"
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_any_example_in_any_dtypes_runs(data: st.DataObject) -> None:
+    kind, name = data.draw(st.sampled_from(CLASSES))
+    example = data.draw(st.sampled_from(REGISTRY[kind][name].examples))
+    count = len(example.shapes)
+    dtypes = data.draw(st.tuples(*[st.sampled_from(DTYPES)] * count))
+    runs(spec(kind, name, example, dtypes))
+
+
+@pytest.mark.parametrize(
+    ("node", "dtype"),
+    [("layer: Dense, units: 2", "float64"), ("layer: LSTM, units: 2", "bfloat16"), ("op: svd", "float16")],
+)
+def test_a_type_that_is_refused_is_told_with_its_remedy(node: str, dtype: str) -> None:
+    text = "inputs: {x: {shape: [4, 3], dtype: DTYPE}}\nnodes:\n  CAST\n  y: {NODE}\noutputs: [y]\n"
+    diagnostics = Diagnostics()
+    text = text.replace("DTYPE", dtype).replace("NODE", node)
+    assert check(text.replace("  CAST\n", ""), diagnostics, {}) is None
+    (found,) = diagnostics.sorted()
+    cast = "{op: cast, from: x, dtype: float32}"
+    assert found.code == "wrong-dtype" and found.help == f"make it float32: {cast}"
+    assert check(text.replace("CAST", f"c: {cast}"), Diagnostics(), {})
