@@ -201,6 +201,24 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         draw = getattr(keras.random, name.removeprefix("random_"))
         shaped = cls.arguments[0].name == "like"
         return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
+    if name in PER_EXAMPLE or (name == "take" and "indices" not in constants):
+        return Twin(lambda xs, training: _each(cls, constants, xs))
+    if name in ("conv", "depthwise_conv"):
+        convolve = getattr(keras.ops, name)
+        return Twin(
+            lambda xs, training: torch.cat(
+                [convolve(x[None], k, **constants) for x, k in zip(*xs, strict=True)]
+            )
+        )
+    if name == "binary_crossentropy" and not constants:  # on torch, of targets from 0 to 1 alone
+        return Twin(lambda xs, training: _crossentropy(xs[0], xs[1].clamp(1e-7, 1 - 1e-7)))
+    if name == "batch_normalization":
+        return Twin(lambda xs, training: _normalized(xs, **constants))
+    if name == "eig":
+        return Twin(lambda xs, training: torch.view_as_real(torch.linalg.eigvals(xs[0])).unbind(-1))
+    if name == "slice":
+        constants["shape"] = [-1 if size is None else size for size in constants["shape"]]
+        return Twin(lambda xs, training: _slice(xs[0], **constants))
     function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
     axis = constants.get("axis", -1)
     if name == "arange":
@@ -224,6 +242,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: function(tuple(xs), **constants))
     if name in ("concatenate", "stack"):
         return Twin(lambda xs, training: function(xs, axis=constants.get("axis", -1)))
+    if name in ("hstack", "dstack"):
+        return Twin(lambda xs, training: function(xs))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
 
@@ -234,6 +254,10 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         operands = {a.name: keywords.pop(a.name, None) for a in cls.arguments}
         for operand, value in operands.items():
             operands[operand] = next(rest, None) if value is None else value
+        if name in ("average", "slice_update", "take"):  # which have a constant between
+            return function(
+                **{key: value for key, value in operands.items() if value is not None}, **keywords
+            )
         return function(*operands.values(), **keywords)
 
     return Twin(call)
@@ -243,6 +267,47 @@ def _arange(count: int, axis: int, start: float = 0, step: float = 1, dtype: str
     """As many numbers as an axis has elements, with a batch axis of 1."""
     numbers: Tensor = keras.ops.arange(start, start + count * step, step, dtype=dtype)[None]
     return numbers.double() if dtype.startswith("float") else numbers
+
+
+PER_EXAMPLE = (
+    *("dot", "inner", "outer", "tensordot", "vdot", "kron", "scatter", "scatter_update", "diag", "diagflat"),
+    *("segment_sum", "segment_prod", "segment_max", "segment_min", "ravel"),
+)
+"""Functions that keras.ops has for whole tensors, and a spec for each example."""
+
+
+def _each(cls: type[Layer], constants: dict[str, Any], xs: list[Tensor]) -> Tensor:
+    """What the function does to each example."""
+    function, keywords = getattr(keras.ops, cls.spec_name), dict(constants)
+    axes = keywords.get("axes")
+    if keywords.get("axis", -1) > 0:
+        keywords["axis"] -= 1
+    if isinstance(axes, list):  # of the examples: without the batch
+        sides = [side if isinstance(side, list) else [side] for side in axes]
+        keywords["axes"] = [[a - 1 if a > 0 else a for a in side] for side in sides]
+    if cls.spec_name == "vdot":  # on torch, Keras has it for vectors alone
+        xs = [x.flatten(1) for x in xs]
+    return torch.stack([function(*(x[i] for x in xs), **keywords) for i in range(len(xs[0]))])
+
+
+def _normalized(xs: list[Tensor], axis: int, epsilon: float) -> Tensor:
+    """Each example by means and variances of its own, where Keras has the same for all."""
+    names = ("mean", "variance", "offset", "scale")
+    rows = []
+    for i, x in enumerate(xs[0]):
+        given = dict(zip(names, (each[i] for each in xs[1:]), strict=False))
+        rows.append(keras.ops.batch_normalization(x[None], axis=axis, epsilon=epsilon, **given))
+    return torch.cat(rows)
+
+
+def _crossentropy(target: Tensor, output: Tensor) -> Tensor:
+    return -(target * output.log() + (1 - target) * (1 - output).log())
+
+
+def _slice(x: Tensor, start_indices: list[int], shape: list[int]) -> Tensor:
+    pairs = zip(start_indices, shape, x.shape, strict=True)
+    sizes = [whole - start if size == -1 else size for start, size, whole in pairs]
+    return keras.ops.slice(x, start_indices, sizes)
 
 
 def _sparsemax(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -18,5 +18,7 @@ Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Constant = int | Finite | Array | None
 """A number, or a list of them, in the place of a tensor, or null."""
+NumberType = Literal["float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"]
+"""A type of numbers that an operation computes in."""
 Axis = Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)]
 """One axis or several, or null."""

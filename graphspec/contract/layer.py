@@ -385,6 +385,10 @@ class Layer(Setting):
         """Sizes of its inputs, each with the largest value that it may have when the module runs."""
         return ()
 
+    def limit_for(self, *inputs: Any) -> int | None:
+        """`limit`, where it follows from its inputs: of indices, the size that they count along."""
+        return self.limit()
+
     def limit(self) -> int | None:
         """The exclusive upper bound of the integers it takes, or None."""
         return None

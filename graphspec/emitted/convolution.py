@@ -208,3 +208,16 @@ def fill_depthwise_(w: Tensor, multiplier: int, fill: Callable[[Tensor], Any]) -
     kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
     fill(kernel)
     w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))
+
+
+def conv_each(
+    conv: Callable[..., Tensor],
+    x: Tensor,
+    weight: Tensor,
+    groups: int = 1,
+    **options: Any,
+) -> Tensor:
+    """A convolution with a kernel for each example, as groups of one image."""
+    groups *= len(x)
+    y = conv(x.flatten(0, 1)[None], weight.flatten(0, 1), groups=groups, **options)
+    return y[0].unflatten(0, (len(x), -1))

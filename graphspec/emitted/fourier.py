@@ -1,5 +1,7 @@
 """Fourier transforms."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,3 +13,17 @@ def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=
         x, width, stride, length, weights, center=center, return_complex=True
     )
     return torch.view_as_real(frames.mT).unbind(-1)
+
+
+def joined_windows(
+    real: Tensor,
+    imag: Tensor,
+    width: int,
+    stride: int,
+    window: Any,
+    length: int | None = None,
+) -> Tensor:
+    """The signal of windows [batch, frames, frequencies] that torch.stft took apart."""
+    weights = window(width, dtype=real.dtype, device=real.device)
+    signal = torch.complex(real, imag).mT
+    return torch.istft(signal, width, stride, window=weights, length=length)

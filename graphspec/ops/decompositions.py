@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.contract.fields import Finite
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.ops.matrices import Inv, Solve, need_floats, need_matrices
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
@@ -221,3 +221,78 @@ class SolveTriangular(Solve, spec_name="solve_triangular"):
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"upper": not self.lower}
         return Code("torch.linalg.solve_triangular({a}, {b}, upper={upper})", constants=constants)
+
+
+class Lstsq(Operation, spec_name="lstsq"):
+    """The `x` for which `a @ x` is nearest to `b`, for matrices, the last two axes; singular values below
+    `rcond` times the largest count as 0.
+    """
+
+    arguments = (Argument("a"), Argument("b"))
+
+    rcond: Annotated[Finite, Field(ge=0)] | None = None
+
+    examples = (Example({}, ((5, 3), (5, 2))), Example({"rcond": 1e-4}, ((2, 4, 3), (2, 4, 1))))
+
+    def infer(self, a: Tensor, b: Tensor) -> Tensor:
+        need_floats(self.spec_name, a, b)
+        need_matrices(self.spec_name, a)
+        need_matrices(self.spec_name, b, position=1)
+        if a.shape[:-1] != b.shape[:-1]:
+            message = f"`lstsq` needs as many rows in {{input1}}, {b}, as in {{input0}}, {a}"
+            raise LayerError("shapes-differ", message, inputs=(0, 1))
+        return b.with_shape(*b.shape[:-2], a.shape[-1], b.shape[-1])
+
+    def code(self, site: Site) -> Code:
+        if self.rcond is None:
+            return Code("torch.linalg.lstsq({a}, {b}).solution")
+        constants: dict[str, Leaf] = {"rcond": self.rcond}
+        return Code("torch.linalg.pinv({a}, rtol={rcond}) @ {b}", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.inputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
+
+
+class Eig(Operation, spec_name="eig"):
+    """The eigenvalues of square matrices: the node is their real part, `imag` the other.
+
+    Eigenvectors have no gradient, but those of symmetric matrices: `eigh`.
+    """
+
+    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
+        return (x.with_shape(*x.shape[:-1]),) * 2
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("imag",)
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.view_as_real(torch.linalg.eigvals({x})).unbind(-1)")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 9
+
+
+class LuFactor(Operation, spec_name="lu_factor"):
+    """The factors of square matrices, below and above the diagonal, with `pivots`, int32: the row that each
+    was changed with.
+    """
+
+    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_floats(self.spec_name, x)
+        need_matrices(self.spec_name, x, square=True)
+        return x, Tensor(x.shape[:-1], "int32")
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("pivots",)
+
+    def code(self, site: Site) -> Code:
+        return Code("lu_factor({x})", helpers=("lu_factor",))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * site.x.shape[-1]

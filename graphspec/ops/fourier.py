@@ -191,3 +191,62 @@ class Stft(Operation, spec_name="stft"):
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 10
+
+
+class Istft(Operation, spec_name="istft"):
+    """The signals, `[batch, samples]`, whose windows `stft` has taken apart; `length` cuts them.
+
+    Windows are as wide as `fft_length`, and centered.
+    """
+
+    arguments = (Argument("real"), Argument("imag"))
+
+    sequence_length: Positive
+    sequence_stride: Positive
+    fft_length: Positive
+    length: Positive | None = None
+    window: Literal["hann", "hamming"] = "hann"
+    center: Literal[True] = True
+
+    examples = (
+        Example({"sequence_length": 8, "sequence_stride": 4, "fft_length": 8}, ((6, 5), (6, 5))),
+        Example(
+            {
+                "sequence_length": 8,
+                "sequence_stride": 3,
+                "fft_length": 8,
+                "window": "hamming",
+                "length": 11,
+                "center": True,
+            },
+            ((5, 5), (5, 5)),
+        ),
+    )
+
+    def infer(self, real: Tensor, imag: Tensor) -> Tensor:
+        _need_signals(self.spec_name, real, imag)
+        bins = self.fft_length // 2 + 1
+        if real.rank != 3 or real.shape[2] != bins:
+            message = f"`istft` takes [batch, frames, {bins}] here, and gets {real}"
+            raise LayerError("shapes-differ", message, argument="fft_length", inputs=(0,))
+        if self.sequence_length != self.fft_length:
+            message = "`istft` takes windows as wide as `fft_length`"
+            help = f"write `sequence_length: {self.fft_length}`"
+            raise LayerError("not-supported", message, help=help, argument="sequence_length")
+        samples: Dim = self.sequence_stride * (real.shape[1] - 1)
+        return real.with_shape(real.shape[0], self.length or samples)
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {
+            "width": self.fft_length,
+            "stride": self.sequence_stride,
+            "window": Ref(f"torch.{self.window}_window"),
+        }
+        length = ""
+        if self.length is not None:
+            length, constants["length"] = ", length={length}", self.length
+        text = f"joined_windows({{real}}, {{imag}}, {{width}}, {{stride}}, {{window}}{length})"
+        return Code(text, constants=constants, helpers=("joined_windows",))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 10

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from graphspec.contract.layer import Code, Example, Site
+from graphspec.contract.proposals import misfit
 from graphspec.layers.merging import Concatenate, Stack
+from graphspec.ops.operation import Operation
+from graphspec.tensor import Dim, Tensor
 
 
 class ConcatenateOperation(Concatenate, kind="op", spec_name="concatenate", also="concat cat"):
@@ -16,3 +20,48 @@ class ConcatenateOperation(Concatenate, kind="op", spec_name="concatenate", also
 
 class StackOperation(Stack, kind="op", spec_name="stack"):
     """All tensors, of one shape, along a new axis. Axis 0 is the batch, so the new axis is 1 unless said."""
+
+
+class _Beside(Operation, abstract=True):
+    """Tensors one after another along an axis."""
+
+    variadic = True
+    least_inputs = 2
+    keeps = True
+    axis: ClassVar[int]
+
+    def infer(self, *xs: Tensor) -> Tensor:
+        shapes = [(*x.shape, 1) if x.rank == self.axis else x.shape for x in xs]
+        for position, (x, shape) in enumerate(zip(xs, shapes, strict=True)):
+            alike = len(shape) > self.axis and without(shape, self.axis) == without(shapes[0], self.axis)
+            if not alike or x.dtype != xs[0].dtype:
+                raise misfit(self.spec_name, xs, 0, position)
+        total: Dim = 0
+        for shape in shapes:
+            total = total + shape[self.axis]
+        first = shapes[0]
+        return xs[0].with_shape(*first[: self.axis], total, *first[self.axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        if site.x.rank == self.axis:
+            return Code("torch.stack([{*}], -1)")
+        return Code(f"torch.cat([{{*}}], {self.axis})")
+
+
+def without(shape: tuple[Dim, ...], axis: int) -> tuple[Dim, ...]:
+    """All sizes but that of an axis."""
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
+class Hstack(_Beside, spec_name="hstack"):
+    """Tensors one after another along axis 1, the first after the batch."""
+
+    axis = 1
+    examples = (Example({}, ((3,), (4,))), Example({}, ((3, 2), (1, 2), (2, 2))))
+
+
+class Dstack(_Beside, spec_name="dstack"):
+    """Tensors one after another along axis 2, which vectors get."""
+
+    axis = 2
+    examples = (Example({}, ((3,), (3,))), Example({}, ((3, 2), (3, 4))))

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from graphspec.contract.broadcasting import example_axes
+from graphspec.contract.broadcasting import example_axes, example_axis, stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Example, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.layers.layer_normalization import Axes
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
@@ -91,3 +91,79 @@ class RMSNormalize(_AlongAxes, spec_name="rms_normalization"):
 
     own = "F.rms_norm"
     written = "{x} * ({x}.square().mean({axis}, keepdim=True) + {epsilon}).rsqrt()"
+
+
+class Moments(Operation, spec_name="moments"):
+    """The mean along axes, and as `variance` that: without Bessel's correction."""
+
+    axes: Axes
+    keepdims: bool = False
+
+    examples = (
+        Example({"axes": 1}, ((3, 4),)),
+        Example({"axes": [1, -1], "keepdims": True}, ((3, 4, 2),)),
+    )
+
+    def infer(self, x: Tensor) -> tuple[Tensor, ...]:
+        need_float(x, layer="`moments`")
+        axes = example_axes(self.spec_name, self.axes, x.rank)
+        kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
+        return (x.with_shape(*kept),) * 2
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("variance",)
+
+    def code(self, site: Site) -> Code:
+        keep = ", keepdim=True" if self.keepdims else ""
+        text = f"torch.var_mean({{x}}, {{axes}}, correction=0{keep})[::-1]"
+        return Code(text, constants={"axes": self.axes})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 4
+
+
+class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
+    """`(x - mean) / sqrt(variance + epsilon) * scale + offset`, each [batch, channels], for the channels of
+    `axis`.
+    """
+
+    arguments = (
+        Argument("x"),
+        Argument("mean"),
+        Argument("variance"),
+        Argument("offset", required=False),
+        Argument("scale", required=False),
+    )
+
+    axis: int
+    epsilon: Small = 0.001
+
+    examples = (
+        Example({"axis": -1, "epsilon": 9.0}, ((3, 4), (4,), (4,))),
+        Example({"axis": 1, "epsilon": 9.0}, ((3, 4, 2), (3,), (3,), (3,), (3,))),
+    )
+
+    def infer(self, x: Tensor, *others: Tensor | None) -> Tensor:
+        need_float(x, layer="`batch_normalization`")
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        for position, each in enumerate(others, 1):
+            if each is None:
+                continue
+            fits = each.rank == 2 and each.shape[1] == x.shape[axis] and each.dtype == x.dtype
+            if not fits or stretch(x.shape[0], each.shape[0]) != x.shape[0]:
+                name = self.arguments[position].name
+                message = f"`{name}` is [batch, {x.shape[axis]}] here, and {{input{position}}} is {each}"
+                raise LayerError("shapes-differ", message, inputs=(position,))
+        return x
+
+    def code(self, site: Site) -> Code:
+        rank, given = site.x.rank, (*site.inputs, None, None)[:5]
+        axis = self.axis % rank
+        index = "" if rank == 2 else f"[:{', None' * (axis - 1)}, :{', None' * (rank - axis - 1)}]"
+        text = f"({{x}} - {{mean}}{index}) * ({{variance}}{index} + {{epsilon}}).rsqrt()"
+        text += f" * {{scale}}{index}" if given[4] is not None else ""
+        text += f" + {{offset}}{index}" if given[3] is not None else ""
+        return Code(text, constants={"epsilon": self.epsilon})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 5

@@ -5,7 +5,7 @@ Axes count the batch as 0; what would mix examples is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -453,3 +453,66 @@ class ExtractSequences(Operation, spec_name="extract_sequences"):
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"length": self.sequence_length, "stride": self.sequence_stride}
         return Code("{x}.unfold(-1, {length}, {stride})", constants=constants)
+
+
+class Ravel(Operation, spec_name="ravel"):
+    """All elements of each example as one vector."""
+
+    keeps = True
+    examples = (Example({}, ((3, 4),)), Example({}, ((2, 3, 4),), dtype="int32"), Example({}, ((3,),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x.with_shape(x.shape[0], product(x.shape[1:]))
+
+    def code(self, site: Site) -> Code:
+        return Code("{x}" if site.x.rank == 2 else "{x}.flatten(1)")
+
+
+class Diag(Operation, spec_name="diag"):
+    """Of each example's vector the matrix that has it on diagonal `k`; of its matrix that diagonal."""
+
+    k: int = 0
+
+    examples: ClassVar[tuple[Example, ...]] = (
+        Example({}, ((3,),)),
+        Example({"k": -1}, ((3,),)),
+        Example({}, ((3, 4),)),
+        Example({"k": 1}, ((3, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_numbers(self.spec_name, x)
+        if x.rank == 2:
+            size = x.shape[1] + abs(self.k)
+            return x.with_shape(x.shape[0], size, size)
+        if x.rank != 3:
+            message = f"`diag` takes vectors and matrices, [batch, size] and [batch, rows, columns], not {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        _, rows, columns = x.shape
+        if not isinstance(rows, int) or not isinstance(columns, int):
+            message = f"`diag` needs to know the sizes of {x}"
+            raise LayerError("unknown-size", message, inputs=(0,))
+        length = min(rows + min(self.k, 0), columns - max(self.k, 0))
+        if length < 1:
+            raise LayerError("out-of-range", f"{x} has no diagonal {self.k}", argument="k")
+        return x.with_shape(x.shape[0], length)
+
+    def code(self, site: Site) -> Code:
+        shift, constants = ("{k}", {"k": self.k}) if self.k else ("", {})
+        if site.x.rank == 2:
+            return Code(f"{{x}}.diag_embed({shift})", constants=constants)
+        return Code(f"{{x}}.diagonal({shift or '0'}, 1, 2)", constants=constants)
+
+
+class Diagflat(Diag, spec_name="diagflat"):
+    """The matrix that has all elements of an example on diagonal `k`."""
+
+    examples = (Example({}, ((3,),)), Example({"k": 2}, ((2, 2),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        return super().infer(x.with_shape(x.shape[0], product(x.shape[1:])))
+
+    def code(self, site: Site) -> Code:
+        shift, constants = ("{k}", {"k": self.k}) if self.k else ("", {})
+        flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
+        return Code(f"{flat}.diag_embed({shift})", constants=constants)

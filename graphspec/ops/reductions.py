@@ -9,10 +9,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.contract.broadcasting import example_axes, example_axis, to_float, without_axis
-from graphspec.contract.fields import Axis, Finite
+from graphspec.contract.broadcasting import example_axes, example_axis, stretch, to_float, without_axis
+from graphspec.contract.fields import Axis, Finite, NumberType
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.proposals import misfit
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
@@ -86,16 +87,43 @@ class MeanOperation(_Reduction, spec_name="mean"):
         return to_float(dtype)
 
 
-class Max(_Reduction, spec_name="max"):
-    """The largest along axes."""
+class _Extreme(_Reduction, abstract=True):
+    """The largest or the smallest, beside `initial`."""
+
+    bound: ClassVar[str]  # the keyword of clamp
+
+    initial: Finite | None = None
+
+    examples = (*_Reduction.examples, Example({"axis": 1, "initial": 0.5}, ((3, 4),)))
+
+    def infer(self, x: Tensor) -> Tensor:
+        if self.initial is not None and not x.is_float and not float(self.initial).is_integer():
+            message = f"`initial: {self.initial}` is none of the integers of {x}"
+            raise LayerError("out-of-range", message, argument="initial")
+        return super().infer(x)
+
+    def code(self, site: Site) -> Code:
+        code = super().code(site)
+        if self.initial is None:
+            return code
+        first: Leaf = self.initial if site.x.is_float else int(self.initial)
+        return Code(
+            f"{code.call}.clamp({self.bound}={{initial}})", constants={**code.constants, "initial": first}
+        )
+
+
+class Max(_Extreme, spec_name="max"):
+    """The largest along axes, and of `initial`."""
 
     method = "amax"
+    bound = "min"
 
 
-class Min(_Reduction, spec_name="min"):
-    """The smallest along axes."""
+class Min(_Extreme, spec_name="min"):
+    """The smallest along axes, and of `initial`."""
 
     method = "amin"
+    bound = "max"
 
 
 table(
@@ -117,16 +145,22 @@ class Ptp(_Reduction, spec_name="ptp"):
 
 
 class Prod(_Reduction, spec_name="prod"):
-    """The product along axes."""
+    """The product along axes, in another type if `dtype` says so."""
+
+    dtype: NumberType | None = None
+
+    examples = (*_Reduction.examples, Example({"axis": 1, "dtype": "float64"}, ((3, 4),)))
 
     def result(self, dtype: str) -> str:
+        if self.dtype is not None:
+            return self.dtype
         return "int32" if dtype in ("uint8", "int8", "int16") else dtype
 
     def code(self, site: Site) -> Code:
         axes = self.axes(site.x) if isinstance(self.axis, tuple) else [self.axis]
         constants: dict[str, Leaf] = {f"axis{i}": axis for i, axis in enumerate(reversed(axes))}
         keep = ", keepdim=True" if self.keepdims else ""
-        if not site.x.is_float and site.x.dtype != "int64":
+        if self.dtype is not None or (not site.x.is_float and site.x.dtype != "int64"):
             keep, constants["dtype"] = keep + ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
         # PyTorch multiplies along one axis at a time
         return Code(
@@ -345,11 +379,13 @@ class _Running(Operation, abstract=True):
     method: ClassVar[str]
 
     axis: int | None = None
+    dtype: NumberType | None = None
 
     examples = (
         Example({"axis": 1}, ((3, 4),)),
         Example({"axis": -1}, ((3, 4),)),
         Example({"axis": 1}, ((3, 4),), dtype="int32", high=9),
+        Example({"axis": 1, "dtype": "float64"}, ((3, 4),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
@@ -357,12 +393,14 @@ class _Running(Operation, abstract=True):
         if self.axis is None:
             raise without_axis(self.spec_name, x)
         example_axis(self.spec_name, self.axis, x.rank)
+        if self.dtype is not None:
+            return x.with_dtype(self.dtype)
         return x.with_dtype("int32") if x.dtype in ("uint8", "int8", "int16") else x
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"axis": self.axis}
         dtype = ""
-        if not site.x.is_float and site.x.dtype != "int64":
+        if self.dtype is not None or (not site.x.is_float and site.x.dtype != "int64"):
             dtype, constants["dtype"] = ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
         return Code(f"{{x}}.{self.method}({{axis}}{dtype})", constants=constants)
 
@@ -404,6 +442,49 @@ class Nanpercentile(Percentile, spec_name="nanpercentile"):
     def code(self, site: Site) -> Code:
         code = super().code(site)
         return Code(code.call.replace(".quantile(", ".nanquantile("), constants=code.constants)
+
+
+class AverageOperation(Operation, spec_name="average"):
+    """The mean along an axis, in which elements count as `weights` say: of the shape of `x`, or [batch, size]
+    for the places of the axis.
+    """
+
+    arguments = (Argument("x"), Argument("weights", required=False))
+
+    axis: int | None = None
+
+    examples = (
+        Example({"axis": 1}, ((3, 4),)),
+        Example({"axis": -1}, ((3, 4), (3, 4))),
+        Example({"axis": 1}, ((4,), (4,))),
+    )
+
+    def infer(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        need_float(x, layer="`average`")
+        if self.axis is None:
+            raise without_axis(self.spec_name, x)
+        axis = example_axis(self.spec_name, self.axis, x.rank)
+        if weights is not None:
+            need_float(weights, layer="`average`")
+            alike = weights.rank == x.rank and weights.shape[1:] == x.shape[1:]
+            along = weights.rank == 2 and weights.shape[1] == x.shape[axis]
+            if not (alike or along) or stretch(x.shape[0], weights.shape[0]) != x.shape[0]:
+                raise misfit(self.spec_name, (x, weights), 0, 1)
+        return x.with_shape(*x.shape[:axis], *x.shape[axis + 1 :])
+
+    def code(self, site: Site) -> Code:
+        assert self.axis is not None
+        x, weights = (*site.inputs, None)[:2]
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        if weights is None:
+            return Code("{x}.mean({axis})", constants=constants)
+        axis, held = self.axis % x.rank, "{weights}"
+        if weights.rank < x.rank:
+            held += f"[:{', None' * (axis - 1)}, :{', None' * (x.rank - axis - 1)}]"
+        return Code(f"({{x}} * {held}).sum({{axis}}) / {held}.sum({{axis}})", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 2
 
 
 class Trapezoid(Operation, spec_name="trapezoid"):

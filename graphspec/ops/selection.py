@@ -17,10 +17,21 @@ from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor
 
 
-class Take(Operation, spec_name="take", also="index_select"):
-    """The elements at `indices` along an axis; one index takes the axis away, a list does not."""
+def size_of_floats(x: Tensor, axis: int) -> int | None:
+    """The size of an axis, where it is known; integers themselves have no limit by it."""
+    size = x.shape[axis]
+    return size if isinstance(size, int) and not x.is_integer else None
 
-    indices: Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+
+class Take(Operation, spec_name="take", also="index_select"):
+    """The elements at `indices` along an axis; one index takes the axis away, a list does not.
+
+    A tensor of indices, [batch, ...], picks in each example by its own.
+    """
+
+    arguments = (Argument("x"), Argument("indices", required=False))
+
+    indices: Annotated[int | tuple[int, ...] | None, BeforeValidator(as_tuple)] = None
     axis: int | None = None
 
     examples = (
@@ -28,9 +39,17 @@ class Take(Operation, spec_name="take", also="index_select"):
         Example({"indices": -1, "axis": -1}, ((3, 4),)),
         Example({"indices": [2, 0, 2], "axis": 1}, ((3, 4),)),
         Example({"indices": 1, "axis": 2}, ((3, 4, 2),), dtype="int32", high=9),
+        Example({"axis": 1}, ((3, 4), (5,)), dtypes=("float32", "int64"), high=3),
+        Example({"axis": -1}, ((3, 4), (2, 5)), dtypes=("float32", "int32"), high=4),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        if (given is None) == (self.indices is None):
+            raise LayerError(
+                "input-count",
+                "`take` takes constant `indices`, or a tensor of them",
+                help="write `indices: [0, 2]`, or from: [x, indices]",
+            )
         if self.axis is None:
             raise LayerError(
                 "missing-key",
@@ -39,6 +58,9 @@ class Take(Operation, spec_name="take", also="index_select"):
                 argument="axis",
             )
         axis = example_axis(self.spec_name, self.axis, x.rank)
+        if given is not None:
+            return self._by_tensor(x, given, axis)
+        assert self.indices is not None
         size = x.shape[axis]
         indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
         outside = [i for i in indices if isinstance(size, int) and not -size <= i < size]
@@ -50,8 +72,19 @@ class Take(Operation, spec_name="take", also="index_select"):
         taken = (len(indices),) if isinstance(self.indices, tuple) else ()
         return x.with_shape(*x.shape[:axis], *taken, *x.shape[axis + 1 :])
 
-    def moves(self, x: Tensor) -> tuple[Moved, ...]:
-        assert self.axis is not None
+    def _by_tensor(self, x: Tensor, indices: Tensor, axis: int) -> Tensor:
+        if not indices.is_integer or indices.rank < 2:
+            message = f"the indices of `take` are integers, [batch, ...], and not {indices}"
+            raise LayerError("wrong-dtype", message, inputs=(1,))
+        batch = stretch(x.shape[0], indices.shape[0])
+        if batch is None:
+            raise misfit(self.spec_name, (x, indices), 0, 1)
+        return x.with_shape(batch, *x.shape[1:axis], *indices.shape[1:], *x.shape[axis + 1 :])
+
+    def moves(self, x: Tensor, given: Tensor | None = None) -> tuple[Moved, ...]:
+        if given is not None:
+            return ()
+        assert self.axis is not None and self.indices is not None
         size = x.shape[-1]
         if not isinstance(size, int):
             return ((),)
@@ -60,10 +93,17 @@ class Take(Operation, spec_name="take", also="index_select"):
         indices = self.indices if isinstance(self.indices, tuple) else (self.indices,)
         return (tuple(index % size for index in indices),)
 
+    def limit_for(self, x: Tensor, given: Tensor | None = None) -> int | None:
+        return None if given is None or self.axis is None else size_of_floats(x, self.axis)
+
     def code(self, site: Site) -> Code:
         assert self.axis is not None
+        if self.indices is None:
+            indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
+            text, axis = f"take_each({{x}}, {indices}, {{axis}})", self.axis % site.x.rank
+            return Code(text, constants={"axis": axis}, helpers=("take_each",))
         before = "..., " if self.axis == -1 else ":, " * (self.axis % site.x.rank)
-        return Code(f"{{x}}[{before}{{indices}}]", constants={"indices": self.indices})
+        return Code(f"{{x}}[{before}{{places}}]", constants={"places": self.indices})
 
 
 class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
@@ -92,6 +132,9 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
                 raise misfit(self.spec_name, (x, indices), 0, 1)
             shape.append(met)
         return x.with_shape(*shape)
+
+    def limit_for(self, x: Tensor, indices: Tensor) -> int | None:
+        return size_of_floats(x, self.axis)
 
     def code(self, site: Site) -> Code:
         indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"

@@ -97,7 +97,7 @@ def _follow(
                 results = {value: op.results[key] for key, value in op.outputs.items()}
                 columns.update({v: columns[inner] for v, inner in results.items() if inner in columns})
         elif op.layer is not None:
-            limit = op.layer.limit()
+            limit = op.layer.limit_for(*op.site().inputs)
             if limit is not None:
                 for column in _all(read)[0]:
                     if limit <= bounds.get(column, limit):

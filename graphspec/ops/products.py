@@ -1,0 +1,215 @@
+"""Functions of keras.ops that multiply tensors of other ranks than matrices, in each example by itself.
+
+What keras.ops does to two tensors, these do to the two of each example: the axes after the batch.
+"""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.broadcasting import example_axis, stretch
+from graphspec.contract.fields import as_tuple
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
+from graphspec.contract.proposals import misfit
+from graphspec.ops.matrices import need_floats, need_matrices
+from graphspec.ops.operation import Operation, meet
+from graphspec.tensor import Dim, Tensor, product
+
+LETTERS = ascii_lowercase.replace("b", "")
+
+
+class _Contraction(Operation, abstract=True):
+    """Products of the elements of two tensors of each example, summed over pairs of their axes."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+
+    def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
+        """The axes that are summed over, those of both tensors side by side."""
+        raise TypeError(f"{type(self).__name__} says no pairs")
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        need_floats(self.spec_name, x1, x2)
+        batch = stretch(x1.shape[0], x2.shape[0])
+        pairs = self.pairs(x1, x2)
+        if batch is None or any(x1.shape[a] != x2.shape[b] for a, b in pairs):
+            raise misfit(self.spec_name, (x1, x2), 0, 1)
+        left, right = ({pair[side] for pair in pairs} for side in (0, 1))
+        kept = [size for i, size in enumerate(x1.shape) if i and i not in left]
+        kept += [size for i, size in enumerate(x2.shape) if i and i not in right]
+        return x1.with_shape(batch, *kept)
+
+    def equation(self, x1: Tensor, x2: Tensor) -> str:
+        """What it is for einsum; `b` is the batch."""
+        first = ["b", *LETTERS[: x1.rank - 1]]
+        second = ["b", *LETTERS[x1.rank - 1 : x1.rank + x2.rank - 2]]
+        summed = set()
+        for a, b in self.pairs(x1, x2):
+            second[b] = first[a]
+            summed.add(first[a])
+        out = [letter for letter in (*first, *second[1:]) if letter not in summed]
+        return f"{''.join(first)},{''.join(second)}->{''.join(out)}"
+
+    def code(self, site: Site) -> Code:
+        x1, x2 = site.inputs
+        return Code("torch.einsum({equation}, {x1}, {x2})", constants={"equation": self.equation(x1, x2)})
+
+    def flops(self, site: Site) -> Dim:
+        x1, x2 = site.inputs
+        summed = product(x1.shape[a] for a, _ in self.pairs(x1, x2))
+        return product(site.outputs[0].shape[1:]) * summed * 2
+
+
+class DotOperation(_Contraction, spec_name="dot"):
+    """The dot product of each example's two: the last axis of the first with the last but one of the second,
+    or with its only axis.
+    """
+
+    examples = (
+        Example({}, ((3,), (3,))),
+        Example({}, ((2, 3), (3,))),
+        Example({}, ((3,), (3, 4))),
+        Example({}, ((2, 3), (3, 4))),
+    )
+
+    def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
+        if min(x1.rank, x2.rank) < 2:
+            raise misfit(self.spec_name, (x1, x2), 0, 1)
+        return [(x1.rank - 1, max(x2.rank - 2, 1))]
+
+
+class Inner(_Contraction, spec_name="inner"):
+    """The inner product of each example's two: over the last axis of both."""
+
+    examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (4, 3))), Example({}, ((3,), (2, 4, 3))))
+
+    def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
+        if min(x1.rank, x2.rank) < 2:
+            raise misfit(self.spec_name, (x1, x2), 0, 1)
+        return [(x1.rank - 1, x2.rank - 1)]
+
+
+class Outer(_Contraction, spec_name="outer"):
+    """The products of all elements of an example's first vector with all of its second."""
+
+    examples = (Example({}, ((3,), (4,))), Example({}, ((1,), (2,))))
+
+    def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
+        for position, x in enumerate((x1, x2)):
+            if x.rank != 2:
+                message = f"`outer` takes vectors, [batch, size], and {{input{position}}} is {x}"
+                help = f"make a vector of it: {{op: ravel, from: {{input{position}}}}}"
+                raise LayerError("wrong-rank", message, help=help, inputs=(position,))
+        return []
+
+
+def _axes(value: Any) -> Any:
+    """Pairs of axes: a number of axes, or two lists; an axis alone is a list."""
+    value = as_tuple(value)
+    return (
+        tuple(as_tuple(side) if isinstance(side, list) else side for side in value)
+        if isinstance(value, tuple)
+        else value
+    )
+
+
+Side = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
+
+
+class Tensordot(_Contraction, spec_name="tensordot"):
+    """The products of each example's two, summed over axes: as many of the last of one as of the first of the
+    other, or a list for each, which count the batch as 0.
+    """
+
+    axes: Annotated[int, Field(ge=0)] | Annotated[tuple[Side, Side], BeforeValidator(_axes)] = 2
+
+    examples = (
+        Example({}, ((2, 3, 4), (3, 4, 5))),
+        Example({"axes": 1}, ((2, 3), (3, 5))),
+        Example({"axes": [[1, 2], [2, 1]]}, ((3, 4, 2), (4, 3))),
+        Example({"axes": [-1, 1]}, ((2, 3), (3, 4))),
+    )
+
+    def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
+        if isinstance(self.axes, int):
+            if self.axes >= min(x1.rank, x2.rank):
+                message = f"`axes: {self.axes}` is more than the example's of {x1} and {x2}"
+                raise LayerError("out-of-range", message, argument="axes")
+            return [(x1.rank - self.axes + i, 1 + i) for i in range(self.axes)]
+        sides = [side if isinstance(side, tuple) else (side,) for side in self.axes]
+        if len(sides[0]) != len(sides[1]):
+            raise LayerError("out-of-range", "`axes` holds two lists of one length", argument="axes")
+        left = [example_axis(self.spec_name, axis, x1.rank, "axes") for axis in sides[0]]
+        right = [example_axis(self.spec_name, axis, x2.rank, "axes") for axis in sides[1]]
+        return list(zip(left, right, strict=True))
+
+
+class Vdot(Operation, spec_name="vdot"):
+    """The sum of the products of all elements of each example's two."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+    examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (2, 3))))
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        need_floats(self.spec_name, x1, x2)
+        batch = stretch(x1.shape[0], x2.shape[0])
+        if batch is None or x1.shape[1:] != x2.shape[1:]:
+            raise misfit(self.spec_name, (x1, x2), 0, 1)
+        return x1.with_shape(batch)
+
+    def code(self, site: Site) -> Code:
+        if site.x.rank == 2:
+            return Code("({x1} * {x2}).sum(1)")
+        return Code("({x1} * {x2}).flatten(1).sum(1)")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * 2
+
+
+class Kron(Operation, spec_name="kron"):
+    """The Kronecker product of each example's two, of one rank: each element of one times all of another."""
+
+    arguments = (Argument("x1"), Argument("x2"))
+    examples = (Example({}, ((3,), (2,))), Example({}, ((2, 3), (3, 2))), Example({}, ((2, 2, 3), (1, 3, 2))))
+
+    def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
+        need_floats(self.spec_name, x1, x2)
+        batch = stretch(x1.shape[0], x2.shape[0])
+        if batch is None or x1.rank != x2.rank or x1.rank < 2:
+            raise misfit(self.spec_name, (x1, x2), 0, 1)
+        return x1.with_shape(batch, *(a * b for a, b in zip(x1.shape[1:], x2.shape[1:], strict=True)))
+
+    def code(self, site: Site) -> Code:
+        rank = site.x.rank - 1
+        first, second = LETTERS[:rank], LETTERS[rank : 2 * rank]
+        both = "".join(a + b for a, b in zip(first, second, strict=True))
+        merged = "".join(f".flatten({axis}, {axis + 1})" for axis in range(1, rank + 1))
+        constants = {"equation": f"b{first},b{second}->b{both}"}
+        return Code(f"torch.einsum({{equation}}, {{x1}}, {{x2}}){merged}", constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:])
+
+
+class Cdist(Operation, spec_name="cdist"):
+    """The Euclidean distance of each vector of the first to each of the second, along the last axis."""
+
+    arguments = (Argument("x"), Argument("y"))
+    examples = (Example({}, ((3, 4), (5, 4))), Example({}, ((2, 3, 4), (2, 6, 4))))
+
+    def infer(self, x: Tensor, y: Tensor) -> Tensor:
+        need_floats(self.spec_name, x, y)
+        for position, each in enumerate((x, y)):
+            need_matrices(self.spec_name, each, position=position)
+        if x.rank != y.rank or x.shape[-1] != y.shape[-1]:
+            raise misfit(self.spec_name, (x, y), 0, 1)
+        before = meet(self.spec_name, x, y, spare=2)
+        return x.with_shape(*before, x.shape[-2], y.shape[-2])
+
+    def code(self, site: Site) -> Code:
+        return Code("torch.cdist({x}, {y})")
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * site.x.shape[-1] * 3

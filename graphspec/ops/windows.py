@@ -1,0 +1,332 @@
+"""Functions of keras.ops whose windows slide over sequences, images and volumes.
+
+Pooling is what the layers do. A convolution's kernel is a tensor: a `parameter`, or each example's own.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.layer import REGISTRY, Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.proposals import misfit
+from graphspec.contract.windows import DataFormat, same_pads, slide
+from graphspec.ops.matrices import need_floats
+from graphspec.ops.operation import Operation
+from graphspec.tensor import Dim, Tensor, product
+
+Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
+
+
+class _AsLayer(Operation, abstract=True):
+    """What a layer without weights does, which there is for sequences, images and volumes."""
+
+    arguments = (Argument("inputs"),)
+    family: ClassVar[str]
+
+    data_format: DataFormat = "channels_last"
+
+    def layer(self, inputs: Tensor) -> Layer:
+        """The layer for an input of this rank."""
+        rank = inputs.rank - 2
+        if rank not in (1, 2, 3):
+            message = f"`{self.spec_name}` takes sequences, images and volumes, and gets {inputs}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        fields = type(self).model_fields
+        given = {name: self.sized(name, rank) for name in fields if getattr(self, name) is not None}
+        found: Layer = REGISTRY["layer"][f"{self.family}{rank}D"].model_validate(given)
+        return found
+
+    def sized(self, name: str, rank: int) -> object:
+        """A field's value; a list of sizes has one for each axis."""
+        value = getattr(self, name)
+        if isinstance(value, tuple) and len(value) != rank:
+            message = f"`{name}` has a size for each of {rank} axes, and is {list(value)}"
+            raise LayerError("out-of-range", message, argument=name)
+        return value
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        output = self.layer(inputs).infer(inputs)
+        assert isinstance(output, Tensor)
+        return output
+
+    def memory(self, inputs: Tensor) -> Memory:
+        return self.layer(inputs).memory(inputs)
+
+    def code(self, site: Site) -> Code:
+        found = self.layer(site.x).code(site)
+        return Code(
+            found.call.replace("{x}", "{inputs}"), found.construct, found.constants, helpers=found.helpers
+        )
+
+    def flops(self, site: Site) -> Dim:
+        return self.layer(site.x).flops(site)
+
+
+class _Pool(_AsLayer, abstract=True):
+    """A pooling over windows."""
+
+    pool_size: Sizes
+    strides: Sizes | None = None
+    padding: Literal["valid", "same"] = "valid"
+
+
+class MaxPool(_Pool, spec_name="max_pool"):
+    """The largest value of each window of a sequence, image or volume."""
+
+    family = "MaxPooling"
+    examples = (
+        Example({"pool_size": 2}, ((6, 3),)),
+        Example({"pool_size": [3, 2], "strides": 2, "padding": "same"}, ((7, 6, 2),)),
+        Example({"pool_size": 2, "strides": [1, 2], "data_format": "channels_first"}, ((2, 5, 6),)),
+    )
+
+
+class AveragePool(_Pool, spec_name="average_pool"):
+    """The mean of each window of a sequence, image or volume. Padding does not count."""
+
+    family = "AveragePooling"
+    examples = (
+        Example({"pool_size": 2}, ((6, 3),)),
+        Example({"pool_size": [3, 2], "strides": 2, "padding": "valid"}, ((7, 6, 2),)),
+        Example({"pool_size": 2, "data_format": "channels_first"}, ((2, 4, 6),)),
+    )
+
+
+class _AdaptivePool(_AsLayer, abstract=True):
+    """A pooling over as many windows as make `output_size`."""
+
+    output_size: Sizes
+
+    examples = (
+        Example({"output_size": 2}, ((6, 3),)),
+        Example({"output_size": [3, 2]}, ((7, 6, 2),)),
+        Example({"output_size": 2, "data_format": "channels_first"}, ((2, 5, 6),)),
+    )
+
+
+class AdaptiveMaxPool(_AdaptivePool, spec_name="adaptive_max_pool"):
+    """The largest value of each of as many windows as make `output_size`."""
+
+    family = "AdaptiveMaxPooling"
+
+
+class AdaptiveAveragePool(_AdaptivePool, spec_name="adaptive_average_pool"):
+    """The mean of each of as many windows as make `output_size`."""
+
+    family = "AdaptiveAveragePooling"
+
+
+class Conv(Operation, spec_name="conv"):
+    """A convolution whose kernel is a tensor, [*window, channels / groups, filters]: a `parameter`, or each
+    example's own.
+    """
+
+    arguments = (Argument("inputs"), Argument("kernel"))
+    depthwise: ClassVar[bool] = False
+
+    strides: Sizes = 1
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+    dilation_rate: Sizes = 1
+
+    examples = (
+        Example({}, ((7, 3), (2, 3, 4))),
+        Example({"padding": "same", "dilation_rate": 2}, ((6, 7, 4), (3, 2, 2, 6))),
+        Example({"padding": "same", "strides": 2}, ((6, 7, 2), (3, 3, 2, 3))),
+        Example({"strides": [1, 2], "data_format": "channels_first"}, ((2, 5, 6), (2, 3, 2, 3))),
+    )
+
+    def windows(self, inputs: Tensor, kernel: Tensor) -> tuple[tuple[int, ...], ...]:
+        """Width, stride and dilation for each axis under the window."""
+        rank = inputs.rank - 2
+        need_floats(self.spec_name, inputs, kernel)
+        if rank not in (1, 2, 3) or kernel.rank != rank + 3:
+            message = f"`{self.spec_name}` takes [batch, *sizes, channels] and a kernel [*window, ...]"
+            raise LayerError("wrong-rank", f"{message}, and gets {inputs} and {kernel}", inputs=(0, 1))
+        if kernel.shape[0] not in (1, inputs.shape[0]):
+            raise misfit(self.spec_name, (inputs, kernel), 0, 1)
+        width = tuple(size for size in kernel.shape[1:-2] if isinstance(size, int))
+        if len(width) < rank:
+            message = f"`{self.spec_name}` needs to know the window of the kernel, {kernel}"
+            raise LayerError("unknown-size", message, inputs=(1,))
+        given = []
+        for name in ("strides", "dilation_rate"):
+            value = getattr(self, name)
+            sizes = value if isinstance(value, tuple) else (value,) * rank
+            if len(sizes) != rank:
+                message = f"`{name}` has a size for each of {rank} axes, and is {list(sizes)}"
+                raise LayerError("out-of-range", message, argument=name)
+            given.append(sizes)
+        return width, *given
+
+    def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
+        """How many groups there are, and filters."""
+        last = self.data_format == "channels_last"
+        channels, (each, filters) = inputs.shape[-1 if last else 1], kernel.shape[-2:]
+        sizes = (channels, each, filters)
+        if not all(isinstance(size, int) for size in sizes):
+            message = f"`{self.spec_name}` needs to know the channels of {inputs} and {kernel}"
+            raise LayerError("unknown-size", message, inputs=(0, 1))
+        channels, each, filters = (int(str(size)) for size in sizes)
+        if self.depthwise:
+            fits, groups, filters = channels == each, channels, channels * filters
+        else:
+            fits, groups = channels % each == 0, channels // each
+            fits = fits and filters % max(groups, 1) == 0
+        if not fits:
+            message = f"the kernel {kernel} does not fit the {channels} channels of {inputs}"
+            raise LayerError("shapes-differ", message, inputs=(0, 1))
+        return groups, filters
+
+    def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        width, strides, dilation = self.windows(inputs, kernel)
+        _, filters = self.channels(inputs, kernel)
+        last = self.data_format == "channels_last"
+        space = inputs.shape[1:-1] if last else inputs.shape[2:]
+        if self.padding == "same" and same_pads(space, width, strides, dilation) is None:
+            message = f"`padding: same` of `{self.spec_name}` needs to know the sizes of {inputs}"
+            raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
+        sizes = slide(
+            inputs, space, width, strides, self.padding, dilation, layer=self.spec_name, argument="strides"
+        )
+        shape = (*sizes, filters) if last else (filters, *sizes)
+        return inputs.with_shape(inputs.shape[0], *shape)
+
+    def code(self, site: Site) -> Code:
+        inputs, kernel = site.inputs
+        rank, last = inputs.rank - 2, self.data_format == "channels_last"
+        width, strides, dilation = self.windows(inputs, kernel)
+        groups, _ = self.channels(inputs, kernel)
+        text = "{inputs}"
+        even: tuple[int, ...] = (0,)
+        constants: dict[str, Leaf] = {}
+        if last:
+            text += ".movedim(-1, 1)"
+        if self.padding == "same":
+            space = inputs.shape[1:-1] if last else inputs.shape[2:]
+            pads = same_pads(space, width, strides, dilation) or ()
+            sides = tuple(side for pair in reversed(pads) for side in pair)
+            if all(before == behind for before, behind in pads):
+                even = tuple(before for before, _ in pads)
+            elif any(sides):
+                text, constants["pads"] = f"F.pad({text}, {{pads}})", sides
+        shared = kernel.shape[0] == 1
+        given, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
+        weight = f"{given}.movedim((-1, -2), ({at}, {at + 1}))"
+        if self.depthwise:
+            weight = f"{given}.flatten(-2).movedim(-1, {at}).unsqueeze({at + 1})"
+        options = ""
+        for name, value, default in (("stride", strides, 1), ("padding", even, 0), ("dilation", dilation, 1)):
+            if set(value) != {default}:
+                constants[name] = value if len(set(value)) > 1 else value[0]
+                options += f", {name}={{{name}}}"
+        if groups > 1:
+            constants["groups"], options = groups, options + ", groups={groups}"
+        text = f"F.conv{rank}d({text}, {weight}{options})"
+        if not shared:
+            text = text.replace(f"F.conv{rank}d(", f"conv_each(F.conv{rank}d, ", 1)
+        text += ".movedim(1, -1)" if last else ""
+        return Code(text, constants=constants, helpers=() if shared else ("conv_each",))
+
+    def flops(self, site: Site) -> Dim:
+        each = 1 if self.depthwise else site.inputs[1].shape[-2]
+        return product(site.outputs[0].shape[1:]) * product(site.inputs[1].shape[1:-2]) * each * 2
+
+
+class DepthwiseConv(Conv, spec_name="depthwise_conv"):
+    """A convolution of each channel by itself, whose kernel is a tensor, [*window, channels, multiplier]: a
+    `parameter`, or each example's own.
+    """
+
+    depthwise = True
+
+    examples = (
+        Example({}, ((7, 3), (2, 3, 2))),
+        Example({"padding": "same", "dilation_rate": 2}, ((6, 7, 4), (3, 2, 4, 1))),
+        Example({"padding": "same", "strides": 2}, ((6, 6, 2), (3, 3, 2, 3))),
+        Example({"data_format": "channels_first"}, ((2, 5, 6), (2, 3, 2, 1))),
+    )
+
+
+NotNegative = Annotated[int, Field(ge=0)]
+Pair = Annotated[Positive | tuple[Positive, Positive], BeforeValidator(as_tuple)]
+
+
+def _two(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class Unfold(Operation, spec_name="unfold"):
+    """The windows of images [batch, channels, height, width], each as one column of the result."""
+
+    kernel_size: Pair
+    dilation: Pair = 1
+    padding: Annotated[NotNegative | tuple[NotNegative, NotNegative], BeforeValidator(as_tuple)] = 0
+    stride: Pair = 1
+
+    examples = (
+        Example({"kernel_size": 2}, ((2, 4, 5),)),
+        Example({"kernel_size": [2, 3], "dilation": 2, "padding": 1, "stride": [2, 1]}, ((2, 6, 7),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_floats(self.spec_name, x)
+        if x.rank != 4:
+            message = f"`unfold` takes images, [batch, channels, height, width], and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        counts = self.counts(x.shape[2:])
+        if any(isinstance(count, int) and count < 1 for count in counts):
+            message = f"a window of `unfold` is larger than {x}"
+            raise LayerError("window-too-large", message, argument="kernel_size", inputs=(0,))
+        return x.with_shape(x.shape[0], x.shape[1] * product(_two(self.kernel_size)), product(counts))
+
+    def counts(self, sizes: tuple[Dim, ...]) -> list[Dim]:
+        """How many windows there are along both axes."""
+        arguments = (self.kernel_size, self.dilation, self.padding, self.stride)
+        each = zip(sizes, *(_two(value) for value in arguments), strict=True)
+        return [(size + 2 * pad - gap * (width - 1) - 1) // step + 1 for size, width, gap, pad, step in each]
+
+    def options(self) -> tuple[str, dict[str, Leaf]]:
+        """The keywords that are not at their defaults."""
+        given: dict[str, Leaf] = {"dilation": self.dilation, "padding": self.padding, "stride": self.stride}
+        kept = {name: value for name, value in given.items() if value != (0 if name == "padding" else 1)}
+        return "".join(f", {name}={{{name}}}" for name in kept), kept
+
+    def code(self, site: Site) -> Code:
+        text, constants = self.options()
+        constants["kernel"] = self.kernel_size
+        return Code(f"F.unfold({{x}}, {{kernel}}{text})", constants=constants)
+
+
+class Fold(Unfold, spec_name="fold"):
+    """Images of `output_size`, [batch, channels, height, width], of the columns of `unfold`, added up."""
+
+    output_size: Pair
+
+    examples = (
+        Example({"output_size": [4, 5], "kernel_size": 2}, ((8, 12),)),
+        Example(
+            {"output_size": 6, "kernel_size": [2, 3], "dilation": 2, "padding": 1, "stride": [2, 1]},
+            ((12, 12),),
+        ),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_floats(self.spec_name, x)
+        window = prod(_two(self.kernel_size))
+        columns = product(self.counts(_two(self.output_size)))
+        if x.rank != 3 or x.shape[2] != columns or x.shape[1] // window * window != x.shape[1]:
+            message = f"`fold` takes [batch, channels * {window}, {columns}] here, and gets {x}"
+            raise LayerError("shapes-differ", message, argument="output_size", inputs=(0,))
+        return x.with_shape(x.shape[0], x.shape[1] // window, *_two(self.output_size))
+
+    def code(self, site: Site) -> Code:
+        text, constants = self.options()
+        constants |= {"size": self.output_size, "kernel": self.kernel_size}
+        if isinstance(self.output_size, int):
+            constants["size"] = (self.output_size, self.output_size)
+        return Code(f"F.fold({{x}}, {{size}}, {{kernel}}{text})", constants=constants)
