@@ -127,6 +127,9 @@ class Sharded(Spread):
 
         super().__init__(module, world, loose)
         mesh = init_device_mesh(place.type, (world.size,))
+        for weight in module.parameters():  # those of convolutions lie channels last
+            if not weight.is_contiguous():
+                weight.data = weight.data.contiguous()
         scalars = {weight for weight in module.parameters() if not weight.dim()}  # which cannot be cut
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         full = MixedPrecisionPolicy(cast_forward_inputs=False)
@@ -139,7 +142,8 @@ class Sharded(Spread):
             if isinstance(unit, FSDPModule):
                 unit.set_gradient_divide_factor(1.0)
                 unit.set_force_sum_reduction_for_comms(True)
-        module.to(place)
+        if not any(weight.is_meta for weight in module.parameters()):
+            module.to(place)
         self.loose += scalars
 
     def weights(self) -> Mapping[str, Tensor]:
