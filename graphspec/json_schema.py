@@ -1,315 +1,534 @@
-"""The JSON Schema of specs, for editors. Every argument may also be an expression."""
+"""The JSON Schema of specs, for editors: what keys there are, what they mean, what is missing.
+
+It accepts every spec that `check` accepts, and knows only what a file alone can tell. Every argument may also
+be an expression. Types that occur twice stand once, in `$defs`.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import json
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from graphspec.contract import REGISTRY
-from graphspec.contract.layer import Layer
+from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES, Judged
+from graphspec.glossary import meaning
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
-from graphspec.schema import FORMS, REPEATABLE, Block, Input, Node, Output, Spec
+from graphspec.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
 
-EXPRESSION = {"$ref": "#/$defs/expression"}
-OWN_PATH = {
-    "type": "string",
-    "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
-    "description": "the path of a class of one's own, such as my_layers.GatedMix",
-}
+Schema = dict[str, Any]
+KEPT = (
+    "type",
+    "enum",
+    "const",
+    "anyOf",
+    "items",
+    "prefixItems",
+    "properties",
+    "required",
+    "additionalProperties",
+    "$ref",
+)
+
+URL = "https://json-schema.org/draft/2020-12/schema"
+LINE = 70
+"""Characters of what a name is."""
+SHORT = 40
+"""Characters of a type up to which it does not stand in `$defs`."""
+EVERYWHERE = ("from", "when", "else", "trainable", "repeat", "parallel")
+"""The keys of every node, whatever its form."""
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> Schema:
     """The schema, draft 2020-12."""
-    definitions: dict[str, Any] = {
-        "expression": {"type": "string", "pattern": r"\$", "description": "$name, or $(...)"},
-        "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
-        "reference": {
-            "type": "string",
-            "description": "a node, an input, or an output of a node: node.output",
-        },
-    }
-    definitions["references"] = {
-        "anyOf": [
-            {"$ref": "#/$defs/reference"},
-            {"type": "array", "items": {"$ref": "#/$defs/reference"}},
-            {"type": "object", "additionalProperties": {"$ref": "#/$defs/references"}},
-        ]
-    }
-    definitions["loss"] = _or_own(_family(LOSSES, definitions))
-    definitions["metric"] = _or_own(_family(METRICS, definitions))
-    definitions["optimizer"] = _family(OPTIMIZERS, definitions)
-    definitions["schedule"] = _family(SCHEDULES, definitions)
-    definitions["node"] = _node(definitions)
-    definitions["nodes"] = _named({"$ref": "#/$defs/node"})
-    definitions["input"] = _keys(
-        Input,
-        {
-            "shape": {
-                "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
-            }
-        },
-    )
-    definitions["output"] = _output()
-    definitions["block"] = _keys(
-        Block,
-        {
-            "params": {"type": "object"},
-            "shared": {"$ref": "#/$defs/nodes"},
-            "nodes": {"$ref": "#/$defs/nodes"},
-            "edges": _EDGES,
-            "inputs": {
-                "anyOf": [
-                    {"type": "array", "items": {"$ref": "#/$defs/name"}, "minItems": 1},
-                    {**_named({"enum": ["required", None]}), "minProperties": 1},
-                ]
+    return _Writer().schema()
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+NAMED = (
+    "node",
+    "nodes",
+    "input",
+    "output",
+    "block",
+    "data",
+    "loss",
+    "metric",
+    "optimizer",
+    "schedule",
+    "feature",
+)
+"""What stands in `$defs` however often it is used."""
+EXPRESSION = _ref("$")
+NODES = _ref("nodes")
+EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
+BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
+
+
+class _Writer:
+    """Writes the schema; what it refers to gathers in `definitions`."""
+
+    def __init__(self) -> None:
+        self.definitions: Schema = {
+            "$": {"type": "string", "pattern": r"\$", "description": "$name, or $(...)"},
+            "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "path": {
+                "type": "string",
+                "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
+                "description": "the path of a class of one's own, such as my_layers.GatedMix",
             },
-        },
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "graphspec",
-        **_top(definitions),
-        "$defs": definitions,
-    }
-
-
-_EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
-
-
-def _top(definitions: dict[str, Any]) -> dict[str, Any]:
-    train = _pydantic(TrainConfig, definitions)
-    train["properties"]["optimizer"] = {"$ref": "#/$defs/optimizer"}
-    train["properties"]["schedule"] = {"$ref": "#/$defs/schedule"}
-    train["properties"]["callbacks"] = _callbacks(definitions)
-    train["additionalProperties"] = True
-    outputs = [_named({"anyOf": [{"$ref": "#/$defs/output"}, {"type": "null"}]}), {"$ref": "#/$defs/name"}]
-    outputs.append({"type": "array", "items": {"$ref": "#/$defs/name"}})
-    return _keys(
-        Spec,
-        {
-            "name": {"type": "string"},
-            "params": {"type": "object"},
-            "presets": {"type": "object", "additionalProperties": {"type": "object"}},
-            "inputs": _named({"$ref": "#/$defs/input"}),
-            "blocks": _named({"$ref": "#/$defs/block"}),
-            "shared": {"$ref": "#/$defs/nodes"},
-            "nodes": {"$ref": "#/$defs/nodes"},
-            "edges": _EDGES,
-            "outputs": {"anyOf": outputs},
-            "data": _data(definitions),
-            "train": train,
-            "tune": _pydantic(TuneConfig, definitions),
-        },
-    )
-
-
-def _node(definitions: dict[str, Any]) -> dict[str, Any]:
-    """A node has one form; a layer, merge or op of a known name has that one's arguments."""
-    properties: dict[str, Any] = {field.alias or name: {} for name, field in Node.model_fields.items()}
-    properties |= {form: {"type": "string"} for form in FORMS}
-    properties["module"] = OWN_PATH
-    properties["parameter"] = {"anyOf": [{"type": "array"}, EXPRESSION]}
-    properties["constant"] = {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]}
-    properties["compute"] = {"type": "string", "description": "a formula over nodes: mean + exp(x) * noise"}
-    properties["from"] = {"$ref": "#/$defs/references"}
-    properties["wraps"] = {"$ref": "#/$defs/node"}
-    properties["trainable"] = properties["when"] = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
-    repeats = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]}
-    properties["repeat"] = properties["parallel"] = repeats
-    rules: list[dict[str, Any]] = []
-    for kind, classes in REGISTRY.items():
-        properties[kind] = {"anyOf": [{"enum": sorted(classes)}, EXPRESSION]}
-        for name, cls in classes.items():
-            key = f"{kind}.{name}"
-            definitions[key] = _arguments(cls, definitions)
-            test = {"properties": {kind: {"const": name}}, "required": [kind]}
-            rules.append({"if": test, "then": {"$ref": f"#/$defs/{key}"}})
-    free = [
-        {"required": [form]}
-        for form in ("block", "model", "call", "parameter", "constant", "compute", "module")
-    ]
-    expression = [{"properties": {kind: EXPRESSION}, "required": [kind]} for kind in REGISTRY]
-    rules.append(
-        {
-            "if": {"anyOf": [*free, *expression]},
-            "then": {"unevaluatedProperties": True},
+            "references": {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}},
+                    {"type": "object", "additionalProperties": _ref("references")},
+                ],
+                "description": "a node, an input, or an output of a node: node.output",
+            },
         }
-    )
-    forms = [{"required": [form]} for form in FORMS]
-    return {
-        "type": "object",
-        "properties": properties,
-        "oneOf": forms,
-        "allOf": rules,
-        "unevaluatedProperties": False,
-    }
+        self._known: dict[str, str] = {}
 
+    def schema(self) -> Schema:
+        """The whole of it."""
+        defined = self.definitions
+        defined["nodes"] = _named(_ref("node"))
+        for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):
+            self._family(family, own=family in (LOSSES, METRICS))
+        self._node()
+        defined["input"] = self._keys(
+            Input,
+            "Input",
+            {
+                "shape": {
+                    "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
+                }
+            },
+        )
+        defined["output"] = self._output()
+        defined["block"] = self._block()
+        return _unshared(_factored({"$schema": URL, **self._top(), "$defs": defined}))
 
-def _arguments(cls: type[Layer], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a layer. Where it is repeated, required ones may stand in the lists."""
-    schema = _pydantic(cls, definitions)
-    properties = _opened(schema.get("properties", {}))
-    properties.pop("wraps", None)  # a key of the node
-    found: dict[str, Any] = {"description": inspect.cleandoc(cls.__doc__ or ""), "properties": properties}
-    required = [name for name in schema.get("required", []) if name != "wraps"]
-    if required and cls.kind in REPEATABLE:
-        found["anyOf"] = [{"required": required}, {"required": ["repeat"]}, {"required": ["parallel"]}]
-    elif required:
-        found["required"] = required
-    return found
+    # --- sections
 
+    def _top(self) -> Schema:
+        output = {"anyOf": [_ref("output"), {"type": "null"}]}
+        outputs = [_named(output), _ref("name"), {"type": "array", "items": _ref("name")}]
+        tune = self._keys(TuneConfig, "Tune", self._properties(TuneConfig, "Tune"))
+        return self._keys(
+            Spec,
+            "Spec",
+            {
+                "name": {"type": "string"},
+                "params": {"type": "object"},
+                "presets": {"type": "object", "additionalProperties": {"type": "object"}},
+                "inputs": _named(_ref("input")),
+                "blocks": _named(_ref("block")),
+                "shared": NODES,
+                "nodes": NODES,
+                "edges": EDGES,
+                "outputs": {"anyOf": outputs},
+                "data": self._data(),
+                "train": self._train(),
+                "tune": tune,
+            },
+        )
 
-def _output() -> dict[str, Any]:
-    metrics = {
-        "anyOf": [
-            {"$ref": "#/$defs/metric"},
-            {"type": "array", "items": {"$ref": "#/$defs/metric"}},
-            EXPRESSION,
-        ]
-    }
-    weight = {"anyOf": [{"type": "number"}, {"const": "learned"}, EXPRESSION]}
-    source = {"$ref": "#/$defs/references"}
-    return _keys(
-        Output,
-        {
-            "loss": {"$ref": "#/$defs/loss"},
-            "metrics": metrics,
-            "loss_weight": weight,
-            "from": source,
-            "target": {"type": "string"},
-            **_opened(_pydantic(Judged, {})["properties"]),
-        },
-    )
+    def _block(self) -> Schema:
+        names = {"type": "array", "items": _ref("name"), "minItems": 1}
+        required = {**_named({"enum": ["required", None]}), "minProperties": 1}
+        return self._keys(
+            Block,
+            "Block",
+            {
+                "params": {"type": "object"},
+                "shared": NODES,
+                "nodes": NODES,
+                "edges": EDGES,
+                "inputs": {"anyOf": [names, required]},
+            },
+        )
 
+    def _output(self) -> Schema:
+        metric = _ref("metric")
+        return self._keys(
+            Output,
+            "Output",
+            {
+                **self._properties(Judged, "Output"),
+                "from": _ref("references"),
+                "loss": _ref("loss"),
+                "metrics": {"anyOf": [metric, {"type": "array", "items": metric}, EXPRESSION]},
+                "loss_weight": {"anyOf": [{"type": "number"}, {"const": "learned"}, EXPRESSION]},
+                "target": {"type": "string"},
+            },
+        )
 
-def _callbacks(definitions: dict[str, Any]) -> dict[str, Any]:
-    """A mapping from the names of callbacks to their arguments."""
-    properties = {}
-    for name, cls in CALLBACKS.members.items():
-        schema = _pydantic(cls, definitions)
-        arguments = {key: value for key, value in schema["properties"].items() if key != "name"}
-        properties[name] = {
+    def _train(self) -> Schema:
+        callbacks: dict[str, Schema] = {"properties": {}, "patternProperties": {}}
+        for cls in dict.fromkeys(CALLBACKS.members.values()):
+            name, *others = cls.names()
+            callbacks["properties"][name] = found = self._setting(cls, "Callback", name)
+            if others:
+                self.definitions[f"callback.{name}"] = found
+                callbacks["properties"][name] = _ref(f"callback.{name}")
+                callbacks["patternProperties"][_pattern(others)["pattern"]] = _ref(f"callback.{name}")
+        return self._keys(
+            TrainConfig,
+            "Train",
+            {
+                **self._properties(TrainConfig, "Train"),
+                "optimizer": _ref("optimizer"),
+                "schedule": _ref("schedule"),
+                "callbacks": {"type": "object", **callbacks, "additionalProperties": False},
+            },
+        )
+
+    def _data(self) -> Schema:
+        texts = {"type": ["string", "number"]}
+        several = {"anyOf": [texts, {"type": "array", "items": texts}]}
+        properties = self._properties(DataConfig, "Data")
+        for key in ("train", "validation", "test"):
+            properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
+        properties |= {"key": several, "na_values": several}
+        properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
+        self._features()
+        return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}
+
+    def _features(self) -> None:
+        """A mapping with the arguments of the encoder that it names."""
+        found = {
+            name: self._setting(cls, "Feature", name, but="encode", closed=False)
+            for name, cls in FEATURES.items()
+        }
+        rules = self._rules("encode", found)
+        words = _described({name: _line(cls) for name, cls in FEATURES.items()})
+        self.definitions["feature"] = {
             "type": "object",
-            "description": inspect.cleandoc(cls.__doc__ or ""),
-            "properties": _opened(arguments),
-            "required": [key for key in schema.get("required", []) if key != "name"],
+            "properties": {"encode": {"anyOf": words, "description": meaning("encode")}},
+            "required": ["encode"],
+            "allOf": rules,
+            "unevaluatedProperties": False,
+        }
+
+    # --- nodes
+
+    def _node(self) -> None:
+        """A node has one form; a layer, merge or op of a known name has that one's arguments."""
+        common: Schema = {
+            "from": _ref("references"),
+            "when": BOOLEAN,
+            "else": {"anyOf": [_ref("references"), {"type": "null"}]},
+            "trainable": BOOLEAN,
+            "repeat": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "object"}, EXPRESSION]},
+        }
+        common["parallel"] = common["repeat"]
+        forms: Schema = {form: {"type": "string"} for form in FORMS} | {
+            "parameter": {"anyOf": [{"type": "array"}, EXPRESSION]},
+            "constant": {"anyOf": [{"type": ["array", "number", "boolean"]}, EXPRESSION]},
+            "module": _ref("path"),
+        }
+        for kind, classes in REGISTRY.items():
+            self._kind(kind, {name: classes[name] for name in sorted(classes)})
+            forms[kind] = {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}
+        forms = {form: {**forms[form], "description": meaning(form, "Node")} for form in FORMS}
+        rule: Schema = {"properties": forms, "required": ["layer"], "unevaluatedProperties": True}
+        for form in reversed(FORMS):
+            then = _ref(f"node.{form}") if form in REGISTRY else {"additionalProperties": True}
+            rule = {
+                "if": {"required": [form]},
+                "then": {"properties": {form: forms[form]}, **then},
+                "else": rule,
+            }
+        common = {key: {**common[key], "description": meaning(key, "Node")} for key in EVERYWHERE}
+        self.definitions["node"] = {
+            "type": "object",
+            "properties": common,
+            **rule,
+            "unevaluatedProperties": False,
+        }
+
+    def _kind(self, kind: str, classes: Mapping[str, type[Layer]]) -> None:
+        """The names of a kind, and what stands beside each.
+
+        A name that is not known has any arguments: one mistake is one error. So has a repeated node whose
+        arguments may stand in the lists of `repeat`.
+        """
+        self.definitions[f"{kind}s"] = {
+            "anyOf": _described({name: _line(cls) for name, cls in classes.items()})
+        }
+        rules = self._rules(kind, {name: self._arguments(cls, name) for name, cls in classes.items()})
+        unknown = {"properties": {kind: {"not": _ref(f"{kind}s")}}}
+        listed = [
+            {"properties": {key: {"not": {"type": "integer"}}}, "required": [key]}
+            for key in ("repeat", "parallel")
+        ]
+        free = {"anyOf": [unknown, *listed]} if kind in REPEATABLE else unknown
+        self.definitions[f"node.{kind}"] = {
+            "if": free,
+            "then": {"additionalProperties": True},
+            "else": {"allOf": rules},
+        }
+
+    def _arguments(self, cls: type[Layer], name: str) -> Schema:
+        properties = self._properties(cls, name)
+        if "wraps" in properties or issubclass(cls, Wrapper):
+            properties["wraps"] = {**_ref("node"), "description": meaning("wraps", "Node")}
+        if cls.kind == "op" and any(argument.name == "like" for argument in cls.arguments):
+            properties["like"] = {"type": "string", "description": meaning("like", "Node")}
+        required = [key for key in properties if key == "wraps" or key in _required(cls)]
+        return {"properties": properties, **({"required": required} if required else {})}
+
+    # --- settings
+
+    def _family(self, family: Family, own: bool) -> None:
+        """A name, or a mapping with the name and that member's arguments; or one's `own`, by its path.
+
+        Of several names for one thing the first is offered.
+        """
+        classes = list(dict.fromkeys(family.members.values()))
+        names = {cls.names()[0]: _line(cls) for cls in classes}
+        aliases = [alias for alias in family.members if alias not in names]
+        found = {
+            name: self._setting(cls, family.kind, cls.names()[0], closed=False)
+            for name, cls in family.members.items()
+        }
+        rules = self._rules("name", found)
+        unknown = {"if": {"properties": {"name": {"not": _ref(_several(family.kind))}}}}
+        self.definitions[_several(family.kind)] = {
+            "anyOf": [*_described(names), {"type": "string", **_pattern(aliases)}]
+        }
+        mapping: Schema = {
+            "type": "object",
+            "properties": {"name": {**_ref(_several(family.kind)), "description": meaning("name")}},
+            "required": ["name"],
+            "allOf": [*rules, {**unknown, "then": {"additionalProperties": True}}],
+            "unevaluatedProperties": False,
+        }
+        if own:
+            theirs = {"type": "object", "properties": {"module": _ref("path")}, "additionalProperties": True}
+            mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
+        self.definitions[family.kind] = {"anyOf": [_ref(_several(family.kind)), mapping, EXPRESSION]}
+
+    def _rules(self, key: str, found: Mapping[str, Schema]) -> list[Schema]:
+        """What stands beside a key depends on its value; values with the same arguments share a rule."""
+        alike: dict[str, list[str]] = {}
+        for name, definition in found.items():
+            if definition.get("properties"):
+                alike.setdefault(json.dumps(definition), []).append(name)
+        return [
+            {
+                "if": {"properties": {key: _pattern(names) if len(names) > 1 else {"const": names[0]}}},
+                "then": json.loads(definition),
+            }
+            for definition, names in alike.items()
+        ]
+
+    def _setting(
+        self, cls: type[BaseModel], place: str, name: str, but: str = "name", closed: bool = True
+    ) -> Schema:
+        """A mapping with the keys of a setting, but for the one that chose it."""
+        properties = self._properties(cls, name, place, but=but)
+        required = [key for key in _required(cls) if key != but]
+        found: Schema = {"properties": properties}
+        if required:
+            found["required"] = required
+        if closed:
+            found = {"type": "object", "description": _line(cls), **found, "additionalProperties": False}
+        return found
+
+    def _keys(self, cls: type[BaseModel], place: str, properties: Mapping[str, Schema]) -> Schema:
+        """A mapping with the keys of a structural class, and no others."""
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        known: Schema = {}
+        for key in keys:
+            given = properties.get(key, {})
+            given = {"allOf": [given]} if "$ref" in given else given
+            known[key] = {**given, "description": meaning(key, place)} if meaning(key, place) else given
+        return {
+            "type": "object",
+            "properties": known,
+            "required": _required(cls),
             "additionalProperties": False,
         }
-    return {"type": "object", "properties": properties, "additionalProperties": False}
 
-
-def _data(definitions: dict[str, Any]) -> dict[str, Any]:
-    data = _pydantic(DataConfig, definitions)
-    data["properties"]["features"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/feature"}}
-    for key in ("train", "validation", "test"):
-        data["properties"][key] = {"anyOf": [{"type": "string"}, data["properties"][key]]}
-    texts = {"type": ["string", "number"]}
-    for key in ("key", "na_values"):
-        data["properties"][key] = {"anyOf": [texts, {"type": "array", "items": texts}]}
-    data["additionalProperties"] = True
-    definitions["feature"] = _features(definitions)
-    return {"anyOf": [{"type": "string"}, data]}
-
-
-def _features(definitions: dict[str, Any]) -> dict[str, Any]:
-    """A mapping with the arguments of the encoder that it names."""
-    rules = []
-    for name, cls in FEATURES.items():
-        schema = _pydantic(cls, definitions)
-        properties = {key: value for key, value in schema["properties"].items() if key != "encode"}
-        required = [key for key in schema.get("required", []) if key != "encode"]
-        definitions[f"feature.{name}"] = {
-            "description": inspect.cleandoc(cls.__doc__ or ""),
-            "properties": _opened(properties),
-            "required": required,
+    def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
+        """The fields of a class `but` one, each with what it means; any of them may be an expression."""
+        schema = cls.model_json_schema()
+        for name, each in schema.pop("$defs", {}).items():
+            self.definitions.setdefault(name, self._nested(each, name))
+        return {
+            key: self._typed(key, _open(each), *places)
+            for key, each in schema.get("properties", {}).items()
+            if key != but
         }
-        test = {"properties": {"encode": {"const": name}}}
-        rules.append({"if": test, "then": {"$ref": f"#/$defs/feature.{name}"}})
-    return {
-        "type": "object",
-        "properties": {"encode": {"enum": list(FEATURES)}},
-        "required": ["encode"],
-        "allOf": rules,
-        "unevaluatedProperties": False,
-    }
+
+    def _nested(self, schema: Schema, place: str) -> Schema:
+        """A setting inside a setting, as pydantic writes it."""
+        found = _plain(schema)
+        if "properties" in found:
+            found["properties"] = {
+                key: self._typed(key, _open(each), place) for key, each in found["properties"].items()
+            }
+        return found
+
+    def _typed(self, key: str, schema: Schema, *places: str) -> Schema:
+        """The type of a key with its meaning. What is long stands once: the type, and both together."""
+        text = next(filter(None, (meaning(key, place) for place in places)), "")
+        kind = self._once(schema, "t", SHORT)
+        return self._once({**kind, "description": text}, key, 0) if text else kind
+
+    def _once(self, schema: Schema, name: str, short: int) -> Schema:
+        """The schema, or a reference to where it stands in `$defs`; one that is `short` stays where it is."""
+        written = json.dumps(schema, sort_keys=True)
+        if len(written) < short:
+            return schema
+        if written not in self._known:
+            number, free = 2, name
+            while free in self.definitions:
+                free, number = f"{name}{number}", number + 1
+            self._known[written] = free
+            self.definitions[free] = schema
+        return _ref(self._known[written])
 
 
-def _family(family: Family, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A name, or a mapping with the name and that member's arguments."""
-    names = sorted(family.members)
-    rules = []
-    for cls in dict.fromkeys(family.members.values()):
-        schema = _pydantic(cls, definitions)
-        properties = {
-            key: value for key, value in _opened(schema.get("properties", {})).items() if key != "name"
-        }
-        key = f"{family.kind}.{cls.names()[0]}"
-        definitions[key] = {"description": inspect.cleandoc(cls.__doc__ or ""), "properties": properties}
-        test = {"properties": {"name": {"enum": list(cls.names())}}}
-        rules.append({"if": test, "then": {"$ref": f"#/$defs/{key}"}})
-    mapping = {
-        "type": "object",
-        "properties": {"name": {"enum": names}},
-        "required": ["name"],
-        "allOf": rules,
-        "unevaluatedProperties": False,
-    }
-    return {"anyOf": [{"enum": names}, mapping, EXPRESSION]}
+def _described(names: Mapping[str, str]) -> list[Schema]:
+    """Names, each with what it is."""
+    return [{"const": name, "description": text} for name, text in names.items()]
 
 
-def _or_own(family: dict[str, Any]) -> dict[str, Any]:
-    """A member of a family, or one's own: a mapping with the path of its code and any arguments."""
-    own = {"type": "object", "properties": {"module": OWN_PATH}, "required": ["module"]}
-    return {"anyOf": [*family["anyOf"], own]}
+def _several(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
 
 
-def _pydantic(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Pydantic's schema of a class; what it refers to goes to `definitions`."""
-    schema = cls.model_json_schema()
-    definitions.update(schema.pop("$defs", {}))
+def _pattern(names: Iterable[str]) -> Schema:
+    """One of these names, which are not offered where one is written."""
+    return {"pattern": f"^({'|'.join(sorted(names))})$"}
+
+
+def _line(cls: type[BaseModel]) -> str:
+    """The beginning of what a class says of itself."""
+    first = re.split(r"[.;:]\s", inspect.cleandoc(cls.__doc__ or "") + " ")[0]
+    return textwrap.shorten(first.rstrip("."), LINE, placeholder=" …")
+
+
+def _required(cls: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in cls.model_fields.items() if field.is_required()]
+
+
+def _plain(schema: Mapping[str, Any]) -> Schema:
+    """A schema of pydantic's without defaults and titles, and without bounds, which `check` knows."""
+    return {key: value for key, value in schema.items() if key in KEPT}
+
+
+def _open(schema: Mapping[str, Any]) -> Schema:
+    """The same type, or an expression; so are the items of lists, whose number is not told."""
+    inner = _plain(schema)
+    if "layer" in inner.get("properties", {}):  # a layer inside a layer
+        return {"anyOf": [_ref("node"), EXPRESSION]}
+    if "name" in inner.get("properties", {}):  # an initializer, a regularizer, a constraint
+        inner["properties"] = {"name": {**inner["properties"]["name"], "description": meaning("name")}}
+    if "prefixItems" in inner:
+        inner["items"] = {"anyOf": inner.pop("prefixItems")}
+    for key in ("minItems", "maxItems"):
+        inner.pop(key, None)
+    if isinstance(inner.get("items"), dict):
+        inner["items"] = _open(inner["items"])
+    if "enum" in inner or "const" in inner:
+        inner.pop("type", None)
+    options = [_open(option) for option in inner.pop("anyOf", ())]
+    if not options and not inner:
+        return {}
+    nested = [each for option in options for each in option.get("anyOf", [option])]
+    known = {json.dumps(each): each for each in [*nested, *([inner] if not options else [])]}
+    known.pop(json.dumps(EXPRESSION), None)
+    return {"anyOf": [*known.values(), EXPRESSION]}
+
+
+def _named(schema: Mapping[str, Any]) -> Schema:
+    return {"type": "object", "propertyNames": _ref("name"), "additionalProperties": schema}
+
+
+def _factored(schema: Schema) -> Schema:
+    """The same schema, with runs of properties that many settings have in `$defs`: the longest first."""
+    holders = [each for each in _walk(schema) if isinstance(each.get("properties"), dict)]
+    for number in range(1, RUNS + 1):
+        run, found = max(_runs(holders).items(), key=lambda item: _saved(*item), default=((), []))
+        if _saved(run, found) < WORTH:
+            break
+        name = f"c{number}"
+        for holder in found:
+            for key, _ in run:
+                del holder["properties"][key]
+            holder.setdefault("allOf", []).append(_ref(name))
+        schema["$defs"][name] = {"properties": {key: json.loads(text) for key, text in run}}
     return schema
 
 
-def _opened(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arguments, each of which may be an expression, and so may the items of lists."""
-    return {name: _open(schema) for name, schema in properties.items()}
+RUNS, SHORTEST, WORTH = 40, 2, 100
+"""At most so many runs, of at least so many properties, each of which saves so many characters."""
+Run = tuple[tuple[str, str], ...]
 
 
-def _open(schema: Mapping[str, Any]) -> dict[str, Any]:
-    inner = dict(schema)
-    notes = ("default", "title", "description")
-    kept: dict[str, Any] = {key: inner.pop(key) for key in notes if key in inner}
-    if isinstance(inner.get("items"), dict):
-        inner["items"] = _open(inner["items"])
-    if "prefixItems" in inner:
-        inner["prefixItems"] = [_open(item) for item in inner["prefixItems"]]
-    if "anyOf" in inner:
-        options = [_open(option)["anyOf"] for option in inner.pop("anyOf")]
-        return {
-            "anyOf": [*(o for group in options for o in group if o != EXPRESSION), EXPRESSION],
-            **inner,
-            **kept,
-        }
-    return {"anyOf": [inner, EXPRESSION], **kept}
+def _runs(holders: Iterable[Schema]) -> dict[Run, list[Schema]]:
+    """The runs of neighbouring properties, as text, and who has each."""
+    found: dict[Run, list[Schema]] = {}
+    for holder in holders:
+        if holder.get("additionalProperties", True) is False or "$ref" in holder:
+            continue
+        required = holder.get("required", ())
+        items = tuple((k, json.dumps(each)) for k, each in holder["properties"].items() if k not in required)
+        for start in range(len(items)):
+            for end in range(start + SHORTEST, len(items) + 1):
+                found.setdefault(items[start:end], []).append(holder)
+    return found
 
 
-def _keys(cls: type[Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping with the keys of a structural class, and no others."""
-    words: dict[str, Any] = {field.alias or name: {} for name, field in cls.model_fields.items()}
-    required = [field.alias or name for name, field in cls.model_fields.items() if field.is_required()]
-    return {
-        "type": "object",
-        "properties": {**words, **properties},
-        "required": required,
-        "additionalProperties": False,
-    }
+def _saved(run: Run, found: list[Schema]) -> int:
+    size = sum(len(key) + len(text) + 4 for key, text in run)
+    return (len(found) - 1) * size - 40 * (len(found) + 1)
 
 
-def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "propertyNames": {"$ref": "#/$defs/name"}, "additionalProperties": schema}
+def _walk(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _walk(item)
+
+
+def _unshared(schema: Schema) -> Schema:
+    """The same schema, with what is referred to only once in its place, without what nothing refers to."""
+    while unread := set(schema["$defs"]) - set(_referred(schema)):
+        schema = {**schema, "$defs": {k: v for k, v in schema["$defs"].items() if k not in unread}}
+    once = {name for name, count in _referred(schema).items() if count == 1 and name not in NAMED}
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        name = value.get("$ref", "").removeprefix("#/$defs/")
+        if name in once:
+            return placed({**schema["$defs"][name], **{k: v for k, v in value.items() if k != "$ref"}})
+        return {key: placed(item) for key, item in value.items()}
+
+    kept = {name: placed(each) for name, each in schema["$defs"].items() if name not in once}
+    return {**placed({key: value for key, value in schema.items() if key != "$defs"}), "$defs": kept}
+
+
+def _referred(schema: Schema) -> Counter[str]:
+    """How often each definition is referred to."""
+    return Counter(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))

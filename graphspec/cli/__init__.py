@@ -35,6 +35,7 @@ from graphspec.cli.common import (
     terminal_width,
 )
 from graphspec.cli.importing import app as importing
+from graphspec.cli.new import new, schema
 from graphspec.cli.plot import plot
 from graphspec.cli.runs import evaluate, predict, runs
 from graphspec.cli.train import train
@@ -190,34 +191,8 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(predict)
 app.command()(runs)
-
-
-@app.command()
-def schema(
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to; - for stdout.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write a JSON Schema of specs, for editors.
-
-    Example: graphspec schema -o graphspec.schema.json
-    """
-    from graphspec.json_schema import json_schema
-
-    with reporting(as_json, {}):
-        found = json_schema()
-        if output is not None and str(output) != "-":
-            with replacing(output) as temporary:
-                temporary.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
-        if as_json:
-            print_json(
-                {"ok": True, "file": str(output)} if output is not None else {"ok": True, "schema": found}
-            )
-        elif output is not None and str(output) != "-":
-            typer.echo(f"wrote {output}")
-        else:
-            print_json(found)
+app.command()(schema)
+app.command()(new)
 
 
 @app.command()
@@ -249,45 +224,3 @@ def layers(
                 print_json({"ok": True, "layers": [entry.to_json() for entry in found]})
             else:
                 typer.echo("\n\n".join(entry.text() for entry in found))
-
-
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="A table that the spec is to learn from.")
-    ] = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", metavar="COLUMN", help="What it learns; may be repeated.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write a small spec to start from, or one that fits a table.
-
-    Example: graphspec new movies --data movies.csv --target rating
-    """
-    from graphspec.reference import START
-
-    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
-    if (data is None) != (not target):
-        raise typer.BadParameter("--data and --target go together", param_hint="--data")
-    with reporting(as_json, {}):
-        text = START
-        if data is not None:
-            from graphspec.data.drafting import draft
-
-            text = draft(path.stem, data, target or [], path.parent)
-        try:
-            with path.open("x", encoding="utf-8") as stream:
-                stream.write(text)
-        except FileExistsError:
-            raise typer.BadParameter(f"{path} exists already", param_hint="NAME") from None
-        except OSError as error:
-            raise typer.BadParameter(
-                f"{path} cannot be written: {error.strerror}", param_hint="NAME"
-            ) from None
-        if as_json:
-            print_json({"ok": True, "file": str(path)})
-        else:
-            verb = "summary" if data is None else "train"
-            typer.echo(f"wrote {path}; next: graphspec {verb} {path}")

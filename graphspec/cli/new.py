@@ -1,0 +1,98 @@
+"""`new`: a spec to start from. `schema`: what an editor needs to help with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphspec.cli.common import Json, print_json, replacing, reporting
+
+SCHEMA = "graphspec.schema.json"
+"""The file that a new spec names as its schema, beside it."""
+MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
+"""The first line of a new spec, by which editors find the schema."""
+
+
+def schema(
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to. [default: stdout]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a JSON Schema of specs, by which editors complete, explain and check.
+
+    Example: graphspec schema -o graphspec.schema.json
+    """
+    with reporting(as_json, {}):
+        text = _schema()
+        if output is None or output == "-":
+            if as_json:
+                import json
+
+                print_json({"ok": True, "schema": json.loads(text)})
+            else:
+                typer.echo(text, nl=False)
+            return
+        with replacing(Path(output)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        if as_json:
+            print_json({"ok": True, "file": output})
+        else:
+            typer.echo(f"wrote {output}")
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="A table that the spec is to learn from.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", metavar="COLUMN", help="What it learns; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a small spec to start from, or one that fits a table, and the schema for editors beside it.
+
+    Example: graphspec new cars --data cars.csv --target mpg
+    """
+    from graphspec.reference import START
+
+    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    if (data is None) != (not target):
+        raise typer.BadParameter("--data and --target go together", param_hint="--data")
+    with reporting(as_json, {}):
+        text = START
+        if data is not None:
+            from graphspec.data.drafting import draft
+
+            text = draft(path.stem, data, target or [], path.parent)
+        _write(path, MODELINE + text)
+        with replacing(path.with_name(SCHEMA)) as temporary:
+            temporary.write_text(_schema(), encoding="utf-8")
+        if as_json:
+            print_json({"ok": True, "file": str(path), "schema": str(path.with_name(SCHEMA))})
+        else:
+            verb = "summary" if data is None else "train"
+            typer.echo(f"wrote {path}; next: graphspec {verb} {path}")
+
+
+def _schema() -> str:
+    """The schema as a file's text; compact, for editors read it at each start."""
+    import json
+
+    from graphspec.json_schema import json_schema
+
+    return json.dumps(json_schema(), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that must not be there yet."""
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise typer.BadParameter(f"{path} exists already", param_hint="NAME") from None
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="NAME") from None
