@@ -1,8 +1,4 @@
-"""The JSON Schema of specs, for editors: what keys there are, what they mean, what is missing.
-
-It accepts every spec that `check` accepts, and knows only what a file alone can tell. Every argument may also
-be an expression. Types that occur twice stand once, in `$defs`.
-"""
+"""Sections, nodes and settings as JSON Schema, from the classes that read them."""
 
 from __future__ import annotations
 
@@ -10,8 +6,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,13 +16,13 @@ from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES, Judged
 from graphspec.glossary import meaning
+from graphspec.json_schema.sharing import Schema, shared
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
 
-Schema = dict[str, Any]
 KEPT = (
     "type",
     "enum",
@@ -48,11 +43,6 @@ SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
 EVERYWHERE = ("from", "when", "else", "trainable", "repeat", "parallel")
 """The keys of every node, whatever its form."""
-
-
-def json_schema() -> Schema:
-    """The schema, draft 2020-12."""
-    return _Writer().schema()
 
 
 def _ref(name: str) -> Schema:
@@ -79,7 +69,7 @@ EDGES = {"type": "array", "items": {"type": "string", "pattern": "->"}}
 BOOLEAN = {"anyOf": [{"type": "boolean"}, EXPRESSION]}
 
 
-class _Writer:
+class Writer:
     """Writes the schema; what it refers to gathers in `definitions`."""
 
     def __init__(self) -> None:
@@ -120,7 +110,7 @@ class _Writer:
         )
         defined["output"] = self._output()
         defined["block"] = self._block()
-        return _unshared(_factored({"$schema": URL, **self._top(), "$defs": defined}))
+        return shared({"$schema": URL, **self._top(), "$defs": defined}, NAMED)
 
     # --- sections
 
@@ -460,75 +450,3 @@ def _open(schema: Mapping[str, Any]) -> Schema:
 
 def _named(schema: Mapping[str, Any]) -> Schema:
     return {"type": "object", "propertyNames": _ref("name"), "additionalProperties": schema}
-
-
-def _factored(schema: Schema) -> Schema:
-    """The same schema, with runs of properties that many settings have in `$defs`: the longest first."""
-    holders = [each for each in _walk(schema) if isinstance(each.get("properties"), dict)]
-    for number in range(1, RUNS + 1):
-        run, found = max(_runs(holders).items(), key=lambda item: _saved(*item), default=((), []))
-        if _saved(run, found) < WORTH:
-            break
-        name = f"c{number}"
-        for holder in found:
-            for key, _ in run:
-                del holder["properties"][key]
-            holder.setdefault("allOf", []).append(_ref(name))
-        schema["$defs"][name] = {"properties": {key: json.loads(text) for key, text in run}}
-    return schema
-
-
-RUNS, SHORTEST, WORTH = 40, 2, 100
-"""At most so many runs, of at least so many properties, each of which saves so many characters."""
-Run = tuple[tuple[str, str], ...]
-
-
-def _runs(holders: Iterable[Schema]) -> dict[Run, list[Schema]]:
-    """The runs of neighbouring properties, as text, and who has each."""
-    found: dict[Run, list[Schema]] = {}
-    for holder in holders:
-        if holder.get("additionalProperties", True) is False or "$ref" in holder:
-            continue
-        required = holder.get("required", ())
-        items = tuple((k, json.dumps(each)) for k, each in holder["properties"].items() if k not in required)
-        for start in range(len(items)):
-            for end in range(start + SHORTEST, len(items) + 1):
-                found.setdefault(items[start:end], []).append(holder)
-    return found
-
-
-def _saved(run: Run, found: list[Schema]) -> int:
-    size = sum(len(key) + len(text) + 4 for key, text in run)
-    return (len(found) - 1) * size - 40 * (len(found) + 1)
-
-
-def _walk(value: Any) -> Iterator[Schema]:
-    if isinstance(value, dict):
-        yield value
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _walk(item)
-
-
-def _unshared(schema: Schema) -> Schema:
-    """The same schema, with what is referred to only once in its place, without what nothing refers to."""
-    while unread := set(schema["$defs"]) - set(_referred(schema)):
-        schema = {**schema, "$defs": {k: v for k, v in schema["$defs"].items() if k not in unread}}
-    once = {name for name, count in _referred(schema).items() if count == 1 and name not in NAMED}
-
-    def placed(value: Any) -> Any:
-        if isinstance(value, list):
-            return [placed(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        name = value.get("$ref", "").removeprefix("#/$defs/")
-        if name in once:
-            return placed({**schema["$defs"][name], **{k: v for k, v in value.items() if k != "$ref"}})
-        return {key: placed(item) for key, item in value.items()}
-
-    kept = {name: placed(each) for name, each in schema["$defs"].items() if name not in once}
-    return {**placed({key: value for key, value in schema.items() if key != "$defs"}), "$defs": kept}
-
-
-def _referred(schema: Schema) -> Counter[str]:
-    """How often each definition is referred to."""
-    return Counter(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))

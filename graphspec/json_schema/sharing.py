@@ -1,0 +1,88 @@
+"""A schema made small: what occurs often stands once, what is used once stands in its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def shared(schema: Schema, named: Iterable[str]) -> Schema:
+    """The same schema; the `named` definitions stay, however often they are used."""
+    return _unshared(_factored(schema), named)
+
+
+def _factored(schema: Schema) -> Schema:
+    """The same schema, with runs of properties that many settings have in `$defs`: the longest first."""
+    holders = [each for each in _walk(schema) if isinstance(each.get("properties"), dict)]
+    for number in range(1, RUNS + 1):
+        run, found = max(_runs(holders).items(), key=lambda item: _saved(*item), default=((), []))
+        if _saved(run, found) < WORTH:
+            break
+        name = f"c{number}"
+        for holder in found:
+            for key, _ in run:
+                del holder["properties"][key]
+            holder.setdefault("allOf", []).append({"$ref": f"#/$defs/{name}"})
+        schema["$defs"][name] = {"properties": {key: json.loads(text) for key, text in run}}
+    return schema
+
+
+RUNS, SHORTEST, WORTH = 40, 2, 100
+"""At most so many runs, of at least so many properties, each of which saves so many characters."""
+Run = tuple[tuple[str, str], ...]
+
+
+def _runs(holders: Iterable[Schema]) -> dict[Run, list[Schema]]:
+    """The runs of neighbouring properties, as text, and who has each."""
+    found: dict[Run, list[Schema]] = {}
+    for holder in holders:
+        if holder.get("additionalProperties", True) is False or "$ref" in holder:
+            continue
+        required = holder.get("required", ())
+        items = tuple((k, json.dumps(each)) for k, each in holder["properties"].items() if k not in required)
+        for start in range(len(items)):
+            for end in range(start + SHORTEST, len(items) + 1):
+                found.setdefault(items[start:end], []).append(holder)
+    return found
+
+
+def _saved(run: Run, found: list[Schema]) -> int:
+    size = sum(len(key) + len(text) + 4 for key, text in run)
+    return (len(found) - 1) * size - 40 * (len(found) + 1)
+
+
+def _walk(value: Any) -> Iterator[Schema]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _walk(item)
+
+
+def _unshared(schema: Schema, named: Iterable[str]) -> Schema:
+    """The same schema, with what is referred to only once in its place, without what nothing refers to."""
+    while unread := set(schema["$defs"]) - set(_referred(schema)):
+        schema = {**schema, "$defs": {k: v for k, v in schema["$defs"].items() if k not in unread}}
+    once = {name for name, count in _referred(schema).items() if count == 1 and name not in named}
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [placed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        name = value.get("$ref", "").removeprefix("#/$defs/")
+        if name in once:
+            return placed({**schema["$defs"][name], **{k: v for k, v in value.items() if k != "$ref"}})
+        return {key: placed(item) for key, item in value.items()}
+
+    kept = {name: placed(each) for name, each in schema["$defs"].items() if name not in once}
+    return {**placed({key: value for key, value in schema.items() if key != "$defs"}), "$defs": kept}
+
+
+def _referred(schema: Schema) -> Counter[str]:
+    """How often each definition is referred to."""
+    return Counter(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))
