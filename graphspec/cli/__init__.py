@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import io
-import json
 import os
 import sys
 from pathlib import Path
@@ -26,7 +25,6 @@ from graphspec.cli.common import (
     compiling,
     count_of,
     print_json,
-    replacing,
     reporting,
     settings_of,
     show,
