@@ -21,7 +21,7 @@ def schema(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print a JSON Schema of specs, by which editors complete, explain and check.
+    """Print a JSON Schema of specs, for editors.
 
     Example: graphspec schema -o graphspec.schema.json
     """
@@ -53,7 +53,9 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a small spec to start from, or one that fits a table, and the schema for editors beside it.
+    """Write a small spec to start from, or one that fits a table.
+
+    The schema for editors is written beside it.
 
     Example: graphspec new cars --data cars.csv --target mpg
     """
