@@ -16,7 +16,7 @@ from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
 from graphspec.program import Elaborated
-from graphspec.tensor import BATCH, DTYPES, Size, value_of
+from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.weights import key_prefix
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
@@ -136,10 +136,12 @@ def example_inputs(
     program: Elaborated, batch_size: int, sizes: dict[str, int], seed: int
 ) -> dict[str, torch.Tensor]:
     """Random inputs in the ranges that the graph accepts. `sizes` binds named sizes; others are the
-    smallest legal, or 8.
+    smallest legal, or 8; those with a factor so that an axis is about 64 long.
     """
     generator = torch.Generator().manual_seed(seed)
-    common = {name: max(least, 8) for name, least in program.minimum_sizes.items()}
+    factor = factors(program.inputs.values())
+    small = {name: max(2, min(8, 64 // factor.get(name, 1))) for name in program.minimum_sizes}
+    common = {name: max(least, small[name]) for name, least in program.minimum_sizes.items()}
     legal = {name: min(size, program.maximum_sizes.get(name, size)) for name, size in common.items()}
     bound = legal | sizes | {BATCH: batch_size}
     inputs = {}

@@ -14,7 +14,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.graph import Graph, Op, Unit
 from graphspec.load import TORCH_DTYPES, example_inputs
 from graphspec.program import Elaborated
-from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, value_of
+from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
 from graphspec.weights import key_prefix
 
 
@@ -26,7 +26,8 @@ def prove(program: Elaborated, module: nn.Module) -> None:
     sizes = {BATCH: 2}
     for name, tensor in program.inputs.items():
         for size, given in zip(tensor.shape, inputs[name].shape, strict=True):
-            sizes |= {str(size): given} if isinstance(size, Size) and names_of(size) == {str(size)} else {}
+            unit = unit_of(size)
+            sizes |= {unit[0]: given // unit[1]} if unit is not None else {}
     device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     hooks = [
         module.get_submodule(path).register_forward_hook(Comparison(unit, sizes).hook)

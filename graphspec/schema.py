@@ -18,6 +18,11 @@ FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter
 NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+NAMED_SIZE = re.compile(
+    r"\s*(?:(?P<before>\d{1,9})\s*\*\s*)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:\s*\*\s*(?P<behind>\d{1,9}))?\s*",
+    re.ASCII,
+)
+"""A size with a name, and perhaps a factor: `length`, `16 * height`."""
 MISSING: Any = object()  # distinguishes a key that is absent from one that is null
 
 REPEATABLE = ("layer", "block", "model", "call", "module")

@@ -184,6 +184,24 @@ def names_of(dim: Dim) -> frozenset[str]:
     return dim.names if isinstance(dim, Size) else frozenset()
 
 
+def unit_of(dim: Dim) -> tuple[str, int] | None:
+    """The name and the factor of a size that is a name, or a multiple of one, `16 * height`; else None."""
+    if isinstance(dim, Size) and len(dim.terms) == 1:
+        ((monomial, factor),) = dim.terms
+        if len(monomial) == 1 and isinstance(monomial[0], str) and factor > 0:
+            return monomial[0], factor
+    return None
+
+
+def factors(tensors: Iterable[Tensor]) -> dict[str, int]:
+    """By what each named size is multiplied in the shapes of these tensors, at the most."""
+    found: dict[str, int] = {}
+    for unit in (unit_of(size) for tensor in tensors for size in tensor.shape):
+        if unit is not None:
+            found[unit[0]] = max(unit[1], found.get(unit[0], 1))
+    return found
+
+
 def value_of(dim: Dim, sizes: Mapping[str, int]) -> int:
     """The integer that a size is, given its named sizes."""
     return dim.evaluate(sizes) if isinstance(dim, Size) else dim

@@ -82,13 +82,17 @@ def test_a_unet_has_any_depth(depth: int) -> None:
     for index in range(depth):
         assert rows[f"ups.{index}"].connected_to[1] == f"downs.{depth - 1 - index}.skip"
     assert f"downs.{depth}" not in rows
+    module = program.module()
     with torch.no_grad():
-        assert program.module()(torch.zeros(1, 64, 64, 3)).shape == (1, 64, 64, 1)
+        for height, width in ((64, 64), (32, 96)):
+            assert module(torch.zeros(1, height, width, 3)).shape == (1, height, width, 1)
 
 
 def test_a_unet_refuses_sides_that_do_not_halve() -> None:
     with pytest.raises(SpecError, match=r"unet.yaml:\d+:\d+"):
-        compiled("unet", size=36)
+        compiled("unet", None, **{"inputs.image.shape": [36, 36, 3]})
+    with pytest.raises(ValueError, match=r"image: `8 \* width` must be a multiple of 8, not 36"):
+        compiled("unet").module()(torch.zeros(1, 64, 36, 3))
 
 
 # --- equality with keras.applications
@@ -194,7 +198,17 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
     [
         ("inception_module", None, 6, {"inputs.image.shape": [16, 16, 3]}),
         ("residual", None, 6, {"width": 16, "inputs.image.shape": [16, 16, 3]}),
-        ("unet", None, 60, {"depth": 2, "width": 4, "size": 16, "train.optimizer.learning_rate": 0.01}),
+        (
+            "unet",
+            None,
+            60,
+            {
+                "depth": 2,
+                "width": 4,
+                "inputs.image.shape": [16, 16, 3],
+                "train.optimizer.learning_rate": 0.01,
+            },
+        ),
         ("inception_v3", None, 4, {"size": 75, "classes": 4}),
         ("xception", None, 4, {"size": 71, "classes": 4}),
         ("resnet", "resnet18", 4, {"size": 32, "classes": 4}),

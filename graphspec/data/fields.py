@@ -22,7 +22,7 @@ from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, Sparse
-from graphspec.tensor import Dim, Size, Tensor, names_of, value_of
+from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]
 
@@ -157,7 +157,9 @@ class Checker:
     def _rows(self, field: Field, rows: Ragged) -> Ragged:
         """Rows of different lengths: their elements checked, none longer than the model takes."""
         size = field.tensor.shape[1]
-        longest = self.maximum.get(str(size))
+        unit = unit_of(size)
+        longest = self.maximum.get(unit[0]) if unit is not None else None
+        longest = longest * unit[1] if longest is not None and unit is not None else None
         long = rows.lengths > longest if longest is not None else np.zeros(0, bool)
         if long.any():
             row = int(long.argmax())
@@ -190,16 +192,23 @@ class Checker:
         help = "its windows and strides leave nothing of a shorter one: use longer examples, or pad them"
         for name, (value, array) in self.sizes.items():
             if value < self.minimum.get(name, 1):
-                held = f"`{name}` is {value} in `{array}` of `{self.file}`"
-                message = f"{held}; the model needs at least {self.minimum[name]}"
+                held, factor = self._held(name, value, array)
+                message = f"{held}; the model needs at least {self.minimum[name] * factor}"
                 yield Diagnostic("data-shape", message, None, help=help)
+
+    def _held(self, name: str, value: int, array: str) -> tuple[str, int]:
+        """What the size of an array with this name is, in words, and the factor that the name has there."""
+        units = [unit_of(size) for size in self.wanted[array].tensor.shape]
+        factor = next((unit[1] for unit in units if unit is not None and unit[0] == name), 1)
+        shown = f"{factor} * {name}" if factor > 1 else name
+        return f"`{shown}` is {value * factor} in `{array}` of `{self.file}`", factor
 
     def _too_large(self) -> Iterator[Diagnostic]:
         help = "cut the examples, or raise the `sequence_length` of its positions"
         for name, (value, array) in self.sizes.items():
             if value > self.maximum.get(name, value):
-                held = f"`{name}` is {value} in `{array}` of `{self.file}`"
-                message = f"{held}; the model takes at most {self.maximum[name]}"
+                held, factor = self._held(name, value, array)
+                message = f"{held}; the model takes at most {self.maximum[name] * factor}"
                 yield Diagnostic("data-shape", message, None, help=help)
 
 
@@ -244,16 +253,31 @@ def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[
     for size, value in zip(wanted[1:], array.shape[1:], strict=True):
         expected = _expected(size, value, field, sizes)
         if expected != value:
-            raise _differs(source, field, array, _bound(size, sizes) or _other_targets(field, array))
+            help = _multiple(size, value) or _bound(size, sizes) or _other_targets(field, array)
+            raise _differs(source, field, array, help)
     return array
 
 
 def _expected(size: Dim, value: int, field: Field, sizes: dict[str, tuple[int, str]]) -> int:
-    """What a size must be: itself, or what its names are bound to; a free name is bound to `value`."""
-    if isinstance(size, Size) and str(size) in size.names:
-        return sizes.setdefault(str(size), (value, field.name))[0]
+    """What a size must be: itself, or what its names are bound to; a free name is bound to what makes it
+    `value`, -1 where nothing does.
+    """
+    unit = unit_of(size)
+    if unit is not None:
+        name, factor = unit
+        if value % factor:
+            return -1
+        return sizes.setdefault(name, (value // factor, field.name))[0] * factor
     known = {name: bound for name, (bound, _) in sizes.items()}
     return value_of(size, known) if names_of(size) <= known.keys() else value
+
+
+def _multiple(size: Dim, value: int) -> str | None:
+    """What is wrong with a size that is no multiple of what it must be."""
+    unit = unit_of(size)
+    if unit is None or value % unit[1] == 0:
+        return None
+    return f"`{size}` is a multiple of {unit[1]}, and {value} is none: crop, pad or resize the data"
 
 
 def _bound(size: Dim, sizes: Mapping[str, tuple[int, str]]) -> str | None:

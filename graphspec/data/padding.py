@@ -99,7 +99,9 @@ class Padding:
         """An order of rows in which batches hold rows of about one length: sorted within `WINDOW` batches,
         and whole batches shuffled.
         """
-        named = (a for n, a in arrays.items() if isinstance(a, Rows) and str(self.sizes[n]) == self.bucket)
+        named = (
+            a for n, a in arrays.items() if isinstance(a, Rows) and self.bucket in names_of(self.sizes[n])
+        )
         rows = next(named, None)
         if rows is None:
             return order

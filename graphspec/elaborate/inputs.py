@@ -10,8 +10,8 @@ from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.objectives.settings import show
-from graphspec.schema import IDENTIFIER, MISSING, Input
-from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, names_of, symbol
+from graphspec.schema import MISSING, NAMED_SIZE, Input
+from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, show_size, symbol, unit_of
 
 
 def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor | Absent | None:
@@ -98,9 +98,15 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         help = "write null: any size; the batch axis is left out"
         body.error("wrong-type", span, "this is a text in YAML, and would name a size", help)
         return None
-    if isinstance(size, str) and IDENTIFIER.match(size):
-        if size != BATCH:
-            return symbol(size)
+    written = NAMED_SIZE.fullmatch(size) if isinstance(size, str) else None
+    if written is not None:
+        factor, word = int(written["before"] or written["behind"] or 1), written["name"]
+        if factor == 0:
+            message = f"a size is a multiple of a positive integer, not {show(size)}"
+            body.error("out-of-range", span, message, "write such as `16 * height`")
+            return None
+        if word != BATCH:
+            return symbol(word) * factor
         body.error(
             "reserved-name",
             span,
@@ -111,7 +117,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
     help = (
         f"write {int(size)}"
         if isinstance(size, float) and size.is_integer()
-        else "an integer, a name such as `length`, or null"
+        else "an integer, a name such as `length`, a multiple of one such as `16 * height`, or null"
     )
     body.error("wrong-type", span, f"a size is not {show(size)}", help)
     return None
@@ -135,6 +141,7 @@ def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, R
             ok = False
             span = node.span_of("from") if node.declared.source is not MISSING else node.span
             help = f"in {inner.declared.file} write null or a param for the sizes of `{name}` that may vary"
+            help = _multiples(wanted, value.tensor) or help
             node.error(
                 "shapes-differ",
                 span,
@@ -144,13 +151,25 @@ def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, R
     return ok
 
 
+def _multiples(wanted: Tensor, given: Tensor) -> str | None:
+    """What to do where a size is no multiple of what a model wants; None where all are."""
+    for want, size in zip(wanted.shape[1:], given.shape[1:], strict=False):
+        unit = unit_of(want)
+        if unit is not None and size // unit[1] * unit[1] != size:
+            return f"`{show_size(size)}` is to be a multiple of {unit[1]}: pad, crop or resize before"
+    return None
+
+
 def _fits(wanted: Tensor, given: Tensor, bindings: dict[str, Dim]) -> bool:
+    """Whether a tensor is of a type that a model declares; the names of its sizes are bound on the way."""
     if wanted.rank != given.rank or wanted.dtype != given.dtype:
         return False
     for want, size in zip(wanted.shape[1:], given.shape[1:], strict=True):
         if isinstance(want, int):
             if want != size:
                 return False
-        elif bindings.setdefault(next(iter(names_of(want))), size) != size:
-            return False
+        elif (unit := unit_of(want)) is not None:
+            name, factor = unit
+            if size // factor * factor != size or bindings.setdefault(name, size // factor) != size // factor:
+                return False
     return True

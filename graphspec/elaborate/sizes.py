@@ -10,7 +10,7 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
 from graphspec.objectives.settings import show
-from graphspec.schema import IDENTIFIER, Input
+from graphspec.schema import NAMED_SIZE, Input
 from graphspec.tensor import BATCH, Dim, names_of, symbol
 
 LONGEST = 200
@@ -38,8 +38,9 @@ def named_sizes(body: BodyElaborator) -> dict[str, Dim]:
         shape = declared.shape if isinstance(declared.shape, list) else []
         axes = [*shape[1:], *shape[:1]] if declared.data_format == "channels_first" else shape
         for word, size in zip(axes, value.tensor.shape[1:], strict=False):
-            if isinstance(word, str) and IDENTIFIER.match(word):
-                found[word] = size
+            written = NAMED_SIZE.fullmatch(word) if isinstance(word, str) else None
+            if written is not None:
+                found[written["name"]] = size // int(written["before"] or written["behind"] or 1)
     found.pop(BATCH, None)
     return found
 

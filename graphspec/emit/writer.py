@@ -16,7 +16,7 @@ from graphspec.emit.printer import WIDTH, lines
 from graphspec.graph import Graph
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
-from graphspec.tensor import BATCH, Size, names_of, symbol
+from graphspec.tensor import BATCH, symbol, unit_of
 
 
 @dataclass(eq=False, slots=True)
@@ -163,31 +163,40 @@ def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
 
 
 def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:
-    """The statements that refuse sequences too short or too long for the model, and sizes that should be
-    one and are two.
+    """The statements that refuse sequences too short or too long for the model, sizes that are no multiple of
+    what they should be, and sizes that should be one and are two.
     """
     out: list[str] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, tuple[str, int]] = {}
     for name, tensor in program.inputs.items():
         for axis, size in enumerate(tensor.shape):
-            if not isinstance(size, Size) or size == symbol(BATCH):
+            unit = unit_of(size)
+            if unit is None or size == symbol(BATCH):
                 continue
-            (word,) = names_of(size) if len(names_of(size)) == 1 else ("",)
-            if size != symbol(word):
-                continue
+            word, factor = unit
             here = f"{group.local(name)}.shape[{axis}]"
-            least = program.minimum_sizes.get(word, 1)
-            label = "size" if word.startswith("?") else word
+            label = "size" if word.startswith("?") else str(size)
             if word in seen:
-                message = f"{name}: `{label}` is {{{here}}}, and {{{seen[word]}}} before"
-                out += _check(f"{here} != {seen[word]}", message)
+                before, other = seen[word]
+                if factor == other:
+                    message = f"{name}: `{label}` is {{{here}}}, and {{{before}}} before"
+                    out += _check(f"{here} != {before}", message)
+                else:
+                    wanted = f"{before} // {other}" if other > 1 else before
+                    wanted = f"{wanted} * {factor}" if factor > 1 else wanted
+                    out += _check(f"{here} != {wanted}", f"{name}: `{label}` is {{{here}}}, not {{{wanted}}}")
                 continue
-            seen[word] = here
-            if least > 1:
+            seen[word] = here, factor
+            if factor > 1:
+                message = f"{name}: `{label}` must be a multiple of {factor}, not {{{here}}}"
+                out += _check(f"{here} % {factor} != 0", message)
+            least = program.minimum_sizes.get(word, 1) * factor
+            if least > factor:
                 out += _check(
                     f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}"
                 )
             if (most := program.maximum_sizes.get(word)) is not None:
+                most *= factor
                 out += _check(f"{here} > {most}", f"{name}: `{label}` must be at most {most}, not {{{here}}}")
     return out
 

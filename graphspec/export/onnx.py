@@ -16,7 +16,7 @@ from torch import Tensor
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.proof import Run
-from graphspec.export.tracing import Traced, label
+from graphspec.export.tracing import Traced, Unit, label
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def need_packages() -> None:
 
 
 def write(
-    program: Program, traced: Traced, axes: dict[str, dict[int, str]], description: str, path: Path
+    program: Program, traced: Traced, axes: dict[str, dict[int, Unit]], description: str, path: Path
 ) -> Run:
     """Writes the file (weights of more than 1.5 GB beside it), reads it back, and gives what runs it.
 
@@ -92,16 +92,19 @@ def _session(program: Program, path: Path) -> Run:
     return run
 
 
-def _first_mentions(axes: dict[str, dict[int, str]], free: Sequence[str] | dict) -> dict[str, dict[int, str]]:
+def _first_mentions(
+    axes: dict[str, dict[int, Unit]], free: Sequence[str] | dict
+) -> dict[str, dict[int, str]]:
     """The name of each free size at the one axis where it is first met: torch names the others after it."""
     seen: set[str] = set()
     mentions: dict[str, dict[int, str]] = {}
     for argument, named in axes.items():
         mentions[argument] = {}
-        for axis, name in named.items():
-            if name in free and name not in seen:
-                seen.add(name)
-                mentions[argument][axis] = label(name)
+        for axis, (name, factor) in named.items():
+            text = label(name) if factor == 1 else f"{factor}*{label(name)}"
+            if name in free and text not in seen:
+                seen.add(text)
+                mentions[argument][axis] = text
     return mentions
 
 

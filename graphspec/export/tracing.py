@@ -16,14 +16,14 @@ from torch.fx.experimental import _config
 
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.recurrent import scans
-from graphspec.tensor import BATCH, Size
+from graphspec.tensor import BATCH, factors, unit_of
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
 
 EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
 """What is traced: so many examples, and named sizes of at least this."""
-LARGER = (8, 64)
+LARGER = (2, 8, 64)
 """The smallest values that named sizes may be given so as to stay free, where strides make small ones 1."""
 
 
@@ -56,10 +56,16 @@ def arguments(module: nn.Module) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
 
 
-def axes(program: Program, module: nn.Module) -> dict[str, dict[int, str]]:
-    """For each argument of `forward`, the name of the size of each axis that is no number."""
+Unit = tuple[str, int]
+"""The name of a size, and by what it is multiplied."""
+
+
+def axes(program: Program, module: nn.Module) -> dict[str, dict[int, Unit]]:
+    """For each argument of `forward`, the size of each axis that is no number."""
     return {
-        argument: {axis: str(size) for axis, size in enumerate(tensor.shape) if isinstance(size, Size)}
+        argument: {
+            axis: unit for axis, size in enumerate(tensor.shape) if (unit := unit_of(size)) is not None
+        }
         for argument, tensor in zip(arguments(module), program.inputs.values(), strict=True)
     }
 
@@ -123,9 +129,10 @@ def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, R
 def _example(program: Program, free: Mapping[str, Range]) -> dict[str, int]:
     """The sizes to trace at: those that are free all differ, as equal ones could be taken for one."""
     sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
+    factor = factors(program.inputs.values())
     for number, (name, least) in enumerate(sorted(program.minimum_sizes.items()), 1):
         least = max(least, free[name].least) if name in free else least
-        wanted = max(least, EXAMPLE_SIZE) + (number if name in free else 0)
+        wanted = max(least, EXAMPLE_SIZE // factor.get(name, 1)) + (number if name in free else 0)
         sizes[name] = min(wanted, program.maximum_sizes.get(name, wanted))
     return sizes
 
@@ -149,7 +156,7 @@ def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Ran
     nodes = {node.name: node for node in exported.graph.nodes if node.op == "placeholder"}
     ranges, fixed = dict[str, Range](), set[str]()
     for argument, named in axes(program, module).items():
-        for axis, name in named.items():
+        for axis, (name, factor) in named.items():
             size = nodes[argument].meta["val"].shape[axis]
             bounds = (
                 exported.range_constraints.get(size.node.expr) if isinstance(size, torch.SymInt) else None
@@ -157,8 +164,9 @@ def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Ran
             if bounds is None:
                 fixed.add(name)
             else:
-                most = int(bounds.upper) if bounds.upper.is_Integer else None
-                least = int(bounds.lower) if alike or bounds.lower > 2 else 1  # 2 is where PyTorch starts
+                most = int(bounds.upper) // factor if bounds.upper.is_Integer else None
+                lower = int(bounds.lower) if alike or bounds.lower > 2 else 1  # 2 is where PyTorch starts
+                least = -(-lower // factor)
                 ranges[name] = _meet(ranges.get(name, Range(1)), Range(least, most))
     return {name: span for name, span in ranges.items() if name not in fixed}
 
@@ -173,7 +181,7 @@ def _export(
 ) -> ExportedProgram:
     """The module at some sizes, of which those in `dims` stay free."""
     dynamic = {
-        argument: {axis: dims[name] for axis, name in named.items() if name in dims}
+        argument: {axis: _times(dims[name], factor) for axis, (name, factor) in named.items() if name in dims}
         for argument, named in axes(program, module).items()
     }
     inputs = _inputs(program, module, sizes)
@@ -181,6 +189,11 @@ def _export(
         module = _Inside(module)
     with _config.patch(backed_size_oblivious=alike):  # type: ignore[attr-defined]  # added at run time
         return torch.export.export(module, (), inputs, dynamic_shapes=dynamic, strict=False)
+
+
+def _times(dim: Any, factor: int) -> Any:
+    """A size of PyTorch's, multiplied; what it may choose freely is chosen for each axis."""
+    return dim if factor == 1 or dim is Dim.AUTO else factor * dim
 
 
 def label(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.tensor import Dim, names_of, value_of
+from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
 
 LARGE = 1e9
@@ -66,9 +66,12 @@ def memory(program: Any) -> int:
 
 def _typical(program: Any, cost: Dim) -> int:
     """A cost with `TYPICAL` for each size that is only named, or what the program allows."""
-    longest = program.maximum_sizes
+    longest, factor = program.maximum_sizes, factors(program.inputs.values())
     sizes = {
-        name: min(max(TYPICAL, program.minimum_sizes.get(name, 1)), longest.get(name, sys.maxsize))
+        name: min(
+            max(TYPICAL // factor.get(name, 1), program.minimum_sizes.get(name, 1)),
+            longest.get(name, sys.maxsize),
+        )
         for name in names_of(cost)
     }
     return value_of(cost, sizes)

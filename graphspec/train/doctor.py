@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, Span
 from graphspec.execution import file_name
-from graphspec.tensor import names_of, value_of
+from graphspec.tensor import factors, names_of, value_of
 from graphspec.train.judge import Judge
 
 EXAMPLES = 32
@@ -64,7 +64,10 @@ class Examination:
 def examples(program: Any, batch_size: int) -> int:
     """How many examples of a batch are looked at."""
     flops = program.summary().step(1).forward_flops
-    sizes = {name: max(program.minimum_sizes.get(name, 1), 128) for name in names_of(flops)}
+    factor = factors(program.inputs.values())
+    sizes = {
+        name: max(program.minimum_sizes.get(name, 1), 128 // factor.get(name, 1)) for name in names_of(flops)
+    }
     return max(2, min(batch_size, EXAMPLES, int(WORK // max(1, value_of(flops, sizes)))))
 
 

@@ -1,6 +1,8 @@
-# Made by graphspec 0.1.0 from the spec unet with depth = 3, width = 16, size = 64. It
-# needs torch 2.10 or later.
-"""unet: image float32[N, 64, 64, 3] -> mask float32[N, 64, 64, 1]."""
+# Made by graphspec 0.1.0 from the spec unet with depth = 3, width = 16. It needs torch
+# 2.10 or later.
+"""unet: image float32[N, 8 * height, 8 * width, 3]
+-> mask float32[N, 8 * height, 8 * width, 1].
+"""
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +64,21 @@ class Unet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        if image.shape[1] % 8 != 0:
+            raise ValueError(
+                f"image: `8 * height` must be a multiple of 8, not {image.shape[1]}"
+            )
+        if image.shape[2] % 8 != 0:
+            raise ValueError(
+                f"image: `8 * width` must be a multiple of 8, not {image.shape[2]}"
+            )
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:
             x, skip = down(x)
             skips.append(skip)
-        x = self.bottom(x)  # [N, 128, 8, 8]
+        x = self.bottom(x)  # [N, 128, height, width]
         for up in self.ups:
             x = up(x, skips.pop())
-        x = self.mask(x).permute(0, 2, 3, 1)  # [N, 64, 64, 1]
+        x = self.mask(x).permute(0, 2, 3, 1)  # [N, 8 * height, 8 * width, 1]
         return x if logits else x.sigmoid()

@@ -1,0 +1,236 @@
+"""Sizes with a factor, `16 * height`: what is derived of them, and what refuses other sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import graphspec
+from graphspec.data.fields import Checker, fields
+from graphspec.diagnostics import SpecError
+from graphspec.export import FORMATS, export
+from graphspec.export.tracing import Range
+from graphspec.tensor import Size, symbol, unit_of
+from graphspec.train.loop import train
+
+UNET = """
+inputs:
+  image: {shape: [16 * height, width * 8, 3]}
+nodes:
+  half:    {layer: MaxPooling2D, pool_size: 2, repeat: 3}
+  conv:    {layer: Conv2D, filters: 4, kernel_size: 3, padding: same, strides: [2, 1]}
+  grown:   {layer: UpSampling2D, size: [16, 8]}
+  joined:  {merge: concatenate, from: [image, grown]}
+  mask:    {layer: Conv2D, filters: 1, kernel_size: 1}
+outputs:
+  mask: {loss: mse}
+"""
+
+PROGRAM = graphspec.compile(UNET)
+
+
+def codes(text: str) -> list[str]:
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(text)
+    return [diagnostic.code for diagnostic in error.value.diagnostics]
+
+
+def test_a_unet_of_any_size_halves_and_doubles() -> None:
+    program = graphspec.compile(UNET)
+    height, width = symbol("height"), symbol("width")
+    shapes = {row.name: row.output_shape[1:3] for row in program.summary().rows}
+    assert shapes["half.2"] == (2 * height, width)
+    assert shapes["conv"] == (height, width)
+    assert shapes["mask"] == (16 * height, 8 * width)
+    assert "(None, 16 * height, 8 * width, 3)" in str(program.summary())
+    module = program.module()
+    for sizes in ((16, 8), (48, 24)):
+        assert module(torch.zeros(2, *sizes, 3)).shape == (2, *sizes, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((24, 8), r"image: `16 \* height` must be a multiple of 16, not 24"),
+        ((16, 12), r"image: `8 \* width` must be a multiple of 8, not 12"),
+    ],
+)
+def test_forward_refuses_other_sizes_by_name(shape: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        graphspec.compile(UNET).module()(torch.zeros(1, *shape, 3))
+
+
+@pytest.mark.parametrize("loaded", ["image", "mask"])
+def test_data_of_other_sizes_are_refused_by_name(loaded: str, tmp_path: Path) -> None:
+    shapes = {"image": (5, 32, 16, 3), "mask": (5, 32, 16, 1)}
+    shapes[loaded] = (5, 30, 16, shapes[loaded][-1])
+    np.savez(tmp_path / "data.npz", **{k: np.zeros(s, np.float32) for k, s in shapes.items()})  # type: ignore[arg-type]
+    with pytest.raises(SpecError) as error:
+        train(graphspec.compile(UNET), data=tmp_path / "data.npz", run_dir=tmp_path / "run", epochs=1)
+    (found,) = error.value.diagnostics
+    assert found.code == "data-shape"
+    assert f"`{loaded}`" in found.message and "16 * height" in found.message
+    if loaded == "image":
+        assert found.help == "`16 * height` is a multiple of 16, and 30 is none: crop, pad or resize the data"
+
+
+def test_data_of_a_legal_size_train(tmp_path: Path) -> None:
+    arrays = {"image": np.zeros((4, 32, 16, 3), np.float32), "mask": np.zeros((4, 32, 16, 1), np.float32)}
+    np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
+    program = graphspec.compile(UNET)
+    result = train(program, data=tmp_path / "data.npz", run_dir=tmp_path / "run", epochs=1)
+    assert len(result.history["loss"]) == 1
+
+
+def test_what_is_too_small_is_told_in_the_sizes_of_the_array() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [4 * steps, 2]}}
+nodes: {conv: {layer: Conv1D, filters: 2, kernel_size: 9}}
+outputs: {conv: {loss: mse}}
+""")
+    assert program.minimum_sizes == {"steps": 3}
+    wanted = [field for field in fields(program) if field.name == "x"]
+    checker = Checker("x.npz", str, wanted, program.minimum_sizes)
+    checker.check("x", np.zeros((3, 8, 2), np.float32))
+    with pytest.raises(SpecError) as error:
+        checker.finish({"x": 3})
+    assert error.value.diagnostics[0].message == (
+        "`4 * steps` is 8 in `x` of `x.npz`; the model needs at least 12"
+    )
+    with pytest.raises(ValueError, match=r"x: `4 \* steps` must be at least 12, not 8"):
+        program.module()(torch.zeros(1, 8, 2))
+
+
+SHARED = """
+inputs:
+  image: {shape: [16 * height, 3]}
+  rows:  {shape: [height]}
+  mask:  {shape: [8 * height, 1]}
+nodes:
+  a: {layer: GlobalAveragePooling1D, from: image}
+  b: {layer: Reshape, from: rows, target_shape: [-1, 1]}
+  c: {layer: AveragePooling1D, from: mask, pool_size: 8}
+  d: {merge: add, from: [b, c]}
+outputs: [a, d]
+"""
+
+
+def test_one_name_is_one_size_whatever_its_factors() -> None:
+    module = graphspec.compile(SHARED).module()
+    module(torch.zeros(1, 32, 3), torch.zeros(1, 2), torch.zeros(1, 16, 1))
+    with pytest.raises(ValueError, match=r"rows: `height` is 3, not 2"):
+        module(torch.zeros(1, 32, 3), torch.zeros(1, 3), torch.zeros(1, 16, 1))
+    with pytest.raises(ValueError, match=r"mask: `8 \* height` is 24, not 16"):
+        module(torch.zeros(1, 32, 3), torch.zeros(1, 2), torch.zeros(1, 24, 1))
+
+
+def test_a_factor_may_be_an_expression_of_params() -> None:
+    text = UNET.replace("16 * height", "$(2 ** depth) * height").replace(
+        "inputs:", "params: {depth: 4}\ninputs:"
+    )
+    assert graphspec.compile(text).inputs["image"] == graphspec.compile(UNET).inputs["image"]
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        ("0 * height", "out-of-range"),
+        ("height // 2", "wrong-type"),
+        ("height + 1", "wrong-type"),
+        ("-2 * height", "wrong-type"),
+        ("2.5 * height", "wrong-type"),
+        ("2 * 3", "wrong-type"),
+        ("height * width", "wrong-type"),
+        ("16 * batch", "reserved-name"),
+        ("__import__('os') * 2", "wrong-type"),
+    ],
+)
+def test_other_expressions_are_no_sizes_of_inputs(size: str, code: str) -> None:
+    assert codes(UNET.replace("16 * height", f'"{size}"')) == [code]
+
+
+MODEL = """
+inputs: {x: {shape: [4 * steps, 2]}}
+nodes: {pool: {layer: AveragePooling1D, pool_size: 4}}
+outputs: {pool: {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [("[8, 2]", True), ("[12 * n, 2]", True), ("[6, 2]", False), ("[n, 2]", False), ("[6 * n, 2]", False)],
+)
+def test_a_model_file_demands_a_multiple(shape: str, fits: bool, tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_text(MODEL)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"inputs: {{x: {{shape: {shape}}}}}\nnodes: {{y: {{model: model.yaml}}}}\noutputs: [y]\n")
+    if fits:
+        program = graphspec.compile(spec)
+        (x,) = program.example_inputs().values()
+        torch.testing.assert_close(program.module()(x), x.unflatten(1, (-1, 4)).mean(2))
+        return
+    with pytest.raises(SpecError) as error:
+        graphspec.compile(spec)
+    (found,) = error.value.diagnostics
+    assert found.code == "shapes-differ"
+    assert found.help is not None and "is to be a multiple of 4" in found.help
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_exports_carry_the_factor(format: str, tmp_path: Path) -> None:
+    program = graphspec.compile(UNET)
+    exported = export(program, format, tmp_path / f"model.{format}")
+    assert exported.fixed == {}
+    assert exported.free == {"batch": Range(1), "height": Range(1), "width": Range(1)}
+    if format == "onnx":
+        import onnx
+
+        graph = onnx.load(exported.file).graph
+        sizes = [d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
+        assert sizes == ["batch", "16*height", "8*width", 3]
+    else:
+        loaded = torch.export.load(exported.file).module()
+        assert loaded(image=torch.zeros(2, 64, 24, 3)).shape == (2, 64, 24, 1)
+
+
+def test_examples_are_multiples() -> None:
+    program = graphspec.compile(UNET)
+    assert program.example_inputs()["image"].shape == (2, 64, 64, 3)
+    assert program.example_inputs(1, {"height": 3, "width": 1})["image"].shape == (1, 48, 8, 3)
+
+
+factors = st.integers(1, 12)
+
+
+@given(factors, factors, st.integers(1, 5), st.integers(1, 9), st.integers(1, 4))
+def test_derived_sizes_are_those_that_come_out(
+    factor: int, pool: int, kernel: int, units: int, strides: int
+) -> None:
+    """A pooling, a convolution and an upsampling of any multiple, beside what PyTorch gives."""
+    text = f"""
+inputs: {{x: {{shape: [{factor} * n, 2]}}}}
+nodes:
+  pool: {{layer: MaxPooling1D, pool_size: {pool}, strides: {strides}, padding: same}}
+  conv: {{layer: Conv1D, filters: 2, kernel_size: {kernel}}}
+  grow: {{layer: UpSampling1D, size: {pool}}}
+  sums: {{compute: "grow * 2 + 1"}}
+outputs: [sums]
+"""
+    program = graphspec.compile(text)
+    units = max(units, program.minimum_sizes["n"])
+    (x,) = program.example_inputs(2, {"n": units}).values()
+    size: Any = program.outputs["sums"].tensors[0].shape[1]
+    assert x.shape[1] == factor * units
+    assert program.module()(x).shape[1] == (size.evaluate({"n": units}) if isinstance(size, Size) else size)
+
+
+@given(st.integers(1, 10**6), st.integers(0, 3))
+def test_a_unit_is_a_name_and_its_factor(factor: int, offset: int) -> None:
+    size = factor * symbol("n") + offset
+    assert unit_of(size) == (None if offset else ("n", factor))
