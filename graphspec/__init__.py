@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
+    from graphspec import export
     from graphspec.compiler import Program, compile
     from graphspec.convert import from_keras
     from graphspec.diagnostics import SpecError
     from graphspec.runs.run import Run
 
-__all__ = ["Program", "Run", "SpecError", "__version__", "compile", "from_keras"]
+__all__ = ["Program", "Run", "SpecError", "__version__", "compile", "export", "from_keras"]
+
+_HOMES = {
+    "Program": "compiler",
+    "Run": "runs.run",
+    "SpecError": "diagnostics",
+    "compile": "compiler",
+    "from_keras": "convert",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that `import graphspec` costs nothing and never imports torch.
-    if name in ("Program", "compile"):
-        from graphspec import compiler
-
-        return getattr(compiler, name)
-    if name == "from_keras":
-        from graphspec.convert import from_keras
-
-        return from_keras
-    if name == "Run":
-        from graphspec.runs.run import Run
-
-        return Run
-    if name == "SpecError":
-        from graphspec.diagnostics import SpecError
-
-        return SpecError
+    if name == "export":
+        return import_module("graphspec.export")
+    if name in _HOMES:
+        return getattr(import_module(f"graphspec.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'graphspec' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphspec import augmentation
 from graphspec.declarations import File, read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.graph import Graph
 from graphspec.objectives.settings import show
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from graphspec.fold import Folded
     from graphspec.summary import Summary
     from graphspec.train.config import TrainConfig
+    from graphspec.train.objective import Metrics
     from graphspec.train.progress import Result
     from graphspec.tune.config import TuneConfig
 
@@ -59,10 +60,12 @@ class Program:
 
     @property
     def name(self) -> str:
+        """What the spec is called: its `name`, else its file."""
         return self._elaborated.name
 
     @property
     def graph(self) -> Graph:
+        """The nodes and the values between them."""
         return self._elaborated.graph
 
     @property
@@ -72,6 +75,7 @@ class Program:
 
     @property
     def outputs(self) -> dict[str, OutputSpec]:
+        """What each output is, and what it is judged by."""
         return self._elaborated.outputs
 
     @property
@@ -81,10 +85,12 @@ class Program:
 
     @property
     def training(self) -> TrainConfig:
+        """What `train:` says, with its defaults."""
         return self._elaborated.training
 
     @property
     def data(self) -> DataConfig | None:
+        """What `data:` says."""
         return self._elaborated.data
 
     @property
@@ -185,13 +191,13 @@ class Program:
         self,
         device: str = "cpu",
         seed: int = 0,
-        weights: str | Path | None = None,
+        weights: str | Path | Mapping[str, Any] | None = None,
         *,
         inplace: bool = True,
         exporting: bool = False,
     ) -> nn.Module:
-        """The emitted module on a device, initialised from `seed`, then from a `.safetensors` file where
-        one is given; `inplace` and `exporting` as in `emit`.
+        """The emitted module on a device, initialised from `seed`, then from `weights` where they are given:
+        a `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
 
         Raises `SpecError`, (module-not-allowed) for code of one's own that `allow` does not name.
         """
@@ -259,6 +265,57 @@ class Program:
 
         return objective(self, outputs, targets, logits)
 
+    def metrics(self, *, logits: bool = False) -> Metrics:
+        """What an epoch reports, `loss` and the metrics by name, gathered batch by batch.
+
+        `update(outputs, targets)` takes what `loss` takes, `compute()` gives the numbers over all that was
+        taken in, `reset()` begins anew. Means are over examples, not over batches.
+        """
+        from graphspec.train.objective import Metrics
+
+        return Metrics(self, logits)
+
+    def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
+        """What nodes compute, by their names as a `from` would have them: `stem`, `stages.1`,
+        `encoder.attention`.
+
+        `module` is one of this program, in whatever mode it is; `inputs` are what it is called with: a
+        tensor, a list of them, or a dict by name. Gradients flow back into its weights. Raises `SpecError`
+        for a name that is none.
+        """
+        from graphspec.load import run_as
+
+        names = list(names)
+        probe, keys = self._probe(names)
+        outputs = run_as(probe.module(), module, inputs)
+        return {name: outputs[key] for name, key in zip(names, keys, strict=True)}
+
+    def _probe(self, names: list[str]) -> tuple[Program, list[str]]:
+        """This program with further outputs, one for each name, and what these outputs are called."""
+        from graphspec.source.writing import write
+
+        keys = [f"activation_{index}" for index in range(len(names))]
+        written = self._document.value["outputs"]
+        kept = written if isinstance(written, dict) else {name: {} for name in self.outputs}
+        outputs = {**kept, **{key: {"from": name} for key, name in zip(keys, names, strict=True)}}
+        text = write({"name": self.name, **self._document.value, "outputs": outputs})
+        diagnostics, sources = Diagnostics(), dict[str, str]()
+        program = _check_text(text, "<activations>", self.path, diagnostics, sources, allow=self.allow)
+        diagnostics.raise_if_errors()
+        assert program is not None
+        return program, keys
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name} {tensor}" for name, tensor in self.inputs.items())
+        outputs = ", ".join(self.outputs)
+        return f"<Program {self.name}: {inputs} -> {outputs}; {self.summary().total_params:,} params>"
+
+    def _repr_svg_(self) -> str:
+        """The graph as a picture, for notebooks."""
+        from graphspec.plot import plot
+
+        return plot(self, ".svg")
+
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]:
@@ -308,23 +365,40 @@ class Folding:
 
 
 def compile(
-    spec: str | Path,
+    spec: str | Path | Mapping[str, Any],
     params: Mapping[str, Any] | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
 ) -> Program:
-    """The program of a spec: a path, or the text itself (a string with a line break).
+    """The program of a spec: a path, the text itself (a string with a line break), or a dict of what the text
+    would say.
 
     `params` override the file's params; `settings` override dotted paths (`train.epochs`). `allow` names the
     Python packages that `module:` may import, once something is run. Raises `SpecError`.
     """
     diagnostics, sources = Diagnostics(), dict[str, str]()
     given = from_python(settings or {}, sources)
+    if isinstance(spec, Mapping):
+        spec = _written(spec)
     program = check(spec, diagnostics, sources, params, preset, given, allow)
     diagnostics.raise_if_errors()
     assert program is not None
     return program
+
+
+def _written(spec: Mapping[str, Any]) -> str:
+    """A dict as the text of a spec. Raises `SpecError` for what no text can say."""
+    from yaml.representer import RepresenterError
+
+    from graphspec.source.writing import write
+
+    try:
+        return write(dict(spec))
+    except RepresenterError as error:
+        kind = type(error.args[1]).__name__ if len(error.args) > 1 else "value"
+        message = f"a spec holds numbers, texts, booleans, null, lists and dicts, and no {kind}"
+        raise SpecError([Diagnostic("wrong-type", message, None)]) from None
 
 
 @contextmanager
@@ -354,20 +428,29 @@ def check(
     """
     path = None if isinstance(spec, str) and "\n" in spec else Path(spec)
     text: str | bytes
-    if path is None:
-        shown, text = "<spec>", str(spec)
-    else:
-        shown = str(path)
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            help = _other_specs(path)
-            diagnostics.add(
-                Diagnostic(
-                    "spec-missing", f"`{shown}` cannot be read: {error.strerror or error}", None, help=help
-                )
-            )
-            return None
+    shown = "<spec>" if path is None else str(path)
+    try:
+        text = str(spec) if path is None else path.read_bytes()
+    except OSError as error:
+        assert path is not None
+        message = f"`{shown}` cannot be read: {error.strerror or error}"
+        diagnostics.add(Diagnostic("spec-missing", message, None, help=_other_specs(path)))
+        return None
+    return _check_text(text, shown, path, diagnostics, sources, params, preset, settings, allow)
+
+
+def _check_text(
+    text: str | bytes,
+    shown: str,
+    path: Path | None,
+    diagnostics: Diagnostics,
+    sources: dict[str, str],
+    params: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    allow: Iterable[str] = (),
+) -> Program | None:
+    """The program of a text that diagnostics call `shown`; what it names is relative to `path`."""
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
     document = read(text, shown, diagnostics, argument_names)
     if document is None:

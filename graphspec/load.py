@@ -27,7 +27,7 @@ def load_module(
     emitted: Emitted,
     path: Path | None,
     seed: int,
-    weights: str | Path | None,
+    weights: str | Path | Mapping[str, torch.Tensor] | None,
     classes: Mapping[str, Any],
 ) -> nn.Module:
     """The module of a program whose spec stands at `path`: initialised from `seed` without touching the
@@ -41,7 +41,7 @@ def load_module(
     for prefix, name, span in weight_files(program.graph):
         fill(module, inside(path, name, span), prefix, span)
     if weights is not None:
-        fill(module, Path(weights), "", None)
+        fill(module, weights if isinstance(weights, Mapping) else Path(weights), "", None)
     return module
 
 
@@ -104,15 +104,26 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
             yield here, unit.weights, unit.span
 
 
-def fill(module: nn.Module, path: Path, prefix: str, span: Span | None) -> None:
-    """Copies a `.safetensors` file into the part of a module below `prefix`. The file may hold more than
-    the part needs.
+def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:
+    """What `made` gives with the weights, and in the mode, of a module with the same keys."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    made.train(module.training)
+    if isinstance(inputs, Mapping):
+        return torch.func.functional_call(made, state, (), dict(inputs))
+    listed = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
+    return torch.func.functional_call(made, state, listed)
+
+
+def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str, span: Span | None) -> None:
+    """Copies a `.safetensors` file, or a state dict, into the part of a module below `prefix`. It may hold
+    more than the part needs.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        tensors = load_file(path)
+        tensors = dict(path) if isinstance(path, Mapping) else load_file(path)
+        path = Path("state dict") if isinstance(path, Mapping) else path
     except (OSError, SafetensorError) as error:
         raise SpecError(
             [Diagnostic("weights-missing", f"the weights `{path}` cannot be read: {error}", span)]

@@ -83,7 +83,7 @@ class Row:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """Rows and totals of a program; `str()` is the table. Totals count moving statistics, as Keras does."""
 
@@ -101,6 +101,7 @@ class Summary:
 
     @property
     def non_trainable_params(self) -> int:
+        """Those that no training changes, moving statistics among them."""
         return self.total_params - self.trainable_params
 
     def at(self, sizes: Mapping[str, int]) -> Summary:
@@ -191,6 +192,9 @@ class Summary:
 
     def __str__(self) -> str:
         return self.render()
+
+    def __repr__(self) -> str:
+        return f"<Summary of {self.name}: {len(self.rows)} rows, {self.total_params:,} params>"
 
     def _totals(self) -> list[str]:
         counts = (

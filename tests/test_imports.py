@@ -15,14 +15,14 @@ import graphspec
 PACKAGE = Path(graphspec.__file__).parent
 
 ALLOWED = {
-    "": "compiler convert diagnostics runs version",
+    "": "compiler convert diagnostics export runs version",
     "__main__": "cli",
     "augmentation": "tensor",
     "bundle": "diagnostics emit own",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
     "own reference reporting runs source train tune version",
     "compiler": "augmentation bundle data declarations diagnostics elaborate emit fold graph load objectives "
-    "own program proof resolution schema source summary tensor train tune",
+    "own plot program proof resolution schema source summary tensor train tune",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
     "costs": "graph tensor train",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from graphspec.compiler import Program
+from typing import Any
 
 CONVERTED = (".png", ".pdf")
 """The kinds of files that are made of an SVG file."""
@@ -16,7 +13,7 @@ SUFFIXES = (*PICTURES, ".html", ".mmd")
 
 
 def plot(
-    program: Program,
+    program: Any,
     suffix: str,
     expand: bool = False,
     depth: int | None = None,

@@ -12,7 +12,7 @@ import json
 from html import escape
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.plot.layout import face
 from graphspec.plot.ordering import ranks
@@ -23,15 +23,11 @@ from graphspec.plot.words import FAMILY, caption, count, heading, second
 from graphspec.summary import show_bytes, show_flops
 from graphspec.tensor import names_of, value_of
 
-if TYPE_CHECKING:
-    from graphspec.compiler import Program
-
-
 TYPICAL = 64
 """What a size that is free counts as, where costs become colours."""
 
 
-def html(body: Picture, program: Program, right: bool = False, fixed: bool = False) -> str:
+def html(body: Picture, program: Any, right: bool = False, fixed: bool = False) -> str:
     """The text of the page. The picture runs down, or to the `right`.
 
     Where it is not `fixed` which groups are open, the page closes some until all of it can be read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
@@ -16,9 +16,6 @@ from graphspec.objectives.own import OwnLoss
 from graphspec.plot.repeats import Kinship
 from graphspec.summary import Row
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
-
-if TYPE_CHECKING:
-    from graphspec.compiler import Program
 
 Kind = Literal[
     "input",
@@ -116,7 +113,7 @@ class Picture:
                 yield from box.body.walk()
 
 
-def draw(program: Program) -> Picture:
+def draw(program: Any) -> Picture:
     """The picture of a program, everything folded."""
     rows = program.summary().rows
     count = sum(value is not None for value in program.graph.inputs.values())
@@ -124,7 +121,7 @@ def draw(program: Program) -> Picture:
 
 
 class _Drawer:
-    def __init__(self, kinship: Kinship, program: Program):
+    def __init__(self, kinship: Kinship, program: Any):
         self._kinship, self._program = kinship, program
 
     def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Picture:

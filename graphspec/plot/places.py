@@ -5,21 +5,18 @@ from __future__ import annotations
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec.diagnostics import Diagnostics, Span
 from graphspec.plot.picture import Box
 from graphspec.source import Document, read
 from graphspec.source.reader import Node
 
-if TYPE_CHECKING:
-    from graphspec.compiler import Program
-
 
 class Places:
     """The places of boxes, numbered as they are asked for."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Any):
         self._file = program.graph.definition.file
         self._documents: dict[str, Document | None] = {}
         self._ends: dict[str, dict[int, int]] = {}

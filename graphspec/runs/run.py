@@ -46,8 +46,13 @@ class Run:
         self._weights = weights
         self._allow = tuple(allow)
 
+    def __repr__(self) -> str:
+        epochs = max((len(values) for values in self.history.values()), default=0)
+        return f"<Run {self.path}: {epochs} epochs>"
+
     @property
     def path(self) -> Path:
+        """The directory."""
         return self.files.path
 
     @cached_property

@@ -80,7 +80,7 @@ class Start:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Result:
     """What a training came to.
 
@@ -97,6 +97,12 @@ class Result:
     examples_per_second: float
     synthetic: bool = False
     """Whether it learned from synthetic data."""
+
+    def __repr__(self) -> str:
+        values = ", ".join(
+            f"{name} {value:.4g}" for name, value in self.metrics.items() if isinstance(value, float)
+        )
+        return f"<Result {self.run_dir}: {self.epochs} epochs, {values}>"
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `train --json`; what is not finite is null."""

@@ -1,0 +1,150 @@
+"""Writes docs/python.md: `python docs/python_page.py`. Its texts are the docstrings, its examples are run by
+a test.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import graphspec
+from graphspec.export import Exported, export
+from graphspec.summary import Summary
+from graphspec.train.objective import Metrics
+from graphspec.train.progress import Result
+
+PAGE = Path(__file__).parent / "python.md"
+
+START = """\
+# From Python
+
+What the commands do, Python does: `import graphspec` costs nothing, and nothing imports torch before a
+module is made. This page is written from the docstrings by `python docs/python_page.py`.
+
+```python
+import graphspec
+import torch
+
+program = graphspec.compile({
+    "inputs": {"x": {"shape": [4]}},
+    "nodes": {
+        "hidden": {"layer": "Dense", "units": 16, "activation": "relu"},
+        "kind": {"layer": "Dense", "units": 3, "activation": "softmax"},
+    },
+    "outputs": {"kind": {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}},
+    "train": {"optimizer": "adam", "epochs": 2},
+})
+print(program.summary())
+```
+
+A loop of one's own:
+
+```python
+module = program.module(seed=7)
+optimizer = torch.optim.Adam(module.parameters())
+metrics = program.metrics(logits=True)
+for step in range(3):
+    x, kind = torch.randn(8, 4), torch.randint(0, 3, (8,))
+    outputs = module(x, logits=True)
+    loss = program.loss(outputs, kind, logits=True)["loss"]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    metrics.update(outputs, kind)
+print(metrics.compute())
+```
+
+What a node computes, and the module as a file that needs torch and nothing else:
+
+```python
+hidden = program.activations(module, torch.randn(2, 4), ["hidden"])["hidden"]
+with open("model.py", "w") as stream:
+    stream.write(program.source)
+```
+
+A training as the command has it, and what it left:
+
+```python
+import numpy as np
+
+data = {"x": np.random.rand(64, 4).astype("float32"), "kind": np.random.randint(0, 3, 64)}
+result = program.fit(data, run_dir="run", device="cpu")
+run = graphspec.Run("run")
+print(run.evaluate(data), run.predict(data).num_rows)
+again = program.module(weights="run/last.safetensors")
+```
+
+Every mistake is a `graphspec.SpecError`, whose `diagnostics` have a code, a place and a remedy:
+
+```python
+try:
+    graphspec.compile({"inputs": {"x": {"shape": [4]}}, "nodes": {"y": {"layer": "Dens"}}, "outputs": ["y"]})
+except graphspec.SpecError as error:
+    print(error.diagnostics[0].code, error.diagnostics[0].help)
+```
+"""
+
+
+def page() -> str:
+    """The page as text."""
+    parts = [START, "## Functions\n", _function("graphspec.compile", graphspec.compile)]
+    parts += [
+        _function("graphspec.from_keras", graphspec.from_keras),
+        _function("graphspec.export.export", export),
+    ]
+    for title, cls in (
+        ("Program", graphspec.Program),
+        ("Run", graphspec.Run),
+        ("Summary", Summary),
+        ("Metrics", Metrics),
+        ("Result", Result),
+        ("Exported", Exported),
+        ("SpecError", graphspec.SpecError),
+    ):
+        parts += [f"## {title}\n", _text(cls), *_members(cls)]
+    return "\n".join(parts)
+
+
+def _members(cls: type[Any]) -> Iterator[str]:
+    """The methods and properties of a class that have a name for users, in the order of its file."""
+    for name, member in vars(cls).items():
+        if name.startswith("_") or name == "to_json":
+            continue
+        getter = getattr(member, "fget", None) or getattr(member, "func", None)
+        if getter is not None:
+            kind = inspect.signature(getter).return_annotation
+            yield f"### `.{name}`: `{kind}`\n\n{_text(getter)}"
+        elif inspect.isfunction(member):
+            yield _function(f".{name}", member)
+
+
+def _function(name: str, function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    shown = str(signature.replace(parameters=parameters))
+    return f"### `{name}`\n\n```\n{_wrapped(name.removeprefix('.') + shown)}\n```\n\n{_text(function)}"
+
+
+def _wrapped(text: str) -> str:
+    """A signature, one argument a line where it is long."""
+    text = text.replace("'", "") if "'" in text else text
+    if len(text) <= 100:
+        return text
+    head, rest = text.split("(", 1)
+    inner, tail = rest.rsplit(")", 1)
+    arguments = re.split(r", (?![^\[(]*[\])])", inner)
+    return f"{head}(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){tail}"
+
+
+def _text(thing: Any) -> str:
+    doc = inspect.getdoc(thing) or ""
+    paragraphs = [" ".join(part.split()) for part in doc.split("\n\n")]
+    return "\n\n".join(textwrap.fill(part, 120, break_long_words=False) for part in paragraphs) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
