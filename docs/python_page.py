@@ -29,7 +29,7 @@ module is made. This page is written from the docstrings by `python docs/python_
 import graphspec
 import torch
 
-program = graphspec.compile({
+spec = {
     "inputs": {"x": {"shape": [4]}},
     "nodes": {
         "hidden": {"layer": "Dense", "units": 16, "activation": "relu"},
@@ -37,7 +37,8 @@ program = graphspec.compile({
     },
     "outputs": {"kind": {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}},
     "train": {"optimizer": "adam", "epochs": 2},
-})
+}
+program = graphspec.compile(spec)
 print(program.summary())
 ```
 
@@ -82,7 +83,7 @@ Every mistake is a `graphspec.SpecError`, whose `diagnostics` have a code, a pla
 
 ```python
 try:
-    graphspec.compile({"inputs": {"x": {"shape": [4]}}, "nodes": {"y": {"layer": "Dens"}}, "outputs": ["y"]})
+    graphspec.compile({**spec, "nodes": {"kind": {"layer": "Dens", "units": 3}}})
 except graphspec.SpecError as error:
     print(error.diagnostics[0].code, error.diagnostics[0].help)
 ```
