@@ -170,7 +170,7 @@ def make(name: str, arguments: dict[str, Any]) -> Any:
         if key.endswith("initializer") and isinstance(value, dict):
             options = {option: item for option, item in value.items() if option != "name"}
             arguments[key] = keras.initializers.get({"class_name": value["name"], "config": options})
-    cls = PositionEmbedding if name == "PositionEmbedding" else getattr(keras.layers, name)
+    cls = HUB[name] if name in HUB else getattr(keras.layers, name)
     return cls(dtype="float64", **arguments)
 
 
@@ -192,6 +192,56 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         return keras.ops.broadcast_to(self.embeddings[: x.shape[-2]], x.shape)
+
+
+class SinePositionEncoding(keras.layers.Layer):
+    """As KerasHub has it, run in numpy."""
+
+    def __init__(self, max_wavelength: float = 10000, **keywords: Any):
+        super().__init__(**keywords)
+        self.max_wavelength, self.supports_masking = max_wavelength, True
+
+    def call(self, x: Any) -> Any:
+        length, features = x.shape[-2:]
+        index = numpy.arange(features)
+        timescales = (1 / self.max_wavelength) ** (2 * (index // 2) / features)
+        angles = numpy.arange(length)[:, None] * timescales[None]
+        encodings = numpy.sin(angles) * (1 - index % 2) + numpy.cos(angles) * (index % 2)
+        return keras.ops.broadcast_to(keras.ops.cast(encodings, x.dtype), x.shape)
+
+
+class RotaryEmbedding(keras.layers.Layer):
+    """As KerasHub has it, its angles run in numpy."""
+
+    def __init__(
+        self,
+        max_wavelength: float = 10000,
+        scaling_factor: float = 1.0,
+        sequence_axis: int = 1,
+        feature_axis: int = -1,
+        **keywords: Any,
+    ):
+        super().__init__(**keywords)
+        self.wavelength, self.scale, self.axis = max_wavelength, scaling_factor, sequence_axis
+        self.supports_masking = True
+
+    def call(self, x: Any) -> Any:
+        x = keras.ops.moveaxis(x, self.axis, 1)
+        features = x.shape[-1]
+        inverse = self.wavelength ** -(numpy.arange(0, features, 2) / features) / self.scale
+        angles = numpy.einsum("i,j->ij", numpy.arange(x.shape[1]), inverse)
+        angles = numpy.concatenate((angles, angles), -1)
+        angles = angles.reshape(x.shape[1], *[1] * (len(x.shape) - 3), features)
+        first, second = keras.ops.split(x, 2, axis=-1)
+        turned = keras.ops.concatenate((-second, first), axis=-1)
+        cos, sin = (keras.ops.cast(wave, x.dtype) for wave in (numpy.cos(angles), numpy.sin(angles)))
+        return keras.ops.moveaxis(x * cos + turned * sin, 1, self.axis)
+
+
+HUB: dict[str, Any] = {
+    cls.__name__: cls for cls in (PositionEmbedding, SinePositionEncoding, RotaryEmbedding)
+}
+"""Layers that KerasHub has, and Keras has not."""
 
 
 def _op(cls: type[Layer], example: Example) -> Twin:

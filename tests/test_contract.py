@@ -24,6 +24,11 @@ from tests.distributions import difference, outcomes, starts_differ
 
 UNEXERCISED: dict[tuple[str, str], str] = {
     ("BatchNormalization", "unbiased"): "PyTorch's statistics, not Keras'; compared with them below",
+    **{
+        (f"{kind}Pooling{rank}D", "ceil_mode"): "PyTorch's: tests/test_pooling.py"
+        for kind in ("Max", "Average")
+        for rank in (1, 2, 3)
+    },
     ("arange", "stop"): "makes a tensor of nothing: tests/test_constants.py",
     (
         "BatchNormalization",

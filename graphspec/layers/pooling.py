@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
-from graphspec.contract.layer import Argument, Code, Example, Layer, Leaf, Memory, Site
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import (
     DataFormat,
     Window1,
@@ -29,7 +29,9 @@ def _count(size: Any, side: int, width: int, stride: int, ceil_mode: bool) -> in
 
 
 class _Pooling(Layer, abstract=True):
-    """What poolings over windows share. Without `strides` windows stand side by side."""
+    """What poolings over windows share. Without `strides` windows stand side by side. `ceil_mode` is
+    PyTorch's: what is left at the end is a window, too.
+    """
 
     rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
@@ -38,6 +40,7 @@ class _Pooling(Layer, abstract=True):
     strides: tuple[int, ...] | None = None
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
+    ceil_mode: bool = False
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -46,6 +49,8 @@ class _Pooling(Layer, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        if self.ceil_mode:
+            return assemble(x, self._rounded_up(x), x.shape[self._channels], self.data_format)
         sizes = slide(
             x,
             spatial(x, self.data_format),
@@ -55,7 +60,28 @@ class _Pooling(Layer, abstract=True):
             layer=self.spec_name,
             argument="pool_size",
         )
-        return assemble(x, sizes, x.shape[-1 if self.data_format == "channels_last" else 1], self.data_format)
+        return assemble(x, sizes, x.shape[self._channels], self.data_format)
+
+    @property
+    def _channels(self) -> int:
+        return -1 if self.data_format == "channels_last" else 1
+
+    def _rounded_up(self, x: Tensor) -> tuple[Dim, ...]:
+        """The sizes that are left where the last window may end behind its axis."""
+        if self.padding == "same":
+            message = "`ceil_mode` rounds up what `padding: valid` leaves; `same` has a window for all"
+            raise LayerError("out-of-range", message, argument="ceil_mode")
+        found: list[Dim] = []
+        for size, width, stride in zip(spatial(x, self.data_format), self.pool_size, self.steps, strict=True):
+            if stride > width:
+                message = "with `ceil_mode` no stride is larger than its window"
+                raise LayerError("out-of-range", message, argument="strides")
+            count = (size - width + stride - 1) // stride + 1
+            if isinstance(count, int) and count < 1:
+                message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
+                raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
+            found.append(count)
+        return tuple(found)
 
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
@@ -66,6 +92,7 @@ class _Pooling(Layer, abstract=True):
         if (
             margins is None
             or self.padding != "valid"
+            or self.ceil_mode
             or getattr(pad, "data_format", None) != self.data_format
         ):
             return None
@@ -85,6 +112,8 @@ class _Pooling(Layer, abstract=True):
             text += ", stride={strides}"
         count = "" if self.mode == "max" else ", count_include_pad=False"
         padding: Any = self.padding
+        if self.ceil_mode:
+            return Code(f"{function}({text}, ceil_mode=True)", constants=constants)
         if isinstance(padding, tuple):  # of `padded`
             constants["padding"] = short(padding)
             text += ", padding={padding}"

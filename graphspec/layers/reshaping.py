@@ -9,14 +9,27 @@ from pydantic import BeforeValidator
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_rank
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.windows import DataFormat
 from graphspec.tensor import Dim, Tensor, product
 
 
 class Flatten(Layer):
-    """One axis out of all axes but the batch, in the spec's order (images: height, width, channels)."""
+    """One axis out of all axes but the batch, in the spec's order (images: height, width, channels).
+
+    With `data_format: channels_first`, axis 1 goes last before that, as in Keras.
+    """
 
     rearranges = True
-    examples = (Example({}, ((2, 3, 4),)), Example({}, ((5,),)), Example({}, ((),)))
+
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((2, 3, 4),)),
+        Example({}, ((5,),)),
+        Example({}, ((),)),
+        Example({"data_format": "channels_first"}, ((2, 3, 4),)),
+        Example({"data_format": "channels_first"}, ((5,),)),
+    )
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(x.shape[0], product(x.shape[1:]))
@@ -24,6 +37,8 @@ class Flatten(Layer):
     def code(self, site: Site) -> Code:
         if site.x.rank == 2:
             return Code("{x}")
+        if site.x.rank > 2 and self.data_format == "channels_first":
+            return Code("{x}.movedim(1, -1).flatten(1)")
         return Code("{x}.flatten(1)" if site.x.rank > 1 else "{x}.unsqueeze(1)")
 
 

@@ -48,7 +48,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
 
     size: Window2 = (2, 2)
     data_format: DataFormat = "channels_last"
-    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "nearest"
 
     examples = (
         Example({}, ((3, 4, 2),)),
@@ -57,6 +57,8 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
         Example({"size": 41}, ((4, 2, 1),)),
         Example({"size": [2, 3], "interpolation": "bilinear"}, ((3, 4, 2),)),
         Example({"size": 2, "interpolation": "bilinear"}, ((1, 4, 2),)),
+        Example({"size": [2, 3], "interpolation": "bicubic"}, ((3, 4, 2),)),
+        Example({"interpolation": "bicubic", "data_format": "channels_first"}, ((2, 5, 4),)),
         Example({"size": [2, 3], "data_format": "channels_first"}, ((2, 3, 4),)),
         Example({"interpolation": "bilinear", "data_format": "channels_first"}, ((2, 3, 4),)),
     )
@@ -77,7 +79,8 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
         return Code(text, constants={"size": short(self.size)})
 
     def flops(self, site: Site) -> Dim:
-        return 0 if self.interpolation == "nearest" else 8 * product(site.outputs[0].shape[1:])
+        each = {"nearest": 0, "bilinear": 8, "bicubic": 32}[self.interpolation]
+        return each * product(site.outputs[0].shape[1:])
 
 
 class UpSampling3D(Spatial):

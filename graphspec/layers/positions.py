@@ -1,0 +1,96 @@
+"""Where in a sequence something stands, without weights: waves to be added, and rotations. KerasHub has them,
+not Keras.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
+from graphspec.tensor import Dim, Tensor, product
+
+Wavelength = Annotated[float, Field(gt=0)]
+
+
+class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalEncoding"):
+    """Sines and cosines of each position, in the shape of its input `[..., length, features]`, to be added
+    to it (Vaswani et al., 2017). Wavelengths grow along the features, up to `max_wavelength` times 2 pi.
+    """
+
+    supports_masking = True
+
+    max_wavelength: Wavelength = 10000
+
+    examples = (
+        Example({}, ((6, 8),)),
+        Example({"max_wavelength": 50}, ((2, 7, 5),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="SinePositionEncoding")
+        if x.rank < 3:
+            message = f"SinePositionEncoding takes `[batch, length, features]`, and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        return x
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"most": self.max_wavelength}
+        return Code("sine_positions({x}, {most})", constants=constants, helpers=("sine_positions",))
+
+    def flops(self, site: Site) -> Dim:
+        return 2 * product(site.x.shape[1:])
+
+
+class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
+    """Each pair of features, one of the first half and its peer in the second, turned by the position along
+    `sequence_axis` (Su et al., 2021): queries and keys of attention, `[batch, length, heads, features]`.
+
+    `scaling_factor` divides the positions.
+    """
+
+    supports_masking = True
+
+    max_wavelength: Wavelength = 10000
+    scaling_factor: Wavelength = 1.0
+    sequence_axis: int = 1
+    feature_axis: Literal[-1] = -1
+
+    examples = (
+        Example({}, ((6, 8),)),
+        Example({"feature_axis": -1}, ((5, 2, 6),)),
+        Example({"max_wavelength": 100, "scaling_factor": 4, "sequence_axis": 2}, ((2, 7, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer="RotaryEmbedding")
+        if x.rank < 3:
+            message = f"RotaryEmbedding takes `[batch, length, features]`, and gets {x}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        if known_channels(x, layer="RotaryEmbedding", what="features") % 2:
+            message = f"RotaryEmbedding turns pairs of features, and {x} has {x.shape[-1]}"
+            raise LayerError("out-of-range", message, inputs=(0,))
+        if self.axis(x) not in range(1, x.rank - 1):
+            message = f"`sequence_axis` is {self.sequence_axis}; that of {x} lies from 1 to {x.rank - 2}"
+            raise LayerError("out-of-range", message, argument="sequence_axis")
+        return x
+
+    def axis(self, x: Tensor) -> int:
+        """The axis of positions, from 0."""
+        return self.sequence_axis + x.rank if self.sequence_axis < 0 else self.sequence_axis
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {
+            "axis": self.axis(site.x),
+            "most": self.max_wavelength,
+            "scale": self.scaling_factor,
+        }
+        text = "rotate_positions({x}, {axis}, {most}" + (", {scale})" if self.scaling_factor != 1 else ")")
+        if self.scaling_factor == 1:
+            del constants["scale"]
+        return Code(text, constants=constants, helpers=("rotate_positions",))
+
+    def flops(self, site: Site) -> Dim:
+        return 3 * product(site.x.shape[1:])
