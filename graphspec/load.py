@@ -17,6 +17,7 @@ from graphspec.folded_weights import fold_weights
 from graphspec.graph import Graph
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
+from graphspec.transfer.misfits import explain, instead
 from graphspec.weights import key_prefix
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
@@ -116,31 +117,35 @@ def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:
 
 def fill(module: nn.Module, path: Path | Mapping[str, torch.Tensor], prefix: str, span: Span | None) -> None:
     """Copies a `.safetensors` file, or a state dict, into the part of a module below `prefix`. It may hold
-    more than the part needs.
+    more than the part needs. Raises `SpecError` (weights-missing, weights-misfit).
     """
+    tensors = path if isinstance(path, Mapping) else read_weights(path, span)
+    state = {
+        key[len(prefix) :]: value for key, value in module.state_dict().items() if key.startswith(prefix)
+    }
+    wanted = {key: tuple(value.shape) for key, value in state.items()}
+    given = {key: tuple(value.shape) for key, value in tensors.items()}
+    wrong = explain(wanted, given, None if isinstance(path, Mapping) else path, span)
+    if wrong:
+        raise SpecError(wrong)
+    with torch.no_grad():
+        for key, value in state.items():
+            value.copy_(tensors[key])
+
+
+def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
+    """The tensors of a `.safetensors` file. Raises `SpecError` (weights-missing)."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        tensors = dict(path) if isinstance(path, Mapping) else load_file(path)
-        path = Path("state dict") if isinstance(path, Mapping) else path
+        return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise SpecError(
-            [Diagnostic("weights-missing", f"the weights `{path}` cannot be read: {error}", span)]
-        ) from None
-    state = {key: value for key, value in module.state_dict().items() if key.startswith(prefix)}
-    lacking = [key for key in state if key[len(prefix) :] not in tensors]
-    if lacking:
-        message = f"the weights `{path}` lack `{lacking[0][len(prefix) :]}` and {len(lacking) - 1} more"
-        help = f"they hold: {', '.join(list(tensors)[:6])}, ..."
-        raise SpecError([Diagnostic("weights-misfit", message, span, help=help)])
-    for key, value in state.items():
-        given = tensors[key[len(prefix) :]]
-        if given.shape != value.shape:
-            message = f"`{key}` has the shape {list(value.shape)}, and {list(given.shape)} in `{path}`"
-            raise SpecError([Diagnostic("weights-misfit", message, span)])
-        with torch.no_grad():
-            value.copy_(given)
+        other = instead(path)
+        reason = f"is {other[0]}, not .safetensors" if other else f"cannot be read: {error}"
+        message = f"the weights `{path}` {reason}"
+        help = other[1] if other else None
+        raise SpecError([Diagnostic("weights-missing", message, span, help=help)]) from None
 
 
 def example_inputs(

@@ -70,6 +70,8 @@ ELSEWHERE = {
     "import-differs",
     "weights-misfit",
     "weights-missing",
+    "weights-ambiguous",
+    "rules-missing",
 }
 
 HEAD = "inputs:\n  x: {shape: [4]}\nnodes:\n"

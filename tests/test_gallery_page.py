@@ -19,8 +19,8 @@ SECTIONS = {
     "Shared layers, models as layers": [
         "siamese", "two_cameras", "ensemble", "encoder", "decoder", "autoencoder", "vae",
     ],
-    "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "unet"],
-    "Attention": ["transformer_classifier", "gpt"],
+    "Published networks": ["inception_v3", "xception", "resnet50", "resnet", "torchvision_resnet", "unet"],
+    "Attention": ["transformer_classifier", "gpt", "bert", "llama"],
 }  # fmt: skip
 INTRODUCTION = """# Gallery
 

@@ -83,7 +83,7 @@ def test_weights_are_a_state_dict_or_a_file(program: graphspec.Program, tmp_path
         assert all(torch.equal(a, b) for a, b in zip(module.parameters(), trained.parameters(), strict=True))
     state = trained.state_dict()
     state.pop("stem.weight")
-    with pytest.raises(SpecError, match=r"lack `stem\.weight`"):
+    with pytest.raises(SpecError, match=r"has nothing for `stem\.weight`"):
         program.module(weights=state)
 
 

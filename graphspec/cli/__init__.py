@@ -38,6 +38,7 @@ from graphspec.cli.plot import plot
 from graphspec.cli.runs import evaluate, predict, runs
 from graphspec.cli.train import train
 from graphspec.cli.tune import tune
+from graphspec.cli.weights import weights
 
 app = typer.Typer(
     name="graphspec",
@@ -185,6 +186,7 @@ app.command()(build)
 app.command()(plot)
 app.command()(tune)
 app.add_typer(importing, name="import")
+app.command()(weights)
 app.command()(train)
 app.command()(evaluate)
 app.command()(predict)

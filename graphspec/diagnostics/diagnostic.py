@@ -105,6 +105,8 @@ CODES: dict[str, str] = {
     "block-recursive": "a block that contains itself",
     "weights-missing": "a file of weights that cannot be read",
     "weights-misfit": "weights that do not fit the model",
+    "weights-ambiguous": "weights that could come from a file in several ways",
+    "rules-missing": "a file of rules for weights that cannot be read",
     "shared-differs": "a shared layer is called on inputs that do not fit one set of weights",
     # data, building and training
     "not-supported": "a key or value of the language that this version does not carry out",

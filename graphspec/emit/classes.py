@@ -226,7 +226,12 @@ class Classes:
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in (op for graph in graphs for op in graph.ops if op.present and op.wrapper is None):
             pad = op.inputs[0].op if len(op.inputs) == 1 and op.layer is not None else None
-            if pad is None or pad.layer is None or not pad.present or pad.wrapper is not None:
+            if (
+                pad is None
+                or pad.layer is None
+                or not (pad.present and pad.inputs)
+                or pad.wrapper is not None
+            ):
                 continue
             assert op.layer is not None
             positive = ending(pad.inputs[0]) in ("relu", "sigmoid", "softmax")

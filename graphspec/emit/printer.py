@@ -242,6 +242,8 @@ def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement:
             return [f"{pad}{prefix}(", f"{pad}    {text}", f"{pad}){suffix}"]
         return [f"{pad}{prefix}{text}{suffix}"]
     head, items, tail = brackets
+    if len(chain) == 2 and len(pad) + len(prefix) + len(head) > WIDTH:  # broken in the first of two calls
+        return lines(prefix, chain[0], indent, flat(_behind(*chain)) + suffix, statement)
     body = ", ".join(map(_item, items))
     if isinstance(node, ast.Call | ast.Subscript) and len(pad) + 4 + len(body) <= WIDTH:
         return [f"{pad}{prefix}{head}", f"{pad}    {body}", f"{pad}{tail}{suffix}"]

@@ -55,7 +55,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None) -> None:
     """Write tensors that share no memory, read them back and compare them bit for bit. Raises `OSError`."""
-    metadata = {"format": "pt", **({"tied": json.dumps(tied)} if tied else {})}
+    metadata = {"format": "pt", "writer": "graphspec", **({"tied": json.dumps(tied)} if tied else {})}
     save_file(dict(tensors), path, metadata)
     path.chmod(0o644)  # safetensors makes it private
     if not holds(path, tensors):

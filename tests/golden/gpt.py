@@ -1,5 +1,6 @@
 # Made by graphspec 0.1.0 from the spec gpt with vocabulary = 96, context = 128, width =
-# 64, heads = 4, depth = 3, dropout = 0.1. It needs torch 2.10 or later.
+# 64, heads = 4, depth = 3, dropout = 0.1, approximate = false. It needs torch 2.10 or
+# later.
 """gpt: tokens int64[N, length] -> next float32[N, length, 96]."""
 
 import torch

@@ -1,0 +1,164 @@
+"""`weights`: another checkpoint's tensors as a spec's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphspec.cli.common import Json, Preset, Set, Spec, compiling, count_of, print_json, replacing, show
+
+if TYPE_CHECKING:
+    from graphspec.diagnostics import Diagnostic
+    from graphspec.transfer.matching import Plan
+    from graphspec.transfer.rules import Rules
+
+NAME_WIDTH = 60
+
+
+def weights(
+    spec: Spec,
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A checkpoint: .safetensors, .pt, .pth, .bin, .weights.h5, .npz, or a folder of shards.",
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to, as .safetensors.")
+    ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            "--rules", metavar="RULES", help="A file of rules, or the name of rules that come with graphspec."
+        ),
+    ] = None,
+    fresh: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fresh", metavar="PATTERN", help="Weights that keep the spec's initial values; may be repeated."
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--prefix", metavar="TEXT", help="What stands before the names in FILE. [default: found]"
+        ),
+    ] = None,
+    write_rules: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-rules", metavar="RULES", help="Write the rules that were used, and found, here."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")] = False,
+    settings: Set = None,
+    preset: Preset = None,
+    as_json: Json = False,
+) -> None:
+    """Fill a spec with the weights of a checkpoint, and show what went where.
+
+    Without -o it only shows. Example: graphspec weights specs/gpt2.yaml --from gpt2/ --rules gpt2 -o
+    gpt2.safetensors
+    """
+    for path in (output, write_rules):
+        if path is not None and path.exists() and not force:
+            raise typer.BadParameter(f"{path} exists; --force overwrites it", param_hint="-o")
+    if output is not None and output.suffix != ".safetensors":
+        raise typer.BadParameter(f"{output} does not end in .safetensors", param_hint="-o")
+    with compiling(spec, settings, preset, as_json) as program:
+        from dataclasses import replace
+
+        from graphspec.transfer import transfer
+        from graphspec.transfer.complaints import complaints
+        from graphspec.transfer.rules import Rules, load_rules
+
+        chosen = load_rules(rules) if rules is not None else Rules()
+        chosen = replace(chosen.with_fresh(fresh or ()), prefix=chosen.prefix if prefix is None else prefix)
+        initial = program.module(seed=program.training.seed).state_dict() if chosen.fresh else None
+        found = transfer(program.graph, source, chosen, initial=initial)
+        wrong = complaints(found.plan, source, spec, chosen)
+        if not as_json:
+            typer.echo(table(found.plan))
+        if write_rules is not None:
+            _write_rules(write_rules, found.plan, chosen, f"{source.name} into {program.name}")
+        if found.plan.ok and output is not None:
+            from graphspec.convert.weights import write_weights
+
+            with replacing(output) as temporary:
+                write_weights(temporary, found.weights)
+        _report(found.plan, output, wrong, as_json)
+
+
+def _write_rules(path: Path, plan: Plan, rules: Rules, title: str) -> None:
+    from graphspec.transfer.generalizing import rules_text
+
+    with replacing(path) as temporary:
+        temporary.write_text(rules_text(plan, rules, title), encoding="utf-8")
+
+
+def _report(plan: Plan, output: Path | None, wrong: list[Diagnostic], as_json: bool) -> None:
+    import sys
+
+    written = output if plan.ok else None
+    if as_json:
+        print_json(as_data(plan, written, wrong))
+    else:
+        show(wrong, {}, sys.stderr)
+        if written is not None:
+            typer.echo(f"wrote {written}")
+    if not plan.ok:
+        raise typer.Exit(1)
+
+
+def as_data(plan: Plan, written: Path | None, wrong: list[Diagnostic]) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {
+        "ok": plan.ok,
+        "file": None if written is None else str(written),
+        "matched": [
+            {
+                "key": match.key,
+                "from": " + ".join(match.sources),
+                "how": match.how,
+                "changes": match.move.words(len(plan.targets[match.key].shape)),
+            }
+            for match in plan.matches.values()
+        ],
+        "fresh": plan.fresh,
+        "missing": plan.missing,
+        "unused": plan.unused,
+        "dropped": plan.dropped,
+        "ambiguous": [{"keys": list(each.targets), "from": list(each.sources)} for each in plan.ambiguous],
+        "diagnostics": [diagnostic.to_json() for diagnostic in wrong],
+    }
+
+
+def table(plan: Plan) -> str:
+    """What went where and how, and what is left of the file, for people."""
+    from graphspec.transfer.generalizing import folded, rows
+
+    found = rows(plan)
+    lines = [("weight", "shape", "from", "how")]
+    for row in found:
+        how = ", ".join((row.how, *row.changes)) + (f"  x{row.count}" if row.count > 1 else "")
+        lines.append((row.key, _shape(row.shape), " + ".join(row.sources), how))
+    widths = [min(max(len(line[column]) for line in lines), NAME_WIDTH) for column in range(3)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
+        for line in lines
+    ]
+    text.append(f"{len(plan.matches)} of {count_of(len(plan.targets), 'weight')} filled")
+    for what, keys in (("fresh", plan.fresh), ("dropped", plan.dropped), ("left in the file", plan.unused)):
+        if keys:
+            names = [f"{name}" + (f" x{count}" if count > 1 else "") for name, count in folded(keys)]
+            rest = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            text.append(f"{what}: {', '.join(names[:12])}{rest}")
+    return "\n".join(text)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "1"

@@ -1,0 +1,105 @@
+"""What is wrong with a plan, as diagnostics: what nothing fills, and what comes near."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from graphspec.diagnostics import Diagnostic
+from graphspec.transfer.matching import Plan
+from graphspec.transfer.misfits import MOST, near_note, shown
+from graphspec.transfer.patterns import source_pattern
+from graphspec.transfer.rules import Rules, load_rules, shipped
+
+
+def complaints(plan: Plan, path: Path, spec: Path, rules: Rules) -> list[Diagnostic]:
+    """Errors for what is missing, warnings for what is odd."""
+    return [
+        *_misfits(plan, path),
+        *_ambiguous(plan, path),
+        *_missing(plan, path, rules),
+        *_warnings(plan, path),
+    ]
+
+
+def _misfits(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, misfit in plan.misfits.items():
+        groups.setdefault((misfit.why, key.rpartition(".")[2]), []).append(key)
+    for (why, _), keys in groups.items():
+        misfit = plan.misfits[keys[0]]
+        source = " + ".join(f"`{name}`" for name in misfit.sources)
+        message = (
+            f"`{misfit.key}` is {list(misfit.shape)}, and {source} in `{path}` gives {list(misfit.given)}"
+        )
+        notes = [f"the shape is {why}" if why[:4] in ("tran", "perm", "anot") else why]
+        notes += [f"so are {shown(keys[1:])}"] if len(keys) > 1 else []
+        help = f"a rule says otherwise: {misfit.key}: {{from: {misfit.sources[0]}, ...}}"
+        if why == "transposed":
+            help = f"a rule turns it: {misfit.key}: {{from: {misfit.sources[0]}, transpose: true}}"
+        elif why == "for another number of outputs":
+            prefix = misfit.key.rpartition(".")[0]
+            help = f"--fresh '{prefix}.*' gives it the spec's initial values, for fine tuning"
+        yield Diagnostic("weights-misfit", message, None, help=help, notes=tuple(notes))
+
+
+def _ambiguous(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    for each in plan.ambiguous:
+        message = (
+            f"{shown(each.targets, 4)} could each be any of {shown(each.sources, 4)} in `{path}`: "
+            "their shapes are alike, and their order tells nothing"
+        )
+        help = f"a rule says which: {each.targets[0]}.{{w}}: {each.sources[0]}.{{w}}"
+        yield Diagnostic("weights-ambiguous", message, None, help=help)
+
+
+def _missing(plan: Plan, path: Path, rules: Rules) -> Iterator[Diagnostic]:
+    told = {path for each in plan.ambiguous for path in each.targets}
+    lost = [
+        key
+        for key in plan.missing
+        if key not in plan.misfits and key not in told and key.rpartition(".")[0] not in told
+    ]
+    if not lost:
+        return
+    left = {key: plan.stored[key].shape for key in plan.unused}
+    notes = [near_note(key, plan.targets[key].shape, left) for key in lost[:MOST]]
+    message = f"`{path}` has nothing for {shown(lost)}"
+    yield Diagnostic("weights-misfit", message, None, notes=tuple(notes), help=_advice(plan, rules, lost))
+
+
+def _advice(plan: Plan, rules: Rules, lost: list[str]) -> str:
+    """Rules that come with graphspec and would do more, else how rules are written."""
+    names = [key.removeprefix(plan.prefix) for key in plan.stored]
+    best = max(
+        ((known_names(name, names), name) for name in shipped() if name not in ("pytorch", rules.file)),
+        default=(0, ""),
+    )
+    if best[0] > len(names) / 2:
+        return f"the names are those of `--rules {best[1]}`, for specs/{best[1]}.yaml"
+    prefix = lost[0].rpartition(".")[0] or lost[0]
+    rule = f"--rules FILE says what comes from what (weights: {{{prefix}.{{w}}: name.{{w}}}})"
+    return f"{rule}; --fresh '{prefix}.*' keeps the initial values"
+
+
+def known_names(rules: str, names: list[str]) -> int:
+    """How many names of a file some rules have as sources."""
+    patterns = [source_pattern(source) for rule in load_rules(rules).rules for source in rule.origin.source]
+    return sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
+
+
+def _warnings(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    for rule in plan.idle:
+        message = f"the rule for `{rule.to.text}` matches no weight of the spec"
+        yield Diagnostic("unknown-weight", message, rule.span, severity="warning")
+    turned = [
+        key for key, match in plan.matches.items() if match.move.flat is not None and match.move.flat.changes
+    ]
+    named = [key for key in turned if plan.matches[key].how == "name"]
+    if named:
+        message = (
+            f"{shown(named)} {'stands' if len(named) == 1 else 'stand'} behind a Flatten, and the columns in "
+            f"`{path}` were taken to be in PyTorch's order, channels first"
+        )
+        help = "if a module of this spec was saved there, `flatten: hwc` in the rules leaves them as they are"
+        yield Diagnostic("weights-ambiguous", message, None, help=help, severity="warning")

@@ -1,0 +1,272 @@
+"""Which tensor of a file becomes which weight: by rules, by name, by what PyTorch's modules have otherwise,
+and by order and shape where these leave one way only.
+
+Only names and shapes are looked at; shapes are tried on tensors without data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from graphspec.convert.nodes import identifier
+from graphspec.names import attribute
+from graphspec.transfer.checkpoints import Checkpoint, Stored
+from graphspec.transfer.misfits import ONES, relation
+from graphspec.transfer.moving import Flat, Move, MoveError, Part, channels_first, order_of
+from graphspec.transfer.names import Names
+from graphspec.transfer.ordering import Ambiguous, by_order, variables
+from graphspec.transfer.patterns import Captured, fill, matches_any
+from graphspec.transfer.rules import Rule, Rules, load_rules
+from graphspec.transfer.targets import Target
+
+How = Literal["rule", "name", "pytorch", "order", "shape"]
+COUNTERS = ("*.num_batches_tracked", "num_batches_tracked")
+"""What PyTorch's normalizations count, and nothing computes with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A weight, the tensors of the file that it comes from, and what is done with them. `rule` is the pattern
+    of the rule, if one says so.
+    """
+
+    key: str
+    sources: tuple[str, ...]
+    how: How
+    move: Move = field(default_factory=Move)
+    rule: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A weight whose tensor in the file is of another shape, and how that differs; or what else is wrong."""
+
+    key: str
+    shape: tuple[int, ...]
+    sources: tuple[str, ...]
+    given: tuple[int, ...]
+    why: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """What goes where, and what is left on both sides."""
+
+    targets: dict[str, Target]
+    stored: Mapping[str, Stored]
+    matches: dict[str, Match] = field(default_factory=dict)
+    misfits: dict[str, Misfit] = field(default_factory=dict)
+    ambiguous: list[Ambiguous] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    idle: list[Rule] = field(default_factory=list)
+    prefix: str = ""
+
+    @property
+    def missing(self) -> list[str]:
+        """The weights that nothing fills, in the spec's order."""
+        return [key for key in self.targets if key not in self.matches and key not in self.fresh]
+
+    @property
+    def used(self) -> set[str]:
+        return {source for match in self.matches.values() for source in match.sources}
+
+    @property
+    def unused(self) -> list[str]:
+        """The tensors of the file that nothing takes, in the file's order."""
+        taken = self.used | set(self.dropped)
+        return [key for key in self.stored if key not in taken]
+
+    @property
+    def ok(self) -> bool:
+        return not self.missing
+
+    def read(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """The weights that are matched, as the module holds them: floats in float32."""
+        found = {}
+        for key, match in self.matches.items():
+            value = match.move.apply([checkpoint.read(source) for source in match.sources])
+            found[key] = (value.float() if value.is_floating_point() else value).contiguous().clone()
+        return found
+
+
+def match(targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules) -> Plan:
+    """The plan for a checkpoint. Raises `SpecError` (weights-ambiguous) where two sets of names in it would
+    do.
+    """
+    return Matcher(targets, checkpoint, rules).run()
+
+
+class Matcher:
+    """Fills a plan, step by step; what one step has filled the next leaves alone."""
+
+    def __init__(self, targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules):
+        self.checkpoint, self.rules = checkpoint, rules
+        self.plan = Plan({target.key: target for target in targets}, checkpoint.tensors)
+        self.pytorch = load_rules("pytorch").rules
+        self.names = Names(checkpoint.tensors, rules.prefix)
+
+    def run(self) -> Plan:
+        plan = self.plan
+        plan.fresh = [key for key in plan.targets if matches_any(self.rules.fresh, key)]
+        self.names.elect(self._expected(), self.checkpoint.path)
+        plan.prefix = self.names.prefix
+        drop = [*self.rules.drop, *COUNTERS]
+        plan.dropped = [
+            key for key in plan.stored if matches_any(drop, key) or matches_any(drop, self.names.bare(key))
+        ]
+        self._by_rules(self.rules.rules, "rule")
+        self._by_rules(self.pytorch, "pytorch")
+        self._by_names()
+        self._by_order()
+        plan.idle = [rule for rule in self.rules.rules if not any(map(rule.to.match, plan.targets))]
+        return plan
+
+    def _open(self) -> list[Target]:
+        """The targets that nothing has filled yet."""
+        plan = self.plan
+        return [
+            target
+            for key, target in plan.targets.items()
+            if key not in plan.matches and key not in plan.fresh and key not in plan.misfits
+        ]
+
+    def _expected(self) -> Iterator[str]:
+        """Every name by which the file may call a weight."""
+        for target in self.plan.targets.values():
+            yield target.key
+            yield target.keras_name
+            for rule in (*self.rules.rules, *self.pytorch):
+                captured = rule.to.match(target.key)
+                if captured is not None:
+                    yield from (fill(source, captured) for source in rule.origin.source)
+
+    def _by_rules(self, rules: Iterable[Rule], how: How) -> None:
+        for target in self._open():
+            for rule in rules:
+                captured = rule.to.match(target.key)
+                if captured is None:
+                    continue
+                wanted = [fill(source, captured) for source in rule.origin.source]
+                found = [self.names.find(name) for name in wanted]
+                if None in found or (how == "pytorch" and self._taken(target, wanted)):
+                    continue
+                sources = tuple(name for name in found if name is not None)
+                keras = all(self.plan.stored[name].number is not None for name in sources)
+                self._try(target, sources, how, self._move(target, rule, captured, keras), rule)
+                break
+
+    def _taken(self, target: Target, names: Iterable[str]) -> bool:
+        """Whether the file's tensors have other weights of their names."""
+        return any(name != target.key and name in self.plan.targets for name in names)
+
+    def _move(self, target: Target, rule: Rule, captured: Captured, keras: bool) -> Move | str:
+        """What a rule does for one target, or why it cannot; `keras` tells the layout of what is not said."""
+        origin, part = rule.origin, None
+        if rule.split is not None:
+            name, words = rule.split
+            start = length = whole = 0
+            for word in words:
+                sibling = self.plan.targets.get(fill(_renamed(rule.to.text, name, word), captured))
+                if sibling is None or len(sibling.shape) <= origin.axis:
+                    return f"the rule splits it into {', '.join(words)}, and the spec has no such `{word}`"
+                size = sibling.shape[origin.axis]
+                if word == captured[name]:
+                    start, length = whole, size
+                whole += size
+            part = Part(start, length, whole, origin.axis, origin.groups)
+        layout = origin.layout or ("keras" if keras else "pytorch")
+        return Move(
+            keras=target.weight if layout == "keras" else None,
+            sum=origin.sum,
+            axis=origin.axis,
+            transpose=origin.transpose,
+            permute=origin.permute,
+            part=part,
+            flat=None if layout == "keras" else self._flat(target, origin.flatten or self.rules.flatten),
+        )
+
+    def _flat(self, target: Target, word: str | None) -> Flat | None:
+        """How the columns of a Dense behind a Flatten are reordered."""
+        sizes = target.flattened
+        if sizes is None or (word is None and (self.checkpoint.ours or self.checkpoint.channels_last)):
+            return None
+        axes = order_of(word) if word is not None and len(word) == len(sizes) else channels_first(sizes)
+        return Flat(sizes, axes)
+
+    def _by_names(self) -> None:
+        for target in self._open():
+            source = self.names.find(target.key)
+            if source is not None:
+                self._try(target, (source,), "name", Move(flat=self._flat(target, self.rules.flatten)))
+                continue
+            source = self.names.find(target.keras_name)
+            if source is not None:
+                self._try(target, (source,), "name", Move(keras=target.weight))
+        self._by_layers()
+
+    def _by_layers(self) -> None:
+        """Layers of a Keras file by their names: their variables come in the order of the layer's weights."""
+        listed: dict[str, list[Stored]] = {}
+        for stored in self.plan.stored.values():
+            if stored.number is not None:
+                listed.setdefault(named(stored.path), []).append(stored)
+        wanted: dict[str, list[Target]] = {}
+        for target in self._open():
+            wanted.setdefault(target.path, []).append(target)
+        for path, group in wanted.items():
+            tensors, owned = listed.get(path, []), variables(group)
+            if len(tensors) == len(owned):
+                for variable, stored in zip(owned, tensors, strict=True):
+                    for target in variable:
+                        self._try(target, (stored.key,), "name", Move(keras=target.weight))
+
+    def _by_order(self) -> None:
+        plan = self.plan
+        taken = plan.used | set(plan.dropped)
+        left = [stored for key, stored in plan.stored.items() if key not in taken]
+        pairs, plan.ambiguous = by_order(self._open(), left, self.checkpoint.ordered)
+        for target, stored, how in pairs:
+            keras = stored.number is not None or stored.leaf != target.key.rpartition(".")[2]
+            move = Move(keras=target.weight) if keras else Move(flat=self._flat(target, self.rules.flatten))
+            self._try(target, (stored.key,), how, move)
+
+    def _try(
+        self,
+        target: Target,
+        sources: tuple[str, ...],
+        how: How,
+        move: Move | str,
+        rule: Rule | None = None,
+    ) -> None:
+        """Keeps a match where its shape is right, else a misfit."""
+        given = tuple(self.plan.stored[source].shape for source in sources)
+        if isinstance(move, str):
+            self.plan.misfits[target.key] = Misfit(target.key, target.shape, sources, given[0], move)
+            return
+        try:
+            shape = tuple(move.apply([torch.empty(each, device="meta") for each in given]).shape)
+            why = relation(shape, target.shape)
+            if why == ONES:
+                move, why = replace(move, shape=target.shape), ""
+        except MoveError as error:
+            shape, why = given[0], str(error)
+        if why:
+            self.plan.misfits[target.key] = Misfit(target.key, target.shape, sources, shape, why)
+        else:
+            self.plan.matches[target.key] = Match(target.key, sources, how, move, rule)
+
+
+def named(path: str) -> str:
+    """The path of a layer by Keras' names as a spec has it."""
+    return ".".join(attribute(identifier(step)) for step in path.split("."))
+
+
+def _renamed(text: str, name: str, word: str) -> str:
+    """A pattern with one placeholder filled in, as a template of names."""
+    return text.replace(f"{{{name}}}", word)

@@ -1,0 +1,143 @@
+"""What is done with a tensor on its way from a file to a weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphspec.contract.layer import Weight
+from graphspec.train.penalties import from_keras
+from graphspec.transfer.rules import ORDERS
+
+
+class MoveError(ValueError):
+    """Why a tensor cannot be moved, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The elements from `start`, `length` of them, along an axis; within each of so many equal `groups`."""
+
+    start: int
+    length: int
+    whole: int
+    axis: int = 0
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Columns that stand for the elements of a tensor of `sizes`, channels last, and lie in the order of
+    `axes`, letters of its axes.
+    """
+
+    sizes: tuple[int, ...]
+    axes: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether another order of columns comes out."""
+        kept = [axis for axis, size in zip(self.own, self.sizes, strict=True) if size > 1]
+        return kept != [axis for axis in self.axes if axis in kept]
+
+    @property
+    def own(self) -> str:
+        return {2: "lc", 3: "hwc", 4: "dhwc"}[len(self.sizes)]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is done with the sources of a weight, in this order: from Keras' layout, or summed or joined along
+    `axis`, transposed or permuted, cut, columns reordered.
+    """
+
+    keras: Weight | None = None
+    sum: bool = False
+    axis: int = 0
+    transpose: bool = False
+    permute: tuple[int, ...] | None = None
+    part: Part | None = None
+    flat: Flat | None = None
+    shape: tuple[int, ...] | None = None  # what it is at the end, where axes of size 1 come or go
+
+    def words(self, axes: int) -> list[str]:
+        """What changes in a weight of so many axes, in words."""
+        found = ["summed"] if self.sum else []
+        found += ["from Keras' layout"] if self.keras is not None and changes_layout(self.keras) else []
+        found += ["transposed"] if self.transpose and axes == 2 else []
+        found += [f"axes {list(self.permute)}"] if self.permute and axes == len(self.permute) else []
+        if self.part is not None:
+            found.append(f"{self.part.start}:{self.part.start + self.part.length} of {self.part.whole}")
+        if self.flat is not None and self.flat.changes:
+            found.append(f"columns {''.join(self.flat.axes)} to {self.flat.own}")
+        found += ["reshaped"] if self.shape is not None else []
+        return found
+
+    def apply(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The tensor that the sources become. Raises `MoveError`."""
+        try:
+            return self._apply(tensors)
+        except (RuntimeError, IndexError, ValueError) as error:
+            if isinstance(error, MoveError):
+                raise
+            raise MoveError(str(error).splitlines()[0]) from None
+
+    def _apply(self, tensors: Sequence[Tensor]) -> Tensor:
+        value = tensors[0]
+        if len(tensors) > 1:
+            value = sum(tensors[1:], value) if self.sum else torch.cat(list(tensors), self.axis)
+        if self.keras is not None:
+            value = from_keras(self.keras, value)
+        if self.transpose and value.dim() == 2:
+            value = value.T
+        if self.permute is not None and value.dim() == len(self.permute):
+            value = value.permute(self.permute)
+        if self.part is not None:
+            value = cut(value, self.part)
+        value = value if self.flat is None else reorder(value, self.flat)
+        return value if self.shape is None else value.reshape(self.shape)
+
+
+def changes_layout(weight: Weight) -> bool:
+    """Whether Keras stores a weight in another layout."""
+    return weight.permute is not None or weight.gates is not None or weight.unmerged is not None
+
+
+def cut(value: Tensor, part: Part) -> Tensor:
+    """One part of a tensor. Raises `MoveError`."""
+    if value.shape[part.axis] != part.whole:
+        message = (
+            f"its axis {part.axis} has the size {value.shape[part.axis]}, and the parts together {part.whole}"
+        )
+        raise MoveError(message)
+    if part.groups == 1:
+        return value.narrow(part.axis, part.start, part.length)
+    if any(size % part.groups for size in (part.start, part.length, part.whole)):
+        raise MoveError(f"{part.groups} groups do not divide the parts")
+    blocks = value.unflatten(part.axis, (part.groups, -1))
+    each = blocks.narrow(part.axis + 1, part.start // part.groups, part.length // part.groups)
+    return each.flatten(part.axis, part.axis + 1)
+
+
+def reorder(value: Tensor, flat: Flat) -> Tensor:
+    """A kernel [units, columns] with its columns in the order of the spec. Raises `MoveError`."""
+    sizes = dict(zip(flat.own, flat.sizes, strict=True))
+    if value.dim() != 2 or value.shape[1] != math.prod(flat.sizes):
+        raise MoveError(f"it has no columns for {' x '.join(map(str, flat.sizes))}")
+    apart = value.unflatten(1, [sizes[axis] for axis in flat.axes])
+    return apart.permute(0, *(1 + flat.axes.index(axis) for axis in flat.own)).flatten(1)
+
+
+def order_of(word: str) -> tuple[str, ...]:
+    """The axes of an order such as chw."""
+    return ORDERS[word]
+
+
+def channels_first(sizes: Sequence[int]) -> tuple[str, ...]:
+    """The order in which PyTorch flattens a tensor of these sizes."""
+    own = Flat(tuple(sizes), ()).own
+    return (own[-1], *own[:-1])

@@ -1,0 +1,67 @@
+"""The names in a file, with or without what stands before all of them: `model.`, `transformer.`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.transfer.misfits import shown
+
+RIVAL = 0.5
+"""The share of the names under the chosen prefix from which on another prefix would do as well."""
+
+
+class Names:
+    """Finds the tensors of a file by the names that are expected of it, under one prefix."""
+
+    def __init__(self, stored: Mapping[str, Any], prefix: str | None):
+        self.stored, self.given = stored, prefix
+        self.prefix = prefix or ""
+
+    def elect(self, expected: Iterable[str], path: Path) -> None:
+        """Chooses the prefix under which most of the names are there; none where that does as well. Raises
+        `SpecError` (weights-ambiguous) where two prefixes have the same names.
+        """
+        if self.given is not None:
+            return
+        wanted, found = set(expected), dict[str, set[str]]()
+        for key in self.stored:
+            for name, prefix in _ends(key):
+                if name in wanted:
+                    found.setdefault(prefix, set()).add(name)
+        if not found:
+            return
+        self.prefix = max(found, key=lambda prefix: (len(found[prefix]), prefix == ""))
+        best = found[self.prefix]
+        rivals = [
+            prefix
+            for prefix, names in found.items()
+            if prefix not in ("", self.prefix) and len(names & best) > RIVAL * len(best)
+        ]
+        if self.prefix and rivals and len(best) > 1:
+            names = shown([self.prefix, *sorted(rivals)])
+            message = f"`{path}` holds the same names more than once, after {names}"
+            help = f"say which with --prefix {self.prefix}"
+            raise SpecError([Diagnostic("weights-ambiguous", message, None, help=help)])
+
+    def find(self, name: str) -> str | None:
+        """The tensor that a name means, after the prefix or as it is."""
+        for key in (self.prefix + name, name):
+            if key in self.stored:
+                return key
+        return None
+
+    def bare(self, key: str) -> str:
+        """A name of the file without the prefix."""
+        return key.removeprefix(self.prefix)
+
+
+def _ends(key: str) -> Iterable[tuple[str, str]]:
+    """A name and all that follows one of its dots, each with what stands before it."""
+    yield key, ""
+    at = key.find(".")
+    while at >= 0:
+        yield key[at + 1 :], key[: at + 1]
+        at = key.find(".", at + 1)

@@ -1,0 +1,108 @@
+# Made by graphspec 0.1.0 from the spec bert with vocabulary = 120, longest = 64, width
+# = 64, heads = 4, hidden = 128, depth = 2, dropout = 0.1. It needs torch 2.10 or later.
+"""bert: tokens int64[N, length], segments int64[N, length]
+-> states float32[N, length, 64], pooled float32[N, 64].
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention of several heads; masks are true where a query sees a key."""
+
+    def __init__(
+        self, in_features: int, num_heads: int, key_dim: int, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.query = nn.Linear(in_features, num_heads * key_dim)
+        self.key = nn.Linear(in_features, num_heads * key_dim)
+        self.value = nn.Linear(in_features, num_heads * key_dim)
+        self.output = nn.Linear(num_heads * key_dim, in_features)
+        self.num_heads, self.dropout = num_heads, dropout
+
+    def split(self, x: Tensor) -> Tensor:
+        """[batch, length, heads * size] -> [batch, heads, length, size]."""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def forward(self, query: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        q = self.split(self.query(query))
+        k = self.split(self.key(value))
+        v = self.split(self.value(value))
+        p = self.dropout if self.training else 0.0
+        x = F.scaled_dot_product_attention(q, k, v, mask, p)
+        return self.output(x.transpose(1, 2).flatten(2))
+
+
+class PositionEmbedding(nn.Module):
+    """A learned vector for each position, in the shape of a sequence."""
+
+    def __init__(self, sequence_length: int, features: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(sequence_length, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight[: x.shape[-2]].expand(x.shape)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.uniform_(module.weight, -0.05, 0.05)
+    elif isinstance(module, PositionEmbedding):
+        nn.init.xavier_uniform_(module.weight)
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = MultiHeadAttention(64, 4, 16, dropout=0.1)
+        self.drop1 = nn.Dropout(0.1)
+        self.norm1 = nn.LayerNorm(64, eps=1e-12)
+        self.expanded = nn.Linear(64, 128)
+        self.projected = nn.Linear(128, 64)
+        self.drop2 = nn.Dropout(0.1)
+        self.norm2 = nn.LayerNorm(64, eps=1e-12)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        x = x + self.drop1(self.attention(x, x, mask=real[:, None, None]))
+        norm1 = self.norm1(x)
+        x = self.projected(F.gelu(self.expanded(norm1)))
+        return self.norm2(norm1 + self.drop2(x))
+
+
+class Bert(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(120, 64)
+        self.places = PositionEmbedding(64, 64)
+        self.kinds = nn.Embedding(2, 64)
+        self.norm = nn.LayerNorm(64, eps=1e-12)
+        self.drop = nn.Dropout(0.1)
+        self.layers = nn.ModuleList(Layer() for _ in range(2))
+        self.pooled = nn.Linear(64, 64)
+        self.apply(init_weights)
+
+    def forward(self, tokens: Tensor, segments: Tensor) -> dict[str, Tensor]:
+        if tokens.shape[1] > 64:
+            raise ValueError(
+                f"tokens: `length` must be at most 64, not {tokens.shape[1]}"
+            )
+        if segments.shape[1] != tokens.shape[1]:
+            raise ValueError(
+                f"segments: `length` is {segments.shape[1]}, and {tokens.shape[1]} before",
+            )
+        words = self.words(tokens)  # [N, length, 64]
+        x = self.places(words)  # [N, length, 64]
+        x = words + x + self.kinds(segments)  # [N, length, 64]
+        x = self.norm(x)  # [N, length, 64]
+        layers = self.drop(x)  # [N, length, 64]
+        x = tokens != 0  # [N, length]
+        for layer in self.layers:
+            layers = layer(layers, x)  # [N, length, 64]
+        pooled = self.pooled(layers[:, 0]).tanh()  # [N, 64]
+        return {"states": layers, "pooled": pooled}

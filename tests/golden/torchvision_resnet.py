@@ -1,0 +1,125 @@
+# Made by graphspec 0.1.0 from the spec torchvision_resnet with kind = "basic", depths =
+# [2, 2, 2, 2], widths = [64, 128, 256, 512], size = 224, classes = 1000. It needs torch
+# 2.10 or later.
+"""torchvision_resnet: image float32[N, 224, 224, 3] -> probs float32[N, 1000]."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KerasBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization that keeps the variance of the batch, as Keras does: without
+    Bessel's correction.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def __init__(self, num_features: int, eps: float, momentum: float):
+        super().__init__(num_features, eps, momentum)
+        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
+        mean, var = self.running_mean.clone(), self.running_var.clone()
+        weights = self.weight, self.bias
+        # unlike F.batch_norm, this trains on one value a channel
+        y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
+        self.running_mean.lerp_(mean, self.momentum)
+        var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
+        self.running_var.lerp_(var, self.momentum)
+        return y
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
+        metadata = {**metadata, "version": 2}  # without a count of batches
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Fills a module's own weights by Keras' initializers."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+class ConvNorm(nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        kernel_size: int = 1,
+        strides: int = 1,
+        relu: bool = True,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            filters,
+            kernel_size,
+            strides,
+            padding=kernel_size // 2,
+            bias=False,
+        )
+        self.norm = KerasBatchNorm2d(filters, eps=1e-05, momentum=0.1)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.relu(x, inplace=True) if self.relu else x
+
+
+class Basic(nn.Module):
+    def __init__(
+        self, in_channels: int, filters: int, strides: int = 1, project: bool = False
+    ):
+        super().__init__()
+        self.conv1 = ConvNorm(in_channels, filters, kernel_size=3, strides=strides)
+        self.conv2 = ConvNorm(filters, filters, kernel_size=3, relu=False)
+        self.shortcut = (
+            ConvNorm(in_channels, filters, strides=2, relu=False) if project else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv2 = self.conv2(self.conv1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        return F.relu(conv2 + shortcut, inplace=True)
+
+
+class Stage(nn.Module):
+    def __init__(
+        self, in_channels: int, filters: int, strides: int, first_project: bool
+    ):
+        super().__init__()
+        self.first = Basic(in_channels, filters, strides=strides, project=first_project)
+        self.rest = nn.Sequential(*(Basic(filters, filters) for _ in range(1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.first(x))
+
+
+class TorchvisionResnet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
+        self.stages = nn.Sequential(
+            Stage(64, filters=64, strides=1, first_project=False),
+            Stage(64, filters=128, strides=2, first_project=True),
+            Stage(128, filters=256, strides=2, first_project=True),
+            Stage(256, filters=512, strides=2, first_project=True),
+        )
+        self.probs = nn.Linear(512, 1000)
+        self.apply(init_weights)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        x = self.stem(image.permute(0, 3, 1, 2))  # [N, 64, 112, 112]
+        x = F.max_pool2d(x, 3, stride=2, padding=1)  # [N, 64, 56, 56]
+        x = self.stages(x).mean((2, 3))  # [N, 512]
+        x = self.probs(x)  # [N, 1000]
+        return x if logits else x.softmax(-1)
