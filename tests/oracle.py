@@ -273,6 +273,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
     axis = constants.get("axis", -1)
     if name == "arange":
         return Twin(lambda xs, training: _arange(xs[0].shape[axis], **constants))
+    if name == "pad" and constants.get("mode") == "edge":  # which Keras does not know on torch
+        return Twin(lambda xs, training: _edged(xs[0], constants["pad_width"]))
     if name == "cast":
         return Twin(lambda xs, training: function(xs[0], constants.get("dtype") or xs[1].dtype))
     if name == "sparsemax":
@@ -282,7 +284,7 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: function(xs[0].mT, **options).mT)
     if name == "get_item":
         key = eval(f"numpy.s_[{constants['key']}]", {"numpy": numpy})
-        return Twin(lambda xs, training: xs[0][key])
+        return Twin(lambda xs, training: _sliced(xs[0], key))
     if name == "count_nonzero":  # on torch, Keras turns the order of the axes around
         return Twin(lambda xs, training: keras.ops.sum(xs[0] != 0, **constants))
     if name == "searchsorted":
@@ -358,6 +360,18 @@ def _slice(x: Tensor, start_indices: list[int], shape: list[int]) -> Tensor:
     pairs = zip(start_indices, shape, x.shape, strict=True)
     sizes = [whole - start if size == -1 else size for start, size, whole in pairs]
     return keras.ops.slice(x, start_indices, sizes)
+
+
+def _sliced(x: Tensor, key: tuple[Any, ...]) -> Tensor:
+    """As numpy slices; PyTorch has no negative steps, so that the elements are picked one by one."""
+    places = numpy.arange(x.numel()).reshape(x.shape)[key]
+    return x.reshape(-1)[torch.from_numpy(places.copy())]
+
+
+def _edged(x: Tensor, pad_width: list[list[int]]) -> Tensor:
+    """As numpy pads: the elements are picked one by one."""
+    places = numpy.pad(numpy.arange(x.numel()).reshape(x.shape), pad_width, mode="edge")
+    return x.reshape(-1)[torch.from_numpy(places)]
 
 
 def _sparsemax(x: Tensor) -> Tensor:

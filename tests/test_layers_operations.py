@@ -375,3 +375,48 @@ def test_attention_refuses_what_does_not_fit():
         (op("dot_product_attention"), (query, key, key, None, tensor(1, 5, 3)), "wrong-dtype"),
     ):
         assert refused(layer, *inputs).code == code
+
+
+PARTS = """
+inputs: {x: {shape: [4, 6]}}
+nodes:
+  parts: {op: split, from: x, indices_or_sections: 3, axis: -1}
+  rows:  {op: unstack, from: x, num: 4, axis: 1}
+  first: {merge: add, from: [parts.part0, parts.part2]}
+  all:   {merge: concatenate, from: parts.*}
+  f:     {compute: "sum(stack(rows.*), axis=1) - rows.part0 - rows"}
+outputs: [first, all, f]
+"""
+
+
+def test_parts_are_numbered_from_0_and_all_of_them_are_a_star():
+    x = torch.randn(2, 4, 6)
+    found = graphspec.compile(PARTS).module()(x)
+    torch.testing.assert_close(found["first"], x[..., :2] + x[..., 4:])
+    torch.testing.assert_close(found["all"], x)
+    torch.testing.assert_close(found["f"], x.sum(1) - 2 * x[:, 0])
+
+
+@given(
+    st.integers(1, 7),
+    st.tuples(*[st.none() | st.integers(-9, 9)] * 2, st.integers(-3, 3).filter(bool)),
+)
+def test_slices_with_any_step_are_those_of_numpy(size, ends):
+    expected = torch.arange(size).numpy()[slice(*ends)]
+    key = ":".join("" if end is None else str(end) for end in ends)
+    layer = op("get_item", key=f":, {key}")
+    x = torch.arange(2 * size).reshape(2, size)
+    if not len(expected):
+        assert refused(layer, tensor(size)).code == "out-of-range"
+        return
+    types = (tensor(size, dtype="int64"),)
+    code = layer.code(Site(types, (layer.infer(*types),)))
+    text = re.sub(r"\{(\w+)\}", lambda match: str(code.constants.get(match[1], match[1])), code.call)
+    assert eval(text, {"x": x})[0].tolist() == expected.tolist()
+    unknown = REGISTRY["op"]["get_item"].model_validate({"key": f":, {key}"})
+    try:
+        left = unknown.infer(tensor(LENGTH)).shape[1]
+    except LayerError as error:
+        assert error.code == "unknown-size"
+    else:
+        assert (left if isinstance(left, int) else left.evaluate({"length": size})) == len(expected)

@@ -51,6 +51,8 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         result = body.node(head)
         if isinstance(result, Repeated):
             return _in_repeated(body, result, head, rest, span)
+        if rest == ["*"] and _first_part(result):
+            return list(result.outputs.values())
         return [_in_result(body, result, head, rest, span)]
     if head in declared.inputs or head in declared.failed:
         return [FAILED]
@@ -101,6 +103,12 @@ def _in_repeated(
     return [_in_result(body, repeated.results[-1], f"{head}.{count - 1}", rest, span)]
 
 
+def _first_part(result: NodeResult) -> str:
+    """What the first output is also called, where a node's outputs are numbered."""
+    layer = result.op.layer if result.op is not None and result.op.present else None
+    return layer.first_part if layer is not None else ""
+
+
 def _in_result(
     body: BodyElaborator, result: NodeResult, name: str, rest: list[str], span: Span | None
 ) -> Resolved:
@@ -111,6 +119,8 @@ def _in_result(
     word = ".".join(rest)
     if word in result.outputs:
         return result.outputs[word]
+    if word == _first_part(result) != "":
+        return result.first
     if result.first is NOTHING or (result.op is not None and not result.op.present):
         message = f"`{name}` is left out here, and hands on only its first input, no `{word}`"
         body.error("left-out", span, message)

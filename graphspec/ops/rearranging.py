@@ -348,10 +348,10 @@ NotNegative = Annotated[int, Field(ge=0)]
 
 
 class Pad(Operation, spec_name="pad"):
-    """A constant, or what is there mirrored, around: `[before, behind]` for each axis, the batch `[0, 0]`."""
+    """A constant around, the mirrored, or the edge: `[before, behind]` for each axis, the batch `[0, 0]`."""
 
     pad_width: Annotated[tuple[tuple[NotNegative, NotNegative], ...], BeforeValidator(_pairs)]
-    mode: Literal["constant", "reflect"] = "constant"
+    mode: Literal["constant", "reflect", "edge"] = "constant"
     constant_values: int | Finite | None = None
 
     examples = (
@@ -359,6 +359,8 @@ class Pad(Operation, spec_name="pad"):
         Example({"pad_width": [[0, 0], [1, 2], [2, 0]], "mode": "reflect"}, ((3, 4),)),
         Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "reflect"}, ((3, 4, 2),)),
         Example({"pad_width": [[0, 0], [1, 1]], "constant_values": -1}, ((4,),)),
+        Example({"pad_width": [[0, 0], [1, 5], [2, 0]], "mode": "edge"}, ((3, 4),)),
+        Example({"pad_width": [[0, 0], [2, 0], [1, 1], [0, 0]], "mode": "edge"}, ((3, 4, 2),)),
         Example({"pad_width": [[0, 0], [1, 1]], "constant_values": 5}, ((4,),), dtype="int32"),
     )
 
@@ -371,19 +373,21 @@ class Pad(Operation, spec_name="pad"):
                 help=f"for example `pad_width: {[[0, 0], *[[1, 1]] * (x.rank - 1)]}`",
                 argument="pad_width",
             )
-        if self.mode == "reflect":
-            self._check_reflected(x)
+        if self.mode != "constant":
+            self._check_copied(x)
         sizes = zip(x.shape, self.pad_width, strict=True)
         return x.with_shape(*(before + size + behind for size, (before, behind) in sizes))
 
-    def _check_reflected(self, x: Tensor) -> None:
-        need_float(x, layer="`pad` with `reflect`")
+    def _check_copied(self, x: Tensor) -> None:
+        need_float(x, layer=f"`pad` with `{self.mode}`")
         if x.rank > 4:
-            message = f"`pad` reflects tensors of at most 4 axes, with the batch, and gets {x}"
+            message = f"`pad` with `{self.mode}` takes at most 4 axes, with the batch, and gets {x}"
             raise LayerError("wrong-rank", message, inputs=(0,))
         if self.constant_values is not None:
-            message = "`pad` with `reflect` takes no `constant_values`"
+            message = f"`pad` with `{self.mode}` takes no `constant_values`"
             raise LayerError("out-of-range", message, argument="constant_values")
+        if self.mode == "edge":
+            return
         for size, pair in zip(x.shape, self.pad_width, strict=True):
             if isinstance(size, int) and max(pair) >= size > 1:
                 message = f"`pad` mirrors fewer elements than there are, and {x} has {size} of them"
@@ -391,8 +395,9 @@ class Pad(Operation, spec_name="pad"):
 
     def code(self, site: Site) -> Code:
         pads = [side for pair in reversed(self.pad_width[1:]) for side in pair]
-        if self.mode == "reflect":
-            return Code('F.pad({x}, {pads}, "reflect")', constants={"pads": tuple(pads)})
+        if self.mode != "constant":
+            kind = "reflect" if self.mode == "reflect" else "replicate"
+            return Code(f'F.pad({{x}}, {{pads}}, "{kind}")', constants={"pads": tuple(pads)})
         while pads[-2:] == [0, 0]:
             del pads[-2:]
         constants: dict[str, Leaf] = {"pads": tuple(pads)}

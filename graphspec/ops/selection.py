@@ -251,7 +251,9 @@ class OneHot(Operation, spec_name="one_hot"):
 
 
 class _Several(Operation, abstract=True):
-    """Parts of a tensor: the first is the node, the others are `part1`, `part2` and so on."""
+    """Parts of a tensor: `part0`, which is the node itself, `part1` and so on; `*` stands for all."""
+
+    first_part = "part0"
 
     axis: int
 
@@ -283,7 +285,7 @@ class _Several(Operation, abstract=True):
 class SplitOperation(_Several, spec_name="split", also="chunk"):
     """Parts of an axis: so many of equal size, or cut at a list of places.
 
-    The node is the first of them, `node.part1`, `node.part2` and so on are the others.
+    They are `node.part0`, which is also the node itself, `node.part1` and so on; `node.*` is all of them.
     """
 
     indices_or_sections: Annotated[
@@ -327,7 +329,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
 class Unstack(_Several, spec_name="unstack", also="unbind"):
     """The slices of an axis of size `num`, which takes the axis away.
 
-    The node is the first of them, `node.part1`, `node.part2` and so on are the others.
+    They are `node.part0`, which is also the node itself, `node.part1` and so on; `node.*` is all of them.
     """
 
     num: Annotated[int, Field(ge=2)]

@@ -9,7 +9,7 @@ from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Sit
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, ceil_div
 
-_SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>[1-9]\d{0,8})?)?")
+_SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>-?[1-9]\d{0,8})?)?")
 _INDEX = re.compile(r"-?\d{1,9}")
 
 
@@ -23,10 +23,18 @@ class Slice:
 
     def __str__(self) -> str:
         start, stop = ("" if end is None else str(end) for end in (self.start, self.stop))
-        return f"{start}:{stop}" + (f":{self.step}" if self.step > 1 else "")
+        return f"{start}:{stop}" + (f":{self.step}" if self.step != 1 else "")
+
+    @property
+    def ahead(self) -> Slice:
+        """The slice of the axis the other way around that a negative step is."""
+        start, stop = (None if end is None else -(end + 1) for end in (self.start, self.stop))
+        return Slice(start, stop, -self.step)
 
     def size(self, size: Dim) -> Dim | None:
         """How many of `size` elements are left; None where that depends on an unknown size."""
+        if self.step < 0:
+            return self.ahead.size(size)
         if isinstance(size, int):
             return len(range(size)[self.start : self.stop : self.step])
         start, stop = self.start or 0, self.stop
@@ -50,7 +58,7 @@ WHOLE = Slice()
 class GetItem(Operation, spec_name="get_item", also="getitem slice"):
     """A slice, as Python writes it between brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
 
-    The batch comes first, whole. An index takes its axis away, `None` adds one.
+    The batch comes first, whole. An index takes its axis away, `None` adds one. A negative step goes back.
     """
 
     key: str
@@ -62,6 +70,8 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
         Example({"key": "..., 1:3"}, ((3, 4),)),
         Example({"key": ":, None, ..., -2"}, ((2, 3, 4),)),
         Example({"key": ":, :2, 1::2"}, ((3, 4),), dtype="int32"),
+        Example({"key": ":, ::-1"}, ((3, 4),)),
+        Example({"key": ":, None, 2::-1, ..., -1:-4:-2"}, ((4, 5),)),
     )
 
     def items(self, x: Tensor) -> list[Item]:
@@ -132,6 +142,12 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
 
     def code(self, site: Site) -> Code:
         items, constants = self.items(site.x), dict[str, Leaf]()
+        axes = [item for item in items if item is not None]
+        back = tuple(i for i, item in enumerate(axes) if isinstance(item, Slice) and item.step < 0)
+        items = [item.ahead if isinstance(item, Slice) and item.step < 0 else item for item in items]
+        x = f"{{x}}.flip({', '.join(map(str, back))})" if back else "{x}"
+        if back and all(item == WHOLE for item in items):
+            return Code(x)
         words = [_written(item, constants) for item in items]
         if "..." in self.key and len(items) > 2:
             place = [word.strip() for word in self.key.split(",")].index("...")
@@ -140,7 +156,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem slice"):
         elif "..." not in self.key:
             while len(words) > 1 and words[-1] == ":":
                 words.pop()
-        return Code(f"{{x}}[{', '.join(words)}]", constants=constants)
+        return Code(f"{x}[{', '.join(words)}]", constants=constants)
 
 
 def _written(item: Item, constants: dict[str, Leaf]) -> str:
