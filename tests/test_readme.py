@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import graphspec
-from graphspec.diagnostics import CODES
+from graphspec.diagnostics import CODES, Diagnostics
+from graphspec.json_schema import json_schema
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
+from graphspec.source import read
 from graphspec.train.config import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +46,9 @@ def quotes(page: Path) -> Iterator[Quote]:
         yield Quote(page.name, line, *match.groups())
 
 
-QUOTES = [quote for page in PAGES for quote in quotes(page)]
+WALKS = ("tutorial.md",)
+"""Pages whose blocks are steps of one way: each goes on where the one before it ended."""
+QUOTES = [quote for page in PAGES if page.name not in WALKS for quote in quotes(page)]
 
 
 def place(quote: Quote) -> str:
@@ -72,10 +77,18 @@ def shows(expected: str, printed: str) -> bool:
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "console"], ids=place)
 def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    run_console(quote, directory)
+
+
+def run_console(quote: Quote, directory: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for (program, *arguments), expected in sessions(quote.text):
         if program == "make":
             assert arguments[0] in targets
+        elif program == "pip":
+            assert arguments == ["install", "."]  # `test_wheel.py` does it
+        elif program == "python":
+            run_python((directory / arguments[0]).read_text(encoding="utf-8"), directory)
         elif program == "cat":
             file = directory / arguments[0]
             if not file.exists():  # a file that only the page has
@@ -91,8 +104,47 @@ def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> N
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "python"], ids=place)
 def test_python_examples_run(quote: Quote) -> None:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", quote.text], cwd=ROOT, check=False)
+    run_python(quote.text, ROOT)
+
+
+def run_python(text: str, directory: Path) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], cwd=directory, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("page", WALKS)
+def test_a_walk_leads_to_its_end(page: str, directory: Path) -> None:
+    """A block whose first line names a file is written there; the others are run."""
+    found = list(quotes(ROOT / "docs" / page))
+    assert {quote.language for quote in found} == {"console", "python", "yaml"}
+    for quote in found:
+        if quote.note:
+            (directory / quote.note).write_text(quote.text, encoding="utf-8")
+        elif quote.language == "console":
+            run_console(quote, directory)
+        else:
+            run_python(quote.text, directory)
+
+
+def test_words_of_pytorch_have_true_counterparts() -> None:
+    """Each node of the tables is one that the schema knows, with its arguments."""
+    schema = json_schema()
+    node = Draft202012Validator({**schema["$defs"]["node"], "$defs": schema["$defs"]})
+    text = (ROOT / "docs" / "coming-from-pytorch.md").read_text(encoding="utf-8")
+    nodes = re.findall(r"`(\{(?:layer|merge|op|compute|parameter|constant|module): .*?\})`", text)
+    assert len(nodes) > 35
+    for each in nodes:
+        document = read(f"node: {each}", "page", Diagnostics())
+        assert document is not None and node.is_valid(document.value["node"]), each
+    settings = re.findall(r"`((?:loss|optimizer|schedule): .*?)`[^`\n]*\|$", text, re.MULTILINE)
+    assert len(settings) == 8
+    for each in settings:
+        for part in each.split("`, `"):
+            document = read(part, "page", Diagnostics())
+            assert document is not None
+            ((key, value),) = document.value.items()
+            known = Draft202012Validator({**schema["$defs"][key], "$defs": schema["$defs"]})
+            assert known.is_valid(value), part
 
 
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "yaml"], ids=place)
@@ -140,4 +192,4 @@ def test_links_lead_somewhere() -> None:
             if target.startswith("#"):
                 assert target[1:] in anchors, f"{page.name}: {target}"
             elif "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
