@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.initializers import Initializer
+from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.data.features import FEATURES
@@ -206,6 +207,7 @@ def find(name: str) -> list[Entry]:
     """Everything that has this name, here or in another library: usually one, or a merge and an op. Raises
     `SpecError` with the nearest name.
     """
+    name = ALIASES.get(name, name)
     found = [_entry(classes[name]) for classes in REGISTRY.values() if name in classes]
     rest = others()
     found += [entry for entry in rest if entry.name == name]
@@ -217,6 +219,11 @@ def find(name: str) -> list[Entry]:
     found += [entry for entry in rest if name in entry.also]
     if found:
         return found
+    for kind, refused in REFUSED.items():
+        if name in refused:
+            reason, instead = refused[name]
+            message = f"`{name}` is no {kind} of a spec: {reason}"
+            raise SpecError([Diagnostic("not-supported", message, None, help=instead)])
     names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
     near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
     help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"

@@ -270,6 +270,23 @@ def cells() -> Any:
 
 
 @model
+def films() -> Any:
+    x = Input((4, 6, 6, 2), name="film")
+    y = L.ConvLSTM2D(3, 3, padding="same", return_sequences=True, name="lower")(x)
+    y = L.ConvLSTM2D(2, (3, 2), strides=2, activation="relu", name="upper")(y)
+    return Model(x, L.Flatten(name="flat")(y), name="films")
+
+
+@model
+def functions() -> Any:
+    x = Input((6, 6, 2), name="image")
+    y = ops.max_pool(x, 2, padding="same")
+    y = ops.hstack([y, ops.average_pool(x, 2)])
+    mean, variance = ops.moments(y, [1, 2])
+    return Model(x, ops.add(mean, ops.max(variance, axis=1, keepdims=True, initial=0.5)), name="of_functions")
+
+
+@model
 def other_attention() -> Any:
     query, value = Input((5, 8), name="query"), Input((7, 8), name="value")
     x, y = L.AdditiveAttention()([query, value]), L.GroupQueryAttention(4, 4, 2)(query, value)

@@ -12,6 +12,7 @@ from keras.src.backend.common.masking import set_keras_mask
 from torch import Tensor
 from torch.nn import functional as F
 
+from graphspec.contract.keras_names import PER_EXAMPLE
 from graphspec.contract.layer import Example, Layer
 
 MERGES = {
@@ -162,8 +163,8 @@ def make(name: str, arguments: dict[str, Any]) -> Any:
         arguments["backward_layer"] = make(inner.pop("layer"), inner)
     if "cell" in arguments:
         cell = arguments["cell"]
-        stacked = {"layer": "StackedRNNCells", "cells": cell} if isinstance(cell, list) else dict(cell)
-        arguments["cell"] = make(stacked.pop("layer"), stacked)
+        stacked = {"cells": cell} if isinstance(cell, list) else _without(cell, "layer")
+        arguments["cell"] = make("StackedRNNCells" if isinstance(cell, list) else cell["layer"], stacked)
     if "cells" in arguments:
         arguments["cells"] = [make(cell["layer"], _without(cell, "layer")) for cell in arguments["cells"]]
     for key, value in arguments.items():
@@ -319,13 +320,6 @@ def _arange(count: int, axis: int, start: float = 0, step: float = 1, dtype: str
     """As many numbers as an axis has elements, with a batch axis of 1."""
     numbers: Tensor = keras.ops.arange(start, start + count * step, step, dtype=dtype)[None]
     return numbers.double() if dtype.startswith("float") else numbers
-
-
-PER_EXAMPLE = (
-    *("dot", "inner", "outer", "tensordot", "vdot", "kron", "scatter", "scatter_update", "diag", "diagflat"),
-    *("segment_sum", "segment_prod", "segment_max", "segment_min", "ravel"),
-)
-"""Functions that keras.ops has for whole tensors, and a spec for each example."""
 
 
 def _each(cls: type[Layer], constants: dict[str, Any], xs: list[Tensor]) -> Tensor:

@@ -134,9 +134,9 @@ def test_what_cannot_be_said_is_named() -> None:
     assert "`lambda` (Lambda): it is code" in refused(
         keras.Model(x, layers.Lambda(lambda x: x + 1, name="lambda")(x))
     )
-    steps = keras.Input((5, 8, 8, 3), name="steps")
-    assert "the language has no layer `ConvLSTM2D`" in refused(
-        keras.Model(steps, layers.ConvLSTM2D(2, 3, name="memory")(steps))
+    image = keras.Input((8, 8, 3), name="image")
+    assert "`RandomGrayscale` is no layer of a spec" in refused(
+        keras.Model(image, layers.RandomGrayscale(name="grey")(image))
     )
 
 

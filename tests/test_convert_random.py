@@ -127,7 +127,9 @@ class Gradients:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def layer(self, path: tuple[str, ...], stored: tuple[str, ...]) -> list[Any]:
+    def layer(
+        self, path: tuple[str, ...], stored: tuple[str, ...], parts: tuple[tuple[str, ...], ...] = ()
+    ) -> list[Any]:
         found = self.model
         for name in path:
             found = found.get_layer(name)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.keras_names import OPS, PER_EXAMPLE
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
@@ -24,6 +25,13 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Value]
         given = arguments(cls, layer, rank)
         slots = [("", values[tensor]) for tensor in tensors_in(call.args)]
         return Node(layer.name, "merge", name, given, slots, "list")
+    if name in OPS:
+        raise Unsupported(f"`{name}` is no op of a spec: {OPS[name][0]}", OPS[name][1])
+    if name in PER_EXAMPLE:
+        raise Unsupported(
+            f"`{name}` of Keras takes the batch for an axis like others",
+            f"in a spec, `{name}` does to each example what it does to a tensor: write this part by hand",
+        )
     if name not in REGISTRY["op"]:
         near = nearest(name, REGISTRY["op"])
         help = "use layers and functions that `graphspec layers` lists" + (f": `{near}`?" if near else "")

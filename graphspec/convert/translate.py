@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, parsed, plain
 from graphspec.convert.cells import of_cells
@@ -37,15 +38,6 @@ from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
-OTHER_NAMES = {
-    "GroupedQueryAttention": "GroupQueryAttention",
-    **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in (1, 2, 3)},
-    **{f"AvgPool{n}D": f"AveragePooling{n}D" for n in (1, 2, 3)},
-    **{f"GlobalAvgPool{n}D": f"GlobalAveragePooling{n}D" for n in (1, 2, 3)},
-    **{f"GlobalMaxPool{n}D": f"GlobalMaxPooling{n}D" for n in (1, 2, 3)},
-    **{f"Convolution{n}D": f"Conv{n}D" for n in (1, 2, 3)},
-}
-"""Classes that have another name in a spec."""
 CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")
 """Layers that are code; a file holds it as bytes, or not at all."""
 OF_APPLICATIONS = tuple(
@@ -186,7 +178,7 @@ class Translator:
 
     def _class(self, layer: KerasLayer) -> type[Layer]:
         """The class of ours for a layer of Keras."""
-        name = OTHER_NAMES.get(layer.class_name, layer.class_name)
+        name = ALIASES.get(layer.class_name, layer.class_name)
         if layer.class_name in CODE:
             raise Unsupported(
                 "it is code, which an import neither reads nor runs",
@@ -201,6 +193,8 @@ class Translator:
             name = "Dropout"
         if layer.class_name in MERGES:
             return REGISTRY["merge"][name.lower()]
+        if name in LAYERS:
+            raise Unsupported(f"`{name}` is no layer of a spec: {LAYERS[name][0]}", LAYERS[name][1])
         if name not in REGISTRY["layer"]:
             near = nearest(name, REGISTRY["layer"])
             help = "build the model without it, or write this part of the spec by hand"

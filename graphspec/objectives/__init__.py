@@ -76,6 +76,7 @@ LOSSES = family(
         "multiple_negatives_ranking": "in_batch_softmax",
     },
     "unknown-loss",
+    {"Loss": ("it is what losses of your own derive from", "write {module: my_losses.Name}")},
 )
 METRICS = family(
     "metric",
@@ -102,6 +103,16 @@ METRICS = family(
         "MulticlassAccuracy": "accuracy",
     },
     "unknown-metric",
+    {
+        **dict.fromkeys(
+            ("Metric", "MeanMetricWrapper"),
+            ("it is what metrics of your own derive from", "write {module: my_metrics.Name}"),
+        ),
+        **dict.fromkeys(
+            ("Mean", "Sum"),
+            ("it compares nothing with a target", "an output with `loss: mean` reports its own mean"),
+        ),
+    },
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -109,6 +109,8 @@ class Family:
     synonyms: Mapping[str, str]
     unknown: str
     """The diagnostic code of a name that is not in `members`."""
+    refused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Keras' names that are none of a spec: why, and what to write instead."""
 
     def read(self, value: object) -> Any:
         """The setting that a name, or a mapping with a `name` and arguments, stands for.
@@ -127,6 +129,10 @@ class Family:
         if not isinstance(name, str):
             message = f"the name of {a(self.kind)} is a string, not {show(name)}"
             raise SettingError(Problem("wrong-type", message, path=("name",)))
+        if name in self.refused:
+            reason, instead = self.refused[name]
+            message = f"`{name}` is no {self.kind} of a spec: {reason}"
+            raise SettingError(Problem(self.unknown, message, instead, ("name",)))
         if name not in self.members:
             raise SettingError(
                 Problem(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), ("name",))
@@ -153,8 +159,16 @@ class Family:
         return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
 
 
-def family(kind: str, classes: Iterable[type[Named]], synonyms: Mapping[str, str], unknown: str) -> Family:
-    return Family(kind, {name: cls for cls in classes for name in cls.names()}, synonyms, unknown)
+def family(
+    kind: str,
+    classes: Iterable[type[Named]],
+    synonyms: Mapping[str, str],
+    unknown: str,
+    refused: Mapping[str, tuple[str, str]] | None = None,
+) -> Family:
+    return Family(
+        kind, {name: cls for cls in classes for name in cls.names()}, synonyms, unknown, refused or {}
+    )
 
 
 def leaves(cls: type[NamedT]) -> list[type[NamedT]]:

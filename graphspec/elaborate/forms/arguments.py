@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.habits import LAYERS, bare
+from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
@@ -20,8 +21,13 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     class where there is no doubt which was meant.
     """
     known = REGISTRY[kind]
-    if isinstance(name, str) and name in known:
-        return known[name], True
+    if isinstance(name, str) and (name in known or (kind == "layer" and name in ALIASES)):
+        return known[ALIASES.get(name, name)], True
+    if str(name) in REFUSED[kind]:
+        reason, instead = REFUSED[kind][str(name)]
+        message = f"`{name}` is no {kind} of a spec: {reason}"
+        node.error("not-supported", node.span_of(kind), message, instead)
+        return None, False
     word = bare(str(name))
     near = word if word in known else nearest(word, known, known.synonyms)
     certain = near is not None and (_letters(near) == _letters(word) or known.synonyms.get(word) == near)

@@ -277,4 +277,15 @@ OPTIMIZERS = family(
         "schedule_free": "schedule_free_adamw",
     },
     "unknown-optimizer",
+    {
+        "Optimizer": ("it is what optimizers of one's own derive from", "use one that Keras has"),
+        "LossScaleOptimizer": ("nothing needs it", "`precision: bf16` needs no scaling of losses"),
+        **dict.fromkeys(
+            ("MultiOptimizer", "OptimizerMap"),
+            (
+                "one optimizer trains all weights, in groups",
+                "write parameter_groups: [{match: ..., learning_rate: ...}]",
+            ),
+        ),
+    },
 )

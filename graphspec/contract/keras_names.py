@@ -1,0 +1,175 @@
+"""Keras' names that are no names of a spec: others for the same thing, and those that are refused, each with
+the reason and what to write instead. A test compares all public names of Keras with these and ours.
+"""
+
+from __future__ import annotations
+
+ALIASES = {
+    **{f"MaxPool{n}D": f"MaxPooling{n}D" for n in (1, 2, 3)},
+    **{f"AvgPool{n}D": f"AveragePooling{n}D" for n in (1, 2, 3)},
+    **{f"GlobalMaxPool{n}D": f"GlobalMaxPooling{n}D" for n in (1, 2, 3)},
+    **{f"GlobalAvgPool{n}D": f"GlobalAveragePooling{n}D" for n in (1, 2, 3)},
+    **{f"Convolution{n}D": f"Conv{n}D" for n in (1, 2, 3)},
+    **{f"Convolution{n}DTranspose": f"Conv{n}DTranspose" for n in (1, 2, 3)},
+    **{f"SeparableConvolution{n}D": f"SeparableConv{n}D" for n in (1, 2)},
+    "GroupedQueryAttention": "GroupQueryAttention",
+}
+"""Keras' other names of layers: a spec may use them."""
+
+_OWN_CODE = ("it is code, and a spec holds none", "write `module: my_layers.Name`, a class of your own")
+_BASE = ("it is what classes of your own derive from", "write `module: my_layers.Name`, a class of your own")
+_STRINGS = (
+    "models take numbers, and it learns from data",
+    "encode columns in `data: {features: ...}`: `category`, `hash`, `text`",
+)
+_PIXELS = (
+    "it changes pixels in a way that is not yet written for PyTorch",
+    "`RandomBrightness`, `RandomContrast` and the other augmentations that `graphspec layers` lists",
+)
+LAYERS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("JaxLayer", "FlaxLayer", "TFSMLayer", "TorchModuleWrapper"), _OWN_CODE),
+    **dict.fromkeys(("Layer", "Wrapper", "InputSpec"), _BASE),
+    "HashedCrossing": _STRINGS,
+    "Pipeline": ("nodes without `from` are one", "write the layers as nodes, one below the other"),
+    **dict.fromkeys(
+        ("STFTSpectrogram", "MelSpectrogram"),
+        (
+            "it is a few steps of others",
+            "{op: stft, ...}, and the magnitude of its two outputs: `compute: sqrt(a * a + b * b)`",
+        ),
+    ),
+    "MaxNumBoundingBoxes": (
+        "a spec knows no boxes, only tensors",
+        "pad the arrays of boxes in the data to one length",
+    ),
+    **dict.fromkeys(
+        (
+            *("AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization"),
+            *("RandAugment", "RandomColorDegeneration", "RandomColorJitter", "RandomElasticTransform"),
+            *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective"),
+            *("RandomPosterization", "RandomSaturation", "RandomSharpness", "RandomShear", "Solarization"),
+        ),
+        _PIXELS,
+    ),
+    **dict.fromkeys(
+        ("MixUp", "CutMix"),
+        (
+            "it mixes the examples of a batch, and their targets with them",
+            "mix them in a loop of your own: `program.loss` is what training minimises",
+        ),
+    ),
+}
+"""Layers that are refused."""
+
+_EXAMPLES = "it takes the examples of a batch for one of its axes"
+_FUNCTIONS = ("it takes functions, and a spec holds none",)
+_COMPLEX = "a spec has no complex numbers: a signal is two tensors, its real and its imaginary part"
+_VALUES = "the size of its result depends on values"
+_PYTHON = ("it says something of a tensor to Python code, of which a spec has none", "leave it out")
+_CONSTANT = ("it is a constant, whatever comes in", "write its numbers as `constant: [...]`")
+OPS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("cond", "switch"),
+        (*_FUNCTIONS, "`op: where` chooses between two tensors, `when:` leaves nodes out"),
+    ),
+    **dict.fromkeys(
+        ("scan", "associative_scan", "while_loop", "fori_loop"),
+        (*_FUNCTIONS, "`repeat:` chains a block; recurrent layers and `op: cumsum` go along steps"),
+    ),
+    **dict.fromkeys(
+        ("map", "vectorize", "vectorized_map"),
+        (*_FUNCTIONS, "`layer: TimeDistributed` applies a block to each step"),
+    ),
+    **dict.fromkeys(("custom_gradient", "jvp"), (*_FUNCTIONS, "write `module: my_layers.Name`")),
+    **dict.fromkeys(
+        (
+            "array",
+            "convert_to_tensor",
+            "convert_to_numpy",
+            "copy",
+            "is_tensor",
+            "dtype",
+            "shape",
+            "ndim",
+            "size",
+        ),
+        _PYTHON,
+    ),
+    **dict.fromkeys(
+        ("empty", "empty_like"), ("what it holds is not defined", "`op: zeros` and `op: zeros_like`")
+    ),
+    **dict.fromkeys(
+        (
+            *("bartlett", "blackman", "hamming", "hanning", "kaiser", "geomspace", "logspace", "tri"),
+            *("identity", "vander", "meshgrid"),
+        ),
+        _CONSTANT,
+    ),
+    **dict.fromkeys(
+        ("real", "imag", "conj", "conjugate", "view_as_complex", "view_as_real", "isreal"),
+        (_COMPLEX, "use the two tensors"),
+    ),
+    "angle": (_COMPLEX, "the angle is {op: arctan2, from: [imag, real]}"),
+    "polar": (_COMPLEX, "the parts are `compute: radius * cos(angle)` and `radius * sin(angle)`"),
+    "vstack": (_EXAMPLES, "{merge: concatenate, from: [a, b], axis: 1}"),
+    "append": (_EXAMPLES, "{merge: concatenate, from: [a, b], axis: 1}"),
+    **dict.fromkeys(
+        ("array_split", "hsplit", "vsplit", "dsplit"),
+        ("`split` does it", "{op: split, indices_or_sections: 2, axis: 1}"),
+    ),
+    "fliplr": ("`flip` does it", "{op: flip, axis: 1}"),
+    "flipud": (_EXAMPLES, "{op: flip, axis: 1} turns each example around"),
+    "fabs": ("`absolute` does it", "{op: absolute}"),
+    "allclose": (_EXAMPLES, "{op: isclose}, then {op: all, axis: 1}"),
+    "argpartition": ("`argsort` does more", "{op: argsort, axis: 1}"),
+    "corrcoef": (_EXAMPLES, "{op: layer_normalization} and {op: inner} of each example's rows"),
+    "correlate": (_EXAMPLES, "{op: conv} with each example's own kernel"),
+    "select": ("`where` does it", "{op: where}, one inside the other"),
+    "unravel_index": ("`floor_divide` and `mod` do it", "{op: floor_divide, x2: 4} and {op: mod, x2: 4}"),
+    "view": ("it reads bits as another type", "{op: reshape} and {op: cast}"),
+    "saturate_cast": (
+        "`clip` and `cast` do it",
+        "{op: clip, x_min: 0, x_max: 255}, then {op: cast, dtype: uint8}",
+    ),
+    "rearrange": ("it is written in a language of its own", "{op: reshape} and {op: transpose}"),
+    "nextafter": ("it has no gradient, and no use in a network", "add a small constant"),
+    "nonzero": (_VALUES, "a mask: {op: not_equal, x2: 0}"),
+    "unique": (_VALUES, "{op: multi_hot, num_classes: 10} tells which integers there are"),
+    **dict.fromkeys(
+        ("bincount", "histogram"), (_VALUES, "{op: one_hot, num_classes: 10}, then {op: sum, axis: 1}")
+    ),
+    "ctc_loss": ("it is a loss", "`loss: ctc` at an output"),
+    "ctc_decode": (
+        "the lengths of its results depend on values",
+        "{op: argmax, axis: -1}, and merge what repeats where you read predictions",
+    ),
+    "psnr": (_EXAMPLES, "`compute: 10 * log10(1 / mean(square(a - b), axis=[1, 2, 3]))`"),
+    "separable_conv": ("it is two convolutions", "{op: depthwise_conv}, then {op: conv}"),
+    "conv_transpose": ("its kernel is a layer's", "{layer: Conv2DTranspose, filters: 8, kernel_size: 3}"),
+    **{
+        f"image_{name}": ("it is not yet written for PyTorch", help)
+        for name, help in {
+            "affine_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
+            "elastic_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
+            "perspective_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
+            "map_coordinates": "{op: take}, by a tensor of indices",
+            "scale_and_translate": "{op: image_resize} and {op: image_crop_images}",
+            "extract_patches_3d": "{op: image_extract_patches} of each slice",
+            "gaussian_blur": "{op: depthwise_conv} with a constant kernel",
+            "sobel_edges": "{op: depthwise_conv} with a constant kernel",
+            "ssim": "{op: depthwise_conv} with a constant kernel, and `compute`",
+        }.items()
+    },
+}
+"""Functions of keras.ops, and of keras.ops.image with `image_` before, that are refused."""
+
+PER_EXAMPLE = frozenset(
+    (
+        *("dot", "inner", "outer", "tensordot", "vdot", "kron", "scatter", "scatter_update", "diag"),
+        *("diagflat", "segment_sum", "segment_prod", "segment_max", "segment_min", "ravel"),
+    )
+)
+"""Functions that keras.ops has for whole tensors, and a spec for each example of them."""
+
+REFUSED: dict[str, dict[str, tuple[str, str]]] = {"layer": LAYERS, "op": OPS, "merge": {}}
+"""By what a node says."""

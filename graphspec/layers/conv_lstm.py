@@ -1,0 +1,271 @@
+"""ConvLSTM: an LSTM whose products are convolutions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.broadcasting import stretch
+from graphspec.contract.fields import Positive
+from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
+from graphspec.contract.input_checks import need_mask
+from graphspec.contract.layer import (
+    Argument,
+    Code,
+    Construct,
+    Example,
+    Layer,
+    LayerError,
+    Ref,
+    Site,
+    Weight,
+)
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.windows import DataFormat, Window1, Window2, Window3, need_spatial, slide
+from graphspec.layers.recurrent import Rate, more_arguments
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _ConvLSTM(Layer, abstract=True):
+    """What these layers share: the state is an image, [*sizes, filters], and a cell's state like it."""
+
+    arguments = (
+        Argument("sequences"),
+        Argument("initial_state", required=False, many=True),
+        Argument("mask", required=False),
+    )
+    rank: ClassVar[int]
+
+    filters: Positive
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+    dilation_rate: tuple[int, ...]
+    activation: ActivationName = "tanh"
+    recurrent_activation: ActivationName = "sigmoid"
+    use_bias: bool = True
+    kernel_initializer: Initializer = GlorotUniform()
+    recurrent_initializer: Initializer = Orthogonal()
+    bias_initializer: Initializer = Zeros()
+    unit_forget_bias: bool = True
+    kernel_regularizer: Regularizer | None = None
+    recurrent_regularizer: Regularizer | None = None
+    bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
+    kernel_constraint: Constraint | None = None
+    recurrent_constraint: Constraint | None = None
+    bias_constraint: Constraint | None = None
+    dropout: Rate = 0.0
+    recurrent_dropout: Rate = 0.0
+    seed: None = None
+    return_sequences: bool = False
+    return_state: bool = False
+    go_backwards: bool = False
+    stateful: Literal[False] = False
+
+    @property
+    def last(self) -> bool:
+        """Whether channels come last."""
+        return self.data_format == "channels_last"
+
+    def step(self, sequences: Tensor) -> Tensor:
+        """The type of one step of sequences that fit."""
+        if sequences.rank < 3:
+            message = f"{self.spec_name} takes [batch, steps, *sizes, channels], and gets {sequences}"
+            raise LayerError("wrong-rank", message, inputs=(0,))
+        step = sequences.with_shape(sequences.shape[0], *sequences.shape[2:])
+        need_spatial(step, self.rank, self.data_format, layer=f"{self.spec_name}, at each step,")
+        if not isinstance(self.channels(step), int):
+            message = f"{self.spec_name} needs to know the channels of {sequences}"
+            raise LayerError("unknown-size", message, inputs=(0,))
+        return step
+
+    def channels(self, step: Tensor) -> Dim:
+        """The size of the axis of channels."""
+        return step.shape[-1 if self.last else 1]
+
+    def infer(
+        self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        step = self.step(sequences)
+        steps = sequences.with_shape(*sequences.shape[:2], 1)
+        need_mask(mask, steps, layer=self.spec_name, position=1 + len(initial_state or ()))
+        sizes = slide(
+            step,
+            step.shape[1:-1] if self.last else step.shape[2:],
+            self.kernel_size,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            layer=self.spec_name,
+            argument="kernel_size",
+        )
+        image = (*sizes, self.filters) if self.last else (self.filters, *sizes)
+        state = step.with_shape(step.shape[0], *image)
+        self._check_states(state, initial_state)
+        output = state
+        if self.return_sequences:
+            output = state.with_shape(state.shape[0], sequences.shape[1], *image)
+        return (output, state, state) if self.return_state else output
+
+    def _check_states(self, state: Tensor, given: tuple[Tensor, ...] | None) -> None:
+        if given and len(given) != 2:
+            message = f"`initial_state` of {self.spec_name} takes 2 tensors and gets {len(given)}"
+            help = "`return_state: true` gives as many: `state_h` and `state_c`"
+            raise LayerError("input-count", message, help=help, inputs=(1,))
+        for position, each in enumerate(given or (), 1):
+            fits = each.shape[1:] == state.shape[1:] and each.dtype == state.dtype
+            if not fits or stretch(each.shape[0], state.shape[0]) != state.shape[0]:
+                message = f"the state of {self.spec_name} is {state}, and {{input{position}}} is {each}"
+                raise LayerError("shapes-differ", message, inputs=(position,))
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("state_h", "state_c") if self.return_state else ()
+
+    def option_for(self, output: str) -> str | None:
+        return "return_state" if "state" in output.split("_") else None
+
+    def output_activation(self) -> str | None:
+        return None  # `activation` acts inside the cell
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return masks[0] if self.return_sequences else None
+
+    def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
+        channels = self.channels(self.step(sequences))
+        assert isinstance(channels, int)
+        order = (self.rank + 1, self.rank, *range(self.rank))
+        rows, window = 4 * self.filters, self.kernel_size
+        kernel, recurrent = self.kernel_initializer, self.recurrent_initializer
+        own = "" if kernel == GlorotUniform() else kernel.statement()
+        back = "" if recurrent == Orthogonal() else recurrent.statement()
+        found = [
+            Weight("weight_ih", (rows, channels, *window), "kernel", order, initializer=own),
+            Weight("weight_hh", (rows, self.filters, *window), "recurrent_kernel", order, initializer=back),
+        ]
+        if self.use_bias:
+            found.append(Weight("bias_ih", (rows,), "bias", initializer=self._bias()))
+        return tuple(found)
+
+    def _bias(self) -> str:
+        """The statement that fills the bias; "" where the module's own is Keras' default."""
+        fill = self.bias_initializer.vector_statement()
+        if not self.unit_forget_bias:
+            return fill
+        plain = self.bias_initializer == Zeros()
+        return "" if plain else f"forget_bias_({{w}}, lambda w: {fill.format(w='w')})"
+
+    def code(self, site: Site) -> Code:
+        step = self.step(site.x)
+        functions = {
+            name: (Ref(ACTIVATIONS[getattr(self, name)].function), Ref(default))
+            for name, default in (("activation", "torch.tanh"), ("recurrent_activation", "torch.sigmoid"))
+        }
+        ones = (1,) * self.rank
+        construct = Construct(
+            "ConvLSTM",
+            {
+                "in_channels": self.channels(step),  # type: ignore[dict-item]
+                "out_channels": self.filters,
+                "kernel_size": self.kernel_size,
+            },
+            {
+                "stride": (self.strides, ones),
+                "padding": (self.padding, "valid"),
+                "dilation": (self.dilation_rate, ones),
+                "bias": (self.use_bias, True),
+                "return_sequences": (self.return_sequences, False),
+                "return_state": (self.return_state, False),
+                **functions,
+                "dropout": (self.dropout, 0.0),
+                "recurrent_dropout": (self.recurrent_dropout, 0.0),
+                "channels_first": (not self.last, False),
+            },
+        )
+        flip = ".flip(1)" if self.go_backwards else ""
+        helpers = [*self.kernel_initializer.helpers(), *self.recurrent_initializer.helpers()]
+        if self.use_bias:
+            helpers += self.bias_initializer.vector_helpers()
+            helpers += ["forget_bias_"] if "forget_bias_" in self._bias() else []
+        call = f"{{self}}({{sequences}}{flip}{more_arguments(site, flip)})"
+        return Code(call, construct, helpers=("ConvLSTM", *helpers))
+
+    def flops(self, site: Site) -> Dim:
+        step, filters = self.step(site.x), self.filters
+        image = site.outputs[0].shape[2 if self.return_sequences else 1 :]
+        place = product(self.kernel_size) * 2 * (self.channels(step) + filters) + 1 + self.use_bias
+        return site.x.shape[1] * product(image) * (4 * place + 5)
+
+
+def _examples(size: tuple[int, ...]) -> tuple[Example, ...]:
+    """For sequences of three steps of images of a size, with two channels."""
+    rank = len(size)
+    shape, plain = (3, *size, 2), {"filters": 3, "kernel_size": 2}
+    state = (*(n - 1 for n in size), 3)
+    return (
+        Example(plain, (shape,)),
+        Example({**plain, "padding": "same", "return_sequences": True, "go_backwards": True}, (shape,)),
+        Example(
+            {
+                **plain,
+                "kernel_size": 3,
+                "strides": 2,
+                "padding": "same",
+                "return_state": True,
+                "stateful": False,
+            },
+            (shape,),
+        ),
+        Example({**plain, "return_sequences": True, "return_state": True}, (shape, state, state)),
+        Example(
+            {
+                **plain,
+                "dilation_rate": 2,
+                "use_bias": False,
+                "activation": "softsign",
+                "recurrent_activation": "hard_sigmoid",
+                "kernel_initializer": "he_normal",
+                "recurrent_initializer": "glorot_uniform",
+            },
+            (shape,),
+        ),
+        Example({**plain, "bias_initializer": "ones", "unit_forget_bias": False, "seed": None}, (shape,)),
+        Example({**plain, "data_format": "channels_first", "return_sequences": True}, ((3, 2, *size),)),
+        Example({**plain, "dropout": 0.0, "recurrent_dropout": 0.0}, (shape,)),
+        *(
+            Example({**plain, **options}, (shape,), masks={"mask": (3,)})
+            for options in ({"return_state": True}, {"return_sequences": True})
+            if rank == 2
+        ),
+    )
+
+
+class ConvLSTM1D(_ConvLSTM):
+    """An LSTM over sequences of sequences, `[steps, length, channels]`, whose products are convolutions."""
+
+    rank = 1
+    kernel_size: Window1
+    strides: Window1 = (1,)
+    dilation_rate: Window1 = (1,)
+    examples = _examples((5,))
+
+
+class ConvLSTM2D(_ConvLSTM):
+    """An LSTM over films, `[steps, height, width, channels]`, whose products are convolutions (Shi, 2015)."""
+
+    rank = 2
+    kernel_size: Window2
+    strides: Window2 = (1, 1)
+    dilation_rate: Window2 = (1, 1)
+    examples = _examples((5, 4))
+
+
+class ConvLSTM3D(_ConvLSTM):
+    """An LSTM over sequences of volumes, whose products are convolutions."""
+
+    rank = 3
+    kernel_size: Window3
+    strides: Window3 = (1, 1, 1)
+    dilation_rate: Window3 = (1, 1, 1)
+    examples = _examples((4, 3, 3))
