@@ -458,3 +458,14 @@ def test_nothing_of_a_callback_is_lost_on_the_way(place: Path) -> None:
     assert (place / "run" / "history.csv").read_text() == (place / "whole" / "history.csv").read_text()
     lines = [json.loads(line) for line in (place / "run" / "history.jsonl").read_text().splitlines()]
     assert [line["learning_rate"] for line in lines] == whole.history["learning_rate"]
+
+
+def test_a_callback_that_sets_what_a_schedule_gives_is_told(tmp_path: Path) -> None:
+    class Rate(Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.optimizer.learning_rate = 0.1
+
+    text = "inputs: {x: {shape: [4]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: {y: {loss: mse}}\n"
+    program = compile(text + "train: {schedule: {name: cosine_decay, decay_steps: 9}}\n")
+    with pytest.raises(SpecError, match="keep one of them"):
+        program.fit(device="cpu", run_dir=tmp_path / "run", limit=8, callbacks=[Rate()])

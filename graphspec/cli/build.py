@@ -21,60 +21,69 @@ if TYPE_CHECKING:
 FORMATS = ("py", "pt2", "onnx")
 
 
+OutputOption = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Where to, - for stdout. [default: SPEC's name in ., with the format behind it]",
+    ),
+]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="py|pt2|onnx",
+        help="py: a Python file that needs torch only. pt2, onnx: weights and graph, for inference.",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Trained weights to write: .safetensors."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="For weights that no file gives. [default: train.seed]"),
+]
+Fold = Annotated[
+    bool,
+    typer.Option(
+        "--fold",
+        help="Fold normalizations into the layers before them, for inference; py has weights beside it.",
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited."),
+]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
+]
+NoInplace = Annotated[
+    bool,
+    typer.Option(
+        "--no-inplace",
+        help="No activation overwrites what it reads: for hooks; training takes more memory.",
+    ),
+]
+Bundle = Annotated[
+    bool,
+    typer.Option("--bundle", help="Copy modules of one's own into the file, which then needs torch only."),
+]
+
+
 def build(
     spec: Spec,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Where to, - for stdout. [default: SPEC's name in ., with the format behind it]",
-        ),
-    ] = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="py|pt2|onnx",
-            help="py: a Python file that needs torch only. pt2, onnx: weights and graph, for inference.",
-        ),
-    ] = "py",
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="FILE", help="Trained weights to write: .safetensors."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", metavar="N", help="For weights that no file gives. [default: train.seed]"),
-    ] = None,
-    fold: Annotated[
-        bool,
-        typer.Option(
-            "--fold",
-            help="Fold normalizations into the layers before them, for inference; py has weights beside it.",
-        ),
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited."),
-    ] = False,
-    no_check: Annotated[
-        bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
-    ] = False,
-    no_inplace: Annotated[
-        bool,
-        typer.Option(
-            "--no-inplace",
-            help="No activation overwrites what it reads: for hooks; training takes more memory.",
-        ),
-    ] = False,
-    bundle: Annotated[
-        bool,
-        typer.Option(
-            "--bundle", help="Copy modules of one's own into the file, which then needs torch only."
-        ),
-    ] = False,
+    output: OutputOption = None,
+    format: FormatOption = "py",
+    weights: WeightsOption = None,
+    seed: Seed = None,
+    fold: Fold = False,
+    force: Force = False,
+    no_check: NoCheck = False,
+    no_inplace: NoInplace = False,
+    bundle: Bundle = False,
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
@@ -87,10 +96,9 @@ def build(
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
     _check_options(format, output, weights, seed, no_check, fold)
-    if no_inplace and (format != "py" or fold):
-        raise typer.BadParameter("only a Python file that is not folded", param_hint="--no-inplace")
-    if bundle and (format != "py" or fold):
-        raise typer.BadParameter("only into a Python file that is not folded", param_hint="--bundle")
+    for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
+        if given and (format != "py" or fold):
+            raise typer.BadParameter("only for a Python file that is not folded", param_hint=option)
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
@@ -100,11 +108,10 @@ def build(
         proved = prove(program, weights, seed, not no_check) if fold else None
         if path is not None and format != "py":
             _export(program, format, path, weights, seed, proved, as_json)
-            return
-        if path is not None and target is not None and proved is not None:
+        elif path is not None and target is not None and proved is not None:
             _write_folded(path, target, weights, seed, proved, as_json)
-            return
-        _write_python(program, path, not no_check, not no_inplace, bundle, as_json)
+        else:
+            _write_python(program, path, not no_check, not no_inplace, bundle, as_json)
 
 
 def _write_python(

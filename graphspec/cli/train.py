@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json, running, show
+from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json, reporting, running, show
 from graphspec.train.parallel.launched import launched
 
 if TYPE_CHECKING:
+    from graphspec.compiler import Program
+    from graphspec.reporting import Report
     from graphspec.train.progress import Result, Start
 
 
@@ -31,61 +33,68 @@ SETTINGS = {
 }
 
 
+SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file; or a run to go on with.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="PATH", help="Training data: a file or folder.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Devices = Annotated[
+    int | None,
+    typer.Option("--devices", min=1, metavar="N", help="Train on N GPUs, or in N processes on CPUs."),
+]
+Restarts = Annotated[
+    int,
+    typer.Option(
+        "--max-restarts", min=0, metavar="N", help="With --devices: start again, where a process fails."
+    ),
+]
+RunDir = Annotated[
+    Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the run of --run-dir, or with the spec's newest; else begin."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --run-dir.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="Read N examples of each file."),
+]
+Progress = Annotated[
+    str,
+    typer.Option(
+        "--progress",
+        metavar="auto|lines|json|none",
+        help="How it shows itself: json is an object a line on standard error.",
+    ),
+]
+Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")]
+Epochs = Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)]
+BatchSize = Annotated[str | None, typer.Option("--batch-size", hidden=True, callback=_setting)]
+LearningRate = Annotated[str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)]
+
+
 def train(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file; or a run to go on with.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Training data: a file or folder.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
-    ] = "auto",
-    devices: Annotated[
-        int | None,
-        typer.Option("--devices", min=1, metavar="N", help="Train on N GPUs, or in N processes on CPUs."),
-    ] = None,
-    restarts: Annotated[
-        int,
-        typer.Option(
-            "--max-restarts", min=0, metavar="N", help="With --devices: start again, where a process fails."
-        ),
-    ] = 0,
-    run_dir: Annotated[
-        Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with the run of --run-dir, or with the spec's newest; else begin."
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that is in --run-dir.")
-    ] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Read N examples of each file."),
-    ] = None,
-    progress: Annotated[
-        str,
-        typer.Option(
-            "--progress",
-            metavar="auto|lines|json|none",
-            help="How it shows itself: json is an object a line on standard error.",
-        ),
-    ] = "auto",
-    plot: Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")
-    ] = False,
+    spec: SpecOrRun,
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    devices: Devices = None,
+    restarts: Restarts = 0,
+    run_dir: RunDir = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    limit: Limit = None,
+    progress: Progress = "auto",
+    plot: Plot = False,
+    verbose: Verbose = False,
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
-    epochs: Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)] = None,
-    batch_size: Annotated[str | None, typer.Option("--batch-size", hidden=True, callback=_setting)] = None,
-    learning_rate: Annotated[
-        str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)
-    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
 ) -> None:
     """Train, and leave a run directory behind.
 
@@ -93,19 +102,11 @@ def train(
 
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
-    from graphspec.reporting import WAYS, Report
+    from graphspec.reporting import Report
 
-    if resume and overwrite:
-        raise typer.BadParameter("goes on with a run, and --overwrite removes it", param_hint="--resume")
-    if progress not in WAYS:
-        raise typer.BadParameter(f"`{progress}` is none of {', '.join(WAYS)}", param_hint="--progress")
-    root = spec.parent
-    if spec.is_dir():
-        run_dir = _run_of(spec, run_dir, resume)
-        root, data = _data_of(spec, data)
-        spec = spec / "spec.yaml"
-    elif (spec.parent / "environment.json").is_file():  # a run's spec, or the best of a search
-        root, data = _data_of(spec.parent, data)
+    _check_options(resume, overwrite, progress)
+    with reporting(as_json, {}):
+        spec, root, data, run_dir = _places(spec, data, run_dir, resume)
     gc.enable()
     mine = launched()
     if devices is not None and mine.size == 1:
@@ -116,53 +117,78 @@ def train(
         raise typer.BadParameter(message, param_hint="--devices")
     if not mine.first:
         progress, as_json, plot = "none", False, False
+    options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
+    options |= {"resume": resume, "overwrite": overwrite, "limit": limit}
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
         Report(progress, as_json, verbose) as report,
     ):
+        _train(program, report, options, progress != "json", plot, as_json)
 
-        def started(start: Start) -> None:
-            report.start(start)
-            if progress != "json":
-                show(start.warnings, program.sources, sys.stderr)
 
-        from graphspec.objectives.history import directions
-        from graphspec.train.loop import Interrupted
-        from graphspec.train.loop import train as run
-        from graphspec.train.parallel.world import Deserted
+def _check_options(resume: bool, overwrite: bool, progress: str) -> None:
+    """Refuses options that do not go together."""
+    from graphspec.reporting import WAYS
 
-        interrupted: Interrupted | None = None
-        help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
-        try:
-            with running(program, "run-failed", "training fails", help):
-                result = run(
-                    program,
-                    data=data,
-                    root=root,
-                    device=device,
-                    run_dir=run_dir,
-                    resume=resume,
-                    overwrite=overwrite,
-                    limit=limit,
-                    started=started,
-                    progress=report,
-                    tell=report.say,
-                )
-        except Interrupted as error:
-            interrupted, result = error, error.result
-        except Deserted:  # which the process that has gone has accounted for
-            raise typer.Exit(1) from None
-        if plot:
-            _draw(result, program.name)
-        if interrupted is None:
-            report.end(result, directions(program.outputs, True))
-        elif mine.first:
-            typer.echo(str(interrupted), err=True)
-        if as_json:
-            found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
-            print_json(found if interrupted is None else {**found, "diagnostics": []})
-        if interrupted is not None:
-            raise typer.Exit(interrupted.exit_code)
+    if resume and overwrite:
+        raise typer.BadParameter("goes on with a run, and --overwrite removes it", param_hint="--resume")
+    if progress not in WAYS:
+        raise typer.BadParameter(f"`{progress}` is none of {', '.join(WAYS)}", param_hint="--progress")
+
+
+def _places(
+    spec: Path, data: Path | None, run_dir: Path | None, resume: bool
+) -> tuple[Path, Path, Path | None, Path | None]:
+    """The spec, what paths of data are relative to, the data of the command line, and the run directory; of a
+    run, of its spec, and of the best of a search they are those that it began with.
+    """
+    from graphspec.run_files import ENVIRONMENT, SPEC
+    from graphspec.runs.directory import RunFiles
+
+    root = spec.parent
+    if spec.is_dir():
+        run_dir, root = _run_of(spec, run_dir, resume), spec
+        spec = spec / SPEC
+    if not (root / ENVIRONMENT).is_file():
+        return spec, root, data, run_dir
+    files = RunFiles(root)
+    return spec, files.root, data or files.data, run_dir
+
+
+def _train(
+    program: Program, report: Report, options: dict[str, Any], told: bool, plot: bool, as_json: bool
+) -> None:
+    """Trains, and shows what comes of it; `told` are the warnings that a look at a batch gives."""
+    from graphspec.objectives.history import directions
+    from graphspec.train.loop import Interrupted
+    from graphspec.train.loop import train as run
+    from graphspec.train.parallel.world import Deserted
+
+    def started(start: Start) -> None:
+        report.start(start)
+        if told:
+            show(start.warnings, program.sources, sys.stderr)
+
+    interrupted: Interrupted | None = None
+    help = "if memory ran out, lower `train.batch_size` or the sizes of the model"
+    try:
+        with running(program, "run-failed", "training fails", help):
+            result = run(program, **options, started=started, progress=report, tell=report.say)
+    except Interrupted as error:
+        interrupted, result = error, error.result
+    except Deserted:  # which the process that has gone has accounted for
+        raise typer.Exit(1) from None
+    if plot:
+        _draw(result, program.name)
+    if interrupted is None:
+        report.end(result, directions(program.outputs, True))
+    elif launched().first:
+        typer.echo(str(interrupted), err=True)
+    if as_json:
+        found: dict[str, Any] = {"ok": interrupted is None, **result.to_json()}
+        print_json(found if interrupted is None else {**found, "diagnostics": []})
+    if interrupted is not None:
+        raise typer.Exit(interrupted.exit_code)
 
 
 def _launch(
@@ -190,23 +216,13 @@ def _draw(result: Result, name: str) -> None:
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     """The directory of a run that goes on."""
-    if not (run / "spec.yaml").is_file():
+    from graphspec.run_files import SPEC
+
+    if not (run / SPEC).is_file():
         raise typer.BadParameter(f"{run} is a directory, and holds no run", param_hint="SPEC")
     if not resume:
-        message = f"{run} is a run: go on with it with --resume, or train anew from {run / 'spec.yaml'}"
+        message = f"{run} is a run: go on with it with --resume, or train anew from {run / SPEC}"
         raise typer.BadParameter(message, param_hint="SPEC")
     if run_dir is not None and run_dir.resolve() != run.resolve():
         raise typer.BadParameter(f"{run_dir} is another directory than {run}", param_hint="--run-dir")
     return run
-
-
-def _data_of(run: Path, data: Path | None) -> tuple[Path, Path | None]:
-    """Where the data of a run lay when it began: the directory of its paths, and the file of `--data`."""
-    import json
-
-    try:
-        about = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-        root, given = Path(about["root"]), about["data"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return run, data
-    return root if root.is_dir() else run, data or (Path(given) if given else None)

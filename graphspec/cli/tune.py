@@ -32,32 +32,37 @@ SHOWN = 10
 """How many of the best trials the table at the end has."""
 
 
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run-dir", metavar="DIR", help="Where the study lives. [default: runs/NAME-tune]"),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Run N trials at a time.")]
+Keep = Annotated[
+    int, typer.Option("--keep", min=1, metavar="N", help="Keep the weights of the best N trials.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="PATH", help="Training data in place of the spec's.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Progress = Annotated[
+    str,
+    typer.Option("--progress", metavar="auto|json|none", help="json is an object a line on standard error."),
+]
+
+
 def tune(
     spec: Spec,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option("--run-dir", metavar="DIR", help="Where the study lives. [default: runs/NAME-tune]"),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option("--storage", metavar="URL", help="A database that several machines share."),
-    ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Run N trials at a time.")] = 1,
-    keep: Annotated[
-        int, typer.Option("--keep", min=1, metavar="N", help="Keep the weights of the best N trials.")
-    ] = 1,
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="PATH", help="Training data in place of the spec's.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")
-    ] = "auto",
-    progress: Annotated[
-        str,
-        typer.Option(
-            "--progress", metavar="auto|json|none", help="json is an object a line on standard error."
-        ),
-    ] = "auto",
+    run_dir: RunDir = None,
+    storage: Storage = None,
+    jobs: Jobs = 1,
+    keep: Keep = 1,
+    data: DataOption = None,
+    device: DeviceOption = "auto",
+    progress: Progress = "auto",
     allow: Allow = None,
     settings: Set = None,
     preset: Preset = None,

@@ -20,9 +20,7 @@ from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, SpecError
-
-RUN = "environment.json"
-"""A file of every run directory, whose spec may name data that stayed where they were."""
+from graphspec.run_files import ENVIRONMENT
 
 
 def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
@@ -45,7 +43,9 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
             yield from _check(program, wanted, key, opened)
         except SpecError as error:
             for diagnostic in placed(error, program.span(("data", key))).diagnostics:
-                away = diagnostic.code == "data-missing" and root is not None and (root / RUN).is_file()
+                away = (
+                    diagnostic.code == "data-missing" and root is not None and (root / ENVIRONMENT).is_file()
+                )
                 yield (
                     replace(diagnostic, severity="warning", help="give data with `--data`")
                     if away

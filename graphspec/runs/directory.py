@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.run_files import ENVIRONMENT, HISTORY, SPEC
 
-SPEC, HISTORY, ENVIRONMENT = "spec.yaml", "history.jsonl", "environment.json"
 Values = dict[str, list[float | None]]
 
 

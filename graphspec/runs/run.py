@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.compiler import Program, compile
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.run_files import BEST, ENCODERS, LAST
 from graphspec.runs.directory import RunFiles, Values
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
 
-ENCODERS = "encoders.json"
-WEIGHTS = {"best": "best.safetensors", "last": "last.safetensors"}
+WEIGHTS = {"best": BEST, "last": LAST}
 
 
 class Run:

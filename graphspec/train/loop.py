@@ -25,6 +25,7 @@ from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
+from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
 from graphspec.train import device as devices
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
@@ -42,7 +43,7 @@ from graphspec.train.penalties import Penalties
 from graphspec.train.precision import products
 from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data
-from graphspec.train.run import CHECKPOINTS, ENCODERS, LAST, environment
+from graphspec.train.run import environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import Stop, watched
 from graphspec.train.state import Training, random_state, restore_random

@@ -10,11 +10,12 @@ import yaml
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.settings import show
+from graphspec.run_files import SPEC
 from graphspec.train.checkpoint import State, read
 from graphspec.train.parallel.launched import remember, remembered
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
-from graphspec.train.run import SPEC, Elsewhere, RunDirectory, is_run, newest
+from graphspec.train.run import Elsewhere, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
 
 FREE = (("train", "epochs"), ("train", "parallel"), ("name",))

@@ -20,15 +20,11 @@ from torch import Tensor
 from graphspec import own
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.load import inside, weight_files
+from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OWN, SOURCE, SPEC
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights
 from graphspec.train.progress import plain
 from graphspec.version import __version__
-
-SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
-LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
-OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, ENCODERS, "tensorboard")
-"""What a run itself writes; a spec's own files have other names."""
 
 HALF = re.compile(r"\..+\.\d+\Z")
 """The name of a file that is being written."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from graphspec.run_files import LAST
 from graphspec.train.callbacks.settings import BackupAndRestore
 from graphspec.train.callbacks.weights import BestWeights
-from graphspec.train.run import LAST
 from graphspec.train.state import Training
 
 SECONDS = 30.0

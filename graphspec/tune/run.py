@@ -14,13 +14,12 @@ from typing import Any, Literal
 from graphspec.compiler import Program
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
+from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status, threads_of_each
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 
-OWN = ("*.safetensors", "spec.yaml", "model.py", "*.json", "*.jsonl", "checkpoints", "tensorboard")
-"""What a run writes of its own: the rest are the files that its spec reads."""
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"down": "minimize", "up": "maximize"}
 STUDY, TRIALS, BEST = "study.log", "trials", "best"
 
@@ -102,10 +101,15 @@ def _leave(folder: Path, search: Search, best: list[Finished]) -> None:
         old.unlink()
     for place, trial in enumerate(best, 1):
         run = search.run_dir(trial.number)
-        if not (run / "spec.yaml").is_file():  # a trial of another machine
+        if not (run / SPEC).is_file():  # a trial of another machine
             continue
         name = BEST if place == 1 else f"{BEST}-{place}"
-        shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*OWN), dirs_exist_ok=True)
-        shutil.copyfile(run / "spec.yaml", folder / f"{name}.yaml")
-        shutil.copyfile(run / "last.safetensors", folder / f"{name}.safetensors")
-        shutil.copyfile(run / "environment.json", folder / "environment.json")
+        shutil.copytree(
+            run,
+            folder,
+            ignore=shutil.ignore_patterns(*OWN, "*.safetensors", "*.json", "*.jsonl"),
+            dirs_exist_ok=True,
+        )
+        shutil.copyfile(run / SPEC, folder / f"{name}.yaml")
+        shutil.copyfile(run / LAST, folder / f"{name}.safetensors")
+        shutil.copyfile(run / ENVIRONMENT, folder / ENVIRONMENT)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from optuna.trial import Trial
 
+from graphspec.run_files import CHECKPOINTS
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command, Event, Process
 
@@ -136,7 +137,7 @@ class Search:
         best = {trial.number for trial in self.study.ranking()[: self.keep]}
         for folder in self.folder.glob("*"):
             if folder.name.isdecimal() and int(folder.name) not in best | self._running.keys():
-                shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+                shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
                 for weights in folder.glob("*.safetensors"):
                     weights.unlink(missing_ok=True)
 

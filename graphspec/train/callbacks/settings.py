@@ -14,6 +14,7 @@ from graphspec.diagnostics import nearest
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Named, Problem, SettingError, family, leaves, show
+from graphspec.run_files import BEST, CHECKPOINTS, LAST, TENSORBOARD
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -23,8 +24,8 @@ Frequency = Literal["epoch"] | Count
 Verbose = Literal[0, 1]
 Text = Annotated[str, Field(min_length=1)]
 
-WEIGHTS, BEST = ".safetensors", "best.safetensors"
-OWN = ("last.safetensors", "checkpoints", "tensorboard")
+WEIGHTS = ".safetensors"
+TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
 """What a run writes itself; the first part of a path of one's own is none of these."""
 
 
@@ -105,7 +106,7 @@ class ModelCheckpoint(Monitor):
             help = f"write `{stem}{WEIGHTS}`"
             return f"weights are written as `{WEIGHTS}` files, not as `{pattern}`", help
         parts = pattern.replace("\\", "/").split("/")
-        if parts[0] in ("", *OWN) or ".." in parts or ":" in parts[0].partition("{")[0]:
+        if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0].partition("{")[0]:
             return f"`{pattern}` is no file of one's own in the run directory", "give a relative path"
         known = ["epoch", *values] if self.save_freq == "epoch" else ["epoch", "batch", "loss"]
         try:
@@ -193,7 +194,7 @@ class CSVLogger(Callback):
     @classmethod
     def _inside(cls, name: str) -> str:
         parts = name.replace("\\", "/").split("/")
-        if parts[0] in ("", *OWN) or ".." in parts or ":" in parts[0]:
+        if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0]:
             raise ValueError(f"`{name}` is no file of one's own in the run directory: give a relative path")
         return name
 

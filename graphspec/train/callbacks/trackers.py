@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from graphspec.run_files import SPEC
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.packages import needed
-from graphspec.train.run import SPEC
 
 
 class MLflow(Callback):

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from graphspec.run_files import BEST
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.files import untied
-from graphspec.train.run import BEST
 
 
 class BestWeights(Callback):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
+from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import config
 from graphspec.train.optimizers.updates import Group, Tensors, groups_of
 from graphspec.train.parallel.files import fill
@@ -63,7 +64,9 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         if self.schedule is not None:
-            raise ValueError("a schedule gives the learning rate")
+            message = "a callback sets the learning rate, and `schedule` gives it"
+            help = "keep one of them: delete `schedule`, or what the callback sets"
+            raise SpecError([Diagnostic("callback-misfit", message, None, help=help)])
         self._rate = value
 
     @torch.no_grad()

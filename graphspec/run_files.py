@@ -1,0 +1,9 @@
+"""The names of the files in a run directory."""
+
+from __future__ import annotations
+
+SPEC, SOURCE, HISTORY, ENVIRONMENT = "spec.yaml", "model.py", "history.jsonl", "environment.json"
+LAST, BEST, CHECKPOINTS, ENCODERS = "last.safetensors", "best.safetensors", "checkpoints", "encoders.json"
+TENSORBOARD = "tensorboard"
+OWN = (SPEC, SOURCE, HISTORY, ENVIRONMENT, LAST, BEST, CHECKPOINTS, ENCODERS, TENSORBOARD)
+"""What a run itself writes; the files that its spec reads have other names."""
