@@ -1,5 +1,6 @@
 # make demo    summarise specs/digits.yaml and train it on real handwritten digits
 # make test    the whole test suite
+# make test-lowest  the suite again, with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
 # make parity  the published networks at full size: beside keras.applications, and exported
@@ -16,12 +17,13 @@ BENCH ?=
 PY := $(VENV)/bin/python
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+LOWEST := $(VENV)-lowest
 
 # One thread for each test worker; Keras is the tests' oracle and runs on torch.
 TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench parity fuzz clean distclean
+.PHONY: help demo test test-lowest lint bench parity fuzz clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,6 +47,15 @@ demo: $(RUNTIME)
 test: $(DEV)
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8
 
+$(LOWEST)/.installed: pyproject.toml tests/lower_bounds.py
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lower_bounds.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev]'
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -n $(WORKERS) --maxprocesses 8
+
 lint: $(DEV)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -64,4 +75,4 @@ clean:
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST)
