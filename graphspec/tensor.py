@@ -166,6 +166,25 @@ def symbol(name: str) -> Size:
     return Size((((name,), 1),))
 
 
+def quotient(size: Dim, divisor: Dim) -> Dim | None:
+    """The size that times `divisor` is `size`, where that is a number or a product of names; else None."""
+    terms = list(_terms(divisor))
+    if len(terms) != 1 or not terms[0][1]:
+        return None
+    ((atoms, factor),) = terms
+    found: list[tuple[Monomial, int]] = []
+    for monomial, coefficient in _terms(size):
+        left = list(monomial)
+        for atom in atoms:
+            if atom not in left:
+                return None
+            left.remove(atom)
+        if coefficient % factor:
+            return None
+        found.append((tuple(left), coefficient // factor))
+    return _collect(found)
+
+
 def ceil_div(size: Dim, divisor: int) -> Dim:
     """`size / divisor`, rounded up."""
     return (size + divisor - 1) // divisor

@@ -248,6 +248,8 @@ HUB: dict[str, Any] = {
 def _op(cls: type[Layer], example: Example) -> Twin:
     """A function of keras.ops. Its tensors fill the arguments that constants leave."""
     name, constants = cls.spec_name, dict(example.arguments)
+    if name == "sequence_mask":
+        return Twin(lambda xs, training: _steps(xs, **constants))
     if name.startswith("random_"):
         draw = getattr(keras.random, name.removeprefix("random_"))
         shaped = cls.arguments[0].name == "like"
@@ -366,6 +368,13 @@ def _edged(x: Tensor, pad_width: list[list[int]]) -> Tensor:
     """As numpy pads: the elements are picked one by one."""
     places = numpy.pad(numpy.arange(x.numel()).reshape(x.shape), pad_width, mode="edge")
     return x.reshape(-1)[torch.from_numpy(places)]
+
+
+def _steps(xs: list[Tensor], maxlen: int = 0) -> Tensor:
+    """Which steps lie within the lengths: Keras has no function for it."""
+    steps = keras.ops.arange(maxlen or xs[1].shape[1])
+    found: Tensor = keras.ops.less(steps, keras.ops.expand_dims(xs[0], -1))
+    return found
 
 
 def _sparsemax(x: Tensor) -> Tensor:

@@ -234,3 +234,70 @@ outputs: [sums]
 def test_a_unit_is_a_name_and_its_factor(factor: int, offset: int) -> None:
     size = factor * symbol("n") + offset
     assert unit_of(size) == (None if offset else ("n", factor))
+
+
+RESHAPED = """
+params: {heads: 4}
+inputs: {x: {shape: [length, 64]}, image: {shape: [4 * height, width, 8]}}
+nodes:
+  heads: {layer: Reshape, from: x, target_shape: [-1, $heads, 16]}
+  named: {layer: Reshape, from: x, target_shape: [length, $heads, -1]}
+  rows:  {layer: Reshape, from: image, target_shape: [height, 4, width, 8]}
+  flat:  {layer: Reshape, from: image, target_shape: [height, -1]}
+  again: {layer: Reshape, from: rows, target_shape: [4 * height, 2, -1, 4]}
+outputs: [heads, named, rows, flat, again]
+"""
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
+def test_reshape_takes_sizes_by_their_names(length: int, height: int, width: int) -> None:
+    program = graphspec.compile(RESHAPED)
+    sizes = {"length": length, "height": height, "width": width}
+    x, image = program.example_inputs(2, sizes).values()
+    found = program.module()(x, image)
+    expected = {
+        "heads": x.reshape(2, length, 4, 16),
+        "named": x.reshape(2, length, 4, 16),
+        "rows": image.reshape(2, height, 4, width, 8),
+        "flat": image.reshape(2, height, -1),
+        "again": image.reshape(2, 4 * height, 2, width, 4),
+    }
+    for name, value in expected.items():
+        assert torch.equal(found[name], value)
+        shape = program.outputs[name].tensors[0].shape[1:]
+        assert [s if isinstance(s, int) else s.evaluate(sizes) for s in shape] == list(value.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "code"),
+    [
+        ("x", "[lenght, 64]", "unknown-reference"),
+        ("x", "[length, 63]", "shapes-differ"),
+        ("x", "[height, -1]", "shapes-differ"),
+        ("x", "[1.5, -1]", "wrong-type"),
+        ("x", "[length / 2, -1]", "wrong-type"),
+        ("x", "[0, -1]", "out-of-range"),
+        ("flat", "[4 * height, width, 8]", "unknown-size"),
+    ],
+)
+def test_targets_that_cannot_be(source: str, target: str, code: str) -> None:
+    flat = "  flat: {layer: Flatten, from: image}\n"
+    node = f"  y: {{layer: Reshape, from: {source}, target_shape: {target}}}\n"
+    reads = "  z: {layer: Flatten, from: flat}\n"
+    text = RESHAPED[: RESHAPED.index("  heads")].replace("params: {heads: 4}\n", "")
+    assert codes(f"{text}{flat}{reads}{node}outputs: [y, z, x]\n") == [code]
+
+
+def test_a_mask_of_lengths_masks() -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [steps, 3]}, lengths: {shape: [], dtype: int64}}
+nodes:
+  kept: {op: sequence_mask, from: lengths, like: x}
+  code: {layer: LSTM, from: {sequences: x, mask: kept}, units: 4}
+outputs: [code]
+""")
+    module, x = program.module().eval(), torch.randn(3, 7, 3)
+    found = module(x, torch.tensor([7, 4, 1]))
+    for row, length in enumerate((7, 4, 1)):
+        alone = module(x[row : row + 1, :length], torch.tensor([length]))
+        torch.testing.assert_close(found[row : row + 1], alone)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, InstanceOf, WithJsonSchema
 
 from graphspec.contract.arrays import Array
+from graphspec.tensor import Size
 
 
 def as_tuple(value: object) -> object:
@@ -14,6 +15,8 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+NamedSize = Annotated[InstanceOf[Size], WithJsonSchema({"type": "string"})]
+"""A size that a spec says by the names of its inputs' sizes: `length`, `length // 2`."""
 Positive = Annotated[int, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Constant = int | Finite | Array | None

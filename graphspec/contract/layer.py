@@ -274,6 +274,7 @@ class Layer(Setting):
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     training_only: ClassVar[bool] = False  # hands on its input in inference
     supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
+    named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     examples: ClassVar[tuple[Example, ...]] = ()

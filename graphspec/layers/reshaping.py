@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from graphspec.contract.fields import Positive, as_tuple
+from graphspec.contract.fields import NamedSize, Positive, as_tuple
 from graphspec.contract.input_checks import need_rank
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import DataFormat
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Dim, Shape, Tensor, product, quotient
 
 
 class Flatten(Layer):
@@ -43,10 +43,14 @@ class Flatten(Layer):
 
 
 class Reshape(Layer, also="Unflatten"):
-    """The same elements in another shape, in the spec's order. One size may be -1: whatever is left."""
+    """The same elements in another shape, in the spec's order. One size may be -1: whatever is left.
+
+    Sizes may be named as the inputs name theirs, where the tensor has them along an axis: `[length, 8, 64]`.
+    """
 
     rearranges = True
-    target_shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    named_sizes = ("target_shape",)
+    target_shape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
     examples = (
         Example({"target_shape": [3, 4]}, ((12,),)),
@@ -67,26 +71,53 @@ class Reshape(Layer, also="Unflatten"):
         if sizes.count(-1) > 1 or any(isinstance(s, int) and (s == 0 or s < -1) for s in sizes):
             raise LayerError(
                 "out-of-range",
-                f"`target_shape` holds positive sizes and at most one -1, not {list(self.target_shape)}",
+                f"`target_shape` holds positive sizes and at most one -1, not {self._shown()}",
                 argument="target_shape",
             )
         total, known = product(x.shape[1:]), product(s for s in sizes if s != -1)
         if -1 in sizes:
-            rest = total // known if isinstance(known, int) else 0
-            if rest * known != total:
+            rest = quotient(total, known)
+            if rest is None:
                 raise self._misfit(x, total)
             sizes[sizes.index(-1)] = rest
         elif known != total:
             raise self._misfit(x, total)
+        unknown = [size for size in sizes if not isinstance(size, int) and self._written(x, size) is None]
+        if len(unknown) > 1:
+            raise LayerError(
+                "unknown-size",
+                f"{x} does not tell how long `{unknown[0]}` and `{unknown[1]}` are apart from one another",
+                help="one size may follow from the others; reshape a tensor that has the others as axes",
+                argument="target_shape",
+                inputs=(0,),
+            )
         return x.with_shape(x.shape[0], *sizes)
+
+    def _shown(self) -> str:
+        return f"[{', '.join(map(str, self.target_shape))}]"
 
     def _misfit(self, x: Tensor, total: Dim) -> LayerError:
         return LayerError(
             "shapes-differ",
-            f"{x} has {total} elements an example, which do not fill the shape {list(self.target_shape)}",
+            f"{x} has {total} elements an example, which do not fill the shape {self._shown()}",
             argument="target_shape",
             inputs=(0,),
         )
+
+    @staticmethod
+    def _written(x: Tensor, size: Dim) -> str | None:
+        """The code for a size: an axis of the input, or a multiple or a part of one; else None."""
+        if isinstance(size, int):
+            return str(size)
+        for axis, own in enumerate(x.shape[1:], 1):
+            times, parts = quotient(size, own), quotient(own, size)
+            if own == size:
+                return f"{{x}}.shape[{axis}]"
+            if isinstance(times, int) and not isinstance(own, int):
+                return f"{{x}}.shape[{axis}] * {times}"
+            if isinstance(parts, int):
+                return f"{{x}}.shape[{axis}] // {parts}"
+        return None
 
     def code(self, site: Site) -> Code:
         """Axes in front and behind that stay are left alone where the rest becomes one axis, or was one."""
@@ -103,10 +134,18 @@ class Reshape(Layer, also="Unflatten"):
         if len(old) == 1 and len(new) > 1 and sum(not isinstance(size, int) for size in new) < 2:
             sizes = tuple(size if isinstance(size, int) else -1 for size in new)
             return Code("{x}.unflatten({first}, {sizes})", constants={"first": front, "sizes": sizes})
+        if sum(not isinstance(size, int) for size in after[1:]) > 1:
+            return Code(self._general(site.x, after))
         flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
-        if len(self.target_shape) < 2:
+        shape: tuple[Leaf, ...] = tuple(size if isinstance(size, int) else -1 for size in after[1:])
+        if len(shape) < 2:
             return Code(flat)
-        return Code(flat + ".unflatten(1, {shape})", constants={"shape": self.target_shape})
+        return Code(flat + ".unflatten(1, {shape})", constants={"shape": shape})
+
+    def _general(self, x: Tensor, after: Shape) -> str:
+        """Every size written, by the axes of the input, but for one that follows from the others."""
+        sizes = [self._written(x, size) or "-1" for size in after[1:]]
+        return f"{{x}}.reshape({', '.join(['{x}.shape[0]', *sizes])})"
 
 
 class Permute(Layer):

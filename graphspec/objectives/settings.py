@@ -238,6 +238,8 @@ def _wanted(detail: ErrorDetails) -> str | None:
     """Which type was expected, where it is the type that is wrong."""
     if detail["type"] == "literal_error":
         return _literals(detail["ctx"]["expected"])
+    if detail["type"] == "is_instance_of":
+        return {"Nested": "a list of numbers", "Size": "a size of an input"}[detail["ctx"]["class"]]
     return _WANTED.get(detail["type"])
 
 
@@ -326,7 +328,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         words, bound = _LENGTHS[kind]
         wanted = f"a list of {words} {context[bound]}"
     else:
-        wanted = context["wanted"] if kind == "several_types" else _WANTED.get(kind, str(detail["msg"]))
+        wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     remedies = (_remedy(each, given) for each in context.get("kinds", [kind]))
     remedy = next(filter(None, remedies), None)
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
@@ -370,7 +372,6 @@ _WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "none_required": "null",
-    "is_instance_of": "a list of numbers",
 }
 
 

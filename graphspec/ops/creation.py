@@ -234,3 +234,42 @@ class Arange(Operation, spec_name="arange"):
         return Code(
             f"({text})[None]" if " * " in text or " + " in text else f"{text}[None]", constants=constants
         )
+
+
+class SequenceMask(Operation, spec_name="sequence_mask"):
+    """Which steps of each example are there: the first `lengths`, of `maxlen`, or of as many as `like` has.
+
+    The steps are a new last axis: `[batch]` gives `[batch, steps]`, which masks a layer that takes a mask.
+    """
+
+    arguments = (Argument("lengths"), Argument("like", required=False))
+
+    maxlen: Positive | None = None
+
+    examples = (
+        Example({"maxlen": 5}, ((),), dtype="int64", high=7),
+        Example({}, ((3,), (6, 2)), dtypes=("int32", "float32"), high=7),
+    )
+
+    def infer(self, lengths: Tensor, like: Tensor | None = None) -> Tensor:
+        if not lengths.is_integer:
+            raise LayerError("wrong-dtype", f"`sequence_mask` takes integers and gets {lengths}", inputs=(0,))
+        if (like is None) == (self.maxlen is None):
+            raise LayerError(
+                "missing-key" if like is None else "input-count",
+                "`sequence_mask` takes `maxlen`, or a tensor that is as long",
+                help="write `like: tokens`, or `maxlen: 100`",
+                argument="maxlen",
+            )
+        if like is not None and like.rank < 2:
+            message = f"`sequence_mask` takes the steps of axis 1, and {{input1}} is {like}"
+            raise LayerError("wrong-rank", message, inputs=(1,))
+        steps = like.shape[1] if like is not None else self.maxlen
+        assert steps is not None
+        return Tensor((*lengths.shape, steps), "bool")
+
+    def code(self, site: Site) -> Code:
+        steps = "{maxlen}" if self.maxlen is not None else "{like}.shape[1]"
+        constants: dict[str, Leaf] = {} if self.maxlen is None else {"maxlen": self.maxlen}
+        text = f"torch.arange({steps}, device={{lengths}}.device) < {{lengths}}[..., None]"
+        return Code(text, constants=constants)

@@ -34,7 +34,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
                 f"`newshape` starts with -1, the batch, and goes on with sizes of an example, "
                 f"not {list(self.newshape)}",
                 help="where a size of an example is to follow from the others: "
-                "{layer: ReshapeOperation, from: {input0}, target_shape: [-1, ...]}",
+                "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
                 argument="newshape",
             )
         if product(x.shape[1:]) != product(sizes):

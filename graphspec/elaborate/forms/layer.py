@@ -10,6 +10,7 @@ from graphspec.elaborate.forms.arguments import layer_class, read_layer
 from graphspec.elaborate.forms.binding import bind, report
 from graphspec.elaborate.forms.wrapper import wrap
 from graphspec.elaborate.instance import Build, NodeInstance
+from graphspec.elaborate.sizes import declared_size
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Value, flatten, types
 from graphspec.schema import MISSING
@@ -29,12 +30,29 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         arguments["wraps"] = node.evaluate(node.declared.wraps, "wraps")
         if arguments["wraps"] is FAILED:
             return failed()
+    if not _sized(node, cls, arguments):
+        return failed()
     layer = read_layer(node, cls, arguments, broken)
     if layer is None or not named or node.inputs.broken:
         return failed()
     bound = bind(node, cls.spec_name, cls)
     op = _apply(node, kind, layer, bound, arguments) if bound is not None else None
     return failed() if op is None else NodeResult(dict(op.outputs), op)
+
+
+def _sized(node: NodeInstance, cls: type[Layer], arguments: dict[str, Any]) -> bool:
+    """Puts sizes in place of their names, where arguments may have some; whether all of them are sizes."""
+    for word in cls.named_sizes:
+        items = arguments.get(word)
+        if isinstance(items, list):
+            sizes = [
+                declared_size(node, item, word, position) if isinstance(item, str) else item
+                for position, item in enumerate(items)
+            ]
+            if any(size is None and item is not None for size, item in zip(sizes, items, strict=True)):
+                return False
+            arguments[word] = sizes
+    return True
 
 
 def _apply(
