@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 from jsonschema import Draft202012Validator
 
 import graphspec
@@ -21,6 +23,8 @@ from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
 from graphspec.source import read
 from graphspec.train.config import OPTIMIZERS
+from graphspec.train.files import write_weights
+from graphspec.transfer.rules import read_rules
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,8 +79,15 @@ def shows(expected: str, printed: str) -> bool:
     return re.fullmatch("(?:.*\n)*?".join(map(re.escape, parts)), printed.strip() + "\n") is not None
 
 
+def torchvision_weights(path: Path) -> None:
+    """The checkpoint of a ResNet-18, not trained."""
+    torch.save(torchvision.models.resnet18().state_dict(), path)
+
+
 @pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "console"], ids=place)
 def test_console_blocks_print_what_they_show(quote: Quote, directory: Path) -> None:
+    if quote.note == "resnet18":
+        torchvision_weights(directory / "resnet18.pth")
     run_console(quote, directory)
 
 
@@ -157,8 +168,19 @@ def test_yaml_examples_compile(quote: Quote, directory: Path) -> None:
         state = graphspec.compile(directory / "specs" / "dense.yaml").module().state_dict()
         for name in ("first", "second"):
             save_file(state, path.with_name(f"{name}.safetensors"))
+    if quote.note == "start":
+        settings = {"classes": 10}
+        whole = graphspec.compile(directory / "specs" / "torchvision_resnet.yaml", settings).module()
+        write_weights(path.with_name("start.safetensors"), whole.state_dict())
     program = graphspec.compile(path)
+    if quote.note == "start":
+        program.module()
     compile(program.source, "<emitted>", "exec")
+
+
+@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "rules"], ids=place)
+def test_rules_are_read(quote: Quote) -> None:
+    assert read_rules(quote.text, quote.page).rules
 
 
 def test_the_reference_lists_every_code() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic
 from graphspec.transfer.matching import Plan
-from graphspec.transfer.misfits import MOST, near_note, shown
+from graphspec.transfer.misfits import MOST, OUTPUTS, RELATIONS, near_note, shown
 from graphspec.transfer.patterns import source_pattern
 from graphspec.transfer.rules import Rules, load_rules, shipped
 
@@ -25,19 +25,20 @@ def complaints(plan: Plan, path: Path, spec: Path, rules: Rules) -> list[Diagnos
 def _misfits(plan: Plan, path: Path) -> Iterator[Diagnostic]:
     groups: dict[tuple[str, str], list[str]] = {}
     for key, misfit in plan.misfits.items():
-        groups.setdefault((misfit.why, key.rpartition(".")[2]), []).append(key)
+        layer = key.rpartition(".")[0] if misfit.why == OUTPUTS else ""
+        groups.setdefault((misfit.why, layer), []).append(key)
     for (why, _), keys in groups.items():
         misfit = plan.misfits[keys[0]]
         source = " + ".join(f"`{name}`" for name in misfit.sources)
         message = (
             f"`{misfit.key}` is {list(misfit.shape)}, and {source} in `{path}` gives {list(misfit.given)}"
         )
-        notes = [f"the shape is {why}" if why[:4] in ("tran", "perm", "anot") else why]
+        notes = [f"that is {why}" if why in RELATIONS else why] if why != "another" else []
         notes += [f"so are {shown(keys[1:])}"] if len(keys) > 1 else []
         help = f"a rule says otherwise: {misfit.key}: {{from: {misfit.sources[0]}, ...}}"
         if why == "transposed":
             help = f"a rule turns it: {misfit.key}: {{from: {misfit.sources[0]}, transpose: true}}"
-        elif why == "for another number of outputs":
+        elif why == OUTPUTS:
             prefix = misfit.key.rpartition(".")[0]
             help = f"--fresh '{prefix}.*' gives it the spec's initial values, for fine tuning"
         yield Diagnostic("weights-misfit", message, None, help=help, notes=tuple(notes))

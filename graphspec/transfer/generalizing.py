@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.source.writing import write
@@ -38,7 +38,7 @@ def rows(plan: Plan) -> list[Row]:
         changes = tuple(match.move.words(len(shape)))
         names = (_plain(match.key), tuple(map(_plain, match.sources)))
         groups.setdefault((names, shape, match.how, changes), []).append(match)
-    return [
+    found = [
         Row(
             ranged([match.key for match in group]),
             tuple(ranged(names) for names in zip(*(match.sources for match in group), strict=True)),
@@ -49,6 +49,24 @@ def rows(plan: Plan) -> list[Row]:
         )
         for (_, shape, how, changes), group in groups.items()
     ]
+    return list(_by_layer(found))
+
+
+def _by_layer(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows of one layer's weights of one shape, which come from weights of the same names, as one."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        head, _, leaf = row.key.rpartition(".")
+        others = [source.rpartition(".") for source in row.sources]
+        alike = head and all(each[2] == leaf for each in others)
+        names = (head, *(each[0] for each in others)) if alike else (row.key, *row.sources)
+        groups.setdefault((names, row.shape, row.how, row.changes, bool(alike)), []).append(row)
+    for (names, *_), group in groups.items():
+        if len(group) == 1:
+            yield group[0]
+        else:
+            key, *sources = (f"{name}.*" for name in names)
+            yield replace(group[0], key=key, sources=tuple(sources), count=sum(row.count for row in group))
 
 
 def _plain(name: str) -> str:

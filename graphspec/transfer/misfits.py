@@ -16,6 +16,10 @@ MANY = 2000
 """Names beyond which only those of a fitting shape are looked at."""
 Shape = tuple[int, ...]
 ONES = "the same but for axes of size 1"
+OUTPUTS = "for another number of outputs"
+THREE = "three of them in one, which a rule with `split` takes apart"
+RELATIONS = (ONES, OUTPUTS, THREE, "transposed", "permuted")
+"""How shapes may differ, in words that follow `that is`."""
 
 
 def what_it_is(path: Path) -> str:
@@ -96,8 +100,8 @@ def relation(given: Shape, wanted: Shape) -> str:
         return "permuted"
     if len(given) == len(wanted) and given[1:] == wanted[1:]:
         if given[0] == 3 * wanted[0]:
-            return "three of them in one, which a rule with `split` takes apart"
-        return "for another number of outputs"
+            return THREE
+        return OUTPUTS
     return "another"
 
 
