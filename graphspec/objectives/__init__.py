@@ -10,11 +10,12 @@ out-of-range, missing-key), `message`, `help` and the `key` at fault.
 
 from __future__ import annotations
 
-from graphspec.objectives import confusion, loss_metrics  # noqa: F401 - their classes are metrics
+from importlib import import_module
+
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
 from graphspec.objectives.own import own_loss, own_metric
-from graphspec.objectives.settings import Problem, SettingError, family, leaves
+from graphspec.objectives.settings import Family, Members, Problem, SettingError, family, leaves
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
@@ -78,9 +79,9 @@ LOSSES = family(
     "unknown-loss",
     {"Loss": ("it is what losses of your own derive from", "write {module: my_losses.Name}")},
 )
-METRICS = family(
+METRICS = Family(
     "metric",
-    leaves(Metric),
+    Members(Metric, lambda: [import_module(f"{__name__}.{file}") for file in ("confusion", "loss_metrics")]),
     {
         "top_k_accuracy": "top_k_categorical_accuracy",
         "top_5": "top_k_categorical_accuracy",

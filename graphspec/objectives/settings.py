@@ -7,7 +7,7 @@ files and lines: its errors name the key at fault, and the caller adds the place
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -157,6 +157,38 @@ class Family:
         if word is not None:
             return f"did you mean `{word}`?"
         return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+
+
+class Members(Mapping[str, type[Named]]):
+    """The settings below a base by every name and alias. Those of other files are made by `more` when a name
+    is asked for that is none of the first: to make all classes takes longer than to check a spec.
+    """
+
+    def __init__(self, base: type[Named], more: Callable[[], object]):
+        self._base, self._more = base, more
+        self._found = self._made()
+        self._whole = False
+
+    def _made(self) -> dict[str, type[Named]]:
+        return {name: cls for cls in leaves(self._base) for name in cls.names()}
+
+    def _all(self) -> dict[str, type[Named]]:
+        if not self._whole:
+            self._more()
+            self._found, self._whole = self._made(), True
+        return self._found
+
+    def __getitem__(self, name: str) -> type[Named]:
+        return self._found[name] if name in self._found else self._all()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found or name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 def family(
