@@ -106,6 +106,8 @@ def build(cls: type[Layer], example: Example, tensors: list[Tensor]) -> Twin:
         return Twin(lambda xs, training: _sparsemax(xs[0]), layer)
     if cls.spec_name.startswith("AveragePooling") and example.arguments.get("padding") == "same":
         return Twin(lambda xs, training: _average_same(layer, xs[0]), layer)
+    if cls.spec_name == "MelSpectrogram":
+        return Twin(lambda xs, training: _mel(layer, xs[0]), layer)
     if cls.spec_name == "RandomCrop":
         return Twin(lambda xs, training: _random_crop(layer, xs[0], training), layer)
     return Twin(call, layer)
@@ -390,6 +392,18 @@ def _sparsemax(x: Tensor) -> Tensor:
     support = (x.detach() > high).to(x.dtype)
     threshold = ((x * support).sum(-1, keepdim=True) - 1) / support.sum(-1, keepdim=True)
     return (x - threshold).clamp(min=0)
+
+
+def _mel(layer: Any, x: Tensor) -> Tensor:
+    """Each signal by itself, of which Keras cuts by the loudest; bands without rounding of their edges."""
+    bands = type(layer).linear_to_mel_weight_matrix
+
+    def exact(**options: Any) -> Tensor:
+        found: Tensor = bands(layer, **options, dtype="float64")
+        return found.float().double()
+
+    layer.linear_to_mel_weight_matrix = exact
+    return torch.cat([layer(each[None]) for each in x])
 
 
 def _random_crop(layer: Any, x: Tensor, training: bool) -> Tensor:

@@ -31,12 +31,9 @@ LAYERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("Layer", "Wrapper", "InputSpec"), _BASE),
     "HashedCrossing": _STRINGS,
     "Pipeline": ("nodes without `from` are one", "write the layers as nodes, one below the other"),
-    **dict.fromkeys(
-        ("STFTSpectrogram", "MelSpectrogram"),
-        (
-            "it is a few steps of others",
-            "{op: stft, ...}, and the magnitude of its two outputs: `compute: sqrt(a * a + b * b)`",
-        ),
+    "STFTSpectrogram": (
+        "it is a few steps of others",
+        "{op: stft, ...}, and the magnitude of its two outputs: `compute: sqrt(a * a + b * b)`",
     ),
     "MaxNumBoundingBoxes": (
         "a spec knows no boxes, only tensors",

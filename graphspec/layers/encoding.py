@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site
+from graphspec.contract.layer import Argument, Code, Construct, Example, Layer, LayerError, Site
 from graphspec.tensor import Tensor
 
 
@@ -46,8 +46,11 @@ class CategoryEncoding(Layer, also="OneHot"):
     """Integers below `num_tokens` as vectors of `num_tokens` floats.
 
     `one_hot` makes a vector of each integer, `multi_hot` and `count` one of all integers of an example: 1 for
-    those that are there, or their number. A last axis of size 1 is the vector's in `one_hot`.
+    those that are there, or their number, in which each counts as `count_weights`, a tensor of their shape,
+    says. A last axis of size 1 is the vector's in `one_hot`.
     """
+
+    arguments = (Argument("x"), Argument("count_weights", required=False))
 
     num_tokens: Positive
     output_mode: Literal["multi_hot", "one_hot", "count"] = "multi_hot"
@@ -57,6 +60,7 @@ class CategoryEncoding(Layer, also="OneHot"):
         Example({"num_tokens": 3}, ((1,),), dtype="int32", high=3),
         Example({"num_tokens": 6, "output_mode": "count"}, ((9,),), dtype="int64", high=6),
         Example({"num_tokens": 6, "output_mode": "count"}, ((9,),), dtype="int32", high=6),
+        Example({"num_tokens": 4, "output_mode": "count"}, ((7,), (7,)), dtypes=("int64", "float32"), high=4),
         Example({"num_tokens": 6, "output_mode": "one_hot"}, ((),), dtype="int64", high=6),
         Example({"num_tokens": 6, "output_mode": "one_hot"}, ((1,),), dtype="int64", high=6),
         Example({"num_tokens": 6, "output_mode": "one_hot"}, ((5,),), dtype="int32", high=6),
@@ -64,7 +68,14 @@ class CategoryEncoding(Layer, also="OneHot"):
         Example({"num_tokens": 5, "output_mode": "one_hot"}, ((2, 3),), dtype="int64", high=5),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is not None:
+            if self.output_mode != "count":
+                message = "`count_weights` of CategoryEncoding weigh what `output_mode: count` counts"
+                raise LayerError("input-count", message, argument="output_mode", inputs=(1,))
+            if weights.shape != x.shape or not weights.is_float:
+                message = f"`count_weights` are floats of the shape of {x}, and not {weights}"
+                raise LayerError("shapes-differ", message, inputs=(1,))
         if not x.is_integer:
             raise LayerError(
                 "wrong-dtype",
@@ -77,6 +88,9 @@ class CategoryEncoding(Layer, also="OneHot"):
     def code(self, site: Site) -> Code:
         constants = {"num_tokens": self.num_tokens}
         wide = "" if site.x.dtype == "int64" else ".long()"
+        if len(site.inputs) > 1 and site.inputs[1] is not None:
+            zeros = "{count_weights}.new_zeros(len({x}), {num_tokens})"
+            return Code(f"{zeros}.scatter_add(1, {{x}}{wide}, {{count_weights}})", constants=constants)
         text, helpers = encoded(f"{{x}}{wide}", self.output_mode, single(site.x))
         return Code(text, constants=constants, helpers=helpers)
 

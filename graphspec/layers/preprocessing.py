@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from graphspec.contract.fields import Positive
+from graphspec.contract.fields import Finite, Positive
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Code,
     Example,
     Layer,
+    LayerError,
     Leaf,
     Memory,
     Site,
@@ -81,19 +82,60 @@ CASES: tuple[dict[str, Any], ...] = (
 )
 
 
+SMALL = ((6, 5, 2),)
+"""An image of an example."""
+
+
 class Resizing(Layer):
-    """Images of `height` and `width`; `antialias` smooths what bilinear and bicubic make smaller."""
+    """Images of `height` and `width`; `antialias` smooths what bilinear and bicubic make smaller.
+
+    To keep their aspect, `crop_to_aspect_ratio` cuts at both sides what is too much before, and
+    `pad_to_aspect_ratio` puts `fill_value` there.
+    """
 
     height: Positive
     width: Positive
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
+    crop_to_aspect_ratio: bool = False
+    pad_to_aspect_ratio: bool = False
+    fill_mode: Literal["constant"] = "constant"
+    fill_value: Finite = 0.0
     data_format: DataFormat = "channels_last"
 
     examples = (
         *(Example({"height": 3, "width": 7, **case}, ((6, 5, 2),)) for case in CASES),
         Example({"height": 3, "width": 7, "data_format": "channels_first"}, ((2, 6, 5),)),
+        Example({"height": 3, "width": 7, "crop_to_aspect_ratio": True}, ((6, 5, 2),)),
+        Example({"height": 6, "width": 3, "crop_to_aspect_ratio": True}, ((6, 5, 2),)),
+        Example(
+            {"height": 3, "width": 7, "pad_to_aspect_ratio": True, "fill_mode": "constant"}, ((6, 5, 2),)
+        ),
+        Example({"height": 6, "width": 3, "pad_to_aspect_ratio": True, "fill_value": 0.5}, ((6, 5, 2),)),
     )
+
+    def fitted(self, x: Tensor) -> str:
+        """The images cut or padded to the aspect, whose channels lie at axis 1. Raises `LayerError`."""
+        if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
+            return "{x}"
+        if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
+            message = "Resizing crops or pads to keep the aspect, not both"
+            raise LayerError("out-of-range", message, argument="pad_to_aspect_ratio")
+        height, width = spatial(x, self.data_format)
+        if not isinstance(height, int) or not isinstance(width, int):
+            message = f"Resizing needs to know height and width of {x} to keep the aspect"
+            raise LayerError("unknown-size", message, inputs=(0,))
+        tall, wide = width * self.height // self.width, height * self.width // self.height
+        if self.pad_to_aspect_ratio:
+            down, right = (max(height, tall) - height) // 2, (max(width, wide) - width) // 2
+            value = f", value={float(self.fill_value)!r}" if self.fill_value else ""
+            return f"F.pad({{x}}, ({right}, {right}, {down}, {down}){value})" if down or right else "{x}"
+        tall, wide = max(min(height, tall), 1), max(min(width, wide), 1)
+        top, left = (height - tall) // 2, (width - wide) // 2
+        if (tall, wide) == (height, width):
+            return "{x}"
+        rows = ":" if tall == height else f"{top}:{top + tall}"
+        return f"{{x}}[:, :, {rows}]" if wide == width else f"{{x}}[:, :, {rows}, {left}:{left + wide}]"
 
     @property
     def halves(self) -> bool:  # type: ignore[override]
@@ -101,13 +143,16 @@ class Resizing(Layer):
         return not self.antialias
 
     def infer(self, x: Tensor) -> Tensor:
-        return resized("Resizing", x, (self.height, self.width), self.data_format)
+        found = resized("Resizing", x, (self.height, self.width), self.data_format)
+        self.fitted(x)
+        return found
 
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
 
     def code(self, site: Site) -> Code:
-        return interpolated("{x}", (self.height, self.width), self.interpolation, self.antialias)
+        size = (self.height, self.width)
+        return interpolated(self.fitted(site.x), size, self.interpolation, self.antialias)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 7

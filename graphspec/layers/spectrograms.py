@@ -1,0 +1,110 @@
+"""Signals as images of their frequencies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from graphspec.contract.fields import Finite, Positive
+from graphspec.contract.input_checks import need_float, need_rank
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Ref, Site
+from graphspec.tensor import Dim, Tensor, product
+
+NotNegative = Annotated[Finite, Field(ge=0)]
+Above = Annotated[Finite, Field(gt=0)]
+
+
+class MelSpectrogram(Layer):
+    """Signals `[samples]` as `[num_mel_bins, frames]`: how loud they are in bands as wide as one hears them.
+
+    In decibels, `power_to_db`, an example's values are at most `top_db` below its largest; in Keras, below
+    the largest of the batch.
+    """
+
+    fft_length: Positive = 2048
+    sequence_stride: Positive = 512
+    sequence_length: Positive | None = None
+    window: Literal["hann", "hamming"] = "hann"
+    sampling_rate: Positive = 16000
+    num_mel_bins: Positive = 128
+    min_freq: NotNegative = 20.0
+    max_freq: Above | None = None
+    power_to_db: bool = True
+    top_db: NotNegative = 80.0
+    mag_exp: Above = 2.0
+    min_power: Above = 1e-10
+    ref_power: Above = 1.0
+
+    examples = (
+        Example({"fft_length": 64, "sequence_stride": 16, "num_mel_bins": 8, "top_db": 5.0}, ((200,),)),
+        Example(
+            {
+                "fft_length": 64,
+                "sequence_stride": 20,
+                "sequence_length": 48,
+                "window": "hamming",
+                "sampling_rate": 8000,
+                "num_mel_bins": 6,
+                "min_freq": 100.0,
+                "max_freq": 3000.0,
+                "power_to_db": False,
+                "mag_exp": 1.5,
+            },
+            ((150,),),
+        ),
+        Example(
+            {
+                "fft_length": 32,
+                "sequence_stride": 8,
+                "num_mel_bins": 4,
+                "min_power": 1e-3,
+                "ref_power": 0.5,
+                "power_to_db": True,
+            },
+            ((100,),),
+        ),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_rank(x, 2, layer=self.spec_name, shape="[samples]")
+        need_float(x, layer=self.spec_name)
+        if self.sequence_length is not None and self.sequence_length > self.fft_length:
+            message = f"`fft_length` must be at least `sequence_length`, {self.sequence_length}"
+            raise LayerError("out-of-range", message, argument="fft_length")
+        if self.min_freq >= self.highest:
+            message = f"`min_freq` must be below the highest frequency, {self.highest:g}"
+            raise LayerError("out-of-range", message, argument="min_freq")
+        samples = x.shape[1]
+        if isinstance(samples, int) and samples <= self.fft_length // 2:
+            message = f"with this `fft_length` it takes more than {self.fft_length // 2} samples, not {x}"
+            raise LayerError("window-too-large", message, argument="fft_length", inputs=(0,))
+        frames = (samples + self.fft_length // 2 * 2 - self.fft_length) // self.sequence_stride + 1
+        return x.with_shape(x.shape[0], self.num_mel_bins, frames)
+
+    @property
+    def highest(self) -> float:
+        """The upper end of the last band."""
+        return self.max_freq or self.sampling_rate // 2
+
+    def code(self, site: Site) -> Code:
+        construct = Construct(
+            "MelSpectrogram",
+            {"n_fft": self.fft_length, "hop_length": self.sequence_stride, "n_mels": self.num_mel_bins},
+            {
+                "win_length": (self.sequence_length, None),
+                "window": (Ref(f"torch.{self.window}_window"), Ref("torch.hann_window")),
+                "sampling_rate": (self.sampling_rate, 16000),
+                "min_freq": (float(self.min_freq), 20.0),
+                "max_freq": (self.max_freq, None),
+                "decibels": (self.power_to_db, True),
+                "top_db": (float(self.top_db), 80.0),
+                "power": (float(self.mag_exp), 2.0),
+                "min_power": (self.min_power, 1e-10),
+                "ref_power": (float(self.ref_power), 1.0),
+            },
+        )
+        return Code("{self}({x})", construct, helpers=("MelSpectrogram",))
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * self.fft_length
