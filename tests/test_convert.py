@@ -135,8 +135,8 @@ def test_what_cannot_be_said_is_named() -> None:
         keras.Model(x, layers.Lambda(lambda x: x + 1, name="lambda")(x))
     )
     image = keras.Input((8, 8, 3), name="image")
-    assert "`RandomGrayscale` is no layer of a spec" in refused(
-        keras.Model(image, layers.RandomGrayscale(name="grey")(image))
+    assert "`RandomHue` is no layer of a spec" in refused(
+        keras.Model(image, layers.RandomHue(0.5, name="hue")(image))
     )
 
 

@@ -24,7 +24,7 @@ _STRINGS = (
 )
 _PIXELS = (
     "it changes pixels in a way that is not yet written for PyTorch",
-    "`RandomBrightness`, `RandomContrast` and the other augmentations that `graphspec layers` lists",
+    "`RandomBrightness`, `RandomContrast`, `RandomGrayscale`, `RandomInvert` or `RandomErasing`",
 )
 LAYERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("JaxLayer", "FlaxLayer", "TFSMLayer", "TorchModuleWrapper"), _OWN_CODE),
@@ -43,7 +43,7 @@ LAYERS: dict[str, tuple[str, str]] = {
         (
             *("AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization"),
             *("RandAugment", "RandomColorDegeneration", "RandomColorJitter", "RandomElasticTransform"),
-            *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective"),
+            *("RandomGaussianBlur", "RandomHue", "RandomPerspective"),
             *("RandomPosterization", "RandomSaturation", "RandomSharpness", "RandomShear", "Solarization"),
         ),
         _PIXELS,

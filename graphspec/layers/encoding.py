@@ -104,6 +104,12 @@ class Discretization(Layer):
     As an integer, int64, or encoded as `CategoryEncoding` does.
     """
 
+    remedies = {
+        **Layer.remedies,
+        "num_bins": "write the boundaries that it finds: quantiles of the training data, `bin_boundaries: [...]`",
+        "epsilon": "delete it: it belongs to `num_bins`, and boundaries are given",
+    }
+
     bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(as_tuple), Field(min_length=1)]
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
 

@@ -28,6 +28,11 @@ class Heads(Layer, abstract=True):
     """What attention of several heads shares: projections, masks, and what is asked of a call."""
 
     synonyms = WORDS
+    remedies = {
+        **Layer.remedies,
+        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} behind it; Keras' looks at the "
+        "projections inside",
+    }
     arguments = TENSORS_AND_MASKS
     supports_masking = True
     call_arguments = ("use_causal_mask", "return_attention_scores")
