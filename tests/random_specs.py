@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from graphspec.expressions.formula import parse_formula
+
 Node = dict[str, Any]
 
 ACTIVATIONS = ("relu", "linear", "relu", "relu", "tanh", "sigmoid", "softmax")
@@ -80,6 +82,8 @@ class Kit(NamedTuple):
     axes: tuple[int, ...]
     """Along which a value may be split in two."""
     attention: bool = False
+    width: int = 0
+    """The last axis of all values, for formulas and constants of that size; 0 for none."""
 
 
 class Callee(NamedTuple):
@@ -109,6 +113,7 @@ class Body:
 
     def node(self) -> Node:
         extras = ["attention", "attention"] if self.kit.attention else []
+        extras += ["formula", "formula", "constant"] if self.kit.width else []
         how = self.one(*10 * ["layer"], *4 * ["merge"], "split", *extras, *(["call"] if self.callees else []))
         source = self.one(*self.pool[:-5:-1])
         if how == "merge":
@@ -121,6 +126,10 @@ class Body:
             return {"merge": "concatenate", "axis": axis, "from": [f"{parts}.part1", parts]}
         if how == "attention":
             return self.attention(source)
+        if how == "formula":
+            return {"compute": self.formula(source)}
+        if how == "constant":
+            return self.constant(source)
         if how == "call":
             return self.call(self.one(*self.callees), source)
         return {**settled(self.draw, self.one(*self.kit.layers)), "from": source}
@@ -132,6 +141,29 @@ class Body:
         node = {"layer": "MultiHeadAttention", "num_heads": self.one(1, 2), "key_dim": 2}
         causal = {"use_causal_mask": True} if self.one(False, False, True) else {}
         return {**node, **causal, "from": {"query": source, "value": other}}
+
+    def formula(self, source: str) -> str:
+        """A formula of values of one shape, which gives that shape."""
+        a, b = source, self.one(*self.pool)
+        numbers = [round(0.25 * (i + 1), 2) for i in range(self.kit.width)]
+        return str(
+            self.one(
+                f"{a} + 0.5 * tanh({b} - 2 * {a})",
+                f"{numbers} * {a} - {b}[:, ::-1]",
+                f"where(({a} > {b}) & ~({b} < 0), {a}, -{b})",
+                f"concatenate([{a}, {b}], axis=-1)[..., 1:{self.kit.width + 1}]",
+                f"{a} - mean({b}, axis=-1, keepdims=true) / sqrt({self.kit.width})",
+            )
+        )
+
+    def constant(self, source: str) -> Node:
+        """A list of numbers beside a value, or a node of its own merged with it."""
+        numbers = [0.5 * i - 1 for i in range(self.kit.width)]
+        if self.one(False, True):
+            return {"op": self.one("multiply", "add", "maximum"), "from": source, "x2": numbers}
+        name = self.fresh()
+        self.nodes[name] = {"constant": numbers}
+        return {"merge": self.one("add", "multiply"), "from": [name, source]}
 
     def call(self, callee: Callee, source: str) -> Node:
         both = [source, self.one(*self.pool)] if callee.inputs == 2 else source
@@ -181,6 +213,8 @@ class Body:
 
 
 def sources(node: Node) -> list[str]:
+    if "compute" in node:
+        return [reference.text for reference in parse_formula(node["compute"]).references()]
     found = node.get("from", [])
     return [found] if isinstance(found, str) else [*found.values()] if isinstance(found, dict) else found
 
@@ -273,7 +307,7 @@ def images(draw: st.DrawFn) -> str:
     """A spec of an image or a volume."""
     width, rank = draw(st.sampled_from([2, 4])), draw(st.sampled_from([2, 2, 3]))
     spec: dict[str, Any] = {"inputs": {"x": {"shape": [4] * rank + [width]}}, "blocks": {}, "shared": {}}
-    kit = Kit(image_layers(width, rank), (-1, 1, 2))
+    kit = Kit(image_layers(width, rank), (-1, 1, 2), width=width)
     body = Body(draw, kit, blocks(draw, kit, spec, 1), ["x"])
     body.grow(draw(st.integers(3, 14)))
     finish(body, spec)

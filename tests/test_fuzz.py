@@ -246,7 +246,32 @@ edges:
   - x -> b -> both
 outputs: [both]
 """
-TEXTS = [BASE, EDGES, *(text for text in map(Path.read_text, SPECS) if "model:" not in text)]
+WORDS = """
+params: {depth: 2, scale: 0.5, heads: 2, mix: [0.2, 0.3, 0.5]}
+inputs:
+  image: {shape: [$(2 ** depth) * height, width * 4, 3]}
+  words: {shape: [length], dtype: int64}
+  lengths: {shape: [], dtype: int64}
+nodes:
+  half: {layer: MaxPooling2D, from: image, pool_size: 2, repeat: $depth}
+  grown: {layer: UpSampling2D, size: 4}
+  both: {compute: "$scale * image + grown ** 2 - sum(square(grown[:, ::-1]), axis=-1, keepdims=true) * $mix"}
+  prior: {constant: [[0.2, 0.7, 0.1]], dtype: float32}
+  grid: {op: linspace, start: 0, stop: 1, num: 3}
+  mixed: {compute: "where((both > 0.5) & ~(grid[:, None] < 1), both / sqrt($(heads * 8)), prior[:, None])"}
+  scaled: {op: multiply, from: mixed, x2: [1, 2, 3.5]}
+  rows: {layer: Reshape, target_shape: [height, 4, width, -1]}
+  places: {op: arange, from: words, axis: 1}
+  where: {layer: Embedding, input_dim: 64, output_dim: 8}
+  kept: {op: sequence_mask, from: lengths, like: words}
+  parts: {op: split, from: where, indices_or_sections: 2, axis: -1}
+  code:
+    compute: >
+      concatenate([parts.part0, parts.part1 @ [[1, 0], [0, 1], [1, 1], [0, 2]]], axis=-1)
+      * cast(kept, like=where)[..., None]
+outputs: [rows, code]
+"""
+TEXTS = [BASE, EDGES, WORDS, *(text for text in map(Path.read_text, SPECS) if "model:" not in text)]
 """Specs that need no other file."""
 
 ODD: tuple[Any, ...] = (
@@ -261,11 +286,13 @@ ODD: tuple[Any, ...] = (
     ["x", "x"], {"x": "x"}, {"name": "adam"}, {"layer": "Dense"}, {"layer": "LSTM", "units": 3},
     {"": 1}, [{}],
     "x -> y", "-> a", "a ->", "probs", "Dense", "Conv2D", "LSTM", "Bidirectional", "add", "model.yaml",
+    "16 * height", "height // 2", "0 * n", "x + y", "2 * x", "exp(x", "sum(x, axis=-1)", "x.__class__",
+    "__import__('os')", "x[:, 0]", "[1, 2] * x", [1.5, 2], [[1], [2, 3]], [True, 1],
     "../../etc/passwd", "/etc/passwd", ".", "\0", "same", "softmax", "mse",
 )  # fmt: skip
 KEYS = (
     "from", "when", "else", "repeat", "parallel", "layer", "merge", "block", "model", "call", "op",
-    "parameter",
+    "parameter", "constant", "compute", "like",
     "wraps", "trainable", "weights", "preset", "units", "filters", "inputs", "outputs", "nodes",
     "shared", "edges",
     "params", "blocks", "loss", "metrics", "loss_weight", "target", "shape", "dtype",
