@@ -7,9 +7,11 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
@@ -18,6 +20,7 @@ from graphspec.cli import app
 from graphspec.diagnostics import SpecError
 from graphspec.runs.directory import RunFiles, list_runs
 from graphspec.runs.run import Run
+from graphspec.train import loop
 from graphspec.train.loop import train
 
 
@@ -257,3 +260,44 @@ data: {train: d.npz}
         expected = Run(tmp_path / "run").module()(torch.from_numpy(x))
     assert table["y"] == expected.argmax(-1).tolist()
     assert table["y.1"] == pytest.approx(expected[:, 1].tolist(), abs=1e-6)
+
+
+NORMALIZED = """
+inputs: {x: {shape: [8]}}
+nodes:
+  wide: {layer: Dense, units: 16}
+  norm: {layer: BatchNormalization, momentum: 0.5}
+  bent: {layer: ReLU}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+train: {optimizer: adam, epochs: 2}
+data: {train: d.npz}
+"""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_run_in_use_is_folded_where_that_gives_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    source = np.random.default_rng(0)
+    x = source.normal(size=(90, 8)).astype("float32")
+    np.savez(tmp_path / "d.npz", x=x, y=(x[:, 0] > 0).astype("int64") + (x[:, 1] > 0))
+    train(graphspec.compile(NORMALIZED), root=tmp_path, run_dir=tmp_path / "run", device="cpu")
+    run = Run(tmp_path / "run")
+    if broken:
+        path = tmp_path / "run" / "best.safetensors"
+        weights = safetensors.torch.load_file(path)
+        weights["norm.running_var"][3] = -0.001  # which leaves epsilon less rounding
+        safetensors.torch.save_file(weights, path)
+    used: list[str] = []
+
+    def noted(judge: Any, module: torch.nn.Module, *arguments: Any) -> Any:
+        used.append(" ".join(name for name, _ in module.named_children()))
+        return evaluate(judge, module, *arguments)
+
+    evaluate = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", noted)
+    found = run.evaluate(tmp_path / "d.npz", device="cpu")
+    assert ("norm" in used[0]) == broken
+    monkeypatch.setattr(Run, "_folded", lambda self, module, place: module)
+    assert found == pytest.approx(run.evaluate(tmp_path / "d.npz", device="cpu"), rel=1e-4, nan_ok=True)

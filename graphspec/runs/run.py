@@ -102,10 +102,11 @@ class Run:
         with devices.computing(devices.threads(program)):
             examples, encoders = self._examples(data, place, limit)
             module = self.module(str(place))
+            penalties = Penalties(program.graph, module)
+            if not penalties:  # which are of the weights as they were trained
+                module = self._folded(module, place)
             units = encoders.units() if encoders is not None else {}
-            judge = Judge(
-                program.inputs, bound(program, place), place, Penalties(program.graph, module), units
-            )
+            judge = Judge(program.inputs, bound(program, place), place, penalties, units)
             values = evaluate(judge, module, examples, batch_size or program.training.batch_size, "")
         return {**values, "examples": len(examples)}
 
@@ -150,7 +151,7 @@ class Run:
         with devices.computing(devices.threads(self.program)):
             yield from predictions(
                 self.program,
-                self.module(str(place)),
+                self._folded(self.module(str(place)), place),
                 self.encoders(),
                 source,
                 place,
@@ -158,6 +159,19 @@ class Run:
                 limit or sys.maxsize,
                 probabilities,
             )
+
+    def _folded(self, module: nn.Module, place: Any) -> nn.Module:
+        """The module folded for inference, where that makes it another one and gives the same numbers."""
+        from graphspec.folded_weights import difference
+        from graphspec.own import nodes
+
+        folding = None if nodes(self.program) else self.program.fold().folding
+        if folding is None or not folding.folded.steps:
+            return module
+        folded = self.program.fold().module(device=str(place), weights=self.weights).eval()
+        inputs = {name: value.to(place) for name, value in self.program.example_inputs().items()}
+        apart, allowed = difference(folded, module, inputs)
+        return folded if apart <= allowed else module
 
     def encoders(self) -> Encoders | None:
         """What was learned of the training data; None where they were arrays, or synthetic."""
