@@ -48,6 +48,12 @@ Restarts = Annotated[
         "--max-restarts", min=0, metavar="N", help="With --devices: start again, where a process fails."
     ),
 ]
+Compile = Annotated[
+    str,
+    typer.Option(
+        "--compile", metavar="auto|on|off", help="Use torch.compile; auto: where the steps ahead repay it."
+    ),
+]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
 ]
@@ -81,6 +87,7 @@ def train(
     device: DeviceOption = "auto",
     devices: Devices = None,
     restarts: Restarts = 0,
+    compile: Compile = "off",
     run_dir: RunDir = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -104,7 +111,7 @@ def train(
     """
     from graphspec.reporting import Report
 
-    _check_options(resume, overwrite, progress)
+    _check_options(resume, overwrite, progress, compile)
     with reporting(as_json, {}):
         spec, root, data, run_dir = _places(spec, data, run_dir, resume)
     gc.enable()
@@ -118,7 +125,7 @@ def train(
     if not mine.first:
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
-    options |= {"resume": resume, "overwrite": overwrite, "limit": limit}
+    options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
         Report(progress, as_json, verbose) as report,
@@ -126,12 +133,14 @@ def train(
         _train(program, report, options, progress != "json", plot, as_json)
 
 
-def _check_options(resume: bool, overwrite: bool, progress: str) -> None:
+def _check_options(resume: bool, overwrite: bool, progress: str, compile: str) -> None:
     """Refuses options that do not go together."""
     from graphspec.reporting import WAYS
 
     if resume and overwrite:
         raise typer.BadParameter("goes on with a run, and --overwrite removes it", param_hint="--resume")
+    if compile not in ("auto", "on", "off"):
+        raise typer.BadParameter(f"`{compile}` is none of auto, on, off", param_hint="--compile")
     if progress not in WAYS:
         raise typer.BadParameter(f"`{progress}` is none of {', '.join(WAYS)}", param_hint="--progress")
 

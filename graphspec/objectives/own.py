@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from keyword import iskeyword
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from graphspec.diagnostics import nearest
 from graphspec.objectives.losses import Loss, Misfit
@@ -36,14 +36,11 @@ class OwnLoss(Loss):
     they are not the output's.
     """
 
+    canonical: ClassVar[str] = OWN
     path: str
     given: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
-
-    @property
-    def canonical(self) -> str:
-        return OWN
 
     def target(self, output: Tensor) -> Tensor:
         return _target(self, output)
@@ -60,15 +57,12 @@ class OwnMetric(Metric):
     examples at once.
     """
 
+    canonical: ClassVar[str] = OWN
     path: str
     given: dict[str, Any]
     shape: tuple[Any, ...] | None = None
     dtype: str | None = None
     way: Literal["up", "down"] = "up"
-
-    @property
-    def canonical(self) -> str:
-        return OWN
 
     @property
     def direction(self) -> Literal["up", "down"]:  # type: ignore[override]

@@ -85,15 +85,17 @@ class Named(Setting):
     """A setting chosen by its `name`: the first literal is canonical, the others are aliases."""
 
     name: str
+    canonical: ClassVar[str] = ""
+    """The first of its names, whichever of them was written."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        cls.canonical = next(iter(cls.names()), cls.canonical)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         return get_args(cls.model_fields["name"].annotation)
-
-    @property
-    def canonical(self) -> str:
-        """The first of its names, whichever of them was written."""
-        return self.names()[0]
 
 
 NamedT = TypeVar("NamedT", bound=Named)

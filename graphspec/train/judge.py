@@ -69,6 +69,13 @@ class Judge:
         """Run the model on a batch, inputs and targets by name, and judge it; alone, or as a part of `whole`,
         so that the gradients of the parts add up to that of the whole.
         """
+        loss, terms, found, targets, counted = self.judged_parts(module, batch, whole)
+        return Judgement(loss, terms, found, targets, counted, Reading(loss.detach()))
+
+    def judged_parts(
+        self, module: nn.Module, batch: Batch, whole: Whole | None = None
+    ) -> tuple[Tensor, dict[str, Term], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """A judgement before its loss is on its way to be read: tensors alone, and numbers that are known."""
         found, counted = self._run(module, batch)
         targets = self._targets(batch)
         if whole is not None and whole.totals is None:
@@ -92,7 +99,7 @@ class Judge:
         if rest:
             terms[REST] = Term(_sum(rest).detach(), everything, examples)
         loss = _sum(weighted + rest)
-        return Judgement(loss, terms, found, targets, counted, Reading(loss.detach()))
+        return loss, terms, found, targets, counted
 
     @torch.no_grad()
     def whole(self, module: nn.Module, parts: Sequence[Batch]) -> Whole | None:

@@ -30,6 +30,7 @@ from graphspec.train import device as devices
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
 from graphspec.train.callbacks.weights import BestWeights
+from graphspec.train.compiled import Compiled, Way, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.doctor import Examination, examine, examples, untouched
 from graphspec.train.judge import Judge
@@ -71,6 +72,7 @@ def train(
     limit: int | None = None,
     epochs: int | None = None,
     callbacks: Iterable[Any] = (),
+    compile: Way = "off",
     started: Callable[[Start], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = print,
@@ -82,7 +84,8 @@ def train(
     run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
     `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
 
-    `callbacks` are objects with methods of `Callback`. `started` is called before the first step, `progress`
+    `compile` says whether torch.compile is used: `auto` where the steps ahead repay it. `callbacks` are
+    objects with methods of `Callback`. `started` is called before the first step, `progress`
     at most every tenth of a second and at the end of each epoch, `tell` with what is to be said aloud.
 
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
@@ -102,6 +105,7 @@ def train(
         epochs = epochs or program.training.epochs
         training, best, examination = _prepare(program, found, world, place, epochs, callbacks, state is None)
         training.tell = tell
+        training.compiled = _compiled(training, found, compile)
         if run is None:
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
@@ -158,6 +162,17 @@ def _prepare(
     return training, best, examination
 
 
+def _compiled(training: Training, found: Data, way: Way) -> Compiled:
+    """What of the module is compiled; the choice is told, unless it is to compile nothing at all."""
+    program, spread = training.program, training.spread
+    steps = training.epochs * -(-len(found.training) // effective_batch(program.training))
+    choice = choose(program, way, steps, training.device.type, spread.world)
+    if way != "off":
+        training.tell(str(choice))
+    size = -(-program.training.batch_size // training.world.size)
+    return Compiled(training.module, choice, size, training.tell)
+
+
 def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
     """A look at a batch; nothing of the training depends on it."""
     count = examples(program, program.training.batch_size)
@@ -208,7 +223,7 @@ def _run(
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
     reporter = Reporter(progress, training.epochs, -(-len(found.training) // training.batch_size))
     test: Values = {}
-    with watched(training.world) as stop, closing(callbacks):
+    with watched(training.world) as stop, closing(callbacks), training.compiled.watched():
         while not training.over and not stop:
             _epoch(training, found, saver, reporter, stop)
         saver.save()
@@ -219,7 +234,8 @@ def _run(
             saver.finish()
             if found.test is not None:
                 held = training.shared(found.test)
-                test = evaluate(training.judge, training.module, held, batch_size, "test_", stop)
+                with training.compiled.evaluating():
+                    test = evaluate(training.judge, training.module, held, batch_size, "test_", stop)
     result = Result(
         training.run_dir,
         training.epoch,
@@ -255,8 +271,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         whole = judge.whole(spread.called, parts)
         for batch in parts:
             with spread.part(batch, last=batch is parts[-1]):
-                judgement = judge(spread.called, batch, whole)
-                judgement.loss.backward()
+                judgement = training.compiled.step(judge, spread.called, batch, whole)
             loss, due = stop.agree(judgement.value, saver.due)  # read now, while the device goes back
             if not math.isfinite(loss):
                 return _not_finite(judgement, training, saver)
@@ -277,7 +292,8 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         random = random_state(training.device)
         callbacks.call("on_test_begin", {})
         held = training.shared(found.validation)
-        values |= evaluate(judge, training.module, held, config.batch_size, "val_", stop)
+        with training.compiled.evaluating():
+            values |= evaluate(judge, training.module, held, config.batch_size, "val_", stop)
         callbacks.call("on_test_end", values)
         if stop:  # the validation is done again
             restore_random(random, training.device)

@@ -17,6 +17,7 @@ from graphspec.data.batches import Examples
 from graphspec.data.sharing import Shared
 from graphspec.train.callbacks.base import Callbacks
 from graphspec.train.checkpoint import Checkpoints, State, joined
+from graphspec.train.compiled import Compiled
 from graphspec.train.config import effective_batch
 from graphspec.train.judge import Judge
 from graphspec.train.meter import Meter
@@ -56,6 +57,7 @@ class Training:
     clock: Clock = field(default_factory=Clock)
     meter: Meter = field(init=False)
     run: RunDirectory = field(init=False)
+    compiled: Compiled = field(init=False)
     judges_averages: bool = False
     """Whether the optimizer's averages of the weights are what is judged and kept."""
     averaged: bool = False

@@ -1,0 +1,228 @@
+"""Whether a training compiles its steps with torch.compile, what of them, and what that cost.
+
+Of a model that is not large, forward pass, loss and backward pass are one graph; what autograd and Python
+cost between kernels is gone, and the optimizer's kernel is one call already. Of a large one the blocks that
+are repeated are compiled by themselves: instances of one class share what was compiled for the first.
+Batches of another size than the spec's, and validation, run eagerly, so that nothing is compiled twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from graphspec.data.batches import Batch
+from graphspec.graph import Graph, Op
+from graphspec.tensor import Size, value_of
+from graphspec.train.judge import Judge, Whole
+from graphspec.train.judgement import Judgement, Reading, Term
+from graphspec.train.parallel.spread import is_sharded
+from graphspec.train.parallel.world import World
+from graphspec.weights import key_prefix
+
+Way = Literal["auto", "on", "off"]
+WAYS = ("auto", "on", "off")
+
+BACKEND = "inductor"
+START, PER_OP = 3.0, 0.6
+"""Seconds that compiling takes: once, and for each op; those of CPUs, fitted to the specs of the gallery."""
+OVERHEAD, SAVED_OVERHEAD = 60e-6, 0.5
+"""Seconds of an eager step for each op, beside what it computes, and what share of them compiling saves."""
+SPEED, SAVED = {"cpu": 3e10, "cuda": 3e13}, 0.05
+"""FLOPs a second of a step, and the share of that time that compiling saves."""
+RECURRENT = frozenset({"Recurrent", "RNN", "Bidirectional", "_ConvLSTM"})
+LARGE = 60
+"""Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is compiled: whole steps, or submodules by their paths; nothing where there are none, and why."""
+
+    why: str
+    step: bool = False
+    paths: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.step and not self.paths:
+            return f"not compiled: {self.why}"
+        what = "whole steps" if self.step else f"{len(self.paths)} repeated blocks"
+        return f"compiling {what}: {self.why}"
+
+
+def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Choice:
+    """What a training of so many steps compiles. It depends on the spec and the steps of the whole run alone,
+    so that a run that is resumed goes on in the same way.
+    """
+    if way == "off":
+        return Choice("off")
+    ops = [op for op in program.graph.walk() if op.graph is None and op.layer is not None]
+    if any(map(_recurrent, ops)):
+        return Choice("recurrent layers are unrolled step by step, which never pays")
+    if any(isinstance(size, Size) for tensor in program.inputs.values() for size in tensor.shape[1:]):
+        return Choice("lengths differ from batch to batch")
+    if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        return Choice("there is no C++ compiler")
+    paths, compiled = _regions(program)
+    alone = world.alone and program.training.optimizer.gradient_accumulation_steps is None
+    if not paths and not alone:
+        return Choice(
+            "steps of several batches or processes are compiled by repeated blocks, and there are none"
+        )
+    if paths and is_sharded(program, world):
+        return Choice("sharded weights are gathered between blocks")
+    if way == "on":
+        return Choice("asked for", not paths, paths)
+    cost = START + PER_OP * compiled
+    saved = steps * _saved(program, len(ops), device)
+    estimate = f"{steps:,} steps would save about {saved:.0f} s, and compiling takes about {cost:.0f} s"
+    return Choice(estimate, not paths, paths) if saved > 2 * cost else Choice(estimate)
+
+
+class Compiled:
+    """The steps of a training, compiled or not, and what compiling took."""
+
+    def __init__(self, module: nn.Module, choice: Choice, batch_size: int, tell: Callable[[str], None]):
+        self.module, self.batch_size, self.tell = module, batch_size, tell
+        self.active = choice.step or bool(choice.paths)
+        self.count, self.seconds, self._began = 0, 0.0, 0.0
+        self._step: Any = None
+        self._weights: list[Tensor] = []
+        if choice.step:
+            self._step = _compiled_step(module)
+        for path in choice.paths:
+            module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
+
+    def step(self, judge: Judge, called: nn.Module, batch: Batch, whole: Whole | None) -> Judgement:
+        """A forward and a backward pass: weights have their gradients afterwards."""
+        with self._eagerly() if len(batch) != self.batch_size else nullcontext():
+            if self._step is not None and len(batch) == self.batch_size:
+                found = self._compiled(judge, batch)
+                if found is not None:
+                    return found
+            judgement = judge(called, batch, whole)
+            judgement.loss.backward()
+        return judgement
+
+    def _compiled(self, judge: Judge, batch: Batch) -> Judgement | None:
+        """The same by the compiled graph; None where torch cannot compile it, which is told once."""
+        if not self._weights:
+            self._weights = [weight for weight in self.module.parameters() if weight.requires_grad]
+            self._weights += judge.log_variances.values()
+        weights = self._weights
+        groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
+        try:
+            loss, terms, outputs, targets, counted, gradients = self._step(judge, weights, *groups)
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            self.tell(f"not compiled, as torch cannot: {lines[0]}")
+            self._step = None
+            return None
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if gradient is not None and gradient.stride() != weight.stride():
+                gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
+            weight.grad = gradient
+        parts = {name: Term(*term) for name, term in terms.items()}
+        return Judgement(loss, parts, outputs, targets, counted, Reading(loss))
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside, what is compiled is counted and timed, and told at the end."""
+        if not self.active:
+            yield
+            return
+        from torch._dynamo.callback import callback_handler as handler
+
+        handler.register_start_callback(self._start)
+        handler.register_end_callback(self._end)
+        try:
+            yield
+        finally:
+            handler.remove_start_callback(self._start)
+            handler.remove_end_callback(self._end)
+        times = "once" if self.count == 1 else f"{self.count} times"
+        self.tell(f"compiled {times}, in {self.seconds:.1f} s")
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, nothing is compiled, and nothing that was is used."""
+        with self._eagerly():
+            yield
+
+    def _eagerly(self) -> AbstractContextManager[Any]:
+        if not self.active or self._step is not None:
+            return nullcontext()  # the module itself is not compiled
+        from torch.compiler import set_stance
+
+        return set_stance("force_eager")
+
+    def _start(self, _: Any) -> None:
+        self._began = time.perf_counter()
+
+    def _end(self, about: Any) -> None:
+        self.count += about.callback_trigger.name == "DYNAMO"  # and not the backward pass of that
+        self.seconds += time.perf_counter() - self._began
+
+
+def _compiled_step(module: nn.Module) -> Any:
+    """A function of a judge, weights and a batch to the judgement's parts and the weights' gradients."""
+    import torch._dynamo
+
+    def step(judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any) -> Any:
+        loss, terms, *found = judge.judged_parts(module, Batch(arrays, counts, counted))
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        outputs = {name: value.detach() for name, value in found[0].items()}
+        numbers = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
+        return loss.detach(), numbers, outputs, found[1], found[2], gradients
+
+    torch._dynamo.config.trace_autograd_ops = True  # a context around each step would cost as much as a step
+    return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND)
+
+
+def _recurrent(op: Op) -> bool:
+    names = {kind.__name__ for kind in type(op.layer).__mro__}
+    return bool(names & RECURRENT)
+
+
+def _regions(program: Any) -> tuple[tuple[str, ...], int]:
+    """The blocks that are repeated, where they are most of a large model, else none; and how many ops there
+    are to compile.
+    """
+    repeated = list(_repeated(program.graph))
+    whole = sum(1 for op in program.graph.walk() if op.graph is None)
+    inside = sum(count for _, _, count in repeated)
+    if whole < LARGE or 2 * inside < whole:
+        return (), whole
+    kinds = {kind: count for _, kind, count in repeated}
+    return tuple(path for path, _, _ in repeated), sum(kinds.values())
+
+
+def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:
+    """Each instance of a block that is repeated: its path, its name without its number, and its ops."""
+    counts = Counter(unit.name for unit in graph.units)
+    for unit in graph.units:
+        inner, here = unit.first.graph, key_prefix(prefix, unit)
+        if inner is None:
+            continue
+        if counts[unit.name] > 1:
+            count = sum(1 for op in inner.walk() if op.graph is None)
+            yield here.removesuffix("."), f"{prefix}{unit.name}", count
+        else:
+            yield from _repeated(inner, here)
+
+
+def _saved(program: Any, ops: int, device: str) -> float:
+    """About how many seconds of a step compiling saves."""
+    flops = program.summary().step(program.training.batch_size).flops
+    computing = value_of(flops, {}) / SPEED.get(device, SPEED["cpu"])
+    return ops * OVERHEAD * SAVED_OVERHEAD + computing * SAVED

@@ -1,0 +1,141 @@
+"""Training with torch.compile: the same losses, compiled once, and only where it pays."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from graphspec.compiler import compile
+from graphspec.train import compiled
+from graphspec.train.compiled import Way, choose
+from graphspec.train.loop import train
+from graphspec.train.parallel.world import World
+
+BLOCKS = """
+inputs: {x: {shape: [6]}}
+blocks:
+  mix:
+    inputs: [x]
+    nodes:
+      wide: {layer: Dense, units: 12, activation: relu}
+      norm: {layer: BatchNormalization}
+      back: {layer: Dense, units: 6}
+      sum: {merge: add, from: [back, x]}
+nodes:
+  mixed: {block: mix, from: x, repeat: 4}
+  y: {layer: Dense, units: 3, activation: softmax}
+  score: {layer: Dense, from: mixed, units: 1, kernel_regularizer: {name: l2, l2: 0.01}}
+outputs:
+  y:
+    loss: sparse_categorical_crossentropy
+    class_weight: {"0": 2.0, "1": 1.0, "2": 1.0}
+    metrics: [accuracy]
+  score: {loss: mse, loss_weight: learned, target: near}
+train: {optimizer: adam, epochs: 2, batch_size: 14, seed: 4}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    source = np.random.default_rng(0)
+    x = source.normal(size=(107, 6)).astype("float32")
+    labels = (x.sum(1) > 0).astype("int64") + (x[:, 0] > 1)
+    np.savez(tmp_path / "d.npz", x=x, y=labels, near=x[:, :1])
+    return tmp_path
+
+
+WAYS: tuple[Way, Way] = ("off", "on")
+
+
+def both(place: Path, told: Callable[[str], None], spec: str = BLOCKS) -> list[dict[str, Any]]:
+    """The histories of an eager run and of one that compiles."""
+    found = []
+    for way in WAYS:
+        torch._dynamo.reset()
+        run = place / way
+        result = train(compile(spec), root=place, run_dir=run, device="cpu", compile=way, tell=told)
+        found.append(result.history)
+    return found
+
+
+def assert_alike(eager: dict[str, Any], other: dict[str, Any]) -> None:
+    assert eager.keys() == other.keys()
+    for name, values in eager.items():
+        np.testing.assert_allclose(other[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_whole_steps_are_compiled_once_and_give_the_same_losses(place: Path) -> None:
+    """By the real compiler. Every epoch ends with a batch of one example, and validation has smaller ones."""
+    lines: list[str] = []
+    assert_alike(*both(place, lines.append))
+    assert "compiling whole steps: asked for" in lines
+    assert re.search(r"compiled once, in \d+\.\d s", "\n".join(lines))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_blocks_that_repeat_share_what_was_compiled(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for the first block, whose input needs no gradient, and once for the other three."""
+    monkeypatch.setattr(compiled, "LARGE", 10)
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    lines: list[str] = []
+    assert_alike(*both(place, lines.append))
+    assert "compiling 4 repeated blocks: asked for" in lines
+    assert any(line.startswith("compiled 2 times") for line in lines)
+
+
+def test_what_torch_cannot_compile_runs_eagerly_and_is_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise NotImplementedError("no such kernel")
+
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    lines: list[str] = []
+    assert_alike(*both(place, lines.append))
+    assert any(line.startswith("not compiled, as torch cannot: ") for line in lines)
+
+
+RECURRENT = """
+inputs: {x: {shape: [5, 2]}}
+nodes: {code: {layer: LSTM, units: 4}, y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+"""
+FRAMES = """
+inputs: {x: {shape: [3, 6, 6, 1]}}
+nodes:
+  code: {layer: ConvLSTM2D, filters: 2, kernel_size: 3}
+  flat: {layer: Flatten}
+  y: {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+"""
+SYMBOLIC = RECURRENT.replace("[5, 2]", "[n, 2]").replace("LSTM, units: 4", "GlobalAveragePooling1D")
+ACCUMULATED = BLOCKS.replace("optimizer: adam", "optimizer: {name: adam, gradient_accumulation_steps: 2}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "way", "steps", "world", "words"),
+    [
+        (BLOCKS, "off", 10**9, World(), "not compiled: off"),
+        (BLOCKS, "auto", 100, World(), "not compiled: 100 steps would save about 0 s"),
+        (BLOCKS, "auto", 10**7, World(), "compiling whole steps: 10,000,000 steps would save"),
+        (RECURRENT, "on", 10**7, World(), "not compiled: recurrent layers"),
+        (FRAMES, "on", 10**7, World(), "not compiled: recurrent layers"),
+        (SYMBOLIC, "on", 10**7, World(), "not compiled: lengths differ"),
+        (ACCUMULATED, "on", 10**7, World(), "not compiled: steps of several batches or processes"),
+        (BLOCKS, "on", 10**7, World(0, 2), "not compiled: steps of several batches or processes"),
+    ],
+)
+def test_the_choice_is_told(spec: str, way: Any, steps: int, world: World, words: str) -> None:
+    assert str(choose(compile(spec), way, steps, "cpu", world)).startswith(words)
+
+
+def test_a_machine_without_a_compiler_runs_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    choice = choose(compile(BLOCKS), "on", 1, "cpu", World())
+    assert str(choice) == "not compiled: there is no C++ compiler"
