@@ -106,7 +106,7 @@ class Discretization(Layer):
 
     remedies = {
         **Layer.remedies,
-        "num_bins": "write the boundaries that it finds: quantiles of the training data, `bin_boundaries: [...]`",
+        "num_bins": "write what it finds, quantiles of the training data: `bin_boundaries: [...]`",
         "epsilon": "delete it: it belongs to `num_bins`, and boundaries are given",
     }
 

@@ -30,8 +30,8 @@ class Heads(Layer, abstract=True):
     synonyms = WORDS
     remedies = {
         **Layer.remedies,
-        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} behind it; Keras' looks at the "
-        "projections inside",
+        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} behind it; Keras' looks at "
+        "the projections inside",
     }
     arguments = TENSORS_AND_MASKS
     supports_masking = True
