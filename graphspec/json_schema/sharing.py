@@ -12,8 +12,9 @@ Schema = dict[str, Any]
 
 
 def shared(schema: Schema, named: Iterable[str]) -> Schema:
-    """The same schema; the `named` definitions stay, however often they are used."""
-    return _unshared(_factored(schema), named)
+    """The same schema; the `named` definitions stay, however often they are used, and keep their names."""
+    kept = frozenset(named)
+    return _renamed(_unshared(_factored(schema), kept), kept)
 
 
 def _factored(schema: Schema) -> Schema:
@@ -32,7 +33,7 @@ def _factored(schema: Schema) -> Schema:
     return schema
 
 
-RUNS, SHORTEST, WORTH = 40, 2, 100
+RUNS, SHORTEST, WORTH = 60, 2, 60
 """At most so many runs, of at least so many properties, each of which saves so many characters."""
 Run = tuple[tuple[str, str], ...]
 
@@ -63,7 +64,7 @@ def _walk(value: Any) -> Iterator[Schema]:
         yield from _walk(item)
 
 
-def _unshared(schema: Schema, named: Iterable[str]) -> Schema:
+def _unshared(schema: Schema, named: frozenset[str]) -> Schema:
     """The same schema, with what is referred to only once in its place, without what nothing refers to."""
     while unread := set(schema["$defs"]) - set(_referred(schema)):
         schema = {**schema, "$defs": {k: v for k, v in schema["$defs"].items() if k not in unread}}
@@ -86,3 +87,30 @@ def _unshared(schema: Schema, named: Iterable[str]) -> Schema:
 def _referred(schema: Schema) -> Counter[str]:
     """How often each definition is referred to."""
     return Counter(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))
+
+
+def _renamed(schema: Schema, named: frozenset[str]) -> Schema:
+    """The same schema with short names for definitions, the shortest for what is referred to most."""
+    order = [name for name, _ in _referred(schema).most_common() if name not in named]
+    names = {name: name for name in named} | {name: _code(at) for at, name in enumerate(order)}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renamed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = {key: renamed(item) for key, item in value.items()}
+        if "$ref" in found:
+            found["$ref"] = f"#/$defs/{names[found['$ref'].removeprefix('#/$defs/')]}"
+        return found
+
+    top = {key: renamed(value) for key, value in schema.items() if key != "$defs"}
+    return {**top, "$defs": {names[name]: renamed(each) for name, each in schema["$defs"].items()}}
+
+
+def _code(number: int) -> str:
+    """A, B, ... Z, AA, AB, ..."""
+    text = ""
+    while number >= 0:
+        text, number = chr(ord("A") + number % 26) + text, number // 26 - 1
+    return text

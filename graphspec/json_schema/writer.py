@@ -37,7 +37,7 @@ KEPT = (
 )
 
 URL = "https://json-schema.org/draft/2020-12/schema"
-LINE = 70
+LINE = 50
 """Characters of what a name is."""
 SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
@@ -50,17 +50,21 @@ def _ref(name: str) -> Schema:
 
 
 NAMED = (
-    "node",
-    "nodes",
-    "input",
-    "output",
-    "block",
-    "data",
-    "loss",
-    "metric",
-    "optimizer",
-    "schedule",
-    "feature",
+    *(
+        "$",
+        "name",
+        "path",
+        "references",
+        "node",
+        "nodes",
+        "layers",
+        "merges",
+        "ops",
+        "input",
+        "output",
+        "block",
+    ),
+    *("feature", "loss", "losses", "metric", "metrics", "optimizer", "optimizers", "schedule", "schedules"),
 )
 """What stands in `$defs` however often it is used."""
 EXPRESSION = _ref("$")
