@@ -306,7 +306,7 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: 
     weights = op.weights() if counted else ()
     return Row(
         name,
-        op.title if op.wrapper is None else f"{op.wrapper.spec_name}({op.title})",
+        op.title if op.wrapper is None else f"{op.wrapper.title}({op.title})",
         tuple(_shape(value.tensor) for value in op.outputs.values()),
         sum(w.size for w in weights) + sum(row.params for row in inside),
         sum(w.size for w in weights if w.trainable and trainable)

@@ -72,3 +72,33 @@ def test_its_module_can_be_copied_and_keeps_its_weights_in_inference() -> None:
     assert torch.equal(twin(x), expected)
     twin.train()(x)
     assert not torch.equal(state(twin)["node.weight"], before["node.weight"])
+
+
+PAIR = """
+blocks:
+  pair: {inputs: [x], nodes: {conv: {layer: Conv2D, filters: 2, kernel_size: 3}, act: {op: tanh}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "blocks", "title"),
+    [
+        ("{layer: Conv2D, filters: 2, kernel_size: 3, activation: relu}", "", "Conv2D"),
+        ("{layer: Dense, units: 2}", "", "Dense"),
+        ("{block: pair}", PAIR, "pair"),
+        ("{call: dense}", "shared: {dense: {layer: Dense, units: 2}}\n", "Dense"),
+    ],
+)
+def test_time_distributed_in_time_distributed_has_two_axes_of_steps(
+    wrapped: str, blocks: str, title: str
+) -> None:
+    twice = f"{{layer: TimeDistributed, wraps: {{layer: TimeDistributed, wraps: {wrapped}}}}}"
+    text = "inputs: {{x: {{shape: [{}]}}}}\n{}nodes: {{seen: {}}}\noutputs: [seen]\n"
+    program = graphspec.compile(text.format("clips, frames, 6, 5, 3", blocks, twice))
+    module = program.module(seed=1)
+    single = graphspec.compile(text.format("6, 5, 3", blocks, wrapped)).module()
+    single.load_state_dict(module.state_dict())
+    x = torch.randn(2, 3, 4, 6, 5, 3)
+    torch.testing.assert_close(module(x), single(x.flatten(0, 2)).unflatten(0, (2, 3, 4)))
+    assert program.outputs["seen"].tensors[0].rank == 6
+    assert f"TimeDistributed(TimeDistributed({title}))" in str(program.summary())

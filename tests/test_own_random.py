@@ -72,9 +72,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def own(node: dict[str, Any], width: int) -> dict[str, Any] | None:
     """The module that stands for a node, if one does."""
-    kept = {key: node[key] for key in ("from", "repeat", "parallel", "when") if key in node}
+    kept: dict[str, Any] = {key: node[key] for key in ("from", "repeat", "parallel", "when") if key in node}
     if node.get("layer") == "Conv2D":
-        said = {key: node[key] for key in ("filters", "kernel_size", "activation", "use_bias") if key in node}
+        said: dict[str, Any] = {
+            key: node[key] for key in ("filters", "kernel_size", "activation", "use_bias") if key in node
+        }
         return {"module": "peers.Conv", "width": width, **said, "data_format": "channels_first", **kept}
     if node.get("layer") == "Dense":
         said = {key: node[key] for key in ("units", "activation") if key in node}
@@ -116,7 +118,7 @@ def test_modules_that_compute_what_layers_do_give_the_same(folder: Path, text: s
     program.prove(program.module())
 
 
-DAMAGE = (
+DAMAGE: tuple[tuple[str, Any], ...] = (
     ("module", "peers.Convolution"),
     ("module", "peer.Conv"),
     ("module", "peers"),

@@ -413,6 +413,11 @@ class Wrapper(Layer, abstract=True):
     wrapper does. One that has weights or a module of its own becomes one layer with what it wraps: `around`.
     """
 
+    @property
+    def title(self) -> str:
+        """What it is called in a summary."""
+        return self.spec_name
+
     def around(self, layer: Layer | None, *inputs: Tensor) -> Layer | None:
         """What it and the wrapped layer are together, on what that is called on; None where it stays apart.
 
@@ -439,3 +444,36 @@ class Wrapper(Layer, abstract=True):
     def times(self, *inputs: Any) -> Dim:
         """How often the wrapped one runs for one example."""
         return 1
+
+
+class NestedWrapper(Wrapper, abstract=True):
+    """A wrapper around another, as one: what enters goes through `outer`, then through `inner`."""
+
+    supports_masking = True
+
+    outer: Any
+    inner: Any
+
+    @property
+    def title(self) -> str:
+        return str(self.outer.title)
+
+    def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self.inner.enter(*self.outer.enter(*inputs))
+        return found
+
+    def leave(self, output: Tensor, *inputs: Any) -> Tensor:
+        between = self.inner.leave(output, *self.outer.enter(*inputs))
+        found: Tensor = self.outer.leave(between, *inputs)
+        return found
+
+    def enter_code(self) -> str:
+        return str(self.inner.enter_code().replace("{x}", self.outer.enter_code()))
+
+    def leave_code(self) -> str:
+        between = self.inner.leave_code().replace("{x}", self.outer.enter_code())
+        return str(self.outer.leave_code().replace("{y}", between))
+
+    def times(self, *inputs: Any) -> Dim:
+        each: Dim = self.inner.times(*self.outer.enter(*inputs))
+        return each * self.outer.times(*inputs)

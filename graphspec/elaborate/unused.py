@@ -10,6 +10,7 @@ from graphspec.elaborate.context import Context, Reads
 from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
+from graphspec.schema import Node
 
 
 def report_unused(context: Context, root: File) -> None:
@@ -89,17 +90,25 @@ def _unused_shared(context: Context, file: File) -> None:
 def _calls(body: Body) -> Iterator[str]:
     """The shared entries that the nodes of a body call, or wrap."""
     for node in body.nodes.values():
-        called = node.wraps.get("call") if isinstance(node.wraps, dict) else node.call
-        if isinstance(called, str):
-            yield called
+        for called in (node.call, *(wraps.get("call") for wraps in _wrapped(node))):
+            if isinstance(called, str):
+                yield called
+
+
+def _wrapped(node: Node) -> Iterator[dict[str, Any]]:
+    """What a node wraps, and what that wraps."""
+    wraps: Any = node.wraps
+    while isinstance(wraps, dict):
+        yield wraps
+        wraps = wraps.get("wraps")
 
 
 def _unused_blocks(context: Context, file: File) -> None:
     named: set[str] = set()
     for body in (file.body, *file.blocks.values()):
         for node in (*body.nodes.values(), *body.shared.values()):
-            wraps = node.wraps if isinstance(node.wraps, dict) else {}
-            named |= {name for name in (node.block, wraps.get("block")) if isinstance(name, str)}
+            blocks = (node.block, *(wraps.get("block") for wraps in _wrapped(node)))
+            named |= {name for name in blocks if isinstance(name, str)}
     if any("$" in name for name in named):
         return  # params choose among them
     for name in file.blocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.contract.layer import LayerError, Wrapper
+from graphspec.contract.layer import LayerError, NestedWrapper, Wrapper
 from graphspec.declarations import read_wrapped
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.arguments import read_layer
@@ -61,6 +61,12 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
             return failed()
         op.layer, op.title = together, f"{cls.spec_name}({op.title})"
         return NodeResult(dict(op.outputs), op)
+    if op.wrapper is not None:
+        op.title = f"{op.wrapper.title}({op.title})"
+        op.wrapper = NestedWrapper(outer=wrapper, inner=op.wrapper)
+        for value in op.outputs.values():
+            value.tensor = wrapper.leave(value.tensor, *around)
+        return NodeResult(dict(op.outputs), op, result.body, result.inner_paths)
     others = len(op.layer.arguments) - len(inside) if op.layer is not None else 0
     op.wrapper, op.inner = wrapper, (*inside, *(None,) * others)  # it gets no mask or state
     op.inner_outputs = tuple(value.tensor for value in op.outputs.values())
@@ -76,11 +82,11 @@ def _wrapped(node: NodeInstance) -> Node | None:
 
 
 def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
-    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of its own."""
+    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of another kind."""
     if len(op.outputs) > 1:
         why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"
         help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
-    elif op.wrapper is not None:
+    elif op.wrapper is not None and not isinstance(op.wrapper, cls | NestedWrapper):
         why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"
     else:
         return True
