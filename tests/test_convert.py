@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
@@ -160,3 +161,25 @@ class Doubled(layers.Layer):
 def test_classes_of_ones_own_are_not_imported() -> None:
     x = keras.Input((8,), name="x")
     assert "`Doubled` is a class of its own" in refused(keras.Model(x, Doubled(name="twice")(x)))
+
+
+def constants() -> Any:
+    """Tensors that never change, beside an input: of its features, and with an axis for the batch."""
+    x = keras.Input((4,), name="x")
+    y = x * keras.ops.convert_to_tensor([1.0, 2.0, 3.0, 4.0]) + np.array([[0.5, 0.1, 0.2, 0.3]], "float32")
+    return keras.Model(x, layers.Dense(3, name="y")(keras.ops.take(y, [0, 2, 2], axis=1)))
+
+
+def normalized() -> Any:
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, layers.SpectralNormalization(layers.Dense(3), power_iterations=2, name="y")(x))
+
+
+@pytest.mark.parametrize("make", [constants, normalized])
+def test_constants_and_normalized_kernels_are_imported(make: Any) -> None:
+    proved(make())
+
+
+def test_a_constant_for_each_example_is_refused() -> None:
+    x = keras.Input((4,), batch_size=2, name="x")
+    assert "for each example" in refused(keras.Model(x, x + np.ones((2, 4), "float32")))

@@ -81,12 +81,27 @@ def _operands(
             given[name] = constant(value)
     if not read:
         raise Unsupported("it reads no tensor of the graph", "compute it from an input")
+    rank = next((len(tensor.shape) for _, tensor in read if tensor.shape is not None), None)
     for name in names:
         if isinstance(given.get(name), list):
-            raise Unsupported(
-                f"its `{name}` is a constant tensor", "make it the weight of a layer, or an input"
-            )
+            if name not in cls.model_fields:
+                help = "make it the weight of a layer, or an input"
+                raise Unsupported(f"its `{name}` is a constant tensor", help)
+            given[name] = _beside_batch(given[name], rank)
     return read, given
+
+
+def _beside_batch(value: Any, rank: int | None) -> Any:
+    """A constant without the axis that meets the batch, where it has one. Raises `Unsupported`."""
+    depth, inner = 0, value
+    while isinstance(inner, list) and inner:
+        depth, inner = depth + 1, inner[0]
+    if rank is None or depth < rank:
+        return value
+    if depth > rank or len(value) != 1:
+        help = "give it the axes of one example, or one more of size 1"
+        raise Unsupported("a constant tensor stands beside the batch, with a value for each example", help)
+    return value[0]
 
 
 def constant(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
 from graphspec.contract.layer import Layer
-from graphspec.convert.arguments import arguments, parsed, plain
+from graphspec.convert.arguments import arguments, parsed, plain, shortened
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
     OPS,
@@ -46,6 +46,9 @@ OF_APPLICATIONS = tuple(
     for name in ("applications.convnext", "applications.inception_resnet_v2")
 )
 """Modules of keras.applications that have layers of their own."""
+
+WRAPPERS = ("Bidirectional", "SpectralNormalization", "TimeDistributed")
+"""Layers around another, which a config holds under `layer`."""
 
 
 class Translator:
@@ -210,7 +213,7 @@ class Translator:
         body: Body | None = None
         given: dict[str, Any] = {}
         stored = self._stored(layer)
-        if "layer" in layer.config and cls.spec_name in ("Bidirectional", "TimeDistributed"):
+        if "layer" in layer.config and cls.spec_name in WRAPPERS:
             given, body = self._wrapped(cls, layer)
         else:
             layer, parts = of_cells(layer)
@@ -344,9 +347,11 @@ class Translator:
                 inner.model, self.problems, stored.path, (*stored.groups, "layer"), self.common
             ).body()
             return {}, body
-        if cls.spec_name == "TimeDistributed":
+        if cls.spec_name != "Bidirectional":
             wrapped = self._class(inner)
-            return {"wraps": {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}}, None
+            own = {key: layer.config[key] for key in cls.model_fields if key in layer.config}
+            inside = {"layer": wrapped.spec_name, **arguments(wrapped, inner, None)}
+            return {**shortened(cls, own), "wraps": inside}, None
         wrapped, given = self._direction(inner)
         backward = layer.config.get("backward_layer")
         other = {}

@@ -72,14 +72,18 @@ class StoredVariables:
         return found
 
     def _below(self, group: Any) -> Iterator[Any]:
+        """What a group stores. A wrapper with variables of its own, SpectralNormalization, has the kernel of
+        the wrapped layer among them: it is stored twice and counts once.
+        """
         own = member(group, "vars", self.shown)
-        if own is not None:
-            for number in range(len(own)):
-                yield array(own, str(number), self.shown)
+        found = [array(own, str(number), self.shown) for number in range(len(own))] if own is not None else []
+        yield from found
         for child in CHILDREN:
             below = member(group, child, self.shown)
             if below is not None:
-                yield from self._below(below)
+                for value in self._below(below):
+                    if not any(value.shape == seen.shape and (value == seen).all() for seen in found):
+                        yield value
 
 
 class LegacyVariables:
