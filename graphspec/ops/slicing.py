@@ -55,7 +55,7 @@ Item = Slice | int | None
 WHOLE = Slice()
 
 
-class GetItem(Operation, spec_name="get_item", also="getitem slice"):
+class GetItem(Operation, spec_name="get_item", also="getitem"):
     """A slice, as Python writes it between brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
 
     The batch comes first, whole. An index takes its axis away, `None` adds one. A negative step goes back.
