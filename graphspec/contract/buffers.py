@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 from graphspec.contract.arrays import Nested, elements, kind_of, natural_dtype, shape_of
@@ -28,6 +30,22 @@ def buffer(array: Nested, dtype: str) -> Construct:
     return Construct("torch.tensor", {"values": array}, {"dtype": (given, None)}, around=BUFFER)
 
 
+LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.4028234663852886e38}
+"""The largest numbers of the types of floats; those of float64 are Python's own."""
+
+
+def need_held(dtype: str, values: Iterable[Any], argument: str) -> None:
+    """Refuses numbers that a type does not hold; infinity is one of floats."""
+    numbers = tuple(values)
+    if dtype.startswith(("int", "uint")):
+        need_in_range(dtype, numbers, layer="a constant", argument=argument)
+    most = LARGEST.get(dtype)
+    for number in numbers:
+        if most is not None and most < abs(number) < math.inf:
+            message = f"{number} is too large for {dtype}, whose largest number is {most:.4g}"
+            raise LayerError("out-of-range", message, argument=argument)
+
+
 class ConstantTensor(Layer, abstract=True):
     """A tensor that never changes, its batch axis 1. `values` are nested lists, a number or a boolean."""
 
@@ -45,8 +63,7 @@ class ConstantTensor(Layer, abstract=True):
         if kind is float and not type.is_float:
             message = f"a constant of {self.dtype} holds integers, and some of these are floats"
             raise LayerError("wrong-dtype", message, argument="dtype")
-        if type.is_integer:
-            need_in_range(self.dtype, tuple(elements(self.values)), layer="a constant", argument="constant")
+        need_held(self.dtype, elements(self.values), "constant")
         return type
 
     def numbers_below(self) -> Dim | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from graphspec.contract.broadcasting import example_axis
-from graphspec.contract.buffers import BUFFER
+from graphspec.contract.buffers import BUFFER, need_held
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Construct, Example, LayerError, Leaf, Ref, Site
 from graphspec.ops.operation import Operation
@@ -77,6 +77,7 @@ class Full(Operation, spec_name="full"):
         type = Tensor((1, *self.shape), self.dtype)
         if isinstance(self.fill_value, float) and not type.is_float:
             raise LayerError("wrong-dtype", f"`full` fills {type} with integers", argument="fill_value")
+        need_held(self.dtype, [self.fill_value], "fill_value")
         return type
 
     def code(self, site: Site) -> Code:
@@ -134,6 +135,8 @@ class Linspace(Operation, spec_name="linspace"):
     )
 
     def infer(self) -> Tensor:
+        need_held(self.dtype, [self.start], "start")
+        need_held(self.dtype, [self.stop], "stop")
         return Tensor((1, self.num), self.dtype)
 
     def code(self, site: Site) -> Code:
@@ -178,6 +181,8 @@ class Arange(Operation, spec_name="arange"):
                 help="write {op: arange, from: x, axis: 1}, or {op: arange, stop: 8}",
                 argument="axis",
             )
+        for word in ("start", "stop", "step"):
+            need_held(self.dtype, [getattr(self, word) or 0], word)
         if self.step == 0:
             raise LayerError("out-of-range", "the step of `arange` cannot be 0", argument="step")
         if x is not None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from graphspec.contract.arrays import Nested, elements, shape_of
 from graphspec.contract.broadcasting import promote, stretch, to_float
-from graphspec.contract.buffers import buffer, met
+from graphspec.contract.buffers import buffer, met, need_held
 from graphspec.contract.fields import Constant
 from graphspec.contract.layer import (
     Argument,
@@ -83,6 +83,7 @@ def beside(name: str, argument: str, value: Nested, other: Tensor) -> Tensor:
             help="write a number for each element of the last axis, or {constant: ...} as a node of its own",
             argument=argument,
         )
+    need_held(array.dtype, elements(value), argument)
     return array
 
 
