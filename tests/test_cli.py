@@ -439,7 +439,7 @@ def test_a_help_text(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert text[0].split()[0].rstrip(",") in VERBS
 
 
-VERBS = ["Find", "Print", "Write", "Draw", "Search", "Train", "Judge", "List"]
+VERBS = ["Fill", "Find", "Print", "Write", "Draw", "Search", "Train", "Judge", "List"]
 
 
 def documented() -> dict[str, set[str]]:

@@ -59,10 +59,11 @@ def weights(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Fill a spec with the weights of a checkpoint, and show what went where.
+    """Fill a spec with the weights of a checkpoint.
 
-    Without -o it only shows. Example: graphspec weights specs/gpt2.yaml --from gpt2/ --rules gpt2 -o
-    gpt2.safetensors
+    It shows what went where; without -o it only shows.
+
+    Example: graphspec weights specs/gpt2.yaml --from gpt2/ --rules gpt2
     """
     for path in (output, write_rules):
         if path is not None and path.exists() and not force:
