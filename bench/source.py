@@ -18,7 +18,7 @@ from graphspec.emit.library import library, read_names
 
 NOTE = """Lines of code without comments, docstrings and blank lines, both formatted to 88 columns and counted
 whole: of the emitted file everything, of the twin what a file with it alone would hold. Both import what they
-read, fill their weights as the spec says (Keras' initializers) and refuse the lengths that the spec rules out;
+read, fill their weights as the spec says (Keras' initializers) and refuse lengths that the spec rules out;
 without these a twin would be another model. `own` leaves out imports, initializers and what the emitted file
 carries of Keras' ways, in the twin its initializers and imports: it compares what the spec itself became."""
 

@@ -267,7 +267,7 @@ def test_batch_normalization_can_be_synchronized() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    assert float(parts[0].running_mean.abs().sum()) > 0 and int(parts[0].num_batches_tracked) == 4
+    assert float(parts[0].running_mean.abs().sum()) > 0 and int(parts[0].num_batches_tracked) == 4  # type: ignore[union-attr, arg-type]
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

@@ -238,4 +238,4 @@ def test_sizes_are_bound() -> None:
     assert all(isinstance(row["flops"], int) for row in bound["layers"])
     assert bound["training_step"]["flops"] == 3 * bound["training_step"]["forward_flops"] > 0
     assert bound["layers"][0]["output_shape"] == [None, 16]
-    assert found.at({"length": 32}).step(1).forward_flops > 2 * found.at({"length": 16}).step(1).forward_flops
+    assert found.at({"length": 32}).step(1).forward_flops > 2 * found.at({"length": 16}).step(1).forward_flops  # type: ignore[operator]

@@ -9,7 +9,7 @@ def init_weights(module: nn.Module) -> None:
     """Keras' initializers."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
 class Dense(nn.Module):

@@ -9,7 +9,7 @@ def init_weights(module: nn.Module) -> None:
     """Keras' initializers."""
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
     elif isinstance(module, nn.Embedding):
         nn.init.uniform_(module.weight, -0.05, 0.05)
 
@@ -17,12 +17,12 @@ def init_weights(module: nn.Module) -> None:
 def init_recurrent(module: nn.Module) -> None:
     """Keras' initializers. An LSTM has one bias, which leaves its forget gate open."""
     if isinstance(module, (nn.LSTM, nn.GRU)):
-        nn.init.xavier_uniform_(module.weight_ih_l0)
-        nn.init.orthogonal_(module.weight_hh_l0)
-        nn.init.zeros_(module.bias_ih_l0)
-        nn.init.zeros_(module.bias_hh_l0)
+        nn.init.xavier_uniform_(module.weight_ih_l0)  # type: ignore[arg-type]
+        nn.init.orthogonal_(module.weight_hh_l0)  # type: ignore[arg-type]
+        nn.init.zeros_(module.bias_ih_l0)  # type: ignore[arg-type]
+        nn.init.zeros_(module.bias_hh_l0)  # type: ignore[arg-type]
     if isinstance(module, nn.LSTM):
-        nn.init.ones_(module.bias_ih_l0.detach().chunk(4)[1])
+        nn.init.ones_(module.bias_ih_l0.detach().chunk(4)[1])  # type: ignore[operator]
         module.bias_hh_l0.requires_grad_(False)
 
 
