@@ -12,10 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from graphspec.cli import app
-from graphspec.cli.build import is_edited, stamped
+from graphspec.cli.build import is_edited, stamped, written
 from graphspec.cli.plot import marked
 from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics
+from graphspec.export import Exported
+from graphspec.export.tracing import Range
 from graphspec.runs.run import Run
 
 
@@ -214,3 +216,11 @@ def test_a_model_that_learned_from_synthetic_data_says_so(spec: str) -> None:
     assert json.loads(output[output.index("{") :])["synthetic_data"] is False
     assert "synthetic" not in run("evaluate", "real", "--data", "data.npz")[1]
     assert Run("run").files.synthetic and not Run("real").files.synthetic
+
+
+def test_an_export_says_where_it_takes_less_than_the_spec() -> None:
+    free = {"length": Range(64, None), "width": Range(2, None), "batch": Range(1, None)}
+    exported = Exported(Path("m.pt2"), free, {}, (), ())
+    lines = written(exported, [], {"length": 12, "width": 1})
+    assert "the spec takes length from 12; PyTorch's trace holds from 64" in lines
+    assert not any("takes width" in line or "takes batch" in line for line in lines)

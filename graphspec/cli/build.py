@@ -6,6 +6,7 @@ import gc
 import hashlib
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -200,7 +201,8 @@ def _export(
         print_json({"ok": True, "format": format, **given, **exported.to_json()})
     else:
         done = [] if proved is None else proved.lines()
-        typer.echo("\n".join(_lines(exported, [*done, _origin(program, weights, seed)])))
+        origin = _origin(program, weights, seed)
+        typer.echo("\n".join(written(exported, [*done, origin], program.minimum_sizes)))
 
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:
@@ -214,12 +216,15 @@ def _origin(program: Program, weights: Path | None, seed: int) -> str:
     return f"weights: {files}initialised from seed {seed}; --weights takes trained ones"
 
 
-def _lines(exported: Exported, weights: list[str]) -> list[str]:
-    """What was written, for people."""
+def written(exported: Exported, weights: list[str], least: Mapping[str, int]) -> list[str]:
+    """What was written, for people; `least` are the smallest sizes that the spec takes."""
     lines = [f"wrote {exported.file}"]
     if exported.free:
         free = ", ".join(_range(name, span) for name, span in exported.free.items())
         lines.append(f"free sizes: {free}")
+    for name, span in exported.free.items():
+        if span.least > max(2, least.get(name, span.least)):  # PyTorch traces no size of 1
+            lines.append(f"the spec takes {name} from {least[name]}; PyTorch's trace holds from {span.least}")
     if exported.fixed:
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
         lines.append(f"fixed sizes: {fixed} (PyTorch cannot leave them free)")
