@@ -240,6 +240,15 @@ def test_processes_that_are_killed_are_started_anew_and_go_on(trained: Trainings
         assert_alike(trained.found[name], trained.found["classes"])
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs, and this machine has fewer")
+@pytest.mark.parametrize("way", WAYS)
+def test_gpus_give_the_losses_of_one_process(trained: Trainings, way: str) -> None:
+    trained.run(2, {"gpus": trained.job("classes", way, f"gpus-{way}", device="cuda")})
+    expected = trained.found["classes"]["history"]
+    for name, values in trained.found["gpus"]["history"].items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
 # --- the command line
 
 LONG = CLASSES.replace("PARALLEL", "ddp").replace("epochs: 3", "epochs: 4000")

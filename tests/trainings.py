@@ -60,7 +60,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             root=Path(job["root"]),
             run_dir=Path(job["run_dir"]),
             resume=job.get("resume", False),
-            device="cpu",
+            device=job.get("device", "cpu"),
             callbacks=callbacks,
             tell=lambda line: None,
         )
