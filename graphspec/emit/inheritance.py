@@ -67,5 +67,11 @@ def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
     methods = [each for each in (*own, *inherited) if isinstance(each, ast.FunctionDef)]
     methods.sort(key=lambda each: each.name != "__init__")
     body = [docstring if _methods(lower) else upper_docstring, *fields, *methods]
-    made = ast.ClassDef(lower.name, lower.bases[1:] or upper.bases, [], body, [])
+    made = ast.ClassDef(lower.name, _bases(lower, upper), [], body, [])
     return ast.copy_location(made, lower)
+
+
+def _bases(lower: ast.ClassDef, upper: ast.ClassDef) -> list[ast.expr]:
+    """What both derive from. PyTorch's class of the lower one derives from that of the upper one itself."""
+    ours = [base for base in upper.bases if isinstance(base, ast.Name)]
+    return [*ours, *lower.bases[1:]] or upper.bases
