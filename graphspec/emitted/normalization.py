@@ -96,12 +96,21 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 
 class SynchronizedBatchNorm(KerasBatchNorm):
-    """Batch normalization with the statistics of all processes that train together.
+    """Batch normalization with the statistics of all processes that train together."""
 
-    `counts` is 0 where a process has no examples of its own, and runs others'.
-    """
+    counts: Tensor
 
-    counts = 1.0
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float,
+        center: bool = True,
+        scale: bool = True,
+    ):
+        super().__init__(num_features, eps, momentum, center=center, scale=scale)
+        # 0 where a process has no examples of its own, and runs others'
+        self.register_buffer("counts", torch.ones(()), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if not self.training:

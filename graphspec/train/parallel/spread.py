@@ -43,7 +43,7 @@ class Spread:
     def part(self, batch: Batch, last: bool) -> Iterator[None]:
         """A forward and a backward pass inside are those of a part of a step, or of its last one."""
         for layer in self._synchronized:
-            layer.counts = float(not batch.idle)  # type: ignore[assignment]
+            layer.counts.fill_(not batch.idle)  # type: ignore[operator]
         self._counts = [self._counts[0] + len(batch), self._counts[1] + batch.total]
         with nullcontext() if last else self._unsynchronized():
             yield
