@@ -186,9 +186,8 @@ def plainly(program: Program) -> nn.Module:
     """The module of the source in which nothing is written in place or let go of."""
     source = program.source.replace(", inplace=True", "").replace("F.relu_(", "F.relu(")
     namespace: dict[str, Any] = {}
-    exec(
-        compile(re.sub(r"^ +del (?!self).*\n", "", source, flags=re.MULTILINE), "<plain>", "exec"), namespace
-    )
+    source = re.sub(r"^ +del (?!self).*\n", "", source, flags=re.MULTILINE)
+    exec(compile(source, "<plain>", "exec"), namespace)
     module: nn.Module = namespace[program.class_name]().double()
     module.load_state_dict(randomized(program).state_dict())
     return module

@@ -38,10 +38,6 @@ class Initializer(NamedValue, family="initializer"):
         """A statement that fills `{w}`, a weight laid out [out, in, *kernel]."""
         raise TypeError(f"{type(self).__name__} says no statement")
 
-    def helpers(self) -> tuple[str, ...]:
-        """Helpers that the statement calls."""
-        return ()
-
     @property
     def is_symmetric(self) -> bool:
         """Whether it fills a matrix as it fills its transpose."""
@@ -51,19 +47,15 @@ class Initializer(NamedValue, family="initializer"):
         """A statement that fills `{w}`, a weight of one axis: PyTorch refuses fans there."""
         return self.statement()
 
-    def vector_helpers(self) -> tuple[str, ...]:
-        """Helpers that the statement for a vector calls."""
-        return self.helpers()
-
-    def unturned(self, rank: int) -> tuple[str, tuple[str, ...]]:
-        """A statement that fills `{w}`, of `rank` axes laid out as in Keras, and the helpers it calls."""
+    def unturned(self, rank: int) -> str:
+        """A statement that fills `{w}`, of `rank` axes laid out as in Keras."""
         if rank == 1:
-            return self.vector_statement(), self.vector_helpers()
+            return self.vector_statement()
         statement = self.statement()
         if not self.is_symmetric or (self.uses_fans and rank > 2):
             order = ", ".join(map(str, (rank - 1, rank - 2, *range(rank - 2))))
             statement = statement.replace("{w}", "{w}.T" if rank == 2 else f"{{w}}.permute({order})")
-        return statement, self.helpers()
+        return statement
 
 
 class Zeros(Initializer, word="zeros"):
@@ -135,9 +127,6 @@ class VarianceScaling(Initializer, word="variance_scaling"):
     def statement(self) -> str:
         return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
 
-    def helpers(self) -> tuple[str, ...]:
-        return ("variance_scaling_",)
-
 
 class _Scaled(Initializer):
     """A variance scaling with a name: `scaling` is its scale, mode and distribution.
@@ -156,15 +145,9 @@ class _Scaled(Initializer):
     def statement(self) -> str:
         return self.torch or self.vector_statement()
 
-    def helpers(self) -> tuple[str, ...]:
-        return () if self.torch else self.vector_helpers()
-
     def vector_statement(self) -> str:
         scale, mode, distribution = self.scaling
         return f'variance_scaling_({{w}}, {scale!r}, "{mode}", "{distribution}")'
-
-    def vector_helpers(self) -> tuple[str, ...]:
-        return ("variance_scaling_",)
 
 
 class GlorotUniform(_Scaled, word="glorot_uniform"):

@@ -164,7 +164,7 @@ class Code:
     `{float}` is the type of the module's numbers. `activation` is a
     Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer
     with several outputs
-    has a call that returns a tuple. `helpers` names what the file must carry for it.
+    has a call that returns a tuple.
     """
 
     call: str
@@ -174,7 +174,6 @@ class Code:
     activation_axis: int = -1
     defaults: Mapping[str, Leaf] = field(default_factory=dict)  # keywords of the call, left out where equal
     inplace: bool = False  # the activation may overwrite what it reads: nothing else has it
-    helpers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

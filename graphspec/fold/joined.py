@@ -57,7 +57,6 @@ class Joined(Layer, abstract=True):
             f"{call}.split({{sizes}}, {{axis}})",
             inner.construct,
             {"sizes": self.sizes, "axis": axis},
-            helpers=inner.helpers,
         )
 
     def flops(self, site: Site) -> Dim:

@@ -102,9 +102,8 @@ class ReLU(_Elementwise, also="ReLU6"):
     def code(self, site: Site) -> Code:
         slope, threshold = float(self.negative_slope), float(self.threshold)
         constants: dict[str, Leaf] = {}
-        helpers: tuple[str, ...] = ()
         if slope and threshold:
-            text, helpers = "thresholded_leaky_relu({x}, {slope}, {threshold})", ("thresholded_leaky_relu",)
+            text = "thresholded_leaky_relu({x}, {slope}, {threshold})"
             constants = {"slope": slope, "threshold": threshold}
         elif slope:
             text, constants = "F.leaky_relu({x}, {slope})", {"slope": slope}
@@ -119,7 +118,7 @@ class ReLU(_Elementwise, also="ReLU6"):
         if self.max_value is not None:
             text += ".clamp(max={max_value})"
             constants["max_value"] = float(self.max_value)
-        return Code(text, constants=constants, helpers=helpers)
+        return Code(text, constants=constants)
 
     def output_activation(self) -> str | None:
         plain = (self.max_value, self.negative_slope, self.threshold) == (None, 0, 0)
@@ -190,14 +189,12 @@ class Softmax(_Elementwise, also="Softmax2d"):
         axis = self.single()
         if site.inputs[1] is not None:
             dims = axis if axis is not None else positive_axes(self.spec_name, self.axis, site.x.rank)
-            return Code(
-                "masked_softmax({x}, {mask}, {axes})", None, {"axes": dims}, helpers=("masked_softmax",)
-            )
+            return Code("masked_softmax({x}, {mask}, {axes})", None, {"axes": dims})
         if axis is not None:
             return Code("{x}", activation="softmax", activation_axis=site.axis(axis))
         axes = positive_axes(self.spec_name, self.axis, site.x.rank)
         constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
-        return Code("softmax_over({x}, {axes})", constants=constants, helpers=("softmax_over",))
+        return Code("softmax_over({x}, {axes})", constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return 5 * product(site.x.shape[1:])
@@ -271,21 +268,21 @@ class PReLU(_Elementwise):
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shape = self.shape(x)
-        fill = self.fill(x)[0]
+        fill = self.fill(x)
         if self.channel(x) is not None:
             return (Weight("weight", (math.prod(shape),), "alpha", initializer=fill, unmerged=shape),)
         return (
             Weight("weight", shape, "alpha", initializer="" if self.alpha_initializer == Zeros() else fill),
         )
 
-    def fill(self, x: Tensor) -> tuple[str, tuple[str, ...]]:
-        """The statement that fills the weight, and the helpers it calls."""
+    def fill(self, x: Tensor) -> str:
+        """The statement that fills the weight."""
         channel, initializer = self.channel(x), self.alpha_initializer
         if channel is None or x.rank == 2 or not (initializer.uses_fans or initializer.ranks[0] > 1):
             return initializer.unturned(x.rank - 1)
         # a vector [C] that Keras lays out [.., C], [.., C, 1] or [C, .., 1, 1]
         turned = {1: "{w}[:, None]", 2: "{w}[None]"}.get(x.rank - channel, "{w}[None, None]")
-        return initializer.statement().replace("{w}", turned), initializer.helpers()
+        return initializer.statement().replace("{w}", turned)
 
     def memory(self, x: Tensor) -> Memory:
         if len(set(self.shared())) == x.rank - 1:
@@ -293,15 +290,15 @@ class PReLU(_Elementwise):
         return "first" if x.rank > 2 and self.channel(x) == x.rank - 1 else "spec"
 
     def code(self, site: Site) -> Code:
-        helpers, shape, channel = self.fill(site.x)[1], self.shape(site.x), self.channel(site.x)
+        shape, channel = self.shape(site.x), self.channel(site.x)
         if channel is None:
-            return Code("{self}({x})", Construct("PReLU", {"shape": shape}), helpers=("PReLU", *helpers))
+            return Code("{self}({x})", Construct("PReLU", {"shape": shape}))
         construct = Construct("nn.PReLU", {"num_parameters": math.prod(shape)})
         axis = site.axis(channel)
         if axis == 1 or math.prod(shape) == 1:
-            return Code("{self}({x})", construct, helpers=helpers)
+            return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
-        return Code(text, construct, {"axis": axis}, helpers=helpers)
+        return Code(text, construct, {"axis": axis})
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])

@@ -75,8 +75,7 @@ class Scoring(Layer, abstract=True):
         parts += [f"mask={' & '.join(masks)}"] if masks else []
         parts += ["query_mask={query_mask}"] if tensors["query_mask"] is not None else []
         parts += ["return_scores=True"] if self.return_attention_scores else []
-        helpers = (construct.target, "causal_mask", *GlorotUniform().vector_helpers())
-        return Code(f"{{self}}({', '.join(parts)})", construct, helpers=helpers)
+        return Code(f"{{self}}({', '.join(parts)})", construct)
 
     def flops(self, site: Site) -> Dim:
         query, value = site.inputs[:2]

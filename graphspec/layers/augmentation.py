@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-import graphspec.layers.preprocessing  # noqa: F401  registers the helper
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes
@@ -80,7 +79,7 @@ class Augmentation(Layer, abstract=True):
 
     def code(self, site: Site) -> Code:
         x = "{x}" if site.x.is_float else "{x}.float()"
-        return Code(f"{{self}}({x})", self.module(site), helpers=(self.spec_name,))
+        return Code(f"{{self}}({x})", self.module(site))
 
     def flops(self, site: Site) -> Dim:
         return 0

@@ -277,7 +277,7 @@ class Bidirectional(Layer):
                 names = (*names, other.target)
             construct = Construct("Bidirectional", {"layer": Ref(inner.target), **inner.positional}, keyword)
         call = f"{{self}}({{sequences}}{more_arguments(site)})"
-        return Code(call, construct, helpers=(*names, *cell.cell_helpers(), *self.back.cell_helpers()))
+        return Code(call, construct)
 
     def _backward(self, site: Site, with_mask: bool) -> Construct:
         """The module of `backward_layer`."""

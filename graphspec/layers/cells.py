@@ -90,18 +90,12 @@ class Stack:
         number = weight.name.partition(".")[0]
         return self.layers[int(number) if number.isdigit() else 0]
 
-    def construct(
-        self, features: int, with_mask: bool, with_states: bool
-    ) -> tuple[Construct, tuple[str, ...]]:
-        """The module, and the helpers that it needs."""
+    def construct(self, features: int, with_mask: bool, with_states: bool) -> Construct:
+        """The module."""
         pairs = zip(self.layers, self.features(features), strict=True)
         made = [each.cell_module(width, with_mask) for each, width in pairs]
-        helpers = (
-            *(inner.target for inner in made),
-            *(helper for each in self.layers for helper in each.cell_helpers()),
-        )
         if len(made) == 1:
-            return made[0], helpers
+            return made[0]
         rates = tuple(each.input_dropout for each in self.layers)
         counts = tuple(len(each.state_names) for each in self.layers)
         keyword: dict[str, tuple[Leaf, Leaf]] = {
@@ -110,7 +104,7 @@ class Stack:
             "step_dropout": (rates if any(rates) else None, None),
         }
         layers = {f"layer{i}": Ref(spelled(inner)) for i, inner in enumerate(made)}
-        return Construct("StackedRNN", layers, keyword), ("StackedRNN", *helpers)
+        return Construct("StackedRNN", layers, keyword)
 
     def flops(self, site: Site) -> Dim:
         """Those of all layers over the sequences of a site."""
@@ -159,12 +153,12 @@ class Cell(Layer, abstract=True):
 
     def code(self, site: Site) -> Code:
         stack = self.stack()
-        construct, helpers = stack.construct(known_channels(site.x, layer=self.spec_name), False, True)
+        construct = stack.construct(known_channels(site.x, layer=self.spec_name), False, True)
         inputs, constants = "{inputs}", {}
         if len(stack.layers) == 1 and stack.layers[0].input_dropout:
-            inputs, helpers = "F.dropout({inputs}, {rate}, {self}.training)", helpers
+            inputs = "F.dropout({inputs}, {rate}, {self}.training)"
             constants = {"rate": stack.layers[0].input_dropout}
-        return Code(f"{{self}}({inputs}.unsqueeze(1), {{states}})", construct, constants, helpers=helpers)
+        return Code(f"{{self}}({inputs}.unsqueeze(1), {{states}})", construct, constants)
 
     def flops(self, site: Site) -> Dim:
         return self.stack().flops(Site((one_step(site.x),), site.outputs))
@@ -391,14 +385,14 @@ class RNN(Layer):
     def code(self, site: Site) -> Code:
         stack = self.stack()
         features = known_channels(site.x, layer=self.spec_name)
-        construct, helpers = stack.construct(features, takes_mask(site), any(site.inputs[1:2]))
+        construct = stack.construct(features, takes_mask(site), any(site.inputs[1:2]))
         sequences, constants = "{sequences}", {}
         if len(stack.layers) == 1 and stack.layers[0].input_dropout:
             sequences = "dropout_steps({sequences}, {dropout}, {self}.training)"
-            helpers, constants = (*helpers, "dropout_steps"), {"dropout": stack.layers[0].input_dropout}
+            constants = {"dropout": stack.layers[0].input_dropout}
         flip = ".flip(1)" if self.go_backwards else ""
         call = f"{{self}}({sequences}{flip}{more_arguments(site, flip)})"
-        return Code(call, construct, constants, helpers=helpers)
+        return Code(call, construct, constants)
 
     def flops(self, site: Site) -> Dim:
         return self.stack().flops(site)

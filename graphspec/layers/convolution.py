@@ -107,11 +107,6 @@ class Convolving(Layer, abstract=True):
         fill = self.bias_initializer.vector_statement()
         return (Weight(name, (filters,), "bias", initializer=fill),) if self.use_bias else ()
 
-    def helpers(self, *kernels: Initializer) -> tuple[str, ...]:
-        """What the initializers call."""
-        bias = self.bias_initializer.vector_helpers() if self.use_bias else ()
-        return (*(name for kernel in kernels for name in kernel.helpers()), *bias)
-
     def memory(self, x: Tensor) -> Memory:
         return "first" if self.data_format == "channels_last" else "spec"
 
@@ -158,7 +153,7 @@ class Convolving(Layer, abstract=True):
         one = self.rank == 2 and max(self.kernel_size) == 1
         return one and max(self.strides) > 1 and self.channels(x) < 16
 
-    def convolution(self, site: Site, filters: int, groups: int, helpers: tuple[str, ...]) -> Code:
+    def convolution(self, site: Site, filters: int, groups: int) -> Code:
         """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
         general = f"Padded{self.module.removeprefix('nn.')}"
         skips = self._skips(site.x)
@@ -182,17 +177,15 @@ class Convolving(Layer, abstract=True):
             general=general,
             by_place=2 if target == self.module else 1,
         )
-        helpers = helpers if target == self.module else (general, *helpers)
         if not skips:
-            return self.called(site, construct, helpers, padded_call(pads))
+            return self.called(site, construct, padded_call(pads))
         steps = dict(zip(("rows", "columns"), self.strides, strict=True))
-        return self.called(site, construct, helpers, "{self}({x}[:, :, ::{rows}, ::{columns}])", steps)
+        return self.called(site, construct, "{self}({x}[:, :, ::{rows}, ::{columns}])", steps)
 
     def called(
         self,
         site: Site,
         construct: Construct,
-        helpers: tuple[str, ...],
         call: str = "{self}({x})",
         constants: Mapping[str, Leaf] = MappingProxyType({}),
     ) -> Code:
@@ -204,7 +197,6 @@ class Convolving(Layer, abstract=True):
             constants,
             activation=self.activation,
             activation_axis=axis,
-            helpers=helpers,
         )
 
     def places(self, site: Site) -> Dim:
@@ -259,7 +251,7 @@ class _Convolution(Convolving, abstract=True):
         return Linear(width="filters" if self.groups == 1 else None)
 
     def code(self, site: Site) -> Code:
-        return self.convolution(site, self.filters, self.groups, self.helpers(self.kernel_initializer))
+        return self.convolution(site, self.filters, self.groups)
 
     def flops(self, site: Site) -> Dim:
         taps = product(self.kernel_size) * (self.channels(site.x) // self.groups)

@@ -67,11 +67,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
             {"in_features": features, "out_features": self.units},
             {"bias": (self.use_bias, True)},
         )
-        helpers = (
-            *self.kernel_initializer.helpers(),
-            *(self.bias_initializer.vector_helpers() if self.use_bias else ()),
-        )
-        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
+        return Code("{self}({x})", construct, activation=self.activation)
 
     def flops(self, site: Site) -> Dim:
         outputs = product(site.x.shape[1:-1]) * self.units

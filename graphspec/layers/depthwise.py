@@ -47,10 +47,6 @@ class _Depthwise(Convolving, abstract=True):
         initializer = self.depthwise_initializer
         return initializer.ranks[0] > 1 or (initializer.uses_fans and self.depth_multiplier > 1)
 
-    def helpers(self, *kernels: Initializer) -> tuple[str, ...]:
-        turning = ("fill_depthwise_",) if self._is_turned() else ()
-        return (*super().helpers(*kernels), *turning)
-
 
 class _DepthwiseConv(_Depthwise, abstract=True):
     """`depth_multiplier` filters for each channel of the input."""
@@ -94,8 +90,7 @@ class _DepthwiseConv(_Depthwise, abstract=True):
 
     def code(self, site: Site) -> Code:
         channels = self.channels(site.x)
-        helpers = self.helpers(self.depthwise_initializer)
-        return self.convolution(site, channels * self.depth_multiplier, channels, helpers)
+        return self.convolution(site, channels * self.depth_multiplier, channels)
 
     def flops(self, site: Site) -> Dim:
         filters = self.channels(site.x) * self.depth_multiplier
@@ -237,8 +232,7 @@ class _SeparableConv(_Depthwise, abstract=True):
             },
             general=general,
         )
-        helpers = self.helpers(self.depthwise_initializer, self.pointwise_initializer)
-        return self.called(site, construct, (target, *helpers), padded_call(pads))
+        return self.called(site, construct, padded_call(pads))
 
     def flops(self, site: Site) -> Dim:
         channels = self.channels(site.x) * self.depth_multiplier

@@ -166,21 +166,20 @@ class EinsumDense(Layer):
         message = f"an equation of EinsumDense {what}; this is `{self.equation[:80]}`"
         return LayerError("out-of-range", message, argument="equation")
 
-    def _fill(self, shapes: Shapes) -> tuple[str, tuple[str, ...]]:
-        """The statement that fills the kernel, and the helpers that it calls."""
+    def _fill(self, shapes: Shapes) -> str:
+        """The statement that fills the kernel."""
         initializer, rank = self.kernel_initializer, len(shapes.kernel)
         if not initializer.uses_fans or (rank == 2 and shapes.summed == (0,)):
             return initializer.unturned(rank)
         scaling = initializer.vector_statement()
-        text = scaling.replace("variance_scaling_({w}", f"einsum_scaling_({{w}}, {shapes.summed!r}")
-        return text, ("einsum_scaling_",)
+        return scaling.replace("variance_scaling_({w}", f"einsum_scaling_({{w}}, {shapes.summed!r}")
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shapes = self.shapes(x)
-        kernel = Weight("weight", shapes.kernel, "kernel", initializer=self._fill(shapes)[0])
+        kernel = Weight("weight", shapes.kernel, "kernel", initializer=self._fill(shapes))
         if not shapes.bias:
             return (kernel,)
-        fill = self.bias_initializer.unturned(len(shapes.bias))[0]
+        fill = self.bias_initializer.unturned(len(shapes.bias))
         return kernel, Weight("bias", shapes.bias, "bias", initializer=fill)
 
     def code(self, site: Site) -> Code:
@@ -190,9 +189,7 @@ class EinsumDense(Layer):
             {"equation": self.equation, "kernel_shape": shapes.kernel},
             {"bias_shape": (shapes.bias or None, None)},
         )
-        biased = self.bias_initializer.unturned(len(shapes.bias))[1] if shapes.bias else ()
-        helpers = ("EinsumDense", *self._fill(shapes)[1], *biased)
-        return Code("{self}({x})", construct, activation=self.activation, helpers=helpers)
+        return Code("{self}({x})", construct, activation=self.activation)
 
     def flops(self, site: Site) -> Dim:
         shapes = self.shapes(site.x)

@@ -61,7 +61,7 @@ class Embedding(Layer):
         return Tensor((*x.shape, self.output_dim))
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
-        fill, _ = self.embeddings_initializer.unturned(2)
+        fill = self.embeddings_initializer.unturned(2)
         return (Weight("weight", (self.input_dim, self.output_dim), "embeddings", initializer=fill),)
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
@@ -73,7 +73,7 @@ class Embedding(Layer):
         )
         small = site.x.dtype not in ("int64", "int32")  # which PyTorch does not look up
         call = "{self}({x}.int())" if small else "{self}({x})"
-        return Code(call, construct, helpers=self.embeddings_initializer.helpers())
+        return Code(call, construct)
 
     def limit(self) -> int | None:
         return self.input_dim
@@ -152,13 +152,12 @@ class ReversibleEmbedding(Embedding):
     def code(self, site: Site) -> Code:
         code = super().code(site)
         assert code.construct is not None
-        construct, helpers = code.construct, code.helpers
+        construct = code.construct
         if not self.tie_weights:
             construct = Construct("ReversibleEmbedding", construct.positional)
-            helpers = ("ReversibleEmbedding", *helpers)
         constants: dict[str, Leaf] = {}
         call = self._call(constants) if self.reverse else code.call
-        return Code(call, construct, constants, helpers=helpers)
+        return Code(call, construct, constants)
 
     def _call(self, constants: dict[str, Leaf]) -> str:
         x, weight = "{x}", "{self}.weight" if self.tie_weights else "{self}.reverse_weight"
@@ -221,12 +220,11 @@ class PositionEmbedding(Layer):
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
         shape = (self.sequence_length, known_channels(x, layer="PositionEmbedding"))
-        return (Weight("weight", shape, "embeddings", initializer=self.initializer.unturned(2)[0]),)
+        return (Weight("weight", shape, "embeddings", initializer=self.initializer.unturned(2)),)
 
     def code(self, site: Site) -> Code:
         features = known_channels(site.x, layer="PositionEmbedding")
         construct = Construct(
             "PositionEmbedding", {"sequence_length": self.sequence_length, "features": features}
         )
-        helpers = ("PositionEmbedding", *self.initializer.unturned(2)[1])
-        return Code("{self}({x})", construct, helpers=helpers)
+        return Code("{self}({x})", construct)

@@ -31,15 +31,15 @@ def encoding(name: str, x: Tensor, mode: str, num_tokens: int) -> Tensor:
     return Tensor((x.shape[0], num_tokens))
 
 
-def encoded(x: str, mode: str, alone: bool) -> tuple[str, tuple[str, ...]]:
-    """The expression for int64 integers `x` as vectors of `{num_tokens}` floats, and the helper it calls.
+def encoded(x: str, mode: str, alone: bool) -> str:
+    """The expression for int64 integers `x` as vectors of `{num_tokens}` floats.
 
     `alone` says that the last axis has one integer, in whose place its vector comes.
     """
     if mode == "one_hot":
-        return f"F.one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}}).float()", ()
+        return f"F.one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}}).float()"
     name = "multi_hot" if mode == "multi_hot" else "count_classes"
-    return f"{name}({x}, {{num_tokens}})", (name,)
+    return f"{name}({x}, {{num_tokens}})"
 
 
 class CategoryEncoding(Layer, also="OneHot"):
@@ -91,8 +91,8 @@ class CategoryEncoding(Layer, also="OneHot"):
         if len(site.inputs) > 1 and site.inputs[1] is not None:
             zeros = "{count_weights}.new_zeros(len({x}), {num_tokens})"
             return Code(f"{zeros}.scatter_add(1, {{x}}{wide}, {{count_weights}})", constants=constants)
-        text, helpers = encoded(f"{{x}}{wide}", self.output_mode, single(site.x))
-        return Code(text, constants=constants, helpers=helpers)
+        text = encoded(f"{{x}}{wide}", self.output_mode, single(site.x))
+        return Code(text, constants=constants)
 
     def limit(self) -> int | None:
         return self.num_tokens
@@ -134,7 +134,7 @@ class Discretization(Layer):
         boundaries = tuple(float(boundary) for boundary in self.bin_boundaries)
         construct = Construct("Discretization", {"bin_boundaries": boundaries})
         if self.output_mode == "int":
-            return Code("{self}({x})", construct, helpers=("Discretization",))
-        text, helpers = encoded("{self}({x})", self.output_mode, single(site.x))
+            return Code("{self}({x})", construct)
+        text = encoded("{self}({x})", self.output_mode, single(site.x))
         constants = {"num_tokens": len(boundaries) + 1}
-        return Code(text, construct, constants=constants, helpers=("Discretization", *helpers))
+        return Code(text, construct, constants=constants)

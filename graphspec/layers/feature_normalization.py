@@ -103,7 +103,7 @@ class Normalization(Layer):
         construct = Construct(
             "Normalization", {"mean": mean, "variance": variance}, {"invert": (self.invert, False)}
         )
-        return Code("{self}({x})", construct, helpers=("Normalization",))
+        return Code("{self}({x})", construct)
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])

@@ -74,11 +74,6 @@ class GRU(Recurrent):
             return super().bias_statement()
         return f"fill_row_({{w}}, lambda w: {self.bias_initializer.statement().format(w='w')})"
 
-    def bias_helpers(self) -> tuple[str, ...]:
-        if not (self.two_biases and self.bias_initializer.uses_fans):
-            return super().bias_helpers()
-        return ("fill_row_", *self.bias_initializer.helpers())
-
     def biases(self, prefix: str, suffix: str) -> tuple[Weight, ...]:
         if not self.two_biases:
             return super().biases(prefix, suffix)

@@ -52,7 +52,7 @@ def affine(
     """The weight and the bias that are there, in Keras' layout. PyTorch starts them as Keras' defaults do."""
     rows = (("weight", name, scale, Ones()), ("bias", "beta", center, Zeros()))
     return tuple(
-        Weight(key, shape, keras, initializer="" if fill == own else fill.unturned(len(shape))[0])
+        Weight(key, shape, keras, initializer="" if fill == own else fill.unturned(len(shape)))
         for key, keras, fill, own in rows
         if fill is not None
     )
@@ -79,14 +79,14 @@ class _OverAxes(Layer, abstract=True):
             known_channels(x, axis, layer=name, what=f"size of axis {axis}") for axis in self.axes(x)
         )
 
-    def placed(self, site: Site, construct: Construct, helpers: tuple[str, ...] = ()) -> Code:
+    def placed(self, site: Site, construct: Construct) -> Code:
         """A call of a module that normalizes the last axes."""
         axes = self.axes(site.x)
         last = tuple(range(-len(axes), 0))
         if axes == tuple(range(site.x.rank))[-len(axes) :]:
-            return Code("{self}({x})", construct, helpers=helpers)
+            return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, {last})).movedim({last}, {axis})"
-        return Code(text, construct, {"axis": brief(axes), "last": brief(last)}, helpers=helpers)
+        return Code(text, construct, {"axis": brief(axes), "last": brief(last)})
 
     def flops(self, site: Site) -> Dim:
         return 8 * product(site.x.shape[1:])
@@ -142,18 +142,16 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
 
     def code(self, site: Site) -> Code:
         shape = self.shape(site.x)
-        helpers = [name for fill in self.fills() if fill for name in fill.unturned(len(shape))[1]]
         target = "nn.LayerNorm"
         keyword: dict[str, tuple[Leaf, Leaf]] = {"eps": (float(self.epsilon), 1e-05)}
         if self.center and not self.scale:
             target = "CenteredLayerNorm"
             keyword["eps"] = (float(self.epsilon), None)
-            helpers.append(target)
         else:
             keyword["elementwise_affine"] = (self.scale, True)
             keyword["bias"] = (self.center or not self.scale, True)
         construct = Construct(target, {"normalized_shape": brief(shape)}, keyword)
-        return self.placed(site, construct, tuple(helpers))
+        return self.placed(site, construct)
 
 
 class RMSNormalization(_OverAxes, also="RMSNorm"):
@@ -291,14 +289,11 @@ class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
 
     def code(self, site: Site) -> Code:
         construct = self.module(site.x)
-        helpers = tuple(name for fill in self.fills() if fill for name in fill.vector_helpers())
-        if construct.target == "GroupNorm":
-            helpers = ("GroupNorm", *helpers)
         axis = site.axis(self.axis) % site.x.rank
         if axis == 1:
-            return Code("{self}({x})", construct, helpers=helpers)
+            return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
-        return Code(text, construct, {"axis": axis}, helpers=helpers)
+        return Code(text, construct, {"axis": axis})
 
     def flops(self, site: Site) -> Dim:
         return 8 * product(site.x.shape[1:])

@@ -60,7 +60,3 @@ class LSTM(Recurrent):
         if not self.unit_forget_bias:
             return self.bias_initializer.vector_statement()
         return f"forget_bias_({{w}}, lambda w: {fill.format(w='w')})" if fill else ""
-
-    def bias_helpers(self) -> tuple[str, ...]:
-        helpers = super().bias_helpers()
-        return ("forget_bias_", *helpers) if "forget_bias_" in self.bias_statement() else helpers

@@ -186,7 +186,7 @@ class Heads(Layer, abstract=True):
         order = (*range(len(inputs), len(inputs) + len(outputs)), *range(len(inputs)))
         rows, columns = prod(outputs), prod(inputs)
         blocks = rows // outputs[-1]
-        kernel, bias = self.kernel_initializer.statement(), self.bias_initializer.unturned(len(outputs))[0]
+        kernel, bias = self.kernel_initializer.statement(), self.bias_initializer.unturned(len(outputs))
         apart = isinstance(self.kernel_initializer, Orthogonal) and blocks > 1
         if isinstance(self.kernel_initializer, Orthogonal) and apart:
             kernel = f"orthogonal_blocks_({{w}}, {blocks}, {self.kernel_initializer.gain!r})"
@@ -207,12 +207,6 @@ class Heads(Layer, abstract=True):
             f"{name}.bias", (rows,), f"{keras}/bias", initializer=bias, unmerged=outputs, particular=shaped
         )
         return [weight, vector] if self.use_bias else [weight]
-
-    def initializer_helpers(self) -> tuple[str, ...]:
-        """The helpers that the weights' statements call."""
-        bias = self.bias_initializer
-        names = (*bias.vector_helpers(), *bias.unturned(2)[1]) if self.use_bias else ()
-        return ("orthogonal_blocks_", *self.kernel_initializer.helpers(), *names)
 
     def code(self, site: Site) -> Code:
         query, value, key = self.features(*site.inputs)
@@ -241,16 +235,11 @@ class Heads(Layer, abstract=True):
         general = self.use_gate or site.x.rank > 3 or len(output) > 1
         target = "GeneralAttention" if general else "SizedAttention" if sized else "MultiHeadAttention"
         construct = Construct(target, positional, keyword, general="GeneralAttention")
-        call, constants, masks = self._call(site, axes)
-        helpers = (
-            target,
-            *masks,
-            *self.initializer_helpers(),
-        )
-        return Code(call, construct, constants, helpers=helpers)
+        call, constants = self._call(site, axes)
+        return Code(call, construct, constants)
 
-    def _call(self, site: Site, axes: tuple[int, ...]) -> tuple[str, dict[str, Leaf], tuple[str, ...]]:
-        """The call, its constants, and the helpers that make its masks."""
+    def _call(self, site: Site, axes: tuple[int, ...]) -> tuple[str, dict[str, Leaf]]:
+        """The call and its constants."""
         batch = site.outputs[0].shape[0]
         tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
         named = {word: tensors[word] for word in ("query", "value", "key") if tensors[word] is not None}
@@ -261,25 +250,24 @@ class Heads(Layer, abstract=True):
         # [batch, 1, 1, length], and one of queries and keys as large as the scores.
         apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
         apart = apart and not self.return_attention_scores
-        masks, helpers = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)
+        masks = self._masks(tensors | ({"query_mask": None} if apart else {}), axes, constants)
         causal = self.use_causal_mask and not masks and not self.return_attention_scores
         if self.use_causal_mask and not causal:
             masks.append(self._places("causal_mask({query}, {value})", axes, constants))
-            helpers.append("causal_mask")
         if masks:
             parts.append(f"mask={' & '.join(masks)}")
         parts += ["is_causal=True"] if causal else []
         parts += ["query_mask={query_mask}"] if apart else []
         parts += ["return_scores=True"] if self.return_attention_scores else []
-        return f"{{self}}({', '.join(parts)})", constants, tuple(helpers)
+        return f"{{self}}({', '.join(parts)})", constants
 
     def _masks(
         self, tensors: dict[str, Tensor | None], axes: tuple[int, ...], constants: dict[str, Leaf]
-    ) -> tuple[list[str], list[str]]:
-        """Templates of the masks but a causal one, each of as many axes as the scores, and their helpers."""
+    ) -> list[str]:
+        """Templates of the masks but a causal one, each of as many axes as the scores."""
         query = tensors["query"]
         assert query is not None
-        found, helpers, count = [], [], len(axes)
+        found, count = list[str](), len(axes)
         last = axes == tuple(range(query.rank - 1 - count, query.rank - 1))
         for word in ("query_mask", "value_mask", "key_mask"):
             if tensors[word] is not None:
@@ -301,8 +289,7 @@ class Heads(Layer, abstract=True):
         if self.sliding_window is not None:
             constants["window"] = self.sliding_window
             found.append(self._places("window_mask({query}, {value}, {window})", axes, constants))
-            helpers.append("window_mask")
-        return found, helpers
+        return found
 
     @staticmethod
     def _places(text: str, axes: tuple[int, ...], constants: dict[str, Leaf]) -> str:

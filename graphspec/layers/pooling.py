@@ -104,7 +104,6 @@ class _Pooling(Layer, abstract=True):
     def code(self, site: Site) -> Code:
         known = all(isinstance(size, int) for size in spatial(site.x, self.data_format))
         function = f"F.{self.mode}_pool{self.rank}d"
-        helpers: tuple[str, ...] = ()
         constants = {"pool_size": short(self.pool_size)}
         text = "{x}, {pool_size}"
         if self.strides is not None:
@@ -119,7 +118,7 @@ class _Pooling(Layer, abstract=True):
             text += ", padding={padding}"
         elif padding == "valid":
             if self.mode == "max" and self.rank == 1 and not known and site.exporting:
-                function, helpers = "max_pool1d", ("max_pool1d",)
+                function = "max_pool1d"
         elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
             text += f", padding={{padding}}{count}"
@@ -129,7 +128,7 @@ class _Pooling(Layer, abstract=True):
         else:
             return self._padded()
         defaults: dict[str, Leaf] = {"padding": 0, "ceil_mode": False}
-        return Code(f"{function}({text})", constants=constants, defaults=defaults, helpers=helpers)
+        return Code(f"{function}({text})", constants=constants, defaults=defaults)
 
     def _own_padding(self, site: Site) -> dict[str, Leaf] | None:
         """PyTorch's arguments that give Keras' `same` at these sizes, if there are such: its padding is even,
@@ -156,7 +155,7 @@ class _Pooling(Layer, abstract=True):
         else:
             text = "({x}.unsqueeze(2), {pool_size}, {strides}).squeeze(2)"
             pool_size, strides = (1, *self.pool_size), (1, *self.steps)
-        return Code(name + text, constants={"pool_size": pool_size, "strides": strides}, helpers=(name,))
+        return Code(name + text, constants={"pool_size": pool_size, "strides": strides})
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * product(self.pool_size)
@@ -369,7 +368,7 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
             if self.keepdims
             else "masked_mean({x}, {mask}, {axis})"
         )
-        return Code(call, constants={"axis": axis}, helpers=("masked_mean",))
+        return Code(call, constants={"axis": axis})
 
 
 class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D"):

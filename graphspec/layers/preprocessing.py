@@ -195,7 +195,7 @@ class CenterCrop(Layer):
         down, right = height - self.height, width - self.width
         if down < 0 or right < 0:
             constants: dict[str, Leaf] = {"height": self.height, "width": self.width}
-            return Code(f"fit({x}, {{height}}, {{width}})", constants=constants, helpers=("fit",))
+            return Code(f"fit({x}, {{height}}, {{width}})", constants=constants)
         top, left = down // 2, right // 2
         constants = {"top": top, "bottom": top + self.height, "left": left, "right": left + self.width}
         return Code(f"{x}[:, :, {{top}}:{{bottom}}, {{left}}:{{right}}]", constants=constants)

@@ -164,10 +164,6 @@ class Recurrent(Layer, abstract=True):
         """The statement that fills the bias; "" where the module's own is Keras' default."""
         return "" if self.bias_initializer == Zeros() else self.bias_initializer.vector_statement()
 
-    def bias_helpers(self) -> tuple[str, ...]:
-        """The helpers that the statement calls."""
-        return self.bias_initializer.vector_helpers()
-
     def bias_weight(self, name: str, row: int | None = None) -> Weight:
         """A bias, or a row of it."""
         shape = (self.gates * self.units,)
@@ -227,23 +223,15 @@ class Recurrent(Layer, abstract=True):
         """The activations that the cell calls."""
         return (self.activation,)
 
-    def cell_helpers(self) -> tuple[str, ...]:
-        """The helpers that its activations and its initializers need."""
-        return (
-            *self.kernel_initializer.helpers(),
-            *self.recurrent_initializer.helpers(),
-            *(self.bias_helpers() if self.use_bias else ()),
-        )
-
     def code(self, site: Site) -> Code:
-        sequences, helpers, constants = "{sequences}", self.cell_helpers(), {}
+        sequences, constants = "{sequences}", {}
         if self.input_dropout:
             sequences = "dropout_steps({sequences}, {dropout}, {self}.training)"
-            helpers, constants = (*helpers, "dropout_steps"), {"dropout": self.input_dropout}
+            constants = {"dropout": self.input_dropout}
         flip = ".flip(1)" if self.go_backwards else ""
         construct = self.cell_module(known_channels(site.x, layer=self.spec_name), takes_mask(site))
         call = f"{{self}}({sequences}{flip}{more_arguments(site, flip)})"
-        return Code(call, construct, constants, helpers=(construct.target, *helpers))
+        return Code(call, construct, constants)
 
     def flops(self, site: Site) -> Dim:
         features = known_channels(site.x, layer=self.spec_name)

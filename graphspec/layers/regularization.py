@@ -67,7 +67,7 @@ class Dropout(Layer):
         if self.noise_shape is None:
             return Code("{self}({x})", Construct("nn.Dropout", {"p": float(self.rate)}))
         construct = Construct("SharedDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
-        return Code("{self}({x})", construct, helpers=("SharedDropout",))
+        return Code("{self}({x})", construct)
 
     def noise(self, site: Site) -> tuple[int | None, ...]:
         """`noise_shape`, as the axes lie in memory."""
@@ -100,7 +100,7 @@ class AlphaDropout(Dropout):
         if self.noise_shape is None:
             return Code("{self}({x})", Construct("nn.AlphaDropout", {"p": float(self.rate)}))
         construct = Construct("SharedAlphaDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
-        return Code("{self}({x})", construct, helpers=("SharedAlphaDropout",))
+        return Code("{self}({x})", construct)
 
     def flops(self, site: Site) -> Dim:
         return 3 * product(site.x.shape[1:])
@@ -195,7 +195,7 @@ class GaussianNoise(Layer):
 
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianNoise", {"std": float(self.stddev)})
-        return Code("{self}({x})", construct, helpers=("GaussianNoise",))
+        return Code("{self}({x})", construct)
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])
@@ -222,7 +222,7 @@ class GaussianDropout(Layer):
 
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianDropout", {"p": float(self.rate)})
-        return Code("{self}({x})", construct, helpers=("GaussianDropout",))
+        return Code("{self}({x})", construct)
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])

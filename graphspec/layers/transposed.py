@@ -151,8 +151,7 @@ class _ConvTranspose(Convolving, abstract=True):
             },
             general=general,
         )
-        helpers = self.helpers(self.kernel_initializer)
-        return self.called(site, construct, helpers if target == self.module else (general, *helpers))
+        return self.called(site, construct)
 
     def flops(self, site: Site) -> Dim:
         taps = product(self.kernel_size) * self.channels(site.x) * self.filters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Code, Example, LayerError, Site
-from graphspec.layers import encoding  # noqa: F401  registers the helper
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Tensor
 
@@ -30,7 +29,7 @@ class MultiHot(Operation, spec_name="multi_hot"):
     def code(self, site: Site) -> Code:
         wide = "" if site.x.dtype == "int64" else ".long()"
         text = f"multi_hot({{x}}{wide}, {{num_classes}})"
-        return Code(text, constants={"num_classes": self.num_classes}, helpers=("multi_hot",))
+        return Code(text, constants={"num_classes": self.num_classes})
 
     def limit(self) -> int | None:
         return self.num_classes

@@ -187,7 +187,7 @@ class Stft(Operation, spec_name="stft"):
         }
         center = "" if self.center else ", center=False"
         text = f"sliding_fft({{x}}, {{width}}, {{stride}}, {{length}}, {{window}}{center})"
-        return Code(text, constants=constants, helpers=("sliding_fft",))
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * 10

@@ -52,7 +52,7 @@ class _Colours(Operation, abstract=True):
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"axis": self.axis}
-        return Code(f"{self.function}({{x}}, {{axis}})", constants=constants, helpers=(self.function,))
+        return Code(f"{self.function}({{x}}, {{axis}})", constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * 8

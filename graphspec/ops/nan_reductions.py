@@ -22,7 +22,7 @@ from graphspec.ops.reductions import (
 def _called(template: str, name: str, axis: Leaf, keepdims: bool) -> Code:
     """`template` with the call of a helper above in place of its braces."""
     keep = ", keepdim=True" if keepdims else ""
-    return Code(template.format(f"{{axis}}{keep}"), constants={"axis": axis}, helpers=(name,))
+    return Code(template.format(f"{{axis}}{keep}"), constants={"axis": axis})
 
 
 def _without(code: Code, value: int) -> Code:

@@ -209,7 +209,7 @@ class RandomShuffle(Operation, spec_name="random_shuffle"):
 
     def code(self, site: Site) -> Code:
         axis = self.axis % site.x.rank
-        return Code("shuffled({x}, {axis})", constants={"axis": axis}, helpers=("shuffled",))
+        return Code("shuffled({x}, {axis})", constants={"axis": axis})
 
 
 class RandomDropout(Operation, spec_name="random_dropout"):
