@@ -13,7 +13,7 @@ from typing import Any
 from graphspec import own
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.emit import Emitted
-from graphspec.own import Named
+from graphspec.own import NamedCode
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
@@ -30,7 +30,7 @@ def bundle(program: Any, emitted: Emitted) -> Emitted:
     tree = ast.parse(emitted.source)
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _is_own(node, named)]
     known = _bound([node for node in tree.body if node not in imports])
-    homes: dict[str, list[Named]] = {}
+    homes: dict[str, list[NamedCode]] = {}
     for each in named:
         homes.setdefault(each.home, []).append(each)
     copied, future = list[str](), False
@@ -42,11 +42,11 @@ def bundle(program: Any, emitted: Emitted) -> Emitted:
     return _placed(emitted, imports, [*_imports(brought, known), *copied], future)
 
 
-def _is_own(node: ast.ImportFrom, named: Iterable[Named]) -> bool:
+def _is_own(node: ast.ImportFrom, named: Iterable[NamedCode]) -> bool:
     return any(node.module == each.home for each in named)
 
 
-def _file(named: Named, program: Any) -> Path:
+def _file(named: NamedCode, program: Any) -> Path:
     """The file below the directory of the spec that has a class."""
     root = program.path.parent if program.path is not None else None
     found = own.found_beside(named, root)
@@ -66,7 +66,7 @@ class _Source:
     """A Python file: what its names are bound to at its top level."""
 
     path: Path
-    named: Named
+    named: NamedCode
     lines: list[str] = field(init=False)
     definitions: dict[str, Definition] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class _Source:
                 self.definitions |= {each.id: node for each in names}
         self.imports = _bound(body)
 
-    def copy(self, members: list[Named], known: dict[str, str], brought: dict[str, str]) -> list[str]:
+    def copy(self, members: list[NamedCode], known: dict[str, str], brought: dict[str, str]) -> list[str]:
         """The lines of some classes and of all that they use, in the file's order; what they import goes to
         `brought`. `known` are the names of the file that they are copied into.
         """
@@ -212,5 +212,5 @@ def _placed(emitted: Emitted, imports: list[ast.ImportFrom], copied: list[str], 
     return replace(emitted, source="\n".join(made), places=places)
 
 
-def _misfit(named: Named, message: str, help: str | None) -> SpecError:
+def _misfit(named: NamedCode, message: str, help: str | None) -> SpecError:
     return SpecError([Diagnostic("bundle-misfit", message, named.span, help=help)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphspec.graph import Op, types
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product
-from graphspec.train.config import Optimizer
+from graphspec.train.config import OptimizerSettings
 
 BACKWARD = 2
 """Backward FLOPs for one forward FLOP: one product for the inputs' gradients, one for the weights'."""
@@ -62,13 +62,13 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
     return total
 
 
-def slots(optimizer: Optimizer) -> int:
+def slots(optimizer: OptimizerSettings) -> int:
     """How many numbers the optimizer keeps for each trainable one."""
     return optimizer.slots + optimizer.use_ema
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepCosts:
     """A training step on `batch_size` examples. FLOPs and activations depend on sizes that may be unknown."""
 
     batch_size: int

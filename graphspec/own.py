@@ -24,7 +24,7 @@ _BROUGHT: dict[str, Path] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedCode:
     """What a spec names of one's own code: `my_layers.GatedMix`, first at `span`."""
 
     path: str
@@ -41,13 +41,13 @@ class Named:
         return self.path.partition(".")[0]
 
 
-def nodes(program: Any) -> list[Named]:
+def nodes(program: Any) -> list[NamedCode]:
     """The classes that nodes of a program name, each once."""
     ops = (op for op in program.graph.walk() if op.present and isinstance(op.layer, Own))
     return _once((op.layer.path, op.span) for op in ops if isinstance(op.layer, Own))
 
 
-def objectives(program: Any) -> list[Named]:
+def objectives(program: Any) -> list[NamedCode]:
     """The losses and metrics of one's own of a program, each once."""
     found: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
@@ -59,17 +59,17 @@ def objectives(program: Any) -> list[Named]:
     return _once(found)
 
 
-def _once(found: Iterable[tuple[str, Span | None]]) -> list[Named]:
-    kept: dict[str, Named] = {}
+def _once(found: Iterable[tuple[str, Span | None]]) -> list[NamedCode]:
+    kept: dict[str, NamedCode] = {}
     for path, span in found:
-        kept.setdefault(path, Named(path, span))
+        kept.setdefault(path, NamedCode(path, span))
     return list(kept.values())
 
 
 # --- where they lie
 
 
-def found_beside(named: Named, root: Path | None) -> ModuleSpec | None:
+def found_beside(named: NamedCode, root: Path | None) -> ModuleSpec | None:
     """Where the directory of the spec has the module; None where it has not. Nothing is run."""
     if root is None:
         return None
@@ -116,7 +116,7 @@ def _imported_below(root: Path) -> Iterator[Path]:
 # --- import
 
 
-def bring(program: Any, wanted: Iterable[Named]) -> dict[str, Any]:
+def bring(program: Any, wanted: Iterable[NamedCode]) -> dict[str, Any]:
     """What is named, imported: from the spec's directory, else from the environment. By its path.
 
     Raises `SpecError` (module-not-allowed) where the program's `allow` names it not, and nothing of it is
@@ -129,26 +129,26 @@ def bring(program: Any, wanted: Iterable[Named]) -> dict[str, Any]:
         return {named.path: _bring(named, root) for named in wanted}
 
 
-def need_permission(program: Any, wanted: Iterable[Named]) -> None:
+def need_permission(program: Any, wanted: Iterable[NamedCode]) -> None:
     """Raises `SpecError` (module-not-allowed) where the program's `allow` does not name all of these."""
     refused = [_not_allowed(named) for named in wanted if not allowed(named, program.allow)]
     if refused:
         raise SpecError(refused)
 
 
-def allowed(named: Named, allow: Iterable[str]) -> bool:
+def allowed(named: NamedCode, allow: Iterable[str]) -> bool:
     """Whether a word of `allow` is the package of it, or the module."""
     return any(named.home == word or named.home.startswith(f"{word}.") for word in allow)
 
 
-def _not_allowed(named: Named) -> Diagnostic:
+def _not_allowed(named: NamedCode) -> Diagnostic:
     message = f"`{named.path}` is code that the spec does not hold; it is not run unasked"
     top = named.top
     help = f'read it, then allow it: `--allow {top}`; in Python: graphspec.compile(..., allow=["{top}"])'
     return Diagnostic("module-not-allowed", message, named.span, help=help)
 
 
-def _bring(named: Named, root: Path | None) -> Any:
+def _bring(named: NamedCode, root: Path | None) -> Any:
     found = found_beside(named, root)
     try:
         if found is not None and root is not None:
@@ -169,7 +169,7 @@ def _bring(named: Named, root: Path | None) -> Any:
     return getattr(home, word)
 
 
-def _load_top(named: Named, found: ModuleSpec, root: Path) -> None:
+def _load_top(named: NamedCode, found: ModuleSpec, root: Path) -> None:
     """Imports a file or package of the spec's directory under its name, unless it is there already."""
     top, origin = named.top, _place(found)
     known = sys.modules.get(top)
@@ -229,7 +229,7 @@ def _importable(root: Path | None) -> Iterator[None]:
         sys.path.reverse()
 
 
-def _failed(named: Named, root: Path | None, error: BaseException) -> SpecError:
+def _failed(named: NamedCode, root: Path | None, error: BaseException) -> SpecError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     message = f"`{named.home}` cannot be imported: {type(error).__name__}: {lines[0]}"
     help = None

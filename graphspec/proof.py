@@ -30,7 +30,7 @@ def prove(program: Elaborated, module: nn.Module) -> None:
             sizes |= {unit[0]: given // unit[1]} if unit is not None else {}
     device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     hooks = [
-        module.get_submodule(path).register_forward_hook(Comparison(unit, sizes).hook)
+        module.get_submodule(path).register_forward_hook(DeclaredOutputs(unit, sizes).hook)
         for path, unit in own_units(program.graph)
     ]
     training = module.training
@@ -54,7 +54,7 @@ def own_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class DeclaredOutputs:
     """What a module of one's own gives beside what its calls declare. `sizes` are those of this run."""
 
     unit: Unit

@@ -71,7 +71,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ReferenceEntry:
     """What the reference says of something that has a name: a layer, merge or op, or another word."""
 
     name: str
@@ -140,16 +140,18 @@ def _folded(kind: str) -> str:
     return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
 
 
-def entries() -> list[Entry]:
+def entries() -> list[ReferenceEntry]:
     """Every layer, merge and op, by family."""
     found = [_entry(cls) for classes in REGISTRY.values() for cls in classes.values()]
     kinds = list(REGISTRY)
     return sorted(found, key=lambda entry: (kinds.index(entry.kind), entry.family, entry.name))  # type: ignore[arg-type]
 
 
-def others() -> list[Entry]:
+def others() -> list[ReferenceEntry]:
     """Everything else that has a name in the language, by kind."""
-    found = [Entry(word, kind, kind, doc, example=example) for word, (kind, doc, example) in WORDS.items()]
+    found = [
+        ReferenceEntry(word, kind, kind, doc, example=example) for word, (kind, doc, example) in WORDS.items()
+    ]
     examples = {
         "loss": "outputs: {{y: {{loss: {}}}}}",
         "metric": "outputs: {{y: {{metrics: [{}]}}}}",
@@ -176,14 +178,16 @@ def others() -> list[Entry]:
         if name not in REGISTRY["op"]:
             example = f"{{layer: Dense, units: 8, activation: {name}}}"
             found.append(
-                Entry(name, "activation", "activation", f"Keras' activation `{name}`.", example=example)
+                ReferenceEntry(
+                    name, "activation", "activation", f"Keras' activation `{name}`.", example=example
+                )
             )
     return found
 
 
 def _setting(
     cls: type[Any], names: tuple[str, ...], kind: str, example: str, synonyms: Mapping[str, str]
-) -> Entry:
+) -> ReferenceEntry:
     """The page of a setting that is chosen by its name."""
     foreign = tuple(word for word, ours in synonyms.items() if ours in names)
     parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "seed"))
@@ -192,7 +196,7 @@ def _setting(
         f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required
     )
     doc = inspect.cleandoc(cls.__doc__ or "")
-    return Entry(
+    return ReferenceEntry(
         names[0],
         kind,
         kind,
@@ -203,7 +207,7 @@ def _setting(
     )
 
 
-def find(name: str) -> list[Entry]:
+def find(name: str) -> list[ReferenceEntry]:
     """Everything that has this name, here or in another library: usually one, or a merge and an op. Raises
     `SpecError` with the nearest name.
     """
@@ -230,10 +234,10 @@ def find(name: str) -> list[Entry]:
     raise SpecError([Diagnostic("unknown-layer", f"nothing is called `{name}`", None, help=help)])
 
 
-def listing(entries: Iterable[Entry]) -> str:
+def listing(entries: Iterable[ReferenceEntry]) -> str:
     """A line for each layer and merge under the name of its family; of the others the names alone."""
     lines: list[str] = []
-    families: dict[tuple[str, str], list[Entry]] = {}
+    families: dict[tuple[str, str], list[ReferenceEntry]] = {}
     for entry in entries:
         families.setdefault((entry.kind, entry.family), []).append(entry)
     wide = max(len(entry.name) for (kind, _), group in families.items() if kind != "op" for entry in group)
@@ -247,13 +251,13 @@ def listing(entries: Iterable[Entry]) -> str:
     return "\n".join([*lines[1:], "", "`graphspec layers NAME` explains each of them."])
 
 
-def _entry(cls: type[Layer]) -> Entry:
+def _entry(cls: type[Layer]) -> ReferenceEntry:
     inputs = (
         ["a list of tensors"]
         if cls.variadic
         else [f"{a.name}{'' if a.required else '?'}" for a in cls.arguments]
     )
-    return Entry(
+    return ReferenceEntry(
         cls.spec_name,
         cls.kind,
         cls.__module__.rpartition(".")[2],

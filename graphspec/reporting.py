@@ -17,7 +17,7 @@ WAYS = ("auto", "lines", "json", "none")
 """`auto` is a bar where standard error is a terminal."""
 
 
-class Report:
+class TrainingReport:
     """What a training calls back; a context manager, so that the bar is gone in the end.
 
     `quiet` leaves standard output alone. JSON lines go to standard error: one object a line, whose `event` is
@@ -29,7 +29,7 @@ class Report:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> TrainingReport:
         if self._way == "auto" and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graphspec.costs import Step, activation_bytes, flops, nbytes, slots
+from graphspec.costs import StepCosts, activation_bytes, flops, nbytes, slots
 from graphspec.diagnostics import visible
 from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
-from graphspec.train.config import Optimizer
+from graphspec.train.config import OptimizerSettings
 
 CONNECTED_WIDTH = 40
 """Columns that `Connected to` may take before it goes on below."""
@@ -91,7 +91,7 @@ class Summary:
     rows: tuple[Row, ...]
     total_params: int
     trainable_params: int
-    optimizer: Optimizer = field(repr=False)
+    optimizer: OptimizerSettings = field(repr=False)
 
     @property
     def unknown_params(self) -> tuple[str, ...]:
@@ -108,14 +108,14 @@ class Summary:
         """The summary where named sizes have these values: `program.summary().at({"length": 128})`."""
         return replace(self, rows=tuple(row.at(sizes) for row in self.rows))
 
-    def step(self, batch_size: int = 1) -> Step:
+    def step(self, batch_size: int = 1) -> StepCosts:
         """What a training step on `batch_size` examples costs; every node's output is kept for backward."""
         flops: Dim = 0
         kept: Dim = 0
         for row in self.rows:
             flops, kept = flops + row.flops, kept + row.activation_bytes
         gradients = 4 * self.trainable_params
-        return Step(
+        return StepCosts(
             batch_size,
             flops * batch_size,
             kept * batch_size,

@@ -24,9 +24,9 @@ from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.objectives.history import directions
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
-from graphspec.train.callbacks.rates import ReduceLROnPlateau
+from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.settings import CALLBACKS, parse_callbacks
-from graphspec.train.callbacks.weights import EarlyStopping
+from graphspec.train.callbacks.weights import EarlyStoppingCallback
 from graphspec.train.loop import train
 
 SPEC = """
@@ -96,7 +96,7 @@ def test_early_stopping_stops_where_that_of_keras_does(
         "baseline": baseline,
         "start_from_epoch": start,
     }
-    ours = EarlyStopping(settings.EarlyStopping(monitor="x", **options), down)
+    ours = EarlyStoppingCallback(settings.EarlyStopping(monitor="x", **options), down)
     theirs = keras.callbacks.EarlyStopping(monitor="x", mode="min" if down else "max", **options)
     ours.model = stub()
     theirs.set_model(SimpleNamespace(stop_training=False))
@@ -121,7 +121,7 @@ def test_the_learning_rate_falls_where_it_does_in_keras(
         "factor": 0.5,
         "min_delta": 0.125,
     }
-    ours = ReduceLROnPlateau(settings.ReduceLROnPlateau(monitor="x", **options), down)
+    ours = ReduceLROnPlateauCallback(settings.ReduceLROnPlateau(monitor="x", **options), down)
     theirs = keras.callbacks.ReduceLROnPlateau(monitor="x", mode="min" if down else "max", **options)
     ours.model = stub(optimizer=SimpleNamespace(learning_rate=1.0))
     theirs.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=1.0)))

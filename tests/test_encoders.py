@@ -21,7 +21,7 @@ from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScale
 
 from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
-from graphspec.data.columns import Part
+from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.features import Judged, parse_features
 from graphspec.data.features.plan import plan
@@ -39,9 +39,9 @@ IDS = Tensor((BATCH, 1), "int64")
 LIST = Tensor((BATCH, LENGTH), "int64")
 
 
-def part(columns: dict[str, Any], **more: Any) -> Part:
+def part(columns: dict[str, Any], **more: Any) -> TablePart:
     table = pa.table(columns)
-    return Part(table, np.arange(table.num_rows), "t.csv", lambda row: f"line {row + 2}", **more)
+    return TablePart(table, np.arange(table.num_rows), "t.csv", lambda row: f"line {row + 2}", **more)
 
 
 def source(columns: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from PIL import Image
 from graphspec.compiler import check, compile
 from graphspec.data.augmented import Augmented
 from graphspec.data.batches import InMemory, Shuffle
-from graphspec.data.columns import Part
+from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan
@@ -32,7 +32,7 @@ def encode(root: Path, values: list[Any], shape: tuple[int, ...] = (4, 4, 3), **
     features = parse_features({"x": {"encode": "image", **feature}})
     made = Encoders(plan({"x": tensor}, {}, features, {}), {})
     table = pa.table({"x": values})
-    part = Part(table, np.arange(len(values)), "t.csv", lambda row: f"line {row + 2}", root=root)
+    part = TablePart(table, np.arange(len(values)), "t.csv", lambda row: f"line {row + 2}", root=root)
     return made.encode(part).arrays["x"]
 
 

@@ -262,3 +262,27 @@ def test_no_file_takes_private_names_of_another() -> None:
         if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert wrong == []
+
+
+def test_a_class_name_stands_once() -> None:
+    """But for what emitted files carry, other programs, and metrics that Keras calls as their losses."""
+    found: dict[str, list[str]] = {}
+    for _, path in files():
+        place = str(path.relative_to(PACKAGE))
+        if not place.startswith("emitted/") and place != "objectives/loss_metrics.py":
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(place)
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_no_function_is_longer_than_sixty_lines() -> None:
+    """Without its signature. Commands are left out: much of them is what their options say."""
+    long = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for room, path in files()
+        if room != "cli"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.body[0].lineno >= 60
+    ]
+    assert long == []

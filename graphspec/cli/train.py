@@ -14,7 +14,7 @@ from graphspec.train.parallel.launched import launched
 
 if TYPE_CHECKING:
     from graphspec.compiler import Program
-    from graphspec.reporting import Report
+    from graphspec.reporting import TrainingReport
     from graphspec.train.progress import Result, Start
 
 
@@ -109,7 +109,7 @@ def train(
 
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
-    from graphspec.reporting import Report
+    from graphspec.reporting import TrainingReport
 
     _check_options(resume, overwrite, progress, compile)
     with reporting(as_json, {}):
@@ -128,7 +128,7 @@ def train(
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
-        Report(progress, as_json, verbose) as report,
+        TrainingReport(progress, as_json, verbose) as report,
     ):
         _train(program, report, options, progress != "json", plot, as_json)
 
@@ -165,7 +165,7 @@ def _places(
 
 
 def _train(
-    program: Program, report: Report, options: dict[str, Any], told: bool, plot: bool, as_json: bool
+    program: Program, report: TrainingReport, options: dict[str, Any], told: bool, plot: bool, as_json: bool
 ) -> None:
     """Trains, and shows what comes of it; `told` are the warnings that a look at a batch gives."""
     from graphspec.objectives.history import directions

@@ -78,11 +78,11 @@ def tune(
         raise typer.BadParameter(f"`{progress}` is none of auto, json, none", param_hint="--progress")
     with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
-        from graphspec.tune.report import Report
+        from graphspec.tune.report import SearchReport
         from graphspec.tune.run import tune as search
 
         objective = program.tuning.objective if program.tuning else ""
-        with Report(objective, as_json or progress == "none", progress == "json") as report:
+        with SearchReport(objective, as_json or progress == "none", progress == "json") as report:
             outcome = search(
                 program,
                 run_dir=run_dir,

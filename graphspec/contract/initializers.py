@@ -200,11 +200,11 @@ class Orthogonal(Initializer, word="orthogonal"):
             "nn.init.orthogonal_({w})" if self.gain == 1.0 else f"nn.init.orthogonal_({{w}}, {self.gain!r})"
         )
 
-    def unturned(self, rank: int) -> tuple[str, tuple[str, ...]]:
+    def unturned(self, rank: int) -> str:
         if rank < 3:  # PyTorch's writes into a view of one memory order
             return super().unturned(rank)
         gain = "" if self.gain == 1.0 else f", {self.gain!r}"
-        return f"orthogonal_({{w}}{gain})", ("orthogonal_",)
+        return f"orthogonal_({{w}}{gain})"
 
 
 class Eye(Initializer, word="identity"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graphspec.compiler import Program
-    from graphspec.convert.nodes import Place
+    from graphspec.convert.nodes import StoredPlace
 
 __all__ = ["Imported", "from_keras", "import_keras"]
 
@@ -38,7 +38,7 @@ class Imported:
     text: str
     program: Program
     weights: dict[str, Tensor] | None
-    places: Mapping[str, Place]
+    places: Mapping[str, StoredPlace]
     notes: tuple[str, ...] = field(default=())
 
     def save(self, folder: str | Path) -> tuple[Path, Path | None]:

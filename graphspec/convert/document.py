@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from graphspec.convert.nodes import Body, Entry, Input, Node, Value, identifier
+from graphspec.convert.nodes import (
+    CalledEntry,
+    ConvertedBody,
+    ConvertedInput,
+    ConvertedNode,
+    ConvertedValue,
+    identifier,
+)
 from graphspec.names import Namespace
 
 SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "height", "width")}
 """What sizes that are not known are called, by the number of axes but the batch."""
 
 
-def document(body: Body, settings: Mapping[str, Any], common_sizes: bool) -> dict[str, Any]:
+def document(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: bool) -> dict[str, Any]:
     """The document of a model, nothing folded: each model inside it is a block.
 
     `settings` are those of its outputs and its training; `common_sizes` gives unknown sizes of all inputs the
@@ -36,7 +43,7 @@ def nodes_of(document: Mapping[str, Any]) -> int:
     return sum(len(part["nodes"]) for part in (document, *document.get("blocks", {}).values()))
 
 
-def input_sizes(inputs: list[Input], common: bool) -> dict[str, Any]:
+def input_sizes(inputs: list[ConvertedInput], common: bool) -> dict[str, Any]:
     """The section `inputs`."""
     found: dict[str, Any] = {}
     for item in inputs:
@@ -55,7 +62,7 @@ def input_sizes(inputs: list[Input], common: bool) -> dict[str, Any]:
     return found
 
 
-def outputs(body: Body, settings: Mapping[str, Mapping[str, Any]]) -> Any:
+def outputs(body: ConvertedBody, settings: Mapping[str, Mapping[str, Any]]) -> Any:
     """The section `outputs`: a list where there is nothing to say but names."""
     found: dict[str, dict[str, Any]] = {}
     names = Namespace()
@@ -66,14 +73,16 @@ def outputs(body: Body, settings: Mapping[str, Mapping[str, Any]]) -> Any:
     return list(found) if not any(found.values()) else found
 
 
-def _graph(body: Body, blocks: dict[str, Any], names: Namespace, known: dict[int, str]) -> dict[str, Any]:
+def _graph(
+    body: ConvertedBody, blocks: dict[str, Any], names: Namespace, known: dict[int, str]
+) -> dict[str, Any]:
     """The sections `shared` and `nodes` of a body; the blocks that they use are added first."""
     found: dict[str, Any] = {}
     shared = {entry.name: _entry(entry, blocks, names, known) for entry in body.shared}
     if shared:
         found["shared"] = shared
     nodes: dict[str, Any] = {}
-    above: Node | Input | None = body.inputs[0] if len(body.inputs) == 1 else None
+    above: ConvertedNode | ConvertedInput | None = body.inputs[0] if len(body.inputs) == 1 else None
     for node in body.nodes:
         block = (
             _block(node.body, blocks, names, known) if node.body is not None and node.entry is None else None
@@ -85,7 +94,9 @@ def _graph(body: Body, blocks: dict[str, Any], names: Namespace, known: dict[int
     return found
 
 
-def _entry(entry: Entry, blocks: dict[str, Any], names: Namespace, known: dict[int, str]) -> dict[str, Any]:
+def _entry(
+    entry: CalledEntry, blocks: dict[str, Any], names: Namespace, known: dict[int, str]
+) -> dict[str, Any]:
     block = _block(entry.body, blocks, names, known) if entry.body is not None else None
     item: dict[str, Any] = {"block": block} if entry.form == "block" else {entry.form: entry.what}
     if entry.form == "layer" and block is not None:
@@ -96,14 +107,16 @@ def _entry(entry: Entry, blocks: dict[str, Any], names: Namespace, known: dict[i
     return item
 
 
-def _block(body: Body, blocks: dict[str, Any], names: Namespace, known: dict[int, str]) -> str:
+def _block(body: ConvertedBody, blocks: dict[str, Any], names: Namespace, known: dict[int, str]) -> str:
     """The name of the block that a body is; it is written when it is first asked for."""
     if id(body) not in known:
         inner = _graph(body, blocks, names, known)
         name = names.claim(identifier(body.name, "block"))
         block: dict[str, Any] = {"inputs": [item.name for item in body.inputs], **inner}
         last = body.nodes[-1] if body.nodes else None
-        if len(body.outputs) > 1 or next(iter(body.outputs.values())) != (Value(last) if last else None):
+        if len(body.outputs) > 1 or next(iter(body.outputs.values())) != (
+            ConvertedValue(last) if last else None
+        ):
             block["outputs"] = {
                 identifier(key, "y"): value.reference() for key, value in body.outputs.items()
             }
@@ -112,7 +125,9 @@ def _block(body: Body, blocks: dict[str, Any], names: Namespace, known: dict[int
     return known[id(body)]
 
 
-def written(node: Node, above: Node | Input | None, block: str | None) -> dict[str, Any]:
+def written(
+    node: ConvertedNode, above: ConvertedNode | ConvertedInput | None, block: str | None
+) -> dict[str, Any]:
     """One node. `from` is left out where it is the node above; `block` is the block it uses or wraps."""
     item: dict[str, Any] = {node.form: node.what}
     if node.form == "block":
@@ -124,7 +139,7 @@ def written(node: Node, above: Node | Input | None, block: str | None) -> dict[s
         item["wraps"] = {"block": block}
     source = reading(node)
     if source is not None and not (
-        node.style == "one" and next(node.sources()) == Value(above) if above else False
+        node.style == "one" and next(node.sources()) == ConvertedValue(above) if above else False
     ):
         item["from"] = source
     item |= node.arguments
@@ -133,13 +148,13 @@ def written(node: Node, above: Node | Input | None, block: str | None) -> dict[s
     return item
 
 
-def reading(node: Node) -> Any:
+def reading(node: ConvertedNode) -> Any:
     """What stands after `from`."""
     if not node.reads:
         return None
 
     def text(read: Any) -> Any:
-        return read.reference() if isinstance(read, Value) else [value.reference() for value in read]
+        return read.reference() if isinstance(read, ConvertedValue) else [value.reference() for value in read]
 
     if node.style == "one":
         return text(node.reads[0][1])

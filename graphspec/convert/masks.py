@@ -18,16 +18,16 @@ Description = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MaskedInput:
     """An input as `Layer.mask` sees it."""
 
     source: KerasTensor
     tensor: Tensor
 
 
-def seen(tensor: KerasTensor) -> Seen:
+def seen(tensor: KerasTensor) -> MaskedInput:
     rank = len(tensor.shape) if tensor.shape is not None else 3
-    return Seen(tensor, Tensor((1,) * rank, "float32"))
+    return MaskedInput(tensor, Tensor((1,) * rank, "float32"))
 
 
 def carried(layer: Layer, grouped: tuple[Any, ...], masks: tuple[Any, ...]) -> Description | None:
@@ -43,7 +43,7 @@ def describe(mask: Any) -> Description | None:
     """A mask that `Layer.mask` gave, in the words of this module."""
     if not isinstance(mask, Derived):
         return mask
-    sources = tuple(item.source if isinstance(item, Seen) else describe(item) for item in mask.sources)
+    sources = tuple(item.source if isinstance(item, MaskedInput) else describe(item) for item in mask.sources)
     if isinstance(mask.layer, MaskNotEqual):
         return ("steps" if mask.layer.steps else "unlike", sources[0], float(mask.layer.value))
     if isinstance(mask.layer, MaskAny):

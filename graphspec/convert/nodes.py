@@ -23,7 +23,7 @@ RESERVED = frozenset(["index", "logits", "batch"])
 
 
 @dataclass(eq=False, slots=True)
-class Input:
+class ConvertedInput:
     """An input of a body; `shape` leaves out the batch, and holds None for sizes that are not known."""
 
     name: str
@@ -43,7 +43,7 @@ class Stored:
 
 
 @dataclass(eq=False, slots=True)
-class Entry:
+class CalledEntry:
     """Something that several nodes call: a layer, or a block with a body of its own. A `common` one is the
     file's, and called inside of blocks, too.
     """
@@ -52,14 +52,14 @@ class Entry:
     form: Form
     what: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    body: Body | None = None
+    body: ConvertedBody | None = None
     stored: Stored | None = None
     trainable: bool = True
     common: bool = False
 
 
 @dataclass(eq=False, slots=True)
-class Node:
+class ConvertedNode:
     """One node. `reads` has a slot for each argument: its name, and the value or values there.
 
     `style` tells how `from` is written: one name, a list, or a mapping. `body` is the graph of a block, or of
@@ -73,49 +73,49 @@ class Node:
     reads: Sequence[tuple[str, Read]] = ()
     style: Literal["one", "list", "named"] = "one"
     outputs: tuple[str, ...] = ()
-    body: Body | None = None
-    entry: Entry | None = None
+    body: ConvertedBody | None = None
+    entry: CalledEntry | None = None
     stored: Stored | None = None
     trainable: bool = True
     automatic: bool = False  # Keras gave it its name: its class, and a number
 
-    def sources(self) -> Iterator[Value]:
+    def sources(self) -> Iterator[ConvertedValue]:
         """All values it reads, in order."""
         for _, read in self.reads:
-            yield from (read,) if isinstance(read, Value) else read
+            yield from (read,) if isinstance(read, ConvertedValue) else read
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ConvertedValue:
     """An output of a node, or an input."""
 
-    maker: Node | Input
+    maker: ConvertedNode | ConvertedInput
     output: int = 0
 
     def reference(self) -> str:
         """How a spec refers to it."""
-        if self.output and isinstance(self.maker, Node):
+        if self.output and isinstance(self.maker, ConvertedNode):
             return f"{self.maker.name}.{self.maker.outputs[self.output - 1]}"
         return self.maker.name
 
 
 @dataclass(eq=False, slots=True)
-class Body:
+class ConvertedBody:
     """The graph of a file or a block."""
 
     name: str
-    inputs: list[Input]
-    nodes: list[Node]
-    outputs: dict[str, Value]
-    shared: list[Entry] = field(default_factory=list)
+    inputs: list[ConvertedInput]
+    nodes: list[ConvertedNode]
+    outputs: dict[str, ConvertedValue]
+    shared: list[CalledEntry] = field(default_factory=list)
 
-    def made(self) -> Iterator[Node | Entry]:
+    def made(self) -> Iterator[ConvertedNode | CalledEntry]:
         """What has weights of its own: each entry, and each node that calls none."""
         yield from self.shared
         yield from (node for node in self.nodes if node.entry is None)
 
 
-Read = Value | tuple[Value, ...]
+Read = ConvertedValue | tuple[ConvertedValue, ...]
 """What stands in one slot of a node."""
 
 
@@ -130,7 +130,9 @@ def identifier(word: str, fallback: str = "node") -> str:
     return f"{word}_" if word in RESERVED else word
 
 
-def rename(inputs: Sequence[Input], others: Iterable[Node | Entry], inner: bool) -> None:
+def rename(
+    inputs: Sequence[ConvertedInput], others: Iterable[ConvertedNode | CalledEntry], inner: bool
+) -> None:
     """Makes the names of one body legal and different from one another; inputs keep theirs first.
 
     A name that Keras gave to an only input says nothing: in a model inside the model it is x.
@@ -139,25 +141,27 @@ def rename(inputs: Sequence[Input], others: Iterable[Node | Entry], inner: bool)
     if len(inputs) == 1 and (found := _GIVEN.fullmatch(inputs[0].name)):
         inputs[0].name = "x" if inner else found[1]
     for item in (*inputs, *others):
-        item.name = names.claim(identifier(item.name, "input" if isinstance(item, Input) else "node"))
+        item.name = names.claim(
+            identifier(item.name, "input" if isinstance(item, ConvertedInput) else "node")
+        )
 
 
 _GIVEN = re.compile(r"(input_layer|input|keras_tensor)(_\d+)?|input")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoredPlace:
     """Where the variables of a layer or parameter are stored, and whether they are trained."""
 
     stored: Stored
     trainable: bool
 
 
-def places(body: Body, prefix: str = "") -> Iterator[tuple[str, Place]]:
+def places(body: ConvertedBody, prefix: str = "") -> Iterator[tuple[str, StoredPlace]]:
     """Everything in a body that has variables, each once, by its path in the module of the flat spec."""
     for item in body.made():
         here = f"{prefix}{attribute(item.name)}"
         if item.body is not None:
             yield from places(item.body, f"{here}.")
         elif item.stored is not None:
-            yield here, Place(item.stored, item.trainable)
+            yield here, StoredPlace(item.stored, item.trainable)

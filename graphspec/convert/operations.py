@@ -10,12 +10,12 @@ from graphspec.contract.keras_names import OPS, PER_EXAMPLE
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
-from graphspec.convert.nodes import Node, Value
+from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import nearest
 
 
-def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Value]) -> Node:
+def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, ConvertedValue]) -> ConvertedNode:
     """The node of one call of a function. Raises `Unsupported`."""
     name = function_name(layer.class_name)
     name = f"image_{name}" if layer.module.endswith("ops.image") else name
@@ -24,7 +24,7 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Value]
         cls = REGISTRY["merge"][name]
         given = arguments(cls, layer, rank)
         slots = [("", values[tensor]) for tensor in tensors_in(call.args)]
-        return Node(layer.name, "merge", name, given, slots, "list")
+        return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
         raise Unsupported(f"`{name}` is no op of a spec: {OPS[name][0]}", OPS[name][1])
     if name in PER_EXAMPLE:
@@ -42,7 +42,7 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Value]
         if key in cls.model_fields:
             continue
         raise Unsupported(f"`{key}` of `{name}` has no counterpart", f"call it without `{key}`")
-    node = Node(layer.name, "op", name, {}, [(slot, values[t]) for slot, t in read])
+    node = ConvertedNode(layer.name, "op", name, {}, [(slot, values[t]) for slot, t in read])
     node.arguments = shortened(cls, given)
     node.outputs = parsed(cls, given).output_names()
     named = [slot for slot, _ in read]

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from graphspec.convert.nodes import Body, Input, Node
+from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode
 
 
-def ordered(body: Body) -> list[Node]:
+def ordered(body: ConvertedBody) -> list[ConvertedNode]:
     """The nodes that outputs need, each behind those that it reads, chains whole.
 
     A node's inputs come in order of their depth, the deepest first; branches off one value in the order in
     which they are read.
     """
     depth = _depths(body)
-    position: dict[Node, int] = {}
-    listed: list[Node] = []
+    position: dict[ConvertedNode, int] = {}
+    listed: list[ConvertedNode] = []
     for value in body.outputs.values():
-        if isinstance(value.maker, Node):
+        if isinstance(value.maker, ConvertedNode):
             _visit(value.maker, depth, position, listed)
     return listed
 
 
-def _depths(body: Body) -> dict[Node, int]:
+def _depths(body: ConvertedBody) -> dict[ConvertedNode, int]:
     """The length of the longest chain that ends in each node."""
-    depth: dict[Node, int] = {}
-    stack = [value.maker for value in body.outputs.values() if isinstance(value.maker, Node)]
+    depth: dict[ConvertedNode, int] = {}
+    stack = [value.maker for value in body.outputs.values() if isinstance(value.maker, ConvertedNode)]
     while stack:
         node = stack[-1]
         makers = _makers(node)
@@ -36,15 +36,22 @@ def _depths(body: Body) -> dict[Node, int]:
     return depth
 
 
-def _makers(node: Node) -> list[Node]:
+def _makers(node: ConvertedNode) -> list[ConvertedNode]:
     """The nodes it reads, each once, in order."""
-    return list(dict.fromkeys(v.maker for v in node.sources() if isinstance(v.maker, Node)))
+    return list(dict.fromkeys(v.maker for v in node.sources() if isinstance(v.maker, ConvertedNode)))
 
 
-def _visit(root: Node, depth: dict[Node, int], position: dict[Node, int], listed: list[Node]) -> None:
+def _visit(
+    root: ConvertedNode,
+    depth: dict[ConvertedNode, int],
+    position: dict[ConvertedNode, int],
+    listed: list[ConvertedNode],
+) -> None:
     """Lists a node behind all that it reads; `position` is the place of each node listed, from the start."""
     # a frame: a node, those it reads that are left, and where the part of the list begins that each began
-    stack: list[tuple[Node, list[Node], list[tuple[Node, int]]]] = [(root, _by_depth(root, depth), [])]
+    stack: list[tuple[ConvertedNode, list[ConvertedNode], list[tuple[ConvertedNode, int]]]] = [
+        (root, _by_depth(root, depth), [])
+    ]
     if root in position:
         return
     while stack:
@@ -64,12 +71,15 @@ def _visit(root: Node, depth: dict[Node, int], position: dict[Node, int], listed
         listed.append(node)
 
 
-def _by_depth(node: Node, depth: dict[Node, int]) -> list[Node]:
+def _by_depth(node: ConvertedNode, depth: dict[ConvertedNode, int]) -> list[ConvertedNode]:
     return sorted(_makers(node), key=lambda maker: -depth[maker])
 
 
 def _branches(
-    node: Node, begun: list[tuple[Node, int]], position: dict[Node, int], listed: list[Node]
+    node: ConvertedNode,
+    begun: list[tuple[ConvertedNode, int]],
+    position: dict[ConvertedNode, int],
+    listed: list[ConvertedNode],
 ) -> None:
     """Brings the parts of the list that a node's inputs began into the order in which it reads them, where
     all are branches off one value, or off inputs of the graph.
@@ -94,7 +104,7 @@ def _branches(
     inside = set(tail)
     if any(position[s] != fork for inner in tail for s in _makers(inner) if s not in inside):
         return
-    if fork >= 0 and any(isinstance(v.maker, Input) for inner in tail for v in inner.sources()):
+    if fork >= 0 and any(isinstance(v.maker, ConvertedInput) for inner in tail for v in inner.sources()):
         return
     parts[first[0]] = tail
     listed[begin:] = [inner for maker in _makers(node) if maker in parts for inner in parts[maker]]

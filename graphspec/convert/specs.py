@@ -9,33 +9,32 @@ from typing import Any
 from graphspec.compiler import Program, check
 from graphspec.convert.document import document, nodes_of
 from graphspec.convert.folding import folded
-from graphspec.convert.nodes import Body, Place, Value, places
+from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, places
 from graphspec.convert.refusals import refusal
 from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.graph import Graph, Op
-from graphspec.graph import Value as Flow
+from graphspec.graph import Graph, Op, Value
 from graphspec.names import attribute
 from graphspec.weights import key_prefix
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class ConvertedSpec:
     """A spec, and where the variables of each path in its module are stored."""
 
     text: str
     program: Program
-    places: Mapping[str, Place]
+    places: Mapping[str, StoredPlace]
 
 
-def compiled(body: Body, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> Spec:
+def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes: list[str]) -> ConvertedSpec:
     """The spec of a model, folded unless `flat`. Raises `SpecError` where it does not compile."""
     common, written, program = _flat(body, settings)
-    whole = Spec(written, program, dict(places(body)))
+    whole = ConvertedSpec(written, program, dict(places(body)))
     if flat:
         return whole
     channels, meaning = _channels(body, program.graph), _meaning(whole)
-    best: Spec | None = None
+    best: ConvertedSpec | None = None
     least = 0
     for optional in (False, True):
         found = folded(body, settings, common, channels, optional)
@@ -46,7 +45,7 @@ def compiled(body: Body, settings: Mapping[str, Any], flat: bool, notes: list[st
             continue
         program_folded = check(written, diagnostics, {})
         if program_folded is not None and not diagnostics.errors:
-            spec = Spec(written, program_folded, found.places)
+            spec = ConvertedSpec(written, program_folded, found.places)
             if _meaning(spec) == meaning:
                 best, least = spec, nodes
     if best is None:
@@ -54,7 +53,7 @@ def compiled(body: Body, settings: Mapping[str, Any], flat: bool, notes: list[st
     return best or whole
 
 
-def _flat(body: Body, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
+def _flat(body: ConvertedBody, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
     """The flat text and its program. Sizes that are not known get names of their own, or, where inputs meet
     in a merge, common ones.
     """
@@ -73,23 +72,23 @@ def _flat(body: Body, settings: Mapping[str, Any]) -> tuple[bool, str, Program]:
     raise refusal("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
 
 
-def _channels(body: Body, graph: Graph) -> Callable[[Value], int | None]:
+def _channels(body: ConvertedBody, graph: Graph) -> Callable[[ConvertedValue], int | None]:
     """The size of the last axis of each value of a flat model, None where it is not known."""
-    known: dict[Value, int | None] = {}
+    known: dict[ConvertedValue, int | None] = {}
 
-    def size(flow: Flow | None) -> int | None:
+    def size(flow: Value | None) -> int | None:
         last = flow.tensor.shape[-1] if flow is not None and flow.tensor.shape else None
         return last if isinstance(last, int) else None
 
-    def walk(body: Body, graph: Graph) -> None:
+    def walk(body: ConvertedBody, graph: Graph) -> None:
         for item in body.inputs:
-            known[Value(item)] = size(graph.inputs.get(item.name))
+            known[ConvertedValue(item)] = size(graph.inputs.get(item.name))
         ops = {op.node: op for op in graph.ops}
         for node in body.nodes:
             if (op := ops.get(node.name)) is None:
                 continue
             for number, flow in enumerate(op.outputs.values()):
-                known[Value(node, number)] = size(flow)
+                known[ConvertedValue(node, number)] = size(flow)
             if node.form == "block" and node.entry is None and node.body is not None and op.graph is not None:
                 walk(node.body, op.graph)
 
@@ -97,7 +96,7 @@ def _channels(body: Body, graph: Graph) -> Callable[[Value], int | None]:
     return known.get
 
 
-def _meaning(spec: Spec) -> dict[str, int]:
+def _meaning(spec: ConvertedSpec) -> dict[str, int]:
     """A number for each output that tells what it is computed of: layers, their weights, in which order.
 
     Two specs with equal numbers compute the same.
@@ -118,7 +117,11 @@ def _unit_paths(graph: Graph, prefix: str) -> Iterator[tuple[int, str]]:
 
 
 def _number(
-    graph: Graph, prefix: str, where: Mapping[str, Place], known: dict[int, int], units: Mapping[int, str]
+    graph: Graph,
+    prefix: str,
+    where: Mapping[str, StoredPlace],
+    known: dict[int, int],
+    units: Mapping[int, str],
 ) -> None:
     for op in graph.ops:
         if not op.present:
@@ -128,7 +131,7 @@ def _number(
         if op.graph is not None and op.wrapper is None:
             inner = dict(known)
             for flow, argument in zip(op.graph.inputs.values(), op.arguments, strict=True):
-                if flow is not None and isinstance(argument, Flow):
+                if flow is not None and isinstance(argument, Value):
                     inner[id(flow)] = known[id(argument)]
             _number(op.graph, f"{path}.", where, inner, units)
             for name, flow in op.outputs.items():
@@ -148,7 +151,7 @@ def _what(op: Op) -> str:
 
 def _numbers(arguments: Any, known: dict[int, int]) -> Iterator[Any]:
     for argument in arguments:
-        if isinstance(argument, Flow):
+        if isinstance(argument, Value):
             yield known[id(argument)]
         elif argument is None:
             yield None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.convert.arguments import plain
-from graphspec.convert.nodes import Body
+from graphspec.convert.nodes import ConvertedBody
 from graphspec.convert.variables import Variables
 
 
-def fill_statistics(body: Body, variables: Variables | None, notes: list[str]) -> None:
+def fill_statistics(body: ConvertedBody, variables: Variables | None, notes: list[str]) -> None:
     """Writes the statistics of adapted layers into their arguments; 0 and 1 where the file has none."""
     for item in body.made():
         if item.body is not None:

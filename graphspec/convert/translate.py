@@ -31,7 +31,16 @@ from graphspec.convert.config import (
     tensors_in,
 )
 from graphspec.convert.masks import carried, written
-from graphspec.convert.nodes import Body, Entry, Input, Node, Read, Stored, Value, rename
+from graphspec.convert.nodes import (
+    CalledEntry,
+    ConvertedBody,
+    ConvertedInput,
+    ConvertedNode,
+    ConvertedValue,
+    Read,
+    Stored,
+    rename,
+)
 from graphspec.convert.operations import operation
 from graphspec.convert.ordering import ordered
 from graphspec.convert.refusals import Unsupported
@@ -60,48 +69,48 @@ class Translator:
         problems: Diagnostics,
         path: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
-        common: dict[str, Entry | Stored] | None = None,
+        common: dict[str, CalledEntry | Stored] | None = None,
     ):
         self.model, self.problems, self.path, self.groups = model, problems, path, groups
         if common is None:
             common = {likeness: Stored(*place) for likeness, place in common_layers(model).items()}
         self.common = common  # where they are stored, until they are entries of the file
-        self.values: dict[KerasTensor, Value] = {}
+        self.values: dict[KerasTensor, ConvertedValue] = {}
         self.carried: dict[KerasTensor, Any] = {}  # what the language carries with a tensor
         self.written: dict[KerasTensor, Any] = {}  # masks that Keras computes by nodes of its own
-        self.entries: dict[str, Entry] = {}
-        self.failed: dict[Node, Unsupported] = {}
-        self.inputs: list[Input] = []
+        self.entries: dict[str, CalledEntry] = {}
+        self.failed: dict[ConvertedNode, Unsupported] = {}
+        self.inputs: list[ConvertedInput] = []
 
-    def body(self) -> Body:
+    def body(self) -> ConvertedBody:
         """The graph. What cannot be said goes to `problems`."""
-        made: set[Node] = set()
+        made: set[ConvertedNode] = set()
         for layer, index in self._calls():
             call = layer.calls[index]
             try:
                 node = self._node(layer, index, call)
             except Unsupported as error:
                 reads = [("", self.values[tensor]) for tensor in tensors_in([call.args, call.kwargs])]
-                node = Node(layer.name, "op", layer.class_name, reads=reads)
+                node = ConvertedNode(layer.name, "op", layer.class_name, reads=reads)
                 self.failed[node] = error
             given = re.sub(r"_\d+$", "", layer.name) == snake_case(layer.class_name)
             for each in (node, *(value.maker for value in node.sources())):
-                if isinstance(each, Node) and each not in made:
+                if isinstance(each, ConvertedNode) and each not in made:
                     each.automatic = given
                     made.add(each)
             for output in range(16):
-                self.values.setdefault(KerasTensor(layer.name, index, output), Value(node, output))
-        body = Body(self.model.name, self.inputs, [], self._outputs(self.model.outputs))
+                self.values.setdefault(KerasTensor(layer.name, index, output), ConvertedValue(node, output))
+        body = ConvertedBody(self.model.name, self.inputs, [], self._outputs(self.model.outputs))
         body.nodes = ordered(body)
         self._report(body)
         read = [*body.outputs.values(), *(value for node in body.nodes for value in node.sources())]
         for value in read:
-            if value.output > (len(value.maker.outputs) if isinstance(value.maker, Node) else 0):
+            if value.output > (len(value.maker.outputs) if isinstance(value.maker, ConvertedNode) else 0):
                 raise ValueError(f"{value.maker.name} has no output {value.output}")
         called = {id(node.entry) for node in body.nodes}
         body.shared = [entry for entry in self.entries.values() if id(entry) in called]
         if not self.path:
-            body.shared[:0] = [entry for entry in self.common.values() if isinstance(entry, Entry)]
+            body.shared[:0] = [entry for entry in self.common.values() if isinstance(entry, CalledEntry)]
         rename(body.inputs, [*body.shared, *body.nodes], bool(self.path))
         return body
 
@@ -111,9 +120,9 @@ class Translator:
             layer = self.model.layers[tensor.layer]
             shape = layer.config.get("batch_shape") or layer.config.get("batch_input_shape")
             dtype = str(layer.config.get("dtype") or "float32")
-            made = Input(layer.name, None if shape is None else tuple(shape[1:]), dtype)
+            made = ConvertedInput(layer.name, None if shape is None else tuple(shape[1:]), dtype)
             self.inputs.append(made)
-            self.values[tensor] = Value(made)
+            self.values[tensor] = ConvertedValue(made)
         done = {(tensor.layer, tensor.call) for tensor in self.values}
         waiting = [(layer, i) for layer in self.model.layers.values() for i in range(len(layer.calls))]
         while waiting:
@@ -132,11 +141,11 @@ class Translator:
                 self.problems.raise_if_errors()
             waiting = later
 
-    def _outputs(self, structure: Any) -> dict[str, Value]:
+    def _outputs(self, structure: Any) -> dict[str, ConvertedValue]:
         """The outputs by their names: the keys of a dict, or the layers they come from."""
         if isinstance(structure, dict) and all(isinstance(t, KerasTensor) for t in structure.values()):
             return {str(key): self.values[tensor] for key, tensor in structure.items()}
-        found: dict[str, Value] = {}
+        found: dict[str, ConvertedValue] = {}
         for tensor in tensors_in(structure):
             name = tensor.layer
             while name in found:
@@ -144,7 +153,7 @@ class Translator:
             found[name] = self.values[tensor]
         return found
 
-    def _report(self, body: Body) -> None:
+    def _report(self, body: ConvertedBody) -> None:
         for node in body.nodes:
             if node in self.failed:
                 error = self.failed[node]
@@ -154,7 +163,7 @@ class Translator:
 
     # --- one call
 
-    def _node(self, layer: KerasLayer, index: int, call: Call) -> Node:
+    def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
             self.written[first] = written(layer.class_name, call, self.written)
@@ -172,7 +181,7 @@ class Translator:
             read, masks = tuple(tensors_in(call.args)), call.kwargs.get("mask")
             made = parsed(cls, given := arguments(cls, layer, rank))
             slots = [("", self.values[tensor]) for tensor in read]
-            node = Node(layer.name, "merge", cls.spec_name, given, slots, "list")
+            node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")
             own = tuple(self.carried.get(tensor) for tensor in read)
             self._same_mask(masks, own)
             self.carried[KerasTensor(layer.name, index, 0)] = carried(made, read, own)
@@ -206,11 +215,13 @@ class Translator:
             )
         return REGISTRY["layer"][name]
 
-    def _layer(self, layer: KerasLayer, index: int, call: Call, cls: type[Layer], rank: int | None) -> Node:
+    def _layer(
+        self, layer: KerasLayer, index: int, call: Call, cls: type[Layer], rank: int | None
+    ) -> ConvertedNode:
         if layer.class_name == "StochasticDepth":
             config = {"rate": layer.config["drop_path_rate"], "noise_shape": [None] + [1] * ((rank or 4) - 1)}
             layer = KerasLayer(layer.name, "Dropout", "keras.layers", config, layer.calls)
-        body: Body | None = None
+        body: ConvertedBody | None = None
         given: dict[str, Any] = {}
         stored = self._stored(layer)
         if "layer" in layer.config and cls.spec_name in WRAPPERS:
@@ -219,7 +230,7 @@ class Translator:
             layer, parts = of_cells(layer)
             given = arguments(cls, layer, rank)
             stored = replace(stored, parts=parts)
-        node = Node(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
+        node = ConvertedNode(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
         node.trainable = layer.config.get("trainable") is not False or cls.weights is Layer.weights
         slots, extra = self._slots(cls, call)
         made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
@@ -229,7 +240,7 @@ class Translator:
         if self.common and (likeness := layer.likeness()) in self.common:
             entry = self.common[likeness]
             if isinstance(entry, Stored):
-                entry = Entry(
+                entry = CalledEntry(
                     layer.name, "layer", node.what, node.arguments, body, entry, node.trainable, True
                 )
                 self.common[likeness] = entry
@@ -238,16 +249,20 @@ class Translator:
             node.arguments.update(extra)
             return node
         if layer.name not in self.entries:
-            self.entries[layer.name] = Entry(
+            self.entries[layer.name] = CalledEntry(
                 layer.name, "layer", node.what, node.arguments, body, node.stored, node.trainable
             )
         return self._call(self.entries[layer.name], index, node, extra)
 
-    def _call(self, entry: Entry, index: int, node: Node, extra: dict[str, Any]) -> Node:
+    def _call(
+        self, entry: CalledEntry, index: int, node: ConvertedNode, extra: dict[str, Any]
+    ) -> ConvertedNode:
         """A node that calls an entry as another node would have been."""
         first = next(node.sources()).maker
-        name = f"{first.name}_{entry.name}" if isinstance(first, Input) else f"{entry.name}_{index + 1}"
-        return Node(
+        name = (
+            f"{first.name}_{entry.name}" if isinstance(first, ConvertedInput) else f"{entry.name}_{index + 1}"
+        )
+        return ConvertedNode(
             name, "call", entry.name, extra, node.reads, node.style, node.outputs, body=node.body, entry=entry
         )
 
@@ -288,7 +303,7 @@ class Translator:
                 raise Unsupported(f"its `{name}` is no tensor", "call it with one tensor")
         return {name: value for name, value in slots.items() if value is not None}, extra
 
-    def _read(self, node: Node, cls: type[Layer], call: Call, slots: dict[str, Any]) -> None:
+    def _read(self, node: ConvertedNode, cls: type[Layer], call: Call, slots: dict[str, Any]) -> None:
         """Fills in what a node reads. A mask that its input carries anyway is not written."""
         kinds = {argument.name: argument for argument in cls.arguments}
         for name, value in list(slots.items()):
@@ -338,7 +353,7 @@ class Translator:
 
     # --- layers around layers, models inside models
 
-    def _wrapped(self, cls: type[Layer], layer: KerasLayer) -> tuple[dict[str, Any], Body | None]:
+    def _wrapped(self, cls: type[Layer], layer: KerasLayer) -> tuple[dict[str, Any], ConvertedBody | None]:
         """The arguments of a wrapper, and the body that it wraps, if it is a model."""
         inner = read_layer(layer.config["layer"])
         stored = self._stored(layer)
@@ -376,23 +391,23 @@ class Translator:
         given.pop("zero_output_for_mask", None)  # which Keras sets itself, and the language has in any case
         return cls, given
 
-    def _nested(self, layer: KerasLayer, index: int, call: Call) -> Node:
+    def _nested(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
         assert layer.model is not None
         if len(layer.calls) == 1 or layer.name not in self.entries:
             stored = self._stored(layer)
             body = Translator(layer.model, self.problems, stored.path, stored.groups, self.common).body()
-            self.entries[layer.name] = Entry(layer.name, "block", layer.name, {}, body, stored)
+            self.entries[layer.name] = CalledEntry(layer.name, "block", layer.name, {}, body, stored)
         entry = self.entries[layer.name]
         assert entry.body is not None
         reads = self._nested_reads(layer.model, call, entry.body)
-        node = Node(layer.name, "block", layer.name, {}, reads, "one" if len(reads) == 1 else "list")
+        node = ConvertedNode(layer.name, "block", layer.name, {}, reads, "one" if len(reads) == 1 else "list")
         node.outputs, node.body = tuple(entry.body.outputs)[1:], entry.body
         if len(layer.calls) == 1:
             del self.entries[layer.name]
             return node
         return self._call(entry, index, node, {})
 
-    def _nested_reads(self, model: KerasModel, call: Call, body: Body) -> list[tuple[str, Read]]:
+    def _nested_reads(self, model: KerasModel, call: Call, body: ConvertedBody) -> list[tuple[str, Read]]:
         given = call.args[0] if call.args else call.kwargs.get("inputs")
         if isinstance(given, dict) and isinstance(model.inputs, dict):
             given = [given[key] for key in model.inputs]
@@ -406,23 +421,25 @@ class Translator:
 
     # --- layers of keras.applications
 
-    def _layer_scale(self, layer: KerasLayer, call: Call) -> Node:
+    def _layer_scale(self, layer: KerasLayer, call: Call) -> ConvertedNode:
         """ConvNeXt's factor of each channel: a parameter, and a product."""
         size, start = layer.config["projection_dim"], layer.config["init_values"]
         initializer = {"name": "constant", "value": plain(start)}
-        scale = Node(f"{layer.name}_gamma", "parameter", [size], {"initializer": initializer})
+        scale = ConvertedNode(f"{layer.name}_gamma", "parameter", [size], {"initializer": initializer})
         scale.stored = self._stored(layer)
         scale.trainable = layer.config.get("trainable") is not False
-        read = [("", self.values[call.args[0]]), ("", Value(scale))]
-        return Node(layer.name, "merge", "multiply", {}, read, "list")
+        read = [("", self.values[call.args[0]]), ("", ConvertedValue(scale))]
+        return ConvertedNode(layer.name, "merge", "multiply", {}, read, "list")
 
-    def _scaled_sum(self, layer: KerasLayer, call: Call) -> Node:
+    def _scaled_sum(self, layer: KerasLayer, call: Call) -> ConvertedNode:
         """Inception-ResNet's residual: the second tensor times a constant, added to the first."""
         first, second = (self.values[tensor] for tensor in tensors_in(call.args))
-        scaled = Node(
+        scaled = ConvertedNode(
             f"{layer.name}_scaled", "op", "multiply", {"x2": plain(layer.config["scale"])}, [("", second)]
         )
-        return Node(layer.name, "merge", "add", {}, [("", first), ("", Value(scaled))], "list")
+        return ConvertedNode(
+            layer.name, "merge", "add", {}, [("", first), ("", ConvertedValue(scaled))], "list"
+        )
 
 
 def _around(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:

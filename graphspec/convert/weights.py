@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
-from graphspec.convert.nodes import Place
+from graphspec.convert.nodes import StoredPlace
 from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.diagnostics import SpecError
@@ -21,7 +21,7 @@ from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
 
 
-def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dict[str, Tensor]:
+def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> dict[str, Tensor]:
     """The state dict of a program's module; `where` gives the place of each path in it.
 
     Raises `SpecError` (import-format) where the file lacks variables, or has others.
@@ -62,7 +62,7 @@ def state(graph: Graph, where: Mapping[str, Place], variables: Variables) -> dic
     return found
 
 
-def unread(graph: Graph, where: Mapping[str, Place], variables: Variables) -> Iterator[Place]:
+def unread(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> Iterator[StoredPlace]:
     """The layers of the file that the program leaves out, for it has no reader of their outputs."""
     kept = {path for path, _ in layers(graph)} | {path for path, _ in _parameters(graph, "")}
     for path, place in where.items():
@@ -70,7 +70,7 @@ def unread(graph: Graph, where: Mapping[str, Place], variables: Variables) -> It
             yield place
 
 
-def _misfit(place: Place, why: str) -> SpecError:
+def _misfit(place: StoredPlace, why: str) -> SpecError:
     return refusal("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
 
 
@@ -94,7 +94,7 @@ def _parameters(graph: Graph, prefix: str) -> Iterator[tuple[str, tuple[Weight, 
 
 
 def _distribute(
-    owners: Mapping[str, tuple[Weight, ...]], where: Mapping[str, Place], variables: LegacyVariables
+    owners: Mapping[str, tuple[Weight, ...]], where: Mapping[str, StoredPlace], variables: LegacyVariables
 ) -> None:
     """Tells Keras 2's lists which of their variables belong to which layer inside a model."""
     counts: dict[str, dict[tuple[str, ...], tuple[int, int]]] = {}

@@ -42,7 +42,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class ArrayArchive:
     """Arrays by name, each in as many parts as there are shards."""
 
     file: str
@@ -78,7 +78,7 @@ class Archive:
         if len(shards) < 2:
             return f"row {row}, counting from 0"
         for member in shards:
-            shape, _ = Archive(self.file, {"": [member]}).header("")
+            shape, _ = ArrayArchive(self.file, {"": [member]}).header("")
             if row < shape[0]:
                 return f"row {row}, counting from 0, of `{member.path.name}`"
             row -= shape[0]
@@ -180,7 +180,7 @@ class Archive:
         return np.ndarray(shape, dtype, buffer=data, order="F" if fortran else "C")
 
 
-Arrays = Archive | HeldArrays
+Arrays = ArrayArchive | HeldArrays
 
 
 def open_arrays(found: Found) -> Arrays:
@@ -193,7 +193,7 @@ def open_arrays(found: Found) -> Arrays:
     endings = {file.suffix.lower() for file in found.files}
     try:
         if endings == {".npy"}:
-            return Archive(str(found.path), {file.stem: [Member(file)] for file in found.files})
+            return ArrayArchive(str(found.path), {file.stem: [Member(file)] for file in found.files})
         if len(endings) > 1:
             raise fail("data-format", f"`{found.path}` holds .npz and .npy", "keep one of them")
         shards = [_members(file) for file in found.files]
@@ -206,7 +206,7 @@ def open_arrays(found: Found) -> Arrays:
                 "data-column",
                 f"the shards of `{found.path}` differ: array `{name}` is not in both of {names}",
             )
-    return Archive(str(found.path), {name: [shard[name] for shard in shards] for name in shards[0]})
+    return ArrayArchive(str(found.path), {name: [shard[name] for shard in shards] for name in shards[0]})
 
 
 def _members(path: Path) -> dict[str, Member]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
-from graphspec.data.features.plan import Fill, Outputs, Plan
+from graphspec.data.features.plan import Fill, FillPlan, Outputs
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 
@@ -18,7 +18,7 @@ Place = Callable[[Fill, str], Span | None]
 """Where the spec asks for a column of a field."""
 
 
-class Source(Protocol):
+class ColumnSource(Protocol):
     """What has columns: a table."""
 
     @property
@@ -37,7 +37,7 @@ def nowhere(fill: Fill, column: str) -> Span | None:
 
 
 def bind(
-    plan: Plan, source: Source, place: Place = nowhere, targets: bool = True
+    plan: FillPlan, source: ColumnSource, place: Place = nowhere, targets: bool = True
 ) -> dict[str, tuple[str, ...]]:
     """The columns that fill each field. Raises `SpecError`, data-column, with every one that is missing."""
     found: dict[str, tuple[str, ...]] = {}
@@ -54,7 +54,7 @@ def bind(
     return found
 
 
-def _columns(fill: Fill, source: Source, place: Place) -> tuple[str, ...]:
+def _columns(fill: Fill, source: ColumnSource, place: Place) -> tuple[str, ...]:
     if fill.feature is None:
         name = fill.field
         columns = (name,) if name in source.columns else numbered(name, source.columns, source.file)
@@ -69,7 +69,7 @@ def _columns(fill: Fill, source: Source, place: Place) -> tuple[str, ...]:
 
 
 def check_weights(
-    outputs: Outputs, source: Source, span: Callable[[str], Span | None] = lambda name: None
+    outputs: Outputs, source: ColumnSource, span: Callable[[str], Span | None] = lambda name: None
 ) -> None:
     """Raises `SpecError` where the `sample_weight` of an output is no column; `span` is its place."""
     for name, output in outputs.items():

@@ -26,7 +26,7 @@ TICKS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TablePart:
     """Some rows of a table. `rows` are their numbers in the file, and `place` puts such a number in words."""
 
     table: pa.Table
@@ -77,7 +77,7 @@ def missing_in(column: pa.Array) -> Mask:
 # --- numbers
 
 
-def numbers(part: Part, name: str) -> Numbers:
+def numbers(part: TablePart, name: str) -> Numbers:
     """A column as float64, each the nearest to what is written; NaN where it is missing. Raises `SpecError`.
 
     true and false are 1 and 0.
@@ -85,7 +85,7 @@ def numbers(part: Part, name: str) -> Numbers:
     return numbers_of(part, name, part.column(name), lambda index: index)
 
 
-def numbers_of(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> Numbers:
+def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> Numbers:
     """As `numbers`, of values that came from a column; `row` is the row of a value."""
     kind = column.type
     if pa.types.is_null(kind):
@@ -109,7 +109,7 @@ def numbers_of(part: Part, name: str, column: pa.Array, row: Callable[[int], int
     return values
 
 
-def _parsed(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
+def _parsed(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
     texts = pc.utf8_trim_whitespace(column)
     if part.decimal != ".":
         point = pc.and_kleene(pc.match_substring(texts, "."), pc.is_valid(texts))
@@ -130,7 +130,7 @@ def _parsed(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) 
 
 
 def _no_number(
-    part: Part, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int]
+    part: TablePart, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int]
 ) -> SpecError:
     """The error of the first text that is no number."""
     for index, text in enumerate(texts.to_pylist()):
@@ -149,7 +149,7 @@ def _no_number(
     return part.fail("data-dtype", name, row(0), "it holds no numbers")
 
 
-def _number_help(part: Part, cell: str) -> str | None:
+def _number_help(part: TablePart, cell: str) -> str | None:
     text = cell.strip()
     if text.lower() in ("na", "n/a", "nan", "null", "none", "?", "-", "--", ".", "missing", "unknown", ""):
         return f'if it stands for a missing value, write `na_values: ["", {shown(cell)}]` under `data`'
@@ -181,7 +181,7 @@ def _help_of(kind: pa.DataType, name: str) -> str | None:
 # --- texts
 
 
-def texts(part: Part, name: str) -> pa.Array:
+def texts(part: TablePart, name: str) -> pa.Array:
     """A column as text, null where it is missing. 17 and 17.0 are `17`, true is `true`.
 
     Raises `SpecError`.
@@ -189,7 +189,7 @@ def texts(part: Part, name: str) -> pa.Array:
     return texts_of(part, name, part.column(name), lambda index: index)
 
 
-def texts_of(part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
+def texts_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
     """As `texts`, of values that came from a column; `row` is the row of a value."""
     kind = column.type
     if is_text(kind):
@@ -219,7 +219,7 @@ class Lists:
         return int(np.searchsorted(self.offsets, index, side="right")) - 1
 
 
-def lists(part: Part, name: str) -> Lists:
+def lists(part: TablePart, name: str) -> Lists:
     """A list column taken apart. An element that is null is an error, as is a column without lists."""
     column = part.column(name)
     if not is_list(column.type):
@@ -240,7 +240,7 @@ def lists(part: Part, name: str) -> Lists:
 # --- dates
 
 
-def dates(part: Part, name: str, format: str | None) -> tuple[NDArray[np.int64], Mask]:
+def dates(part: TablePart, name: str, format: str | None) -> tuple[NDArray[np.int64], Mask]:
     """A column of dates as microseconds since 1970 in UTC, and where there is none. Raises `SpecError`.
 
     Text is ISO 8601, or of `format`; a date without a zone is taken as UTC.
@@ -261,7 +261,7 @@ def dates(part: Part, name: str, format: str | None) -> tuple[NDArray[np.int64],
     return np.asarray(pc.fill_null(ticks, 0)).astype(np.int64), missing
 
 
-def _by_value(column: pa.Array, convert: Callable[[str], int], part: Part, name: str) -> pa.Array:
+def _by_value(column: pa.Array, convert: Callable[[str], int], part: TablePart, name: str) -> pa.Array:
     """Each distinct text converted once."""
     encoded = column.dictionary_encode()
     known = []

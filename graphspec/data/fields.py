@@ -21,7 +21,7 @@ from graphspec.data.mistakes import fail, nowhere
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, Sparse
+from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, SparseLoss
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]
@@ -93,7 +93,7 @@ def _input(program: Any, name: str, tensor: Tensor) -> Field:
 def _target(name: str, tensor: Tensor, output: Any) -> Field:
     loss, role = output.loss, "target"
     classes = output.tensors[0].shape[-1]
-    if isinstance(loss, Sparse | CTC) and isinstance(classes, int):
+    if isinstance(loss, SparseLoss | CTC) and isinstance(classes, int):
         return Field(name, tensor, 0, classes - 1, getattr(loss, "ignore_class", None), loss, role)
     if isinstance(loss, Binary | Categorical | Contrastive | Region):
         return Field(name, tensor, 0, 1, None, loss, role)
@@ -298,7 +298,7 @@ def _differs(source: Checker, field: Field, array: Array, help: str | None) -> S
 
 def _other_targets(field: Field, array: Array) -> str | None:
     """The loss for the other way to write classes, where that is what the data hold."""
-    if isinstance(field.loss, Sparse) and array.ndim == len(field.tensor.shape) + 1:
+    if isinstance(field.loss, SparseLoss) and array.ndim == len(field.tensor.shape) + 1:
         return "these look one-hot: use `categorical_crossentropy`, or class numbers"
     if isinstance(field.loss, Categorical) and (array.ndim < len(field.tensor.shape) or array.shape[-1] == 1):
         return "these look like class numbers: use `sparse_categorical_crossentropy`, or one-hot targets"
@@ -399,7 +399,7 @@ def _in_range(source: Checker, what: str, field: Field, array: Array) -> None:
 def _range_help(field: Field, array: Array, high: int) -> str | None:
     if field.role == "input":
         return f"the Embedding that reads it has `input_dim: {high + 1}`"
-    if isinstance(field.loss, Sparse | CTC):
+    if isinstance(field.loss, SparseLoss | CTC):
         if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"
         return f"the output has {high + 1} classes, counted from 0"

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from graphspec.data.batches import InMemory
-from graphspec.data.columns import Part
+from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
 from graphspec.data.mistakes import fail
@@ -34,7 +34,7 @@ def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> N
     `parts` says of each row which part it is for. Raises `SpecError` with the first mistake of each field.
     """
 
-    def training() -> Iterator[Part]:
+    def training() -> Iterator[TablePart]:
         for first, part in sliced(table.chunks(encoders.columns), rows, 1):
             numbers = np.arange(first, first + part.num_rows)
             if parts is not None:
@@ -48,8 +48,8 @@ def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> N
     encoders.fit(training)
 
 
-def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> Part:
-    return Part(part, rows, table.file, table.place, table.decimal, table.root, table.span)
+def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> TablePart:
+    return TablePart(part, rows, table.file, table.place, table.decimal, table.root, table.span)
 
 
 def encode(
@@ -92,14 +92,14 @@ def rows_of(array: Array | Ragged, chosen: NDArray[np.int64]) -> Array | Ragged:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedRows:
     """How many rows a table has, and one of its columns."""
 
     rows: int
     column: pa.ChunkedArray | None
 
 
-def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> Counted:
+def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> CountedRows:
     """The first pass over a table: counts its first `rows` rows and keeps the column `name`.
 
     All columns in `read` are read, so that a small table need not be read again.
@@ -110,8 +110,8 @@ def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> Co
         if name is not None:
             parts.append(part.select([name]))
     if name is None or not parts:
-        return Counted(count, pa.chunked_array([[]], pa.string()) if name is not None else None)
-    return Counted(count, pa.concat_tables(parts, promote_options="permissive").column(name))
+        return CountedRows(count, pa.chunked_array([[]], pa.string()) if name is not None else None)
+    return CountedRows(count, pa.concat_tables(parts, promote_options="permissive").column(name))
 
 
 def sliced(chunks: Iterable[tuple[int, pa.Table]], rows: int, size: int) -> Iterator[tuple[int, pa.Table]]:

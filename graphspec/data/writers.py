@@ -19,7 +19,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".npz")
 """The kinds of files that a table is written to."""
 
 
-class Writer(Protocol):
+class TableWriter(Protocol):
     """A file that takes a table in parts; all have the same columns."""
 
     def write(self, part: pa.Table) -> None: ...
@@ -165,7 +165,7 @@ def _array(column: pa.ChunkedArray) -> Any:
     return found.astype(np.float32) if kind == pa.float32() and found.dtype.kind == "f" else found
 
 
-WRITERS: Mapping[str, Callable[[Path], Writer]] = {
+WRITERS: Mapping[str, Callable[[Path], TableWriter]] = {
     ".csv": _Text,
     ".tsv": lambda path: _Text(path, "\t"),
     ".jsonl": _Lines,

@@ -14,7 +14,7 @@ from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.graph import Value
 from graphspec.objectives import Metric, SettingError, parse_loss, parse_metric
 from graphspec.objectives.history import loss_names, metric_names
-from graphspec.objectives.losses import Comparison, Misfit
+from graphspec.objectives.losses import Misfit, VectorLoss
 from graphspec.objectives.settings import show
 from graphspec.passes.logits import ending
 from graphspec.program import OutputSpec
@@ -177,7 +177,7 @@ def _together(spec: OutputSpec) -> tuple[str, Misfit]:
     if spec.loss is None:
         return "loss", None
     misfit = spec.loss.count_misfit(len(spec.tensors))
-    if misfit is None and isinstance(spec.loss, Comparison):
+    if misfit is None and isinstance(spec.loss, VectorLoss):
         return "from", spec.loss.together(spec.tensors)
     return "loss", misfit
 

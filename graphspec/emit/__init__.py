@@ -19,7 +19,7 @@ from graphspec.emit.initialization import Initialization
 from graphspec.emit.library import library, read_names
 from graphspec.emit.printer import WIDTH, comment
 from graphspec.emit.specialize import Specializer, Use
-from graphspec.emit.writer import Writer, write_definition
+from graphspec.emit.writer import SourceWriter, write_definition
 from graphspec.graph import Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside
@@ -68,7 +68,7 @@ def emit(
             group.become_function(classes.space)
         parts.append((group, constructor, forward))
     fills = Initialization(classes) if initialize else None
-    bodies = Writer()
+    bodies = SourceWriter()
     program_bytes = classes.peaks.of(graph)
     for group, _, forward in parts:
         forward.finish(program_bytes)
@@ -86,13 +86,13 @@ def logit_values(program: Elaborated) -> set[Value]:
 
 def assemble(
     program: Elaborated,
-    bodies: Writer,
+    bodies: SourceWriter,
     classes: Classes,
     fills: Initialization | None,
     exporting: bool,
 ) -> Emitted:
     """The whole file: docstring, imports, what the library has, initializers, classes."""
-    top, name = Writer(), classes.of[program.graph].name
+    top, name = SourceWriter(), classes.of[program.graph].name
     top.add(*origin(program))
     arrow = ", ".join(f"{name} {_type(tensor)}" for name, tensor in program.inputs.items())
     results = ", ".join(

@@ -26,7 +26,7 @@ class Assign:
 
 
 @dataclass(eq=False, slots=True)
-class Run:
+class Effect:
     """An expression for its effect: `skips.append(x)`."""
 
     value: ast.expr
@@ -50,7 +50,7 @@ class For:
 
     targets: list[Variable | None]
     source: ast.expr
-    body: list[Assign | Run]
+    body: list[Assign | Effect]
     span: Span | None = None
     ops: list[Op] = field(default_factory=list)
 
@@ -70,7 +70,7 @@ class Delete:
     variables: list[Variable]
 
 
-Statement = Assign | Run | Return | For | If | Delete
+Statement = Assign | Effect | Return | For | If | Delete
 
 
 def expressions(statement: Statement) -> Iterator[ast.expr]:

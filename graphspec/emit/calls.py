@@ -11,7 +11,7 @@ from graphspec.contract.layer import Code
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
-from graphspec.emit.slots import Slot, Source
+from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
 
@@ -58,7 +58,7 @@ class Calls:
 
     constructor: Constructor
     values: Values
-    lists: Mapping[Source, Variable]
+    lists: Mapping[SlotOutput, Variable]
     inside: Mapping[int, tuple[ast.expr, bool]] = field(default_factory=dict)
 
     @property

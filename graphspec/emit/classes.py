@@ -17,7 +17,7 @@ from graphspec.emit.code import template
 from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
 from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
-from graphspec.emit.slots import Slot, Source, Walk, Wiring, slots_of
+from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ending, ends_in, inside
@@ -71,7 +71,7 @@ class BodyShape:
 
     slots: tuple[SlotShape, ...]
     inputs: tuple[InputShape, ...]
-    outputs: tuple[tuple[str, Source, bool, bool], ...]
+    outputs: tuple[tuple[str, SlotOutput, bool, bool], ...]
     borrowed: tuple[str, ...] = ()  # modules of another class that they call
     lent: tuple[OpShape, ...] = ()  # modules of their own that only inner bodies call
 

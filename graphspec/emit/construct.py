@@ -27,7 +27,7 @@ class Varies(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class Step:
+class Construction:
     """One statement of `__init__`: `self.attribute = value`, or a call where there is no attribute.
 
     `optional` tells that the value may be None; `unless_none` the attribute without which it is left out.
@@ -60,7 +60,7 @@ class Constructor:
 
     classes: Classes
     group: ModuleClass
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Construction] = field(default_factory=list)
     modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> what is called
     presence: dict[int, Presence] = field(default_factory=dict)  # slot -> what tells whether it is there
     kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> what it holds
@@ -95,7 +95,7 @@ class Constructor:
         """A submodule that only inner classes call."""
         op, expression = next(iter(cells.values())), self.expression(cells, word)
         assert expression is not None, "what is lent has a module"
-        self.steps.append(Step(expression, names.attribute(word), op.span))
+        self.steps.append(Construction(expression, names.attribute(word), op.span))
         self._after(names.attribute(word), op)
 
     def lending(self, graph: Graph) -> list[ast.keyword]:
@@ -155,18 +155,18 @@ class Constructor:
         optional = not slot.repeated and len(cells) < len(self.group.bodies)
         if optional:
             expression = choice(self._condition(slot, cells), expression, ast.Constant(None))
-        self.steps.append(Step(expression, attribute, op.span, optional))
+        self.steps.append(Construction(expression, attribute, op.span, optional))
         self._after(attribute, op)
 
     def _after(self, attribute: str, op: Op) -> None:
         if op.parameter is not None and op.parameter.initializer:
             filled = fill(op.parameter.initializer, {"w": own(attribute)})
-            self.steps.append(Step(filled, span=op.span))
+            self.steps.append(Construction(filled, span=op.span))
         if op.unit is not None and not op.unit.trainable and op.parameter is None:
             optional = attribute if self.steps[-1].optional else ""
             frozen = "freeze({module})" if _keeps_statistics(op) else "{module}.requires_grad_(False)"
             made = fill(frozen, {"module": own(attribute)})
-            self.steps.append(Step(made, span=op.span, unless_none=optional))
+            self.steps.append(Construction(made, span=op.span, unless_none=optional))
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
         """A list of modules: a comprehension where one expression says all instances, else one by one."""
@@ -188,7 +188,7 @@ class Constructor:
             else:
                 expression = self._comprehension(expression, slot, kind, "index" if by_index else "_")
         self.modules[slot.position] = own(attribute)
-        self.steps.append(Step(expression, attribute, slot.op.span))
+        self.steps.append(Construction(expression, attribute, slot.op.span))
         self._after(attribute, next(iter(cells.values())))
 
     def _comprehension(self, element: ast.expr, slot: Slot, kind: str, index: str) -> ast.expr:
@@ -260,7 +260,7 @@ class Constructor:
             attribute = f"{word}_{number}"
         if attribute not in self.kept:
             self.kept[attribute] = code
-            self.steps.append(Step(code, attribute, slot.op.span))
+            self.steps.append(Construction(code, attribute, slot.op.span))
         return own(attribute)
 
     def float_type(self) -> ast.expr:

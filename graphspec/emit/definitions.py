@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from graphspec.emit.library import Definition, Node
+from graphspec.emit.library import LibraryDefinition, Node
 from graphspec.emit.printer import OPERATORS, WIDTH, bare, flat, lines
 
 
 class DefinitionWriter:
     """Writes one definition, as it was cut down, from the file that it stands in."""
 
-    def __init__(self, original: Definition):
+    def __init__(self, original: LibraryDefinition):
         self.text, self.originals = original.lines, original.parts
 
     def write(self, node: Node, indent: int = 0) -> list[str]:

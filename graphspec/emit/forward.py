@@ -16,7 +16,7 @@ from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting
 from graphspec.emit.representative import representative
-from graphspec.emit.scope import Scope
+from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
 from graphspec.emit.variables import merge_copies, name_variables, release
 from graphspec.graph import Op, Value
@@ -24,7 +24,7 @@ from graphspec.tensor import BATCH, show_size, symbol
 
 
 @dataclass(eq=False, slots=True)
-class Forward(Scope):
+class Forward(ForwardScope):
     """Writes the statements of one class."""
 
     def write(self) -> None:

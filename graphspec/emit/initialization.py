@@ -22,7 +22,7 @@ from graphspec.graph import Op
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedLayer:
     """A layer with its place: what the class calls it, and whether bodies of the class lack it."""
 
     group: ModuleClass
@@ -65,7 +65,7 @@ class Initialization:
         for each in self._placed:
             self._differing(each)
 
-    def _find(self) -> Iterator[Placed]:
+    def _find(self) -> Iterator[PlacedLayer]:
         for group in self.classes.groups:
             for position in range(len(group.slots[0])):
                 slots = [of_body[position] for of_body in group.slots]
@@ -75,17 +75,17 @@ class Initialization:
                     for op in slot.ops:
                         target = self._target(op)
                         if target and op.unit not in borrowed:
-                            yield Placed(group, slot, op, target, optional)
+                            yield PlacedLayer(group, slot, op, target, optional)
             for unit in (unit for body in group.bodies for unit in self.classes.lent(body)):
                 if target := self._target(unit.first):
-                    yield Placed(group, Slot(unit.name, [unit.first], 0), unit.first, target, False)
+                    yield PlacedLayer(group, Slot(unit.name, [unit.first], 0), unit.first, target, False)
 
     def _target(self, op: Op) -> str:
         """The class of the module that is made for a layer, or ""."""
         code = self.classes.code(op) if op.present and op.layer is not None else None
         return code.construct.target if code is not None and code.construct is not None else ""
 
-    def _place(self, placed: Placed, weight: Weight) -> tuple[str, str, str]:
+    def _place(self, placed: PlacedLayer, weight: Weight) -> tuple[str, str, str]:
         """The class of the module that holds a weight, what it calls it, and where it is in the layer's."""
         part, _, name = weight.name.rpartition(".")
         inner = parts_of(placed.target).get(part)
@@ -106,7 +106,7 @@ class Initialization:
             if lacking or (name == "bias" and convolution) or may_be_none(kind, name):  # by its type
                 self.optional.add((kind, name))
 
-    def _differing(self, placed: Placed) -> None:
+    def _differing(self, placed: PlacedLayer) -> None:
         """Statements for what a layer's type does not say."""
         own: list[tuple[str, str]] = []
         for weight in placed.op.weights():
@@ -131,7 +131,7 @@ class Initialization:
         }
         return found == {(weight.initializer, False)}
 
-    def _of_owner(self, placed: Placed, fills: list[tuple[str, str]]) -> None:
+    def _of_owner(self, placed: PlacedLayer, fills: list[tuple[str, str]]) -> None:
         op, unit = placed.op, placed.op.unit
         shared = unit is not None and unit.shared
         attribute = f"module.{names.attribute(unit.name if unit is not None and shared else op.node)}"

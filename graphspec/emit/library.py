@@ -18,7 +18,7 @@ Node = ast.ClassDef | ast.FunctionDef
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class LibraryDefinition:
     """One class or function: its tree, and the lines of its file and the ids of all nodes there."""
 
     node: Node
@@ -27,9 +27,9 @@ class Definition:
 
 
 @lru_cache(maxsize=1)
-def library() -> dict[str, Definition]:
+def library() -> dict[str, LibraryDefinition]:
     """Every definition by its name; in the order of their names, which no import changes."""
-    found: dict[str, Definition] = {}
+    found: dict[str, LibraryDefinition] = {}
     for path in sorted(FOLDER.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         lines = tuple(text.splitlines())
@@ -37,7 +37,7 @@ def library() -> dict[str, Definition]:
         parts = frozenset(id(each) for node in nodes for each in ast.walk(node))
         for node in nodes:
             assert node.name not in found, f"{node.name} is defined twice"
-            found[node.name] = Definition(node, lines, parts)
+            found[node.name] = LibraryDefinition(node, lines, parts)
     return dict(sorted(found.items()))
 
 

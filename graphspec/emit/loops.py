@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass, field, replace
 
 from graphspec import names
-from graphspec.emit.body import Assign, For, Run
+from graphspec.emit.body import Assign, Effect, For
 from graphspec.emit.calls import Calls, turned
 from graphspec.emit.code import Variable, call, item, listed, name
 from graphspec.emit.group import activated
-from graphspec.emit.scope import Scope
-from graphspec.emit.slots import Slot, Source, Walk
+from graphspec.emit.scope import ForwardScope
+from graphspec.emit.slots import Slot, SlotOutput, Walk
 from graphspec.graph import Value
 
 
-def write_loop(scope: Scope, slot: Slot) -> None:
+def write_loop(scope: ForwardScope, slot: Slot) -> None:
     """Writes all instances of a slot as a loop, and says how what comes out is read."""
     Loop(scope, slot).write()
 
@@ -27,14 +27,14 @@ class Loop:
     that it fills; `inside` what a pass reads for an argument, and in which memory order.
     """
 
-    scope: Scope
+    scope: ForwardScope
     slot: Slot
     header: list[tuple[Variable, ast.expr]] = field(default_factory=list)
     targets: dict[str, Variable | None] = field(default_factory=dict)
     collected: dict[str, Variable] = field(default_factory=dict)
     firsts: dict[str, bool] = field(default_factory=dict)
     inside: dict[int, tuple[ast.expr, bool]] = field(default_factory=dict)
-    body: list[Assign | Run] = field(default_factory=list)
+    body: list[Assign | Effect] = field(default_factory=list)
 
     def write(self) -> None:
         module = self._module()
@@ -65,7 +65,7 @@ class Loop:
 
     def _walk(self, place: int, walk: Walk) -> None:
         """Another node's instances, taken one by one."""
-        source = Source(walk.key, walk.slot, all=True)
+        source = SlotOutput(walk.key, walk.slot, all=True)
         collected, value = self.scope.lists[source], self.slot.op.arguments[place]
         order = self.scope.values.first[value]
         if walk.backwards and self._consumes(walk):
@@ -199,7 +199,7 @@ class Loop:
             target = self.targets[key]
             assert target is not None, "what is collected has a variable"
             append = ast.Attribute(collected.read(), "append", ast.Load())
-            self.body.append(Run(call(append, target.read()), op.span))
+            self.body.append(Effect(call(append, target.read()), op.span))
 
     def _read_outputs(self) -> None:
         """How the instances' outputs are read after the loop."""
@@ -215,7 +215,7 @@ class Loop:
                 elif key in self.collected:
                     scope.values.bind(value, item(self.collected[key].read(), number), first)
             if key in self.collected:
-                scope.lists[Source(key, slot.position, all=True)] = self.collected[key]
+                scope.lists[SlotOutput(key, slot.position, all=True)] = self.collected[key]
 
     def _header(self) -> tuple[list[Variable | None], ast.expr]:
         """What a pass takes, and of what."""

@@ -21,7 +21,7 @@ DEPTH = 3
 
 
 @dataclass(eq=False, slots=True)
-class Placed:
+class PlacedStatement:
     """A statement that is written, where it stood, and the bytes that are kept while it runs because of what
     it has taken in.
     """
@@ -43,13 +43,13 @@ class Nesting:
             for variable in read_by(statement):
                 self.counts[variable] += 1
                 self.last[variable] = number
-        self.written: list[Placed] = []
+        self.written: list[PlacedStatement] = []
 
     def nested(self) -> list[Statement]:
         """The statements, fewer of them."""
         held = 0
         for number, statement in enumerate(self.body):
-            placed = Placed(statement, number)
+            placed = PlacedStatement(statement, number)
             done = {variable for variable in read_by(statement) if self.last[variable] == number}
             if isinstance(statement, Assign | Return):
                 self._take_in(placed, held)
@@ -58,7 +58,7 @@ class Nesting:
             held -= sum(map(bytes_of, done))
         return [placed.statement for placed in self.written]
 
-    def _take_in(self, placed: Placed, held: int) -> None:
+    def _take_in(self, placed: PlacedStatement, held: int) -> None:
         statement = placed.statement
         assert isinstance(statement, Assign | Return)
         while self.written:
@@ -113,7 +113,7 @@ class Nesting:
             alone.discard(read.variable)
         return not alone and self._line(statement, trial) <= WIDTH
 
-    def _fits(self, before: Placed, placed: Placed, read: Read, held: int) -> bool:
+    def _fits(self, before: PlacedStatement, placed: PlacedStatement, read: Read, held: int) -> bool:
         statement, source = placed.statement, before.statement
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
         if statement.value is read or _are_one_formula(source, statement):
@@ -131,7 +131,7 @@ class Nesting:
         makes = max(map(self.peaks.during, statement.ops), default=0)
         return held + self._let_go(before) + makes <= self.room
 
-    def _let_go(self, before: Placed) -> int:
+    def _let_go(self, before: PlacedStatement) -> int:
         """The bytes that a statement reads for the last time: nested, they are held a statement longer."""
         mine = {variable for variable in read_by(before.statement) if self.last[variable] == before.number}
         return before.kept + sum(bytes_of(variable) for variable in mine if not variable.given)
@@ -145,7 +145,7 @@ class Nesting:
         head = "return " if isinstance(statement, Return) else f"{_targets(statement)} = "
         return 8 + len(head) + len(bare(value)) + (len(shape) + 4 if shape else 0)
 
-    def _join(self, before: Placed, placed: Placed, read: Read) -> None:
+    def _join(self, before: PlacedStatement, placed: PlacedStatement, read: Read) -> None:
         statement, source = placed.statement, before.statement
         assert isinstance(statement, Assign | Return) and isinstance(source, Assign)
         if statement.value is read:

@@ -10,13 +10,13 @@ from graphspec.emit.calls import Calls, Ending, Values
 from graphspec.emit.code import Variable
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import ModuleClass
-from graphspec.emit.slots import Source
+from graphspec.emit.slots import SlotOutput
 from graphspec.graph import Value
 from graphspec.passes.layout import Layout
 
 
 @dataclass(eq=False, slots=True)
-class Scope:
+class ForwardScope:
     """The statements so far, and how values are read.
 
     `masks` is what the program returns beside its outputs where it is asked for logits.
@@ -28,7 +28,7 @@ class Scope:
     body: list[Statement] = field(default_factory=list)
     values: Values = field(default_factory=Values)
     given: list[Variable] = field(default_factory=list)
-    lists: dict[Source, Variable] = field(default_factory=dict)  # what loops collect
+    lists: dict[SlotOutput, Variable] = field(default_factory=dict)  # what loops collect
     logits: dict[Value, ast.expr] = field(default_factory=dict)  # how the logits of a value are read
     late: dict[Value, Ending] = field(default_factory=dict)  # activations that stand in the return
     inside: set[Value] = field(default_factory=set)  # what ops read

@@ -12,7 +12,7 @@ from graphspec.graph import Graph, Op, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SlotOutput:
     """Where a value comes from, in terms that equal bodies share: an input of the graph, where `slot` is
     None; else an output of a slot's last or only instance, of the one of number `item`, or, with `all`, of
     all of them.
@@ -70,7 +70,7 @@ class Wiring:
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
-        self._source: dict[Value, Source] = {}
+        self._source: dict[Value, SlotOutput] = {}
         self.add_inputs(graph)
         for slot in slots:
             last = slot.ops[-1]
@@ -78,16 +78,16 @@ class Wiring:
                 for key, value in op.outputs.items():
                     plain = op is last and op.repeated != "parallel"
                     number = (slot.ops.index(op) if op.index is None else op.index) if not plain else None
-                    self._source[value] = Source(key, slot.position, number)
+                    self._source[value] = SlotOutput(key, slot.position, number)
         for slot in slots:
             slot.carried = chain(slot)
             slot.loop = slot.repeated and self._is_loop(slot)
 
     def add_inputs(self, graph: Graph) -> None:
         """Makes the inputs of a graph known: of this one, or of another body of its class."""
-        self._source |= {v: Source(name) for name, v in graph.inputs.items() if v is not None}
+        self._source |= {v: SlotOutput(name) for name, v in graph.inputs.items() if v is not None}
 
-    def source(self, value: Value) -> Source:
+    def source(self, value: Value) -> SlotOutput:
         return self._source[value]
 
     def argument(self, argument: Any) -> Any:
@@ -100,7 +100,7 @@ class Wiring:
             return self.source(argument)
         return tuple(self.group(argument))
 
-    def group(self, values: tuple[Value, ...]) -> Iterator[Source]:
+    def group(self, values: tuple[Value, ...]) -> Iterator[SlotOutput]:
         """The sources of a list of values, a run of all instances of one node as one."""
         position = 0
         while position < len(values):
@@ -112,7 +112,7 @@ class Wiring:
                 yield run[0]
                 position += run[1]
 
-    def _run(self, values: tuple[Value, ...], start: int) -> tuple[Source, int] | None:
+    def _run(self, values: tuple[Value, ...], start: int) -> tuple[SlotOutput, int] | None:
         op = values[start].op
         if op is None or op.repeated is None:
             return None
@@ -127,7 +127,7 @@ class Wiring:
             or list(values[start : start + len(items)]) != items
         ):
             return None
-        return Source(key, position, all=True), len(items)
+        return SlotOutput(key, position, all=True), len(items)
 
     def _is_loop(self, slot: Slot) -> bool:
         """Whether all instances read the same values, but for what is chained, or the matching items of
@@ -167,7 +167,7 @@ class Wiring:
             return Walk(position, key)
         return Walk(position, key, backwards=True) if numbers == list(range(count))[::-1] else None
 
-    def _item(self, argument: Any) -> Source | None:
+    def _item(self, argument: Any) -> SlotOutput | None:
         """The source of a value that is one instance's, with its number, were it the last one."""
         if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
             return None

@@ -6,9 +6,9 @@ import ast
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
-from graphspec.emit.body import Assign, Delete, For, If, Return, Run, Statement, read_by
+from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, read_by
 from graphspec.emit.code import Variable, template
-from graphspec.emit.construct import Step, parameters
+from graphspec.emit.construct import Construction, parameters
 from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
@@ -20,7 +20,7 @@ from graphspec.tensor import BATCH, symbol, unit_of
 
 
 @dataclass(eq=False, slots=True)
-class Writer:
+class SourceWriter:
     """Collects a file's lines with their places in the spec."""
 
     lines: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Writer:
             written[0] += f"  # {shape}"
         self.add(*written, span=span)
 
-    def step(self, step: Step) -> None:
+    def step(self, step: Construction) -> None:
         """A statement of `__init__`."""
         prefix, indent = f"self.{step.attribute} = " if step.attribute else "", 8
         if step.unless_none:
@@ -67,7 +67,7 @@ class Writer:
                 self._computed(prefix, statement, indent, shape)
             case Return():
                 self._computed("return ", statement, indent, forward.shape(statement))
-            case Run():
+            case Effect():
                 self.line("", statement.value, indent, statement.span)
             case For():
                 prefix = f"for {', '.join(map(_target, statement.targets))} in "
@@ -93,7 +93,7 @@ def _target(variable: Variable | None) -> str:
 
 
 def write_definition(
-    writer: Writer, forward: Forward, program: Elaborated | None, fills: Initialization | None
+    writer: SourceWriter, forward: Forward, program: Elaborated | None, fills: Initialization | None
 ) -> None:
     """One class, or the function that a block without weights is."""
     group, constructor = forward.group, forward.constructor
@@ -107,9 +107,9 @@ def write_definition(
     if program is not None:
         if fills is not None and fills.needed:
             fill = "initialize(self)" if constructor.classes.imported else "self.apply(init_weights)"
-            closing.append(Step(template(fill)))
+            closing.append(Construction(template(fill)))
         if _keeps_channels_last(constructor.classes.layout, group.graph):
-            closing.append(Step(template("self.to(memory_format=torch.channels_last)")))
+            closing.append(Construction(template("self.to(memory_format=torch.channels_last)")))
     if constructor.steps or closing or group.args:
         writer.add(*_signature("def __init__(", parameters(group), "):"))
         writer.add("        super().__init__()")

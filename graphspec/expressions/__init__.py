@@ -30,7 +30,7 @@ from graphspec.expressions.grammar import (
     called,
     parse_tree,
 )
-from graphspec.expressions.writer import Writer
+from graphspec.expressions.writer import PythonWriter
 
 __all__ = [
     "MAX_LENGTH",
@@ -77,7 +77,7 @@ class Expression:
         `rename` maps names, and `channels(x)` under the key "channels(x)", to Python expressions. `ceil` and
         `floor` become `math.ceil` and `math.floor`.
         """
-        return Writer(rename).write(self.tree)[0]
+        return PythonWriter(rename).write(self.tree)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Plain(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Part):
+class ListedParts(Part):
     """Several parts in brackets."""
 
     items: tuple[Part, ...]
@@ -78,7 +78,7 @@ class Applied(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Formula:
+class FormulaTree:
     """A formula: its text, and what it is."""
 
     text: str
@@ -94,7 +94,7 @@ class Formula:
 def parts(root: Part) -> Iterator[Part]:
     """A part and all inside it."""
     yield root
-    if isinstance(root, Listed):
+    if isinstance(root, ListedParts):
         for item in root.items:
             yield from parts(item)
     elif isinstance(root, Applied):
@@ -156,12 +156,12 @@ _NEXT = re.compile(_STEP)
 
 
 @lru_cache(maxsize=4096)
-def parse_formula(text: str) -> Formula:
+def parse_formula(text: str) -> FormulaTree:
     """The formula that a text is. Raises ExpressionError, with offsets in the text."""
     masked, found = _masked(text)
     tree = read_tree(masked, _FORMS, _FOREIGN)
     _check_size(tree, text)
-    return Formula(text, _Reader(text, found).part(tree))
+    return FormulaTree(text, _Reader(text, found).part(tree))
 
 
 def _masked(text: str) -> tuple[str, dict[int, Part]]:
@@ -264,7 +264,7 @@ class _Reader:
             case ast.Subscript():
                 return self._slice(node, start, end)
             case ast.List() | ast.Tuple():
-                return Listed(start, end, tuple(self.part(item) for item in node.elts))
+                return ListedParts(start, end, tuple(self.part(item) for item in node.elts))
         raise self._refused(node)
 
     def _name(self, node: ast.Name, start: int, end: int) -> Part:

@@ -31,7 +31,7 @@ def _level(node: ast.expr) -> int:
     return CONDITIONAL if isinstance(node, ast.IfExp | ast.Lambda | ast.Slice) else ATOM
 
 
-class Writer:
+class PythonWriter:
     """Each method returns the source of a node and how tightly it binds."""
 
     def __init__(self, rename: Mapping[str, str]) -> None:

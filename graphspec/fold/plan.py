@@ -11,7 +11,7 @@ from graphspec.graph import Graph, Op, Value
 
 
 @dataclass(eq=False, slots=True)
-class Plan:
+class FoldPlan:
     """What becomes of the ops of one graph: `gone` ones hand on their first input, `absorbed` ones (which are
     gone, too) go into another, and those of each list in `joined` become one.
     """
@@ -21,7 +21,7 @@ class Plan:
     absorbed: dict[Op, Op] = field(default_factory=dict)
     joined: list[list[Op]] = field(default_factory=list)
 
-    def shape(self, plans: dict[Graph, Plan]) -> Any:
+    def shape(self, plans: dict[Graph, FoldPlan]) -> Any:
         """The plan in terms of positions, in which those of equal graphs are equal."""
         place = {op: position for position, op in enumerate(self.graph.ops)}
         return (
@@ -31,7 +31,7 @@ class Plan:
             [plans[op.graph].shape(plans) for op in self.graph.ops if op.graph is not None],
         )
 
-    def clear(self, plans: dict[Graph, Plan]) -> None:
+    def clear(self, plans: dict[Graph, FoldPlan]) -> None:
         """Leaves this graph and those inside it as they are."""
         self.gone, self.absorbed, self.joined = set(), {}, []
         for op in self.graph.ops:
@@ -39,9 +39,9 @@ class Plan:
                 plans[op.graph].clear(plans)
 
 
-def plans_of(graph: Graph) -> dict[Graph, Plan]:
+def plans_of(graph: Graph) -> dict[Graph, FoldPlan]:
     """The plans of a graph and of all inside it."""
-    plans: dict[Graph, Plan] = {}
+    plans: dict[Graph, FoldPlan] = {}
     for op in graph.ops:
         if op.graph is not None:
             plans |= plans_of(op.graph)
@@ -54,7 +54,7 @@ def plans_of(graph: Graph) -> dict[Graph, Plan]:
     return plans
 
 
-def leave_out(plans: dict[Graph, Plan]) -> None:
+def leave_out(plans: dict[Graph, FoldPlan]) -> None:
     """A node that is left out of one body, and gone from all others of its definition, is gone there, too:
     the bodies stay one class.
     """
@@ -74,7 +74,7 @@ class _Planner:
     """Finds what one graph allows."""
 
     def __init__(self, graph: Graph):
-        self.graph, self.plan = graph, Plan(graph)
+        self.graph, self.plan = graph, FoldPlan(graph)
         self.origin: dict[Value, Value] = {}
         self.readers: dict[Value, list[Op | None]] = defaultdict(list)
         self._trace()

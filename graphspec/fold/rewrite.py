@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.contract.layer import Layer, Linear
 from graphspec.fold.joined import Joined, activation_of, alone, of_each_element, without_activation
-from graphspec.fold.plan import Plan
+from graphspec.fold.plan import FoldPlan
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.names import Namespace
 from graphspec.passes.logits import SKIPPED
@@ -45,7 +45,7 @@ Step = Absorbed | Stacked
 class Rewriter:
     """Writes graphs anew, and notes what happens to their weights."""
 
-    def __init__(self, plans: dict[Graph, Plan]):
+    def __init__(self, plans: dict[Graph, FoldPlan]):
         self.plans = plans
         self.steps: list[Step] = []
         self.dropped = 0
@@ -71,7 +71,7 @@ class Rewriter:
         new.outputs = {name: self._values[value] for name, value in old.outputs.items()}
         return new
 
-    def _note_absorbed(self, plan: Plan) -> None:
+    def _note_absorbed(self, plan: FoldPlan) -> None:
         self.dropped += sum(op.present and op not in plan.absorbed for op in plan.gone)
         noted: set[Unit] = set()
         for norm, op in plan.absorbed.items():
@@ -119,7 +119,7 @@ class _Body:
     """One graph while it is written."""
 
     rewriter: Rewriter
-    plan: Plan
+    plan: FoldPlan
     new: Graph
     prefix: str
     first: bool

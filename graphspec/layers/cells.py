@@ -36,7 +36,7 @@ from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 
-class Stack:
+class CellStack:
     """Recurrent layers one above another, the first at the bottom: what runs one cell or several."""
 
     def __init__(self, layers: tuple[Recurrent, ...]):
@@ -125,10 +125,10 @@ class Cell(Layer, abstract=True):
         """The recurrent layers that run it, with these options."""
         raise TypeError(f"{type(self).__name__} says no layers")
 
-    def stack(self) -> Stack:
+    def stack(self) -> CellStack:
         """What runs one step of it."""
         *below, _ = self.layers(return_state=True, return_sequences=True)
-        return Stack((*below, self.layers(return_state=True)[-1]))
+        return CellStack((*below, self.layers(return_state=True)[-1]))
 
     def infer(self, inputs: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         need_rank(inputs, 2, layer=self.spec_name, shape="[features]")
@@ -348,12 +348,12 @@ class RNN(Layer):
         ),
     )
 
-    def stack(self) -> Stack:
+    def stack(self) -> CellStack:
         """The layers that run it: those below the top hand all steps on."""
         own = {"go_backwards": False, "return_state": self.return_state}
         *below, _ = self.cell.layers(**own, return_sequences=True)
         last = {"return_sequences": self.return_sequences, "zero_output_for_mask": self.zero_output_for_mask}
-        return Stack((*below, self.cell.layers(**own, **last)[-1]))
+        return CellStack((*below, self.cell.layers(**own, **last)[-1]))
 
     def infer(
         self, sequences: Tensor, initial_state: tuple[Tensor, ...] | None = None, mask: Tensor | None = None

@@ -189,7 +189,7 @@ class _ConvLSTM(Layer, abstract=True):
             helpers += self.bias_initializer.vector_helpers()
             helpers += ["forget_bias_"] if "forget_bias_" in self._bias() else []
         call = f"{{self}}({{sequences}}{flip}{more_arguments(site, flip)})"
-        return Code(call, construct, helpers=("ConvLSTM", *helpers))
+        return Code(call, construct)
 
     def flops(self, site: Site) -> Dim:
         step, filters = self.step(site.x), self.filters

@@ -38,7 +38,7 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"most": self.max_wavelength}
-        return Code("sine_positions({x}, {most})", constants=constants, helpers=("sine_positions",))
+        return Code("sine_positions({x}, {most})", constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return 2 * product(site.x.shape[1:])
@@ -90,7 +90,7 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
         text = "rotate_positions({x}, {axis}, {most}" + (", {scale})" if self.scaling_factor != 1 else ")")
         if self.scaling_factor == 1:
             del constants["scale"]
-        return Code(text, constants=constants, helpers=("rotate_positions",))
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return 3 * product(site.x.shape[1:])

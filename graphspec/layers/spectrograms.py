@@ -104,7 +104,7 @@ class MelSpectrogram(Layer):
                 "ref_power": (float(self.ref_power), 1.0),
             },
         )
-        return Code("{self}({x})", construct, helpers=("MelSpectrogram",))
+        return Code("{self}({x})", construct)
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * self.fft_length

@@ -31,7 +31,7 @@ class Confusion(Metric):
     needs_probabilities: ClassVar[bool] = True
 
 
-class Curve(Confusion):
+class CurveMetric(Confusion):
     """A metric on a curve over all thresholds, with a point at every value that occurs.
 
     `num_thresholds` (evenly spaced) gives it as many points, as in Keras, which takes 200.
@@ -40,7 +40,7 @@ class Curve(Confusion):
     num_thresholds: Annotated[int, Field(gt=1, le=100_000)] | None = None
 
 
-class AUC(Curve):
+class AUC(CurveMetric):
     """The area under the ROC or precision-recall curve, with a point at every value that occurs.
 
     `num_thresholds` (evenly spaced) or `thresholds` give the curve as many points, as in Keras, which takes
@@ -79,7 +79,7 @@ class AUC(Curve):
         return super().misfit(output, "sigmoid" if self.from_logits else activation, loss)
 
 
-class Threshold(Confusion):
+class ThresholdMetric(Confusion):
     """A metric that calls positive what is above a threshold, or the `top_k` values of the last axis."""
 
     thresholds: Thresholds | None = None
@@ -98,13 +98,13 @@ class Threshold(Confusion):
         return class_misfit(self.name, self.class_id, output) or found
 
 
-class Precision(Threshold):
+class Precision(ThresholdMetric):
     """The fraction of what was called positive that is."""
 
     name: Literal["precision"] = "precision"
 
 
-class Recall(Threshold):
+class Recall(ThresholdMetric):
     """The fraction of what is positive that was called so."""
 
     name: Literal["recall"] = "recall"
@@ -140,7 +140,7 @@ class FalseNegatives(Confusion):
     direction = "down"
 
 
-class Attained(Curve):
+class Attained(CurveMetric):
     """The best that one rate can be where another is at least a demanded value; 0 where that never is.
     `class_id` looks at one value of the last axis.
     """

@@ -190,14 +190,14 @@ class CategoricalCrossentropy(Categorical):
     label_smoothing: Fraction = 0.0
 
 
-class Sparse(Categorical):
+class SparseLoss(Categorical):
     """A loss on one choice among several, for targets that are class numbers."""
 
     def target(self, output: Tensor) -> Tensor:
         return Tensor(output.shape[:-1], "int64")
 
 
-class SparseCategoricalCrossentropy(Sparse):
+class SparseCategoricalCrossentropy(SparseLoss):
     """The negative logarithm of the right class's probability, for targets that are class numbers.
 
     Positions whose target is `ignore_class` do not count.
@@ -207,7 +207,7 @@ class SparseCategoricalCrossentropy(Sparse):
     ignore_class: int | None = None
 
 
-class CategoricalGeneralizedCrossEntropy(Sparse):
+class CategoricalGeneralizedCrossEntropy(SparseLoss):
     """`(1 - probability ** q) / q` of the right class, for targets that are class numbers, some of them wrong
     (Zhang and Sabuncu, 2018): near `sparse_categorical_crossentropy` for a small `q`, linear near 1.
     """
@@ -389,7 +389,7 @@ Measure = Literal["euclidean", "squared_euclidean", "cosine"]
 Margin = Annotated[float, Field(gt=0)]
 
 
-class Comparison(Loss):
+class VectorLoss(Loss):
     """A loss on several vectors of each example, all [batch, size]."""
 
     def together(self, outputs: Sequence[Tensor]) -> Misfit:
@@ -406,7 +406,7 @@ class Comparison(Loss):
 _PROJECT = "end both in layers of as many `units`"
 
 
-class Contrastive(Comparison):
+class Contrastive(VectorLoss):
     """Pairs that belong together (target 1) come close, others (0) get `margin` apart (Hadsell et al., 2006).
 
     `target * d ** 2 + (1 - target) * max(margin - d, 0) ** 2`, of the distance d.
@@ -421,7 +421,7 @@ class Contrastive(Comparison):
         return Tensor(output.shape[:1], output.dtype)
 
 
-class Triplet(Comparison):
+class Triplet(VectorLoss):
     """The anchor is nearer to the positive than to the negative, by `margin` (Schroff et al., 2015).
 
     `max(d(anchor, positive) - d(anchor, negative) + margin, 0)`; it reads no target.
@@ -437,7 +437,7 @@ class Triplet(Comparison):
         return None
 
 
-class InBatchSoftmax(Comparison):
+class InBatchSoftmax(VectorLoss):
     """Each query picks its own key among all keys of the batch: their similarities, divided by `temperature`,
     are logits (van den Oord et al., 2018); it reads no target.
 

@@ -10,8 +10,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from graphspec.objectives.losses import Binary, Fraction, Loss, Misfit, axis_misfit, width_misfit
-from graphspec.objectives.losses import Sparse as SparseLoss
+from graphspec.objectives.losses import (
+    Binary,
+    Fraction,
+    Loss,
+    Misfit,
+    SparseLoss,
+    axis_misfit,
+    width_misfit,
+)
 from graphspec.objectives.settings import Named
 from graphspec.tensor import Tensor
 
@@ -102,7 +109,7 @@ class CategoricalMetric(Metric):
         return width_misfit(self.name, output) or super().misfit(output, activation, loss)
 
 
-class Sparse(CategoricalMetric):
+class SparseMetric(CategoricalMetric):
     """A categorical metric whose targets are class numbers."""
 
     def target(self, output: Tensor) -> Tensor:
@@ -119,7 +126,7 @@ class CategoricalAccuracy(CategoricalMetric):
         return "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
 
 
-class SparseCategoricalAccuracy(Sparse):
+class SparseCategoricalAccuracy(SparseMetric):
     """The fraction whose largest value is at the target's class number."""
 
     name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
@@ -140,7 +147,7 @@ class TopKCategoricalAccuracy(CategoricalMetric):
         return "write `sparse_top_k_categorical_accuracy`"
 
 
-class SparseTopKCategoricalAccuracy(Sparse):
+class SparseTopKCategoricalAccuracy(SparseMetric):
     """The fraction whose right class is among the `k` largest values, for class numbers."""
 
     name: Literal["sparse_top_k_categorical_accuracy"] = "sparse_top_k_categorical_accuracy"

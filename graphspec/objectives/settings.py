@@ -323,17 +323,9 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     if kind == "missing":
         return Problem("missing-key", f"{what} needs `{path[-1]}`", f"write `{path[-1]}: ...`", path)
     if kind == "unknown_name":
-        written, synonyms = context["word"], context.get("synonyms", {})
-        plain = written.partition("(")[0].rpartition(".")[2]
-        word: str | None = nearest(plain, context["legal"], synonyms)
-        legal = f"one of: {', '.join(context['legal'])}"
-        help = f"did you mean `{word}`?" if word else legal
-        if word == "null":
-            help = "write `null`, or leave it out"
-        elif plain == word and "(" in written and context["what"] != "activation":
-            help = f"arguments stand beside the name: {{name: {word}, ...}}"
         where = (*path, "name") if isinstance(given, dict) else path
-        return Problem("out-of-range", f"unknown {context['what']} {show(context['word'])}", help, where)
+        message = f"unknown {context['what']} {show(context['word'])}"
+        return Problem("out-of-range", message, _known_name(context), where)
     if kind == "value_error" and isinstance(context["error"], ValidationError):  # of a value inside it
         nested = _details(context["error"], given)[0]
         return _problem(cls, {**nested, "loc": (*path, *nested["loc"])}, what)
@@ -366,6 +358,18 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     remedies = (_remedy(each, given) for each in context.get("kinds", [kind]))
     remedy = next(filter(None, remedies), None)
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
+
+
+def _known_name(context: Mapping[str, Any]) -> str:
+    """The help for a name that is none of the legal ones."""
+    written = context["word"]
+    plain = written.partition("(")[0].rpartition(".")[2]
+    word = nearest(plain, context["legal"], context.get("synonyms", {}))
+    if word == "null":
+        return "write `null`, or leave it out"
+    if plain == word and "(" in written and context["what"] != "activation":
+        return f"arguments stand beside the name: {{name: {word}, ...}}"
+    return f"did you mean `{word}`?" if word else f"one of: {', '.join(context['legal'])}"
 
 
 def _key(path: Path, what: str) -> str:

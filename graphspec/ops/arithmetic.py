@@ -93,7 +93,7 @@ class Power(BinaryOperation, spec_name="power", also="pow"):
     )
 
 
-class _Extreme(BinaryOperation, abstract=True):
+class _ExtremeOfTwo(BinaryOperation, abstract=True):
     """The larger or the smaller of two."""
 
     bound: ClassVar[str]  # the keyword of clamp
@@ -108,7 +108,7 @@ class _Extreme(BinaryOperation, abstract=True):
 
 table(
     __name__,
-    _Extreme,
+    _ExtremeOfTwo,
     row("maximum", "The larger of `x1` and `x2`.", "torch.maximum({}, {})", bound="min"),
     row("minimum", "The smaller of `x1` and `x2`.", "torch.minimum({}, {})", bound="max"),
 )

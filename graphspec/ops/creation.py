@@ -51,11 +51,11 @@ class _Filled(Operation, abstract=True):
         )
 
 
-class Zeros(_Filled, spec_name="zeros"):
+class ZerosOf(_Filled, spec_name="zeros"):
     """Zeros of this shape, the batch axis of 1 left out."""
 
 
-class Ones(_Filled, spec_name="ones"):
+class OnesOf(_Filled, spec_name="ones"):
     """Ones of this shape, the batch axis of 1 left out."""
 
 
@@ -90,7 +90,7 @@ class Full(Operation, spec_name="full"):
         return Code("{self}", Construct("torch.full", values, keywords, around=BUFFER))
 
 
-class Eye(Operation, spec_name="eye"):
+class EyeOf(Operation, spec_name="eye"):
     """A matrix of `N` rows and `M` columns, or `N`: 1 on the diagonal, or the `k`th above, else 0."""
 
     arguments = ()

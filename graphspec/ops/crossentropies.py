@@ -40,7 +40,7 @@ class BinaryCrossentropyOperation(_Crossentropy, spec_name="binary_crossentropy"
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
-        return Code(code.call, helpers=() if self.from_logits else ("binary_crossentropy",))
+        return Code(code.call)
 
 
 class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_crossentropy"):
@@ -64,7 +64,7 @@ class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_cro
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
-        return Code(code.call, helpers=() if self.from_logits else ("categorical_crossentropy",))
+        return Code(code.call)
 
 
 class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_categorical_crossentropy"):
@@ -90,7 +90,7 @@ class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_catego
         target = "{target}" if site.inputs[0].dtype == "int64" else "{target}.long()"
         log = "{output}.log_softmax(-1)" if self.from_logits else "log_probabilities({output})"
         text = f"-{log}.gather(-1, {target}.unsqueeze(-1)).squeeze(-1)"
-        return Code(text, helpers=() if self.from_logits else ("log_probabilities",))
+        return Code(text)
 
     def flops(self, site: Site) -> Dim:
         return product(site.inputs[1].shape[1:]) * 4

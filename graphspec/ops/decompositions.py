@@ -292,7 +292,7 @@ class LuFactor(Operation, spec_name="lu_factor"):
         return ("pivots",)
 
     def code(self, site: Site) -> Code:
-        return Code("lu_factor({x})", helpers=("lu_factor",))
+        return Code("lu_factor({x})")
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * site.x.shape[-1]

@@ -246,7 +246,7 @@ class Istft(Operation, spec_name="istft"):
         if self.length is not None:
             length, constants["length"] = ", length={length}", self.length
         text = f"joined_windows({{real}}, {{imag}}, {{width}}, {{stride}}, {{window}}{length})"
-        return Code(text, constants=constants, helpers=("joined_windows",))
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * 10

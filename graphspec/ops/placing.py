@@ -102,7 +102,7 @@ class SliceUpdate(Operation, spec_name="slice_update"):
     def code(self, site: Site) -> Code:
         starts = {f"start{i}": start for i, start in enumerate(self.start_indices[1:])}
         text = ", ".join(f"{{{name}}}" for name in starts)
-        return Code(f"put_slice({{inputs}}, {{updates}}, {text})", constants=starts, helpers=("put_slice",))
+        return Code(f"put_slice({{inputs}}, {{updates}}, {text})", constants=starts)
 
 
 def _check_indices(name: str, indices: Tensor, values: Tensor, shape: tuple[Dim, ...]) -> None:
@@ -152,7 +152,7 @@ class Scatter(Operation, spec_name="scatter"):
         zeros = f"{{values}}.new_zeros(len({{values}}), {', '.join(f'{{{name}}}' for name in sizes)})"
         indices = _long("indices", site.inputs[0])
         text = f"put_each({zeros}, {indices}, {{values}}, accumulate=True)"
-        return Code(text, constants=sizes, helpers=("put_each",))
+        return Code(text, constants=sizes)
 
 
 class ScatterUpdate(Operation, spec_name="scatter_update"):
@@ -182,7 +182,7 @@ class ScatterUpdate(Operation, spec_name="scatter_update"):
     def code(self, site: Site) -> Code:
         added = ", accumulate=True" if self.reduction else ""
         text = f"put_each({{inputs}}, {_long('indices', site.inputs[1])}, {{updates}}{added})"
-        return Code(text, helpers=("put_each",))
+        return Code(text)
 
 
 class _Segments(Operation, abstract=True):
@@ -216,7 +216,7 @@ class _Segments(Operation, abstract=True):
         constants: dict[str, Leaf] = {"count": self.num_segments, "reduce": self.reduce, "empty": self.empty}
         ids = _long("segment_ids", site.inputs[1])
         text = f"reduce_segments({{data}}, {ids}, {{count}}, {{reduce}}, {{empty}})"
-        return Code(text, constants=constants, helpers=("reduce_segments",))
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:])

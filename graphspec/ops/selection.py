@@ -101,7 +101,7 @@ class Take(Operation, spec_name="take", also="index_select"):
         if self.indices is None:
             indices = "{indices}" if site.inputs[1].dtype == "int64" else "{indices}.long()"
             text, axis = f"take_each({{x}}, {indices}, {{axis}})", self.axis % site.x.rank
-            return Code(text, constants={"axis": axis}, helpers=("take_each",))
+            return Code(text, constants={"axis": axis})
         before = "..., " if self.axis == -1 else ":, " * (self.axis % site.x.rank)
         return Code(f"{{x}}[{before}{{places}}]", constants={"places": self.indices})
 

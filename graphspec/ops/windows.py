@@ -58,9 +58,7 @@ class _AsLayer(Operation, abstract=True):
 
     def code(self, site: Site) -> Code:
         found = self.layer(site.x).code(site)
-        return Code(
-            found.call.replace("{x}", "{inputs}"), found.construct, found.constants, helpers=found.helpers
-        )
+        return Code(found.call.replace("{x}", "{inputs}"), found.construct, found.constants)
 
     def flops(self, site: Site) -> Dim:
         return self.layer(site.x).flops(site)
@@ -230,7 +228,7 @@ class Conv(Operation, spec_name="conv"):
         if not shared:
             text = text.replace(f"F.conv{rank}d(", f"conv_each(F.conv{rank}d, ", 1)
         text += ".movedim(1, -1)" if last else ""
-        return Code(text, constants=constants, helpers=() if shared else ("conv_each",))
+        return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
         each = 1 if self.depthwise else site.inputs[1].shape[-2]

@@ -12,7 +12,7 @@ from graphspec.passes.left_over import leave_out_idle
 from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks
 from graphspec.passes.prune import prune
-from graphspec.passes.ranges import Counted, counted, maximum_sizes, minimum_sizes, ranges
+from graphspec.passes.ranges import CountedIntegers, counted, maximum_sizes, minimum_sizes, ranges
 from graphspec.tensor import Limit
 
 
@@ -46,7 +46,7 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     return Findings(masks, activations, ranges(graph), minimum_sizes(graph), maximum_sizes(graph, integers))
 
 
-def _in_range(integers: Iterable[Counted], diagnostics: Diagnostics) -> bool:
+def _in_range(integers: Iterable[CountedIntegers], diagnostics: Diagnostics) -> bool:
     """Whether integers that are made in the graph, as many as is known, are what their readers take."""
     fine = True
     for each in integers:

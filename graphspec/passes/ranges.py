@@ -19,7 +19,7 @@ position of its own last axis, or for all positions at once.
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountedIntegers:
     """Integers that an op makes, all below `count`, and the smallest bound of what reads them, an op."""
 
     source: Op
@@ -28,7 +28,7 @@ class Counted:
     reader: Op
 
 
-def counted(graph: Graph) -> list[Counted]:
+def counted(graph: Graph) -> list[CountedIntegers]:
     """Integers made in a graph, such as positions, that are read by what takes them up to some bound only."""
     bounds: dict[tuple[Value, int], int] = {}
     readers: dict[tuple[Value, int], Op] = {}
@@ -42,7 +42,7 @@ def counted(graph: Graph) -> list[Counted]:
     if counts:
         _follow(graph, columns, bounds, readers)
     return [
-        Counted(value.op, count, bounds[value, 0], readers[value, 0])
+        CountedIntegers(value.op, count, bounds[value, 0], readers[value, 0])
         for value, count in counts.items()
         if value.op is not None and (value, 0) in bounds
     ]
@@ -134,7 +134,7 @@ def minimum_sizes(graph: Graph) -> dict[str, int]:
     return {name: smallest(sizes, name) for name in _sizes(graph)}
 
 
-def maximum_sizes(graph: Graph, integers: Iterable[Counted] = ()) -> dict[str, int]:
+def maximum_sizes(graph: Graph, integers: Iterable[CountedIntegers] = ()) -> dict[str, int]:
     """The largest value of each named size that has one, as the layers of the graph say, and `integers` that
     are counted along it.
     """

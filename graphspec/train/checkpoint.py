@@ -45,7 +45,7 @@ class State:
 
     def part(self, name: str) -> State:
         """What was put in under `name` by `joined`."""
-        if isinstance(self.tensors, shards.Stored):
+        if isinstance(self.tensors, shards.StoredTensors):
             return State(self.tensors.part(name), self.numbers.get(name))
         start = f"{name}/"
         own = {key.removeprefix(start): value for key, value in self.tensors.items() if key.startswith(start)}
@@ -174,12 +174,12 @@ def read(path: Path, sharded: bool = False) -> State:
     """A checkpoint that verifies; for a sharded module its tensors are read when they are asked for."""
     stored = json.loads((path / NUMBERS).read_text(encoding="utf-8"))
     if sharded:
-        return State(shards.Stored(path, stored["tied"]), stored["state"], path)
+        return State(shards.StoredTensors(path, stored["tied"]), stored["state"], path)
     if (path / TENSORS).exists():
         # a copy each: what safetensors returns need not lie where torch's own tensors would
         tensors = {name: tensor.clone() for name, tensor in load_file(path / TENSORS).items()}
     else:
-        tensors = dict(shards.Stored(path))
+        tensors = dict(shards.StoredTensors(path))
     tensors |= {name: tensors[first] for name, first in stored["tied"].items()}
     return State(tensors, stored["state"], path)
 

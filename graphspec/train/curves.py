@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.objectives.confusion import Curve
+from graphspec.objectives.confusion import CurveMetric
 from graphspec.train import losses
 
 EPSILON = losses.EPSILON
@@ -24,7 +24,7 @@ def divide(a: Tensor, b: Tensor) -> Tensor:
 def is_exact(metric: Any) -> bool:
     """Whether a curve has a point at every value, and not at thresholds."""
     given = getattr(metric, "thresholds", None)
-    return isinstance(metric, Curve) and metric.num_thresholds is None and given is None
+    return isinstance(metric, CurveMetric) and metric.num_thresholds is None and given is None
 
 
 def curve(metric: Any, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:

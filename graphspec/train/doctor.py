@@ -35,7 +35,7 @@ RELUS: frozenset[Any] = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenTensor:
     """A tensor of the batch as the model is given it, or gives it back. `role` is input, target or output."""
 
     role: str
@@ -56,7 +56,7 @@ class Examination:
     reaches.
     """
 
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[SeenTensor, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     unreached: tuple[Tensor, ...] = ()
 
@@ -88,11 +88,11 @@ def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Exam
     return Examination(tuple(seen), warnings, tuple(unreached))
 
 
-def _seen(role: str, name: str, value: Tensor) -> Seen:
+def _seen(role: str, name: str, value: Tensor) -> SeenTensor:
     numbers = value.double()
     low, high, mean = (numbers.min(), numbers.max(), numbers.mean()) if value.numel() else [numbers.sum()] * 3
     dtype = str(value.dtype).removeprefix("torch.")
-    return Seen(role, name, dtype, tuple(value.shape), float(low), float(high), float(mean))
+    return SeenTensor(role, name, dtype, tuple(value.shape), float(low), float(high), float(mean))
 
 
 @contextmanager

@@ -46,7 +46,7 @@ from graphspec.train.progress import Progress, Reporter, Result, Start
 from graphspec.train.resume import alike, continued, created, same_data
 from graphspec.train.run import environment
 from graphspec.train.saver import Saver
-from graphspec.train.signals import Stop, watched
+from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
 
 
@@ -252,7 +252,7 @@ def _run(
     return result
 
 
-def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: Stop) -> None:
+def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
     """One epoch, or what is left of one that was interrupted; returns early where `stop` is set."""
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
     spread, judge, optimizer, meter = training.spread, training.judge, training.optimizer, training.meter
@@ -314,7 +314,7 @@ def evaluate(
     examples: Examples,
     batch_size: int,
     prefix: str,
-    stop: Stop | None = None,
+    stop: StopSignal | None = None,
 ) -> Values:
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
     set on the way. Where each process has a share of the examples, they are those of all.

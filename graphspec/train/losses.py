@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import CTC, Circle, Region, Sparse, Tversky
+from graphspec.objectives.losses import CTC, Circle, Region, SparseLoss, Tversky
 from graphspec.objectives.own import OWN
 from graphspec.train import own
 
@@ -106,7 +106,7 @@ def positions(
     if loss.canonical in MEANS:
         rank = 1 if counted is None else counted.dim()
         return shape[:-1] if len(shape) > rank else shape
-    if isinstance(loss, Sparse):
+    if isinstance(loss, SparseLoss):
         return shape
     if isinstance(loss, Region):
         summed = loss.summed(len(shape))
@@ -165,7 +165,7 @@ def _values(
     if isinstance(loss, Region):
         values = activate(output, activation)
         return _region(loss, values, target.to(values.dtype), weight, counted)
-    if not isinstance(loss, Sparse):
+    if not isinstance(loss, SparseLoss):
         target = target.to(output.dtype)
     if name in FROM_LOGITS and (loss.takes_logits or loss.activation == activation):
         return FROM_LOGITS[name](loss, output, target)

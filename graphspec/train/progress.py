@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
-from graphspec.train.doctor import Seen
+from graphspec.train.doctor import SeenTensor
 from graphspec.train.meter import Meter, Values
 
 REPORT = 0.1
@@ -57,7 +57,7 @@ class Start:
     epoch: int
     epochs: int
     resumed: bool
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[SeenTensor, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

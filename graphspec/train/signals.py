@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
-class Stop:
+class StopSignal:
     """Which signal asked the training to stop; 0 as long as none did.
 
     Processes that train together stop at the same step: what one has `heard` counts once they agreed on it.
@@ -41,9 +41,9 @@ class Stop:
 
 
 @contextmanager
-def watched(world: World) -> Iterator[Stop]:
+def watched(world: World) -> Iterator[StopSignal]:
     """A `Stop` that signals set. A second Ctrl-C raises `KeyboardInterrupt` at once."""
-    stop = Stop(world)
+    stop = StopSignal(world)
     if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
         yield stop
         return

@@ -35,7 +35,7 @@ OURS = ("graphspec", "writer", "tied")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredCheckpoint:
     """One tensor of a file. Of Keras' files `layer` names the layer's class, `path` the layer by names, and
     `number` the variable's place in it.
     """
@@ -67,7 +67,7 @@ class Checkpoint:
     """
 
     path: Path
-    tensors: Mapping[str, Stored]
+    tensors: Mapping[str, StoredCheckpoint]
     read: Callable[[str], Tensor] = field(repr=False)
     ordered: bool = False
     ours: bool = False
@@ -167,13 +167,15 @@ def _open_safetensors(path: Path, stack: ExitStack) -> Checkpoint:
         help = "it may have been cut short: fetch or save it again"
         raise missing(f"`{path}` cannot be read as .safetensors: {error}", help) from None
     tensors = {
-        key: Stored(key, tuple(part.get_shape()), str(part.get_dtype()).lower())
+        key: StoredCheckpoint(key, tuple(part.get_shape()), str(part.get_dtype()).lower())
         for key, part in slices.items()
     }
     metadata = file.metadata() or {}
     tied = _tied(metadata)
     tensors |= {
-        key: Stored(key, tensors[of].shape, tensors[of].dtype) for key, of in tied.items() if of in tensors
+        key: StoredCheckpoint(key, tensors[of].shape, tensors[of].dtype)
+        for key, of in tied.items()
+        if of in tensors
     }
     ours = any(word in metadata for word in OURS)
     return Checkpoint(path, tensors, lambda key: file.get_tensor(tied.get(key, key)), ours=ours)
@@ -198,7 +200,7 @@ def _open_npz(path: Path, stack: ExitStack) -> Checkpoint:
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         help = "save plain arrays: np.savez(path, **{name: array})"
         raise missing(f"`{path}` cannot be read as .npz: {error}", help) from None
-    tensors = {key: Stored(key, value.shape, str(value.dtype)) for key, value in found.items()}
+    tensors = {key: StoredCheckpoint(key, value.shape, str(value.dtype)) for key, value in found.items()}
     return Checkpoint(path, tensors, lambda key: torch.from_numpy(found[key]), ordered=True)
 
 
@@ -211,7 +213,7 @@ def _open_torch(path: Path) -> Checkpoint:
     _collect(loaded, "", found, 0)
     if not found:
         raise missing(f"`{path}` holds no tensors by name", "save model.state_dict()")
-    tensors = {key: Stored(key, tuple(value.shape), _dtype(value)) for key, value in found.items()}
+    tensors = {key: StoredCheckpoint(key, tuple(value.shape), _dtype(value)) for key, value in found.items()}
     return Checkpoint(path, tensors, found.__getitem__, ordered=True)
 
 
@@ -241,14 +243,14 @@ def _dtype(value: Tensor) -> str:
 def _open_hdf5(path: Path, stack: ExitStack) -> Checkpoint:
     file = stack.enter_context(open_hdf5(path, str(path)))
     found: dict[str, Tensor] = {}
-    tensors: dict[str, Stored] = {}
+    tensors: dict[str, StoredCheckpoint] = {}
     legacy = file.get("model_weights", file)
     units = _legacy(legacy, str(path)) if "layer_names" in legacy.attrs else _units(file, "", str(path))
     for name, layer, arrays in units:
         for number, value in enumerate(arrays):
             key = f"{name}.{number}"
             found[key] = torch.from_numpy(value)
-            tensors[key] = Stored(key, value.shape, str(value.dtype), layer, name, number)
+            tensors[key] = StoredCheckpoint(key, value.shape, str(value.dtype), layer, name, number)
     if not tensors:
         raise missing(
             f"`{path}` holds no weights that Keras stored", "save them with model.save_weights(path)"

@@ -19,7 +19,7 @@ Line = tuple[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RuleRow:
     """Matches that differ in their numbers alone: `layers.0-11.norm.weight` and what they come from."""
 
     key: str
@@ -30,7 +30,7 @@ class Row:
     count: int
 
 
-def rows(plan: Plan) -> list[Row]:
+def rows(plan: Plan) -> list[RuleRow]:
     """The matches of a plan for people, in the spec's order."""
     groups: dict[Any, list[Match]] = {}
     for match in plan.matches.values():
@@ -39,7 +39,7 @@ def rows(plan: Plan) -> list[Row]:
         names = (_plain(match.key), tuple(map(_plain, match.sources)))
         groups.setdefault((names, shape, match.how, changes), []).append(match)
     found = [
-        Row(
+        RuleRow(
             ranged([match.key for match in group]),
             tuple(ranged(names) for names in zip(*(match.sources for match in group), strict=True)),
             shape,
@@ -52,9 +52,9 @@ def rows(plan: Plan) -> list[Row]:
     return list(_by_layer(found))
 
 
-def _by_layer(rows: Iterable[Row]) -> Iterator[Row]:
+def _by_layer(rows: Iterable[RuleRow]) -> Iterator[RuleRow]:
     """Rows of one layer's weights of one shape, which come from weights of the same names, as one."""
-    groups: dict[Any, list[Row]] = {}
+    groups: dict[Any, list[RuleRow]] = {}
     for row in rows:
         head, _, leaf = row.key.rpartition(".")
         others = [source.rpartition(".") for source in row.sources]

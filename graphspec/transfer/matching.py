@@ -15,9 +15,9 @@ from torch import Tensor
 
 from graphspec.convert.nodes import identifier
 from graphspec.names import attribute
-from graphspec.transfer.checkpoints import Checkpoint, Stored
+from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
-from graphspec.transfer.moving import Flat, Move, MoveError, Part, channels_first, order_of
+from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of
 from graphspec.transfer.names import Names
 from graphspec.transfer.ordering import Ambiguous, by_order, variables
 from graphspec.transfer.patterns import Captured, fill, matches_any
@@ -58,7 +58,7 @@ class Plan:
     """What goes where, and what is left on both sides."""
 
     targets: dict[str, Target]
-    stored: Mapping[str, Stored]
+    stored: Mapping[str, StoredCheckpoint]
     matches: dict[str, Match] = field(default_factory=dict)
     misfits: dict[str, Misfit] = field(default_factory=dict)
     ambiguous: list[Ambiguous] = field(default_factory=list)
@@ -179,7 +179,7 @@ class Matcher:
                 if word == captured[name]:
                     start, length = whole, size
                 whole += size
-            part = Part(start, length, whole, origin.axis, origin.groups)
+            part = MovedPart(start, length, whole, origin.axis, origin.groups)
         layout = origin.layout or ("keras" if keras else "pytorch")
         return Move(
             keras=target.weight if layout == "keras" else None,
@@ -212,7 +212,7 @@ class Matcher:
 
     def _by_layers(self) -> None:
         """Layers of a Keras file by their names: their variables come in the order of the layer's weights."""
-        listed: dict[str, list[Stored]] = {}
+        listed: dict[str, list[StoredCheckpoint]] = {}
         for stored in self.plan.stored.values():
             if stored.number is not None:
                 listed.setdefault(named(stored.path), []).append(stored)

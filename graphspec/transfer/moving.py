@@ -19,7 +19,7 @@ class MoveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MovedPart:
     """The elements from `start`, `length` of them, along an axis; within each of so many equal `groups`."""
 
     start: int
@@ -60,7 +60,7 @@ class Move:
     axis: int = 0
     transpose: bool = False
     permute: tuple[int, ...] | None = None
-    part: Part | None = None
+    part: MovedPart | None = None
     flat: Flat | None = None
     shape: tuple[int, ...] | None = None  # what it is at the end, where axes of size 1 come or go
 
@@ -107,7 +107,7 @@ def changes_layout(weight: Weight) -> bool:
     return weight.permute is not None or weight.gates is not None or weight.unmerged is not None
 
 
-def cut(value: Tensor, part: Part) -> Tensor:
+def cut(value: Tensor, part: MovedPart) -> Tensor:
     """One part of a tensor. Raises `MoveError`."""
     if value.shape[part.axis] != part.whole:
         message = (

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphspec.convert.config import snake_case
-from graphspec.transfer.checkpoints import Stored
+from graphspec.transfer.checkpoints import StoredCheckpoint
 from graphspec.transfer.targets import Target
 
-Pair = tuple[Target, Stored, Literal["order", "shape"]]
+Pair = tuple[Target, StoredCheckpoint, Literal["order", "shape"]]
 STORED_AS = {"GroupQueryAttention": "GroupedQueryAttention"}
 """Classes that Keras stores under another name."""
 
@@ -41,11 +41,11 @@ class Left:
 
     path: str
     layer: str
-    tensors: tuple[Stored, ...]
+    tensors: tuple[StoredCheckpoint, ...]
 
 
 def by_order(
-    targets: Iterable[Target], stored: Iterable[Stored], ordered: bool
+    targets: Iterable[Target], stored: Iterable[StoredCheckpoint], ordered: bool
 ) -> tuple[list[Pair], list[Ambiguous]]:
     """Pairs of weights and tensors, and what could be paired in several ways. `ordered` tells that the file
     has its layers in their order.
@@ -74,8 +74,8 @@ def _wanted(targets: Iterable[Target]) -> Iterator[Wanted]:
         yield Wanted(path, snake_case(STORED_AS.get(name, name)), tuple(group))
 
 
-def _left(stored: Iterable[Stored]) -> Iterator[Left]:
-    groups: dict[str, list[Stored]] = {}
+def _left(stored: Iterable[StoredCheckpoint]) -> Iterator[Left]:
+    groups: dict[str, list[StoredCheckpoint]] = {}
     for tensor in stored:
         groups.setdefault(tensor.unit, []).append(tensor)
     for path, group in groups.items():

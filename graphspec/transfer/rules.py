@@ -72,7 +72,7 @@ class Origin(Setting):
     }
 
 
-class File(Setting):
+class RulesFile(Setting):
     """A file of rules, as it is written."""
 
     prefix: str | None = None
@@ -133,7 +133,7 @@ def read_rules(text: str, file: str) -> Rules:
         diagnostics.add(Diagnostic(problem.code, problem.message, span, help=problem.help))
 
     try:
-        written = validate(File, document.value, "a file of rules")
+        written = validate(RulesFile, document.value, "a file of rules")
     except SettingError as error:
         for problem in error.problems:
             report(problem, ())

@@ -19,7 +19,7 @@ SHOWN = 5
 """How many of the best trials are shown while a search runs; in the end there are twice as many."""
 
 
-class Report:
+class SearchReport:
     """Called with each `Status`; a context manager. On a terminal a table that stays in place and a bar,
     elsewhere one line for each trial that has ended. `quiet` prints no line; `lines` of JSON on standard
     error have an object for each trial that has ended, and for each epoch of those that run.
@@ -32,7 +32,7 @@ class Report:
         self._bar: Any = None
         self._seen: set[int] = set()
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> SearchReport:
         if sys.stderr.isatty() and not self._lines:
             from rich.console import Console
             from rich.live import Live

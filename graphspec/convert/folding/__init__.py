@@ -8,6 +8,6 @@ variables of each path in its module are stored.
 
 from __future__ import annotations
 
-from graphspec.convert.folding.written import Folded, folded
+from graphspec.convert.folding.written import FoldedDocument, folded
 
-__all__ = ["Folded", "folded"]
+__all__ = ["FoldedDocument", "folded"]

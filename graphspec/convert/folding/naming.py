@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from graphspec.convert.config import snake_case
-from graphspec.convert.folding.parts import Instance, Item, Part
+from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import begin, common
-from graphspec.convert.nodes import RESERVED, Node, identifier
+from graphspec.convert.nodes import RESERVED, ConvertedNode, identifier
 from graphspec.names import Namespace
 
 SHORT = {
@@ -53,7 +53,7 @@ _PARTS = frozenset(
 """Words that name a node, not a group of nodes."""
 
 
-def kind(node: Node) -> str:
+def kind(node: ConvertedNode) -> str:
     """A short word for what a node is."""
     if node.form == "parameter":
         return "weight"
@@ -77,16 +77,16 @@ def stem(item: Item) -> str:
     return front.rstrip("_" if front.endswith("_") else "_0123456789")
 
 
-def _own(unit: Node | Instance) -> str:
+def _own(unit: ConvertedNode | Instance) -> str:
     """The name of one unit, "" where Keras gave it."""
-    if isinstance(unit, Node):
+    if isinstance(unit, ConvertedNode):
         return "" if unit.automatic else unit.name
     if unit.name:
         return "" if re.fullmatch(r"(functional|sequential|model)(_\d+)?", unit.name) else unit.name
     return begin(unit.nodes()).rstrip("_")
 
 
-def item_names(part: Part, outermost: bool) -> list[str]:
+def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     """The names of a part's items, each once and none like an input."""
     names = Namespace(set(RESERVED) | set(part.inputs))
     fronts = ["" if outermost else begin(instance.nodes()) for instance in part.instances]
@@ -114,14 +114,14 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
     """One word of those that an item has at different places."""
     item = items[0]
     unit = item.units[0]
-    if outermost and isinstance(unit, Node) and len(item.units) == 1:
+    if outermost and isinstance(unit, ConvertedNode) and len(item.units) == 1:
         return unit.name
     for change in (lambda word: word, lambda word: re.sub(r"_?\d+", "", word).strip("_")):
         changed = {change(word) for word in words}
         word = changed.pop()
         if not changed and word.isdigit():
             return kind(next(item.nodes())) + word
-        if not changed and word and (isinstance(unit, Node) or word not in _PARTS):
+        if not changed and word and (isinstance(unit, ConvertedNode) or word not in _PARTS):
             return word
     if isinstance(unit, Instance):
         name = unit.part.name
@@ -131,7 +131,7 @@ def _agreed(words: list[str], items: list[Item], outermost: bool) -> str:
     return kind(unit)
 
 
-def name_part(part: Part, names: Namespace, model: str) -> None:
+def name_part(part: RepeatedPart, names: Namespace, model: str) -> None:
     """Names a part, whose inner parts have names already."""
     if part.given and len(part.instances) == 1:
         part.name = names.claim(identifier(part.name, "block"))
@@ -151,13 +151,13 @@ def _words(front: str) -> list[str]:
     return [word for word in found if len(word) > 1]
 
 
-def _content(part: Part) -> str:
+def _content(part: RepeatedPart) -> str:
     """A name by what is inside."""
     units = [part.unit(position) for position in range(len(part.keys))]
     most = max(len(instance.items[-1].units) for instance in part.instances)
     if isinstance(units[-1], Instance) and most > 1 and len(units) > 1:
         return "stage"
-    ends = [unit.what for unit in units[-2:] if isinstance(unit, Node) and len(unit.reads) > 1]
+    ends = [unit.what for unit in units[-2:] if isinstance(unit, ConvertedNode) and len(unit.reads) > 1]
     if "add" in ends:
         return "residual"
     if "concatenate" in ends:
@@ -166,5 +166,5 @@ def _content(part: Part) -> str:
     return "_".join(kinds) if len(kinds) <= 3 else f"{kinds[0]}_block"
 
 
-def _kind(unit: Node | Instance) -> str:
-    return kind(unit) if isinstance(unit, Node) else unit.part.name
+def _kind(unit: ConvertedNode | Instance) -> str:
+    return kind(unit) if isinstance(unit, ConvertedNode) else unit.part.name

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.convert.folding.parts import Item, Part, Parts, Target, Wires, mapped, targets
-from graphspec.convert.folding.search import Place, cohesive, replace
+from graphspec.convert.folding.parts import Item, Parts, RepeatedPart, Target, Wires, mapped, targets
+from graphspec.convert.folding.search import RunPlace, cohesive, replace
 
 LONGEST = 40
 """Items of a part with optional ones."""
@@ -26,7 +26,7 @@ class Shape:
 
     keys: list[Any]
     wiring: list[Wires]
-    place: Place | None  # None: the part as it was
+    place: RunPlace | None  # None: the part as it was
     positions: list[int]
 
 
@@ -41,11 +41,11 @@ def merge_variants(parts: Parts) -> bool:
     return changed
 
 
-def _weight(part: Part) -> int:
+def _weight(part: RepeatedPart) -> int:
     return sum(1 for _ in part.instances[0].nodes())
 
 
-def _take_in(part: Part, parts: Parts) -> bool:
+def _take_in(part: RepeatedPart, parts: Parts) -> bool:
     """Merges into a part the groups of nodes that are most of it."""
     whole = Shape(part.keys, part.wiring, None, list(range(len(part.keys))))
     merged, shapes = whole, [whole]
@@ -53,7 +53,7 @@ def _take_in(part: Part, parts: Parts) -> bool:
         window = slice(place.start, place.start + length)
         numbers = {target: -1 - k for k, target in enumerate(place.inputs)}
 
-        def inner(target: Target, place: Place = place, numbers: dict[Target, int] = numbers) -> Target:
+        def inner(target: Target, place: RunPlace = place, numbers: dict[Target, int] = numbers) -> Target:
             return (numbers[target], 0) if target in numbers else (target[0] - place.start, target[1])
 
         shape = Shape(
@@ -71,7 +71,7 @@ def _take_in(part: Part, parts: Parts) -> bool:
     return True
 
 
-def _groups(part: Part, parts: Parts) -> Iterator[tuple[Place, int]]:
+def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
     """The runs of other parts that belong together by name and are half of this part or more."""
     weights = {key: _key_weight(part, i) for i, key in enumerate(part.keys)}
     half = sum(weights.values()) / 2
@@ -98,11 +98,11 @@ def _groups(part: Part, parts: Parts) -> Iterator[tuple[Place, int]]:
             position += found or 1
 
 
-def _key_weight(part: Part, position: int) -> int:
+def _key_weight(part: RepeatedPart, position: int) -> int:
     return sum(1 for _ in part.instances[0].items[position].nodes())
 
 
-def _inner_parts(part: Part, parts: Parts) -> set[int]:
+def _inner_parts(part: RepeatedPart, parts: Parts) -> set[int]:
     """The parts that a part is made of, which must not hold it."""
     by_id = {id(other): other for other in parts.all}
     found: set[int] = set()
@@ -115,7 +115,7 @@ def _inner_parts(part: Part, parts: Parts) -> set[int]:
     return found
 
 
-def _closed(host: Part, start: int, length: int) -> Place | None:
+def _closed(host: RepeatedPart, start: int, length: int) -> RunPlace | None:
     """The run as a place, where it has one input and only its last item is read from outside."""
     end = start + length - 1
     if any(key[0] == "alone" for key in host.keys[start : end + 1]):
@@ -125,7 +125,7 @@ def _closed(host: Part, start: int, length: int) -> Place | None:
         outside |= {target: None for target in targets(wires) if target[0] < start}
     if len(outside) != 1 or any(reader > end for reader in host.readers()[start:end]):
         return None
-    return Place(host, start, tuple(outside))
+    return RunPlace(host, start, tuple(outside))
 
 
 def _merged(merged: Shape, shape: Shape, shapes: list[Shape]) -> tuple[Shape, list[Shape]] | None:
@@ -227,7 +227,7 @@ def _means(merged: Shape, shape: Shape, hands: dict[int, int]) -> bool:
     return all(mapped(merged.wiring[position], seen) == shape.wiring[i] for position, i in present.items())
 
 
-def _rewrite(part: Part, merged: Shape, shapes: list[Shape], hands: dict[int, int]) -> None:
+def _rewrite(part: RepeatedPart, merged: Shape, shapes: list[Shape], hands: dict[int, int]) -> None:
     """Makes the part the merged one, and the places instances of it."""
     first, *others = shapes
     for instance in part.instances:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
-from graphspec.convert.folding.parts import Instance, Item, Part
-from graphspec.convert.nodes import Node, Value
+from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
+from graphspec.convert.nodes import ConvertedNode, ConvertedValue
 
 SIZES = frozenset(
     [
@@ -56,7 +56,7 @@ class Written:
 class Solved:
     """A part with its params."""
 
-    part: Part
+    part: RepeatedPart
     params: list[Param] = field(default_factory=list)
     items: list[Written] = field(default_factory=list)
 
@@ -66,10 +66,10 @@ class Solver:
 
     def __init__(
         self,
-        part: Part,
+        part: RepeatedPart,
         names: list[str],
         inner: dict[int, Solved],
-        channels: Callable[[Value], int | None],
+        channels: Callable[[ConvertedValue], int | None],
     ):
         self.part, self.names, self.inner = part, names, inner
         self.item = ""  # the name of the item at hand
@@ -159,12 +159,12 @@ class Solver:
                 keys |= dict.fromkeys(given(unit))
         first = self.part.unit(self.names.index(self.item))
         some = any(len(given(item.units[0])) < len(keys) for item in items if item.units)
-        if some and isinstance(first, Node) and first.form != "parameter":
+        if some and isinstance(first, ConvertedNode) and first.form != "parameter":
             fields = list(REGISTRY[first.form][first.what].model_fields)  # type: ignore[index]
             keys = dict.fromkeys(sorted(keys, key=fields.index))
         return {key: [[self._value(unit, key) for unit in item.units] for item in items] for key in keys}
 
-    def _value(self, unit: Node | Instance, key: str) -> Any:
+    def _value(self, unit: ConvertedNode | Instance, key: str) -> Any:
         """What an argument is, written or not."""
         if isinstance(unit, Instance) or key in given(unit):
             return given(unit)[key]
@@ -281,7 +281,7 @@ def counts_channels(key: str) -> bool:
     return key in SIZES or any(key.endswith(f"_{size}") for size in SIZES)
 
 
-def given(unit: Node | Instance) -> dict[str, Any]:
+def given(unit: ConvertedNode | Instance) -> dict[str, Any]:
     """The arguments of a unit; the shape of a parameter is one of them."""
     if isinstance(unit, Instance):
         return unit.values

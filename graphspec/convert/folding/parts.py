@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.convert.nodes import Body, Input, Node, Value
+from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
 
 Target = tuple[int, int]
 Wires = tuple[tuple[str, tuple[Target, ...] | Target], ...]
@@ -26,12 +26,12 @@ Wires = tuple[tuple[str, tuple[Target, ...] | Target], ...]
 class Item:
     """One node of an instance, and its repetitions."""
 
-    units: list[Node | Instance]
+    units: list[ConvertedNode | Instance]
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[ConvertedNode]:
         """All nodes inside it."""
         for unit in self.units:
-            if isinstance(unit, Node):
+            if isinstance(unit, ConvertedNode):
                 yield unit
             else:
                 yield from unit.nodes()
@@ -41,18 +41,18 @@ class Item:
 class Instance:
     """A part at one place. `sources` are the values that its inputs are, `values` its params there."""
 
-    part: Part
+    part: RepeatedPart
     items: list[Item]
-    sources: list[Value] = field(default_factory=list)
+    sources: list[ConvertedValue] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
     name: str = ""  # of a model inside the model
 
-    def nodes(self) -> Iterator[Node]:
+    def nodes(self) -> Iterator[ConvertedNode]:
         """All nodes inside it."""
         for item in self.items:
             yield from item.nodes()
 
-    def value(self, target: Target) -> Value:
+    def value(self, target: Target) -> ConvertedValue:
         """What a target is here."""
         index, output = target
         if index < 0:
@@ -60,12 +60,16 @@ class Instance:
         if not self.items[index].units:
             return self.value(list(targets(self.part.wiring[index]))[self.part.hands[index]])
         unit = self.items[index].units[-1]
-        return Value(unit, output) if isinstance(unit, Node) else unit.value(unit.part.outputs[output][1])
+        return (
+            ConvertedValue(unit, output)
+            if isinstance(unit, ConvertedNode)
+            else unit.value(unit.part.outputs[output][1])
+        )
 
     def resolve(self) -> None:
         """Fills in the sources of the instances inside it, given its own."""
         for item, wires in zip(self.items, self.part.wiring, strict=True):
-            before: Value | None = None
+            before: ConvertedValue | None = None
             for unit in item.units:
                 if isinstance(unit, Instance):
                     unit.sources = [self.value(target) for _, target in wires if isinstance(target[0], int)]
@@ -76,7 +80,7 @@ class Instance:
 
 
 @dataclass(eq=False, slots=True)
-class Part:
+class RepeatedPart:
     """A graph that stands at one or more places."""
 
     keys: list[Any]
@@ -90,7 +94,7 @@ class Part:
     hands: dict[int, int] = field(default_factory=dict)
     """Its optional items, each with the number of the target that it hands on where it is left out."""
 
-    def unit(self, position: int) -> Node | Instance:
+    def unit(self, position: int) -> ConvertedNode | Instance:
         """An item as it is at the first place that has it."""
         return next(i.items[position].units[0] for i in self.instances if i.items[position].units)
 
@@ -127,22 +131,22 @@ def mapped(wires: Wires, change: Any) -> Wires:
 class Parts:
     """All parts of a model: `root` is the whole, others come behind those that they are made of."""
 
-    def __init__(self, body: Body):
-        self.all: list[Part] = []
-        self.by_shape: dict[Any, Part] = {}
+    def __init__(self, body: ConvertedBody):
+        self.all: list[RepeatedPart] = []
+        self.by_shape: dict[Any, RepeatedPart] = {}
         self.inner: dict[int, Instance] = {}  # of bodies that entries and wrappers hold
         self.root = self._part(body, None)
 
-    def _part(self, body: Body, name: str | None) -> Part:
+    def _part(self, body: ConvertedBody, name: str | None) -> RepeatedPart:
         """The part of a body: that of another where both have one shape and stand inside the model."""
         positions: dict[int, int] = {id(item): -1 - k for k, item in enumerate(body.inputs)}
         keys, wiring, items = [], [], []
 
-        def target(value: Value) -> Target:
+        def target(value: ConvertedValue) -> Target:
             return positions[id(value.maker)], value.output
 
         for position, node in enumerate(body.nodes):
-            unit: Node | Instance = node
+            unit: ConvertedNode | Instance = node
             if node.form == "block" and node.entry is None:
                 assert node.body is not None
                 part = self._part(node.body, node.body.name)
@@ -155,7 +159,7 @@ class Parts:
             keys.append(key)
             wiring.append(
                 tuple(
-                    (slot, target(read) if isinstance(read, Value) else tuple(map(target, read)))
+                    (slot, target(read) if isinstance(read, ConvertedValue) else tuple(map(target, read)))
                     for slot, read in node.reads
                 )
             )
@@ -165,7 +169,7 @@ class Parts:
         for entry in body.shared:
             if entry.body is not None:
                 self.inner[id(entry.body)] = self._part(entry.body, entry.body.name).instances[-1]
-        part = Part(keys, wiring, [item.name for item in body.inputs], outputs)
+        part = RepeatedPart(keys, wiring, [item.name for item in body.inputs], outputs)
         shape = None
         if name is not None and not body.shared:
             shape = (tuple(keys), tuple(wiring), tuple(target for _, target in outputs), len(part.inputs))
@@ -176,11 +180,11 @@ class Parts:
         instance = Instance(part, items)
         part.instances.append(instance)
         if name is None:
-            instance.sources = [Value(item) for item in body.inputs]
+            instance.sources = [ConvertedValue(item) for item in body.inputs]
         return part
 
 
-def leaf_key(node: Node) -> Any:
+def leaf_key(node: ConvertedNode) -> Any:
     """What two nodes must have in common to be one node of a part: all but the values of arguments."""
     if node.form == "call" or node.body is not None or node.entry is not None:
         return ("alone", id(node))
@@ -192,8 +196,8 @@ def leaf_key(node: Node) -> Any:
     return ("leaf", node.form, what, node.style, node.trainable, fixed, names, node.outputs)
 
 
-def makers(instance: Instance) -> Iterator[Input]:
+def makers(instance: Instance) -> Iterator[ConvertedInput]:
     """The inputs of the outermost graph that feed an instance."""
     for value in instance.sources:
-        if isinstance(value.maker, Input):
+        if isinstance(value.maker, ConvertedInput):
             yield value.maker

@@ -7,9 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.convert.folding.parts import Instance, Item, Part, Parts, Target, Wires, mapped, targets
+from graphspec.convert.folding.parts import (
+    Instance,
+    Item,
+    Parts,
+    RepeatedPart,
+    Target,
+    Wires,
+    mapped,
+    targets,
+)
 from graphspec.convert.folding.words import bond, without_numbers
-from graphspec.convert.nodes import Node
+from graphspec.convert.nodes import ConvertedNode
 from graphspec.convert.writing import WIDTH, flow
 
 LONGEST = 150
@@ -26,10 +35,10 @@ MOST_LISTS = 3
 
 
 @dataclass(slots=True)
-class Place:
+class RunPlace:
     """Where a run stands: `part.keys[start : start + length]`, and what it reads from outside."""
 
-    part: Part
+    part: RepeatedPart
     start: int
     inputs: tuple[Target, ...]
 
@@ -49,9 +58,9 @@ def fold(parts: Parts) -> None:
             collapse(each, parts.root)
 
 
-def _best(parts: Parts) -> tuple[int, list[Place]] | None:
+def _best(parts: Parts) -> tuple[int, list[RunPlace]] | None:
     """The run that saves most lines, and where it stands."""
-    found: dict[tuple[int, int], list[Place]] = defaultdict(list)
+    found: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
     for part in parts.all:
         for length, code, place in _runs(part) if not part.hands else ():
             found[length, code].append(place)
@@ -75,7 +84,7 @@ def _best(parts: Parts) -> tuple[int, list[Place]] | None:
     return best
 
 
-def _runs(part: Part) -> Iterator[tuple[int, int, Place]]:
+def _runs(part: RepeatedPart) -> Iterator[tuple[int, int, RunPlace]]:
     """All runs of a part that have one result, with a code that equal runs share."""
     last, size = part.readers(), len(part.keys)
     read = [*(t for wires in part.wiring for t in targets(wires)), *(t for _, t in part.outputs)]
@@ -100,13 +109,13 @@ def _runs(part: Part) -> Iterator[tuple[int, int, Place]]:
             if len(outside) > MOST_INPUTS:
                 break
             if open_until <= end and end > start and outside and end not in several:
-                yield end - start + 1, code, Place(part, start, tuple(outside))
+                yield end - start + 1, code, RunPlace(part, start, tuple(outside))
             open_until = max(open_until, last[end])
 
 
-def _apart(places: list[Place], length: int) -> list[Place]:
+def _apart(places: list[RunPlace], length: int) -> list[RunPlace]:
     """Those of the places that do not overlap, from the start of each part."""
-    kept: list[Place] = []
+    kept: list[RunPlace] = []
     for place in places:
         before = kept[-1] if kept else None
         if before is None or before.part is not place.part or place.start >= before.start + length:
@@ -114,7 +123,7 @@ def _apart(places: list[Place], length: int) -> list[Place]:
     return kept
 
 
-def _chained(before: Place, place: Place, length: int, readers: dict[int, list[int]]) -> bool:
+def _chained(before: RunPlace, place: RunPlace, length: int, readers: dict[int, list[int]]) -> bool:
     """Whether a place takes the result of the one before it, and nothing else does."""
     end = before.start + length - 1
     return (
@@ -126,18 +135,18 @@ def _chained(before: Place, place: Place, length: int, readers: dict[int, list[i
     )
 
 
-def _lines(part: Part) -> list[int]:
+def _lines(part: RepeatedPart) -> list[int]:
     """How many lines each item of a part takes."""
     counts = []
     for item in part.instances[0].items:
         unit = item.units[0]
-        long = isinstance(unit, Node) and len(unit.name) + len(flow(unit.arguments)) > WIDTH - 30
-        counts.append(len(unit.arguments) + 2 if long and isinstance(unit, Node) else 1)
+        long = isinstance(unit, ConvertedNode) and len(unit.name) + len(flow(unit.arguments)) > WIDTH - 30
+        counts.append(len(unit.arguments) + 2 if long and isinstance(unit, ConvertedNode) else 1)
     return counts
 
 
 def _saved(
-    length: int, places: list[Place], lines: dict[int, list[int]], readers: dict[int, list[int]]
+    length: int, places: list[RunPlace], lines: dict[int, list[int]], readers: dict[int, list[int]]
 ) -> float:
     """How many lines a part saves: what stands elsewhere but once, less its uses and its head."""
     whole = [sum(lines[id(place.part)][place.start : place.start + length]) for place in places]
@@ -148,12 +157,12 @@ def _saved(
     return sum(whole) - whole[0] - runs - HEAD - 2 * (max(len(place.inputs) for place in places) - 1)
 
 
-def _named(length: int, places: list[Place]) -> float:
+def _named(length: int, places: list[RunPlace]) -> float:
     """A half more for a run whose nodes have names that begin alike, where those around it do not."""
     return 1 + 0.5 * sum(cohesive(place, length) for place in places) / len(places)
 
 
-def cohesive(place: Place, length: int) -> bool:
+def cohesive(place: RunPlace, length: int) -> bool:
     """Whether the nodes of a place have a name in common that those around it have not."""
     items = place.part.instances[0].items
     end = place.start + length
@@ -167,17 +176,17 @@ def cohesive(place: Place, length: int) -> bool:
     return not any(f"{name}_".startswith(inside) for name in other)
 
 
-def _belongs(place: Place, length: int) -> bool:
+def _belongs(place: RunPlace, length: int) -> bool:
     """Whether the names of a place do not tell that it is parts of several things."""
     items = place.part.instances[0].items[place.start : place.start + length]
     return bond(node for item in items for node in item.nodes()) is not None
 
 
-def _split_off(length: int, places: list[Place], root: Part) -> Part:
+def _split_off(length: int, places: list[RunPlace], root: RepeatedPart) -> RepeatedPart:
     """Makes a part of a run, in place of all the nodes that it stands for; one that is this run is taken."""
     whole = next((place.part for place in places if _is_whole(place, length, root)), None)
     part = whole or _made(places[0], length)
-    by_part: dict[int, list[Place]] = defaultdict(list)
+    by_part: dict[int, list[RunPlace]] = defaultdict(list)
     for place in places:
         if place.part is not part:
             by_part[id(place.part)].append(place)
@@ -186,7 +195,7 @@ def _split_off(length: int, places: list[Place], root: Part) -> Part:
     return part
 
 
-def _is_whole(place: Place, length: int, root: Part) -> bool:
+def _is_whole(place: RunPlace, length: int, root: RepeatedPart) -> bool:
     part = place.part
     inputs = tuple((-1 - k, 0) for k in range(len(part.inputs)))
     outputs = [target for _, target in part.outputs]
@@ -198,14 +207,14 @@ def _is_whole(place: Place, length: int, root: Part) -> bool:
     )
 
 
-def _made(first: Place, length: int) -> Part:
+def _made(first: RunPlace, length: int) -> RepeatedPart:
     numbers = {target: -1 - k for k, target in enumerate(first.inputs)}
 
     def inner(target: Target) -> Target:
         return (numbers[target], 0) if target in numbers else (target[0] - first.start, target[1])
 
     window = slice(first.start, first.start + length)
-    return Part(
+    return RepeatedPart(
         list(first.part.keys[window]),
         [mapped(wires, inner) for wires in first.part.wiring[window]],
         [("x", "skip", "other")[k] for k in range(len(first.inputs))],
@@ -213,7 +222,7 @@ def _made(first: Place, length: int) -> Part:
     )
 
 
-def replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
+def replace(part: RepeatedPart, inner: RepeatedPart, places: list[RunPlace], length: int) -> None:
     """Puts one item in the place of each run of a part."""
     starts = {place.start: place for place in places}
     moved: dict[int, int] = {}
@@ -248,7 +257,7 @@ def replace(part: Part, inner: Part, places: list[Place], length: int) -> None:
         instance.items = listed
 
 
-def collapse(part: Part, root: Part) -> None:
+def collapse(part: RepeatedPart, root: RepeatedPart) -> None:
     """Makes one repeated item of items that are alike, each fed by the one before it and by nothing else.
 
     Those that differ in arguments stay apart inside a part, unless they are many: lists of lists read badly.
@@ -272,7 +281,7 @@ def collapse(part: Part, root: Part) -> None:
         position += 1
 
 
-def _join(part: Part, position: int) -> None:
+def _join(part: RepeatedPart, position: int) -> None:
     """Makes the item behind one a repetition of it."""
     for instance in part.instances:
         instance.items[position].units += instance.items.pop(position + 1).units
@@ -286,7 +295,7 @@ def _join(part: Part, position: int) -> None:
     part.outputs = [(name, renumber(target)) for name, target in part.outputs]
 
 
-def _alike(part: Part, position: int) -> bool:
+def _alike(part: RepeatedPart, position: int) -> bool:
     """Whether an item has the arguments of the item before it, wherever the part stands."""
     return all(
         list(_arguments(instance.items[position - 1].units[-1]))
@@ -295,7 +304,7 @@ def _alike(part: Part, position: int) -> bool:
     )
 
 
-def _differing(part: Part, start: int, end: int) -> set[str]:
+def _differing(part: RepeatedPart, start: int, end: int) -> set[str]:
     """The arguments in which items differ; "" where one has nodes that another lacks."""
     found: set[str] = set()
     for instance in part.instances:
@@ -307,12 +316,12 @@ def _differing(part: Part, start: int, end: int) -> set[str]:
     return found
 
 
-def _arguments(unit: Node | Instance) -> Iterator[Any]:
-    for node in [unit] if isinstance(unit, Node) else unit.nodes():
+def _arguments(unit: ConvertedNode | Instance) -> Iterator[Any]:
+    for node in [unit] if isinstance(unit, ConvertedNode) else unit.nodes():
         yield (node.what, node.arguments)
 
 
-def _repeats(part: Part, position: int) -> bool:
+def _repeats(part: RepeatedPart, position: int) -> bool:
     """Whether an item is one more of the item before it."""
     before, key = position - 1, part.keys[position]
     if part.keys[before] != key or key[0] == "alone":
@@ -330,7 +339,9 @@ def _repeats(part: Part, position: int) -> bool:
 def _same_word(before: Item, item: Item) -> bool:
     """Whether two items are called the same but for numbers, as far as their names were chosen."""
     words = [
-        dict.fromkeys(without_numbers(node) for node in ([unit] if isinstance(unit, Node) else unit.nodes()))
+        dict.fromkeys(
+            without_numbers(node) for node in ([unit] if isinstance(unit, ConvertedNode) else unit.nodes())
+        )
         for unit in (before.units[-1], item.units[0])
     ]
     return list(words[0]) == list(words[1])

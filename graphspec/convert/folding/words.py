@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from graphspec.convert.nodes import Node
+from graphspec.convert.nodes import ConvertedNode
 
 
-def begin(nodes: Iterable[Node]) -> str:
+def begin(nodes: Iterable[ConvertedNode]) -> str:
     """What the names of nodes begin with, but for those that Keras gave."""
     return prefix([node.name for node in nodes if not node.automatic])
 
 
-def bond(nodes: Iterable[Node]) -> str | None:
+def bond(nodes: Iterable[ConvertedNode]) -> str | None:
     """What makes nodes belong together by name: the same beginning, the same end, or the same number behind.
 
     "" where names say nothing: all are Keras' own, or one word with numbers. None where they have nothing in
@@ -47,6 +47,6 @@ def common(texts: list[str]) -> str:
     return low[:same]
 
 
-def without_numbers(node: Node) -> str:
+def without_numbers(node: ConvertedNode) -> str:
     """A name without what counts: `block_conv` of block2a_conv1; "" where it is Keras' own."""
     return "" if node.automatic else re.sub(r"\d+[a-z]?(?=_|$)", "", node.name)

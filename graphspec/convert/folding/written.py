@@ -10,27 +10,34 @@ from graphspec.convert.document import input_sizes
 from graphspec.convert.folding.naming import item_names, name_part
 from graphspec.convert.folding.optional import merge_variants
 from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Written, same
-from graphspec.convert.folding.parts import Instance, Part, Parts, Target, targets
+from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Target, targets
 from graphspec.convert.folding.search import fold
-from graphspec.convert.nodes import Body, Entry, Node, Place, Value, identifier
+from graphspec.convert.nodes import (
+    CalledEntry,
+    ConvertedBody,
+    ConvertedNode,
+    ConvertedValue,
+    StoredPlace,
+    identifier,
+)
 from graphspec.names import Namespace, attribute
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class FoldedDocument:
     """A folded document, and for each node or entry with variables its path in the module."""
 
     document: dict[str, Any]
-    places: dict[str, Place]
+    places: dict[str, StoredPlace]
 
 
 def folded(
-    body: Body,
+    body: ConvertedBody,
     settings: Mapping[str, Any],
     common_sizes: bool,
-    channels: Callable[[Value], int | None],
+    channels: Callable[[ConvertedValue], int | None],
     optional: bool,
-) -> Folded:
+) -> FoldedDocument:
     """The document of a model, folded. `channels` gives the last axis of a value of the flat model;
     `optional` lets blocks have nodes that some of their uses leave out.
     """
@@ -38,20 +45,20 @@ def folded(
     fold(parts)
     if optional and merge_variants(parts):
         fold(parts)
-    return Writer(parts, channels, body).write(settings, common_sizes)
+    return DocumentWriter(parts, channels, body).write(settings, common_sizes)
 
 
-class Writer:
+class DocumentWriter:
     """Writes one model."""
 
-    def __init__(self, parts: Parts, channels: Callable[[Value], int | None], body: Body):
+    def __init__(self, parts: Parts, channels: Callable[[ConvertedValue], int | None], body: ConvertedBody):
         self.parts, self.channels, self.body = parts, channels, body
         self.solved: dict[int, Solved] = {}
         self.names: dict[int, list[str]] = {}
         self.blocks: dict[str, Any] = {}
-        self.stored: dict[str, Place] = {}
+        self.stored: dict[str, StoredPlace] = {}
 
-    def write(self, settings: Mapping[str, Any], common_sizes: bool) -> Folded:
+    def write(self, settings: Mapping[str, Any], common_sizes: bool) -> FoldedDocument:
         root = self.parts.root
         for part in self._ordered():
             for instance in part.instances:
@@ -76,21 +83,25 @@ class Writer:
         if settings.get("train"):
             document["train"] = settings["train"]
         self._paths(root.instances[0], "", self.body.shared)
-        return Folded(document, self.stored)
+        return FoldedDocument(document, self.stored)
 
-    def _ordered(self) -> list[Part]:
+    def _ordered(self) -> list[RepeatedPart]:
         """All parts that are used, each behind those inside it; the root comes last."""
         by_id = {id(part): part for part in self.parts.all}
-        found: list[Part] = []
+        found: list[RepeatedPart] = []
 
-        def visit(part: Part) -> None:
+        def visit(part: RepeatedPart) -> None:
             if part in found:
                 return
             for position, key in enumerate(part.keys):
                 if key[0] == "part":
                     visit(by_id[key[1]])
                 unit = part.unit(position)
-                if isinstance(unit, Node) and unit.body is not None and id(unit.body) in self.parts.inner:
+                if (
+                    isinstance(unit, ConvertedNode)
+                    and unit.body is not None
+                    and id(unit.body) in self.parts.inner
+                ):
                     visit(self.parts.inner[id(unit.body)].part)
             found.append(part)
 
@@ -100,15 +111,15 @@ class Writer:
         visit(self.parts.root)
         return found
 
-    def _root_names(self) -> list[tuple[Node, str]]:
+    def _root_names(self) -> list[tuple[ConvertedNode, str]]:
         root = self.parts.root
         return [
             (item.units[0], name)
             for item, name in zip(root.instances[0].items, self.names[id(root)], strict=True)
-            if isinstance(item.units[0], Node) and len(item.units) == 1
+            if isinstance(item.units[0], ConvertedNode) and len(item.units) == 1
         ]
 
-    def _block(self, part: Part) -> dict[str, Any]:
+    def _block(self, part: RepeatedPart) -> dict[str, Any]:
         block: dict[str, Any] = {}
         params = self.solved[id(part)].params
         if params:
@@ -125,16 +136,16 @@ class Writer:
             }
         return block
 
-    def _shared_of(self, part: Part) -> list[Entry]:
+    def _shared_of(self, part: RepeatedPart) -> list[CalledEntry]:
         """The entries that a model inside the model shares among its nodes."""
-        found: dict[int, Entry] = {}
+        found: dict[int, CalledEntry] = {}
         for item in part.instances[0].items:
             for unit in item.units:
-                if isinstance(unit, Node) and unit.entry is not None and not unit.entry.common:
+                if isinstance(unit, ConvertedNode) and unit.entry is not None and not unit.entry.common:
                     found[id(unit.entry)] = unit.entry
         return list(found.values())
 
-    def _graph(self, part: Part, shared: list[Entry]) -> dict[str, Any]:
+    def _graph(self, part: RepeatedPart, shared: list[CalledEntry]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if shared:
             found["shared"] = {entry.name: self._entry(entry) for entry in shared}
@@ -143,12 +154,12 @@ class Writer:
         for position, name in enumerate(self.names[id(part)]):
             nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
             unit = part.unit(position)
-            if not (isinstance(unit, Node) and unit.form == "parameter"):
+            if not (isinstance(unit, ConvertedNode) and unit.form == "parameter"):
                 above = (position, 0)
         found["nodes"] = nodes
         return found
 
-    def _entry(self, entry: Entry) -> dict[str, Any]:
+    def _entry(self, entry: CalledEntry) -> dict[str, Any]:
         block = self._use(self.parts.inner[id(entry.body)]) if entry.body is not None else {}
         item: dict[str, Any] = block if entry.form == "block" else {entry.form: entry.what}
         if entry.form == "layer" and block:
@@ -168,7 +179,9 @@ class Writer:
         }
         return {"block": instance.part.name, **values}
 
-    def _node(self, part: Part, position: int, written: Written, above: Target | None) -> dict[str, Any]:
+    def _node(
+        self, part: RepeatedPart, position: int, written: Written, above: Target | None
+    ) -> dict[str, Any]:
         unit = part.unit(position)
         arguments = dict(written.arguments)
         if isinstance(unit, Instance):
@@ -192,16 +205,18 @@ class Writer:
             item["when"] = written.when
             if number := part.hands[position]:
                 item["else"] = self._reference(part, list(targets(part.wiring[position]))[number])
-        if isinstance(unit, Node) and not unit.trainable:
+        if isinstance(unit, ConvertedNode) and not unit.trainable:
             item["trainable"] = False
         return item
 
-    def _reading(self, part: Part, position: int, unit: Node | Instance, above: Target | None) -> Any:
+    def _reading(
+        self, part: RepeatedPart, position: int, unit: ConvertedNode | Instance, above: Target | None
+    ) -> Any:
         """What stands after `from`; None where it is the node above."""
         wires = part.wiring[position]
         if not wires:
             return None
-        style = unit.style if isinstance(unit, Node) else "one" if len(wires) == 1 else "list"
+        style = unit.style if isinstance(unit, ConvertedNode) else "one" if len(wires) == 1 else "list"
         found = [
             self._reference(part, read)
             if read and isinstance(read[0], int)
@@ -212,7 +227,7 @@ class Writer:
             return None if next(targets(wires)) == above else found[0]
         return found if style == "list" else dict(zip((slot for slot, _ in wires), found, strict=True))
 
-    def _reference(self, part: Part, target: Target) -> str:
+    def _reference(self, part: RepeatedPart, target: Target) -> str:
         index, output = target
         if index < 0:
             return part.inputs[-1 - index]
@@ -221,7 +236,7 @@ class Writer:
             return name
         inner = (
             unit.outputs[output - 1]
-            if isinstance(unit, Node)
+            if isinstance(unit, ConvertedNode)
             else identifier(unit.part.outputs[output][0], "y")
         )
         return f"{name}.{inner}"
@@ -237,7 +252,7 @@ class Writer:
 
     # --- paths in the module
 
-    def _paths(self, instance: Instance, front: str, shared: list[Entry]) -> None:
+    def _paths(self, instance: Instance, front: str, shared: list[CalledEntry]) -> None:
         part = instance.part
         for entry in shared:
             self._place(entry, f"{front}{attribute(entry.name)}")
@@ -251,9 +266,9 @@ class Writer:
                 elif unit.entry is None:
                     self._place(unit, here)
 
-    def _place(self, item: Node | Entry, here: str) -> None:
+    def _place(self, item: ConvertedNode | CalledEntry, here: str) -> None:
         if item.body is not None:
             inner = self.parts.inner[id(item.body)]
             self._paths(inner, f"{here}.", self._shared_of(inner.part))
         elif item.stored is not None:
-            self.stored[here] = Place(item.stored, item.trainable)
+            self.stored[here] = StoredPlace(item.stored, item.trainable)

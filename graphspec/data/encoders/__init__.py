@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from graphspec.data.binding import Place, Source, bind, check_weights, nowhere
-from graphspec.data.columns import Mask, Part
+from graphspec.data.binding import ColumnSource, Place, bind, check_weights, nowhere
+from graphspec.data.columns import Mask, TablePart
 from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
 from graphspec.data.encoders.decoding import decode
@@ -32,7 +32,7 @@ from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
-from graphspec.data.features.plan import Fill, Outputs, Plan
+from graphspec.data.features.plan import Fill, FillPlan, Outputs
 from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
@@ -73,7 +73,7 @@ class Encoders:
     Bind them to the columns of a table; then let them learn, or restore what was learned; then encode.
     """
 
-    def __init__(self, plan: Plan, outputs: Outputs, images: bool = False):
+    def __init__(self, plan: FillPlan, outputs: Outputs, images: bool = False):
         """`images` says that the plan is that of a folder of images, which needs no features."""
         self.plan, self.outputs, self.images = plan, outputs, images
         self.encoders = {fill.field: self._encoder(fill) for fill in plan.fills}
@@ -82,7 +82,7 @@ class Encoders:
         self.rows: Counter[str] = Counter()
         self.targets = True
 
-    def bind(self, source: Source, place: Place = nowhere, targets: bool = True) -> None:
+    def bind(self, source: ColumnSource, place: Place = nowhere, targets: bool = True) -> None:
         """Read the columns of a table from now on; without `targets`, those of inputs alone.
 
         Raises `SpecError` with each column that is missing.
@@ -136,7 +136,7 @@ class Encoders:
 
     # --- learning
 
-    def fit(self, parts: Callable[[], Iterable[Part]]) -> None:
+    def fit(self, parts: Callable[[], Iterable[TablePart]]) -> None:
         """Learn from training rows, part by part. Raises `SpecError` with each field's first mistake."""
         problems: dict[str, SpecError] = {}
         learners: dict[str, Encoder | RowWeights] = {
@@ -152,7 +152,7 @@ class Encoders:
 
     # --- encoding
 
-    def encode(self, part: Part, labels: Mapping[str, Mask] | None = None) -> Encoded:
+    def encode(self, part: TablePart, labels: Mapping[str, Mask] | None = None) -> Encoded:
         """The arrays of some rows. `labels` are the rows of each set (training, validation), for the counts.
 
         Raises `SpecError` with each field's first mistake.
@@ -190,7 +190,7 @@ class Encoders:
                 counted[name] = there if name not in counted else counted[name] & there[:, None]
         return counted
 
-    def _sizes(self, part: Part, found: Mapping[str, Column]) -> dict[str, Array]:
+    def _sizes(self, part: TablePart, found: Mapping[str, Column]) -> dict[str, Array]:
         """The length of each row by the size's name. Raises `SpecError` where two columns disagree."""
         known: dict[str, tuple[Array, str]] = {}
         for name, column in found.items():

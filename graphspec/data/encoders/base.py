@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Part
+from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
@@ -51,7 +51,7 @@ class Encoder(ABC):
     def name(self) -> str:
         return self.fill.field
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         """Take in some of the training rows. Raises `SpecError`."""
         return None
 
@@ -60,7 +60,7 @@ class Encoder(ABC):
         return None
 
     @abstractmethod
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         """The array of some rows, whichever they are. Raises `SpecError`."""
 
     def state(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Encoder(ABC):
 
     # --- missing values
 
-    def gap(self, part: Part, column: str, missing: Mask) -> SpecError:
+    def gap(self, part: TablePart, column: str, missing: Mask) -> SpecError:
         """The error of values that are missing, of which the first is named."""
         index, count = int(missing.argmax()), int(missing.sum())
         more = f", and so {'is' if count == 2 else 'are'} {count - 1} more" if count > 1 else ""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Lists, Mask, Part, is_list, kind_in_words, lists, texts, texts_of
+from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
 from graphspec.data.encoders.base import Column, Encoder, shaped, with_fill
 from graphspec.data.encoders.lists import marked, to_length
 from graphspec.data.encoders.vocabulary import Ids, Vocabulary, alike_note
@@ -44,12 +44,12 @@ class CategoryEncoder(Encoder):
         """Whether an unseen value is an error."""
         return self.fill.target or self.feature.unseen == "error"
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         for name, vocabulary in zip(self.columns, self.vocabularies, strict=True):
             column = self._values(part, name)[0]
             vocabulary.count(column if self.feature.fill is None else pc.fill_null(column, self.feature.fill))
 
-    def _values(self, part: Part, name: str) -> tuple[pa.Array, Lists | None]:
+    def _values(self, part: TablePart, name: str) -> tuple[pa.Array, Lists | None]:
         """The values of a column, or of the elements of its lists, as text."""
         if not is_list(part.table.schema.field(name).type):
             return texts(part, name), None
@@ -99,7 +99,7 @@ class CategoryEncoder(Encoder):
             return self.feature.sizes
         return [len(vocabulary) for vocabulary in self.vocabularies]
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         if self.per_element:
             return self._lists(part)
         made = np.empty((len(part), len(self.columns)), np.int64)
@@ -125,7 +125,7 @@ class CategoryEncoder(Encoder):
         values = made.astype(np.float32) if self.fill.tensor.is_float else made
         return Column(shaped(self.fill, values), gone if gone.any() else None, marks)
 
-    def _lists(self, part: Part) -> Column:
+    def _lists(self, part: TablePart) -> Column:
         (name,), (vocabulary,) = self.columns, self.vocabularies
         column, found = self._values(part, name)
         if found is None:
@@ -142,7 +142,9 @@ class CategoryEncoder(Encoder):
         gone = found.missing if found.missing.any() else None
         return to_length(self.fill, ragged, gone, marked("unseen", ragged, ids < 0), None, True)
 
-    def _unseen(self, part: Part, name: str, index: int, value: str, vocabulary: Vocabulary) -> SpecError:
+    def _unseen(
+        self, part: TablePart, name: str, index: int, value: str, vocabulary: Vocabulary
+    ) -> SpecError:
         where = "is none of the `values`" if self.feature.values is not None else "is in no training row"
         near = [v for v in vocabulary.values if v.strip().casefold() == value.strip().casefold()]
         help = f'it differs from "{near[0]}" by spaces or case alone' if near else None
@@ -168,7 +170,7 @@ class HashEncoder(Encoder):
         super().__init__(fill, columns, ignore)
         self.feature = feature
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         made = np.empty((len(part), len(self.columns)), np.int64)
         filled = np.zeros(len(part), bool)
         for position, name in enumerate(self.columns):
@@ -201,11 +203,11 @@ class SetEncoder(Encoder):
         self.vocabulary = Vocabulary(0, [text_of(value) for value in feature.values or ()])
         self.width = feature.made(target=fill.target).shape[0] or 0
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         elements, _, _ = self._elements(part)
         self.vocabulary.count(elements)
 
-    def _elements(self, part: Part) -> tuple[pa.Array, NDArray[np.int64], Mask]:
+    def _elements(self, part: TablePart) -> tuple[pa.Array, NDArray[np.int64], Mask]:
         """All elements, the row of each, and the rows without a value."""
         (name,) = self.columns
         if is_list(part.table.schema.field(name).type):
@@ -244,7 +246,7 @@ class SetEncoder(Encoder):
             self.notes.append(f"{name}: {self.vocabulary.found:,} values{rare}")
         self.notes += alike_note(name, self.vocabulary)
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
         values, rows, missing = self._elements(part)
         gone = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphspec.data.columns import Part, is_text, missing_in
+from graphspec.data.columns import TablePart, is_text, missing_in
 from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
@@ -47,7 +47,7 @@ class ImageEncoder(Encoder):
         height, width, self.channels = (size for size in fill.tensor.shape[1:] if isinstance(size, int))
         self.size = (width, height)
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
         column = part.column(name)
         missing = missing_in(column)
@@ -69,7 +69,7 @@ class ImageEncoder(Encoder):
         marks = {"filled": missing} if missing.any() and gone is None else {}
         return Column(made, gone, marks)
 
-    def _picture(self, part: Part, name: str, index: int, value: Any) -> Array:
+    def _picture(self, part: TablePart, name: str, index: int, value: Any) -> Array:
         if isinstance(value, dict):  # as Parquet files of the datasets library have it
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):
@@ -94,7 +94,7 @@ class ImageEncoder(Encoder):
             what = f"{word} cannot be read: {reason}"
             raise part.fail("data-format", name, index, what, f"read are {', '.join(FORMATS)}") from None
 
-    def _path(self, part: Part, name: str, index: int, value: str) -> Path:
+    def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = part.root / self.feature.root if self.feature.root is not None else part.root
         path = root / value
         if not path.resolve().is_relative_to(root.resolve()):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Part, is_list, lists, texts, texts_of
+from graphspec.data.columns import Mask, TablePart, is_list, lists, texts, texts_of
 from graphspec.data.encoders.base import Column, Encoder, scattered
 from graphspec.data.encoders.vocabulary import Vocabulary, alike_note
 from graphspec.data.features.plan import Fill
@@ -63,7 +63,7 @@ class ListEncoder(Encoder):
         """The number of ids, declared or found."""
         raise NotImplementedError
 
-    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
         """The ids of each row, and which rows are missing; those are empty."""
         raise NotImplementedError
 
@@ -71,7 +71,7 @@ class ListEncoder(Encoder):
         """The ids of what fills a row."""
         raise NotImplementedError
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
         ragged, missing = self.ids(part, name)
         empty = (ragged.lengths == 0) & ~missing
@@ -107,7 +107,7 @@ class TokensEncoder(ListEncoder):
     def size(self) -> int:
         return self.feature.made(target=self.fill.target).vocabulary or len(self.vocabulary)
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         (name,) = self.columns
         found = lists(part, name)
         self.vocabulary.count(texts_of(part, name, found.values, found.row))
@@ -120,7 +120,7 @@ class TokensEncoder(ListEncoder):
         self.notes += alike_note(self.columns[0], self.vocabulary)
         self.check_room()
 
-    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
         found = lists(part, name)
         ids = self.vocabulary.ids(texts_of(part, name, found.values, found.row), UNSEEN)
         return Ragged(ids, found.offsets), found.missing
@@ -185,11 +185,11 @@ class TextEncoder(ListEncoder):
     def size(self) -> int:
         return self.feature.vocabulary or int(self.tokenizer.get_vocab_size())
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         (name,) = self.columns
         self.learned.add(part.rows, self._column(part, name))
 
-    def _column(self, part: Part, name: str) -> pa.Array:
+    def _column(self, part: TablePart, name: str) -> pa.Array:
         if is_list(part.table.schema.field(name).type):
             raise part.fail("data-dtype", name, 0, "it holds lists, not text", "write `encode: tokens`")
         return texts(part, name)
@@ -204,7 +204,7 @@ class TextEncoder(ListEncoder):
         self.notes.append(f"{self.columns[0]}: {self.tokenizer.get_vocab_size():,} tokens")
         self.check_room()
 
-    def ids(self, part: Part, name: str) -> tuple[Ragged, Mask]:
+    def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
         column = self._column(part, name)
         missing = np.asarray(column.is_null())
         encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Mask, Numbers, Part, dates, numbers
+from graphspec.data.columns import Mask, Numbers, TablePart, dates, numbers
 from graphspec.data.encoders.base import Column, Encoder, any_of, scattered, shaped
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
@@ -52,7 +52,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class NumberCurve:
     """What is done to the numbers of one column, in this order: `fill`, the transform, `(x - shift) / scale`,
     clip. A `scale` of 0 is a column of one value, which becomes 0.
     """
@@ -114,7 +114,7 @@ class Curve:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Curve:
+    def from_json(cls, value: Mapping[str, Any]) -> NumberCurve:
         return cls(**{**value, "quantiles": tuple(value.get("quantiles", ()))})
 
 
@@ -154,10 +154,10 @@ class Floats(Encoder):
 
     def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
         super().__init__(fill, columns, ignore)
-        self.curves: list[Curve] = []
+        self.curves: list[NumberCurve] = []
         self.sample = Sample()
 
-    def read(self, part: Part) -> Numbers:
+    def read(self, part: TablePart) -> Numbers:
         """[n, width] as the columns have them, NaN where they have nothing."""
         raise NotImplementedError
 
@@ -165,7 +165,7 @@ class Floats(Encoder):
         """The column that a float comes from."""
         return self.columns[position]
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         self.sample.add(part.rows, self.read(part))
 
     def finish(self) -> None:
@@ -188,11 +188,11 @@ class Floats(Encoder):
             self.notes.append(f"{self.name}: statistics from {taken}")
         self.sample = Sample()
 
-    def curve(self, position: int, there: Numbers) -> Curve:
+    def curve(self, position: int, there: Numbers) -> NumberCurve:
         """What is done before the scale; `there` are the training values that are not missing."""
         raise NotImplementedError
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         values = self.read(part)
         missing: Mask = np.isnan(values)
         gone: Mask | None = None
@@ -211,14 +211,14 @@ class Floats(Encoder):
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         return made.astype(np.float32)
 
-    def legal(self, part: Part, values: Numbers, made: Numbers) -> None:
+    def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         """Raises `SpecError` where a transform has no value."""
 
     def state(self) -> dict[str, Any]:
         return {"curves": [curve.to_json() for curve in self.curves]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.curves = [Curve.from_json(item) for item in state["curves"]]
+        self.curves = [NumberCurve.from_json(item) for item in state["curves"]]
 
 
 class NumberEncoder(Floats):
@@ -230,15 +230,15 @@ class NumberEncoder(Floats):
         super().__init__(fill, columns, ignore)
         self.feature, self.labels, self.scale = feature, columns, feature.scale
 
-    def read(self, part: Part) -> Numbers:
+    def read(self, part: TablePart) -> Numbers:
         return np.stack([numbers(part, name) for name in self.columns], 1)
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         values = self.read(part)
         self._in_domain(part, values)
         self.sample.add(part.rows, values)
 
-    def _in_domain(self, part: Part, values: Numbers) -> None:
+    def _in_domain(self, part: TablePart, values: Numbers) -> None:
         bounds: dict[str | None, float] = {"log1p": -1, "sqrt": 0}
         for position, name in enumerate(self.columns):
             transform = self.feature.transform_of(name)
@@ -250,17 +250,17 @@ class NumberEncoder(Floats):
                 what = f"{values[index, position]:g} has no {transform}, which takes numbers of {kind}"
                 raise part.fail("data-range", name, index, what, "leave the `transform` of this column out")
 
-    def legal(self, part: Part, values: Numbers, made: Numbers) -> None:
+    def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
         self._in_domain(part, values)
 
-    def curve(self, position: int, there: Numbers) -> Curve:
+    def curve(self, position: int, there: Numbers) -> NumberCurve:
         transform = self.feature.transform_of(self.columns[position])
         quantiles: tuple[float, ...] = ()
         if transform == "quantile":
             ordered, points = np.sort(there), min(QUANTILES, len(there))
             at = np.arange(points) * (len(ordered) - 1) / max(1, points - 1)
             quantiles = tuple(np.interp(at, np.arange(len(ordered)), ordered).tolist())
-        return Curve(statistic(there, self.feature.fill), transform, quantiles, clip=self.feature.clip)
+        return NumberCurve(statistic(there, self.feature.fill), transform, quantiles, clip=self.feature.clip)
 
     def finished(self, made: Numbers, missing: NDArray[np.bool_]) -> NDArray[np.float32]:
         floats = made.astype(np.float32)
@@ -280,7 +280,7 @@ class DateEncoder(Floats):
     def column_of(self, position: int) -> str:
         return self.columns[position // len(self.feature.parts)]
 
-    def read(self, part: Part) -> Numbers:
+    def read(self, part: TablePart) -> Numbers:
         made = []
         for name in self.columns:
             ticks, missing = dates(part, name, self.feature.format)
@@ -289,8 +289,8 @@ class DateEncoder(Floats):
                 made.append(np.where(missing, np.nan, values))
         return np.stack(made, 1)
 
-    def curve(self, position: int, there: Numbers) -> Curve:
-        return Curve(statistic(there, self.feature.fill))
+    def curve(self, position: int, there: Numbers) -> NumberCurve:
+        return NumberCurve(statistic(there, self.feature.fill))
 
 
 PERIODS = {"month": 12, "day": 31, "weekday": 7, "day_of_year": 366, "hour": 24, "minute": 60, "second": 60}

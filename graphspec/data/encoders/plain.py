@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from graphspec.data.columns import Lists, Mask, Part, is_list, lists, missing_in, numbers_of
+from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
 from graphspec.data.encoders.base import Array, Column, Encoder, any_of
 from graphspec.data.features.plan import Fill
 from graphspec.data.mistakes import fail
@@ -30,7 +30,7 @@ class PlainEncoder(Encoder):
     def fill_help(self) -> str:  # type: ignore[override]
         return f"write under `features`: `{self.name}: {{encode: number, fill: mean}}`"
 
-    def encode(self, part: Part) -> Column:
+    def encode(self, part: TablePart) -> Column:
         (first, *others) = self.columns
         if not others and is_list(part.table.schema.field(first).type):
             return self._lists(part, first)
@@ -42,18 +42,18 @@ class PlainEncoder(Encoder):
             made = made[:, 0]
         return Column(made, missing)
 
-    def _missing(self, part: Part, masks: list[Mask]) -> Mask | None:
+    def _missing(self, part: TablePart, masks: list[Mask]) -> Mask | None:
         gone = any_of(np.stack(masks, 1))
         if gone.any() and not self.ignore:
             position = next(i for i, mask in enumerate(masks) if mask.any())
             raise self.gap(part, self.columns[position], masks[position])
         return gone if gone.any() else None
 
-    def _numbers(self, part: Part, name: str) -> Array:
+    def _numbers(self, part: TablePart, name: str) -> Array:
         """A column, 0 where it is missing; whole numbers to the last digit where the field wants them."""
         return self._array(part, name, part.column(name), lambda index: index)
 
-    def _array(self, part: Part, name: str, column: pa.Array, row: Callable[[int], int]) -> Array:
+    def _array(self, part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> Array:
         if not self.fill.tensor.is_float:
             try:
                 whole = column.cast(pa.int64()).fill_null(0)
@@ -75,7 +75,7 @@ class PlainEncoder(Encoder):
         help = f"{line} ({kinds}), or, if it stands for a missing value, `na_values`"
         return fail(mistake.code, mistake.message, help, span=mistake.span)
 
-    def _lists(self, part: Part, name: str) -> Column:
+    def _lists(self, part: TablePart, name: str) -> Column:
         found = lists(part, name)
         missing = self._missing(part, [found.missing])
         row: Callable[[int], int] = found.row
@@ -90,7 +90,7 @@ class PlainEncoder(Encoder):
             return Column(self._fixed(part, name, ragged, missing), missing)
         return Column(ragged, missing)
 
-    def _nested(self, part: Part, name: str, found: Lists) -> tuple[Lists, int]:
+    def _nested(self, part: TablePart, name: str, found: Lists) -> tuple[Lists, int]:
         """Lists of lists of one length as their numbers, and that length."""
         lengths = found.values.value_lengths()
         wide = int(lengths[0].as_py() or 0) if len(lengths) else 1
@@ -100,7 +100,7 @@ class PlainEncoder(Encoder):
             raise part.fail("data-shape", name, found.row(int(odd.argmax())), what)
         return Lists(found.values.flatten(), found.offsets, found.missing), wide
 
-    def _fixed(self, part: Part, name: str, ragged: Ragged, missing: Mask | None) -> Array:
+    def _fixed(self, part: TablePart, name: str, ragged: Ragged, missing: Mask | None) -> Array:
         """[n, size] of lists that all have that many elements; rows without a list are 0."""
         size = self.known[0]
         wrong = ragged.lengths != size
@@ -112,7 +112,9 @@ class PlainEncoder(Encoder):
             raise part.fail("data-shape", name, index, what)
         return ragged.padded(size)
 
-    def _of_vectors(self, part: Part, name: str, ragged: Ragged, missing: Mask | None, inner: int) -> Column:
+    def _of_vectors(
+        self, part: TablePart, name: str, ragged: Ragged, missing: Mask | None, inner: int
+    ) -> Column:
         """Lists of vectors, or lists that hold all elements of an array in row-major order."""
         if inner > 1:
             vectors = ragged.values.reshape(-1, inner)

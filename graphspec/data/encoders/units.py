@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.data.encoders.numbers import Curve, Floats
+from graphspec.data.encoders.numbers import Floats, NumberCurve
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class OutputUnit:
     """Undoes the scale and the transform of each of the last axis' numbers, in their own type."""
 
-    curves: tuple[Curve, ...]
+    curves: tuple[NumberCurve, ...]
 
     def __call__(self, values: Tensor) -> Tensor:
         """[..., columns] in the units of the columns; [n] where there is one column."""
@@ -27,7 +27,7 @@ class Unit:
         return torch.stack([*parts, *rest], -1)
 
 
-def _undone(curve: Curve, values: Tensor) -> Tensor:
+def _undone(curve: NumberCurve, values: Tensor) -> Tensor:
     values = values * curve.scale + curve.shift
     if curve.transform == "log1p":
         return values.expm1()
@@ -50,5 +50,5 @@ def units(encoders: Any) -> Mapping[str, Callable[[Tensor], Tensor]]:
     for name, output in encoders.outputs.items():
         encoder = encoders.encoders.get(output.target)
         if isinstance(encoder, Floats) and any(curve.changes for curve in encoder.curves):
-            found[name] = Unit(tuple(encoder.curves))
+            found[name] = OutputUnit(tuple(encoder.curves))
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graphspec.data.columns import Part, is_list, numbers, texts
+from graphspec.data.columns import TablePart, is_list, numbers, texts
 from graphspec.data.features import Judged
 from graphspec.data.mistakes import fail, shown
 from graphspec.diagnostics import nearest
@@ -30,14 +30,14 @@ class RowWeights:
     def columns(self) -> tuple[str, ...]:
         return tuple(name for name in (self.sample, self.target) if name is not None)
 
-    def learn(self, part: Part) -> None:
+    def learn(self, part: TablePart) -> None:
         if self.sample is not None:
             self.total += float(self._samples(part).sum())
         if self.given is not None:
             for pair in self._values(part).drop_null().value_counts().to_pylist():
                 self.counts[pair["values"]] += pair["counts"]
 
-    def _samples(self, part: Part) -> NDArray[np.float64]:
+    def _samples(self, part: TablePart) -> NDArray[np.float64]:
         assert self.sample is not None
         values = numbers(part, self.sample)
         for wrong, what in ((np.isnan(values), "a weight is missing"), (values < 0, "a weight is negative")):
@@ -45,7 +45,7 @@ class RowWeights:
                 raise part.fail("data-range", self.sample, int(wrong.argmax()), what, "weights are 0 or more")
         return values
 
-    def _values(self, part: Part) -> pa.Array:
+    def _values(self, part: TablePart) -> pa.Array:
         assert self.target is not None
         if is_list(part.table.schema.field(self.target).type):
             what = "it holds lists, and `class_weight` is for one class a row"
@@ -73,7 +73,7 @@ class RowWeights:
         if not any(self.classes.get(value, 1.0) for value in self.counts):
             raise fail("data-range", f"the weights of all classes of output `{self.output}` are 0")
 
-    def weigh(self, part: Part) -> NDArray[np.float32]:
+    def weigh(self, part: TablePart) -> NDArray[np.float32]:
         """[n]; a class without a weight has 1."""
         found = np.ones(len(part)) if self.sample is None else self._samples(part)
         if self.given is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import nearest
-from graphspec.objectives.losses import Binary, Categorical, Circle, Sparse
+from graphspec.objectives.losses import Binary, Categorical, Circle, SparseLoss
 from graphspec.objectives.settings import Problem
 from graphspec.tensor import Limit, Tensor
 
@@ -39,7 +39,7 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FillPlan:
     """All fields of a program and what fills them; targets without a reader are left out."""
 
     fills: tuple[Fill, ...]
@@ -53,7 +53,7 @@ def plan(
     outputs: Outputs,
     features: Mapping[str, Feature],
     ranges: Mapping[str, Limit],
-) -> Plan:
+) -> FillPlan:
     """The plan of a program. `ranges` is the number of ids that the readers of an input take.
 
     A target that is also an input is filled as the input is.
@@ -66,7 +66,7 @@ def plan(
         tensor, target = target_type(output), output.target
         if tensor is not None and target not in fills:
             fills[target] = Fill(target, tensor, features.get(target), name, classes_of(output, tensor))
-    return Plan(tuple(fills.values()))
+    return FillPlan(tuple(fills.values()))
 
 
 def _most(limit: Limit | None) -> int | None:
@@ -76,7 +76,7 @@ def _most(limit: Limit | None) -> int | None:
     return limit
 
 
-def of_images(found: Plan) -> Plan:
+def of_images(found: FillPlan) -> FillPlan:
     """The plan for a folder of images, whose columns are `file`, `image` and `label`: without features, one
     input of pictures and one target of classes read these.
     """
@@ -87,7 +87,7 @@ def of_images(found: Plan) -> Plan:
         made[pictures[0]] = ImageFeature(column="image")
     if len(classes) == 1:
         made[classes[0]] = Category(column="label")
-    return Plan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
+    return FillPlan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
 
 
 def classes_of(output: Any, target: Tensor) -> int | None:
@@ -119,7 +119,7 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
             yield Problem("unused-feature", message, help, (name,))
 
 
-def misfits(found: Plan, outputs: Outputs) -> Iterator[Problem]:
+def misfits(found: FillPlan, outputs: Outputs) -> Iterator[Problem]:
     """Features that make another array than the field wants that they fill."""
     for fill in found.fills:
         if fill.feature is None:
@@ -216,7 +216,7 @@ def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
             f"`{feature.encode}` makes no targets, and the output `{fill.output}` has `{fill.field}` as one"
         )
         return "feature-misfit", message, "use `number` or `category`", "encode"
-    sparse = isinstance(output.loss, Sparse) or not fill.tensor.is_float
+    sparse = isinstance(output.loss, SparseLoss) or not fill.tensor.is_float
     if isinstance(feature, Category):
         return _classes(fill, feature, output, sparse)
     if isinstance(feature, Listed) and not sparse:

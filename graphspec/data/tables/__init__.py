@@ -13,7 +13,7 @@ from graphspec.data.folders import Found
 from graphspec.data.mistakes import unreadable
 from graphspec.data.tables.base import CHUNK, Table
 from graphspec.data.tables.delimited import Delimited
-from graphspec.data.tables.frame import Frame
+from graphspec.data.tables.frame import FrameTable
 from graphspec.data.tables.images import Images
 from graphspec.data.tables.lines import Lines
 from graphspec.data.tables.matrices import Matrices
@@ -35,7 +35,7 @@ def open_table(found: Found, options: DataFile, na_values: Sequence[str] = ("",)
     data-column.
     """
     if found.held is not None and found.held.table is not None:
-        return Frame(found.held.table, found.held.name, na_values)
+        return FrameTable(found.held.table, found.held.name, na_values)
     if found.kind == "images":
         return Images(found)
     if found.kind == "arrays":

@@ -11,7 +11,7 @@ from graphspec.data.tables.base import Table
 from graphspec.data.tables.values import plain_type
 
 
-class Frame(Table):
+class FrameTable(Table):
     """The columns of a pandas or polars frame, or of a pyarrow table."""
 
     def __init__(self, table: pa.Table, name: str, na_values: Sequence[str]):

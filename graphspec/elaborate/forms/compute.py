@@ -19,8 +19,15 @@ from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.lookup import resolve
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.expressions import Expression, ExpressionError
-from graphspec.expressions.formula import Applied, Listed, Part, Plain, Reference, parse_formula
-from graphspec.expressions.formula import Formula as ParsedFormula
+from graphspec.expressions.formula import (
+    Applied,
+    FormulaTree,
+    ListedParts,
+    Part,
+    Plain,
+    Reference,
+    parse_formula,
+)
 from graphspec.graph import Formula, Op, Value, types
 from graphspec.objectives.settings import SettingError, show, validate
 from graphspec.tensor import Tensor
@@ -43,25 +50,25 @@ FOLDED: dict[str, Callable[..., Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class PlainOperand:
     """A plain value, and the params' expression that it is, if it is nothing else."""
 
     value: Any
     expression: Expression | None = None
 
 
-Operand = Value | Constant | list[Any]
+Operand = Value | PlainOperand | list[Any]
 """What a part of a formula is: a tensor, a plain value, or a list with a tensor in it."""
 
 
 @dataclass(slots=True)
-class Given:
+class GivenOperands:
     """What an op of a formula is given: tensors and plain values by the names of its arguments, and where
     each is written. All tensors of an op that takes one list are under "".
     """
 
     tensors: dict[str, Any] = field(default_factory=dict)
-    plain: dict[str, Constant] = field(default_factory=dict)
+    plain: dict[str, PlainOperand] = field(default_factory=dict)
     places: dict[str, Part] = field(default_factory=dict)
 
 
@@ -120,7 +127,7 @@ class _Builder:
         message = f"the formula of `{self.node.name}` reads no node"
         self.fail("expression-form", root, message, "a tensor that never changes is {constant: [0.2, 0.7]}")
 
-    def parsed(self) -> ParsedFormula:
+    def parsed(self) -> FormulaTree:
         """The tree of the formula."""
         text = self.node.declared.compute
         if not isinstance(text, str):
@@ -160,10 +167,10 @@ class _Builder:
                 return [self.given(bound) for bound in bounds]
             case Plain():
                 return self.plain(part)
-            case Listed():
+            case ListedParts():
                 items = [self.value(item) for item in part.items]
-                if all(isinstance(item, Constant) for item in items):
-                    return Constant([item.value for item in items if isinstance(item, Constant)])
+                if all(isinstance(item, PlainOperand) for item in items):
+                    return PlainOperand([item.value for item in items if isinstance(item, PlainOperand)])
                 return [each for item in items for each in (item if isinstance(item, list) else [item])]
             case Applied():
                 return self.applied(part)
@@ -196,10 +203,12 @@ class _Builder:
             raise Broken
         return value
 
-    def plain(self, part: Plain) -> Constant:
+    def plain(self, part: Plain) -> PlainOperand:
         if part.inserted is None:
-            return Constant(self.evaluated(part.value, part) if isinstance(part.value, str) else part.value)
-        return Constant(self.evaluated(self.source(part), part), part.inserted)
+            return PlainOperand(
+                self.evaluated(part.value, part) if isinstance(part.value, str) else part.value
+            )
+        return PlainOperand(self.evaluated(self.source(part), part), part.inserted)
 
     # --- operations
 
@@ -210,7 +219,7 @@ class _Builder:
             self._unknown(part)
         operands = [self.value(argument) for argument in part.arguments]
         keywords = {word: self.value(item) for word, item in part.keywords}
-        plain = [operand.value for operand in operands if isinstance(operand, Constant)]
+        plain = [operand.value for operand in operands if isinstance(operand, PlainOperand)]
         if function in FOLDED and operands and not keywords and len(plain) == len(operands):
             return self._folded(part, plain)
         return self._op(part, cls, self._read(part, cls, operands, keywords))
@@ -226,7 +235,7 @@ class _Builder:
             help = f"`{word}` is a {other}: make it a node, and read that here"
         self.fail("unknown-function", part.name or part, f"`{word}` is no function of `op`", help)
 
-    def _folded(self, part: Applied, values: list[Any]) -> Constant:
+    def _folded(self, part: Applied, values: list[Any]) -> PlainOperand:
         """An operation on plain numbers."""
         for value, argument in zip(values, part.arguments, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -243,13 +252,13 @@ class _Builder:
             fine = False
         if not fine:
             self.fail("number-too-large", part, f"`{self.source(part)}` is no number, or too large a one")
-        return Constant(result)
+        return PlainOperand(result)
 
     def _read(
         self, part: Applied, cls: type[Layer], operands: list[Operand], keywords: dict[str, Operand]
-    ) -> Given:
+    ) -> GivenOperands:
         """What an op is given: by place its tensors, or constants that stand for them; all else by name."""
-        given = Given()
+        given = GivenOperands()
         values = [operand for operand in (*operands, *keywords.values()) if isinstance(operand, Value)]
         beside = values[0].tensor if values else None
         if cls.variadic:
@@ -273,7 +282,7 @@ class _Builder:
         """The tensors of an op that takes a list of them."""
         for operand, place in zip(operands, part.arguments, strict=True):
             found = operand if isinstance(operand, list) else [operand]
-            inside = place.items if isinstance(place, Listed) else ()
+            inside = place.items if isinstance(place, ListedParts) else ()
             for number, item in enumerate(found):
                 where = inside[number] if len(inside) == len(found) else place
                 if not isinstance(item, Value):
@@ -295,7 +304,7 @@ class _Builder:
         word: str,
         operand: Operand,
         part: Part,
-        given: Given,
+        given: GivenOperands,
         beside: Tensor | None,
     ) -> None:
         """Gives one argument of an op what it is: a tensor, or a plain value. `beside` is a tensor among its
@@ -303,10 +312,10 @@ class _Builder:
         """
         argument = next((a for a in cls.arguments if a.name == word), None)
         given.places[word] = part
-        if isinstance(operand, Constant) and (argument is None or word in cls.model_fields):
+        if isinstance(operand, PlainOperand) and (argument is None or word in cls.model_fields):
             given.plain[word] = operand
             return
-        if isinstance(operand, Constant):
+        if isinstance(operand, PlainOperand):
             operand = self._constant(operand, part, cls, word, beside)
         if argument is None:
             known = word in cls.model_fields
@@ -323,7 +332,7 @@ class _Builder:
             given.tensors[word] = operand
 
     def _constant(
-        self, constant: Constant, part: Part, cls: type[Layer], word: str, beside: Tensor | None
+        self, constant: PlainOperand, part: Part, cls: type[Layer], word: str, beside: Tensor | None
     ) -> Value:
         """A list that stands where a tensor must."""
         if not isinstance(constant.value, list):
@@ -342,7 +351,7 @@ class _Builder:
         op.outputs = {"": Value(tensor, op.node, op)}
         return self._add(op, {"value": constant.value})
 
-    def _op(self, part: Applied, cls: type[Layer], given: Given) -> Value:
+    def _op(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Value:
         """The op on what it is given, added to the graph; its first output."""
         layer = self._layer(part, cls, given)
         bound: tuple[Any, ...] = tuple(given.tensors.get(argument.name) for argument in cls.arguments)
@@ -364,7 +373,7 @@ class _Builder:
         op.expressions = tuple((each.expression, each.value) for each in plain if each.expression is not None)
         return self._add(op, {word: constant.value for word, constant in given.plain.items()})
 
-    def _layer(self, part: Applied, cls: type[Layer], given: Given) -> Layer:
+    def _layer(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Layer:
         try:
             arguments = {word: constant.value for word, constant in given.plain.items()}
             return validate(cls, arguments, f"`{cls.spec_name}`")
@@ -373,10 +382,10 @@ class _Builder:
             where = given.places.get(str(problem.path[0])) if problem.path else None
             self.fail(problem.code, where or part.name or part, problem.message, problem.help)
 
-    def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: Given) -> NoReturn:
+    def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: GivenOperands) -> NoReturn:
         """A layer's local fact, under the part of the formula that it is about."""
         if cls.variadic:
-            items = [p for a in part.arguments for p in (a.items if isinstance(a, Listed) else (a,))]
+            items = [p for a in part.arguments for p in (a.items if isinstance(a, ListedParts) else (a,))]
             feeds = [(value, items[min(i, len(items) - 1)]) for i, value in enumerate(given.tensors[""])]
         else:
             order = [argument.name for argument in cls.arguments if argument.name in given.tensors]

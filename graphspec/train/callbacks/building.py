@@ -8,9 +8,14 @@ from typing import Any
 from graphspec.objectives.history import Direction
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callbacks
-from graphspec.train.callbacks.logs import CSVLogger
-from graphspec.train.callbacks.rates import LearningRateScheduler, ReduceLROnPlateau
-from graphspec.train.callbacks.weights import BestWeights, EarlyStopping, ModelCheckpoint, SwapEMAWeights
+from graphspec.train.callbacks.logs import CSVLoggerCallback
+from graphspec.train.callbacks.rates import LearningRateSchedulerCallback, ReduceLROnPlateauCallback
+from graphspec.train.callbacks.weights import (
+    BestWeights,
+    EarlyStoppingCallback,
+    ModelCheckpointCallback,
+    SwapEMAWeightsCallback,
+)
 
 STEERING = (
     settings.EarlyStopping,
@@ -23,7 +28,7 @@ STEERING = (
 
 
 def build(
-    given: Iterable[settings.Callback],
+    given: Iterable[settings.CallbackSettings],
     own: Iterable[Any],
     directions: Mapping[str, Direction],
     first: bool = True,
@@ -45,29 +50,29 @@ def build(
     return Callbacks([*found, ("best", best)]), best
 
 
-def _made(callback: settings.Callback, directions: Mapping[str, Direction]) -> Iterable[Any]:
+def _made(callback: settings.CallbackSettings, directions: Mapping[str, Direction]) -> Iterable[Any]:
     match callback:
         case settings.EarlyStopping():
-            yield EarlyStopping(callback, callback.down(directions))
+            yield EarlyStoppingCallback(callback, callback.down(directions))
         case settings.ModelCheckpoint():
-            yield ModelCheckpoint(callback, callback.down(directions))
+            yield ModelCheckpointCallback(callback, callback.down(directions))
         case settings.ReduceLROnPlateau():
-            yield ReduceLROnPlateau(callback, callback.down(directions))
+            yield ReduceLROnPlateauCallback(callback, callback.down(directions))
         case settings.LearningRateScheduler():
-            yield LearningRateScheduler(callback)
+            yield LearningRateSchedulerCallback(callback)
         case settings.CSVLogger():
-            yield CSVLogger(callback)
+            yield CSVLoggerCallback(callback)
         case settings.SwapEMAWeights():
-            yield SwapEMAWeights(callback)
+            yield SwapEMAWeightsCallback(callback)
         case settings.TensorBoard():
-            from graphspec.train.callbacks.tensorboard import TensorBoard
+            from graphspec.train.callbacks.tensorboard import TensorBoardCallback
 
-            yield TensorBoard(callback)
+            yield TensorBoardCallback(callback)
         case settings.MLflow():
-            from graphspec.train.callbacks.trackers import MLflow
+            from graphspec.train.callbacks.trackers import MLflowCallback
 
-            yield MLflow(callback)
+            yield MLflowCallback(callback)
         case settings.WandB():
-            from graphspec.train.callbacks.trackers import WandB
+            from graphspec.train.callbacks.trackers import WandBCallback
 
-            yield WandB(callback)
+            yield WandBCallback(callback)

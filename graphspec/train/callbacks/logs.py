@@ -11,7 +11,7 @@ from graphspec.train.callbacks.base import Callback
 from graphspec.train.files import refusing
 
 
-class CSVLogger(Callback):
+class CSVLoggerCallback(Callback):
     """A table of the epochs, with Keras' columns: `epoch` from 0, then the values by their names.
 
     What was written after the checkpoint from which a run goes on is written again.

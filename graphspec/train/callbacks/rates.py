@@ -10,7 +10,7 @@ from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.weights import improves
 
 
-class ReduceLROnPlateau(Callback):
+class ReduceLROnPlateauCallback(Callback):
     """Keras': after `patience` epochs without improvement, and then not for `cooldown` epochs."""
 
     def __init__(self, given: settings.ReduceLROnPlateau, down: bool):
@@ -46,7 +46,7 @@ class ReduceLROnPlateau(Callback):
         self.best, self.wait, self.cooldown = state["best"], state["wait"], state["cooldown"]
 
 
-class LearningRateScheduler(Callback):
+class LearningRateSchedulerCallback(Callback):
     """Sets the learning rate at the start of each epoch."""
 
     def __init__(self, given: settings.LearningRateScheduler):

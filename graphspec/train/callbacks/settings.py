@@ -29,7 +29,7 @@ TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
 """What a run writes itself; the first part of a path of one's own is none of these."""
 
 
-class Callback(Named):
+class CallbackSettings(Named):
     """Something that happens during a training. In a spec its name is its key."""
 
     @property
@@ -38,7 +38,7 @@ class Callback(Named):
         return None
 
 
-class Monitor(Callback):
+class Monitor(CallbackSettings):
     """A callback that watches a value of the epoch; `mode: auto` takes the direction of that metric."""
 
     monitor: Text = "val_loss"
@@ -132,7 +132,7 @@ class ReduceLROnPlateau(Monitor):
     min_lr: NotNegative = 0.0
 
 
-class LearningRateScheduler(Callback):
+class LearningRateScheduler(CallbackSettings):
     """Sets the learning rate at the start of each epoch: an expression of `epoch`, from 0, and of `lr`, the
     rate so far.
     """
@@ -169,7 +169,7 @@ class LearningRateScheduler(Callback):
         return float(value)
 
 
-class TensorBoard(Callback):
+class TensorBoard(CallbackSettings):
     """Writes scalars, the graph and, every `histogram_freq` epochs, histograms of the weights into
     `tensorboard/` of the run.
 
@@ -183,7 +183,7 @@ class TensorBoard(Callback):
     update_freq: Literal["epoch", "batch"] | Count = "epoch"
 
 
-class CSVLogger(Callback):
+class CSVLogger(CallbackSettings):
     """Writes a line an epoch into a table in the run, epochs counted from 0 as in Keras."""
 
     name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
@@ -199,14 +199,14 @@ class CSVLogger(Callback):
         return name
 
 
-class TerminateOnNaN(Callback):
+class TerminateOnNaN(CallbackSettings):
     """Ends the training where the loss is NaN or infinite, before that step; without it that is an error."""
 
     name: Literal["terminate_on_nan", "TerminateOnNaN"] = "terminate_on_nan"
     raise_error: bool = False
 
 
-class BackupAndRestore(Callback):
+class BackupAndRestore(CallbackSettings):
     """How often a checkpoint is saved, from which `--resume` goes on: every epoch, or every so many steps.
 
     Without this callback it is saved by time. `delete_checkpoint` removes it when the training has ended;
@@ -218,7 +218,7 @@ class BackupAndRestore(Callback):
     delete_checkpoint: bool = False
 
 
-class SwapEMAWeights(Callback):
+class SwapEMAWeights(CallbackSettings):
     """Judges the moving averages of the weights, which an optimizer with `use_ema` keeps.
 
     `swap_on_epoch` leaves them in the model between the end of an epoch and the start of the next.
@@ -228,7 +228,7 @@ class SwapEMAWeights(Callback):
     swap_on_epoch: bool = False
 
 
-class MLflow(Callback):
+class MLflow(CallbackSettings):
     """Writes parameters, the values of each epoch and the spec to MLflow."""
 
     name: Literal["mlflow", "MLflow"] = "mlflow"
@@ -237,7 +237,7 @@ class MLflow(Callback):
     run_name: Text | None = None
 
 
-class WandB(Callback):
+class WandB(CallbackSettings):
     """Writes parameters and the values of each epoch to Weights & Biases."""
 
     name: Literal["wandb", "WandB"] = "wandb"
@@ -251,7 +251,7 @@ SETTING_RATES = ReduceLROnPlateau, LearningRateScheduler
 """Those that set the learning rate; it then stands among the values of an epoch, as in Keras."""
 CALLBACKS = family(
     "callback",
-    leaves(Callback),
+    leaves(CallbackSettings),
     {
         "backup": "backup_and_restore",
         "checkpoint": "model_checkpoint",
@@ -265,14 +265,14 @@ CALLBACKS = family(
 )
 
 
-def parse_callbacks(value: object) -> tuple[Callback, ...]:
+def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
     """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
     if not isinstance(value, dict):
         help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
         raise SettingError(
             Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
         )
-    found, problems = dict[str, Callback](), list[Problem]()
+    found, problems = dict[str, CallbackSettings](), list[Problem]()
     for key, arguments in value.items():
         try:
             callback = _read(key, arguments)
@@ -288,7 +288,7 @@ def parse_callbacks(value: object) -> tuple[Callback, ...]:
     return tuple(found.values())
 
 
-def _read(key: str, arguments: object) -> Callback:
+def _read(key: str, arguments: object) -> CallbackSettings:
     if key not in CALLBACKS.members:
         raise SettingError(Problem(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key)))
     if not isinstance(arguments, dict):
@@ -297,7 +297,7 @@ def _read(key: str, arguments: object) -> Callback:
     if "name" in arguments:
         message = f"callback `{key}` has no `name`: its key is its name"
         raise SettingError(Problem("unknown-key", message, None, ("name",)))
-    callback: Callback = CALLBACKS.read({"name": key, **arguments})
+    callback: CallbackSettings = CALLBACKS.read({"name": key, **arguments})
     return callback
 
 
@@ -312,7 +312,9 @@ def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Proble
             )
 
 
-def _misfits(callback: Callback, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+def _misfits(
+    callback: CallbackSettings, config: Any, directions: Mapping[str, Direction]
+) -> Iterator[Problem]:
     monitor = callback.monitored
     if monitor is not None and monitor not in directions:
         yield _unknown_monitor(callback, monitor, directions)
@@ -336,7 +338,7 @@ def _misfits(callback: Callback, config: Any, directions: Mapping[str, Direction
         yield Problem("callback-misfit", message, help)
 
 
-def _unknown_monitor(callback: Callback, monitor: str, names: Iterable[str]) -> Problem:
+def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[str]) -> Problem:
     names = list(names)
     path = ("monitor",) if "monitor" in callback.model_fields_set else ()
     if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):

@@ -12,7 +12,7 @@ from graphspec.train.callbacks.packages import needed
 from graphspec.train.files import refusing
 
 
-class TensorBoard(Callback):
+class TensorBoardCallback(Callback):
     """Scalars by Keras' names (`epoch_loss` in `train` and in `validation`), histograms of the weights, and
     the graph of the spec.
 

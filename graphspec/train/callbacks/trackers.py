@@ -11,7 +11,7 @@ from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.packages import needed
 
 
-class MLflow(Callback):
+class MLflowCallback(Callback):
     """A run of MLflow, on the server or in the store of `tracking_uri`; a resumed run goes on in it."""
 
     def __init__(self, given: settings.MLflow):
@@ -50,7 +50,7 @@ class MLflow(Callback):
         self._run = state["run"]
 
 
-class WandB(Callback):
+class WandBCallback(Callback):
     """A run of Weights & Biases; `mode: offline` writes it into the run directory alone."""
 
     def __init__(self, given: settings.WandB):

@@ -42,7 +42,7 @@ class BestWeights(Callback):
         self.best = state["best"]
 
 
-class EarlyStopping(Callback):
+class EarlyStoppingCallback(Callback):
     """Keras': the first epoch that does not improve counts, and `patience` of them end the training."""
 
     def __init__(self, given: settings.EarlyStopping, down: bool):
@@ -98,7 +98,7 @@ class EarlyStopping(Callback):
         self.kept = state.get("kept", bool(self.weights))
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpointCallback(Callback):
     """Writes weights at once, under a name of their own."""
 
     def __init__(self, given: settings.ModelCheckpoint, down: bool):
@@ -136,7 +136,7 @@ class ModelCheckpoint(Callback):
         self.best, self.batches = state["best"], state["batches"]
 
 
-class SwapEMAWeights(Callback):
+class SwapEMAWeightsCallback(Callback):
     """Puts the averages into the model while it is judged."""
 
     def __init__(self, given: settings.SwapEMAWeights):

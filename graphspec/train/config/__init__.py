@@ -13,12 +13,12 @@ from graphspec.objectives.settings import Problem, Setting, SettingError, show, 
 from graphspec.train.callbacks.settings import (
     CALLBACKS,
     SETTING_RATES,
-    Callback,
+    CallbackSettings,
     misfits,
     parse_callbacks,
 )
 from graphspec.train.config.groups import ParameterGroup, parse_groups
-from graphspec.train.config.optimizers import OPTIMIZERS, Optimizer, RMSprop
+from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
 
 __all__ = [
@@ -99,7 +99,7 @@ class TrainConfig(Setting):
     The defaults are Keras' (`fit` and `compile`), with one seed for weights, order and split.
     """
 
-    optimizer: SerializeAsAny[Optimizer] = Field(default_factory=RMSprop)
+    optimizer: SerializeAsAny[OptimizerSettings] = Field(default_factory=RMSprop)
     schedule: SerializeAsAny[Schedule] | None = None
     parameter_groups: tuple[ParameterGroup, ...] = ()
     epochs: Annotated[int, Field(ge=1)] = 1
@@ -110,7 +110,7 @@ class TrainConfig(Setting):
     precision: Annotated[Precision, BeforeValidator(_precision)] = "float32"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How several processes share a model: each has all of it, or a part of every weight."""
-    callbacks: tuple[SerializeAsAny[Callback], ...] = ()
+    callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
 
     synonyms: ClassVar = {
         "optim": "optimizer",

@@ -16,7 +16,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 """A moving average's factor."""
 
 
-class Optimizer(Named):
+class OptimizerSettings(Named):
     """How weights follow their gradients.
 
     `weight_decay` is decoupled, as in Keras: each weight first loses `learning_rate * weight_decay` of
@@ -53,13 +53,13 @@ class Optimizer(Named):
         return 2
 
     @model_validator(mode="after")
-    def _averages(self) -> Optimizer:
+    def _averages(self) -> OptimizerSettings:
         if self.ema_overwrite_frequency is not None and not self.use_ema:
             raise ValueError("`ema_overwrite_frequency` needs averages: set `use_ema: true`")
         return self
 
     @model_validator(mode="after")
-    def _one_clipping(self) -> Optimizer:
+    def _one_clipping(self) -> OptimizerSettings:
         given = [
             key for key in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, key) is not None
         ]
@@ -69,7 +69,7 @@ class Optimizer(Named):
         return self
 
 
-class SGD(Optimizer):
+class SGD(OptimizerSettings):
     """Gradient descent, with momentum if it is not 0."""
 
     name: Literal["sgd", "SGD"] = "sgd"
@@ -82,7 +82,7 @@ class SGD(Optimizer):
         return bool(self.momentum)
 
 
-class RMSprop(Optimizer):
+class RMSprop(OptimizerSettings):
     """Gradients divided by the root of their moving mean square; `centered` subtracts the squared mean."""
 
     name: Literal["rmsprop", "RMSprop"] = "rmsprop"
@@ -96,7 +96,7 @@ class RMSprop(Optimizer):
         return 1 + bool(self.momentum) + self.centered
 
 
-class Adam(Optimizer):
+class Adam(OptimizerSettings):
     """Moving means of the gradient and of its square, corrected for their start at zero."""
 
     name: Literal["adam", "Adam"] = "adam"
@@ -110,7 +110,7 @@ class Adam(Optimizer):
         return 2 + self.amsgrad
 
 
-class AdamW(Optimizer):
+class AdamW(OptimizerSettings):
     """Adam with weight decay."""
 
     name: Literal["adamw", "AdamW"] = "adamw"
@@ -125,7 +125,7 @@ class AdamW(Optimizer):
         return 2 + self.amsgrad
 
 
-class Adagrad(Optimizer):
+class Adagrad(OptimizerSettings):
     """Gradients divided by the root of the sum of their squares."""
 
     name: Literal["adagrad", "Adagrad"] = "adagrad"
@@ -137,7 +137,7 @@ class Adagrad(Optimizer):
         return 1
 
 
-class Adadelta(Optimizer):
+class Adadelta(OptimizerSettings):
     """Steps scaled by the ratio of the root mean squares of past steps and gradients."""
 
     name: Literal["adadelta", "Adadelta"] = "adadelta"
@@ -145,7 +145,7 @@ class Adadelta(Optimizer):
     epsilon: Positive = 1e-7
 
 
-class Adamax(Optimizer):
+class Adamax(OptimizerSettings):
     """Adam with the largest gradient in place of the mean square."""
 
     name: Literal["adamax", "Adamax"] = "adamax"
@@ -154,7 +154,7 @@ class Adamax(Optimizer):
     epsilon: Positive = 1e-7
 
 
-class Nadam(Optimizer):
+class Nadam(OptimizerSettings):
     """Adam with Nesterov momentum."""
 
     name: Literal["nadam", "Nadam"] = "nadam"
@@ -163,7 +163,7 @@ class Nadam(Optimizer):
     epsilon: Positive = 1e-7
 
 
-class Adafactor(Optimizer):
+class Adafactor(OptimizerSettings):
     """Gradients divided by the root of their mean squares, of which it keeps only those of rows and columns.
 
     It keeps less than any other. Steps are relative to the weights' own size, and none is larger than
@@ -182,7 +182,7 @@ class Adafactor(Optimizer):
         return 0
 
 
-class Lamb(Optimizer):
+class Lamb(OptimizerSettings):
     """Adam whose step for each weight is as long as the weight's norm asks: for very large batches."""
 
     name: Literal["lamb", "Lamb"] = "lamb"
@@ -191,7 +191,7 @@ class Lamb(Optimizer):
     epsilon: Positive = 1e-7
 
 
-class Lion(Optimizer):
+class Lion(OptimizerSettings):
     """The sign of a moving mean: learning rates are 3 to 10 times smaller than Adam's."""
 
     name: Literal["lion", "Lion"] = "lion"
@@ -203,7 +203,7 @@ class Lion(Optimizer):
         return 1
 
 
-class Ftrl(Optimizer):
+class Ftrl(OptimizerSettings):
     """Follow the regularized leader: shallow models on many sparse features."""
 
     name: Literal["ftrl", "Ftrl"] = "ftrl"
@@ -215,7 +215,7 @@ class Ftrl(Optimizer):
     beta: Annotated[float, Field(ge=0)] = 0.0
 
 
-class Muon(Optimizer):
+class Muon(OptimizerSettings):
     """Orthogonal steps for matrices, by Newton and Schulz; Adam for all other weights.
 
     Matrices are what Keras stores with two axes, but for embeddings (`exclude_embeddings`) and weights in
@@ -254,7 +254,7 @@ class Muon(Optimizer):
         )
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(OptimizerSettings):
     """Adam on an average of past weights, which needs no schedule; `warmup_steps` raise its learning rate."""
 
     name: Literal["schedule_free_adamw", "ScheduleFreeAdamW"] = "schedule_free_adamw"
@@ -267,7 +267,7 @@ class ScheduleFreeAdamW(Optimizer):
 
 OPTIMIZERS = family(
     "optimizer",
-    leaves(Optimizer),
+    leaves(OptimizerSettings),
     {
         "momentum": "sgd",
         "gradient_descent": "sgd",

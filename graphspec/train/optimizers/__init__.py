@@ -35,11 +35,11 @@ class Optimizer:
 
     def __init__(
         self,
-        config: config.Optimizer,
+        config: config.OptimizerSettings,
         weights: Mapping[str, Tensor],
         *,
         schedule: Schedule | None = None,
-        groups: Sequence[tuple[Sequence[str], config.Optimizer, float]] = (),
+        groups: Sequence[tuple[Sequence[str], config.OptimizerSettings, float]] = (),
         layouts: Mapping[str, Weight] | None = None,
     ):
         self.config = config

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.train.config import Optimizer as Settings
+from graphspec.train.config import OptimizerSettings
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.schedules import schedule
@@ -57,7 +57,7 @@ def optimizer_for(
     return Optimizer(base, weights | own, schedule=rate, groups=groups, layouts=layouts)
 
 
-def decayed(settings: Settings, decay: float | None) -> Settings:
+def decayed(settings: OptimizerSettings, decay: float | None) -> OptimizerSettings:
     """The same settings with another weight decay, unless that is None."""
     if decay is None:
         return settings

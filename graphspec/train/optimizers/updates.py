@@ -48,7 +48,10 @@ class Group:
 
 
 def groups_of(
-    config: config.Optimizer, factor: float, weights: Mapping[str, Tensor], layouts: Mapping[str, Weight]
+    config: config.OptimizerSettings,
+    factor: float,
+    weights: Mapping[str, Tensor],
+    layouts: Mapping[str, Weight],
 ) -> Iterable[Group]:
     """The groups of weights that have one configuration; none without weights."""
     decay = config.weight_decay or 0.0
@@ -64,7 +67,7 @@ def groups_of(
 
 
 def _group(
-    config: config.Optimizer,
+    config: config.OptimizerSettings,
     factor: float,
     decay: float,
     weights: Mapping[str, Tensor],

@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(None, str(reasons[0]) if reasons else str(error), str(path)) from error
 
 
-class Stored(Mapping[str, Tensor]):
+class StoredTensors(Mapping[str, Tensor]):
     """The tensors of a directory by their names, those that begin with `start`; read when asked for.
 
     `tied` has further names of tensors, with the names under which they are stored.
@@ -55,8 +55,8 @@ class Stored(Mapping[str, Tensor]):
         self.fill({name: made})
         return made
 
-    def part(self, name: str) -> Stored:
-        return Stored(self.path, self.tied, f"{self.start}{name}/")
+    def part(self, name: str) -> StoredTensors:
+        return StoredTensors(self.path, self.tied, f"{self.start}{name}/")
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
         """Read into these tensors; of a sharded one the part that this process holds."""
@@ -80,7 +80,7 @@ class Stored(Mapping[str, Tensor]):
 
 def fill(tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     """Gives tensors the values of those of the same names."""
-    if isinstance(given, Stored):
+    if isinstance(given, StoredTensors):
         given.fill(tensors)
         return
     with torch.no_grad():
