@@ -459,7 +459,7 @@ def keys(value: Any) -> set[str]:
 def test_the_reference_has_the_shape_of_every_document(spec: Path) -> None:
     table = documented()
     np.savez("d.npz", x=np.zeros((4, 4), "float32"), y=np.zeros((4, 2), "float32"))
-    calls = {
+    calls: dict[str, list[Any]] = {
         "check": ["check", spec],
         "summary": ["summary", spec, "--flops", "--memory"],
         "resolve": ["resolve", spec],
