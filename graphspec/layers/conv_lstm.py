@@ -184,10 +184,6 @@ class _ConvLSTM(Layer, abstract=True):
             },
         )
         flip = ".flip(1)" if self.go_backwards else ""
-        helpers = [*self.kernel_initializer.helpers(), *self.recurrent_initializer.helpers()]
-        if self.use_bias:
-            helpers += self.bias_initializer.vector_helpers()
-            helpers += ["forget_bias_"] if "forget_bias_" in self._bias() else []
         call = f"{{self}}({{sequences}}{flip}{more_arguments(site, flip)})"
         return Code(call, construct)
 
