@@ -44,7 +44,7 @@ LARGE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CompileChoice:
     """What is compiled: whole steps, or submodules by their paths; nothing where there are none, and why."""
 
     why: str
@@ -58,39 +58,41 @@ class Choice:
         return f"compiling {what}: {self.why}"
 
 
-def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Choice:
+def choose(program: Any, way: Way, steps: int, device: str, world: World) -> CompileChoice:
     """What a training of so many steps compiles. It depends on the spec and the steps of the whole run alone,
     so that a run that is resumed goes on in the same way.
     """
     if way == "off":
-        return Choice("off")
+        return CompileChoice("off")
     ops = [op for op in program.graph.walk() if op.graph is None and op.layer is not None]
     if any(map(_recurrent, ops)):
-        return Choice("recurrent layers are unrolled step by step, which never pays")
+        return CompileChoice("recurrent layers are unrolled step by step, which never pays")
     if any(isinstance(size, Size) for tensor in program.inputs.values() for size in tensor.shape[1:]):
-        return Choice("lengths differ from batch to batch")
+        return CompileChoice("lengths differ from batch to batch")
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
-        return Choice("there is no C++ compiler")
+        return CompileChoice("there is no C++ compiler")
     paths, compiled = _regions(program)
     alone = world.alone and program.training.optimizer.gradient_accumulation_steps is None
     if not paths and not alone:
-        return Choice(
+        return CompileChoice(
             "steps of several batches or processes are compiled by repeated blocks, and there are none"
         )
     if paths and is_sharded(program, world):
-        return Choice("sharded weights are gathered between blocks")
+        return CompileChoice("sharded weights are gathered between blocks")
     if way == "on":
-        return Choice("asked for", not paths, paths)
+        return CompileChoice("asked for", not paths, paths)
     cost = START + PER_OP * compiled
     saved = steps * _saved(program, len(ops), device)
     estimate = f"{steps:,} steps would save about {saved:.0f} s, and compiling takes about {cost:.0f} s"
-    return Choice(estimate, not paths, paths) if saved > 2 * cost else Choice(estimate)
+    return CompileChoice(estimate, not paths, paths) if saved > 2 * cost else CompileChoice(estimate)
 
 
 class Compiled:
     """The steps of a training, compiled or not, and what compiling took."""
 
-    def __init__(self, module: nn.Module, choice: Choice, batch_size: int, tell: Callable[[str], None]):
+    def __init__(
+        self, module: nn.Module, choice: CompileChoice, batch_size: int, tell: Callable[[str], None]
+    ):
         self.module, self.batch_size, self.tell = module, batch_size, tell
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
