@@ -474,7 +474,7 @@ def test_the_reference_has_the_shape_of_every_document(spec: Path) -> None:
         "runs": ["runs", "."],
     }
     for command, arguments in calls.items():
-        result = run(*arguments, "--json")  # type: ignore[misc]
+        result = run(*arguments, "--json")
         found = parsed(result)
         assert found["ok"] is True and result.exit_code == 0, (command, result.stderr)
         if command == "schema":
