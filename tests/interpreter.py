@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from graphspec.compiler import Program
 from graphspec.contract.activations import ACTIVATIONS
-from graphspec.contract.layer import Code, Leaf, Ref
+from graphspec.contract.layer import Code, Construct, Leaf, Ref
 from graphspec.emit.library import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.weights import key_prefix
@@ -114,20 +114,27 @@ class Interpreter:
         """The layer's own module, with the weights that lie at `path`."""
         if code.construct is None:
             return None
-        target = eval(code.construct.target, dict(self.library))
-        positional = [self.leaf(value) for value in code.construct.positional.values()]
-        keyword = {
-            name: self.leaf(value)
-            for name, (value, default) in code.construct.keyword.items()
-            if (type(value), value) != (type(default), default)
-        }
-        module = target(*positional, **keyword)
+        module = self.made(code.construct)
         if isinstance(module, Tensor):  # a buffer
             return module.double() if module.is_floating_point() else module
         module = module.double().eval()
         own = {key.removeprefix(path): value for key, value in self.state.items() if key.startswith(path)}
         module.load_state_dict(own)
         return module
+
+    def made(self, construct: Construct) -> Any:
+        """A layer's module as it is made, or its buffer."""
+        target = eval(construct.target, dict(self.library))
+        positional = [self.leaf(value) for value in construct.positional.values()]
+        keyword = {
+            name: self.leaf(value)
+            for name, (value, default) in construct.keyword.items()
+            if (type(value), value) != (type(default), default)
+        }
+        module = target(*positional, **keyword)
+        if "nn.Buffer" not in construct.around:
+            return module
+        return self.template(construct.around, {"module": module})
 
 
 def turned(value: Any, to_first: bool) -> Any:

@@ -1,7 +1,5 @@
 """Every op on any tensors: its code does what its shape rule says, or an error says why it may not be."""
 
-import ast
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,11 +10,10 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
-from graphspec.emit.code import fill, literal
-from graphspec.emit.printer import flat
 from graphspec.tensor import Tensor, symbol, value_of
-from tests.interpreter import library
+from tests.interpreter import Interpreter, library
 
+INDICES = ("take_along_axis", "in_top_k")
 BATCH, LENGTH = symbol("batch"), symbol("length")
 
 
@@ -52,25 +49,26 @@ def calls(draw, cls):
 
 def outcome(layer, inputs, outputs):
     """What the code of an op gives for real tensors; integers are 1, or 0 where they are indices."""
-    integers = torch.zeros if layer.spec_name in ("take_along_axis", "in_top_k") else torch.ones
+    integers = torch.zeros if layer.spec_name in INDICES else torch.ones
     code = layer.code(Site(inputs, outputs))
-    holes = {name: literal(value) for name, value in code.constants.items()}
-    values, names = [], [ast.Name(f"x{i}") for i in range(9)]
+    interpreter = Interpreter({}, library())
+    values = []
     for x in inputs:
         shape = [value_of(size, {"batch": 3, "length": 9}) for size in x.shape] if x is not None else []
         filled = torch.rand if x is None or x.is_float else integers
         values.append(None if x is None else filled(shape, dtype=getattr(torch, x.dtype)))
         if layer.examples[0].definite:
             values[-1] = values[-1] @ values[-1].mT + torch.eye(shape[-1])
+    holes = {name: interpreter.leaf(value) for name, value in code.constants.items()}
+    if code.construct is not None:
+        holes["self"] = interpreter.made(code.construct)
     if layer.variadic:
-        holes["*"] = names[: len(inputs)]
+        holes |= {str(place): value for place, value in enumerate(values)} | {"list": values}
     else:
-        holes.update(zip((argument.name for argument in layer.arguments), names, strict=False))
-    made = fill(code.call, holes)
-    if code.activation != "linear":
-        inline = ACTIVATIONS[code.activation].inline
-        made = fill(inline, {"x": made, "axis": literal(code.activation_axis)})
-    return eval(flat(made), library() | {name.id: x for name, x in zip(names, values, strict=False)})
+        holes |= dict(zip((argument.name for argument in layer.arguments), values, strict=False))
+    result = interpreter.template(code.call.replace("{*}", "*{list}"), holes)
+    axis = str(code.activation_axis)
+    return interpreter.template(ACTIVATIONS[code.activation].inline.replace("{axis}", axis), {"x": result})
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY["op"]))

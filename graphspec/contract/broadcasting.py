@@ -71,11 +71,12 @@ def example_axis(name: str, axis: int, rank: int, argument: str = "axis") -> int
     return axis % rank
 
 
-def example_axes(name: str, axis: int | tuple[int, ...], rank: int) -> list[int]:
+def example_axes(name: str, axis: int | tuple[int, ...], rank: int, argument: str = "axis") -> list[int]:
     """Axes as positive numbers in order, none twice."""
-    axes = sorted(example_axis(name, a, rank) for a in (axis if isinstance(axis, tuple) else (axis,)))
+    given = axis if isinstance(axis, tuple) else (axis,)
+    axes = sorted(example_axis(name, each, rank, argument) for each in given)
     if len(set(axes)) != len(axes):
-        raise LayerError("out-of-range", f"`{name}` gets the same axis twice", argument="axis")
+        raise LayerError("out-of-range", f"`{name}` gets the same axis twice", argument=argument)
     return axes
 
 

@@ -119,7 +119,7 @@ class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
 
     floats = True
     divides = True
-    examples = (*PAIRS, Example({"x1": 2.0}, ((4,),)), Example({}, ((4,), (4,)), dtype="int32", high=3))
+    examples = (*PAIRS[:3], Example({"x1": 2.0}, ((4,),)), Example({}, ((4,), (4,)), dtype="int32", high=3))
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 1:

@@ -106,7 +106,7 @@ class Moments(Operation, spec_name="moments"):
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         need_float(x, layer="`moments`")
-        axes = example_axes(self.spec_name, self.axes, x.rank)
+        axes = example_axes(self.spec_name, self.axes, x.rank, "axes")
         kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
         return (x.with_shape(*kept),) * 2
 

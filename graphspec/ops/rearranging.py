@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.broadcasting import example_axes, example_axis
 from graphspec.contract.fields import Axis, Finite, Positive, as_tuple
-from graphspec.contract.input_checks import need_float
+from graphspec.contract.input_checks import need_float, need_in_range
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
@@ -375,8 +375,16 @@ class Pad(Operation, spec_name="pad"):
             )
         if self.mode != "constant":
             self._check_copied(x)
+        elif x.is_integer and self.constant_values is not None:
+            self._check_held(x, self.constant_values)
         sizes = zip(x.shape, self.pad_width, strict=True)
         return x.with_shape(*(before + size + behind for size, (before, behind) in sizes))
+
+    def _check_held(self, x: Tensor, value: float) -> None:
+        if not isinstance(value, int):
+            message = f"`pad` puts {value} around {x}, which holds integers"
+            raise LayerError("wrong-dtype", message, argument="constant_values")
+        need_in_range(x.dtype, (value,), layer="`pad`", argument="constant_values")
 
     def _check_copied(self, x: Tensor) -> None:
         need_float(x, layer=f"`pad` with `{self.mode}`")
@@ -470,7 +478,7 @@ class Ravel(Operation, spec_name="ravel"):
         return x.with_shape(x.shape[0], product(x.shape[1:]))
 
     def code(self, site: Site) -> Code:
-        return Code("{x}" if site.x.rank == 2 else "{x}.flatten(1)")
+        return Code({1: "{x}[:, None]", 2: "{x}"}.get(site.x.rank, "{x}.flatten(1)"))
 
 
 class Diag(Operation, spec_name="diag"):
