@@ -264,7 +264,7 @@ def test_train_json(spec: Path) -> None:
     assert result.exit_code == 0
     found = parsed(result)
     assert set(found) == {
-        "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
+        "ok", "run_dir", "epochs", "steps", "device", "metrics", "history", "seconds", "examples_per_second",
         "synthetic_data",
     }  # fmt: skip
     assert found["history"]["loss"] == [found["metrics"]["loss"]]

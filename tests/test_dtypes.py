@@ -21,6 +21,9 @@ OF_VALUES = {
     "mod": "integers that are divided by 0",
     "cholesky": "matrices that are not definite",
     "in_top_k": "classes that are not there",
+    "sparse_categorical_crossentropy": "classes that are not there",
+    "scatter": "places that are not there",
+    "scatter_update": "places that are not there",
 }
 """What may fail for values, whatever their type."""
 

@@ -847,4 +847,4 @@ def test_the_schema_takes_what_the_language_takes() -> None:
 
     data = json_schema()["properties"]["data"]["anyOf"][1]["properties"]
     assert {"type": "string"} in data["train"]["anyOf"] and "features" in data
-    assert json_schema()["$defs"]["feature.date"]["required"] == ["parts"]
+    assert "parts" in json.dumps(json_schema()["$defs"]["feature"])

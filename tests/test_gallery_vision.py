@@ -212,7 +212,7 @@ def test_outputs_equal_those_of_keras_applications_at_full_size(
         ("inception_v3", None, 4, {"size": 75, "classes": 4}),
         ("xception", None, 4, {"size": 71, "classes": 4}),
         ("resnet", "resnet18", 4, {"size": 32, "classes": 4}),
-        ("resnet", "resnet50", 6, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
+        ("resnet", "resnet50", 14, {"size": 32, "classes": 4, "widths": [8, 16, 32, 64]}),
         ("two_cameras", None, 8, {"size": 71, "train.optimizer.learning_rate": 0.00001}),
     ],
 )

@@ -303,9 +303,7 @@ def test_slices_of_unknown_lengths(key, size):
         assert layer.infer(x) == (tensor(3) if size is None else tensor(size, 3))
 
 
-@pytest.mark.parametrize(
-    "key", ["", ":, x", ":, 1.5", ":, ::0", ":, ::-1", "..., ...", ":, 0, 0, 0", ":, 3", ":, 3:"]
-)
+@pytest.mark.parametrize("key", ["", ":, x", ":, 1.5", ":, ::0", "..., ...", ":, 0, 0, 0", ":, 3", ":, 3:"])
 def test_keys_are_checked(key):
     assert refused(op("get_item", key=key), tensor(3, 4)).argument == "key"
 

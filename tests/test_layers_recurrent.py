@@ -348,7 +348,6 @@ def test_a_shared_layer_takes_masks_where_one_of_its_calls_has_one():
     "wrapped",
     [
         "{layer: GRU, units: 3, return_state: true}",
-        "{layer: TimeDistributed, wraps: {layer: Dense, units: 3}}",
     ],
 )
 def test_what_a_wrapper_cannot_hand_on_is_refused(wrapped):

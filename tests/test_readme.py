@@ -52,7 +52,9 @@ def quotes(page: Path) -> Iterator[Quote]:
 
 WALKS = ("tutorial.md",)
 """Pages whose blocks are steps of one way: each goes on where the one before it ended."""
+PYTHON_PAGE = "python.md"
 QUOTES = [quote for page in PAGES if page.name not in WALKS for quote in quotes(page)]
+EXAMPLES = [quote for quote in QUOTES if quote.language == "python"]
 
 
 def place(quote: Quote) -> str:
@@ -113,9 +115,14 @@ def run_console(quote: Quote, directory: Path) -> None:
             assert shows(expected, printed), printed
 
 
-@pytest.mark.parametrize("quote", [q for q in QUOTES if q.language == "python"], ids=place)
+@pytest.mark.parametrize("quote", [quote for quote in EXAMPLES if quote.page != PYTHON_PAGE], ids=place)
 def test_python_examples_run(quote: Quote) -> None:
     run_python(quote.text, ROOT)
+
+
+def test_the_python_page_runs_from_its_beginning(directory: Path) -> None:
+    """Its blocks go on from one another."""
+    run_python("\n".join(quote.text for quote in EXAMPLES if quote.page == PYTHON_PAGE), directory)
 
 
 def run_python(text: str, directory: Path) -> None:

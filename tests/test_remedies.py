@@ -16,7 +16,7 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
 @pytest.mark.parametrize(
     ("node", "message", "help"),
     [
-        ("{op: multiply, x2: [1, 2]}", "`x2` of op `multiply` is [1, 2], but must be a number", None),
+        ("{op: multiply, x2: [1, 2]}", "a list of shape [2] does not fit", "a number for each element"),
         ("{op: mean, axis: one}", "must be an integer or a list", "without quotes"),
         ("{op: mean, axis: [one]}", '`axis` of op `mean` is "one", but must be an integer', "quotes"),
         ("{merge: dot, from: [x, x], axes: [1]}", "is [1], but must be a list of more than 1", None),

@@ -573,6 +573,7 @@ def test_a_result_is_json_of_the_promised_shape(place: Path) -> None:
     found = json.loads(json.dumps(train(compile(DENSE), root=place, epochs=2).to_json(), allow_nan=False))
     assert set(found) == {
         "run_dir",
+        "synthetic_data",
         "epochs",
         "steps",
         "device",

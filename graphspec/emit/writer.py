@@ -13,7 +13,7 @@ from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
 from graphspec.emit.printer import WIDTH, lines
-from graphspec.graph import Graph
+from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, symbol, unit_of
@@ -158,8 +158,14 @@ def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
     """Whether weights are to lie as images do. A module with weights of five axes cannot be told so."""
     ops = [op for op in graph.walk() if op.present]
     return any(
-        op.layer and layout.op_first(op) and op.site().x.rank == 4 and op.weights() for op in ops
+        op.layer and layout.op_first(op) and _rank(op) == 4 and op.weights() for op in ops
     ) and not any(len(weight.shape) == 5 for op in ops for weight in op.weights())
+
+
+def _rank(op: Op) -> int:
+    """The number of axes of what an op reads first; 0 where it reads nothing."""
+    first = next(iter(op.site().inputs), None)
+    return 0 if first is None else first.rank
 
 
 def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:

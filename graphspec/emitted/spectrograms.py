@@ -65,7 +65,7 @@ class MelSpectrogram(nn.Module):
             weights,
             return_complex=True,
         )
-        y = self.mel @ frames.abs() ** self.power
+        y = self.mel.to(x.dtype) @ frames.abs() ** self.power
         if not self.decibels:
             return y
         y = 10 * y.clamp(min=self.min_power).log10()

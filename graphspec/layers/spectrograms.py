@@ -36,6 +36,7 @@ class MelSpectrogram(Layer):
     min_power: Above = 1e-10
     ref_power: Above = 1.0
 
+    halves = False
     examples = (
         Example({"fft_length": 64, "sequence_stride": 16, "num_mel_bins": 8, "top_db": 5.0}, ((200,),)),
         Example(

@@ -232,6 +232,7 @@ class Lstsq(Operation, spec_name="lstsq"):
 
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
+    halves = False
     examples = (Example({}, ((5, 3), (5, 2))), Example({"rcond": 1e-4}, ((2, 4, 3), (2, 4, 1))))
 
     def infer(self, a: Tensor, b: Tensor) -> Tensor:
@@ -259,6 +260,7 @@ class Eig(Operation, spec_name="eig"):
     Eigenvectors have no gradient, but those of symmetric matrices: `eigh`.
     """
 
+    halves = False
     examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -281,6 +283,7 @@ class LuFactor(Operation, spec_name="lu_factor"):
     was changed with.
     """
 
+    halves = False
     examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:

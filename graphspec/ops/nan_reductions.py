@@ -34,6 +34,9 @@ def _without(code: Code, value: int) -> Code:
 class Nanmax(Max, spec_name="nanmax"):
     """The largest along axes that is not NaN."""
 
+    initial: ClassVar[None] = None  # type: ignore[misc]  # Keras has none here
+    examples = Max.examples[:-1]
+
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
             return super().code(site)
@@ -43,6 +46,9 @@ class Nanmax(Max, spec_name="nanmax"):
 class Nanmin(Min, spec_name="nanmin"):
     """The smallest along axes that is not NaN."""
 
+    initial: ClassVar[None] = None  # type: ignore[misc]  # Keras has none here
+    examples = Min.examples[:-1]
+
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
             return super().code(site)
@@ -51,6 +57,9 @@ class Nanmin(Min, spec_name="nanmin"):
 
 class Nanprod(Prod, spec_name="nanprod"):
     """The product along axes, without what is NaN."""
+
+    dtype: ClassVar[None] = None  # type: ignore[misc]  # Keras has none here
+    examples = Prod.examples[:-1]
 
     def code(self, site: Site) -> Code:
         return _without(super().code(site), 1) if site.x.is_float else super().code(site)

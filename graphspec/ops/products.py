@@ -196,6 +196,7 @@ class Kron(Operation, spec_name="kron"):
 class Cdist(Operation, spec_name="cdist"):
     """The Euclidean distance of each vector of the first to each of the second, along the last axis."""
 
+    halves = False
     arguments = (Argument("x"), Argument("y"))
     examples = (Example({}, ((3, 4), (5, 4))), Example({}, ((2, 3, 4), (2, 6, 4))))
 
