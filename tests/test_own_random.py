@@ -60,7 +60,11 @@ def act(x, name, axis):
 """
 
 pytestmark = pytest.mark.hypothesis
-FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FOLDER = settings(
+    max_examples=settings().max_examples // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 @pytest.fixture
