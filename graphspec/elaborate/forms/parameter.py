@@ -66,4 +66,4 @@ def _fill(node: NodeInstance, initializer: Initializer, rank: int) -> str | None
         return None
     if not initializer.uses_fans and least == 1:
         return initializer.statement()  # each element for itself
-    return initializer.unturned(rank)[0].replace("{w}", "{w}.detach()[0]")
+    return initializer.unturned(rank).replace("{w}", "{w}.detach()[0]")
