@@ -93,14 +93,29 @@ def own(node: dict[str, Any], width: int) -> dict[str, Any] | None:
     return None
 
 
+def is_of_an_input(name: Any, body: dict[str, Any]) -> bool:
+    """Whether what stands first in each `from` leads to an input: no constant gives the type of this value."""
+    while name in body["nodes"]:
+        sources = body["nodes"][name].get("from")
+        name = sources[0] if isinstance(sources, list) else sources
+        if not isinstance(name, str):
+            return False
+    return name in body["inputs"]
+
+
 def replaced(text: str, draw: Any) -> str:
-    """A spec with some of its nodes, in blocks too, replaced by modules."""
+    """A spec with some of its nodes, in blocks too, replaced by modules. A module's type is that of its first
+    input, so a sum that begins with a constant stays as it is.
+    """
     spec = json.loads(text)
     width = spec["inputs"]["x"]["shape"][-1]
     for body in (spec, *spec.get("blocks", {}).values()):
         for name, node in body["nodes"].items():
             made = own(node, width)
-            if made is not None and draw(st.booleans()):
+            is_sum = node.get("merge") == "add"
+            if made is None or (is_sum and not is_of_an_input(node["from"][0], body)):
+                continue
+            if draw(st.booleans()):
                 body["nodes"][name] = made
     return json.dumps(spec, indent=1)
 
