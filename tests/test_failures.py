@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from graphspec import tensor_files
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.train import files
@@ -218,9 +219,9 @@ def code_of(place: Path, resume: Path, text: str | None = None) -> str:
 def test_what_was_saved_is_read_back_before_it_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, checkpoints = saved(place)
     state = Checkpoints(run / "checkpoints").newest()
-    save = files.save_file
+    save = tensor_files.save_file
     monkeypatch.setattr(
-        files, "save_file", lambda tensors, *rest: save(dict(list(tensors.items())[1:]), *rest)
+        tensor_files, "save_file", lambda tensors, *rest: save(dict(list(tensors.items())[1:]), *rest)
     )
     assert state is not None
     with pytest.raises(SpecError, match="differs from what is read back"):

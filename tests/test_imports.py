@@ -20,11 +20,12 @@ ALLOWED = {
     "augmentation": "tensor",
     "bundle": "diagnostics emit own",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
-    "own reference reporting run_files runs source train transfer tune version",
+    "own reference reporting run_files runs source tensor_files train transfer tune version",
     "compiler": "augmentation bundle data declarations diagnostics elaborate emit fold graph load objectives "
     "own plot program proof resolution schema source summary tensor train tune",
     "contract": "objectives tensor",
-    "convert": "compiler contract diagnostics graph names objectives tensor train version weights",
+    "convert": "compiler contract diagnostics graph names objectives tensor tensor_files train version "
+    "weights",
     "costs": "graph tensor train",
     "curves": "",
     "data": "diagnostics objectives tensor run_files",
@@ -61,9 +62,10 @@ ALLOWED = {
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
     "tensor": "",
+    "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
     "train": "compiler contract data diagnostics execution expressions graph load objectives own tensor "
-    "version weights run_files",
+    "tensor_files version weights run_files",
     "tune": "compiler diagnostics objectives run_files",
     "version": "",
     "words": "",
@@ -88,6 +90,7 @@ TORCH = {
     "export",
     "folded_weights",
     "runs",
+    "tensor_files",
     "transfer",
 }
 """The rooms that may import torch: they run what was compiled."""

@@ -16,11 +16,11 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
+from graphspec import tensor_files
 from graphspec.compiler import Program, compile
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
 from graphspec.train import device as devices
-from graphspec.train import files
 from graphspec.train import run as runs
 from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.loop import Interrupted, train
@@ -537,8 +537,10 @@ def test_weights_that_read_back_otherwise_are_not_saved(
     run = runs.RunDirectory.create("x", tmp_path / "run")
     run.weights("w.safetensors", {"a": torch.ones(3)})
     before = (run.path / "w.safetensors").read_bytes()
-    save = files.save_file
-    monkeypatch.setattr(files, "save_file", lambda t, *rest: save({n: v + 1 for n, v in t.items()}, *rest))
+    save = tensor_files.save_file
+    monkeypatch.setattr(
+        tensor_files, "save_file", lambda t, *rest: save({n: v + 1 for n, v in t.items()}, *rest)
+    )
     with pytest.raises(SpecError, match="differs from what is read back"):
         run.weights("w.safetensors", {"a": torch.ones(3)})
     assert (run.path / "w.safetensors").read_bytes() == before

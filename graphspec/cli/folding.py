@@ -85,13 +85,11 @@ def _ours(path: Path) -> bool:
 
 def write_weights(path: Path, module: nn.Module) -> None:
     """Writes a module's weights whole or not at all."""
-    from safetensors.torch import save_file
-
     from graphspec.cli.common import replacing
+    from graphspec.tensor_files import save
     from graphspec.train.files import untied
     from graphspec.version import __version__
 
     tensors, _ = untied(module.state_dict())
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"format": "pt", MARK: __version__})
-        temporary.chmod(0o644)  # safetensors makes it private
+        save(temporary, tensors, {MARK: __version__})

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
@@ -16,6 +15,7 @@ from graphspec.convert.variables import LegacyVariables, Variables
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Graph
 from graphspec.names import attribute
+from graphspec.tensor_files import save
 from graphspec.train.penalties import from_keras
 from graphspec.version import __version__
 from graphspec.weights import key_prefix, layers
@@ -111,5 +111,4 @@ def _distribute(
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes a state dict as a `.safetensors` file."""
-    save_file(dict(tensors), path, {"format": "pt", "graphspec": __version__})
-    path.chmod(0o644)  # safetensors makes it private
+    save(path, tensors, {"graphspec": __version__})

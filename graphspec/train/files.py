@@ -16,10 +16,10 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.tensor_files import save
 
 MARGIN = 2**20
 """Bytes that stay free beyond what is written: directories, logs, names."""
@@ -55,24 +55,9 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, str] | None = None) -> None:
     """Write tensors that share no memory, read them back and compare them bit for bit. Raises `OSError`."""
-    metadata = {"format": "pt", "writer": "graphspec", **({"tied": json.dumps(tied)} if tied else {})}
-    save_file(dict(tensors), path, metadata)
-    _sort_metadata(path)
-    path.chmod(0o644)  # safetensors makes it private
+    save(path, tensors, {"writer": "graphspec", **({"tied": json.dumps(tied)} if tied else {})})
     if not holds(path, tensors):
         raise OSError(None, "what was written differs from what is read back", str(path))
-
-
-def _sort_metadata(path: Path) -> None:
-    """Sorts the metadata of a file, which safetensors shuffles: equal tensors give equal bytes."""
-    with path.open("r+b") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
-        assert len(text) == length
-        stream.seek(8)
-        stream.write(text)
 
 
 def make_room(path: Path, size: int) -> None:
