@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
-from graphspec.source.cuts import Cut
+from graphspec.source.cuts import Cut, blanked
 from graphspec.source.places import aligned, line_starts, place
 from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop
 
@@ -125,16 +125,17 @@ def read(
     decoded = _decode(text, file, diagnostics)
     if decoded is None:
         return None
+    lines, masked = line_starts(decoded), decoded
     masks: dict[int, Cut] = {}
     parsed = 0
     while True:
-        reader = Reader(decoded, file, masks, arguments)
+        reader = Reader(decoded, file, lines, masks, masked, arguments)
         reader.run()
         # A pass costs something for the whole text, and most for the part that was parsed.
         parsed += reader.reached + len(decoded) // 16
         if not reader.cuts or parsed > _MAX_REPARSED or len(masks) > MAX_ERRORS:
             break
-        masks = masks | reader.cuts
+        masks, masked = masks | reader.cuts, blanked(masked, reader.cuts.values())
     for diagnostic in _findings(reader):
         diagnostics.add(diagnostic)
     return None if reader.root is None else Document(file, decoded, reader.value, reader.root, reader.lines)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphspec.expressions import MAX_LENGTH, braced_name, closing
@@ -24,6 +25,15 @@ class Cut:
     end: int
     kind: str
     at: str = ""
+
+
+def blanked(text: str, cuts: Iterable[Cut]) -> str:
+    """A text with these parts masked; they do not overlap."""
+    parts, position = [], 0
+    for cut in sorted(cuts, key=lambda cut: cut.start):
+        parts += [text[position : cut.start], re.sub(r"\S", "x", text[cut.start : cut.end])]
+        position = cut.end
+    return "".join([*parts, text[position:]])
 
 
 def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cut | None:

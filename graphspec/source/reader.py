@@ -14,7 +14,7 @@ from graphspec.diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shor
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
 from graphspec.source.complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain, long_quote
 from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
-from graphspec.source.places import line_end, line_starts, place
+from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
 
 # Without libyaml PyYAML is some twenty times slower, and as right.
@@ -75,18 +75,25 @@ class Anchored:
 
 
 class Reader:
-    """One pass over one text. Nothing recurses but the copy of an alias, whose depth is bounded.
+    """One pass over one text, whose `lines` begin at these offsets. YAML parses `masked`, the text with its
+    `masks` blanked. Nothing recurses but the copy of an alias, whose depth is bounded.
 
     After `run`: `value` and `root` (None when nothing can be read), what was `found`, the `cuts` for whose
     sake another pass is worth while, and how far the text was `reached`.
     """
 
     def __init__(
-        self, text: str, file: str, masks: dict[int, Cut], arguments: Arguments | None = None
+        self,
+        text: str,
+        file: str,
+        lines: list[int],
+        masks: dict[int, Cut],
+        masked: str,
+        arguments: Arguments | None = None,
     ) -> None:
-        self.text, self.file, self.masks, self.arguments = text, file, masks, arguments
+        self.text, self.file, self.lines = text, file, lines
+        self.masks, self.masked, self.arguments = masks, masked, arguments
         self.mask_starts = sorted(masks)
-        self.lines = line_starts(text)
         self.found: list[Diagnostic] = []
         self.cuts: dict[int, Cut] = {}
         self.searches = 0
@@ -99,7 +106,7 @@ class Reader:
 
     def run(self) -> None:
         try:
-            for event in yaml.parse(self._masked(), Loader=_LOADER):
+            for event in yaml.parse(self.masked, Loader=_LOADER):
                 self.reached = event.start_mark.index  # type: ignore[union-attr]
                 self._event(event)
             self._check_root()
@@ -109,14 +116,6 @@ class Reader:
             pass
         if not isinstance(self.value, dict):
             self.root = None
-
-    def _masked(self) -> str:
-        parts, position = [], 0
-        for start in self.mask_starts:
-            end = self.masks[start].end
-            parts += [self.text[position:start], re.sub(r"\S", "x", self.text[start:end])]
-            position = end
-        return "".join([*parts, self.text[position:]])
 
     def _report(
         self, code: str, start: int, end: int, message: str, help: str | None = None, **more: Any
