@@ -17,44 +17,49 @@ if TYPE_CHECKING:
 NAME_WIDTH = 60
 
 
+Source = Annotated[
+    Path,
+    typer.Option(
+        "--from",
+        metavar="FILE",
+        help="A checkpoint: .safetensors, .pt, .pth, .bin, .weights.h5, .npz, or a folder of shards.",
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to, as .safetensors.")
+]
+RulesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rules", metavar="RULES", help="A file of rules, or the name of rules that come with graphspec."
+    ),
+]
+Fresh = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fresh", metavar="PATTERN", help="Weights that keep the spec's initial values; may be repeated."
+    ),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", metavar="TEXT", help="What stands before the names in FILE. [default: found]"),
+]
+WriteRules = Annotated[
+    Path | None,
+    typer.Option("--write-rules", metavar="RULES", help="Write the rules that were used, and found, here."),
+]
+Overwriting = Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")]
+
+
 def weights(
     spec: Spec,
-    source: Annotated[
-        Path,
-        typer.Option(
-            "--from",
-            metavar="FILE",
-            help="A checkpoint: .safetensors, .pt, .pth, .bin, .weights.h5, .npz, or a folder of shards.",
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to, as .safetensors.")
-    ] = None,
-    rules: Annotated[
-        str | None,
-        typer.Option(
-            "--rules", metavar="RULES", help="A file of rules, or the name of rules that come with graphspec."
-        ),
-    ] = None,
-    fresh: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fresh", metavar="PATTERN", help="Weights that keep the spec's initial values; may be repeated."
-        ),
-    ] = None,
-    prefix: Annotated[
-        str | None,
-        typer.Option(
-            "--prefix", metavar="TEXT", help="What stands before the names in FILE. [default: found]"
-        ),
-    ] = None,
-    write_rules: Annotated[
-        Path | None,
-        typer.Option(
-            "--write-rules", metavar="RULES", help="Write the rules that were used, and found, here."
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")] = False,
+    source: Source,
+    output: Output = None,
+    rules: RulesOption = None,
+    fresh: Fresh = None,
+    prefix: Prefix = None,
+    write_rules: WriteRules = None,
+    force: Overwriting = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,

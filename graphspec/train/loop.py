@@ -110,9 +110,7 @@ def train(
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        named = str(data.resolve()) if isinstance(data, Path) else None
-        synthetic = SYNTHETIC in found.notes
-        origin = {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
+        origin = _origin(data, root, SYNTHETIC in found.notes)
         run.begin(program, environment(place) | origin | {"processes": world.size})
         if found.encoders is not None:
             run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
@@ -125,6 +123,12 @@ def train(
             started(_start(training, found, data, examination, state is not None))
         training.callbacks.begin(training, state.part("callbacks") if state is not None else None)
         return _run(training, found, Saver(training, began, best), progress if world.first else None, began)
+
+
+def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> dict[str, Any]:
+    """Where the data of a run comes from, for its record."""
+    named = str(data.resolve()) if isinstance(data, Path) else None
+    return {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
 
 
 def _prepare(
