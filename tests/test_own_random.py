@@ -94,7 +94,7 @@ def own(node: dict[str, Any], width: int) -> dict[str, Any] | None:
 
 
 def is_of_an_input(name: Any, body: dict[str, Any]) -> bool:
-    """Whether what stands first in each `from` leads to an input: no constant gives the type of this value."""
+    """Whether what stands first in each `from` leads to an input, so that no constant gives the type."""
     while name in body["nodes"]:
         sources = body["nodes"][name].get("from")
         name = sources[0] if isinstance(sources, list) else sources
