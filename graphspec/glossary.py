@@ -56,6 +56,7 @@ KEYS = {
     "Node.else": "what it hands on instead where `when` is false; null is nothing",
     "Node.trainable": "false freezes its weights",
     "Node.weights": "a .safetensors file with its weights",
+    "Node.checkpoint": "true: what is inside is computed again in the backward pass, and not kept in memory",
     "Node.repeat": "chains so many instances, each with its own weights; a mapping of lists gives arguments",
     "Node.parallel": "so many instances side by side, all of which read the same",
     "Node.preset": "a preset of the model",

@@ -94,6 +94,7 @@ class Op:
     when: Expression | None = None
     repeated: Literal["repeat", "parallel", None] = None
     formula: Formula | None = None  # which it is a step of
+    checkpoint: bool = False  # in training what is inside is computed again, and not kept
 
     @property
     def name(self) -> str:

@@ -70,7 +70,7 @@ MODULE_ATTRIBUTES = frozenset(
 RESERVED = frozenset(
     [
         *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "self", "logits", "index", "init_weights"),
-        "initialize",
+        *("initialize", "checkpoint", "functional_call"),
         *("I", "O", "l"),
         *keyword.kwlist,
         *dir(builtins),

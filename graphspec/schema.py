@@ -15,7 +15,10 @@ from pydantic import ConfigDict, Field
 from graphspec.objectives.settings import Setting
 
 FORMS = ("layer", "merge", "block", "model", "call", "op", "compute", "parameter", "constant", "module")
-NODE_KEYS = ("from", "when", "else", "trainable", "weights", "repeat", "parallel", "preset", "wraps")
+NODE_KEYS = (
+    *("from", "when", "else", "trainable", "weights", "checkpoint"),
+    *("repeat", "parallel", "preset", "wraps"),
+)
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 NAMED_SIZE = re.compile(
@@ -62,6 +65,7 @@ class Node(Setting):
     otherwise: Any = Field(MISSING, alias="else")
     trainable: Any = True
     weights: Any = None
+    checkpoint: Any = False
     repeat: Any = MISSING
     parallel: Any = MISSING
     preset: Any = None

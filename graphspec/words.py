@@ -117,6 +117,11 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
         "A .safetensors file that a block or model starts from.",
         "{model: encoder.yaml, weights: encoder.safetensors}",
     ),
+    "checkpoint": (
+        "key of a node",
+        "In training, computes a block again in the backward pass, and keeps less in memory.",
+        "{block: layer, repeat: 12, checkpoint: true}",
+    ),
     "preset": ("key of a node", "A preset of a model file.", "{model: resnet.yaml, preset: small}"),
     "wraps": (
         "key of a node",

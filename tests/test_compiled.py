@@ -115,6 +115,8 @@ nodes:
 outputs: {y: {loss: mse}}
 """
 SYMBOLIC = RECURRENT.replace("[5, 2]", "[n, 2]").replace("LSTM, units: 4", "GlobalAveragePooling1D")
+CHECKPOINTED = BLOCKS.replace("repeat: 4", "repeat: 4, checkpoint: true")
+ALONE = BLOCKS.replace("repeat: 4", "checkpoint: true")
 ACCUMULATED = BLOCKS.replace("optimizer: adam", "optimizer: {name: adam, gradient_accumulation_steps: 2}")
 
 
@@ -122,6 +124,8 @@ ACCUMULATED = BLOCKS.replace("optimizer: adam", "optimizer: {name: adam, gradien
     ("spec", "way", "steps", "world", "words"),
     [
         (BLOCKS, "off", 10**9, World(), "not compiled: off"),
+        (CHECKPOINTED, "on", 10**7, World(), "compiling 4 repeated blocks: asked for"),
+        (ALONE, "on", 10**7, World(), "not compiled: what is checkpointed"),
         (BLOCKS, "auto", 100, World(), "not compiled: 100 steps would save about 0 s"),
         (BLOCKS, "auto", 10**7, World(), "compiling whole steps: 10,000,000 steps would save"),
         (RECURRENT, "on", 10**7, World(), "not compiled: recurrent layers"),

@@ -118,7 +118,8 @@ def test_source_has_the_types_that_it_says(emitted_files: Path) -> None:
 def test_each_definition_stands_alone(tmp_path: Path) -> None:
     """With what it needs, as no program has cut it down: formatted, clean, and told why it exists."""
     imports = "import math\nfrom collections.abc import Callable\nfrom typing import Any\n\n"
-    imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F\n"
+    imports += "import torch\nfrom torch import Tensor, nn\nfrom torch.func import functional_call\n"
+    imports += "from torch.nn import functional as F\nfrom torch.utils.checkpoint import checkpoint\n"
     for name, definition in library().items():
         parts = [DefinitionWriter(library()[each]).write(library()[each].node) for each in needed([name])]
         text = "\n".join(line for part in parts for line in ["", "", *part])
@@ -166,7 +167,16 @@ def test_source_needs_torch_and_nothing_else(emitted_files: Path) -> None:
             alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
         }
         parts = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        assert plain | parts <= {"torch", "torch.nn", "collections.abc", "math", "typing"}, path
+        known = {
+            "torch",
+            "torch.nn",
+            "torch.func",
+            "torch.utils.checkpoint",
+            "collections.abc",
+            "math",
+            "typing",
+        }
+        assert plain | parts <= known, path
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

@@ -48,7 +48,7 @@ blocks:
       sum: {merge: add, from: [wide, x]}
 nodes:
   table: {layer: Embedding, from: ids, input_dim: 20, output_dim: 8, mask_zero: true}
-  mixed: {block: mix, from: table, repeat: 2}
+  mixed: {block: mix, from: table, repeat: 2, checkpoint: true}
   code: {layer: GRU, units: 8, return_sequences: true}
   next: {layer: Dense, units: 20, activation: softmax}
 outputs: {next: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
@@ -63,7 +63,7 @@ data:
   validation: {split: 0.2}
   features: {ids: {encode: tokens, vocabulary: 20}, next: {encode: tokens, vocabulary: 20}}
 """
-"""Sequences of other lengths: what counts differs from process to process."""
+"""Sequences of other lengths: what counts differs from process to process. Blocks are computed twice."""
 
 OUTPUTS = """
 inputs: {x: {shape: [6]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from graphspec.declarations import reads_nothing
@@ -11,7 +12,7 @@ from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
-from graphspec.graph import Op, Unit, Value
+from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
@@ -96,7 +97,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items
         message = f"`{word}` stands in `{key}` and beside it"
         body.error("duplicate-key", document.key((*here, word)), message)
         return False
-    if word in ("when", "else", "trainable", "weights") or (word == "from" and key == "repeat"):
+    if word in ("when", "else", "trainable", "weights", "checkpoint") or (word == "from" and key == "repeat"):
         help = "it may use `index` where it stands"
         body.error("unknown-key", document.key((*here, word)), f"`{word}` cannot vary in `{key}`", help)
         return False
@@ -119,7 +120,37 @@ def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> Node
     if result.op is not None:
         result.op.when = expression_in(node.declared.when)
         _register_op(node, result.op)
+        if node.flag("checkpoint", node.declared.checkpoint):
+            _checkpoint(node, result.op)
     return result
+
+
+def _checkpoint(node: NodeInstance, op: Op) -> None:
+    """Marks an instance whose inside is computed twice, if a second time gives the same."""
+    if op.graph is None:
+        message = f"`{node.declared.target}` is a layer, and `checkpoint` stands on blocks and models"
+        node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
+        return
+    own = {unit for graph in _graphs(op.graph) for unit in graph.units}
+    for inner in (each for each in op.graph.walk() if each.layer is not None and each.present):
+        outside = inner.unit is not None and inner.unit not in own
+        if not inner.layer.rerunnable or (
+            outside and any(not weight.trainable for weight in inner.weights())
+        ):
+            what = "shares statistics with the file" if outside else "changes its weights when it runs"
+            message = f"`{node.name}` cannot be computed a second time: `{inner.name}` in it {what}"
+            help = "leave `checkpoint` out here, and write it on blocks without such a layer"
+            node.error("not-supported", node.span_of("checkpoint"), message, help)
+            return
+    op.checkpoint = True
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    """A graph and all inside it."""
+    yield graph
+    for op in graph.ops:
+        if op.graph is not None:
+            yield from _graphs(op.graph)
 
 
 def _register_op(node: NodeInstance, op: Op) -> None:

@@ -55,7 +55,7 @@ def emit(
     inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
     layout = Layout(inputs)
     layout.run(graph, True)
-    classes = Classes(graph, layout, logit_values(program), inplace, exporting)
+    classes = Classes(graph, layout, logit_values(program), inplace, exporting, initialize and not exporting)
     root = classes.of[graph]
     root.logits = program.takes_logits
     parts = []
@@ -64,7 +64,7 @@ def emit(
         constructor.write()
         forward = Forward(constructor, group is root, program.masks if group is root else {})
         forward.write()
-        if constructor.is_empty and group is not root:
+        if constructor.is_empty and group is not root and not classes.is_recomputed(group):
             group.become_function(classes.space)
         parts.append((group, constructor, forward))
     fills = Initialization(classes) if initialize else None
@@ -118,7 +118,9 @@ def assemble(
     imports += [""] if imports else []
     imports += ["import torch"] if "torch" in used else []
     imports += [f"from torch import {', '.join(word for word in ('Tensor', 'nn') if word in used)}"]
+    imports += ["from torch.func import functional_call"] if "functional_call" in used else []
     imports += ["from torch.nn import functional as F"] if "F" in used else []
+    imports += ["from torch.utils.checkpoint import checkpoint"] if "checkpoint" in used else []
     top.add(*imports, *own_imports(classes))
     offset = len(top.lines) + len(middle)
     source = "\n".join([*top.lines, *middle, *bodies.lines]) + "\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.layer import Code
-from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal
+from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
 from graphspec.emit.construct import Constructor
 from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
 from graphspec.emit.slots import Slot, SlotOutput
@@ -80,7 +80,7 @@ class Calls:
         if op.wrapper is not None:
             return self._wrapped(slot, op, module, found, number, logits)
         if op.graph is not None:
-            return self._instance(op.graph, module, found, logits), None
+            return self._instance(op, op.graph, module, found, logits), None
         code = self.constructor.classes.code(op)
         return self._layer(slot, op, code, module, found, number), self._ending(slot, op, code, number)
 
@@ -105,14 +105,21 @@ class Calls:
         return self.layout.op_first(op) if wish == "any" and op.layer is not None else wish == "first"
 
     def _instance(
-        self, graph: Graph, module: ast.expr | None, found: Sequence[Argument], logits: ast.expr | None
+        self,
+        op: Op,
+        graph: Graph,
+        module: ast.expr | None,
+        found: Sequence[Argument],
+        logits: ast.expr | None,
     ) -> ast.expr:
         assert module is not None
         taken = set(self.constructor.classes.of[graph].inputs)
         parts = [part for word, part in zip(graph.inputs, found, strict=True) if word in taken]
         while parts and parts[-1] is None:
             parts.pop()
-        made = call(module, *(_one(part) for part in parts))
+        recomputing = self.constructor.classes.recomputing(op)
+        called = (module,) if recomputing is None else (name(recomputing), module)
+        made = call(*called, *(_one(part) for part in parts))
         made.keywords += self.constructor.lending(graph)
         if logits is not None:
             made.keywords.append(ast.keyword("logits", logits))
@@ -133,7 +140,7 @@ class Calls:
         ending = None
         if op.graph is not None:
             wants = self.layout.wants_first(op.graph, next(iter(op.graph.inputs)))
-            result = self._instance(op.graph, module, [turned(inside, rank, False, wants)], logits)
+            result = self._instance(op, op.graph, module, [turned(inside, rank, False, wants)], logits)
             first = next(iter(op.results.values())) in self.layout.first
         else:
             assert op.layer is not None

@@ -22,6 +22,8 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
     if any(_keeps(classes, each[slot.position]) for each in group.slots):
         return False
     layout = classes.layout
+    if any(classes.recomputing(each) for body in group.slots for each in body[slot.position].ops):
+        return False
     if op.graph is not None:
         (name,) = op.graph.inputs
         if classes.of[op.graph].is_function or classes.borrowed(op.graph):

@@ -83,7 +83,9 @@ class Classes:
     is.
     """
 
-    def __init__(self, root: Graph, layout: Layout, logits: set[Value], inplace: bool, exporting: bool):
+    def __init__(
+        self, root: Graph, layout: Layout, logits: set[Value], inplace: bool, exporting: bool, training: bool
+    ):
         self.root, self.layout, self.inplace, self.exporting = root, layout, inplace, exporting
         self.peaks = Peaks()
         self.groups: list[ModuleClass] = []
@@ -104,6 +106,7 @@ class Classes:
         for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
             self._peers[op.span, op.node].append(op)
         self._absorb_pads(graphs)
+        self._recomputed = {op for graph in graphs for op in graph.ops if op.checkpoint and training}
         self._import(graphs)
         self.helpers = frozenset({*needed({"freeze", *self._named(graphs)}), *self.imported.values()})
         self.ending = {value: word for value in logits if (word := ends_in(value)) is not None}
@@ -135,6 +138,7 @@ class Classes:
             texts += [weight.initializer for weight in op.weights() if weight.initializer]
             for text in texts:
                 yield from names_of(template(text))
+        yield from filter(None, map(self.recomputing, self._recomputed))
         for declared in (value for graph in graphs for value in graph.declared.values()):
             if isinstance(declared, str) and declared in ACTIVATIONS:
                 yield from names_of(template(ACTIVATIONS[declared].function))
@@ -160,6 +164,19 @@ class Classes:
             code = Code("{x}") if op in self._absorbed else self._settled(op, first)
             self._codes[op] = replace(code, inplace=self._overwrites(op, code))
         return self._codes[op]
+
+    def recomputing(self, op: Op) -> str | None:
+        """The function that calls an instance whose inside is computed again in the backward pass."""
+        if op not in self._recomputed or op.graph is None:
+            return None
+        layers = [each for each in op.graph.walk() if each.layer is not None]
+        opaque = any(each.layer is not None and each.layer.opaque for each in layers)
+        moving = any(not weight.trainable for each in layers for weight in each.weights())
+        return "recomputed_with_buffers" if opaque or moving else "recomputed"
+
+    def is_recomputed(self, group: ModuleClass) -> bool:
+        """Whether a class has such an instance."""
+        return any(op.graph in group.numbers for op in self._recomputed)
 
     def borrowed(self, graph: Graph) -> list[Unit]:
         """The shared units that a graph, or one inside it, calls and another has: their modules are passed to
@@ -350,7 +367,8 @@ class Classes:
         )
         if op.graph is not None:
             endings = tuple(self.ending.get(value) for value in op.outputs.values())
-            return replace(shape, callee=id(self.of[op.graph]), endings=endings)
+            callee = id(self.of[op.graph]), self.recomputing(op)
+            return replace(shape, callee=callee, endings=endings)
         if op.parameter is not None:
             return replace(shape, callee=(op.parameter.trainable, op.parameter.initializer))
         code = self.code(op)

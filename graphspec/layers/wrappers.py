@@ -92,6 +92,7 @@ class Normalized(Layer, abstract=True):
 
     layer: Layer
     power_iterations: int
+    rerunnable = False  # it divides its kernel each time
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         return self.layer.infer(*inputs)

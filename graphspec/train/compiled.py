@@ -77,6 +77,8 @@ def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Com
         return CompileChoice(
             "steps of several batches or processes are compiled by repeated blocks, and there are none"
         )
+    if not paths and _checkpointed(program):
+        return CompileChoice("what is checkpointed is compiled by repeated blocks, and there are none")
     if paths and is_sharded(program, world):
         return CompileChoice("sharded weights are gathered between blocks")
     if way == "on":
@@ -203,10 +205,15 @@ def _regions(program: Any) -> tuple[tuple[str, ...], int]:
     repeated = list(_repeated(program.graph))
     whole = sum(1 for op in program.graph.walk() if op.graph is None)
     inside = sum(count for _, _, count in repeated)
-    if whole < LARGE or 2 * inside < whole:
+    if not _checkpointed(program) and (whole < LARGE or 2 * inside < whole):
         return (), whole
     kinds = {kind: count for _, kind, count in repeated}
     return tuple(path for path, _, _ in repeated), sum(kinds.values())
+
+
+def _checkpointed(program: Any) -> bool:
+    """Whether the backward pass runs a block again: torch.compile takes that within no whole step."""
+    return any(op.checkpoint for op in program.graph.walk())
 
 
 def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:

@@ -131,6 +131,8 @@ class Judge:
 
     def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The outputs of the model, and what counts in them: where their masks and the batch say so."""
+        if self.penalties is not None:
+            self.penalties.forget()  # what the backward pass of a checkpointed block watched once more
         with precisions.autocast(self.precision, self.device):
             values = module(*[batch.arrays[name] for name in self.inputs], **self.asked)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
