@@ -275,6 +275,18 @@ class Program:
 
         return Metrics(self, logits)
 
+    def with_batch_size(self, size: int) -> Program:
+        """The same program with another `train.batch_size`."""
+        written = self._document.value
+        training = {**(written.get("train") or {}), "batch_size": size}
+        document = replace(self._document, value={**written, "train": training})
+        config = self.training.model_copy(update={"batch_size": size})
+        found = Program(
+            replace(self._elaborated, training=config), document, self.path, self.sources, self.allow
+        )
+        found._emitted = self._emitted
+        return found
+
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
         """What nodes compute, by their names as a `from` would have them: `stem`, `stages.1`,
         `encoder.attention`.

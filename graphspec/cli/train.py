@@ -26,9 +26,16 @@ def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str 
         raise typer.BadParameter(message, param_hint="--" + (parameter.name or "").replace("_", "-"))
 
 
+def _batch_size(value: str | None) -> str | None:
+    """The option takes `auto` alone: a number belongs to the spec."""
+    if value not in (None, "auto"):
+        message = f"takes `auto`; a number is a key of the spec: write --set train.batch_size={value}"
+        raise typer.BadParameter(message, param_hint="--batch-size")
+    return value
+
+
 SETTINGS = {
     "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
     "learning_rate": "train.optimizer.learning_rate",
 }
 
@@ -77,7 +84,12 @@ Progress = Annotated[
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")]
 Epochs = Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)]
-BatchSize = Annotated[str | None, typer.Option("--batch-size", hidden=True, callback=_setting)]
+BatchSize = Annotated[
+    str | None,
+    typer.Option(
+        "--batch-size", metavar="auto", callback=_batch_size, help="The largest batch that fits in memory."
+    ),
+]
 LearningRate = Annotated[str | None, typer.Option("--learning-rate", "--lr", hidden=True, callback=_setting)]
 
 
@@ -88,6 +100,7 @@ def train(
     devices: Devices = None,
     restarts: Restarts = 0,
     compile: Compile = "off",
+    batch_size: BatchSize = None,
     run_dir: RunDir = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -100,7 +113,6 @@ def train(
     preset: Preset = None,
     as_json: Json = False,
     epochs: Epochs = None,
-    batch_size: BatchSize = None,
     learning_rate: LearningRate = None,
 ) -> None:
     """Train, and leave a run directory behind.
@@ -126,6 +138,7 @@ def train(
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
+    options |= {"batch_size": batch_size}
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
         TrainingReport(progress, as_json, verbose) as report,

@@ -54,17 +54,17 @@ def threads(program: Any) -> int:
     """
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
-    flops = _typical(program, program.summary().step(program.training.batch_size).flops)
+    flops = typical(program, program.summary().step(program.training.batch_size).flops)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 1 if flops < LARGE else max(1, cores // launched().local_size)
 
 
 def memory(program: Any) -> int:
     """About how many bytes a training step takes: weights, gradients, optimizer and what backward keeps."""
-    return _typical(program, program.summary().step(program.training.batch_size).total_bytes)
+    return typical(program, program.summary().step(program.training.batch_size).total_bytes)
 
 
-def _typical(program: Any, cost: Dim) -> int:
+def typical(program: Any, cost: Dim) -> int:
     """A cost with `TYPICAL` for each size that is only named, or what the program allows."""
     longest, factor = program.maximum_sizes, factors(program.inputs.values())
     sizes = {

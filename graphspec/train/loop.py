@@ -26,7 +26,9 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
 from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
+from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
+from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
 from graphspec.train.callbacks.weights import BestWeights
@@ -73,6 +75,7 @@ def train(
     epochs: int | None = None,
     callbacks: Iterable[Any] = (),
     compile: Way = "off",
+    batch_size: Auto | None = None,
     started: Callable[[Start], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = print,
@@ -84,7 +87,8 @@ def train(
     run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
     `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
 
-    `compile` says whether torch.compile is used: `auto` where the steps ahead repay it. `callbacks` are
+    `compile` says whether torch.compile is used: `auto` where the steps ahead repay it. `batch_size="auto"`
+    takes the largest that fits in memory, or that of the run that goes on. `callbacks` are
     objects with methods of `Callback`. `started` is called before the first step, `progress`
     at most every tenth of a second and at the end of each epoch, `tell` with what is to be said aloud.
 
@@ -95,7 +99,10 @@ def train(
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
-        found = load(program, data, root, place, limit=limit)
+        if batch_size == "auto":
+            program, found = _fitting(program, data, root, place, limit, world, run_dir, resume, tell)
+        else:
+            found = load(program, data, root, place, limit=limit)
         alike(world, found.fingerprint)
         for note in found.notes:
             tell(note)
@@ -110,11 +117,8 @@ def train(
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
-        origin = _origin(data, root, SYNTHETIC in found.notes)
-        run.begin(program, environment(place) | origin | {"processes": world.size})
-        if found.encoders is not None:
-            run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
         training.run = run
+        _record(training, found, _origin(data, root, SYNTHETIC in found.notes))
         torch.manual_seed(_seed(program, world))  # dropout and other random layers
         if state is not None:
             training.restore(state)
@@ -125,10 +129,53 @@ def train(
         return _run(training, found, Saver(training, began, best), progress if world.first else None, began)
 
 
+def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
+    """Writes what a run is, before its first step."""
+    sizes = {"processes": training.world.size, "batch_size": training.program.training.batch_size}
+    training.run.begin(training.program, environment(training.device) | origin | sizes)
+    if found.encoders is not None:
+        training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
+
+
 def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> dict[str, Any]:
     """Where the data of a run comes from, for its record."""
     named = str(data.resolve()) if isinstance(data, Path) else None
     return {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
+
+
+def _fitting(
+    program: Any,
+    data: Path | Given | None,
+    root: Path | None,
+    place: torch.device,
+    limit: int | None,
+    world: World,
+    run_dir: Path | None,
+    resume: bool,
+    tell: Callable[[str], None],
+) -> tuple[Any, Data]:
+    """The program with the largest batch size that fits, or with that of the run that goes on; its data."""
+    if not world.alone:
+        help = "try it with one process, then write `train.batch_size`: the sum over all processes"
+        message = "`--batch-size auto` tries what fits one process"
+        raise SpecError([Diagnostic("not-supported", message, None, help=help)])
+    known = batch_sizes.begun(program, run_dir) if resume else None
+    if known is not None:
+        program = program.with_batch_size(known)
+        return program, load(program, data, root, place, limit=limit)
+    found = load(program, data, root, place, limit=limit)
+
+    def trial(sized: Any, batch: Batch) -> None:
+        training, _, _ = _prepare(sized, found, world, place, 1, (), False)
+        for _ in range(2):  # the second has what the optimizer remembers of the first
+            whole = training.judge.whole(training.spread.called, [batch])
+            training.judge(training.spread.called.train(), batch, whole).loss.backward()
+            training.optimizer.step()
+
+    sized = batch_sizes.fitting(program, found.training, place, trial, tell)
+    if SYNTHETIC in found.notes:  # of which there are so many batches
+        found = load(sized, data, root, place, limit=limit)
+    return sized, found
 
 
 def _prepare(

@@ -1,0 +1,104 @@
+"""The largest batch that fits: by training steps, each on half as many examples as the one before it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.memory import machine
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.run_files import SPEC
+from graphspec.train.device import typical
+from graphspec.train.run import is_run, newest
+
+Auto = Literal["auto"]
+
+BOLD = 1.25
+"""How far beyond the memory that is free an estimate may go and still be tried."""
+LOOKED_AT = 200
+"""Batches among which the longest is looked for, where examples differ in length."""
+SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+"""What torch's allocators say; on CPUs they raise RuntimeError."""
+
+
+def begun(program: Any, run_dir: Path | None) -> int | None:
+    """The batch size of the run that is to go on; None where there is none."""
+    path = run_dir if run_dir is not None else newest(program.name)
+    if path is None or not is_run(path):
+        return None
+    stored = yaml.safe_load((path / SPEC).read_text(encoding="utf-8"))
+    size = (stored.get("train") or {}).get("batch_size")
+    return size if isinstance(size, int) else program.training.batch_size
+
+
+def fitting(
+    program: Any,
+    examples: Examples,
+    place: torch.device,
+    trial: Callable[[Any, Batch], None],
+    tell: Callable[[str], None],
+) -> Any:
+    """The program with the largest `batch_size` whose training steps do not run out of memory: the spec's,
+    doubled as often as may fit, then halved. `trial` makes two steps of a program on a batch.
+
+    Raises `SpecError` (run-failed) where not even one example fits.
+    """
+    size = first(program, len(examples), free(place))
+    while True:
+        sized = program.with_batch_size(size)
+        try:
+            trial(sized, widest(sized, examples))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        else:
+            tell(f"batch size {size}: the largest that fits, of the spec's doubled or halved")
+            return sized
+        tell(f"batch size {size} does not fit")
+        gc.collect()
+        if place.type == "cuda":
+            torch.cuda.empty_cache()
+        if size == 1:
+            help = "make the model or its inputs smaller, or write `checkpoint: true` on its blocks"
+            raise SpecError(
+                [Diagnostic("run-failed", "not even one example fits in memory", None, help=help)]
+            )
+        size //= 2
+
+
+def first(program: Any, count: int, room: int) -> int:
+    """The batch size that is tried first: the spec's, doubled while a batch is no more than all examples, and
+    while its estimate is not far beyond `room` bytes.
+    """
+    size, summary = program.training.batch_size, program.summary()
+    while 2 * size <= count and typical(program, summary.step(2 * size).total_bytes) <= BOLD * room:
+        size *= 2
+    return size
+
+
+def free(place: torch.device) -> int:
+    """The bytes that a training may take on a device."""
+    return torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else machine()
+
+
+def widest(program: Any, examples: Examples) -> Batch:
+    """A batch as a training has it; where lengths differ, the longest of some."""
+    batches = examples.batches(program.training.batch_size, Shuffle(program.training.seed, 0))
+    fixed = all(isinstance(size, int) for tensor in program.inputs.values() for size in tensor.shape[1:])
+    if fixed:
+        return next(batches)
+    return max(islice(batches, LOOKED_AT), key=lambda b: sum(array.numel() for array in b.arrays.values()))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
