@@ -44,6 +44,7 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import cases, memory
 
         yield memory.table(arguments.specs or cases.available())
+        yield memory.training_table(arguments.specs or cases.available())
     if section == "tuning":
         from bench import tuning
 

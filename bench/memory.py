@@ -1,17 +1,25 @@
-"""Peak memory of an inference pass: the emitted module beside its hand-written twin."""
+"""Peak memory: of an inference pass, emitted beside its twin; of a training step, estimated and measured."""
 
 import gc
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.profiler import ProfilerActivity, profile
 
 from bench.cases import CASES, copy_weights
 from bench.report import Column, Table, Value
+from graphspec.data.batches import Batch
+from graphspec.data.fields import fields
+from graphspec.tensor import unit_of, value_of
+from graphspec.train.footprint import Tracker
+from graphspec.train.judge import Judge
+from graphspec.train.optimizers.setup import optimizer_for, set_trainable
+from graphspec.train.penalties import Penalties
 
 NOTE = """The most bytes of tensors that live at once while `eval()` runs under `no_grad`, counted as
 operations make them and Python lets go of them; inputs and weights do not count, nor does what a kernel takes
@@ -30,40 +38,6 @@ COLUMNS = (
     Column("ratio", "ratio", "{:.3f}".format),
     Column("apart", "--no-inplace", size),
 )
-
-
-class Tracker(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make, until they die."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._known: dict[int, weakref.ref[Any]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        before = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
-        for tensor in _tensors(result):
-            if tensor.untyped_storage()._cdata not in before:
-                self._made(tensor.untyped_storage())
-        return result
-
-    def _made(self, storage: torch.UntypedStorage) -> None:
-        key, nbytes = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self.live += nbytes
-        self.peak = max(self.peak, self.live)
-
-        def died(_: object) -> None:
-            del self._known[key]
-            self.live -= nbytes
-
-        self._known[key] = weakref.ref(storage, died)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
 
 
 def peak(module: nn.Module, inputs: Mapping[str, Tensor]) -> int:
@@ -96,3 +70,89 @@ def table(names: Sequence[str]) -> Table:
             }
         )
     return Table("Peak memory of an inference pass", NOTE, COLUMNS, tuple(rows))
+
+
+STEP_NOTE = """Estimated: `graphspec summary --memory --batch-size`, from shapes alone. Measured: the most
+bytes that torch's allocator for CPUs gives out at once in the second step of a training, workspaces of
+kernels among them, with weights, optimizer and the batch."""
+
+STEP_COLUMNS = (
+    Column("spec", "spec"),
+    Column("batch_size", "batch"),
+    Column("estimated", "estimated", size),
+    Column("measured", "measured", size),
+    Column("ratio", "ratio", "{:.3f}".format),
+)
+
+
+def training_table(names: Sequence[str]) -> Table:
+    """A training step of each spec that has a loss: what is estimated, and what the allocator says."""
+    rows: list[Mapping[str, Value]] = []
+    for name in names:
+        case = CASES[name]
+        program = case.program(name)
+        judged = any(output.loss is not None for output in program.outputs.values())
+        if not judged or not program.summary().trainable_params:
+            continue
+        inputs = case.example()
+        sizes = named_sizes(program, inputs)
+        estimated, found = program.memory(case.batch_size, sizes), measured(program, inputs)
+        rows.append(
+            {
+                "spec": name,
+                "batch_size": case.batch_size,
+                "estimated": estimated or 0,
+                "measured": found,
+                "ratio": (estimated or 0) / found,
+            }
+        )
+    return Table("Peak memory of a training step", STEP_NOTE, STEP_COLUMNS, tuple(rows))
+
+
+def named_sizes(program: Any, inputs: Mapping[str, Tensor]) -> dict[str, int]:
+    """The named sizes of inputs, by these."""
+    found = {}
+    for key, tensor in program.inputs.items():
+        for wanted, given in zip(tensor.shape[1:], inputs[key].shape[1:], strict=True):
+            if (unit := unit_of(wanted)) is not None:
+                found[unit[0]] = given // unit[1]
+    return found
+
+
+def measured(program: Any, inputs: Mapping[str, Tensor]) -> int:
+    """The bytes at the peak of a training step. Its targets are zeros, which every loss takes."""
+    count, cpu = len(next(iter(inputs.values()))), torch.device("cpu")
+    sizes = named_sizes(program, inputs)
+    arrays = dict(inputs)
+    for field in fields(program):
+        shape = [value_of(size, sizes) for size in field.tensor.shape[1:]]
+        arrays.setdefault(field.name, torch.zeros([count, *shape], dtype=getattr(torch, field.tensor.dtype)))
+    module = program.module(seed=0).train()
+    judge = Judge(program.inputs, program.outputs, cpu, Penalties(program.graph, module))
+    set_trainable(program, module)
+    optimizer = optimizer_for(program, module, judge.log_variances, 1)
+
+    def step() -> None:
+        judge(module, Batch(arrays)).loss.backward()
+        optimizer.step()
+
+    step()
+    remembered, _ = optimizer.state_dict()
+    held = [*module.parameters(), *module.buffers(), *remembered.values(), *arrays.values()]
+    return sum(tensor.nbytes for tensor in held) + _allocated(step)
+
+
+def _allocated(run: Callable[[], None]) -> int:
+    """The most bytes that the allocator gave out at once, beyond those before."""
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        run()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "trace.json"
+        found.export_chrome_trace(str(path))
+        events = [
+            e["args"] for e in json.loads(path.read_text())["traceEvents"] if e.get("name") == "[memory]"
+        ]
+    before = events[0]["Total Allocated"] - events[0]["Bytes"]
+    most: int = max(event["Total Allocated"] for event in events) - before
+    return most

@@ -172,6 +172,16 @@ class Program:
 
         return summarize(self._elaborated)
 
+    def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
+        """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
+        without memory; kernels' own workspaces are not among them. `sizes` are those of named sizes.
+
+        None where shapes alone do not tell: see `graphspec.train.footprint.step_bytes`.
+        """
+        from graphspec.train.footprint import step_bytes
+
+        return step_bytes(self, batch_size, sizes)
+
     def fold(self) -> Program:
         """The same program for inference alone, and faster: normalizations go into the layers before them,
         layers on one input become one, and what acts in training only vanishes.

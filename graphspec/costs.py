@@ -77,6 +77,8 @@ class StepCosts:
     weight_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
+    peak_bytes: int | None = None
+    """What the step itself was found to take, where it was run on shapes."""
 
     @property
     def flops(self) -> Dim:
@@ -85,11 +87,14 @@ class StepCosts:
 
     @property
     def total_bytes(self) -> Dim:
+        """Of the whole step: what was found, else the sum of the parts, which is a rough estimate."""
+        if self.peak_bytes is not None:
+            return self.peak_bytes
         return self.activation_bytes + self.weight_bytes + self.gradient_bytes + self.optimizer_bytes
 
     def to_json(self) -> dict[str, int | str | None]:
         """Its numbers; what depends on an unknown size is null."""
-        numbers: dict[str, Dim] = {
+        numbers: dict[str, Dim | None] = {
             "batch_size": self.batch_size,
             "forward_flops": self.forward_flops,
             "flops": self.flops,
@@ -98,5 +103,6 @@ class StepCosts:
             "optimizer_bytes": self.optimizer_bytes,
             "activation_bytes": self.activation_bytes,
             "total_bytes": self.total_bytes,
+            "peak_bytes": self.peak_bytes,
         }
         return {key: None if isinstance(value, Size) else value for key, value in numbers.items()}

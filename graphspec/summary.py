@@ -92,6 +92,8 @@ class Summary:
     total_params: int
     trainable_params: int
     optimizer: OptimizerSettings = field(repr=False)
+    peak: tuple[int, int] | None = None
+    """A batch size, and the bytes of a training step of it, as `Program.memory` finds them."""
 
     @property
     def unknown_params(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ class Summary:
             4 * self.total_params,
             gradients,
             gradients * slots(self.optimizer),
+            self.peak[1] if self.peak is not None and self.peak[0] == batch_size else None,
         )
 
     def to_json(
@@ -211,15 +214,16 @@ class Summary:
     def _costs(self, batch_size: int) -> list[str]:
         step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
+        found, within = step.peak_bytes is not None, "temporaries within layers, "
         return [
             f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2)",
             f" Training step on {examples}: {show_flops(step.flops)} (backward is 2 x forward)",
-            f" Memory of a training step: {show_bytes(step.total_bytes)}",
+            f" Memory of a training step: {show_bytes(step.total_bytes)}" + " at its peak" * found,
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",
             f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} per weight)",
             f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for backward)",
-            " Not counted: kernels' workspace, temporaries within layers, the framework itself.",
+            " Not counted: kernels' workspace, " + within * (not found) + "the framework itself.",
         ]
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import graphspec
-from bench.memory import Tracker
 from graphspec.diagnostics import SpecError
+from graphspec.train.footprint import Tracker
 from graphspec.train.loop import train
 
 RANDOM = """

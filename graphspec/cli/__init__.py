@@ -9,6 +9,7 @@ import gc
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -130,7 +131,12 @@ def summary(
     expand: Annotated[bool, typer.Option("--expand", help="Unfold blocks and models.")] = False,
     trainable: Annotated[bool, typer.Option("--trainable", help="Show what is trained.")] = False,
     flops: Annotated[bool, typer.Option("--flops", help="Show each node's forward FLOPs.")] = False,
-    memory: Annotated[bool, typer.Option("--memory", help="Show the bytes of each node's output.")] = False,
+    memory: Annotated[
+        bool,
+        typer.Option(
+            "--memory", help="Show the bytes of each node's output; with --batch-size those of a whole step."
+        ),
+    ] = False,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, metavar="N", help="Count costs for N examples, not for one."),
@@ -150,7 +156,10 @@ def summary(
     Example: graphspec summary specs/gpt.yaml --flops --size length=256
     """
     with compiling(spec, settings, preset, as_json) as program:
-        table = program.summary().at(sizes_of(sizes, program))
+        given = sizes_of(sizes, program)
+        table = program.summary().at(given)
+        if memory and batch_size is not None and (peak := program.memory(batch_size, given)) is not None:
+            table = replace(table, peak=(batch_size, peak))
         if as_json:
             print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})
         else:
