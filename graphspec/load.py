@@ -18,7 +18,7 @@ from graphspec.graph import Graph
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import key_prefix
+from graphspec.weights import key_prefix, paths
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
@@ -103,6 +103,12 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
             yield from weight_files(unit.first.graph, here)
         if unit.weights is not None:
             yield here, unit.weights, unit.span
+
+
+def without_file(graph: Graph) -> list[str]:
+    """The state-dict keys of a program's weights that no `weights:` of its nodes fills."""
+    filled = tuple(prefix for prefix, _, _ in weight_files(graph))
+    return [key for key in paths(graph) if not key.startswith(filled)]
 
 
 def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:

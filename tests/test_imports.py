@@ -57,7 +57,7 @@ ALLOWED = {
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",
-    "runs": "compiler data diagnostics folded_weights own run_files train",
+    "runs": "compiler data diagnostics folded_weights load own run_files train",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",

@@ -28,6 +28,7 @@ def made(path: Path, lines: str, finished: bool = True) -> Path:
     path.mkdir(parents=True)
     (path / "environment.json").write_text(json.dumps({"finished": finished, "root": str(path)}))
     (path / "history.jsonl").write_text(lines)
+    (path / "spec.yaml").write_text("")
     return path
 
 
@@ -260,6 +261,78 @@ data: {train: d.npz}
         expected = Run(tmp_path / "run").module()(torch.from_numpy(x))
     assert table["y"] == expected.argmax(-1).tolist()
     assert table["y.1"] == pytest.approx(expected[:, 1].tolist(), abs=1e-6)
+
+
+# --- a spec in use
+
+
+MEMBER = """
+inputs: {x: {shape: [3]}}
+nodes: {y: {layer: Dense, units: 2, activation: softmax}}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+AVERAGE = """
+inputs: {x: {shape: [3]}}
+nodes:
+  a: {model: member.yaml, weights: a.safetensors, trainable: false, from: x}
+  b: {model: member.yaml, weights: b.safetensors, trainable: false, from: x}
+  y: {merge: average, from: [a, b]}
+outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a spec, data, two sets of weights that it was trained to, and their ensemble."""
+    place = tmp_path_factory.mktemp("members")
+    (place / "member.yaml").write_text(MEMBER)
+    (place / "average.yaml").write_text(AVERAGE)
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    np.savez(place / "d.npz", x=x, y=(x[:, 0] > 0).astype(int))
+    for seed, name in enumerate("ab"):
+        member = graphspec.compile(place / "member.yaml", settings={"train.seed": seed})
+        train(member, root=place, device="cpu", run_dir=place / f"run-{name}")
+        shutil.copy(place / f"run-{name}" / "last.safetensors", place / f"{name}.safetensors")
+    return place
+
+
+def test_a_spec_with_a_file_of_weights_is_as_good_as_its_run(members: Path) -> None:
+    expected = Run(members / "run-a", "last")
+    found = Run(members / "member.yaml", members / "a.safetensors")
+    assert found.evaluate(device="cpu") == expected.evaluate(device="cpu")
+    for table in (members / "d.npz",):
+        assert found.predict(table, device="cpu").equals(expected.predict(table, device="cpu"))
+    assert found.history == {} and repr(found) == f"<Run {members / 'member.yaml'}>"
+
+
+def test_an_ensemble_of_files_is_judged_without_training_it(members: Path) -> None:
+    found = Run(members / "average.yaml").predict(members / "d.npz", device="cpu").to_pydict()
+    parts = [Run(members / f"run-{name}", "last").predict(members / "d.npz", device="cpu") for name in "ab"]
+    first, second = (np.array(part["y.1"]) for part in parts)
+    assert found["y.1"] == pytest.approx(((first + second) / 2).tolist(), abs=1e-6)
+    arguments = ["evaluate", str(members / "average.yaml"), "--data", str(members / "d.npz"), "--json"]
+    assert json.loads(CliRunner().invoke(app, arguments).stdout)["examples"] == 50
+
+
+def test_a_spec_without_weights_or_with_features_of_its_own_is_refused(members: Path, trained: Path) -> None:
+    with pytest.raises(SpecError, match=r"weights-missing.*no trained weights for `y.weight`, `y.bias`"):
+        Run(members / "member.yaml").evaluate(members / "d.npz", device="cpu")
+    with pytest.raises(SpecError, match=r"name a file, `--weights .*average"):
+        (members / "average.safetensors").touch()
+        (members / "average.yaml").write_text(AVERAGE.replace("weights: b.safetensors, ", ""))
+        Run(members / "average.yaml").module()
+    with pytest.raises(SpecError, match=r"data-format.*is in the run that trained it"):
+        Run(trained / "people.yaml", trained / "run" / "best.safetensors").predict(trained / "people.csv")
+
+
+def test_the_directory_of_a_search_names_its_best(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text(json.dumps({"root": str(tmp_path)}))
+    (tmp_path / "best.yaml").touch()
+    with pytest.raises(
+        SpecError, match=r"name the best of the search: `.*best.yaml --weights .*best.safetensors`"
+    ):
+        Run(tmp_path)
 
 
 NORMALIZED = """

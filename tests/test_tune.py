@@ -256,6 +256,16 @@ def test_trials_that_fail_in_every_way_are_recorded_and_end_nothing(tmp_path: Pa
     assert by_way["nan"].state == "failed" and "came to None" in str(by_way["nan"].reason)
 
 
+def test_a_search_whose_first_trials_fail_alike_stops_and_goes_on_once_that_is_mended(tmp_path: Path) -> None:
+    space = {"width": {"int": [10, 250]}, "depth": {"choice": ["refused"]}}
+    search = search_in(tmp_path, sampler="random", search=space, trials=8, pruner="none")
+    assert len(run_it(search)) == 3 and search.common_failure == "shapes-differ: no"
+    mended = search_in(tmp_path, sampler="random", search=space, trials=8, pruner="none")
+    (tmp_path / "trainer.py").write_text(TRAINER.replace('== "refused"', '== "no more"'))
+    found = run_it(mended)
+    assert [trial.state for trial in found.values()].count("complete") == 5 and mended.common_failure is None
+
+
 def test_hopeless_trials_are_stopped_early_and_only_the_best_keep_their_weights(tmp_path: Path) -> None:
     space = {"width": {"int": [10, 250]}, "depth": {"choice": ["slow"]}}
     search = search_in(tmp_path, jobs=2, sampler="random", search=space, trials=8, pruner="median")

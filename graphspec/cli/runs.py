@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from graphspec.runs.run import Run
 
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The directory of a run, or a spec whose weights are in files.")
+]
 Weights = Annotated[
     str,
     typer.Option("--weights", metavar="best|last|FILE", help="The best epoch's, the last, or a file."),
@@ -45,7 +47,7 @@ def evaluate(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a trained run on data.
+    """Judge a trained model on data.
 
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
@@ -78,7 +80,7 @@ def predict(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Write what a trained run predicts for a file's rows.
+    """Write what a trained model predicts for a file's rows.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """

@@ -164,17 +164,14 @@ def _places(
     """The spec, what paths of data are relative to, the data of the command line, and the run directory; of a
     run, of its spec, and of the best of a search they are those that it began with.
     """
-    from graphspec.run_files import ENVIRONMENT, SPEC
-    from graphspec.runs.directory import RunFiles
+    from graphspec.run_files import SPEC
+    from graphspec.runs.directory import places
 
-    root = spec.parent
     if spec.is_dir():
-        run_dir, root = _run_of(spec, run_dir, resume), spec
+        run_dir = _run_of(spec, run_dir, resume)
         spec = spec / SPEC
-    if not (root / ENVIRONMENT).is_file():
-        return spec, root, data, run_dir
-    files = RunFiles(root)
-    return spec, files.root, data or files.data, run_dir
+    root, named = places(spec.parent)
+    return spec, root, data or named, run_dir
 
 
 def _train(

@@ -150,6 +150,7 @@ CODES: dict[str, str] = {
     "nothing-to-tune": "a search of a spec that says nothing of what may vary",
     "tune-storage": "a study's file or database that cannot be opened",
     "tune-differs": "a study that was begun with another search",
+    "tune-fails": "a search whose first trials all fail for the same reason",
     "package-missing": "a format that needs packages that are not installed",
 }
 """Every code of the compiler and what it means. The set is closed: `Diagnostic` refuses any other."""

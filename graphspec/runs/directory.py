@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.run_files import ENVIRONMENT, HISTORY, SPEC
+from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC
 
 Values = dict[str, list[float | None]]
+WEIGHTS = {"best": BEST, "last": LAST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class RunFiles:
     path: Path
 
     def __post_init__(self) -> None:
-        if not (self.path / ENVIRONMENT).is_file():
+        if not holds_run(self.path):
             what = "holds no run" if self.path.is_dir() else "does not exist"
             message = f"`{self.path}` {what}: a run is a directory that `graphspec train` leaves"
             raise SpecError([Diagnostic("run-missing", message, None, help=_other_runs(self.path))])
@@ -34,29 +35,48 @@ class RunFiles:
 
     def about(self) -> Mapping[str, Any]:
         """`environment.json`. Raises `SpecError` (run-missing) where it is damaged."""
-        try:
-            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            message = f"`{self.path / ENVIRONMENT}` is damaged: {error}"
-            raise SpecError([Diagnostic("run-missing", message, None)]) from None
-        return found if isinstance(found, dict) else {}
+        return _environment(self.path)
 
     @property
     def root(self) -> Path:
         """What paths of data are relative to: the spec's directory as the run began, if it is still there."""
-        root = Path(str(self.about().get("root", "")))
-        return root if root.is_absolute() and root.is_dir() else self.path
+        return places(self.path)[0]
 
     @property
     def data(self) -> Path | None:
         """The training data that the command line named in place of the spec's."""
-        data = self.about().get("data")
-        return Path(data) if data else None
+        return places(self.path)[1]
 
     @property
     def synthetic(self) -> bool:
         """Whether it learned from synthetic data."""
         return self.about().get("synthetic") is True
+
+    def weights(self, name: str, program: object = None) -> Path:
+        """The file of the `best` or the `last` epoch, or the one called so. Raises `SpecError`
+        (weights-missing).
+        """
+        if name not in WEIGHTS:
+            return Path(name)
+        path = self.path / WEIGHTS[name]
+        if not path.is_file():
+            help = "let it train for an epoch: `graphspec train RUN --resume`"
+            raise SpecError([Diagnostic("weights-missing", f"`{path}` does not exist", None, help=help)])
+        return path
+
+    def encoders(self, program: object = None) -> Mapping[str, Any] | None:
+        """What was learned of a table; None where the data were arrays, or synthetic. Raises `SpecError`
+        (data-format) where it is damaged.
+        """
+        path = self.path / ENCODERS
+        if not path.is_file():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            message = f"`{path}` is damaged: {error}"
+            raise SpecError([Diagnostic("data-format", message, None, help="train again")]) from None
+        return found
 
     def history(self) -> Values:
         """Each value of every whole epoch, by name; null where it was not finite. A torn line ends it."""
@@ -107,9 +127,37 @@ class RunRow:
         }
 
 
+def holds_run(path: Path) -> bool:
+    """Whether a directory is one that a training left."""
+    return (path / ENVIRONMENT).is_file() and (path / SPEC).is_file()
+
+
+def places(directory: Path) -> tuple[Path, Path | None]:
+    """For the specs in a directory: what paths of data are relative to, and the data that the command line
+    named in their place.
+
+    Those of a run, and the best of a search, keep the directory of the spec that they began with, if it is
+    still there. Raises `SpecError` (run-missing) where `environment.json` is damaged.
+    """
+    if not (directory / ENVIRONMENT).is_file():
+        return directory, None
+    about = _environment(directory)
+    root, data = Path(str(about.get("root", ""))), about.get("data")
+    return root if root.is_absolute() and root.is_dir() else directory, Path(data) if data else None
+
+
+def _environment(directory: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
+        raise SpecError([Diagnostic("run-missing", message, None)]) from None
+    return found if isinstance(found, dict) else {}
+
+
 def list_runs(parent: Path) -> list[RunRow]:
     """The runs in a directory, the one that wrote last first."""
-    found = [path for path in parent.iterdir() if (path / ENVIRONMENT).is_file()] if parent.is_dir() else []
+    found = [path for path in parent.iterdir() if holds_run(path)] if parent.is_dir() else []
     return sorted(map(_row, found), key=lambda row: row.age)
 
 
@@ -133,6 +181,9 @@ def _row(path: Path) -> RunRow:
 
 def _other_runs(path: Path) -> str:
     """What to do about a run that is not there."""
+    best = path / "best.yaml"
+    if best.is_file():
+        return f"name the best of the search: `{best} --weights {best.with_suffix('.safetensors')}`"
     parent = path.parent if path.parent.is_dir() else Path("runs")
     found = {row.path.name: str(row.path) for row in list_runs(parent)}
     names = list(found.values())

@@ -1,4 +1,4 @@
-"""A trained run in use: its module, its evaluation, its predictions.
+"""A trained model in use: its module, its evaluation, its predictions.
 
 run = Run("runs/digits-1")
 run.evaluate()                          # {"loss": 0.08, "accuracy": 0.98}
@@ -7,7 +7,6 @@ run.predict("new.csv").to_pandas()
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.compiler import Program, compile
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.run_files import BEST, ENCODERS, LAST
 from graphspec.runs.directory import RunFiles, Values
+from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
     from graphspec.data.batches import Examples
     from graphspec.data.encoders import Encoders
 
-WEIGHTS = {"best": BEST, "last": LAST}
-
 
 class Run:
-    """The directory that a training left, here or copied from elsewhere. Raises `SpecError` for another one.
+    """The directory that a training left, here or copied from elsewhere; or a spec, whose weights come from
+    the files that it names or from `weights`. Raises `SpecError` (run-missing) for another directory.
 
     `weights` are those of the best epoch, of the last, or a file; `allow` names the Python packages that
     `module:` may import.
@@ -42,13 +40,15 @@ class Run:
         weights: Literal["best", "last"] | str | Path = "best",
         allow: Iterable[str] = (),
     ):
-        self.files = RunFiles(Path(path))
+        place = Path(path)
+        is_spec = place.suffix in SUFFIXES and not place.is_dir()
+        self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
         self._weights = weights
         self._allow = tuple(allow)
 
     def __repr__(self) -> str:
         epochs = max((len(values) for values in self.history.values()), default=0)
-        return f"<Run {self.path}: {epochs} epochs>"
+        return f"<Run {self.path}: {epochs} epochs>" if epochs else f"<Run {self.path}>"
 
     @property
     def path(self) -> Path:
@@ -66,14 +66,11 @@ class Run:
         return self.files.history()
 
     @property
-    def weights(self) -> Path:
-        """The file of weights that is used. Raises `SpecError` (weights-missing)."""
-        name = WEIGHTS.get(str(self._weights))
-        path = Path(self._weights) if name is None else self.path / name
-        if name is not None and not path.is_file():
-            help = "let it train for an epoch: `graphspec train RUN --resume`"
-            raise SpecError([Diagnostic("weights-missing", f"`{path}` does not exist", None, help=help)])
-        return path
+    def weights(self) -> Path | None:
+        """The file of weights that is used; None where the spec names files for all of them. Raises
+        `SpecError` (weights-missing).
+        """
+        return self.files.weights(str(self._weights), self.program)
 
     def module(self, device: str = "cpu") -> nn.Module:
         """The trained `nn.Module`, in inference mode."""
@@ -175,16 +172,11 @@ class Run:
 
     def encoders(self) -> Encoders | None:
         """What was learned of the training data; None where they were arrays, or synthetic."""
-        path = self.path / ENCODERS
-        if not path.is_file():
+        state = self.files.encoders(self.program)
+        if state is None:
             return None
         from graphspec.data.loading import encoders_of
 
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            message = f"`{path}` is damaged: {error}"
-            raise SpecError([Diagnostic("data-format", message, None, help="train again")]) from None
         return encoders_of(self.program, state)
 
     def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None]:
@@ -197,7 +189,7 @@ class Run:
             return load_file(self.program, source, place, encoders, limit=limit), encoders
         if self.program.data is None:
             help = "name some: `--data PATH`"
-            raise SpecError([Diagnostic("data-missing", "the run had synthetic data", None, help=help)])
+            raise SpecError([Diagnostic("data-missing", "the spec has no `data`", None, help=help)])
         found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
         examples = found.test or found.validation
         if examples is None:

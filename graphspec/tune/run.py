@@ -59,7 +59,7 @@ def tune(
 
     `storage` is a database's URL that several machines share; `jobs` trials run at a time. The weights of the
     best `keep` trials are kept. `options` are those of `graphspec train` that every trial gets. Raises
-    `SpecError` (nothing-to-tune, tune-storage, tune-differs, run-directory).
+    `SpecError` (nothing-to-tune, tune-storage, tune-differs, tune-fails, run-directory).
     """
     config = program.tuning
     if config is None:
@@ -84,6 +84,10 @@ def tune(
     command = Command(program.path, tuple(options), threads_of_each(jobs))
     search = Search(study, command, folder / TRIALS, jobs, keep, progress)
     search.run(stopping)
+    if search.common_failure is not None:
+        message = f"every trial fails, so the search has stopped: {search.common_failure}"
+        help = f"`graphspec train {program.path}` says where; mend it, and run the same search again"
+        raise SpecError([Diagnostic("tune-fails", message, None, help=help)])
     best = study.ranking()
     _leave(folder, search, best[:keep])
     trials = study.finished()

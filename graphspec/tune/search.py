@@ -17,6 +17,8 @@ from graphspec.run_files import CHECKPOINTS
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command, Event, Process
 
+ALIKE = 3
+"""So many first trials that fail for the same reason end a search: what is wrong is not what varies."""
 POLL = 0.5
 """Seconds between two looks at what has not spoken."""
 
@@ -57,6 +59,8 @@ class Search:
     keep: int = 1
     progress: Callable[[Status], None] | None = None
     _running: dict[int, Running] = field(default_factory=dict)
+    _reasons: list[str | None] = field(default_factory=list)
+    """Of each trial that has ended in this search: why it failed, or None."""
     _events: queue.Queue[Event] = field(default_factory=queue.Queue)
     _began: float = field(default_factory=time.monotonic)
 
@@ -66,7 +70,7 @@ class Search:
         """
         self.study.close_lost()
         try:
-            while self._fill(stopping()):
+            while self._fill(stopping() or self.common_failure is not None):
                 self._handle()
                 if stopping():
                     for running in self._running.values():
@@ -75,6 +79,12 @@ class Search:
             for running in self._running.values():
                 running.process.kill()
                 self.study.give_up(running.trial)
+
+    @property
+    def common_failure(self) -> str | None:
+        """Why every trial has failed, once there are `ALIKE` of them."""
+        reasons = set(self._reasons)
+        return self._reasons[0] if len(self._reasons) >= ALIKE and len(reasons) == 1 else None
 
     def _fill(self, stopping: bool) -> bool:
         """Begins as many trials as there is room for. Whether any runs."""
@@ -118,18 +128,22 @@ class Search:
     def _end(self, running: Running) -> None:
         """A process has ended: the trial is complete, pruned, failed, or was only interrupted."""
         process, code = running.process, running.process.code
+        reason = None
         if code == 0:
             value = process.result().get("metrics", {}).get(self.study.config.objective)
             if isinstance(value, int | float) and math.isfinite(value):
                 self.study.complete(running.trial, float(value))
             else:
-                self.study.fail(running.trial, f"`{self.study.config.objective}` came to {value}")
+                reason = f"`{self.study.config.objective}` came to {value}"
         elif running.pruned:
             self.study.prune(running.trial)
         elif code in (130, 143):
             self.study.give_up(running.trial)
         else:
-            self.study.fail(running.trial, process.reason())
+            reason = process.reason()
+        if reason is not None:
+            self.study.fail(running.trial, reason)
+        self._reasons.append(reason)
         self._clean()
 
     def _clean(self) -> None:

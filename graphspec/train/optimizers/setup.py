@@ -33,7 +33,8 @@ def need_trainable(program: Any, module: nn.Module) -> None:
     if all(output.loss is None for output in program.outputs.values()):
         raise _refused("no output has a loss", "give an output a `loss`")
     if not any(weight.requires_grad for weight in module.parameters()):
-        raise _refused("no weight is trainable", "every layer says `trainable: false`, or has no weights")
+        help = "no layer has weights, or each says `trainable: false`; `graphspec evaluate SPEC` judges it"
+        raise _refused("no weight is trainable", help)
 
 
 def optimizer_for(

@@ -1,0 +1,69 @@
+"""A spec in place of a run: its weights come from files that it names, or from one beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.load import without_file
+from graphspec.runs.directory import Values, places
+
+if TYPE_CHECKING:
+    from graphspec.compiler import Program
+
+SUFFIXES = (".yaml", ".yml")
+SHOWN = 3
+"""Layers without weights that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFiles:
+    """What `RunFiles` says of a run, of a spec that was never trained."""
+
+    spec: Path
+
+    synthetic = False
+
+    @property
+    def path(self) -> Path:
+        return self.spec
+
+    @property
+    def root(self) -> Path:
+        return places(self.spec.parent)[0]
+
+    @property
+    def data(self) -> Path | None:
+        return places(self.spec.parent)[1]
+
+    def history(self) -> Values:
+        return {}
+
+    def weights(self, name: str, program: Program) -> Path | None:
+        """The file called `name`; None where that is a run's word and the spec names files for all weights.
+
+        Raises `SpecError` (weights-missing).
+        """
+        if name not in ("best", "last"):
+            return Path(name)
+        lacking = without_file(program.graph)
+        if lacking:
+            others = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+            named = ", ".join(f"`{key}`" for key in lacking[:SHOWN])
+            message = f"`{self.spec}` names no trained weights for {named}{others}"
+            beside = self.spec.with_suffix(".safetensors")
+            file = beside if beside.is_file() else "FILE"
+            help = f"name a file, `--weights {file}`, or the directory of a run instead of the spec"
+            raise SpecError([Diagnostic("weights-missing", message, None, help=help)])
+        return None
+
+    def encoders(self, program: Program) -> Mapping[str, Any] | None:
+        """None. Raises `SpecError` (data-format) for a spec whose features learn from a table."""
+        if program.data is not None and program.data.features:
+            message = f"`{self.spec}` has features, and what they learned is in the run that trained it"
+            help = "name the directory of that run instead of the spec"
+            raise SpecError([Diagnostic("data-format", message, None, help=help)])
+        return None
