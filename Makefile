@@ -19,8 +19,9 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 LOWEST := $(VENV)-lowest
 
-# One thread for each test worker; Keras is the tests' oracle and runs on torch.
-TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch
+# One thread for each test worker; Keras is the tests' oracle and runs on torch. The processes that tests start
+# keep what they compile: an environment that forbids it, as images of containers do, makes each compile all anew.
+TEST_ENV := OMP_NUM_THREADS=1 KERAS_BACKEND=torch PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-lowest lint bench parity fuzz clean distclean

@@ -21,7 +21,7 @@ class NamedValue(BaseModel):
     Used as the type of a field, a family accepts a member's name, a mapping with `name`, and nothing else.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
     family: ClassVar[str] = ""
     members: ClassVar[dict[str, type[NamedValue]]] = {}

@@ -8,6 +8,7 @@ import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from graphspec import names
 from graphspec.contract.layer import Weight
@@ -210,6 +211,7 @@ def _may_lack_bias(kind: str) -> bool:
     return kind.startswith(("nn.Conv", "nn.Linear"))
 
 
+@cache
 def parts_of(target: str) -> dict[str, str]:
     """The modules of PyTorch's that a class of the library makes inside, by their attributes."""
     definition = library().get(target)
@@ -226,6 +228,7 @@ def parts_of(target: str) -> dict[str, str]:
     return {attribute: kind for attribute, kind in made.items() if kind != "nn.Parameter"}
 
 
+@cache
 def may_be_none(target: str, attribute: str) -> bool:
     """Whether a class of the library, or one that it derives from, may leave an attribute at None."""
     definition = library().get(target)

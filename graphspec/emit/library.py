@@ -7,7 +7,7 @@ not imported.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,11 @@ from pathlib import Path
 FOLDER = Path(__file__).parent.parent / "emitted"
 
 Node = ast.ClassDef | ast.FunctionDef
+
+KEPT = 4096
+"""How many trees of the library, and of what is made of them, it is remembered of what is in them: most files
+carry the same ones. Nothing changes such a tree; one that differs is another object.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,15 @@ def library() -> dict[str, LibraryDefinition]:
     return dict(sorted(found.items()))
 
 
-def read_names(node: ast.AST) -> Iterator[str]:
+def read_names(node: ast.AST) -> frozenset[str]:
     """The names that a tree reads, those in annotations and in the arguments' defaults included."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load):
-            yield each.id
+    return frozenset(
+        each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+    )
+
+
+known_names = lru_cache(KEPT)(read_names)
+"""`read_names` of a definition of the library, whole or cut down."""
 
 
 def needed(wanted: Iterable[str]) -> list[str]:
@@ -55,7 +64,7 @@ def needed(wanted: Iterable[str]) -> list[str]:
 
     def visit(name: str) -> None:
         if name not in order:
-            for other in sorted(set(read_names(defined[name].node)) & defined.keys() - {name}):
+            for other in sorted(known_names(defined[name].node) & defined.keys() - {name}):
                 visit(other)
             order[name] = None
 

@@ -9,7 +9,10 @@ import ast
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from graphspec.emit.library import KEPT
 
 ROUNDS = 10
 Constants = Mapping[str, ast.expr]
@@ -303,8 +306,16 @@ def _same(a: Sequence[object], b: Sequence[object]) -> bool:
 # --- what is assigned and read
 
 
-def assigned(node: ast.AST, of_self: bool = False) -> Iterator[tuple[str, ast.expr | None]]:
+Assigned = tuple[str, ast.expr | None]
+
+
+@lru_cache(KEPT)
+def assigned(node: ast.AST, of_self: bool = False) -> tuple[Assigned, ...]:
     """The names that are assigned, or the attributes of `self`, with their values where these can be told."""
+    return tuple(_assigned(node, of_self))
+
+
+def _assigned(node: ast.AST, of_self: bool) -> Iterator[Assigned]:
     for each in ast.walk(node):
         if isinstance(each, ast.Assign):
             for target in each.targets:
@@ -316,7 +327,7 @@ def assigned(node: ast.AST, of_self: bool = False) -> Iterator[tuple[str, ast.ex
             yield from _pairs(each.target, None, of_self)
 
 
-def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[tuple[str, ast.expr | None]]:
+def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[Assigned]:
     if isinstance(target, ast.Tuple | ast.List):
         values: Sequence[ast.expr | None] = [None] * len(target.elts)
         if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
@@ -331,13 +342,11 @@ def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[
         yield target.id, value
 
 
-def names_in(nodes: Collection[ast.AST]) -> Counter[str]:
-    """How often each name is read."""
-    return Counter(
-        each.id
-        for node in nodes
-        for each in ast.walk(node)
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
+@lru_cache(KEPT)
+def _reads(node: ast.AST) -> tuple[str, ...]:
+    """The names that are read, each as often as it is."""
+    return tuple(
+        each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
     )
 
 
@@ -378,7 +387,7 @@ def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
 
 def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
     """Without assignments to names that are known, or that nothing reads; `_` for those of several."""
-    read = names_in(body)
+    read = Counter(word for statement in body for word in _reads(statement))
     found: list[ast.stmt] = []
     for statement in body:
         if (

@@ -11,10 +11,11 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from graphspec.emit.inheritance import joined
-from graphspec.emit.library import Node, library, needed, read_names
+from graphspec.emit.library import KEPT, Node, known_names, library, needed, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import Facts, assigned, is_none, simplified
 
@@ -51,8 +52,12 @@ class Specializer:
     """
 
     def __init__(self, own: ast.Module, forwards: Mapping[str, Sequence[Use]], exporting: bool):
-        self.own, self.forwards, self.exporting = own, forwards, exporting
-        self.wanted = set(read_names(own)) - {each.name for each in own.body if isinstance(each, Node)}
+        self.forwards, self.exporting = forwards, exporting
+        definitions = [each for each in own.body if isinstance(each, Node)]
+        self._own_passing = [
+            (node, each, _passing(each)) for node in definitions for each in functions_of(node)
+        ]
+        self.wanted = read_names(own) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
         whole: dict[str, Node] = {name: library()[name].node for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
@@ -78,24 +83,18 @@ class Specializer:
         for name, calls in self.forwards.items():
             for owner in self._above(name):
                 uses.calls[Key(owner, "forward")] += calls
-        definitions = [each for each in self.own.body if isinstance(each, Node)]
-        for node in [*self.nodes.values(), *definitions]:
+        for node in self.nodes.values():
             for function in functions_of(node):
-                optional = frozenset(self._optional(function))
-                if node.name in self.nodes:  # what a local variable holds is not looked into
-                    optional |= {word for word, _ in assigned(function)}
-                for each in ast.walk(function):
+                optional = frozenset(_optional(function)) | {word for word, _ in assigned(function)}
+                for each in _known_passing(function):
                     self._note(node, each, optional, uses)
+        for node, function, passing in self._own_passing:
+            for each in passing:  # what a local variable holds is not looked into
+                self._note(node, each, frozenset(_optional(function)), uses)
         uses.unknown = {other for name in uses.unknown for other in self._related(name)}
         return uses
 
-    def _optional(self, function: ast.FunctionDef) -> Iterator[str]:
-        """The parameters that may be None."""
-        for argument in function.args.args:
-            if argument.annotation is not None and _allows_none(argument.annotation):
-                yield argument.arg
-
-    def _note(self, node: Node, each: ast.AST, optional: frozenset[str], uses: Uses) -> None:
+    def _note(self, node: Node, each: Passing, optional: frozenset[str], uses: Uses) -> None:
         """Notes a call of something in the library, or that it is used as a value."""
         if isinstance(each, ast.Call):
             use, callee = Use(each, optional), each.func
@@ -116,7 +115,7 @@ class Specializer:
                 uses.unknown |= {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
             if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
                 uses.unknown |= {v.id for v in values if isinstance(v, ast.Name) and v.id in self.nodes}
-        elif isinstance(each, ast.Assign) and isinstance(each.value, ast.Name):
+        elif isinstance(each.value, ast.Name):
             uses.unknown |= {each.value.id} & self.nodes.keys()
 
     def _above(self, name: str) -> list[str]:
@@ -142,12 +141,7 @@ class Specializer:
 
     def _constant_attributes(self, uses: Uses) -> dict[str, dict[str, ast.expr]]:
         """For each class the attributes that `__init__` alone assigns, and to a constant."""
-        outside = {
-            each.attr
-            for node in self.nodes.values()
-            for each in ast.walk(node)
-            if isinstance(each, ast.Attribute) and not _is_self(each.value)
-        }
+        outside = frozenset[str]().union(*map(_attributes_of_others, self.nodes.values()))
         found: dict[str, dict[str, ast.expr]] = {}
         for name, node in self.nodes.items():
             if not isinstance(node, ast.ClassDef) or name in uses.unknown:
@@ -278,13 +272,40 @@ class Specializer:
 
         def visit(name: str) -> None:
             if name not in kept:
-                for other in sorted(set(read_names(self.nodes[name])) & self.nodes.keys() - {name}):
+                for other in sorted(known_names(self.nodes[name]) & self.nodes.keys() - {name}):
                     visit(other)
                 kept[name] = None
 
         for name in sorted(self.wanted & self.nodes.keys()):
             visit(name)
         self.nodes = {name: self.nodes[name] for name in kept}
+
+
+Passing = ast.Call | ast.Assign
+
+
+def _passing(function: ast.FunctionDef) -> tuple[Passing, ...]:
+    """Where a function may hand something on: its calls and assignments."""
+    return tuple(each for each in ast.walk(function) if isinstance(each, Passing))
+
+
+_known_passing = lru_cache(KEPT)(_passing)
+"""`_passing` of functions of the library."""
+
+
+def _optional(function: ast.FunctionDef) -> Iterator[str]:
+    """The parameters that may be None."""
+    for argument in function.args.args:
+        if argument.annotation is not None and _allows_none(argument.annotation):
+            yield argument.arg
+
+
+@lru_cache(KEPT)
+def _attributes_of_others(node: Node) -> frozenset[str]:
+    """The attributes of what is not `self`."""
+    return frozenset(
+        each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute) and not _is_self(each.value)
+    )
 
 
 FIXED = ("__init__", "reset_parameters", "extra_repr", "_load_from_state_dict")
@@ -315,6 +336,7 @@ def defaults_of(node: Node) -> list[ast.expr | None]:
     return found[1:] if isinstance(node, ast.ClassDef) else found
 
 
+@lru_cache(KEPT)
 def _gives_several(statement: ast.stmt) -> bool:
     """Whether a statement returns a tuple, or may."""
     values = [each.value for each in ast.walk(statement) if isinstance(each, ast.Return) and each.value]
