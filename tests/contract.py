@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from tests import oracle
 
 BATCH = 4
 RTOL, ATOL = 1e-5, 1e-9
+
+compiled = cache(graphspec.compile)
+"""A text's program: most texts are asked for by several tests, and a program keeps its source."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Case:
 
     def op(self, symbols: dict[int, str] | None = None) -> Op:
         """The compiled node. Raises `SpecError` where a size may not be unknown."""
-        return graphspec.compile(self.spec(symbols)).graph.ops[-1]
+        return compiled(self.spec(symbols)).graph.ops[-1]
 
     @cached_property
     def weights(self) -> tuple[Weight, ...]:
@@ -112,7 +115,7 @@ class Case:
 
     def module(self, text: str | None = None, seed: int = 0) -> nn.Module:
         """The compiled module, in float64."""
-        return graphspec.compile(text or self.spec()).module(seed=seed).double()
+        return compiled(text or self.spec()).module(seed=seed).double()
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

@@ -17,7 +17,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from graphspec.cli import app
 from graphspec.curves import curves
 from graphspec.reporting import summary
 
@@ -36,7 +38,9 @@ train: {optimizer: adam, epochs: 3, batch_size: 16}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
     x = np.random.default_rng(0).normal(size=(100, 6)).astype("float32")
     np.savez(tmp_path / "data.npz", features=x, kind=x[:, :3].argmax(1))
     (tmp_path / "kinds.yaml").write_text(SPEC)
@@ -48,18 +52,17 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"}
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
 
-def run(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), cwd=place, env=environment(), capture_output=True, text=True, timeout=120
-    )
+def run(*arguments: str) -> Result:
+    """`graphspec train` in this process. Bars and signals, which are those of a process, get one of their own."""
+    return CliRunner().invoke(app, ["train", *arguments])
 
 
 def test_lines_a_table_and_curves(place: Path) -> None:
-    done = run(place, "kinds.yaml", "--device", "cpu", "--plot", "--verbose")
-    assert done.returncode == 0, done.stderr
+    done = run("kinds.yaml", "--device", "cpu", "--plot", "--verbose")
+    assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     model, _, data = lines[0].partition("; ")
     assert model == "kinds on cpu: 83 parameters, about 2.36 KB a step"
@@ -81,7 +84,7 @@ def test_lines_a_table_and_curves(place: Path) -> None:
 
 
 def test_json_lines_for_programs(place: Path) -> None:
-    done = run(place, "kinds.yaml", "--device", "cpu", "--progress", "json", "--json")
+    done = run("kinds.yaml", "--device", "cpu", "--progress", "json", "--json")
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert events[0]["event"] == "start" and events[0]["examples"]["validation"] == 25
     assert [e["epoch"] for e in events if e["event"] == "epoch"] == [1, 2, 3]
@@ -91,8 +94,8 @@ def test_json_lines_for_programs(place: Path) -> None:
 
 
 def test_nothing_is_said_when_nothing_is_wanted(place: Path) -> None:
-    done = run(place, "kinds.yaml", "--device", "cpu", "--progress", "none")
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    done = run("kinds.yaml", "--device", "cpu", "--progress", "none")
+    assert (done.stdout, done.stderr, done.exit_code) == ("", "", 0)
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(place: Path) -> None:
@@ -130,8 +133,8 @@ def in_terminal(place: Path, *arguments: str) -> str:
     ],
 )
 def test_a_setting_is_no_option(place: Path, option: str, key: str) -> None:
-    done = run(place, "kinds.yaml", option, "7")
-    assert done.returncode == 2 and f"--set {key}" in done.stderr
+    done = run("kinds.yaml", option, "7")
+    assert done.exit_code == 2 and f"--set {key}" in done.stderr
     assert not (place / "runs").exists()
 
 
@@ -194,7 +197,7 @@ def test_a_signal_saves_and_leaves(place: Path, number: int, code: int) -> None:
     history = (place / "run" / "history.jsonl").read_text().splitlines()
     assert result["epochs"] == len(history) == len(result["history"]["loss"])
     assert (place / "run" / "checkpoints" / "000001" / "manifest.json").exists()
-    again = run(place, "run", "--resume", "--json", "--set", f"train.epochs={len(history) + 1}")
+    again = run("run", "--resume", "--json", "--set", f"train.epochs={len(history) + 1}")
     assert json.loads(again.stdout)["epochs"] == len(history) + 1, again.stderr
 
 
@@ -216,8 +219,8 @@ main()
     )
     assert broken.returncode == 143 and json.loads(broken.stdout)["epochs"] == 0, broken.stderr
     assert not (place / "run" / "history.jsonl").exists()
-    resumed = json.loads(run(place, "run", "--resume", "--json").stdout)
-    whole = json.loads(run(place, "kinds.yaml", "--device", "cpu", "--json").stdout)
+    resumed = json.loads(run("run", "--resume", "--json").stdout)
+    whole = json.loads(run("kinds.yaml", "--device", "cpu", "--json").stdout)
     assert resumed["history"] == whole["history"]
 
 

@@ -40,11 +40,16 @@ RECURRENT = [
     ("Bidirectional", "wraps: {layer: LSTM, units: 4, activation: relu, return_sequences: true}"),
 ]
 SMALL: dict[str, dict[str, object]] = {
-    # the graph is left as it is, and large images and many filters are what takes most of the time
+    # the graph is left as it is: large images and many filters take most of the time
     "resnet50": {"inputs.image.shape": [75, 75, 3], "widths": [4, 8, 16, 32]},
     "resnet": {"size": 75, "widths": [4, 8, 16, 32]},
     **{name: {"size": 75} for name in ("inception_v3", "two_cameras", "xception")},
 }
+SHALLOW: dict[str, dict[str, object]] = {
+    **{name: {"depths": [1, 2, 1, 1]} for name in ("resnet", "resnet50", "torchvision_resnet")},
+    "xception": {"nodes.middle.repeat": 2},
+}
+"""Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them at full depth."""
 LONG = ("inception_v3", "two_cameras")
 """Half a minute each, and like xception: `make parity` exports them."""
 LONGEST = {"gpt": {"length": 128}, "bert": {"length": 64}, "transformer_classifier": {"length": 200}}
@@ -81,12 +86,21 @@ def recurrent(layer: str, arguments: str, masked: bool) -> graphspec.Program:
     return graphspec.compile(f"inputs: {inputs}\nnodes:\n{before}{node}outputs: [y]\n")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, id=p.stem, marks=[pytest.mark.parity] if p.stem in LONG else []) for p in SPECS],
-)
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in SPECS if p.stem not in LONG])
 def test_specs_export_at_any_size(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = graphspec.compile(path, settings=SMALL.get(path.stem))
+    exports_at_any_size(path, SHALLOW.get(path.stem, {}), tmp_path, monkeypatch)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in SPECS if p.stem in {*LONG, *SHALLOW}])
+def test_deep_specs_export_whole(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exports_at_any_size(path, {}, tmp_path, monkeypatch)
+
+
+def exports_at_any_size(
+    path: Path, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = graphspec.compile(path, settings={**SMALL.get(path.stem, {}), **settings})
     module = program.module(exporting=True).eval().requires_grad_(False)
     once = functools.cache(lambda: trace(program, module))
     monkeypatch.setattr("graphspec.export.trace", lambda program, module: once())  # half of the time
@@ -151,7 +165,7 @@ def test_what_is_learned_once_is_stretched_to_any_batch() -> None:
     assert all((span.least, span.most) == (1, None) for span in traced.free.values())
 
 
-@pytest.mark.parametrize(("count", "least"), [(1, 8), (3, 64)])
+@pytest.mark.parametrize(("count", "least"), [(1, 8), pytest.param(3, 64, marks=pytest.mark.parity)])
 def test_strides_leave_images_free_from_a_size_on(count: int, least: int) -> None:
     node = f"{{layer: Conv2D, filters: 2, kernel_size: 3, strides: 2, padding: same, repeat: {count}}}"
     spec = f"inputs: {{x: {{shape: [height, width, 3]}}}}\nnodes: {{y: {node}}}\noutputs: [y]\n"

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,6 @@ data: {train: d.npz, validation: {split: 0.2}}
 
 SPECS = {"classes": CLASSES, "steps": STEPS, "outputs": OUTPUTS, "normalized": NORMALIZED}
 WAYS = ("ddp", "fsdp")
-SIZES = (2, 4)
 STOPPED = 10
 """Steps after which a training is stopped: in the middle of its second epoch."""
 
@@ -138,6 +136,14 @@ class Trainings:
         spec = SPECS[name].replace("PARALLEL", way)
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
 
+    def jobs(self, processes: int) -> dict[str, Any]:
+        """Every spec, in every way."""
+        return {
+            f"{processes} {way} {name}": self.job(name, way, f"{processes}-{way}-{name}")
+            for way in WAYS
+            for name in SPECS
+        }
+
     def run(self, processes: int, jobs: dict[str, Any], restarts: int = 0) -> None:
         if processes == 1:
             self.found |= {name: trainings.run(job) for name, job in jobs.items()}
@@ -155,8 +161,8 @@ class Trainings:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
-    """All of them: one process, two, four, and one again, each going on with what another one left."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    """All of them: one process, two, and one again, each going on with what another one left."""
     made = Trainings(tmp_path_factory.mktemp("trained"))
     write_data(made.root)
     job = made.job
@@ -166,19 +172,34 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
         {name: job(name, "ddp", f"1-{name}") for name in SPECS}
         | {"from 1": job("classes", "ddp", "from-1", **stop)},
     )
-    for size in SIZES:
-        jobs = {f"{size} {way} {n}": job(n, way, f"{size}-{way}-{n}") for way in WAYS for n in SPECS}
-        if size == 2:
-            jobs["from 1"] = job("classes", "fsdp", "from-1", resume=True)
-            jobs["from 2"] = job("classes", "ddp", "from-2", **stop)
-            jobs["from 2 steps"] = job("steps", "fsdp", "from-2-steps", stop_after=5)
-        else:
-            jobs["from 2"] = job("classes", "fsdp", "from-2", resume=True)
-            jobs["from 2 steps"] = job("steps", "ddp", "from-2-steps", resume=True)
-            jobs["from 4"] = job("classes", "fsdp", "from-4", **stop)
-        made.run(size, jobs)
-    made.run(1, {"from 4": job("classes", "ddp", "from-4", resume=True)})
-    yield made
+    jobs = made.jobs(2) | {
+        "from 1": job("classes", "fsdp", "from-1", resume=True),
+        "from 2": job("classes", "fsdp", "from-2", **stop),
+        "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
+        "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
+    }
+    made.run(2, jobs)
+    made.run(
+        1,
+        {
+            "from 2": job("classes", "ddp", "from-2", resume=True),
+            "from 2 steps": job("steps", "ddp", "from-2-steps", resume=True),
+        },
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained_by_four(trained: Trainings) -> Trainings:
+    """The same by four processes, which go on with what two left, and leave something to one."""
+    job = trained.job
+    jobs = trained.jobs(4) | {
+        "from 2 to 4": job("classes", "fsdp", "from-2-to-4", resume=True),
+        "from 4": job("classes", "fsdp", "from-4", stop_after=STOPPED),
+    }
+    trained.run(4, jobs)
+    trained.run(1, {"from 4": job("classes", "ddp", "from-4", resume=True)})
+    return trained
 
 
 def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -191,28 +212,48 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("size", SIZES)
-def test_losses_and_metrics_are_those_of_one_process(
-    trained: Trainings, size: int, way: str, name: str
-) -> None:
-    assert_alike(trained.found[f"{size} {way} {name}"], trained.found[name])
+def test_losses_and_metrics_are_those_of_one_process(trained: Trainings, way: str, name: str) -> None:
+    assert_alike(trained.found[f"2 {way} {name}"], trained.found[name])
 
 
-@pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("file", ["last.safetensors", "best.safetensors"])
-def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
+def assert_written_whole(trained: Trainings, name: str, file: str, size: int) -> None:
     alone = trained.weights(f"1-{name}", file)
-    for run in [f"{size}-{way}-{name}" for size in SIZES for way in WAYS]:
+    for run in [f"{size}-{way}-{name}" for way in WAYS]:
         found = trained.weights(run, file)
         assert found.keys() == alone.keys()
         for key, weight in found.items():
             torch.testing.assert_close(weight, alone[key], rtol=1e-4, atol=1e-5, msg=f"{run}: {key}")
 
 
-@pytest.mark.parametrize("run", ["from 1", "from 2", "from 4"])
+FILES = ("last.safetensors", "best.safetensors")
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("file", FILES)
+def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
+    assert_written_whole(trained, name, file, 2)
+
+
+@pytest.mark.parametrize("run", ["from 1", "from 2"])
 def test_a_run_goes_on_in_any_number_of_processes_sharded_or_not(trained: Trainings, run: str) -> None:
-    """1 to FSDP on 2, DDP on 2 to FSDP on 4, FSDP on 4 to 1; each stopped by SIGTERM within an epoch."""
+    """1 to FSDP on 2, FSDP on 2 to 1; each stopped by SIGTERM within an epoch."""
     assert_alike(trained.found[run], trained.found["classes"])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", SPECS)
+def test_four_processes_come_to_the_same(trained_by_four: Trainings, name: str) -> None:
+    for way in WAYS:
+        assert_alike(trained_by_four.found[f"4 {way} {name}"], trained_by_four.found[name])
+    for file in FILES:
+        assert_written_whole(trained_by_four, name, file, 4)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("run", ["from 2 to 4", "from 4"])
+def test_a_run_goes_on_in_four_processes_and_after_them(trained_by_four: Trainings, run: str) -> None:
+    """DDP on 2 to FSDP on 4, FSDP on 4 to 1."""
+    assert_alike(trained_by_four.found[run], trained_by_four.found["classes"])
 
 
 def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
@@ -220,23 +261,28 @@ def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
 
 
 def test_sharded_checkpoints_are_files_of_the_processes(trained: Trainings) -> None:
-    folder = sorted((trained.root / "4-fsdp-classes" / "checkpoints").iterdir())[-1]
+    folder = sorted((trained.root / "2-fsdp-classes" / "checkpoints").iterdir())[-1]
     names = {path.name for path in folder.iterdir()}
-    shards = {f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2, 3, 4)}
+    shards = {f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2)}
     assert names == shards | {"state.json", "manifest.json"}
 
 
-def test_processes_that_are_killed_are_started_anew_and_go_on(trained: Trainings) -> None:
-    """One of two is killed at any moment; in the second training, which is sharded, the other one."""
+@pytest.mark.parametrize(
+    "ways", [("fsdp",), pytest.param(WAYS, marks=pytest.mark.parity)], ids=["sharded", "both"]
+)
+def test_processes_that_are_killed_are_started_anew_and_go_on(
+    trained: Trainings, ways: tuple[str, ...]
+) -> None:
+    """One of two is killed at any moment; in a second training the other one."""
     saves = "callbacks: {backup_and_restore: {save_freq: 2, delete_checkpoint: false}}"
     jobs = {}
-    for attempt, way in enumerate(WAYS):
-        jobs[f"killed {way}"] = trained.job("classes", way, f"killed-{way}", kill=attempt)
-        spec = jobs[f"killed {way}"]["spec"]
-        jobs[f"killed {way}"]["spec"] = spec.replace("seed: 4", f"seed: 4, {saves}")
-    trained.run(2, jobs, restarts=2)
+    for attempt, way in enumerate(ways):
+        name = f"killed {way} of {len(ways)}"
+        jobs[name] = trained.job("classes", way, name.replace(" ", "-"), kill=attempt)
+        jobs[name]["spec"] = jobs[name]["spec"].replace("seed: 4", f"seed: 4, {saves}")
+    trained.run(2, jobs, restarts=len(ways))
     for name in jobs:
-        assert trained.found[name]["restarts"] == 2
+        assert trained.found[name]["restarts"] == len(ways)
         assert_alike(trained.found[name], trained.found["classes"])
 
 
