@@ -56,7 +56,7 @@ def environment() -> dict[str, str]:
 
 
 def run(*arguments: str) -> Result:
-    """`graphspec train` in this process. Bars and signals, which are those of a process, get one of their own."""
+    """`graphspec train` in this process. Bars and signals need one of their own."""
     return CliRunner().invoke(app, ["train", *arguments])
 
 

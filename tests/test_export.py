@@ -49,7 +49,7 @@ SHALLOW: dict[str, dict[str, object]] = {
     **{name: {"depths": [1, 2, 1, 1]} for name in ("resnet", "resnet50", "torchvision_resnet")},
     "xception": {"nodes.middle.repeat": 2},
 }
-"""Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them at full depth."""
+"""Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them whole."""
 LONG = ("inception_v3", "two_cameras")
 """Half a minute each, and like xception: `make parity` exports them."""
 LONGEST = {"gpt": {"length": 128}, "bert": {"length": 64}, "transformer_classifier": {"length": 200}}

@@ -16,8 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from typer.testing import CliRunner, Result
 
 import graphspec
+from graphspec.cli import app
 from graphspec.cli.weights import as_data, table
 from graphspec.compiler import Program
 from graphspec.diagnostics import SpecError
@@ -519,46 +521,47 @@ def test_a_new_head_is_left_to_its_initial_values(tmp_path: Path) -> None:
 # --- the command
 
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "graphspec", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
 
 
-def test_the_command_writes_what_build_and_train_take(tmp_path: Path) -> None:
+def test_the_command_writes_what_build_and_train_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     net = cnn()
     (tmp_path / "cnn.yaml").write_text(
         CNN.replace("outputs: [probs]", "outputs: {probs: {loss: mse}}")
         + "train: {parameter_groups: [{match: 'conv.*', trainable: false}]}\n"
     )
     torch.save(net.state_dict(), tmp_path / "net.pt")
-    done = run("weights", "cnn.yaml", "--from", "net.pt", "-o", "cnn.safetensors", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = run("weights", "cnn.yaml", "--from", "net.pt", "-o", "cnn.safetensors")
+    assert done.exit_code == 0, done.stderr
     assert "10 of 10 weights filled" in done.stdout and done.stdout.endswith("wrote cnn.safetensors\n")
-    done = run("weights", "cnn.yaml", "--from", "net.pt", "-o", "cnn.safetensors", cwd=tmp_path)
-    assert done.returncode == 2 and "--force" in done.stderr
-    done = run("build", "cnn.yaml", "-o", "model.py", cwd=tmp_path)
+    done = run("weights", "cnn.yaml", "--from", "net.pt", "-o", "cnn.safetensors")
+    assert done.exit_code == 2 and "--force" in done.stderr
+    assert run("build", "cnn.yaml", "-o", "model.py").exit_code == 0
     code = (
         "import torch; from safetensors.torch import load_file; from model import Cnn\n"
         "module = Cnn(); module.load_state_dict(load_file('cnn.safetensors')); torch.manual_seed(1)\n"
         "print(module.eval()(torch.randn(2, 8, 10, 3)).flatten().tolist())"
     )
-    done = subprocess.run(
+    alone = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     torch.manual_seed(1)
     image = torch.randn(2, 8, 10, 3).permute(0, 3, 1, 2)
-    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), net(image).flatten())
+    torch.testing.assert_close(torch.tensor(json.loads(alone.stdout)), net(image).flatten())
 
 
-def test_the_command_prints_json(tmp_path: Path) -> None:
+def test_the_command_prints_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "pair.yaml").write_text(PAIR)
     net = nn.ModuleDict({"right": nn.Linear(4, 4), "left": nn.Linear(4, 4)})
     save_file(net.state_dict(), tmp_path / "net.safetensors")
-    done = run(
-        "weights", "pair.yaml", "--from", "net.safetensors", "-o", "o.safetensors", "--json", cwd=tmp_path
-    )
+    done = run("weights", "pair.yaml", "--from", "net.safetensors", "-o", "o.safetensors", "--json")
     found = json.loads(done.stdout)
-    assert done.returncode == 1 and not (tmp_path / "o.safetensors").exists()
+    assert done.exit_code == 1 and not (tmp_path / "o.safetensors").exists()
     assert found["ok"] is False and found["missing"] == ["a.weight", "a.bias", "b.weight", "b.bias"]
     assert found["ambiguous"] == [{"keys": ["a", "b"], "from": ["left", "right"]}]
     assert found["unused"] == ["left.bias", "left.weight", "right.bias", "right.weight"]
@@ -566,7 +569,7 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("weights: {'a.{w}': 'left.{w}'}\n")
     done = run(
         *("weights", "pair.yaml", "--from", "net.safetensors", "-o", "o.safetensors", "--rules", "r.yaml"),
-        *("--write-rules", "all.yaml", "--json"), cwd=tmp_path,
+        *("--write-rules", "all.yaml", "--json"),
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert found["ok"] is True and {each["how"] for each in found["matched"]} == {"rule", "shape"}
