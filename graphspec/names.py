@@ -69,8 +69,8 @@ MODULE_ATTRIBUTES = frozenset(
 
 RESERVED = frozenset(
     [
-        *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "self", "logits", "index", "init_weights"),
-        *("initialize", "checkpoint", "functional_call"),
+        *("math", "torch", "nn", "F", "Tensor", "Callable", "Any", "partial", "self", "logits", "index"),
+        *("init_weights", "initialize", "checkpoint", "functional_call"),
         *("I", "O", "l"),
         *keyword.kwlist,
         *dir(builtins),

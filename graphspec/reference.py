@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.initializers import Initializer
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Layer, Wrapper
@@ -166,22 +166,15 @@ def others() -> list[ReferenceEntry]:
         found.append(
             _setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {})
         )
-    for base in (Initializer, Regularizer, Constraint):
-        example = f"{{{{layer: Dense, units: 8, kernel_{base.family}: {{}}}}}}"
+    for base in (Initializer, Regularizer, Constraint, ActivationFunction):
+        argument = base.family if base is ActivationFunction else f"kernel_{base.family}"
+        example = f"{{{{layer: Dense, units: 8, {argument}: {{}}}}}}"
         for value in dict.fromkeys(base.members.values()):
             aliases = (
                 name for name, member in base.members.items() if member is value and name != value.word
             )
             names = (value.word, *aliases)
             found.append(_setting(value, names, base.family, example, base.synonyms))
-    for name in ACTIVATIONS:
-        if name not in REGISTRY["op"]:
-            example = f"{{layer: Dense, units: 8, activation: {name}}}"
-            found.append(
-                ReferenceEntry(
-                    name, "activation", "activation", f"Keras' activation `{name}`.", example=example
-                )
-            )
     return found
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graphspec.compiler import Program
-from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import Code, Construct, Leaf, Ref
 from graphspec.emit.library import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value
@@ -95,8 +94,7 @@ class Interpreter:
             names = [argument.name for argument in op.layer.arguments]
             holes |= dict(zip(names, arguments, strict=True))
         result = self.template(code.call.replace("{*}", "*{list}"), holes)
-        axis = str(code.activation_axis)
-        result = self.template(ACTIVATIONS[code.activation].inline.replace("{axis}", axis), {"x": result})
+        result = self.template(code.activation.expression(), {"x": result})
         outputs = list(result) if isinstance(result, tuple) else [result]
         return [turned(output, False) for output in outputs] if first else outputs
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -173,6 +174,9 @@ def make(name: str, arguments: dict[str, Any]) -> Any:
         if key.endswith("initializer") and isinstance(value, dict):
             options = {option: item for option, item in value.items() if option != "name"}
             arguments[key] = keras.initializers.get({"class_name": value["name"], "config": options})
+        if key.endswith("activation") and isinstance(value, dict):
+            function = getattr(keras.activations, value["name"])
+            arguments[key] = partial(function, **_without(value, "name"))
     cls = HUB[name] if name in HUB else getattr(keras.layers, name)
     return cls(dtype="float64", **arguments)
 

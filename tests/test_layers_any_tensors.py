@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.activations import ACTIVATIONS
 from graphspec.contract.layer import LayerError, Site
 from graphspec.diagnostics import CODES
 from graphspec.tensor import Tensor, symbol, value_of
@@ -67,8 +66,7 @@ def outcome(layer, inputs, outputs):
     else:
         holes |= dict(zip((argument.name for argument in layer.arguments), values, strict=False))
     result = interpreter.template(code.call.replace("{*}", "*{list}"), holes)
-    axis = str(code.activation_axis)
-    return interpreter.template(ACTIVATIONS[code.activation].inline.replace("{axis}", axis), {"x": result})
+    return interpreter.template(code.activation.expression(), {"x": result})
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY["op"]))

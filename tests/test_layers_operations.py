@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import graphspec
 from graphspec.contract import REGISTRY
+from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import LayerError, Ref, Site
 from graphspec.diagnostics import CODES
 from graphspec.tensor import Tensor, symbol
@@ -39,7 +40,7 @@ def run(layer, *arrays):
     )
     output = layer.infer(*types)
     code = layer.code(Site(types, (output,)))
-    assert code.activation == "linear"
+    assert code.activation == LINEAR
     names = {argument.name: f"inputs[{i}]" for i, argument in enumerate(layer.arguments)} | {"*": "*inputs"}
     for name, value in code.constants.items():
         names[name] = value.text if isinstance(value, Ref) else repr(value)
@@ -221,7 +222,7 @@ def test_elementwise_functions_take_any_layout():
     ):
         assert layer.memory(*inputs) == "any"
     assert op("add").memory(image, tensor(3, batch=1)) == "spec"
-    assert op("softmax").code(Site((image,), (image,), first=True)).activation_axis == 1
+    assert op("softmax").code(Site((image,), (image,), first=True)).activation.axis == 1
 
 
 def test_noise_has_the_shape_of_another_tensor():

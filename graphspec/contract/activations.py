@@ -2,132 +2,295 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from collections.abc import Callable
+from types import new_class
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from graphspec.contract.layer import LayerError
-from graphspec.tensor import Tensor
+from graphspec.contract.fields import Finite
+from graphspec.contract.named import NamedValue
+
+NotNegative = Annotated[Finite, Field(ge=0)]
 
 
-@dataclass(frozen=True, slots=True)
-class ActivationCode:
-    """`inline` is an expression of `{x}` and, for those that run over an axis, `{axis}`; `function` is the
-    same as a callable. `inplace` are the two that overwrite their input, where PyTorch can do so at no cost
-    to gradients.
+class ActivationFunction(NamedValue, family="activation"):
+    """A function by which a layer's result ends, or that it calls inside; null is `linear`.
+
+    `inline` is an expression of `{x}`; `function` is the same as a callable. `overwriting` are the two that
+    overwrite their input, where PyTorch can do so at no cost to gradients.
     """
 
-    inline: str
-    function: str
-    axis: bool = False
-    inplace: tuple[str, str] | None = None
+    synonyms = {
+        "none": "null",
+        "identity": "linear",
+        "logistic": "sigmoid",
+        "lrelu": "leaky_relu",
+        "logsoftmax": "log_softmax",
+        "softrelu": "softplus",
+    }
+    nullable = True
 
-    def written(self, inplace: bool) -> ActivationCode:
-        """The same, as it overwrites its input if that is asked for, and if there is a way."""
-        if not inplace or self.inplace is None:
-            return self
-        return replace(self, inline=self.inplace[0], function=self.inplace[1])
+    inline: ClassVar[str] = ""
+    function: ClassVar[str] = ""
+    overwriting: ClassVar[tuple[str, str] | None] = None
+    along_axis: ClassVar[bool] = False  # it runs along its `axis`; others look at each element alone
 
+    @classmethod
+    def parse(cls, value: Any) -> Any:
+        return super().parse("linear" if value is None else value)
 
-def _plain(name: str) -> ActivationCode:
-    return ActivationCode(f"{name}({{x}})", name)
+    def expression(self, inplace: bool = False) -> str:
+        """An expression of `{x}`; one that overwrites `x` if that is asked for, and if there is a way."""
+        return self.overwriting[0] if inplace and self.overwriting else self.inline
 
+    def callable(self, inplace: bool = False) -> str:
+        """The same as something to call."""
+        return self.overwriting[1] if inplace and self.overwriting else self.function
 
-ACTIVATIONS: dict[str, ActivationCode] = {
-    "linear": ActivationCode("{x}", "nn.Identity()"),
-    "relu": ActivationCode("F.relu({x})", "F.relu", inplace=("F.relu({x}, inplace=True)", "F.relu_")),
-    "relu6": _plain("F.relu6"),
-    "elu": _plain("F.elu"),
-    "selu": _plain("F.selu"),
-    "celu": _plain("F.celu"),
-    "gelu": _plain("F.gelu"),
-    "silu": _plain("F.silu"),
-    "swish": _plain("F.silu"),
-    "hard_silu": _plain("F.hardswish"),
-    "hard_swish": _plain("F.hardswish"),
-    "mish": _plain("F.mish"),
-    "softplus": _plain("F.softplus"),
-    "softsign": _plain("F.softsign"),
-    "log_sigmoid": _plain("F.logsigmoid"),
-    "hard_sigmoid": _plain("F.hardsigmoid"),
-    "hard_tanh": _plain("F.hardtanh"),
-    "soft_shrink": _plain("F.softshrink"),
-    "hard_shrink": _plain("F.hardshrink"),
-    "tanh_shrink": _plain("F.tanhshrink"),
-    "sigmoid": ActivationCode("{x}.sigmoid()", "torch.sigmoid"),
-    "tanh": ActivationCode("{x}.tanh()", "torch.tanh"),
-    "exponential": ActivationCode("{x}.exp()", "torch.exp"),
-}
+    def laid(self, place: Callable[[int], int]) -> ActivationFunction:
+        """The same where axes of the spec lie elsewhere in memory: `place` says where."""
+        return self
+
+    @property
+    def ending(self) -> str | None:
+        """Its name, where that says which values it gives."""
+        return self.word
 
 
-def _written(name: str, inline: str = "") -> ActivationCode:
-    """One that is a function of `graphspec/emitted/`, where no expression says it as briefly."""
-    return ActivationCode(inline or f"{name}({{x}})", name)
+ACTIVATIONS = ActivationFunction.members
 
 
-ACTIVATIONS |= {
-    "leaky_relu": _written("leaky_relu", "F.leaky_relu({x}, 0.2)"),
-    "softmax": ActivationCode("{x}.softmax({axis})", "softmax", axis=True),
-    "log_softmax": ActivationCode("{x}.log_softmax({axis})", "log_softmax", axis=True),
-    "glu": ActivationCode("F.glu({x}, {axis})", "glu", axis=True),
-    "squareplus": _written("squareplus"),
-    "sparse_plus": _written("sparse_plus"),
-    "sparse_sigmoid": _written("sparse_sigmoid"),
-    "sparsemax": ActivationCode("sparsemax({x}, {axis})", "sparsemax", axis=True),
-}
+def _plain(word: str, doc: str, function: str, inline: str = "", aliases: tuple[str, ...] = ()) -> None:
+    """An activation without arguments."""
+    body = {
+        "__doc__": doc,
+        "__module__": __name__,
+        "function": function,
+        "inline": inline or f"{function}({{x}})",
+    }
+    name = "".join(part.capitalize() for part in word.split("_")) + "Function"
+    options = {"word": word, "aliases": aliases}
+    new_class(name, (ActivationFunction,), options, lambda space: space.update(body))
 
 
-_SYNONYMS = {"none": "null", "identity": "linear", "logistic": "sigmoid", "lrelu": "leaky_relu"}
-_SYNONYMS |= {"logsoftmax": "log_softmax", "softrelu": "softplus"}
+for _row in (
+    ("linear", "`x` itself.", "nn.Identity()", "{x}"),
+    ("relu6", "`x` between 0 and 6.", "F.relu6"),
+    ("selu", "The self-normalizing exponential linear unit.", "F.selu"),
+    ("silu", "`x * sigmoid(x)`.", "F.silu", "", ("swish",)),
+    ("hard_silu", "`x * relu6(x + 3) / 6`.", "F.hardswish", "", ("hard_swish",)),
+    ("mish", "`x * tanh(softplus(x))`.", "F.mish"),
+    ("softplus", "`log(1 + exp(x))`.", "F.softplus"),
+    ("softsign", "`x / (1 + abs(x))`.", "F.softsign"),
+    ("log_sigmoid", "The logarithm of the sigmoid.", "F.logsigmoid"),
+    ("hard_sigmoid", "`relu6(x + 3) / 6`.", "F.hardsigmoid"),
+    ("hard_tanh", "`x` between -1 and 1.", "F.hardtanh"),
+    ("tanh_shrink", "`x - tanh(x)`.", "F.tanhshrink"),
+    ("sigmoid", "`1 / (1 + exp(-x))`.", "torch.sigmoid", "{x}.sigmoid()"),
+    ("tanh", "The hyperbolic tangent.", "torch.tanh", "{x}.tanh()"),
+    ("exponential", "`exp(x)`.", "torch.exp", "{x}.exp()"),
+    ("sparse_plus", "0 below -1, `x` above 1, and a parabola between.", "sparse_plus"),
+    ("sparse_sigmoid", "0 below -1, 1 above 1, and `(x + 1) / 2` between.", "sparse_sigmoid"),
+):
+    _plain(*_row)
 
 
-def _known(name: str) -> str:
-    if name not in ACTIVATIONS:
-        raise PydanticCustomError(
-            "unknown_name",
-            "unknown activation",
-            {
-                "word": name,
-                "legal": [*sorted(ACTIVATIONS), "null"],
-                "what": "activation",
-                "synonyms": _SYNONYMS,
-            },
-        )
-    return name
+class _Parametric(ActivationFunction):
+    """One with one argument, which PyTorch's `target` calls `keyword`; `default` is PyTorch's own."""
+
+    target: ClassVar[str]
+    keyword: ClassVar[str]
+    default: ClassVar[float]
+
+    @property
+    def argument(self) -> float:
+        """The value of the argument."""
+        (name,) = type(self).model_fields
+        return float(getattr(self, name))
+
+    def expression(self, inplace: bool = False) -> str:
+        if self.argument == self.default:
+            return f"{self.target}({{x}})"
+        return f"{self.target}({{x}}, {self.argument!r})"
+
+    def callable(self, inplace: bool = False) -> str:
+        if self.argument == self.default:
+            return self.target
+        return f"partial({self.target}, {self.keyword}={self.argument!r})"
 
 
-def _none_is_linear(name: Any) -> Any:
-    return "linear" if name is None else name
+class EluFunction(_Parametric, word="elu"):
+    """`x` where it is positive, else `alpha * (exp(x) - 1)`."""
+
+    target, keyword, default = "F.elu", "alpha", 1.0
+
+    alpha: Finite = 1.0
 
 
-ActivationName = Annotated[
-    str,
-    BeforeValidator(_none_is_linear),
-    AfterValidator(_known),
-    WithJsonSchema({"enum": [*sorted(ACTIVATIONS), None]}),
-]
-"""The type of an `activation` argument: a name of Keras' activations; null is `linear`."""
+class CeluFunction(_Parametric, word="celu"):
+    """`x` where it is positive, else `alpha * (exp(x / alpha) - 1)`."""
+
+    target, keyword, default = "F.celu", "alpha", 1.0
+
+    alpha: Annotated[Finite, Field(gt=0)] = 1.0
 
 
-def activated(x: Tensor, activation: str) -> Tensor:
-    """The type of `activation(x)`: a gated linear unit halves the last axis."""
-    code = ACTIVATIONS[activation]
-    if code.axis and x.rank < 2:
-        raise LayerError(
-            "wrong-rank",
-            f"`{activation}` runs along the last axis, and {x} has none beside the batch",
-            inputs=(0,),
-        )
-    if activation != "glu":
-        return x
-    size = x.shape[-1]
-    if isinstance(size, int) and size % 2:
-        raise LayerError(
-            "shapes-differ",
-            f"`glu` halves the last axis, and {x} has an odd one",
-            argument="activation",
-            inputs=(0,),
-        )
-    return x.with_shape(*x.shape[:-1], size // 2)
+class SoftShrinkFunction(_Parametric, word="soft_shrink"):
+    """`x` brought `threshold` nearer to 0, and 0 within it."""
+
+    target, keyword, default = "F.softshrink", "lambd", 0.5
+
+    threshold: NotNegative = 0.5
+
+
+class HardShrinkFunction(_Parametric, word="hard_shrink"):
+    """`x`, and 0 within `threshold` of 0."""
+
+    target, keyword, default = "F.hardshrink", "lambd", 0.5
+
+    threshold: NotNegative = 0.5
+
+
+class LeakyReluFunction(_Parametric, word="leaky_relu"):
+    """`x` where it is positive, else `negative_slope * x`."""
+
+    target, keyword, default = "F.leaky_relu", "negative_slope", 0.01
+
+    negative_slope: Finite = 0.2
+
+    def callable(self, inplace: bool = False) -> str:
+        return "leaky_relu" if self.negative_slope == 0.2 else super().callable(inplace)
+
+
+class SquareplusFunction(_Parametric, word="squareplus"):
+    """A smooth ReLU without exponentials: `(x + sqrt(x**2 + b)) / 2`."""
+
+    target, keyword, default = "squareplus", "b", 4.0
+
+    b: NotNegative = 4.0
+
+
+class GeluFunction(ActivationFunction, word="gelu"):
+    """The Gaussian error linear unit, by the hyperbolic tangent where `approximate`."""
+
+    approximate: bool = False
+
+    def expression(self, inplace: bool = False) -> str:
+        return 'F.gelu({x}, approximate="tanh")' if self.approximate else "F.gelu({x})"
+
+    def callable(self, inplace: bool = False) -> str:
+        return 'partial(F.gelu, approximate="tanh")' if self.approximate else "F.gelu"
+
+
+class ReluFunction(ActivationFunction, word="relu"):
+    """`x` above `threshold`, at most `max_value`; `negative_slope * (x - threshold)` below."""
+
+    inline, function = "F.relu({x})", "F.relu"
+    overwriting = ("F.relu({x}, inplace=True)", "F.relu_")
+
+    negative_slope: NotNegative = 0.0
+    max_value: NotNegative | None = None
+    threshold: NotNegative = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what everyone calls a ReLU."""
+        return (self.negative_slope, self.max_value, self.threshold) == (0, None, 0)
+
+    def expression(self, inplace: bool = False) -> str:
+        if self.is_plain:
+            return super().expression(inplace)
+        text, arguments = rectified(self.negative_slope, self.max_value, self.threshold)
+        for name, value in arguments.items():
+            text = text.replace(f"{{{name}}}", repr(value))
+        return text
+
+    def callable(self, inplace: bool = False) -> str:
+        slope, threshold, most = self.negative_slope, self.threshold, self.max_value
+        if self.is_plain:
+            return super().callable(inplace)
+        if most is None and not threshold:
+            return f"partial(F.leaky_relu, negative_slope={slope!r})"
+        if most is None and not slope:
+            return f"partial(F.threshold, threshold={threshold!r}, value=0.0)"
+        if not slope and not threshold:
+            return "F.relu6" if most == 6 else f"partial(torch.clamp, min=0.0, max={most!r})"
+        given = {"negative_slope": slope or None, "max_value": most, "threshold": threshold or None}
+        written = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"partial(rectified, {written})"
+
+    @property
+    def ending(self) -> str | None:
+        return self.word if self.is_plain else None
+
+
+def rectified(slope: float, most: float | None, threshold: float) -> tuple[str, dict[str, float]]:
+    """Keras' ReLU as an expression of `{x}` and the constants beside it."""
+    constants: dict[str, float] = {}
+    if slope and threshold:
+        text = "thresholded_leaky_relu({x}, {slope}, {threshold})"
+        constants = {"slope": float(slope), "threshold": float(threshold)}
+    elif slope:
+        text, constants = "F.leaky_relu({x}, {slope})", {"slope": float(slope)}
+    elif threshold:
+        text, constants = "F.threshold({x}, {threshold}, 0.0)", {"threshold": float(threshold)}
+    elif most is not None:
+        if most == 6:
+            return "F.relu6({x})", {}
+        return "{x}.clamp(0.0, {max_value})", {"max_value": float(most)}
+    else:
+        return "F.relu({x})", {}
+    if most is not None:
+        text += ".clamp(max={max_value})"
+        constants["max_value"] = float(most)
+    return text, constants
+
+
+class AlongAxis(ActivationFunction):
+    """One that runs along an axis, which counts the batch as 0. `target` is what takes the axis as `dim`."""
+
+    along_axis = True
+    target: ClassVar[str]
+
+    axis: int = -1
+
+    def expression(self, inplace: bool = False) -> str:
+        return self.inline.replace("{axis}", repr(self.axis))
+
+    def callable(self, inplace: bool = False) -> str:
+        return self.function if self.axis == -1 else self.target.replace("{axis}", repr(self.axis))
+
+    def laid(self, place: Callable[[int], int]) -> Self:
+        return type(self)(axis=place(self.axis))
+
+    @property
+    def ending(self) -> str | None:
+        return self.word if self.axis == -1 else None  # a loss takes logits along the last axis
+
+
+class SoftmaxFunction(AlongAxis, word="softmax"):
+    """The softmax along an axis."""
+
+    inline, function, target = "{x}.softmax({axis})", "softmax", "nn.Softmax({axis})"
+
+
+class LogSoftmaxFunction(AlongAxis, word="log_softmax"):
+    """The logarithm of the softmax along an axis."""
+
+    inline, function, target = "{x}.log_softmax({axis})", "log_softmax", "nn.LogSoftmax({axis})"
+
+
+class GluFunction(AlongAxis, word="glu"):
+    """The first half of an axis, times the sigmoid of the second."""
+
+    inline, function, target = "F.glu({x}, {axis})", "glu", "nn.GLU({axis})"
+
+
+class SparsemaxFunction(AlongAxis, word="sparsemax"):
+    """The projection onto the probability simplex along an axis."""
+
+    inline, function, target = "sparsemax({x}, {axis})", "sparsemax", "partial(sparsemax, dim={axis})"
+
+
+LINEAR, RELU, TANH, SIGMOID = map(ActivationFunction.parse, ("linear", "relu", "tanh", "sigmoid"))

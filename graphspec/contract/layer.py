@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.habits import ARGUMENTS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
@@ -161,17 +162,14 @@ class Code:
     `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that
     name (a list renders as
     `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`.
-    `{float}` is the type of the module's numbers. `activation` is a
-    Keras activation applied to its result, and `activation_axis` the axis a softmax runs over. A layer
-    with several outputs
-    has a call that returns a tuple.
+    `{float}` is the type of the module's numbers. `activation` is applied to its result; its axis, where
+    it has one, is that of memory. A layer with several outputs has a call that returns a tuple.
     """
 
     call: str
     construct: Construct | None = None
     constants: Mapping[str, Leaf] = field(default_factory=dict)
-    activation: str = "linear"
-    activation_axis: int = -1
+    activation: ActivationFunction = LINEAR
     defaults: Mapping[str, Leaf] = field(default_factory=dict)  # keywords of the call, left out where equal
     inplace: bool = False  # the activation may overwrite what it reads: nothing else has it
 
@@ -405,7 +403,8 @@ class Layer(Setting):
 
     def output_activation(self) -> str | None:
         """The activation its output ends in, when that can be left off for logits."""
-        return getattr(self, "activation", None)
+        activation = getattr(self, "activation", None)
+        return activation.ending if isinstance(activation, ActivationFunction) else None
 
 
 class Wrapper(Layer, abstract=True):

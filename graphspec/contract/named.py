@@ -28,6 +28,7 @@ class NamedValue(BaseModel):
     synonyms: ClassVar[Mapping[str, str]] = {}
     """Other libraries' words for the members of a family."""
     word: ClassVar[str] = ""
+    nullable: ClassVar[bool] = False  # null names a member, too
 
     def __init_subclass__(
         cls, *, family: str = "", word: str = "", aliases: tuple[str, ...] = (), **kwargs: Any
@@ -63,7 +64,7 @@ class NamedValue(BaseModel):
             raise PydanticCustomError(
                 "unknown_name",
                 f"unknown {cls.family}",
-                {"word": name, "legal": sorted(cls.members), "what": cls.family, "synonyms": cls.synonyms},
+                {"word": name, "legal": cls._legal(), "what": cls.family, "synonyms": cls.synonyms},
             )
         legal = list(cls.members[name].model_fields)
         for key in arguments:
@@ -72,6 +73,10 @@ class NamedValue(BaseModel):
                     "unknown_argument", f"{name} has no such argument", {"key": str(key), "legal": legal}
                 )
         return cls.members[name].model_validate(arguments)
+
+    @classmethod
+    def _legal(cls) -> list[str]:
+        return [*sorted(cls.members), "null"] if cls.nullable else sorted(cls.members)
 
     @classmethod
     def _written(cls, arguments: dict[str, Any]) -> str:
@@ -98,4 +103,7 @@ class NamedValue(BaseModel):
         if cls.word:
             return handler(schema)
         names = {"enum": sorted(cls.members)}
-        return {"anyOf": [names, {"type": "object", "properties": {"name": names}, "required": ["name"]}]}
+        mapping = {"type": "object", "properties": {"name": names}, "required": ["name"]}
+        mapping["family"] = cls.family
+        none: list[dict[str, Any]] = [{"type": "null"}] if cls.nullable else []
+        return {"anyOf": [names, mapping, *none]}

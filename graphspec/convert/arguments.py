@@ -140,13 +140,28 @@ def _check_dtype(value: Any) -> None:
 
 def _value(name: str, value: Any) -> Any:
     if name == "activation" or name.endswith("_activation"):
-        word = setting(value)
-        word = word["name"] if isinstance(word, dict) and len(word) == 1 else word
-        return "linear" if word is None else word
+        return _activation(value)
     if isinstance(value, dict) and "class_name" in value and "config" in value:
         found = setting(value)
         return found["name"] if isinstance(found, dict) and len(found) == 1 else found
     return plain(value)
+
+
+LAYERS_AS_ACTIVATIONS = {"ReLU": "relu", "LeakyReLU": "leaky_relu", "ELU": "elu", "Softmax": "softmax"}
+"""Layers of Keras without weights that its other layers take as their activation."""
+
+
+def _activation(value: Any) -> Any:
+    """An activation as a spec writes it. Keras has arguments of a function by a layer in its place."""
+    kind = value.get("class_name") if isinstance(value, dict) else None
+    if kind == "Activation" and not foreign(value):
+        return _activation(value["config"].get("activation"))
+    word = setting(value)
+    if kind in LAYERS_AS_ACTIVATIONS:
+        rest = {key: item for key, item in word.items() if key not in IGNORED}
+        return {"name": LAYERS_AS_ACTIVATIONS[kind], **rest}
+    word = word["name"] if isinstance(word, dict) and len(word) == 1 else word
+    return "linear" if word is None else word
 
 
 def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> None:

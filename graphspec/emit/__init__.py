@@ -114,6 +114,7 @@ def assemble(
     used = {*read_names(ast.parse("\n".join(carried))), *read_names(own)}
     imports = ["import math"] if "math" in used else []
     imports += ["from collections.abc import Callable"] if "Callable" in used else []
+    imports += ["from functools import partial"] if "partial" in used else []
     imports += ["from typing import Any"] if "Any" in used else []
     imports += [""] if imports else []
     imports += ["import torch"] if "torch" in used else []

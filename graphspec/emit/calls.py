@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphspec import names
+from graphspec.contract.activations import LINEAR
 from graphspec.contract.layer import Code
 from graphspec.emit.code import Variable, call, choice, equal, fill, listed, literal, name
 from graphspec.emit.construct import Constructor
@@ -236,16 +237,14 @@ class Calls:
         codes = {(body, 0): self.constructor.classes.code(other) for (body, _), other in peers.items()}
         inplace = overwriting(codes.values())
         kinds = {code.activation for code in codes.values()}
-        if kinds == {"linear"}:
+        if kinds == {LINEAR}:
             return None
         if len(kinds) == 1:
-            axis = code.activation_axis
-            return Ending(lambda x: applied(code.activation, x, axis, inplace), code.activation)
-        if len(kinds) == 2 and "linear" in kinds and op.wrapper is None:
-            (kind,) = kinds - {"linear"}
-            axis = next(code.activation_axis for code in codes.values() if code.activation == kind)
+            return Ending(lambda x: applied(code.activation, x, inplace), code.activation.word)
+        if len(kinds) == 2 and LINEAR in kinds and op.wrapper is None:
+            (kind,) = kinds - {LINEAR}
             flag = self.constructor.keep_argument(self.group.flag(codes, kind), slot)
-            return Ending(lambda x: choice(flag, applied(kind, x, axis, inplace), x), twice=True)
+            return Ending(lambda x: choice(flag, applied(kind, x, inplace), x), twice=True)
         function = self.constructor.keep_argument(
             self.group.activation(codes, f"{slot.node}_activation"), slot
         )

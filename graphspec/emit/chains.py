@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphspec.contract.activations import LINEAR
 from graphspec.emit.classes import Classes
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.memory import WORTH, size, storage
@@ -33,7 +34,7 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
     codes = [classes.code(each) for each in peers if each.layer is not None]
     if len(codes) != len(peers) or any(code.call != "{self}({x})" or code.constants for code in codes):
         return False
-    plain = all(code.construct is not None and code.activation == "linear" for code in codes)
+    plain = all(code.construct is not None and code.activation == LINEAR for code in codes)
     return plain and layout.op_first(op) == (op.output in layout.first)
 
 

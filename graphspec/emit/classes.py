@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec import names
-from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction
 from graphspec.contract.layer import Code, Layer, Ref
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Span
 from graphspec.emit.code import names as names_of
 from graphspec.emit.code import template
-from graphspec.emit.group import AXIS_MODULES, ModuleClass, same
+from graphspec.emit.group import ModuleClass, same
 from graphspec.emit.library import library, needed
 from graphspec.emit.memory import Peaks
 from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, slots_of
@@ -141,7 +141,7 @@ class Classes:
         yield from filter(None, map(self.recomputing, self._recomputed))
         for declared in (value for graph in graphs for value in graph.declared.values()):
             if isinstance(declared, str) and declared in ACTIVATIONS:
-                yield from names_of(template(ACTIVATIONS[declared].function))
+                yield from names_of(template(ActivationFunction.parse(declared).callable()))
 
     def _share_logits(self, graphs: list[Graph]) -> None:
         """Lets all bodies of a definition return the logits that one must, so that they stay one class."""
@@ -238,7 +238,7 @@ class Classes:
     def hands_on(self, op: Op) -> bool:
         """Whether a layer's code is nothing but its input."""
         code = self.code(op)
-        return code.call == "{x}" and code.activation == "linear"
+        return code.call == "{x}" and code.activation == LINEAR
 
     def _absorb_pads(self, graphs: list[Graph]) -> None:
         for op in (op for graph in graphs for op in graph.ops if op.present and op.wrapper is None):
@@ -272,7 +272,7 @@ class Classes:
         if self._reads[op.inputs[0]] != 1 or source.layer is None:
             return False
         if source.layer.linear() is not None:
-            return self.code(source).activation == "linear"
+            return self.code(source).activation == LINEAR
         normalized = source.layer.affine_axis(op.inputs[0].tensor.rank) is not None
         return normalized or (source.kind == "merge" and len(source.inputs) > 1)
 
@@ -374,11 +374,9 @@ class Classes:
         code = self.code(op)
         made = code.construct
         target = made and (made.general or made.target, made.around)
-        particular = ACTIVATIONS[code.activation].axis and code.activation_axis != -1
-        alone = code.activation if particular and code.activation not in AXIS_MODULES else None
         return replace(
             shape,
-            callee=(code.call, target, tuple(code.constants), alone),
+            callee=(code.call, target, tuple(code.constants)),
             fills=tuple(weight.initializer for weight in op.weights()),
             first=self.layout.op_first(op),
             ranks=tuple(value.tensor.rank for value in (*op.inputs, *op.outputs.values())),
@@ -437,10 +435,9 @@ def _target(code: Code) -> str:
     return code.construct.target if code.construct is not None else ""
 
 
-def _activation_texts(activation: str) -> list[str]:
+def _activation_texts(activation: ActivationFunction) -> list[str]:
     """The ways in which an activation may be written."""
-    code = ACTIVATIONS[activation]
-    return [code.inline, code.function, *(code.inplace or ())]
+    return [activation.expression(), activation.callable(), *(activation.overwriting or ())]
 
 
 def _inner_first(graph: Graph) -> Iterator[Graph]:

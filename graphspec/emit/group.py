@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
-from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction, AlongAxis
 from graphspec.contract.arrays import Nested
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.code import HOLE, Variable, choice, fill, folded, literal, name, template
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.expressions import Expression
 from graphspec.graph import Definition, Graph, Op, Value
+from graphspec.tensor import DTYPES
 
 MISSING: Any = object()
 
@@ -296,61 +297,61 @@ class ModuleClass:
         """The argument that holds an activation which differs between bodies."""
         inplace = overwriting(codes.values())
         word = self._activation_param(codes) or hint
-        argument = self._argument({cell: callable_of(code, inplace) for cell, code in codes.items()}, word)
+        argument = self._argument(
+            {cell: Ref(code.activation.callable(inplace)) for cell, code in codes.items()}, word
+        )
         assert argument is not None, "a loop's activation is one for each body"
         declared = self.graph.declared.get(word)
         if isinstance(declared, str) and declared in ACTIVATIONS:
-            axis = next(iter(codes.values())).activation_axis
-            default = callable_of(Code("", activation=declared, activation_axis=axis), inplace)
+            along = next((code.activation for code in codes.values() if code.activation.along_axis), None)
+            place = along.axis if isinstance(along, AlongAxis) else -1
+            function = ActivationFunction.parse(declared).laid(lambda axis: place)
+            default = Ref(function.callable(inplace))
             if "(" not in default.text:  # a call in a default would be one module for all instances
                 self.args[argument.id].default = default
         return argument
 
-    def flag(self, codes: dict[Cell, Code], activation: str) -> ast.Name:
+    def flag(self, codes: dict[Cell, Code], activation: ActivationFunction) -> ast.Name:
         """The argument that says whether an activation is applied which not all bodies have."""
         word = self._activation_param(codes)
         declared = self.graph.declared.get(word) if word is not None else None
         values: dict[Cell, Leaf] = {cell: code.activation == activation for cell, code in codes.items()}
-        argument = self._argument(values, activation)
+        argument = self._argument(values, activation.word)
         assert argument is not None, "a loop's activation is one for each body"
-        self.args[argument.id].default = declared == activation
+        self.args[argument.id].default = declared == activation.word
         return argument
 
     def _activation_param(self, codes: dict[Cell, Code]) -> str | None:
         """The param that names the activation of each body."""
-        named = {body: code.activation for (body, _), code in codes.items()}
+        named = {body: code.activation.word for (body, _), code in codes.items()}
         for word in self.graph.visible:
             given = {body: self.bodies[body].visible.get(word) for body in named}
-            if all((value or "linear") == named[body] for body, value in given.items()):
+            if all(_named_by(value) == named[body] for body, value in given.items()):
                 return word
         return None
 
 
-AXIS_MODULES = {"softmax": "nn.Softmax", "log_softmax": "nn.LogSoftmax", "glu": "nn.GLU"}
-"""Activations over an axis, as modules that know theirs."""
+def _named_by(value: Any) -> str | None:
+    """The activation that a param's value names, if it names one."""
+    if not value:
+        return LINEAR.word
+    return ACTIVATIONS[value].word if isinstance(value, str) and value in ACTIVATIONS else None
 
 
 def overwriting(codes: Iterable[Code]) -> bool:
     """Whether one statement for all of these may overwrite what its activation reads."""
-    return all(code.inplace for code in codes if ACTIVATIONS[code.activation].inplace is not None)
+    return all(code.inplace for code in codes if code.activation.overwriting is not None)
 
 
-def callable_of(code: Code, inplace: bool) -> Ref:
-    """An activation as a value, which may overwrite what it is called on."""
-    if code.activation in AXIS_MODULES and code.activation_axis != -1:
-        return Ref(f"{AXIS_MODULES[code.activation]}({code.activation_axis})")
-    return Ref(ACTIVATIONS[code.activation].written(inplace).function)
-
-
-def applied(activation: str, x: ast.expr, axis: int = -1, inplace: bool = False) -> ast.expr:
+def applied(activation: ActivationFunction, x: ast.expr, inplace: bool = False) -> ast.expr:
     """An expression after an activation."""
-    inline = ACTIVATIONS[activation].written(inplace).inline
-    return fill(inline, {"x": x, "axis": literal(axis)})
+    return fill(activation.expression(inplace), {"x": x})
 
 
 def activated(activation: str, x: ast.expr, value: Value, first: bool) -> ast.expr:
     """An expression after an activation over the spec's last axis."""
-    return applied(activation, x, 1 if first and value.tensor.rank > 2 else -1)
+    last = 1 if first and value.tensor.rank > 2 else -1
+    return applied(ActivationFunction.parse(activation).laid(lambda axis: last), x)
 
 
 def _expressed(graph: Graph | None, place: int, number: int, expression: Expression) -> Any:
@@ -373,13 +374,14 @@ def plain(value: Any) -> Leaf:
     return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
+TORCH_TYPES = frozenset(f"torch.{word}" for word in DTYPES)
+
+
 def annotation(values: Collection[Leaf]) -> str:
     """The type of an argument that takes these values."""
     kinds = {type(value) for value in values}
     if Ref in kinds:
-        if all(
-            value is None or (isinstance(value, Ref) and value.text.startswith("torch.")) for value in values
-        ):
+        if all(value is None or (isinstance(value, Ref) and value.text in TORCH_TYPES) for value in values):
             return "torch.dtype | None" if None in values else "torch.dtype"
         return "Callable[[Tensor], Tensor]"
     if float in kinds:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from graphspec.contract.activations import LINEAR, RELU
 from graphspec.costs import nbytes
 from graphspec.graph import Graph, Op, Value
 from graphspec.tensor import names_of, value_of
@@ -52,7 +53,7 @@ class Peaks:
         outputs = sum(size(value) for value in {storage(v) for v in op.outputs.values()} if value.op is op)
         if op.graph is not None:
             return max(outputs, self.of(op.graph))
-        return outputs * (1 if getattr(op.layer, "activation", "linear") in ("linear", "relu") else 2)
+        return outputs * (1 if getattr(op.layer, "activation", LINEAR) in (LINEAR, RELU) else 2)
 
     def _simulated(self, graph: Graph) -> int:
         last: dict[Value, int] = {}

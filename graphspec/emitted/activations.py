@@ -40,6 +40,18 @@ def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tens
     return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
 
 
+def rectified(
+    x: Tensor,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> Tensor:
+    """Keras' ReLU: x above a threshold, at most max_value, and a slope below."""
+    below = negative_slope * (x - threshold) if negative_slope else 0.0
+    y = torch.where(x > threshold, x, below)
+    return y if max_value is None else y.clamp(max=max_value)
+
+
 def softmax(x: Tensor) -> Tensor:
     """Softmax over the last axis."""
     return x.softmax(-1)
@@ -70,9 +82,9 @@ def sparsemax(x: Tensor, dim: int = -1) -> Tensor:
     return (x - sums.gather(dim, support - 1) / support).clamp(min=0)
 
 
-def squareplus(x: Tensor) -> Tensor:
-    """A smooth ReLU without exponentials: (x + sqrt(x^2 + 4)) / 2."""
-    return (x + (x * x + 4).sqrt()) / 2
+def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
+    """A smooth ReLU without exponentials: (x + sqrt(x^2 + b)) / 2."""
+    return (x + (x * x + b).sqrt()) / 2
 
 
 def thresholded_leaky_relu(x: Tensor, slope: float, threshold: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphspec.contract.activations import ACTIVATIONS
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.layer import Code, Layer, Memory, Site, Weight
 from graphspec.layers.activations import Activation
 from graphspec.tensor import Dim, Tensor
@@ -17,7 +17,7 @@ class Joined(Layer, abstract=True):
     layer: Layer
     sizes: tuple[int, ...]
     names: tuple[str, ...]
-    activation: str = "linear"
+    activation: ActivationFunction = LINEAR
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
         whole = self.layer.infer(x)
@@ -49,8 +49,7 @@ class Joined(Layer, abstract=True):
 
     def code(self, site: Site) -> Code:
         inner = self.layer.code(self._site(site))
-        activation = ACTIVATIONS[self.activation].written(inplace=True)
-        call = activation.inline.replace("{x}", inner.call)
+        call = self.activation.expression(inplace=True).replace("{x}", inner.call)
         rank = site.x.rank
         axis = 1 if site.first or self._axis(rank) == 1 < rank - 1 else -1
         return Code(
@@ -70,19 +69,19 @@ def channel_axis(layer: Layer, rank: int) -> int:
 
 def without_activation(layer: Layer, **fields: object) -> Layer:
     """A linear layer that leaves its activation to others, with some fields changed."""
-    return layer.model_copy(update={"activation": "linear", **fields})
+    return layer.model_copy(update={"activation": LINEAR, **fields})
 
 
-def activation_of(layer: Layer) -> str:
+def activation_of(layer: Layer) -> ActivationFunction:
     """The activation of a linear layer."""
-    return getattr(layer, "activation", "linear")
+    return getattr(layer, "activation", LINEAR)
 
 
-def alone(activation: str) -> Layer:
+def alone(activation: ActivationFunction) -> Layer:
     """An activation as a layer of its own."""
     return Activation(activation=activation)
 
 
-def of_each_element(activation: str) -> bool:
+def of_each_element(activation: ActivationFunction) -> bool:
     """Whether an activation looks at no element but its own."""
-    return not ACTIVATIONS[activation].axis
+    return not activation.along_axis

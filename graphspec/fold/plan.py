@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.contract.activations import LINEAR
 from graphspec.fold.joined import activation_of, channel_axis
 from graphspec.graph import Graph, Op, Value
 
@@ -126,7 +127,7 @@ class _Planner:
         if axis is None or op is None or op.layer is None or op.layer.linear() is None:
             return None
         fits = (
-            activation_of(op.layer) == "linear"
+            activation_of(op.layer) == LINEAR
             and self.readers[source] == [norm]
             and op.wrapper == norm.wrapper
             and channel_axis(op.layer, x.rank) == axis

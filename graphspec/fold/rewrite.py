@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.layer import Layer, Linear
 from graphspec.fold.joined import Joined, activation_of, alone, of_each_element, without_activation
 from graphspec.fold.plan import FoldPlan
@@ -205,13 +206,14 @@ class _Body:
             step = Stacked(parts, sizes, key_prefix(self.prefix, unit), linear, bias)
             self.rewriter.steps.append(step)
 
-    def _common(self, layers: list[Layer]) -> str:
+    def _common(self, layers: list[Layer]) -> ActivationFunction:
         """The activation that runs over all of them at once: one of each element, which all have; not one
         that logits are without.
         """
         activation = activation_of(layers[0])
         equal = all(activation_of(layer) == activation for layer in layers)
-        return activation if equal and of_each_element(activation) and activation not in SKIPPED else "linear"
+        fits = equal and of_each_element(activation) and activation.word not in SKIPPED
+        return activation if fits else LINEAR
 
     def _piece(self, op: Op) -> None:
         """What a joined layer gives one of those that it stands for, after the activation of that one."""

@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES, Judged
 from graphspec.glossary import meaning
 from graphspec.json_schema.sharing import Schema, shared
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.settings import Family
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
@@ -37,7 +37,7 @@ KEPT = (
 )
 
 URL = "https://json-schema.org/draft/2020-12/schema"
-LINE = 50
+LINE = 40
 """Characters of what a name is."""
 SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
@@ -101,7 +101,8 @@ class Writer:
         defined = self.definitions
         defined["nodes"] = _named(_ref("node"))
         for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):
-            self._family(family, own=family in (LOSSES, METRICS))
+            self._family(family.kind, family.members, own=family in (LOSSES, METRICS))
+        self._family(ActivationFunction.family, ActivationFunction.members, told=False)
         self._node()
         defined["input"] = self._keys(
             Input,
@@ -288,26 +289,28 @@ class Writer:
 
     # --- settings
 
-    def _family(self, family: Family, own: bool) -> None:
+    def _family(
+        self, kind: str, members: Mapping[str, type[BaseModel]], own: bool = False, told: bool = True
+    ) -> None:
         """A name, or a mapping with the name and that member's arguments; or one's `own`, by its path.
 
-        Of several names for one thing the first is offered.
+        Of several names for one thing the first is offered; what each is stands beside it where it is `told`.
         """
-        classes = list(dict.fromkeys(family.members.values()))
-        names = {cls.names()[0]: _line(cls) for cls in classes}
-        aliases = [alias for alias in family.members if alias not in names]
-        found = {
-            name: self._setting(cls, family.kind, cls.names()[0], closed=False)
-            for name, cls in family.members.items()
-        }
+        first = {cls: name for name, cls in reversed(list(members.items()))}
+        names = {name: _line(cls) for name, cls in members.items() if first[cls] == name}
+        aliases = [alias for alias in members if alias not in names]
+        found = {name: self._setting(cls, kind, first[cls], closed=False) for name, cls in members.items()}
         rules = self._rules("name", found)
-        unknown = {"if": {"properties": {"name": {"not": _ref(_several(family.kind))}}}}
-        self.definitions[_several(family.kind)] = {
-            "anyOf": [*_described(names), {"type": "string", **_pattern(aliases)}]
+        unknown = {"if": {"properties": {"name": {"not": _ref(_several(kind))}}}}
+        self.definitions[_several(kind)] = {
+            "anyOf": [
+                *(_described(names) if told else [{"enum": [*names]}]),
+                {"type": "string", **_pattern(aliases)},
+            ]
         }
         mapping: Schema = {
             "type": "object",
-            "properties": {"name": {**_ref(_several(family.kind)), "description": meaning("name")}},
+            "properties": {"name": {**_ref(_several(kind)), "description": meaning("name")}},
             "required": ["name"],
             "allOf": [*rules, {**unknown, "then": {"additionalProperties": True}}],
             "unevaluatedProperties": False,
@@ -315,7 +318,7 @@ class Writer:
         if own:
             theirs = {"type": "object", "properties": {"module": _ref("path")}, "additionalProperties": True}
             mapping = {"if": {"type": "object", "required": ["module"]}, "then": theirs, "else": mapping}
-        self.definitions[family.kind] = {"anyOf": [_ref(_several(family.kind)), mapping, EXPRESSION]}
+        self.definitions[kind] = {"anyOf": [_ref(_several(kind)), mapping, EXPRESSION]}
 
     def _rules(self, key: str, found: Mapping[str, Schema]) -> list[Schema]:
         """What stands beside a key depends on its value; values with the same arguments share a rule."""
@@ -431,6 +434,9 @@ def _plain(schema: Mapping[str, Any]) -> Schema:
 def _open(schema: Mapping[str, Any]) -> Schema:
     """The same type, or an expression; so are the items of lists, whose number is not told."""
     inner = _plain(schema)
+    family = next((each["family"] for each in inner.get("anyOf", ()) if "family" in each), None)
+    if family == ActivationFunction.family:
+        return {"anyOf": [_ref(family), {"type": "null"}]}
     if "layer" in inner.get("properties", {}):  # a layer inside a layer
         return {"anyOf": [_ref("node"), EXPRESSION]}
     if "name" in inner.get("properties", {}):  # an initializer, a regularizer, a constraint

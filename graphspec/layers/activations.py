@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
-from pydantic import Field
-
-from graphspec.contract.activations import ACTIVATIONS, ActivationName, activated
+from graphspec.contract.activation_types import activated
+from graphspec.contract.activations import (
+    ACTIVATIONS,
+    LINEAR,
+    RELU,
+    ActivationFunction,
+    NotNegative,
+    SoftmaxFunction,
+    rectified,
+)
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
@@ -18,7 +24,6 @@ from graphspec.contract.layer import (
     Example,
     Layer,
     LayerError,
-    Leaf,
     Memory,
     Site,
     Weight,
@@ -26,8 +31,6 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
-
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 def need_stretching(mask: Tensor, x: Tensor) -> None:
@@ -45,23 +48,23 @@ class Activation(Layer):
 
     supports_masking = True
 
-    activation: ActivationName
+    activation: ActivationFunction
 
     examples = tuple(Example({"activation": name}, ((4, 6),)) for name in sorted(ACTIVATIONS))
 
     def infer(self, x: Tensor) -> Tensor:
-        if self.activation not in ("linear", "relu"):
-            need_float(x, layer=f"`{self.activation}`")
+        if self.activation not in (LINEAR, RELU):
+            need_float(x, layer=f"`{self.activation.word}`")
         return activated(x, self.activation)
 
     def memory(self, *inputs: Tensor) -> Memory:
         return "any"
 
     def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.activation, activation_axis=site.axis(-1))
+        return Code("{x}", activation=self.activation.laid(site.axis))
 
     def flops(self, site: Site) -> Dim:
-        return 0 if self.activation == "linear" else product(site.x.shape[1:])
+        return 0 if self.activation == LINEAR else product(site.x.shape[1:])
 
 
 class _Elementwise(Layer, abstract=True):
@@ -100,24 +103,7 @@ class ReLU(_Elementwise, also="ReLU6"):
     )
 
     def code(self, site: Site) -> Code:
-        slope, threshold = float(self.negative_slope), float(self.threshold)
-        constants: dict[str, Leaf] = {}
-        if slope and threshold:
-            text = "thresholded_leaky_relu({x}, {slope}, {threshold})"
-            constants = {"slope": slope, "threshold": threshold}
-        elif slope:
-            text, constants = "F.leaky_relu({x}, {slope})", {"slope": slope}
-        elif threshold:
-            text, constants = "F.threshold({x}, {threshold}, 0.0)", {"threshold": threshold}
-        elif self.max_value == 6:
-            return Code("F.relu6({x})")
-        elif self.max_value is not None:
-            return Code("{x}.clamp(0.0, {max_value})", constants={"max_value": float(self.max_value)})
-        else:
-            return Code("F.relu({x})")
-        if self.max_value is not None:
-            text += ".clamp(max={max_value})"
-            constants["max_value"] = float(self.max_value)
+        text, constants = rectified(self.negative_slope, self.max_value, self.threshold)
         return Code(text, constants=constants)
 
     def output_activation(self) -> str | None:
@@ -191,7 +177,7 @@ class Softmax(_Elementwise, also="Softmax2d"):
             dims = axis if axis is not None else positive_axes(self.spec_name, self.axis, site.x.rank)
             return Code("masked_softmax({x}, {mask}, {axes})", None, {"axes": dims})
         if axis is not None:
-            return Code("{x}", activation="softmax", activation_axis=site.axis(axis))
+            return Code("{x}", activation=SoftmaxFunction(axis=site.axis(axis)))
         axes = positive_axes(self.spec_name, self.axis, site.x.rank)
         constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
         return Code("softmax_over({x}, {axes})", constants=constants)

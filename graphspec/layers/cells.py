@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PlainValidator, SerializeAsAny, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.activations import ActivationName
+from graphspec.contract.activations import SIGMOID, TANH, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
 from graphspec.contract.input_checks import known_channels, need_rank
@@ -175,7 +175,7 @@ class _OneCell(Cell, abstract=True):
     layer: ClassVar[type[Recurrent]]
 
     units: Positive
-    activation: ActivationName = "tanh"
+    activation: ActivationFunction = TANH
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
@@ -223,7 +223,7 @@ class GRUCell(_OneCell):
     """One step of `GRU`: its output is its state. Run over a sequence by `RNN`."""
 
     layer = GRU
-    recurrent_activation: ActivationName = "sigmoid"
+    recurrent_activation: ActivationFunction = SIGMOID
     reset_after: bool = True
     examples = _examples(1, recurrent_activation="hard_sigmoid", reset_after=False)
 
@@ -232,7 +232,7 @@ class LSTMCell(_OneCell):
     """One step of `LSTM`: its output is `state_h`. Run over a sequence by `RNN`."""
 
     layer = LSTM
-    recurrent_activation: ActivationName = "sigmoid"
+    recurrent_activation: ActivationFunction = SIGMOID
     unit_forget_bias: bool = True
     examples = _examples(2, recurrent_activation="hard_sigmoid", unit_forget_bias=False)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.activation_types import need_keeping
+from graphspec.contract.activations import SIGMOID, TANH, ActivationFunction
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
@@ -42,8 +43,8 @@ class _ConvLSTM(Layer, abstract=True):
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
-    activation: ActivationName = "tanh"
-    recurrent_activation: ActivationName = "sigmoid"
+    activation: ActivationFunction = TANH
+    recurrent_activation: ActivationFunction = SIGMOID
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
@@ -103,6 +104,8 @@ class _ConvLSTM(Layer, abstract=True):
         )
         image = (*sizes, self.filters) if self.last else (self.filters, *sizes)
         state = step.with_shape(step.shape[0], *image)
+        for argument, function in self.functions().items():
+            need_keeping(state, function, argument, layer=self.spec_name)
         self._check_states(state, initial_state)
         output = state
         if self.return_sequences:
@@ -119,6 +122,10 @@ class _ConvLSTM(Layer, abstract=True):
             if not fits or stretch(each.shape[0], state.shape[0]) != state.shape[0]:
                 message = f"the state of {self.spec_name} is {state}, and {{input{position}}} is {each}"
                 raise LayerError("shapes-differ", message, inputs=(position,))
+
+    def functions(self) -> dict[str, ActivationFunction]:
+        """The activations that the cell calls, by their arguments."""
+        return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
     def output_names(self) -> tuple[str, ...]:
         return ("state_h", "state_c") if self.return_state else ()
@@ -158,9 +165,12 @@ class _ConvLSTM(Layer, abstract=True):
 
     def code(self, site: Site) -> Code:
         step = self.step(site.x)
+        place = Site((step,), (), first=self.last).axis  # the module has channels at axis 1
         functions = {
-            name: (Ref(ACTIVATIONS[getattr(self, name)].function), Ref(default))
-            for name, default in (("activation", "torch.tanh"), ("recurrent_activation", "torch.sigmoid"))
+            name: (Ref(function.laid(place).callable()), Ref(default))
+            for (name, function), default in zip(
+                self.functions().items(), ("torch.tanh", "torch.sigmoid"), strict=True
+            )
         }
         ones = (1,) * self.rank
         construct = Construct(
@@ -229,6 +239,7 @@ def _examples(size: tuple[int, ...]) -> tuple[Example, ...]:
         Example({**plain, "bias_initializer": "ones", "unit_forget_bias": False, "seed": None}, (shape,)),
         Example({**plain, "data_format": "channels_first", "return_sequences": True}, ((3, 2, *size),)),
         Example({**plain, "dropout": 0.0, "recurrent_dropout": 0.0}, (shape,)),
+        Example({**plain, "recurrent_activation": "softmax"}, (shape,)),
         *(
             Example({**plain, **options}, (shape,), masks={"mask": (3,)})
             for options in ({"return_state": True}, {"return_sequences": True})

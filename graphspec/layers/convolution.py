@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.activation_types import activated
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels
@@ -67,7 +68,7 @@ class Convolving(Layer, abstract=True):
         padding: Literal["valid", "same", "causal"]
         data_format: DataFormat
         dilation_rate: tuple[int, ...]
-        activation: ActivationName
+        activation: ActivationFunction
         use_bias: bool
         bias_initializer: Initializer
 
@@ -190,14 +191,7 @@ class Convolving(Layer, abstract=True):
         constants: Mapping[str, Leaf] = MappingProxyType({}),
     ) -> Code:
         """A call of this module and the activation of its result."""
-        axis = site.axis(-1)
-        return Code(
-            call,
-            construct,
-            constants,
-            activation=self.activation,
-            activation_axis=axis,
-        )
+        return Code(call, construct, constants, activation=self.activation.laid(site.axis))
 
     def places(self, site: Site) -> Dim:
         """How many places the kernel slides to."""
@@ -214,7 +208,7 @@ class _Convolution(Convolving, abstract=True):
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
     groups: Positive = 1
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
@@ -318,6 +312,7 @@ class Conv2D(_Convolution, also="Conv2d Convolution2D"):
         Example({"filters": 4, "kernel_size": 3, "dilation_rate": [2, 1], "padding": "same"}, ((7, 6, 3),)),
         Example({"filters": 4, "kernel_size": 2, "dilation_rate": 2}, ((7, 6, 3),)),
         Example({"filters": 6, "kernel_size": 3, "groups": 3, "activation": "softmax"}, ((5, 6, 3),)),
+        Example({"filters": 4, "kernel_size": 2, "activation": {"name": "softmax", "axis": 1}}, ((5, 6, 3),)),
         Example(
             {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "activation": "softmax"},
             ((3, 5, 6),),

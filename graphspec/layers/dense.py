@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.activation_types import activated
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
@@ -17,7 +18,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
     supports_masking = True
 
     units: Positive
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
@@ -32,6 +33,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
         Example({"units": 3, "activation": "relu", "use_bias": False}, ((4, 7),)),
         Example({"units": 6, "activation": "softmax"}, ((2, 3, 4),)),
         Example({"units": 6, "activation": "glu"}, ((4,),)),
+        Example({"units": 6, "activation": {"name": "softmax", "axis": 1}}, ((2, 3, 4),)),
         Example({"units": 8, "kernel_initializer": "lecun_normal", "bias_initializer": "ones"}, ((40,),)),
     )
 
@@ -67,7 +69,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
             {"in_features": features, "out_features": self.units},
             {"bias": (self.use_bias, True)},
         )
-        return Code("{self}({x})", construct, activation=self.activation)
+        return Code("{self}({x})", construct, activation=self.activation.laid(site.axis))
 
     def flops(self, site: Site) -> Dim:
         outputs = product(site.x.shape[1:-1]) * self.units

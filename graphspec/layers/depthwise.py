@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from graphspec.contract.activations import ActivationName
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Construct, Example, Layer, Linear, Site, Weight
@@ -57,7 +57,7 @@ class _DepthwiseConv(_Depthwise, abstract=True):
     depth_multiplier: Positive = 1
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     use_bias: bool = True
     depthwise_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
@@ -178,7 +178,7 @@ class _SeparableConv(_Depthwise, abstract=True):
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
     depth_multiplier: Positive = 1
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     use_bias: bool = True
     depthwise_initializer: Initializer = GlorotUniform()
     pointwise_initializer: Initializer = GlorotUniform()

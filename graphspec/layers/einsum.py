@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.activation_types import activated
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import need_float
@@ -40,7 +41,7 @@ class EinsumDense(Layer):
     output_shape: Annotated[
         Positive | Annotated[tuple[Positive | None, ...], Field(min_length=1)], BeforeValidator(as_tuple)
     ]
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     bias_axes: str | None = None
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()
@@ -189,7 +190,7 @@ class EinsumDense(Layer):
             {"equation": self.equation, "kernel_shape": shapes.kernel},
             {"bias_shape": (shapes.bias or None, None)},
         )
-        return Code("{self}({x})", construct, activation=self.activation)
+        return Code("{self}({x})", construct, activation=self.activation.laid(site.axis))
 
     def flops(self, site: Site) -> Dim:
         shapes = self.shapes(site.x)

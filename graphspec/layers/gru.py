@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.activations import SIGMOID, ActivationFunction
 from graphspec.contract.layer import Example, Leaf, Ref, Weight
 from graphspec.layers.recurrent import Recurrent
 
@@ -21,7 +21,7 @@ class GRU(Recurrent):
     state_names = ("state",)
     module = "GRU"
 
-    recurrent_activation: ActivationName = "sigmoid"
+    recurrent_activation: ActivationFunction = SIGMOID
     reset_after: bool = True
     use_cudnn: bool | Literal["auto"] = "auto"  # as `unroll`
 
@@ -35,6 +35,7 @@ class GRU(Recurrent):
         Example({"units": 3, "use_bias": False}, ((4, 2),)),
         Example({"units": 3, "activation": "relu", "recurrent_activation": "hard_sigmoid"}, ((4, 2),)),
         Example({"units": 3, "activation": "softmax", "return_sequences": True}, ((4, 2),)),
+        Example({"units": 3, "recurrent_activation": {"name": "elu", "alpha": 0.5}}, ((4, 2),)),
         Example({"units": 3, "recurrent_activation": "softmax", "use_bias": False}, ((4, 2),)),
         Example(
             {"units": 3, "kernel_initializer": "he_normal", "recurrent_initializer": "glorot_uniform"},
@@ -51,7 +52,7 @@ class GRU(Recurrent):
 
     @property
     def fast(self) -> bool:
-        return super().fast and self.recurrent_activation == "sigmoid" and self.reset_after
+        return super().fast and self.recurrent_activation == SIGMOID and self.reset_after
 
     @property
     def two_biases(self) -> bool:
@@ -59,15 +60,15 @@ class GRU(Recurrent):
         return self.use_bias and self.reset_after
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        function = Ref(ACTIVATIONS[self.recurrent_activation].function)
+        function = Ref(self.recurrent_activation.callable())
         return {
             **super().options(),
             "recurrent_activation": (function, Ref("torch.sigmoid")),
             "reset_after": (self.reset_after, True),
         }
 
-    def functions(self) -> tuple[str, ...]:
-        return (self.activation, self.recurrent_activation)
+    def functions(self) -> dict[str, ActivationFunction]:
+        return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
     def bias_statement(self) -> str:
         if not (self.two_biases and self.bias_initializer.uses_fans):

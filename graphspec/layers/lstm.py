@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.activations import SIGMOID, ActivationFunction
 from graphspec.contract.layer import Example, Leaf, Ref
 from graphspec.layers.recurrent import Recurrent
 
@@ -17,7 +17,7 @@ class LSTM(Recurrent):
     module = "LSTM"
     pointwise = 5
 
-    recurrent_activation: ActivationName = "sigmoid"
+    recurrent_activation: ActivationFunction = SIGMOID
     unit_forget_bias: bool = True
     use_cudnn: bool | Literal["auto"] = "auto"  # as `unroll`
 
@@ -31,6 +31,9 @@ class LSTM(Recurrent):
         Example({"units": 3, "use_bias": False}, ((4, 2),)),
         Example({"units": 3, "activation": "relu", "recurrent_activation": "hard_sigmoid"}, ((4, 2),)),
         Example({"units": 3, "activation": "softmax", "return_sequences": True}, ((4, 2),)),
+        Example(
+            {"units": 3, "activation": {"name": "relu", "negative_slope": 0.2, "max_value": 0.1}}, ((4, 2),)
+        ),
         Example({"units": 3, "activation": None, "use_bias": False, "return_state": True}, ((4, 2),)),
         Example(
             {"units": 3, "kernel_initializer": "he_normal", "recurrent_initializer": "glorot_uniform"},
@@ -46,14 +49,14 @@ class LSTM(Recurrent):
 
     @property
     def fast(self) -> bool:
-        return super().fast and self.recurrent_activation == "sigmoid"
+        return super().fast and self.recurrent_activation == SIGMOID
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        function = Ref(ACTIVATIONS[self.recurrent_activation].function)
+        function = Ref(self.recurrent_activation.callable())
         return {**super().options(), "recurrent_activation": (function, Ref("torch.sigmoid"))}
 
-    def functions(self) -> tuple[str, ...]:
-        return (self.activation, self.recurrent_activation)
+    def functions(self) -> dict[str, ActivationFunction]:
+        return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
     def bias_statement(self) -> str:
         fill = super().bias_statement()

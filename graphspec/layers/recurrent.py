@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.contract.activations import ACTIVATIONS, ActivationName
+from graphspec.contract.activation_types import need_keeping
+from graphspec.contract.activations import TANH, ActivationFunction
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.fields import Positive
 from graphspec.contract.habits import RECURRENT
@@ -57,7 +58,7 @@ class Recurrent(Layer, abstract=True):
     module: ClassVar[str]
 
     units: Positive
-    activation: ActivationName = "tanh"
+    activation: ActivationFunction = TANH
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     recurrent_initializer: Initializer = Orthogonal()
@@ -114,6 +115,10 @@ class Recurrent(Layer, abstract=True):
         need_rank(sequences, 3, layer=layer, shape="[length, features]")
         need_float(sequences, layer=layer)
         known_channels(sequences, layer=layer, what="features")
+        for argument, function in self.functions().items():
+            need_keeping(
+                sequences.with_shape(sequences.shape[0], self.units), function, argument, layer=layer
+            )
         need_fillable(self, kernel_initializer=2, recurrent_initializer=2, bias_initializer=1)
         need_mask(mask, sequences, layer=layer, position=1 + len(states or ()))
         if not states:
@@ -153,7 +158,7 @@ class Recurrent(Layer, abstract=True):
     @property
     def fast(self) -> bool:
         """Whether PyTorch's own kernel computes this cell."""
-        return self.activation == "tanh" and not self.recurrent_dropout
+        return self.activation == TANH and not self.recurrent_dropout
 
     @property
     def input_dropout(self) -> float:
@@ -206,7 +211,7 @@ class Recurrent(Layer, abstract=True):
             "bias": (self.use_bias, True),
             "return_sequences": (self.return_sequences, False),
             "return_state": (self.return_state, False),
-            "activation": (Ref(ACTIVATIONS[self.activation].function), Ref("torch.tanh")),
+            "activation": (Ref(self.activation.callable()), Ref("torch.tanh")),
             "dropout": (self.dropout - self.input_dropout, 0.0),
             "recurrent_dropout": (self.recurrent_dropout, 0.0),
         }
@@ -219,9 +224,9 @@ class Recurrent(Layer, abstract=True):
         target = self.module if self.fast else scan
         return Construct(target, sizes, options, general=scan)
 
-    def functions(self) -> tuple[str, ...]:
-        """The activations that the cell calls."""
-        return (self.activation,)
+    def functions(self) -> dict[str, ActivationFunction]:
+        """The activations that the cell calls, by their arguments."""
+        return {"activation": self.activation}
 
     def code(self, site: Site) -> Code:
         sequences, constants = "{sequences}", {}

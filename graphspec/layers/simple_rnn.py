@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphspec.contract.activations import RELU, TANH
 from graphspec.contract.layer import Example
 from graphspec.layers.recurrent import Recurrent
 
@@ -33,4 +34,4 @@ class SimpleRNN(Recurrent):
 
     @property
     def fast(self) -> bool:
-        return self.activation in ("tanh", "relu") and not self.recurrent_dropout
+        return self.activation in (TANH, RELU) and not self.recurrent_dropout

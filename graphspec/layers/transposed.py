@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from graphspec.contract.activations import ActivationName, activated
+from graphspec.contract.activation_types import activated
+from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, need_fillable
 from graphspec.contract.layer import Code, Construct, Example, LayerError, Linear, Site, Weight
@@ -49,7 +50,7 @@ class _ConvTranspose(Convolving, abstract=True):
     output_padding: tuple[int, ...] | None = None
     data_format: DataFormat = "channels_last"
     dilation_rate: tuple[int, ...]
-    activation: ActivationName = "linear"
+    activation: ActivationFunction = LINEAR
     use_bias: bool = True
     kernel_initializer: Initializer = GlorotUniform()
     bias_initializer: Initializer = Zeros()

@@ -367,7 +367,7 @@ def _known_name(context: Mapping[str, Any]) -> str:
     word = nearest(plain, context["legal"], context.get("synonyms", {}))
     if word == "null":
         return "write `null`, or leave it out"
-    if plain == word and "(" in written and context["what"] != "activation":
+    if plain == word and written.partition("(")[2].strip(") "):
         return f"arguments stand beside the name: {{name: {word}, ...}}"
     return f"did you mean `{word}`?" if word else f"one of: {', '.join(context['legal'])}"
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.broadcasting import example_axis
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
@@ -24,7 +25,7 @@ class _Activation(UnaryOperation, abstract=True):
         return x
 
     def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.spec_name)
+        return Code("{x}", activation=ActivationFunction.parse(self.spec_name))
 
 
 table(
@@ -170,7 +171,8 @@ class _Along(_Activation, abstract=True):
         return super().infer(x)
 
     def code(self, site: Site) -> Code:
-        return Code("{x}", activation=self.spec_name, activation_axis=site.axis(self.axis))
+        function = ActivationFunction.parse({"name": self.spec_name, "axis": site.axis(self.axis)})
+        return Code("{x}", activation=function)
 
     def output_activation(self) -> str | None:
         return self.spec_name if self.axis == -1 else None  # a loss takes logits along the last axis

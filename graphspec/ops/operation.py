@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import new_class
 from typing import Any, ClassVar
 
+from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.arrays import Nested, elements, shape_of
 from graphspec.contract.broadcasting import promote, stretch, to_float
 from graphspec.contract.buffers import buffer, met, need_held
@@ -189,7 +190,7 @@ class UnaryOperation(Operation, abstract=True):
         return "any"
 
     def code(self, site: Site) -> Code:
-        return Code(self.template, activation=self.function)
+        return Code(self.template, activation=ActivationFunction.parse(self.function))
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:])
