@@ -74,6 +74,11 @@ class Program:
         return self._elaborated.inputs
 
     @property
+    def defaults(self) -> dict[str, int | float | bool]:
+        """What fills the inputs that may be left out."""
+        return self._elaborated.defaults
+
+    @property
     def outputs(self) -> dict[str, OutputSpec]:
         """What each output is, and what it is judged by."""
         return self._elaborated.outputs

@@ -23,6 +23,7 @@ KEYS = {
     "Input.shape": "the sizes without the batch: integers, names for sizes that are free, null for any",
     "Input.dtype": "the type of the elements; float32, unless said",
     "Input.data_format": "`channels_last`, or `channels_first` for images as PyTorch has them",
+    "Input.default": "the number that fills it where it is not given",
     "Input.when": "where it is false, the input does not exist",
     "Block.params": "the block's params with their defaults; `required` has none",
     "Block.inputs": "the names of what goes in",

@@ -47,7 +47,7 @@ class Elaborated:
     """A program without errors, as far as the front half can tell.
 
     `masks` is what `forward(..., logits=True)` returns beside the outputs; inputs of `channels_first` come
-    so, and lie so in memory.
+    so, and lie so in memory; those of `defaults` may be left out.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Elaborated:
     maximum_sizes: dict[str, int] = field(default_factory=dict)
     masks: dict[str, Value] = field(default_factory=dict)
     channels_first: frozenset[str] = frozenset()
+    defaults: dict[str, int | float | bool] = field(default_factory=dict)
 
     @property
     def takes_logits(self) -> bool:

@@ -36,7 +36,10 @@ def prove(program: Elaborated, module: nn.Module) -> None:
     training = module.training
     try:
         with torch.no_grad():
-            module.eval()(*(tensor.to(device) for tensor in inputs.values()))
+            passed = {name: tensor.to(device) for name, tensor in inputs.items()}
+            module.eval()(*passed.values())
+            if program.defaults:
+                module(*(tensor for name, tensor in passed.items() if name not in program.defaults))
     finally:
         module.train(training)
         for hook in hooks:

@@ -78,7 +78,7 @@ def _input(value: Any) -> Any:
     defaults = {
         name: field.default
         for name, field in Input.model_fields.items()
-        if not field.is_required() and name != "when"
+        if not field.is_required() and name not in ("when", "default")
     }
     return {**value, **{key: item for key, item in defaults.items() if key not in value}}
 

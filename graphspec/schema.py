@@ -33,13 +33,16 @@ PLAIN = "a number, a text, a boolean, null or a list of them"
 
 
 class Input(Setting):
-    """A named input. `shape` leaves out the batch axis; its sizes are integers, names, or null."""
+    """A named input. `shape` leaves out the batch axis; its sizes are integers, names, or null. `default` is
+    what fills it where it is not given.
+    """
 
     synonyms: ClassVar[Mapping[str, str]] = {"size": "shape", "input_shape": "shape", "type": "dtype"}
 
     shape: Any
     dtype: Any = "float32"
     data_format: Any = "channels_last"
+    default: Any = MISSING
     when: Any = True
 
 

@@ -45,6 +45,8 @@ class Row:
     activation_bytes: Dim = 0
     opaque: bool = False
     """Whether `params` lack those of a module of one's own: its, or of one inside it."""
+    default: int | float | bool | None = None
+    """What fills an input that may be left out."""
 
     @property
     def output_shape(self) -> tuple[Dim | None, ...]:
@@ -72,6 +74,8 @@ class Row:
             "trainable_params": self.trainable_params if not self.opaque or self.rows else None,
             "connected_to": list(self.connected_to),
         }
+        if self.default is not None:
+            found["default"] = self.default
         for wanted, key, number in (
             (flops, "flops", self.flops),
             (memory, "activation_bytes", self.activation_bytes),
@@ -244,6 +248,7 @@ def summarize(elaborated: Elaborated) -> Summary:
                     0,
                     (),
                     activation_bytes=nbytes(value.tensor),
+                    default=elaborated.defaults.get(name),
                 )
             )
     rows += _rows(graph, "", labels, True, True)
@@ -367,6 +372,7 @@ def _scaled(number: Dim, base: int, units: tuple[str, ...]) -> str:
 
 def _titled(row: Row) -> str:
     kind = f"{row.shared}: {row.type}" if row.shared is not None else row.type
+    kind += f" = {str(row.default).lower()}" if row.default is not None else ""
     return f"{row.name} ({visible(kind)})"
 
 

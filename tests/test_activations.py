@@ -165,7 +165,7 @@ def test_layers_of_keras_as_activations_are_imported() -> None:
         "{name: relu, max_value: 6}",
         "{name: elu, alpha: 0.5}",
         "{name: softmax, axis: 1}",
-        "activation: swish",
+        "activation: silu",
         "activation: softmax",
     ):
         assert text in spec.text

@@ -5,7 +5,7 @@ Nothing here imports torch; pyarrow is imported where a file is a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import Any
 
 from graphspec.data.arrays import Arrays, open_arrays, remedy
 from graphspec.data.binding import bind, check_weights
-from graphspec.data.features.plan import of_images, plan
-from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.features.plan import FillPlan, of_images, plan
+from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
@@ -29,7 +29,7 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
     if config is None:
         return
     try:
-        wanted = fields(program)
+        fields(program)
     except SpecError as error:
         yield from error.diagnostics
         return
@@ -40,7 +40,7 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
         try:
             opened = opening(program, key, file, root)
             assert opened is not None
-            yield from _check(program, wanted, key, opened)
+            yield from _check(program, key, opened)
         except SpecError as error:
             for diagnostic in placed(error, program.span(("data", key))).diagnostics:
                 away = (
@@ -53,7 +53,7 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
                 )
 
 
-def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iterator[Diagnostic]:
+def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
     found, config = find(opened.path, opened.within), program.data
     extra: list[tuple[tuple[str, ...], str]] = []
     if key == "train":
@@ -62,11 +62,11 @@ def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iter
             extra.append((("data", "validation", named[0]), named[1]))
         extra += [(("data", "key"), name) for name in config.key]
     span = spanner(program)
-    fills = plan(program.inputs, program.outputs, config.features, program.ranges)
     encoded = config.features or any(output.judged.weighted for output in program.outputs.values())
     if found.kind == "arrays" and not encoded:
         archive = open_arrays(found)
-        for field in wanted:
+        fills = _plan(program, archive.members)
+        for field in fields(program, absent_inputs(program, archive.members)):
             for diagnostic in _array(archive, field):
                 place = span(fills.of(field.name), field.name)
                 yield placed(SpecError([diagnostic]), place).diagnostics[0]
@@ -76,6 +76,7 @@ def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iter
 
         table = open_table(found, opened.options, config.na_values)
         names, lacking = set(table.columns), table.lacks
+        fills = _plan(program, table.columns)
         try:
             fills = of_images(fills) if found.kind == "images" else fills
             bind(fills, table, span)
@@ -85,6 +86,12 @@ def _check(program: Any, wanted: list[Field], key: str, opened: Opening) -> Iter
     for path, name in extra:
         if name not in names:
             yield from lacking(name, program.span(path), "").diagnostics
+
+
+def _plan(program: Any, there: Collection[str]) -> FillPlan:
+    """What fills the fields of a program from what is `there`."""
+    absent = absent_inputs(program, there)
+    return plan(program.inputs, program.outputs, program.data.features, program.ranges, absent)
 
 
 def _weight(program: Any, output: str) -> Any:

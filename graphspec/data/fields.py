@@ -7,7 +7,7 @@ it is reshaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.arrays import Arrays
+from graphspec.data.binding import numbered
 from graphspec.data.features.plan import target_type
 from graphspec.data.mistakes import fail, nowhere
 from graphspec.data.ragged import Ragged
@@ -45,9 +46,12 @@ class Field:
     role: str = "input"
 
 
-def fields(program: Any) -> list[Field]:
-    """The arrays of a program: its inputs, then the targets of its outputs, each name once."""
-    found = {name: _input(program, name, tensor) for name, tensor in program.inputs.items()}
+def fields(program: Any, absent: Collection[str] = ()) -> list[Field]:
+    """The arrays of a program: its inputs but those that are `absent`, then the targets of its outputs, each
+    name once.
+    """
+    inputs = {name: tensor for name, tensor in program.inputs.items() if name not in absent}
+    found = {name: _input(program, name, tensor) for name, tensor in inputs.items()}
     for name, output in program.outputs.items():
         _metrics_fit(name, output)
         wanted = target_type(output)
@@ -55,6 +59,16 @@ def fields(program: Any) -> list[Field]:
             known = found.setdefault(output.target, _target(output.target, wanted, output))
             _same(name, known, wanted)
     return list(found.values())
+
+
+def absent_inputs(program: Any, there: Collection[str]) -> frozenset[str]:
+    """The inputs that their default fills: no feature has their name, and nothing that is `there`."""
+    features = program.data.features if program.data is not None else {}
+    return frozenset(
+        name
+        for name in program.defaults
+        if name not in features and name not in there and not numbered(name, there, "")
+    )
 
 
 def _metrics_fit(name: str, output: Any) -> None:

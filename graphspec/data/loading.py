@@ -19,7 +19,7 @@ from graphspec.data.augmented import Augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import of_images, plan
-from graphspec.data.fields import Checker, Field, fields
+from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
 from graphspec.data.given import Given
@@ -72,7 +72,7 @@ def load(
     data gets synthetic ones. `encoders` are those that learned before; without them they learn from the
     training rows. Raises `SpecError`, a data-... code for each mistake.
     """
-    loader = Loader(program, fields(program), device, limit or sys.maxsize, encoders)
+    loader = Loader(program, device, limit or sys.maxsize, encoders)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
@@ -101,8 +101,8 @@ def load_file(
     Raises `SpecError`, a data-... code for each mistake.
     """
     if encoders is None:
-        encoders = plain_encoders(program)
-    loader = Loader(program, fields(program), device, limit or sys.maxsize, encoders)
+        need_no_features(program)
+    loader = Loader(program, device, limit or sys.maxsize, encoders)
     config = loader.config
     examples = loader.whole(opening(program, "train", config.train, None, path), "test")
     if examples is None:
@@ -110,27 +110,30 @@ def load_file(
     return examples
 
 
-def plain_encoders(program: Any) -> Encoders:
-    """Encoders of a program without features, which learn nothing. Raises `SpecError` where it has some."""
+def need_no_features(program: Any) -> None:
+    """Refuses a program with features of which nothing was learned."""
     if program.data is not None and program.data.features:
         raise fail(
             "data-format", "the run learned nothing of its features: it had no table", "train it on a table"
         )
-    return new_encoders(program)
 
 
-def new_encoders(program: Any, images: bool = False) -> Encoders:
-    """Encoders of a program that have learned nothing; `images` for a folder of them without features."""
+def new_encoders(program: Any, images: bool = False, absent: Collection[str] = ()) -> Encoders:
+    """Encoders of a program that have learned nothing, but of inputs that are `absent`; `images` for a folder
+    of them without features.
+    """
     from graphspec.data.encoders import Encoders
 
     features = program.data.features if program.data is not None else {}
-    fills = plan(program.inputs, program.outputs, features, program.ranges)
+    fills = plan(program.inputs, program.outputs, features, program.ranges, absent)
     return Encoders(of_images(fills) if images else fills, program.outputs, images)
 
 
 def encoders_of(program: Any, state: Mapping[str, Any]) -> Encoders:
     """The encoders of a program with what `Encoders.to_json` says that they learned. Raises `SpecError`."""
-    found = new_encoders(program, state.get("images") is True)
+    known = state.get("fields")
+    absent = [name for name in program.defaults if isinstance(known, dict) and name not in known]
+    found = new_encoders(program, state.get("images") is True, absent)
     found.restore(state)
     return found
 
@@ -164,21 +167,33 @@ class Loader:
     def __init__(
         self,
         program: Any,
-        wanted: list[Field],
         device: torch.device,
         rows: int,
         encoders: Encoders | None = None,
     ):
-        self.program, self.wanted, self.device, self.rows = program, wanted, device, rows
+        self.program, self.device, self.rows = program, device, rows
+        self.wanted = fields(program)
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
         self.budget = Budget(memory_limit())
         self.encoders = encoders
+        self._absent: Collection[str] | None = None
         self._digest = hashlib.blake2b(digest_size=16)
 
     @property
     def fingerprint(self) -> str:
         return self._digest.hexdigest()
+
+    def _settle(self, there: Collection[str]) -> Collection[str]:
+        """The inputs that their defaults fill: those of which the first file has no column, or of which
+        nothing was learned.
+        """
+        if self._absent is None:
+            known = None if self.encoders is None else self.encoders.encoders
+            left = absent_inputs(self.program, there)
+            self._absent = left if known is None else [n for n in self.program.defaults if n not in known]
+            self.wanted = fields(self.program, self._absent)
+        return self._absent
 
     def training(self, file: Opening | None) -> Any:
         """Training examples, and those for validation and test that are taken from the same file."""
@@ -188,6 +203,7 @@ class Loader:
             return self._read(file, division, "training")
         self.notes.append(SYNTHETIC)
         config = self.program.training
+        self._settle(())
         made = synthetic(self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed)
         parts = None
         if isinstance(division, Split):
@@ -249,8 +265,9 @@ class Loader:
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
         """The encoders, bound to a table's columns; those of training data are kept for the others."""
+        absent = self._settle(table.columns)
         if self.encoders is None:
-            self.encoders = new_encoders(self.program, found.kind == "images")
+            self.encoders = new_encoders(self.program, found.kind == "images", absent)
         self.encoders.bind(table, spanner(self.program))
         return self.encoders
 
@@ -271,6 +288,7 @@ class Loader:
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
         archive = open_arrays(found)
+        self._settle(archive.members)
         arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
         arrays = {name: array[: self.rows] for name, array in arrays.items()}
         for name, array in sorted(arrays.items()):

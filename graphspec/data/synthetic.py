@@ -33,6 +33,7 @@ TEACHER = 1
 def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMemory:
     """`count` examples for the fields of a program."""
     arrays = program.example_inputs(count, seed=seed)
+    arrays = {name: array for name, array in arrays.items() if name not in program.defaults}
     teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
     asked = {"logits": True} if program.takes_logits else {}
     raw: dict[str, list[torch.Tensor]] = {name: [] for name in program.outputs}

@@ -83,6 +83,7 @@ CODES: dict[str, str] = {
     "unknown-size": "a size must be known here",
     "cycle": "nodes depend on one another in a cycle",
     "unreachable-node": "a node reaches no output",
+    "default-misfit": "a default that an input cannot have",
     "unused-input": "an input that nothing reads",
     "spec-missing": "a spec file that cannot be read",
     "unused-block": "a block that nothing uses",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from graphspec.contract.buffers import need_held
+from graphspec.contract.layer import LayerError
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
@@ -11,7 +14,7 @@ from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
 from graphspec.objectives.settings import show
 from graphspec.schema import MISSING, NAMED_SIZE, Input
-from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, show_size, symbol, unit_of
+from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
 
 
 def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor | Absent | None:
@@ -81,6 +84,80 @@ def given_tensor(tensor: Tensor) -> Tensor:
     """The type of what is passed for an input whose channels come first."""
     batch, *space, channels = tensor.shape
     return Tensor((batch, channels, *space), tensor.dtype)
+
+
+def declared_defaults(
+    body: BodyElaborator, inputs: Mapping[str, Value | None], ranges: Mapping[str, Limit]
+) -> dict[str, int | float | bool] | None:
+    """What fills the inputs of a program that may be left out; None after an error.
+
+    Their sizes are those of inputs that must be given, behind which they come.
+    """
+    found: dict[str, int | float | bool] = {}
+    known: set[Dim | None] = {symbol(BATCH), None}
+    given = [name for name in inputs if _default(body, name) is MISSING]
+    for name in given:
+        value = inputs[name]
+        known |= {_unit(size) for size in value.tensor.shape} if value is not None else set()
+    for position, (name, value) in enumerate(inputs.items()):
+        default = _default(body, name)
+        if default is MISSING or value is None:
+            continue
+        path = (*body.path("inputs", name), "default")
+        problem = _default_misfit(default, value.tensor, ranges.get(name))
+        unknown = [size for size in map(_unit, value.tensor.shape) if size not in known]
+        if problem is None and not given:
+            problem = "one input has to be given: it says how large the batch is", "leave its `default` out"
+        elif problem is None and unknown:
+            size = str(unknown[0])
+            named = "a size that is null" if size.startswith("?") else f"the size `{size}`"
+            message = f"{named} of `{name}` is told by no input that has to be given"
+            problem = message, "write a number, or the name of a size of another input"
+        elif problem is None and (behind := [each for each in given if each in [*inputs][position:]]):
+            problem = (
+                f"`{name}` may be left out, and `{behind[0]}` behind it may not",
+                "write inputs with a `default` behind the others",
+            )
+        if problem is not None:
+            body.error("default-misfit", body.declared.document.span(path), *problem)
+            return None
+        found[name] = default
+    return found
+
+
+def _default(body: BodyElaborator, name: str) -> Any:
+    """The default that an input declares, or MISSING."""
+    declared = body.declared.inputs[name]
+    if declared is None or declared.default is MISSING:
+        return MISSING
+    return body.scope.evaluate(declared.default, (*body.path("inputs", name), "default"))
+
+
+def _unit(size: Dim) -> Dim | None:
+    """The name in a size, without its factor; None where it is a number."""
+    unit = unit_of(size)
+    return None if unit is None else symbol(unit[0])
+
+
+def _default_misfit(default: Any, tensor: Tensor, limit: Limit | None) -> tuple[str, str] | None:
+    """Why a tensor cannot be full of this value, and what to write."""
+    if isinstance(default, bool) or tensor.dtype == "bool":
+        fits = isinstance(default, bool) and tensor.dtype == "bool"
+        help = "true or false" if tensor.dtype == "bool" else "a number"
+    elif tensor.is_float:
+        fits, help = isinstance(default, int | float), "a number, such as 0"
+    else:
+        fits, help = isinstance(default, int), "a whole number, such as 0"
+    if not fits:
+        return f"a default of {tensor.dtype} is not {show(default)}", f"write {help}"
+    lowest = min(each for each in limit if each is not None) if isinstance(limit, tuple) else limit
+    if lowest is not None and not 0 <= default < lowest:
+        return f"its readers take 0 to {lowest - 1}, not {default}", f"write a number below {lowest}"
+    try:
+        need_held(tensor.dtype, [default], "default")
+    except LayerError:
+        return f"{tensor.dtype} does not hold {show(default)}", f"write {help}"
+    return None
 
 
 def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:

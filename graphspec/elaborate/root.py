@@ -13,7 +13,7 @@ from graphspec.elaborate.cautions import warn
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
 from graphspec.elaborate.groups import check_groups
-from graphspec.elaborate.inputs import declared_tensor, given_tensor, is_channels_first
+from graphspec.elaborate.inputs import declared_defaults, declared_tensor, given_tensor, is_channels_first
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
 from graphspec.elaborate.outputs import output_specs, read_outputs
@@ -63,6 +63,9 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}
     ranges = {name: _given_range(limit, name in channels_first) for name, limit in found.ranges.items()}
+    defaults = declared_defaults(body, graph.inputs, ranges)
+    if defaults is None:
+        return None
     if data is not None and not check_features(body, data, inputs, outputs, ranges):
         return None
     if training is not None and not check_groups(body, training, graph):
@@ -89,6 +92,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         found.maximum_sizes,
         {words[name]: mask for name, mask in found.masks.items()},
         channels_first,
+        defaults,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, read_by
 from graphspec.emit.code import Variable, template
-from graphspec.emit.construct import Construction, parameters
+from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
@@ -16,7 +17,7 @@ from graphspec.emit.printer import WIDTH, lines
 from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
-from graphspec.tensor import BATCH, symbol, unit_of
+from graphspec.tensor import BATCH, Dim, symbol, unit_of
 
 
 @dataclass(eq=False, slots=True)
@@ -116,18 +117,18 @@ def write_definition(
         for step in [*constructor.steps, *closing]:
             writer.step(step)
         writer.add("")
-    result = _result(group, program)
-    writer.add(*_signature("def forward(", ["self", *_inputs(group)], f") -> {result}:"))
+    result, defaults = _result(group, program), program.defaults if program is not None else ()
+    writer.add(*_signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:"))
     if program is not None:
-        writer.add(*size_checks(program, group))
+        writer.add(*default_fills(program, constructor), *size_checks(program, group))
     writer.statements(forward, 8)
 
 
-def _inputs(group: ModuleClass) -> list[str]:
-    """The parameters of `forward`."""
+def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
+    """The parameters of `forward`; those of `defaults` may be left out."""
     found: list[str] = []
     for word in reversed(group.inputs):
-        optional = any(body.inputs[word] is None for body in group.bodies)
+        optional = word in defaults or any(body.inputs[word] is None for body in group.bodies)
         default = " = None" if all(each.endswith(" = None") for each in found) else ""
         found.insert(0, f"{group.local(word)}: Tensor" + (f" | None{default}" if optional else ""))
     named = [f"{variable.name}: nn.Module" for variable in group.borrowed.values()]
@@ -166,6 +167,46 @@ def _rank(op: Op) -> int:
     """The number of axes of what an op reads first; 0 where it reads nothing."""
     first = next(iter(op.site().inputs), None)
     return 0 if first is None else first.rank
+
+
+def default_fills(program: Elaborated, constructor: Constructor) -> list[str]:
+    """The statements that fill the inputs which were left out, in the sizes and on the device of those that
+    are given.
+    """
+    group, known = constructor.group, dict[str, tuple[str, int]]()
+    sources = [name for name in program.inputs if name not in program.defaults]
+    for name in sources:
+        for axis, size in enumerate(program.inputs[name].shape):
+            if (unit := unit_of(size)) is not None:
+                known.setdefault(unit[0], (f"{group.local(name)}.shape[{axis}]", unit[1]))
+    out: list[str] = []
+    for name, default in program.defaults.items():
+        tensor, word = program.inputs[name], group.local(name)
+        like = next((each for each in sources if program.inputs[each].dtype == tensor.dtype), None)
+        shape = ", ".join(_told(size, known) for size in tensor.shape)
+        if like is not None:
+            made = f"{group.local(like)}.new_full(({shape},), {default!r})"
+            made = f"{group.local(like)}.new_zeros({shape})" if not default else made
+        else:
+            own = tensor.dtype == "float32"
+            dtype = ast.unparse(constructor.float_type()) if own else f"torch.{tensor.dtype}"
+            options = f"dtype={dtype}, device={group.local(sources[0])}.device"
+            made = f"torch.full(({shape},), {default!r}, {options})"
+        out.append(f"        if {word} is None:")
+        out += lines(f"{word} = ", ast.parse(made, mode="eval").body, 12)
+    return out
+
+
+def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
+    """A size as an expression over the shapes of inputs that are there."""
+    unit = unit_of(size)
+    if unit is None:
+        return str(size)
+    expression, factor = known[unit[0]]
+    if factor == unit[1]:
+        return expression
+    single = f"{expression} // {factor}" if factor > 1 else expression
+    return f"{single} * {unit[1]}" if unit[1] > 1 else single
 
 
 def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:

@@ -110,7 +110,8 @@ class Writer:
             {
                 "shape": {
                     "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
-                }
+                },
+                "default": {"anyOf": [{"type": ["number", "boolean"]}, EXPRESSION]},
             },
         )
         defined["output"] = self._output()

@@ -130,8 +130,10 @@ class _Drawer:
         root = exits is None
         for name, value in graph.inputs.items():
             if value is not None:
-                named = root or len(graph.inputs) > 1
-                box = Box("input" if root else "entry", name if named else "", path=name)
+                named = name if root or len(graph.inputs) > 1 else ""
+                if root and (default := self._program.defaults.get(name)) is not None:
+                    named = f"{name} = {str(default).lower()}"
+                box = Box("input" if root else "entry", named, path=name)
                 canvas.add(box, {"": value})
         calls = {unit: canvas.add(_weights(unit), {}) for unit in graph.units if unit.shared and unit.calls}
         nodes = {step[-1]: step for step in steps(graph.ops)}

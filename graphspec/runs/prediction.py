@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Predictor:
     ):
         self.program, self.module, self.encoders, self.device = program, module, encoders, device
         self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
-        self.wanted: list[Field] = [field for field in fields(program) if field.name in program.inputs]
+        self.wanted: list[Field] = []
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
     def of_table(self, found: Found, options: DataFile) -> Iterator[pa.Table]:
@@ -80,6 +80,7 @@ class Predictor:
         if encoders is None:
             message = f"the run did not learn from a table, and `{table.file}` is one"
             raise fail("data-format", message, "give it arrays: .npz")
+        self._wants([name for name in self.program.defaults if name not in encoders.encoders])
         encoders.bind(table, spanner(self.program), targets=False)
         self._check_keys(table)
         columns = list(dict.fromkeys([*encoders.columns, *self.keys]))
@@ -107,6 +108,7 @@ class Predictor:
         """The predictions for arrays by name."""
         from graphspec.data import fields as checks
 
+        self._wants(checks.absent_inputs(self.program, archive.members))
         arrays, _ = checks.read(archive, self.wanted, self.program.minimum_sizes, self.program.maximum_sizes)
         keys = {name: pa.array(archive.read(name)[: self.limit]) for name in self.keys}
         count = min(self.limit, len(next(iter(arrays.values()))))
@@ -115,6 +117,11 @@ class Predictor:
             rows = InMemory({n: torch.from_numpy(a[part]) for n, a in arrays.items()}, self._dtypes())
             known = pa.table({name: column[part] for name, column in keys.items()}) if keys else None
             yield self._with_keys(known, self._decoded(rows, {}))
+
+    def _wants(self, absent: Collection[str]) -> None:
+        """Reads the inputs but those that are `absent`, which their default fills."""
+        read = self.program.inputs.keys() - set(absent)
+        self.wanted = [field for field in fields(self.program, absent) if field.name in read]
 
     def _check_keys(self, table: Table) -> None:
         for name in self.keys:
@@ -137,8 +144,8 @@ class Predictor:
         return pa.concat_tables(parts)
 
     def _run(self, batch: Batch) -> dict[str, np.ndarray]:
-        inputs = [batch.arrays[name].to(self.device) for name in self.program.inputs]
-        values = self.module(*inputs)
+        inputs = {name: batch.arrays[name].to(self.device) for name in batch.arrays}
+        values = self.module(*(inputs.get(name) for name in self.program.inputs))
         found = values if isinstance(values, dict) else {next(iter(self.program.outputs)): values}
         return {name: found[name].float().cpu().numpy() for name in self.program.outputs if name in found}
 

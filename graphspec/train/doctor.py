@@ -77,7 +77,8 @@ def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Exam
     with untouched(module), dead:
         module.train()
         judgement = judge(module, batch)
-    seen = [_seen("input", name, batch.arrays[name]) for name in judge.inputs]
+    given = {name: batch.arrays[name] for name in judge.inputs if name in batch.arrays}
+    seen = [_seen("input", name, value) for name, value in given.items()]
     seen += [_seen("target", name, value) for name, value in judgement.targets.items()]
     seen += [_seen("output", name, value.detach()) for name, value in judgement.outputs.items()]
     names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}

@@ -134,7 +134,8 @@ class Judge:
         if self.penalties is not None:
             self.penalties.forget()  # what the backward pass of a checkpointed block watched once more
         with precisions.autocast(self.precision, self.device):
-            values = module(*[batch.arrays[name] for name in self.inputs], **self.asked)
+            given = [batch.arrays.get(name) for name in self.inputs]  # of those with a default perhaps none
+            values = module(*given, **self.asked)
         found = values if isinstance(values, dict) else {next(iter(self.outputs)): values}
         if self.precision == "bf16":
             found = {name: precisions.in_full(value) for name, value in found.items()}

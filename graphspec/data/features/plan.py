@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,14 +53,17 @@ def plan(
     outputs: Outputs,
     features: Mapping[str, Feature],
     ranges: Mapping[str, Limit],
+    absent: Collection[str] = (),
 ) -> FillPlan:
-    """The plan of a program. `ranges` is the number of ids that the readers of an input take.
+    """The plan of a program. `ranges` is the number of ids that the readers of an input take; inputs that are
+    `absent` are filled by nothing.
 
     A target that is also an input is filled as the input is.
     """
     fills = {
         name: Fill(name, tensor, features.get(name), None, _most(ranges.get(name)))
         for name, tensor in inputs.items()
+        if name not in absent
     }
     for name, output in outputs.items():
         tensor, target = target_type(output), output.target
