@@ -96,7 +96,7 @@ for _row in (
     _plain(*_row)
 
 
-class _Parametric(ActivationFunction):
+class ParametricFunction(ActivationFunction):
     """One with one argument, which PyTorch's `target` calls `keyword`; `default` is PyTorch's own."""
 
     target: ClassVar[str]
@@ -120,7 +120,7 @@ class _Parametric(ActivationFunction):
         return f"partial({self.target}, {self.keyword}={self.argument!r})"
 
 
-class EluFunction(_Parametric, word="elu"):
+class EluFunction(ParametricFunction, word="elu"):
     """`x` where it is positive, else `alpha * (exp(x) - 1)`."""
 
     target, keyword, default = "F.elu", "alpha", 1.0
@@ -128,7 +128,7 @@ class EluFunction(_Parametric, word="elu"):
     alpha: Finite = 1.0
 
 
-class CeluFunction(_Parametric, word="celu"):
+class CeluFunction(ParametricFunction, word="celu"):
     """`x` where it is positive, else `alpha * (exp(x / alpha) - 1)`."""
 
     target, keyword, default = "F.celu", "alpha", 1.0
@@ -136,7 +136,7 @@ class CeluFunction(_Parametric, word="celu"):
     alpha: Annotated[Finite, Field(gt=0)] = 1.0
 
 
-class SoftShrinkFunction(_Parametric, word="soft_shrink"):
+class SoftShrinkFunction(ParametricFunction, word="soft_shrink"):
     """`x` brought `threshold` nearer to 0, and 0 within it."""
 
     target, keyword, default = "F.softshrink", "lambd", 0.5
@@ -144,7 +144,7 @@ class SoftShrinkFunction(_Parametric, word="soft_shrink"):
     threshold: NotNegative = 0.5
 
 
-class HardShrinkFunction(_Parametric, word="hard_shrink"):
+class HardShrinkFunction(ParametricFunction, word="hard_shrink"):
     """`x`, and 0 within `threshold` of 0."""
 
     target, keyword, default = "F.hardshrink", "lambd", 0.5
@@ -152,7 +152,7 @@ class HardShrinkFunction(_Parametric, word="hard_shrink"):
     threshold: NotNegative = 0.5
 
 
-class LeakyReluFunction(_Parametric, word="leaky_relu"):
+class LeakyReluFunction(ParametricFunction, word="leaky_relu"):
     """`x` where it is positive, else `negative_slope * x`."""
 
     target, keyword, default = "F.leaky_relu", "negative_slope", 0.01
@@ -163,7 +163,7 @@ class LeakyReluFunction(_Parametric, word="leaky_relu"):
         return "leaky_relu" if self.negative_slope == 0.2 else super().callable(inplace)
 
 
-class SquareplusFunction(_Parametric, word="squareplus"):
+class SquareplusFunction(ParametricFunction, word="squareplus"):
     """A smooth ReLU without exponentials: `(x + sqrt(x**2 + b)) / 2`."""
 
     target, keyword, default = "squareplus", "b", 4.0

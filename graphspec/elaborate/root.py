@@ -41,7 +41,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
     sections = _sections(body)
-    training, data = sections.train, sections.data
+    data = sections.data
     read_features(body, data)
     try:
         body.elaborate()
@@ -68,14 +68,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         return None
     if data is not None and not check_features(body, data, inputs, outputs, ranges):
         return None
-    if training is not None and not check_groups(body, training, graph):
-        return None
-    ways = directions(outputs, data is not None and data.validation is not None)
-    wrong = list(misfits(training or TrainConfig(), ways))
-    body.scope.problems(wrong, ("train",))
-    if wrong:
-        return None
-    if sections.tune is not None and not check_objective(body, sections.tune, ways):
+    if not _trains(body, sections, graph, outputs):
         return None
     finished = {name: _finished(output, found, words) for name, output in outputs.items()}
     warn(body, graph, finished)
@@ -169,6 +162,17 @@ def _sections(body: BodyElaborator) -> _Sections:
         except SettingError as error:
             body.scope.setting_error(error, (section,))
     return _Sections(**parsed)
+
+
+def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: dict[str, OutputSpec]) -> bool:
+    """Whether `train` and `tune` fit the graph and its outputs."""
+    training, data = sections.train, sections.data
+    if training is not None and not check_groups(body, training, graph):
+        return False
+    ways = directions(outputs, data is not None and data.validation is not None)
+    wrong = list(misfits(training or TrainConfig(), ways))
+    body.scope.problems(wrong, ("train",))
+    return not wrong and (sections.tune is None or check_objective(body, sections.tune, ways))
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:
