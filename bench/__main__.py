@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.report import Table, environment
 
-SECTIONS = ("startup", "scaling", "training", "modules", "fold", "memory", "source", "tuning")
+SECTIONS = ("startup", "scaling", "training", "libraries", "modules", "fold", "memory", "source", "tuning")
 
 # glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
@@ -69,6 +69,10 @@ def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> It
         from bench import steps
 
         yield steps.table(directory, 6 * arguments.budget)
+    if section == "libraries":
+        from bench import training
+
+        yield training.table(directory, 6 * arguments.budget, arguments.specs)
 
 
 def _arguments() -> argparse.Namespace:

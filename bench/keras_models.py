@@ -105,8 +105,8 @@ class KerasModel(nn.Module):
         return found if isinstance(found, Tensor) else dict(zip(self.names, found, strict=True))
 
 
-def keras_model(program: Program, module: nn.Module) -> KerasModel:
-    """The model, with the weights of `module`, which is the program's."""
+def functional(program: Program) -> tuple[Any, dict[str, Any]]:
+    """The model on any backend, with weights of its own, and its layers by the path of their weights."""
     inputs = {
         name: keras.Input(
             [size if isinstance(size, int) else None for size in tensor.shape[1:]],
@@ -118,10 +118,15 @@ def keras_model(program: Program, module: nn.Module) -> KerasModel:
     builder = Builder()
     tensors = builder.body(program.graph, "", list(inputs.values()))
     outputs = [tensors[value] for value in program.graph.outputs.values()]
-    model = keras.Model(inputs, outputs)
-    copy(program, module, builder.layers)
     for op, layer in ((op, builder.layers[path]) for path, op in layers(program.graph)):
         layer.trainable = op.unit is not None and op.unit.trainable
+    return keras.Model(inputs, outputs), builder.layers
+
+
+def keras_model(program: Program, module: nn.Module) -> KerasModel:
+    """The model, with the weights of `module`, which is the program's."""
+    model, made = functional(program)
+    copy(program, module, made)
     return KerasModel(model, list(program.graph.outputs))
 
 
