@@ -6,7 +6,7 @@ Elaboration makes it; folding, emission, the summary and the plot read it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from graphspec.data.config import DataConfig
 from graphspec.data.features import Judged
@@ -14,7 +14,9 @@ from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
-from graphspec.tune.config import TuneConfig
+
+if TYPE_CHECKING:
+    from graphspec.tune.config import TuneConfig
 
 
 @dataclass(frozen=True, eq=False, slots=True)

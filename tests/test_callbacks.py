@@ -25,8 +25,8 @@ from graphspec.objectives.history import directions
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
-from graphspec.train.callbacks.settings import CALLBACKS, parse_callbacks
 from graphspec.train.callbacks.weights import EarlyStoppingCallback
+from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
 from graphspec.train.loop import train
 
 SPEC = """

@@ -71,7 +71,7 @@ def scan() -> dict[Kind, dict[str, Header]]:
     package = Path(__file__).parent.parent
     for path in sorted(path for room in ROOMS for path in (package / room).glob("*.py")):
         module = f"graphspec.{path.parent.name}.{path.stem}"
-        text = _EMITTED.sub("", path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
         for name, base, keywords in _HEADER.findall(text):
             headers[module, name] = base, keywords
         for name, row in _ROW.findall(text):
@@ -97,8 +97,6 @@ def scan() -> dict[Kind, dict[str, Header]]:
     return found
 
 
-_EMITTED = re.compile("'''.*?'''", re.DOTALL)
-"""The source of helpers, whose classes are no layers."""
 _HEADER = re.compile(r"\nclass (\w+)\((\w+)((?:, [^)]*)?)\):")
 _ROW = re.compile(r'\n    row\(\s*"(\w+)"(.*?)(?=\n    row\(|\n\))', re.DOTALL)
 """A line of a table of ops."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
-from graphspec.tune.config import TuneConfig
+
+if TYPE_CHECKING:
+    from graphspec.tune.config import TuneConfig
 
 
 def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[str]) -> bool:

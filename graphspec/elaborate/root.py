@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
@@ -29,7 +29,9 @@ from graphspec.program import Elaborated, OutputSpec
 from graphspec.schema import PLAIN, is_plain
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, misfits, parse_train
-from graphspec.tune.config import TuneConfig, parse_tune
+
+if TYPE_CHECKING:
+    from graphspec.tune.config import TuneConfig
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
@@ -153,7 +155,7 @@ class _Sections:
 
 def _sections(body: BodyElaborator) -> _Sections:
     parsed: dict[str, Any] = {}
-    for section, parse in (("train", parse_train), ("data", parse_data), ("tune", parse_tune)):
+    for section, parse in (("train", parse_train), ("data", parse_data), ("tune", _parse_tune)):
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
             continue
@@ -173,6 +175,12 @@ def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: di
     wrong = list(misfits(training or TrainConfig(), ways))
     body.scope.problems(wrong, ("train",))
     return not wrong and (sections.tune is None or check_objective(body, sections.tune, ways))
+
+
+def _parse_tune(value: Any) -> TuneConfig:
+    from graphspec.tune.config import parse_tune  # few specs have the section
+
+    return parse_tune(value)
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:

@@ -349,7 +349,7 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
         if stop:  # the validation is done again
             restore_random(random, training.device)
             return
-    if any(isinstance(callback, settings.SETTING_RATES) for callback in config.callbacks):
+    if any(callback.sets_rate for callback in config.callbacks):
         values["learning_rate"] = optimizer.learning_rate
     training.finish_epoch(values)
     callbacks.call("on_epoch_end", epoch, values)

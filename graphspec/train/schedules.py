@@ -11,15 +11,15 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import singledispatch
 
-from graphspec.train.config.schedules import (
+from graphspec.train.config.decays import (
     CosineDecay,
     CosineDecayRestarts,
     ExponentialDecay,
     InverseTimeDecay,
     PiecewiseConstantDecay,
     PolynomialDecay,
-    Schedule,
 )
+from graphspec.train.config.schedules import Schedule
 
 Rate = Callable[[int], float]
 """The learning rate of a step, from the number of steps before it."""

@@ -16,6 +16,7 @@ from graphspec.train.callbacks.weights import (
     ModelCheckpointCallback,
     SwapEMAWeightsCallback,
 )
+from graphspec.train.config.callbacks import CallbackSettings
 
 STEERING = (
     settings.EarlyStopping,
@@ -28,7 +29,7 @@ STEERING = (
 
 
 def build(
-    given: Iterable[settings.CallbackSettings],
+    given: Iterable[CallbackSettings],
     own: Iterable[Any],
     directions: Mapping[str, Direction],
     first: bool = True,
@@ -50,7 +51,7 @@ def build(
     return Callbacks([*found, ("best", best)]), best
 
 
-def _made(callback: settings.CallbackSettings, directions: Mapping[str, Direction]) -> Iterable[Any]:
+def _made(callback: CallbackSettings, directions: Mapping[str, Direction]) -> Iterable[Any]:
     match callback:
         case settings.EarlyStopping():
             yield EarlyStoppingCallback(callback, callback.down(directions))

@@ -1,4 +1,4 @@
-"""What `train.callbacks` may say: Keras' callbacks, with its names, arguments and defaults. No torch here."""
+"""Keras' callbacks as settings, with its names, arguments and defaults. No torch here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pydantic import Field, field_validator
 from graphspec.diagnostics import nearest
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.objectives.history import Direction
-from graphspec.objectives.settings import Named, Problem, SettingError, family, leaves, show
+from graphspec.objectives.settings import Problem, show
 from graphspec.run_files import BEST, CHECKPOINTS, LAST, TENSORBOARD
+from graphspec.train.config.callbacks import CallbackSettings
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -27,15 +28,6 @@ Text = Annotated[str, Field(min_length=1)]
 WEIGHTS = ".safetensors"
 TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
 """What a run writes itself; the first part of a path of one's own is none of these."""
-
-
-class CallbackSettings(Named):
-    """Something that happens during a training. In a spec its name is its key."""
-
-    @property
-    def monitored(self) -> str | None:
-        """The value that it watches."""
-        return None
 
 
 class Monitor(CallbackSettings):
@@ -98,6 +90,14 @@ class ModelCheckpoint(Monitor):
         """The file's path in the run; `epoch` and `batch` count from 1."""
         return self.pattern.format_map(values)
 
+    def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+        if self.save_best_only and self.save_freq != "epoch":
+            message = "the best is known at the end of an epoch, not after so many steps"
+            yield Problem("callback-misfit", message, "leave `save_freq` out", ("save_freq",))
+        wrong = self.pattern_problem(directions)
+        if wrong is not None:
+            yield Problem("out-of-range", *wrong, ("filepath",) if self.filepath else ())
+
     def pattern_problem(self, values: Iterable[str]) -> tuple[str, str | None] | None:
         """What is wrong with `filepath`, and how to mend it."""
         pattern = self.pattern
@@ -124,6 +124,7 @@ class ModelCheckpoint(Monitor):
 class ReduceLROnPlateau(Monitor):
     """Multiplies the learning rate by `factor` when what it watches has not improved for some epochs."""
 
+    sets_rate = True
     name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: Natural = 10
@@ -137,6 +138,7 @@ class LearningRateScheduler(CallbackSettings):
     rate so far.
     """
 
+    sets_rate = True
     name: Literal["learning_rate_scheduler", "LearningRateScheduler"] = "learning_rate_scheduler"
     schedule: Text
     verbose: Verbose = 0
@@ -157,6 +159,14 @@ class LearningRateScheduler(CallbackSettings):
         parsed = parse_value(f"$({self.schedule})")
         assert isinstance(parsed, Expression)
         return parsed
+
+    def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+        lr = config.optimizer.learning_rate
+        try:
+            for epoch in range(min(config.epochs, 1000)):
+                lr = self.rate(epoch, lr)
+        except ValueError as error:
+            yield Problem("out-of-range", str(error), None, ("schedule",))
 
     def rate(self, epoch: int, lr: float) -> float:
         """The learning rate of an epoch. Raises `ValueError` where the expression gives none."""
@@ -227,6 +237,12 @@ class SwapEMAWeights(CallbackSettings):
     name: Literal["swap_ema_weights", "SwapEMAWeights"] = "swap_ema_weights"
     swap_on_epoch: bool = False
 
+    def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+        if not config.optimizer.use_ema:
+            message = f"`{self.name}` swaps averages that the optimizer does not keep"
+            help = f"write optimizer: {{name: {config.optimizer.name}, use_ema: true}}"
+            yield Problem("callback-misfit", message, help)
+
 
 class MLflow(CallbackSettings):
     """Writes parameters, the values of each epoch and the spec to MLflow."""
@@ -245,107 +261,3 @@ class WandB(CallbackSettings):
     entity: Text | None = None
     run_name: Text | None = None
     mode: Literal["online", "offline"] = "online"
-
-
-SETTING_RATES = ReduceLROnPlateau, LearningRateScheduler
-"""Those that set the learning rate; it then stands among the values of an epoch, as in Keras."""
-CALLBACKS = family(
-    "callback",
-    leaves(CallbackSettings),
-    {
-        "backup": "backup_and_restore",
-        "checkpoint": "model_checkpoint",
-        "reduce_lr": "reduce_lr_on_plateau",
-        "lr_scheduler": "learning_rate_scheduler",
-        "wandb_metrics_logger": "wandb",
-        "WandbMetricsLogger": "wandb",
-        "ema": "swap_ema_weights",
-    },
-    "unknown-callback",
-)
-
-
-def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
-    """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
-    if not isinstance(value, dict):
-        help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
-        raise SettingError(
-            Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
-        )
-    found, problems = dict[str, CallbackSettings](), list[Problem]()
-    for key, arguments in value.items():
-        try:
-            callback = _read(key, arguments)
-        except SettingError as error:
-            problems += error.under(key).problems
-            continue
-        if callback.canonical in found:
-            message = f"`{key}` is `{found[callback.canonical].name}` once more"
-            problems.append(Problem("duplicate-name", message, "keep one of them", (key,)))
-        found[callback.canonical] = callback
-    if problems:
-        raise SettingError(*problems)
-    return tuple(found.values())
-
-
-def _read(key: str, arguments: object) -> CallbackSettings:
-    if key not in CALLBACKS.members:
-        raise SettingError(Problem(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key)))
-    if not isinstance(arguments, dict):
-        help = f"write `{key}: {{}}` where it needs no arguments"
-        raise SettingError(Problem("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help))
-    if "name" in arguments:
-        message = f"callback `{key}` has no `name`: its key is its name"
-        raise SettingError(Problem("unknown-key", message, None, ("name",)))
-    callback: CallbackSettings = CALLBACKS.read({"name": key, **arguments})
-    return callback
-
-
-def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
-    """What is wrong with the callbacks of a `train:` section, given the values of an epoch and which way is
-    better in each; paths begin below `train`.
-    """
-    for callback in config.callbacks:
-        for problem in _misfits(callback, config, directions):
-            yield Problem(
-                problem.code, problem.message, problem.help, ("callbacks", callback.name, *problem.path)
-            )
-
-
-def _misfits(
-    callback: CallbackSettings, config: Any, directions: Mapping[str, Direction]
-) -> Iterator[Problem]:
-    monitor = callback.monitored
-    if monitor is not None and monitor not in directions:
-        yield _unknown_monitor(callback, monitor, directions)
-    if isinstance(callback, ModelCheckpoint):
-        if callback.save_best_only and callback.save_freq != "epoch":
-            message = "the best is known at the end of an epoch, not after so many steps"
-            yield Problem("callback-misfit", message, "leave `save_freq` out", ("save_freq",))
-        wrong = callback.pattern_problem(directions)
-        if wrong is not None:
-            yield Problem("out-of-range", *wrong, ("filepath",) if callback.filepath else ())
-    if isinstance(callback, LearningRateScheduler):
-        lr = config.optimizer.learning_rate
-        try:
-            for epoch in range(min(config.epochs, 1000)):
-                lr = callback.rate(epoch, lr)
-        except ValueError as error:
-            yield Problem("out-of-range", str(error), None, ("schedule",))
-    if isinstance(callback, SwapEMAWeights) and not config.optimizer.use_ema:
-        message = f"`{callback.name}` swaps averages that the optimizer does not keep"
-        help = f"write optimizer: {{name: {config.optimizer.name}, use_ema: true}}"
-        yield Problem("callback-misfit", message, help)
-
-
-def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[str]) -> Problem:
-    names = list(names)
-    path = ("monitor",) if "monitor" in callback.model_fields_set else ()
-    if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
-        message = f"`{callback.name}` watches `{monitor}`, and nothing is held out for validation"
-        help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
-        return Problem("unknown-monitor", message, help, path)
-    near = nearest(monitor, names)
-    help = f"did you mean `{near}`?" if near else f"values of an epoch: {', '.join(names)}"
-    message = f"`{callback.name}` watches `{monitor}`, which an epoch does not have"
-    return Problem("unknown-monitor", message, help, path)

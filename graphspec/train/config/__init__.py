@@ -10,13 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
-from graphspec.train.callbacks.settings import (
-    CALLBACKS,
-    SETTING_RATES,
-    CallbackSettings,
-    misfits,
-    parse_callbacks,
-)
+from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
 from graphspec.train.config.schedules import SCHEDULES, Schedule
@@ -184,5 +178,5 @@ def _two_rates(config: TrainConfig) -> list[Problem]:
             ("callbacks", callback.name),
         )
         for callback in config.callbacks
-        if isinstance(callback, SETTING_RATES)
+        if callback.sets_rate
     ]

@@ -1,15 +1,17 @@
-"""Keras' optimizers as settings, with its names and defaults.
+"""Keras' optimizers as settings, with its names and defaults. Here are those that most specs name;
+`rare_optimizers.py` has the others, and is imported when one is named.
 
 What they compute is in `graphspec.train.optimizers`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from graphspec.objectives.settings import Named, family, leaves
+from graphspec.objectives.settings import Family, Members, Named
 
 Positive = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -125,149 +127,9 @@ class AdamW(OptimizerSettings):
         return 2 + self.amsgrad
 
 
-class Adagrad(OptimizerSettings):
-    """Gradients divided by the root of the sum of their squares."""
-
-    name: Literal["adagrad", "Adagrad"] = "adagrad"
-    initial_accumulator_value: Annotated[float, Field(ge=0)] = 0.1
-    epsilon: Positive = 1e-7
-
-    @property
-    def slots(self) -> int:
-        return 1
-
-
-class Adadelta(OptimizerSettings):
-    """Steps scaled by the ratio of the root mean squares of past steps and gradients."""
-
-    name: Literal["adadelta", "Adadelta"] = "adadelta"
-    rho: Decay = 0.95
-    epsilon: Positive = 1e-7
-
-
-class Adamax(OptimizerSettings):
-    """Adam with the largest gradient in place of the mean square."""
-
-    name: Literal["adamax", "Adamax"] = "adamax"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
-
-
-class Nadam(OptimizerSettings):
-    """Adam with Nesterov momentum."""
-
-    name: Literal["nadam", "Nadam"] = "nadam"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
-
-
-class Adafactor(OptimizerSettings):
-    """Gradients divided by the root of their mean squares, of which it keeps only those of rows and columns.
-
-    It keeps less than any other. Steps are relative to the weights' own size, and none is larger than
-    `clip_threshold`.
-    """
-
-    name: Literal["adafactor", "Adafactor"] = "adafactor"
-    beta_2_decay: Annotated[float, Field(le=0)] = -0.8
-    epsilon_1: Positive = 1e-30
-    epsilon_2: Positive = 1e-3
-    clip_threshold: Positive = 1.0
-    relative_step: bool = True
-
-    @property
-    def slots(self) -> int:
-        return 0
-
-
-class Lamb(OptimizerSettings):
-    """Adam whose step for each weight is as long as the weight's norm asks: for very large batches."""
-
-    name: Literal["lamb", "Lamb"] = "lamb"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
-
-
-class Lion(OptimizerSettings):
-    """The sign of a moving mean: learning rates are 3 to 10 times smaller than Adam's."""
-
-    name: Literal["lion", "Lion"] = "lion"
-    beta_1: Annotated[float, Field(gt=0, le=1)] = 0.9
-    beta_2: Decay = 0.99
-
-    @property
-    def slots(self) -> int:
-        return 1
-
-
-class Ftrl(OptimizerSettings):
-    """Follow the regularized leader: shallow models on many sparse features."""
-
-    name: Literal["ftrl", "Ftrl"] = "ftrl"
-    learning_rate_power: Annotated[float, Field(le=0)] = -0.5
-    initial_accumulator_value: Annotated[float, Field(ge=0)] = 0.1
-    l1_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
-    l2_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
-    l2_shrinkage_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
-    beta: Annotated[float, Field(ge=0)] = 0.0
-
-
-class Muon(OptimizerSettings):
-    """Orthogonal steps for matrices, by Newton and Schulz; Adam for all other weights.
-
-    Matrices are what Keras stores with two axes, but for embeddings (`exclude_embeddings`) and weights in
-    whose path a word of `exclude_layers` stands: there the last layer belongs.
-    """
-
-    name: Literal["muon", "Muon"] = "muon"
-    weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
-    adam_beta_1: Decay = 0.9
-    adam_beta_2: Decay = 0.999
-    adam_weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
-    adam_lr_ratio: Positive = 1.0
-    epsilon: Positive = 1e-7
-    exclude_layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    exclude_embeddings: bool = True
-    muon_a: float = 3.4445
-    muon_b: float = -4.7750
-    muon_c: float = 2.0315
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.95
-    ns_steps: Annotated[int, Field(ge=1)] = 5
-    nesterov: bool = True
-    rms_rate: Positive | None = 0.2
-
-    @property
-    def slots(self) -> int:
-        return 1  # two, of the weights that follow Adam
-
-    @property
-    def adam(self) -> Adam:
-        """What the weights that are no matrices follow."""
-        return Adam(
-            learning_rate=self.learning_rate,
-            beta_1=self.adam_beta_1,
-            beta_2=self.adam_beta_2,
-            epsilon=self.epsilon,
-        )
-
-
-class ScheduleFreeAdamW(OptimizerSettings):
-    """Adam on an average of past weights, which needs no schedule; `warmup_steps` raise its learning rate."""
-
-    name: Literal["schedule_free_adamw", "ScheduleFreeAdamW"] = "schedule_free_adamw"
-    learning_rate: Positive = 0.0025
-    beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-8
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-
-
-OPTIMIZERS = family(
+OPTIMIZERS = Family(
     "optimizer",
-    leaves(OptimizerSettings),
+    Members(OptimizerSettings, lambda: import_module("graphspec.train.config.rare_optimizers")),
     {
         "momentum": "sgd",
         "gradient_descent": "sgd",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from graphspec.contract.layer import Weight
 from graphspec.train import config
-from graphspec.train.config.optimizers import Muon
+from graphspec.train.config.rare_optimizers import Muon
 from graphspec.train.penalties import from_keras, to_keras
 
 Tensors = list[Tensor]

@@ -1,0 +1,105 @@
+"""What `train.callbacks` may say. `callbacks/settings.py` has them, and is imported when one is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, ClassVar
+
+from graphspec.diagnostics import nearest
+from graphspec.objectives.history import Direction
+from graphspec.objectives.settings import Family, Members, Named, Problem, SettingError, show
+
+
+class CallbackSettings(Named):
+    """Something that happens during a training. In a spec its name is its key."""
+
+    sets_rate: ClassVar[bool] = False
+    """Whether it sets the learning rate, which then stands among the values of an epoch, as in Keras."""
+
+    @property
+    def monitored(self) -> str | None:
+        """The value that it watches."""
+        return None
+
+    def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+        """What about it does not suit a `train:` section, given the values of an epoch; paths are its own."""
+        yield from ()
+
+
+CALLBACKS = Family(
+    "callback",
+    Members(CallbackSettings, lambda: import_module("graphspec.train.callbacks.settings")),
+    {
+        "backup": "backup_and_restore",
+        "checkpoint": "model_checkpoint",
+        "reduce_lr": "reduce_lr_on_plateau",
+        "lr_scheduler": "learning_rate_scheduler",
+        "wandb_metrics_logger": "wandb",
+        "WandbMetricsLogger": "wandb",
+        "ema": "swap_ema_weights",
+    },
+    "unknown-callback",
+)
+
+
+def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
+    """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
+    if not isinstance(value, dict):
+        help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
+        raise SettingError(
+            Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
+        )
+    found, problems = dict[str, CallbackSettings](), list[Problem]()
+    for key, arguments in value.items():
+        try:
+            callback = _read(key, arguments)
+        except SettingError as error:
+            problems += error.under(key).problems
+            continue
+        if callback.canonical in found:
+            message = f"`{key}` is `{found[callback.canonical].name}` once more"
+            problems.append(Problem("duplicate-name", message, "keep one of them", (key,)))
+        found[callback.canonical] = callback
+    if problems:
+        raise SettingError(*problems)
+    return tuple(found.values())
+
+
+def _read(key: str, arguments: object) -> CallbackSettings:
+    if key not in CALLBACKS.members:
+        raise SettingError(Problem(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key)))
+    if not isinstance(arguments, dict):
+        help = f"write `{key}: {{}}` where it needs no arguments"
+        raise SettingError(Problem("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help))
+    if "name" in arguments:
+        message = f"callback `{key}` has no `name`: its key is its name"
+        raise SettingError(Problem("unknown-key", message, None, ("name",)))
+    callback: CallbackSettings = CALLBACKS.read({"name": key, **arguments})
+    return callback
+
+
+def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
+    """What is wrong with the callbacks of a `train:` section, given the values of an epoch and which way is
+    better in each; paths begin below `train`.
+    """
+    for callback in config.callbacks:
+        monitor = callback.monitored
+        if monitor is not None and monitor not in directions:
+            yield _unknown_monitor(callback, monitor, directions)
+        for problem in callback.misfits(config, directions):
+            yield replace(problem, path=("callbacks", callback.name, *problem.path))
+
+
+def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[str]) -> Problem:
+    names = list(names)
+    path = ("callbacks", callback.name, *(["monitor"] if "monitor" in callback.model_fields_set else []))
+    if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
+        message = f"`{callback.name}` watches `{monitor}`, and nothing is held out for validation"
+        help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
+        return Problem("unknown-monitor", message, help, path)
+    near = nearest(monitor, names)
+    help = f"did you mean `{near}`?" if near else f"values of an epoch: {', '.join(names)}"
+    message = f"`{callback.name}` watches `{monitor}`, which an epoch does not have"
+    return Problem("unknown-monitor", message, help, path)
