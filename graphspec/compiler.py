@@ -493,7 +493,7 @@ def _check_text(
     if elaborated is not None and not diagnostics.errors:
         _check_augment(elaborated, document, diagnostics)
     _fix_params(document, file, params, preset)
-    diagnostics.silence(sources)
+    diagnostics.silence(sources, whole=elaborated is not None and not diagnostics.errors)
     if elaborated is None or diagnostics.errors:
         return None
     return Program(elaborated, document, path, sources, allow)

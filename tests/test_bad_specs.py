@@ -57,6 +57,7 @@ ELSEWHERE = {
     "flatten-missing",
     "channels-first",
     "momentum-low",
+    "unused-ok",
     "synthetic-data",
     # of modules of one's own: tests/test_own.py
     "module-not-allowed",

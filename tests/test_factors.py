@@ -301,3 +301,50 @@ outputs: [code]
     for row, length in enumerate((7, 4, 1)):
         alone = module(x[row : row + 1, :length], torch.tensor([length]))
         torch.testing.assert_close(found[row : row + 1], alone)
+
+
+OPS = """
+inputs:
+  tokens: {shape: [length], dtype: int64}
+  film:   {shape: [3 * n, 4]}
+nodes:
+  words: {layer: Embedding, from: tokens, input_dim: 20, output_dim: 8}
+  heads: {op: reshape, newshape: [-1, length, 2, 4]}
+  back:  {op: reshape, newshape: [-1, length, 8]}
+  thirds: {op: reshape, from: film, newshape: [-1, n, 12]}
+  one:   {constant: [[1.5, 2.5]]}
+  wide:  {op: broadcast_to, from: one, like: words, shape: [-1, length, 2]}
+  thick: {op: broadcast_to, from: one, like: film, shape: [-1, 3 * n, 2]}
+outputs: [heads, back, thirds, wide, thick]
+"""
+
+
+def test_ops_take_sizes_by_name() -> None:
+    program = graphspec.compile(OPS)
+    length, n = symbol("length"), symbol("n")
+    shapes = {row.name: row.output_shape[1:] for row in program.summary().rows}
+    assert shapes["heads"] == (length, 2, 4) and shapes["thirds"] == (n, 12) and shapes["thick"] == (3 * n, 2)
+    inputs = program.example_inputs(2, {"length": 5, "n": 2})
+    module = program.module()
+    found = module(**inputs)
+    words = module.words(inputs["tokens"])
+    torch.testing.assert_close(found["heads"], words.reshape(2, 5, 2, 4))
+    torch.testing.assert_close(found["back"], words)
+    torch.testing.assert_close(found["thirds"], inputs["film"].reshape(2, 2, 12))
+    torch.testing.assert_close(found["wide"], torch.tensor([1.5, 2.5]).expand(1, 5, 2))
+    assert found["thick"].shape == (1, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("newshape: [-1, length, 2, 4]", "newshape: [-1, lenght, 2, 4]", "unknown-reference"),
+        ("newshape: [-1, length, 2, 4]", "newshape: [-1, length, 3, 4]", "shapes-differ"),
+        ("newshape: [-1, n, 12]", "newshape: [-1, length, 12]", "shapes-differ"),
+        ("like: words, shape: [-1, length, 2]", "shape: [-1, length, 2]", "unknown-size"),
+        ("like: words, shape: [-1, length, 2]", "like: film, shape: [-1, length, 2]", "unknown-size"),
+        ("shape: [-1, 3 * n, 2]", "shape: [-1, 3 * n, 5]", "shapes-differ"),
+    ],
+)
+def test_ops_refuse_sizes_that_nothing_tells(old: str, new: str, code: str) -> None:
+    assert codes(OPS.replace(old, new)) == [code]

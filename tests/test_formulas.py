@@ -467,3 +467,18 @@ def test_as_many_operations_as_there_may_be_are_emitted() -> None:
     text = " + ".join(["x"] * (MAX_OPERATIONS + 1))
     assert len(list(parse_formula(text).references())) == MAX_OPERATIONS + 1
     torch.testing.assert_close(value(text), (MAX_OPERATIONS + 1) * x)
+
+
+def test_a_mistake_in_a_formula_hides_no_other() -> None:
+    with pytest.raises(SpecError) as error:
+        graphspec.compile("""
+inputs: {x: {shape: [8]}}
+nodes:
+  bad: {layer: Dense, from: x, units: eight}
+  a:   {layer: Dense, from: x, units: 8}
+  y:   {compute: "bad + nope * a + exq(a) + sum(missing, axis=-1)"}
+  z:   {compute: "concatenate([bad, other, a], axis=1)", axis: 1}
+outputs: [y, z]
+""")
+    told = [each.message.split("`")[1] for each in error.value.diagnostics]
+    assert told == ["units", "nope", "exq", "missing", "other", "axis"]

@@ -102,7 +102,26 @@ def test_a_comment_on_the_line_silences_its_code_alone(code: str) -> None:
         lines[line - 1] = before + comment
         assert found("\n".join(lines)) == ([] if silent else [(code, line)])
     lines[line - 1] = before
-    assert found(f"# ok: {code}\n" + "\n".join(lines)) == [(code, line + 1)], "another line silences nothing"
+    elsewhere = found(f"# ok: {code}\n" + "\n".join(lines))
+    assert elsewhere == [("unused-ok", 1), (code, line + 1)], "another line silences nothing"
+
+
+def test_a_comment_that_silences_nothing_is_told() -> None:
+    text, (word, odd, fine), _ = ODD["momentum-low"]
+    line = "  n: {layer: BatchNormalization, momentum: MOMENTUM}"
+    for comment, expected in (
+        ("momentum-low", [("unused-ok", 4)]),
+        ("momentum-low, unused-ok", []),
+        ("it is meant", []),
+        ("no-such-code", []),
+    ):
+        assert found(text.replace(line, f"{line}  # ok: {comment}").replace(word, fine)) == expected
+    both = text.replace(line, f"{line}  # ok: momentum-low, dropout-last").replace(word, odd)
+    assert found(both) == [("unused-ok", 4)]
+    broken = text.replace(line, f"{line}  # ok: momentum-low").replace("units: 4", "units: none")
+    diagnostics, broken = Diagnostics(), broken.replace(word, fine)
+    assert check(broken, diagnostics, {}) is None
+    assert [each.code for each in diagnostics] == ["wrong-type"], "not all warnings were looked for"
 
 
 def test_check_shows_warnings_and_is_content(tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ class SpecError(Exception):
 MAX_DIAGNOSTICS = 500
 MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
 """The comment that silences warnings on its line: `# ok: dropout-last`."""
+SILENCED = frozenset(
+    [
+        *("softmax-of-one", "softmax-twice", "accuracy-misfit", "dropout-last", "flatten-missing"),
+        *("channels-first", "momentum-low", "unused-ok"),
+    ]
+)
+"""The warnings that such a comment may silence."""
 
 
 class Diagnostics:
@@ -65,20 +72,39 @@ class Diagnostics:
         nowhere = Span("", 0, 0, 0, 0)
         return sorted(unique.values(), key=lambda diagnostic: diagnostic.span or nowhere)
 
-    def silence(self, sources: Mapping[str, str]) -> None:
-        """Leaves out warnings whose code stands behind `# ok:` on their line; `sources` are texts by file."""
-        lines = {file: split_lines(text) for file, text in sources.items()}
-        self._found = [each for each in self._found if not _is_meant(each, lines)]
+    def silence(self, sources: Mapping[str, str], whole: bool = False) -> None:
+        """Leaves out warnings whose code stands behind `# ok:` on their line; `sources` are texts by file.
+
+        Where the `whole` of a program was looked at, a comment that silences nothing is told.
+        """
+        meant = {(place.file, place.line, code): place for place, code in _comments(sources)}
+        told = {_place(each): each for each in self._found}
+        if whole:
+            for key in meant.keys() - told.keys():
+                self._found.append(_unused(key[2], meant[key]))
+        self._found = [each for each in self._found if _place(each) not in meant]
 
     def raise_if_errors(self) -> None:
         if self.errors:
             raise SpecError(self.sorted())
 
 
-def _is_meant(diagnostic: Diagnostic, lines: Mapping[str, list[str]]) -> bool:
-    """Whether the line of a warning says that it is meant."""
+def _place(diagnostic: Diagnostic) -> tuple[str, int, str] | None:
+    """The line and the code of a warning."""
     span = diagnostic.span
-    if diagnostic.severity != "warning" or span is None or span.file not in lines:
-        return False
-    found = MEANT.search(lines[span.file][span.line - 1])
-    return found is not None and diagnostic.code in re.split(r"\s*,\s*", found[1])
+    return (span.file, span.line, diagnostic.code) if diagnostic.severity == "warning" and span else None
+
+
+def _comments(sources: Mapping[str, str]) -> Iterator[tuple[Span, str]]:
+    """Each code behind `# ok:`, and where the comment stands."""
+    for file, text in sources.items():
+        for number, line in enumerate(split_lines(text), 1) if "ok:" in text else ():
+            if (found := MEANT.search(line)) is not None:
+                place = Span(file, number, found.start() + 1, number, found.end() + 1)
+                yield from ((place, code) for code in re.split(r"\s*,\s*", found[1]) if code in SILENCED)
+
+
+def _unused(code: str, place: Span) -> Diagnostic:
+    message = f"`# ok: {code}` silences nothing: this line has no such warning"
+    help = "remove it, or write it on the line of the warning"
+    return Diagnostic("unused-ok", message, place, severity="warning", help=help)

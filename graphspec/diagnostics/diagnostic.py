@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     "channels-first": "an image whose channels seem to come first",
     "synthetic-data": "a model that learned from synthetic data is used",
     "momentum-low": "a momentum of moving statistics that is PyTorch's",
+    "unused-ok": "a comment that silences a warning which is not there",
     # the language
     "unknown-key": "a key that does not exist here",
     "unknown-layer": "a layer that does not exist",

@@ -42,6 +42,21 @@ class Flatten(Layer):
         return Code("{x}.flatten(1)" if site.x.rank > 1 else "{x}.unsqueeze(1)")
 
 
+def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
+    """The code for a size: an axis of the input `name`, or a multiple or a part of one; else None."""
+    if isinstance(size, int):
+        return str(size)
+    for axis, own in enumerate(x.shape[1:], 1):
+        times, parts = quotient(size, own), quotient(own, size)
+        if own == size:
+            return f"{{{name}}}.shape[{axis}]"
+        if isinstance(times, int) and not isinstance(own, int):
+            return f"{{{name}}}.shape[{axis}] * {times}"
+        if isinstance(parts, int):
+            return f"{{{name}}}.shape[{axis}] // {parts}"
+    return None
+
+
 class Reshape(Layer, also="Unflatten"):
     """The same elements in another shape, in the spec's order. One size may be -1: whatever is left.
 
@@ -82,7 +97,7 @@ class Reshape(Layer, also="Unflatten"):
             sizes[sizes.index(-1)] = rest
         elif known != total:
             raise self._misfit(x, total)
-        unknown = [size for size in sizes if not isinstance(size, int) and self._written(x, size) is None]
+        unknown = [size for size in sizes if not isinstance(size, int) and size_code(x, size) is None]
         if len(unknown) > 1:
             raise LayerError(
                 "unknown-size",
@@ -103,21 +118,6 @@ class Reshape(Layer, also="Unflatten"):
             argument="target_shape",
             inputs=(0,),
         )
-
-    @staticmethod
-    def _written(x: Tensor, size: Dim) -> str | None:
-        """The code for a size: an axis of the input, or a multiple or a part of one; else None."""
-        if isinstance(size, int):
-            return str(size)
-        for axis, own in enumerate(x.shape[1:], 1):
-            times, parts = quotient(size, own), quotient(own, size)
-            if own == size:
-                return f"{{x}}.shape[{axis}]"
-            if isinstance(times, int) and not isinstance(own, int):
-                return f"{{x}}.shape[{axis}] * {times}"
-            if isinstance(parts, int):
-                return f"{{x}}.shape[{axis}] // {parts}"
-        return None
 
     def code(self, site: Site) -> Code:
         """Axes in front and behind that stay are left alone where the rest becomes one axis, or was one."""
@@ -144,7 +144,7 @@ class Reshape(Layer, also="Unflatten"):
 
     def _general(self, x: Tensor, after: Shape) -> str:
         """Every size written, by the axes of the input, but for one that follows from the others."""
-        sizes = [self._written(x, size) or "-1" for size in after[1:]]
+        sizes = [size_code(x, size) or "-1" for size in after[1:]]
         return f"{{x}}.reshape({', '.join(['{x}.shape[0]', *sizes])})"
 
 

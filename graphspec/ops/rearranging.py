@@ -10,29 +10,35 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.broadcasting import example_axes, example_axis
-from graphspec.contract.fields import Axis, Finite, Positive, as_tuple
+from graphspec.contract.fields import Axis, Finite, NamedSize, Positive, as_tuple
 from graphspec.contract.input_checks import need_float, need_in_range
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Moved, Site
+from graphspec.layers.reshaping import Reshape, size_code
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
 
 
 class ReshapeOperation(Operation, spec_name="reshape", also="view"):
-    """The same elements in another shape, whose first size, -1, is the batch."""
+    """The same elements in another shape, whose first size, -1, is the batch.
+
+    Sizes may be named as the inputs name theirs: `[-1, length, 8, 64]`.
+    """
 
     keeps = True
+    named_sizes = ("newshape",)
 
-    newshape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    newshape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
     examples = (Example({"newshape": [-1, 3, 4]}, ((12,),)), Example({"newshape": [-1, 12]}, ((2, 3, 2),)))
 
     def infer(self, x: Tensor) -> Tensor:
         sizes = self.newshape[1:]
-        if not self.newshape or self.newshape[0] not in (-1, x.shape[0]) or any(size < 1 for size in sizes):
+        small = any(isinstance(size, int) and size < 1 for size in sizes)
+        if not self.newshape or self.newshape[0] not in (-1, x.shape[0]) or small:
             raise LayerError(
                 "out-of-range",
                 f"`newshape` starts with -1, the batch, and goes on with sizes of an example, "
-                f"not {list(self.newshape)}",
+                f"not {_shown(self.newshape)}",
                 help="where a size of an example is to follow from the others: "
                 "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
                 argument="newshape",
@@ -40,13 +46,24 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
         if product(x.shape[1:]) != product(sizes):
             raise LayerError(
                 "shapes-differ",
-                f"{x} has {product(x.shape[1:])} elements an example, and {list(sizes)} has {product(sizes)}",
+                f"{x} has {product(x.shape[1:])} elements an example, "
+                f"and {_shown(sizes)} has {product(sizes)}",
                 argument="newshape",
                 inputs=(0,),
             )
-        return x.with_shape(x.shape[0], *sizes)
+        try:
+            return self._layer().infer(x)
+        except LayerError as error:
+            error.argument = "newshape"
+            raise
+
+    def _layer(self) -> Reshape:
+        """The layer that is the same."""
+        return Reshape(target_shape=self.newshape[1:])
 
     def code(self, site: Site) -> Code:
+        if any(not isinstance(size, int) for size in self.newshape):
+            return self._layer().code(site)
         return Code("{x}.reshape({newshape})", constants={"newshape": self.newshape})
 
 
@@ -312,31 +329,61 @@ class Tile(Operation, spec_name="tile"):
 
 
 class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
-    """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before."""
+    """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before.
 
-    keeps = True
+    Sizes may be named as the inputs name theirs, where `x` or a tensor `like` has them: `[-1, length, 8]`.
+    """
 
-    shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    arguments = (Argument("x"), Argument("like", required=False))
+    named_sizes = ("shape",)
+
+    shape: Annotated[tuple[int | NamedSize, ...], BeforeValidator(as_tuple)]
 
     examples = (Example({"shape": [-1, 3, 4]}, ((1, 4),)), Example({"shape": [-1, 5]}, ((1,),)))
 
-    def infer(self, x: Tensor) -> Tensor:
+    def moves(self, x: Tensor, like: Tensor | None = None) -> tuple[Moved, ...]:
+        return ("same",) if x.is_integer else ()
+
+    def infer(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         sizes: tuple[Dim, ...] = self.shape[1:]
-        if self.shape[:1] != (-1,) or len(self.shape) != x.rank or any(size < 1 for size in self.shape[1:]):
+        small = any(isinstance(size, int) and size < 1 for size in sizes)
+        if self.shape[:1] != (-1,) or len(self.shape) != x.rank or small:
             raise LayerError(
                 "out-of-range",
                 f"`shape` starts with -1, the batch, and goes on with a size for each axis of {x}, "
-                f"not {list(self.shape)}",
+                f"not {_shown(self.shape)}",
                 help="new axes: {op: expand_dims, from: {input0}, axis: 1}",
                 argument="shape",
             )
         if any(own not in (1, size) for own, size in zip(x.shape[1:], sizes, strict=True)):
-            message = f"{x} cannot be stretched to {list(self.shape)}: only sizes of 1 are"
+            message = f"{x} cannot be stretched to {_shown(self.shape)}: only sizes of 1 are"
             raise LayerError("shapes-differ", message, argument="shape", inputs=(0,))
+        for size in sizes:
+            if self._size(x, like, size) is None:
+                raise LayerError(
+                    "unknown-size",
+                    f"{x if like is None else like} does not tell how long `{size}` is",
+                    help="name a tensor with an axis of this size: {op: broadcast_to, like: node, ...}",
+                    argument="shape",
+                )
         return x.with_shape(x.shape[0], *sizes)
 
+    def _size(self, x: Tensor, like: Tensor | None, size: Dim) -> str | None:
+        """The code for a size; None where neither tensor has it."""
+        known = size_code(x, size)
+        return size_code(like, size, "like") if known is None and like is not None else known
+
     def code(self, site: Site) -> Code:
+        if any(not isinstance(size, int) for size in self.shape):
+            x, like = site.inputs
+            sizes = [self._size(x, like, size) or "-1" for size in self.shape[1:]]
+            return Code(f"{{x}}.expand(-1, {', '.join(sizes)})")
         return Code("{x}.expand({shape})", constants={"shape": self.shape})
+
+
+def _shown(sizes: tuple[Dim, ...]) -> str:
+    """A shape as a spec writes it."""
+    return f"[{', '.join(map(str, sizes))}]"
 
 
 def _pairs(value: Any) -> Any:

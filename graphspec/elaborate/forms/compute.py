@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -82,12 +82,11 @@ def build(node: NodeInstance) -> NodeResult:
     for key in unknown:
         help = "it belongs to a function of the formula: sum(x, axis=-1)"
         node.error("unknown-key", node.key(key), f"a formula takes no `{key}` beside it", help)
-    if unknown or node.inputs.broken:
-        return failed()
     try:
-        return _Builder(node, Formula(str(node.declared.compute))).build()
+        result = _Builder(node, Formula(str(node.declared.compute))).build()
     except Broken:
         return failed()
+    return failed() if unknown or node.inputs.broken else result
 
 
 def first_reference(node: NodeInstance) -> Bound | None:
@@ -168,13 +167,26 @@ class _Builder:
             case Plain():
                 return self.plain(part)
             case ListedParts():
-                items = [self.value(item) for item in part.items]
+                items = self.values(part.items)
                 if all(isinstance(item, PlainOperand) for item in items):
                     return PlainOperand([item.value for item in items if isinstance(item, PlainOperand)])
                 return [each for item in items for each in (item if isinstance(item, list) else [item])]
             case Applied():
                 return self.applied(part)
         raise TypeError(f"no value of {type(part).__name__}")
+
+    def values(self, parts: Iterable[Part]) -> list[Operand]:
+        """What all of some parts are; a mistake in one of them hides none in another."""
+        found: list[Operand] = []
+        broken = False
+        for part in parts:
+            try:
+                found.append(self.value(part))
+            except Broken:
+                broken = True
+        if broken:
+            raise Broken
+        return found
 
     def bounds(self, part: Reference) -> list[Bound]:
         """What a reference stands for; its expressions are evaluated first."""
@@ -217,14 +229,17 @@ class _Builder:
         cls = REGISTRY["op"].get(function)
         if cls is None:
             self._unknown(part)
-        operands = [self.value(argument) for argument in part.arguments]
-        keywords = {word: self.value(item) for word, item in part.keywords}
+        values = self.values([*part.arguments, *(item for _, item in part.keywords)])
+        if cls is None:
+            raise Broken
+        operands = values[: len(part.arguments)]
+        keywords = dict(zip((word for word, _ in part.keywords), values[len(operands) :], strict=True))
         plain = [operand.value for operand in operands if isinstance(operand, PlainOperand)]
         if function in FOLDED and operands and not keywords and len(plain) == len(operands):
             return self._folded(part, plain)
         return self._op(part, cls, self._read(part, cls, operands, keywords))
 
-    def _unknown(self, part: Applied) -> NoReturn:
+    def _unknown(self, part: Applied) -> None:
         word, known = part.function, REGISTRY["op"]
         near = nearest(word, known, known.synonyms)
         other = next((kind for kind in REGISTRY if word in REGISTRY[kind]), None)
@@ -233,7 +248,8 @@ class _Builder:
         )
         if other is not None:
             help = f"`{word}` is a {other}: make it a node, and read that here"
-        self.fail("unknown-function", part.name or part, f"`{word}` is no function of `op`", help)
+        span = self.span(part.name or part)
+        self.node.error("unknown-function", span, f"`{word}` is no function of `op`", help)
 
     def _folded(self, part: Applied, values: list[Any]) -> PlainOperand:
         """An operation on plain numbers."""
