@@ -247,6 +247,21 @@ def test_one_class_where_an_argument_does(case: str, word: str) -> None:
     assert word in names and f"{word}2" not in names
 
 
+@pytest.mark.parametrize("layer", ["GRU", "LSTM"])
+def test_a_state_that_is_always_given_has_no_other_value_first(layer: str, tmp_path: Path) -> None:
+    states = "[h]" if layer == "GRU" else "[h, c]"
+    text = f"""
+inputs: {{x: {{shape: [steps, 4]}}, h: {{shape: [8]}}, c: {{shape: [8]}}}}
+nodes:
+  y: {{layer: {layer}, units: 8, from: {{sequences: x, initial_state: {states}}}}}
+  z: {{merge: add, from: [y, c]}}
+outputs: {{z: }}
+"""
+    (tmp_path / "a.yaml").write_text(text)
+    source = graphspec.compile(tmp_path / "a.yaml").source
+    assert "state = None" not in source and "state = " in source
+
+
 def test_a_frozen_part_keeps_its_statistics() -> None:
     program = graphspec.compile(ROOT / "tests/emit/frozen_units.yaml")
     module = program.module().train()

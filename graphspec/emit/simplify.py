@@ -386,10 +386,12 @@ def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
-    """Without assignments to names that are known, or that nothing reads; `_` for those of several."""
+    """Without assignments to names that are known, that nothing reads, or that another assignment follows
+    before anything reads them; `_` for those of several.
+    """
     read = Counter(word for statement in body for word in _reads(statement))
     found: list[ast.stmt] = []
-    for statement in body:
+    for index, statement in enumerate(body):
         if (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
@@ -400,12 +402,23 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             (target,) = statement.targets
             if isinstance(target, ast.Name):
-                if target.id in known or (not read[target.id] and _is_pure(statement.value)):
+                unread = not read[target.id] or _is_assigned_next(target.id, body[index + 1 :])
+                if target.id in known or (unread and _is_pure(statement.value)):
                     continue
             elif isinstance(target, ast.Tuple) and (short := _named(target, read)) is not target:
                 statement = _replaced(statement, targets=[short])
         found.append(statement)
     return found
+
+
+def _is_assigned_next(word: str, body: Sequence[ast.stmt]) -> bool:
+    """Whether statements assign a name before any of them reads it."""
+    for statement in body:
+        if word in _reads(statement):
+            return False
+        if isinstance(statement, ast.Assign) and any(name == word for name, _ in assigned(statement)):
+            return True
+    return False
 
 
 def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
