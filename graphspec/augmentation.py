@@ -42,7 +42,7 @@ def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None
             what = f"`augment` takes layers whose names begin with `{PREFIX}`"
             yield index, what, "write {layer: RandomFlip, mode: horizontal}"
         elif "from" in layer or "repeat" in layer or "when" in layer:
-            yield index, "an entry of `augment` has a layer and its arguments alone", None
+            yield index, "an entry of `augment` has only a layer and its arguments", None
 
 
 def step_of(line: int) -> int:

@@ -51,7 +51,7 @@ def _file(named: NamedCode, program: Any) -> Path:
     root = program.path.parent if program.path is not None else None
     found = own.found_beside(named, root)
     if found is None:
-        message = f"`{named.home}` does not lie beside the spec, and is not copied"
+        message = f"`{named.home}` is not next to the spec, so it is not copied"
         raise _misfit(named, message, "build without `--bundle`: the file imports it")
     place = Path(found.origin or next(iter(found.submodule_search_locations or ()), ""))
     parts = named.home.split(".")[1:]
@@ -113,7 +113,7 @@ class _Source:
             elif name in self.imports:
                 self._import(name, known, brought)
             elif name not in BUILTINS:
-                message = f"`{name}` of {self.path} is bound in a way that cannot be copied"
+                message = f"`{name}` of {self.path} is defined in a way that cannot be copied"
                 raise _misfit(self.named, message, "define or import it at the top level")
         nodes = sorted({id(node): node for node in needed.values()}.values(), key=lambda node: node.lineno)
         known |= dict.fromkeys(needed, f"{self.path}")
@@ -135,11 +135,13 @@ class _Source:
         what = self.imports[name]
         top = what.partition(".")[0]
         if top != "torch" and top not in sys.stdlib_module_names:
-            message = f"{self.path} needs `{what}`, which is neither torch nor Python's own"
+            message = (
+                f"{self.path} needs `{what}`, which is neither torch nor part of Python's standard library"
+            )
             raise _misfit(self.named, message, "build without `--bundle`: the file imports it")
         self._free(name, known.get(name) if known.get(name) != what else None)
         if brought.setdefault(name, what) != what:
-            raise _misfit(self.named, f"`{name}` stands for `{what}` and for `{brought[name]}`", None)
+            raise _misfit(self.named, f"`{name}` is imported as `{what}` and as `{brought[name]}`", None)
 
 
 BUILTINS = frozenset([*dir(builtins), "__name__", "__class__"])

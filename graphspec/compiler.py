@@ -524,7 +524,7 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
             diagnostics.add(replace(diagnostic, span=document.span(where), label="", labels=()))
         made = next(iter(program.outputs.values())).tensors[0] if program is not None else None
         if made is not None and made.shape != tensor.shape:
-            message = f"`augment` makes {made} of the pictures, and the input `{name}` is {tensor}"
+            message = f"`augment` makes {made} from the images, and the input `{name}` is {tensor}"
             diagnostics.add(Diagnostic("feature-misfit", message, document.span(path)))
 
 

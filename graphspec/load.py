@@ -60,7 +60,7 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     """The module as its emitted source initialises it; `classes` are those that it imports, by their path."""
     for path, made in classes.items():
         if not (isinstance(made, type) and issubclass(made, nn.Module)):
-            message = f"`{path}` is no class of modules: a node needs one that derives from nn.Module"
+            message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
             raise SpecError([Diagnostic("module-missing", message, None)])
     marks = " ".join(f"{path} {id(made)}" for path, made in classes.items())
     executed = execute(emitted.source, emitted.program, marks)

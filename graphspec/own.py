@@ -142,7 +142,7 @@ def allowed(named: NamedCode, allow: Iterable[str]) -> bool:
 
 
 def _not_allowed(named: NamedCode) -> Diagnostic:
-    message = f"`{named.path}` is code that the spec does not hold; it is not run unasked"
+    message = f"`{named.path}` is code outside of the spec, which runs only with permission"
     top = named.top
     help = f'read it, then allow it: `--allow {top}`; in Python: graphspec.compile(..., allow=["{top}"])'
     return Diagnostic("module-not-allowed", message, named.span, help=help)
@@ -237,7 +237,7 @@ def _failed(named: NamedCode, root: Path | None, error: BaseException) -> SpecEr
         message = f"there is no Python module `{named.top}`"
         beside = sorted(path.stem for path in root.glob("*.py")) if root is not None else []
         near = nearest(named.top, beside)
-        help = f"did you mean `{near}`?" if near else f"write {named.top}.py beside the spec, or install it"
+        help = f"did you mean `{near}`?" if near else f"write {named.top}.py next to the spec, or install it"
     return SpecError([Diagnostic("module-missing", message, named.span, notes=raised_at(error), help=help)])
 
 

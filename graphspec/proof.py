@@ -69,7 +69,9 @@ class DeclaredOutputs:
             return
         wanted = ", ".join(str(tensor) for tensor in declared[0])
         given = describe(output)
-        help = "say with `shape` and `dtype` what it gives; several outputs under `outputs`, given as a tuple"
+        help = (
+            "declare its output with `shape` and `dtype`; several outputs with `outputs`, returned as a tuple"
+        )
         message = f"`{self.unit.first.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
         sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name[0] != "?")
         notes = (f"tried with {sizes}",)

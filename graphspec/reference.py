@@ -21,7 +21,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.data.features import FEATURES
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
 from graphspec.objectives import LOSSES, METRICS
-from graphspec.objectives.settings import show
+from graphspec.objectives.settings import a, show
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
 from graphspec.words import WORDS
@@ -34,7 +34,7 @@ params: {width: 32}            # change it on the command line: --set width=64
 inputs:
   features: {shape: [64]}      # without the batch axis
 
-nodes:                         # each takes the one above it, unless it says `from:`
+nodes:                         # each reads the node above it, unless it has `from`
   hidden: {layer: Dense, units: $width, activation: relu}
   drop:   {layer: Dropout, rate: 0.2}
   probs:  {layer: Dense, units: 10, activation: softmax}
@@ -219,7 +219,7 @@ def find(name: str) -> list[ReferenceEntry]:
     for kind, refused in REFUSED.items():
         if name in refused:
             reason, instead = refused[name]
-            message = f"`{name}` is no {kind} of a spec: {reason}"
+            message = f"`{name}` is not {a(kind)} of a spec: {reason}"
             raise SpecError([Diagnostic("not-supported", message, None, help=instead)])
     names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
     near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})

@@ -101,7 +101,7 @@ class TrainingReport:
             f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all"
         )
         if result.synthetic:
-            self.say("it learned from synthetic data: a try, and no model of anything")
+            self.say("it was trained on synthetic data: a test run, not a useful model")
         self.say(f"run directory: {result.run_dir}")
 
     def _write(self, event: Mapping[str, Any]) -> None:
@@ -135,7 +135,7 @@ def _first(start: Start) -> str:
     count = start.examples["training"]
     held = [f"{n:,} for {part}" for part, n in start.examples.items() if part != "training" and n]
     what = f"{count:,} examples of {start.data}" + (f", {' and '.join(held)}" if held else "")
-    goes_on = f"; goes on after epoch {start.epoch}" if start.resumed else ""
+    goes_on = f"; continues after epoch {start.epoch}" if start.resumed else ""
     model = f"{start.parameters:,} parameters, about {show_bytes(start.memory)} a step"
     return f"{start.name} on {start.device}: {model}; {what}{goes_on}"
 

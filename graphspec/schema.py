@@ -110,11 +110,11 @@ class Output(Setting):
     }
     remedies: ClassVar[Mapping[str, str]] = {
         "optimizer": "it belongs to the training: train: {optimizer: adam}",
-        "activation": "it belongs to the node that the output is",
-        "units": "it belongs to the node that the output is",
+        "activation": "it belongs to the node of the output",
+        "units": "it belongs to the node of the output",
         "layer": "a layer is a node, under `nodes`; an output names it",
-        "shape": "it is that of the node that the output is",
-        "name": "the key that an output stands under is its name",
+        "shape": "the node of the output determines it",
+        "name": "the key of an output is its name",
     }
 
     source: Any = Field(None, alias="from")
@@ -176,7 +176,7 @@ class Spec(Setting):
         "validation": "it belongs to the data: data: {validation: {split: 0.1}}",
         "features": "it belongs to the data: data: {features: {...}}",
         "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
-        "model": "`inputs`, `nodes` and `outputs` stand at the top",
+        "model": "`inputs`, `nodes` and `outputs` are top-level keys",
         "version": "delete it, or write it as a comment",
         "description": "write it as a comment: `# ...`",
     }

@@ -212,7 +212,7 @@ class Summary:
         lines = [f" {what} params: {count:,} ({show_bytes(4 * count)})" for what, count in counts]
         if names := self.unknown_params:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-            lines.append(f" Not counted: the params of {shown}, which are known once it is made.")
+            lines.append(f" Not counted: the params of {shown}, which are known once the module is made.")
         return lines
 
     def _costs(self, batch_size: int) -> list[str]:

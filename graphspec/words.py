@@ -12,15 +12,15 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
         "Numbers, texts and lists that `$name` stands for.",
         "params: {width: 64, depth: 3}",
     ),
-    "presets": ("section", "Values of params under a name, for --preset.", "presets: {large: {width: 256}}"),
+    "presets": ("section", "Named sets of params, for --preset.", "presets: {large: {width: 256}}"),
     "inputs": (
         "section",
-        "What the model takes; shapes leave out the batch.",
+        "The inputs of the model; shapes leave out the batch.",
         "inputs: {image: {shape: [28, 28, 1]}}",
     ),
     "blocks": (
         "section",
-        "Sub-graphs with params of their own; each use has fresh weights.",
+        "Sub-graphs with params; each use has its own weights.",
         "blocks: {mlp: {params: {n: required}, inputs: [x], nodes: {a: {layer: Dense, units: $n}}}}",
     ),
     "shared": (
@@ -30,13 +30,13 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
     ),
     "nodes": (
         "section",
-        "The graph; each node takes the one above it unless it says `from`.",
+        "The graph; each node reads the one above it unless it has `from`.",
         "nodes: {a: {layer: Dense, units: 8}}",
     ),
-    "edges": ("section", "Connections apart from nodes.", "edges: [x -> a -> b, x -> b]"),
+    "edges": ("section", "Connections, written apart from the nodes.", "edges: [x -> a -> b, x -> b]"),
     "outputs": (
         "section",
-        "What the model returns, and what each output is judged by.",
+        "What the model returns, with losses and metrics.",
         "outputs: {y: {loss: mse, metrics: [mae]}}",
     ),
     "data": (
@@ -53,13 +53,13 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
     # what a node is
     "layer": (
         "form of a node",
-        "A layer with weights of its own; its arguments stand beside it.",
+        "A layer with its own weights; its arguments are keys of the node.",
         "{layer: Dense, units: 8}",
     ),
     "merge": ("form of a node", "Several tensors become one.", "{merge: add, from: [a, b]}"),
     "op": (
         "form of a node",
-        "A function of keras.ops; constants stand beside it.",
+        "A function of keras.ops; constants are keys of the node.",
         "{op: take, from: a, indices: 0, axis: 1}",
     ),
     "block": ("form of a node", "An instance of a block of this file.", "{block: residual, filters: 64}"),
@@ -68,43 +68,43 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
         "An instance of another spec.",
         "{model: encoder.yaml, weights: encoder.safetensors}",
     ),
-    "call": ("form of a node", "One more call of something in `shared`.", "{call: encoder, from: left}"),
+    "call": ("form of a node", "A call of an entry of `shared`.", "{call: encoder, from: left}"),
     "compute": ("form of a node", "A formula over nodes.", "{compute: mean + exp(0.5 * log_var) * noise}"),
     "parameter": (
         "form of a node",
         "A learned tensor, the same for every example.",
         "{parameter: [1, 768], initializer: zeros}",
     ),
-    "constant": ("form of a node", "A tensor that never changes.", "{constant: [0.2, 0.7]}"),
+    "constant": ("form of a node", "A fixed tensor.", "{constant: [0.2, 0.7]}"),
     "module": (
         "form of a node",
-        "An nn.Module of one's own, imported with --allow.",
+        "A custom nn.Module, imported with --allow.",
         "{module: my_layers.GatedMix, shape: [8]}",
     ),
     # keys of every node
     "from": (
         "key of a node",
-        "What it reads: a name, a list, or a mapping from arguments.",
+        "Its inputs: a name, a list, or a mapping by the names of the inputs.",
         "{merge: add, from: [a, b.skip]}",
     ),
     "when": (
         "key of a node",
-        "Where it is false, the node hands on its first input.",
+        "If false, the node is left out and its first input replaces it.",
         "{layer: Dropout, rate: 0.5, when: $drop}",
     ),
     "else": (
         "key of a node",
-        "What a node whose `when` is false hands on instead.",
+        "What replaces a node whose `when` is false.",
         "{layer: Dense, units: 8, when: $deep, else: a}",
     ),
     "repeat": (
         "key of a node",
-        "Instances in a chain: a number, or lists of arguments.",
+        "Chained instances: a number, or lists of arguments.",
         "{block: stage, repeat: {filters: [64, 128]}}",
     ),
     "parallel": (
         "key of a node",
-        "Instances side by side, read as `name.*` or `name.0`.",
+        "Parallel instances, read as `name.*` or `name.0`.",
         "{layer: Dense, units: 8, parallel: 4}",
     ),
     "trainable": (
@@ -114,7 +114,7 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
     ),
     "weights": (
         "key of a node",
-        "A .safetensors file that a block or model starts from.",
+        "A .safetensors file with the initial weights of a block or model.",
         "{model: encoder.yaml, weights: encoder.safetensors}",
     ),
     "checkpoint": (
@@ -125,7 +125,7 @@ WORDS: Mapping[str, tuple[str, str, str]] = {
     "preset": ("key of a node", "A preset of a model file.", "{model: resnet.yaml, preset: small}"),
     "wraps": (
         "key of a node",
-        "What a wrapper is around.",
+        "The layer that a wrapper wraps.",
         "{layer: Bidirectional, wraps: {layer: LSTM, units: 8}}",
     ),
 }

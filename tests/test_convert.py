@@ -136,7 +136,7 @@ def test_what_cannot_be_said_is_named() -> None:
         keras.Model(x, layers.Lambda(lambda x: x + 1, name="lambda")(x))
     )
     image = keras.Input((8, 8, 3), name="image")
-    assert "`RandomHue` is no layer of a spec" in refused(
+    assert "`RandomHue` is not a layer of a spec" in refused(
         keras.Model(image, layers.RandomHue(0.5, name="hue")(image))
     )
 
@@ -160,7 +160,7 @@ class Doubled(layers.Layer):
 
 def test_classes_of_ones_own_are_not_imported() -> None:
     x = keras.Input((8,), name="x")
-    assert "`Doubled` is a class of its own" in refused(keras.Model(x, Doubled(name="twice")(x)))
+    assert "`Doubled` is a custom class" in refused(keras.Model(x, Doubled(name="twice")(x)))
 
 
 def constants() -> Any:

@@ -114,12 +114,12 @@ def test_broken_files(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[1, 2]")
     assert refusal(tmp_path / "list.json") == (
         "import-format",
-        f"`{tmp_path / 'list.json'}` holds no object, so that it is no model's config",
+        f"`{tmp_path / 'list.json'}` holds no object, so it is not a model's config",
     )
     (tmp_path / "half.keras").write_bytes(saved.read_bytes()[:500])
     assert refusal(tmp_path / "half.keras")[0] == "import-format"
     path = rewritten(saved, tmp_path / "empty.keras", lambda members: members.pop("config.json"))
-    assert "holds no config.json" in refusal(path)[1]
+    assert "has no config.json" in refusal(path)[1]
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.create_group("model_weights")
     assert "without a model's config" in refusal(tmp_path / "weights.h5")[1]

@@ -50,14 +50,17 @@ def test_a_mistake_is_one_error(server: Server, node: str, expected: str) -> Non
     ("text", "expected"),
     [
         (SPEC.replace("NODE", "{layer: Con¦v2D, filters: 3, kernel_size: 3}"), "A convolution over an image"),
-        (SPEC.replace("NODE", "{layer: Conv2D, fil¦ters: 3, kernel_size: 3}"), "how many channels come out"),
+        (
+            SPEC.replace("NODE", "{layer: Conv2D, fil¦ters: 3, kernel_size: 3}"),
+            "number of output channels",
+        ),
         (SPEC.replace("NODE", "{op: ma¦x, axis: 1}"), "The largest"),
-        (SPEC.replace("NODE", "{layer: Flatten}").replace("loss", "lo¦ss"), "what training minimises"),
+        (SPEC.replace("NODE", "{layer: Flatten}").replace("loss", "lo¦ss"), "loss, by name"),
         (SPEC.replace("NODE", "{layer: Flatten}").replace("mse", "hub¦er"), "Squared near zero"),
-        (SPEC.replace("NODE", "{layer: Flatten, repe¦at: 3}"), "chains so many instances"),
+        (SPEC.replace("NODE", "{layer: Flatten, repe¦at: 3}"), "how many chained instances"),
         (
             SPEC.replace("NODE", "{layer: Flatten}").replace("inputs", "in¦puts"),
-            "goes in",
+            "inputs of the model",
         ),
     ],
 )

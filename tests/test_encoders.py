@@ -314,7 +314,7 @@ def test_values_that_differ_by_spaces_or_case_are_warned_of() -> None:
     made = encoders({"x": IDS}, {"x": {"encode": "category"}}, {"x": ["Oslo", "oslo ", "Oslo", "Bergen"]})
     assert made.notes == [
         "x: 3 values",
-        'warning: x: values differ by spaces or case alone: "Oslo" and "oslo "',
+        'warning: x: values differ only by spaces or case: "Oslo" and "oslo "',
     ]
 
 

@@ -239,7 +239,7 @@ def test_what_cannot_stay_free_is_fixed_and_said(spec: Path, monkeypatch: pytest
     result = build(spec, "--format", "pt2")
     assert result.exit_code == 0, result.output
     assert "free sizes: batch\n" in result.stdout
-    assert "fixed sizes: length = 8 (PyTorch cannot leave them free)" in result.stdout
+    assert "fixed sizes: length = 8 (PyTorch cannot keep them dynamic)" in result.stdout
 
 
 def test_build_writes_trained_weights(spec: Path) -> None:
@@ -281,7 +281,7 @@ def test_build_says_where_weights_come_from(spec: Path) -> None:
         (["--weights", "w.safetensors"], "a Python file holds no weights"),
         (["--seed", "1"], "a Python file holds no weights"),
         (["--format", "onnx", "--no-check"], "onnx is always compared with the module"),
-        (["--format", "pt2", "-o", "-"], "pt2 is no text"),
+        (["--format", "pt2", "-o", "-"], "pt2 is not text"),
         (["-o", "x.onnx"], "x.onnx would hold py: give --format onnx"),
         (["--format", "onnx", "-o", "x.py"], "x.py would hold onnx: give --format py"),
         (["--format", "pt2", "-o", "lacking/x.pt2"], "there is no directory lacking"),

@@ -235,7 +235,7 @@ def test_refusal(text: str, code: str, pointed: str) -> None:
         ("$(index = 1)", "compare with `==`"),
         ("$(index && 1)", "write `and`"),
         ("$(index ? 1 : 2)", "write `a if condition else b`"),
-        ("$(2 ^ 3)", "a power is written `**`"),
+        ("$(2 ^ 3)", "write a power as `**`"),
         ("$(depths[0.5])", "divide with `//`"),
         ("5$", "write `$$` for a dollar sign"),
     ],

@@ -77,7 +77,7 @@ def test_data_of_other_sizes_are_refused_by_name(loaded: str, tmp_path: Path) ->
     assert found.code == "data-shape"
     assert f"`{loaded}`" in found.message and "16 * height" in found.message
     if loaded == "image":
-        assert found.help == "`16 * height` is a multiple of 16, and 30 is none: crop, pad or resize the data"
+        assert found.help == "`16 * height` must be a multiple of 16, not 30: crop, pad or resize the data"
 
 
 def test_data_of_a_legal_size_train(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_model_file_demands_a_multiple(shape: str, fits: bool, tmp_path: Path)
         graphspec.compile(spec)
     (found,) = error.value.diagnostics
     assert found.code == "shapes-differ"
-    assert found.help is not None and "is to be a multiple of 4" in found.help
+    assert found.help is not None and "must be a multiple of 4" in found.help
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -112,7 +112,7 @@ class Pairs(Items):
 @pytest.mark.parametrize(
     ("data", "code", "words"),
     [
-        (3, "data-format", "`int` is no type"),
+        (3, "data-format", "`int` is not a type"),
         ({}, "data-empty", "empty"),
         ({"x": np.zeros((4, 2)), "y": np.zeros(4, int)}, "data-shape", "[4, 2]"),
         ({"x": np.zeros((4, 3)), "z": np.zeros(4, int)}, "data-column", "`y`"),

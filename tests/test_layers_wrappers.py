@@ -42,7 +42,7 @@ def test_spectral_normalization_is_shared_whole() -> None:
     calls = "nodes: {a: {call: d}, b: {call: d}}\noutputs: [b]"
     module = graphspec.compile("inputs: {x: {shape: [6, 3]}}\n" + shared + calls).module()
     assert set(module.state_dict()) == {"d.weight", "d.bias", "d.u"}
-    with pytest.raises(SpecError, match="wraps no call"):
+    with pytest.raises(SpecError, match="cannot wrap a call"):
         graphspec.compile(
             "inputs: {x: {shape: [3]}}\nshared: {d: {layer: Dense, units: 3}}\nnodes: {node: "
             "{layer: SpectralNormalization, wraps: {call: d}}}\noutputs: [node]"

@@ -57,7 +57,7 @@ LAYERS = [
     ("a: {layer: SiLU}", "unknown-layer", "SiLU", "{op: silu}, or `activation: silu`"),
     ("a: {layer: LogSoftmax}", "unknown-layer", "LogSoftmax", "{op: log_softmax}"),
     ("a: {layer: Input, shape: [64]}", "unknown-layer", "Input", "under `inputs`"),
-    ("a: {layer: Sequential}", "unknown-layer", "Sequential", "nodes under `nodes` are the chain"),
+    ("a: {layer: Sequential}", "unknown-layer", "Sequential", "`nodes` is the chain"),
     ("a: {layer: Lambda}", "unknown-layer", "Lambda", "as an op"),
     ("a: {layer: TransformerEncoderLayer}", "unknown-layer", "TransformerEncoderLayer", "MultiHeadAttention"),
     ("a: {layer: StringLookup}", "unknown-layer", "StringLookup", "encode: category"),

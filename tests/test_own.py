@@ -466,7 +466,7 @@ def test_what_it_gives_is_compared_with_what_is_declared(kind: str, says: str) -
         ("{module: my_layers.Blur}", "build-failed", "channels"),
         ("{module: my_layers.GatedMixs}", "module-missing", "did you mean `my_layers.GatedMix`?"),
         ("{module: my_layer.GatedMix}", "module-missing", "did you mean `my_layers`?"),
-        ("{module: my_layers.function}", "module-missing", "derives from nn.Module"),
+        ("{module: my_layers.function}", "module-missing", "a subclass of nn.Module"),
         ("{module: syntax.Error}", "module-missing", "syntax.py:2"),
         ("{module: leaves.Now}", "module-missing", "SystemExit"),
     ],
@@ -663,7 +663,7 @@ def test_a_loss_is_given_what_the_model_returns_with_logits_or_without() -> None
     module = program.module()
     found = program.loss(module(given["x"]), given["y"])["loss"]
     assert found.requires_grad and 0 < found.item() < 1
-    with pytest.raises(SpecError, match="not run unasked"):
+    with pytest.raises(SpecError, match="runs only with permission"):
         compiled(Path("model.yaml").read_text(), ()).loss(module(given["x"]), given["y"])
 
 

@@ -379,7 +379,7 @@ def test_a_spec_with_a_mistake_starts_no_processes(place: Path) -> None:
 
 def test_sharded_weights_need_an_optimizer_of_single_values() -> None:
     spec = CLASSES.replace("PARALLEL", "fsdp").replace("optimizer: adam", "optimizer: muon")
-    with pytest.raises(SpecError, match="`muon` looks at whole weights"):
+    with pytest.raises(SpecError, match="`muon` needs whole weights"):
         compile(spec)
 
 

@@ -27,7 +27,7 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ("{layer: LSTM, units: 4, mask: true}", "has no `mask`", "from: {sequences: ..., mask: ...}"),
         ("{layer: LSTM, units: 4, from: [x, [x, x]]}", 'not ["x", "x"]', "from: {name: [a, b]}"),
         ("{op: cast, dtype: float}", "`dtype` of op `cast`", "did you mean `float32`?"),
-        ("{layer: Dense, units: 4, name: hidden}", "has no `name`", "the key that a node stands under"),
+        ("{layer: Dense, units: 4, name: hidden}", "has no `name`", "the key of a node is its name"),
         ("{layer: Dense, units: 4, input: x}", "has no `input`", "under `from`"),
         ("{layer: Add, from: [x, x]}", "unknown layer `Add`", "write {merge: add}"),
         ("{layer: Dense, units: 4, kernel_regularizer: 0.1}", "regularizer must be a name", "names: l1,"),

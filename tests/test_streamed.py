@@ -142,7 +142,7 @@ def test_a_run_on_examples_in_files_resumes_to_the_bit(
     program = compile(SPEC)
     assert isinstance(load(program, None, tmp_path, torch.device("cpu")).training, Streamed)
     bucketed = compile(SPEC, settings={"train.bucket": "length"})
-    assert "`bucket` sorts" in load(bucketed, None, tmp_path, torch.device("cpu")).notes[-1]
+    assert "`bucket` only sorts" in load(bucketed, None, tmp_path, torch.device("cpu")).notes[-1]
     train(program, root=tmp_path, run_dir=tmp_path / "whole", device="cpu")
     for batch in (5, 30):
         with pytest.raises(Stop):

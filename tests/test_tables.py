@@ -245,8 +245,8 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.jsonl", b"", ["no rows"]),
     ("t.jsonl", b"{}\n", ["no rows"]),
     ("t.jsonl", b"[1, 2]\n", ["line 1", "one JSON array"]),
-    ("t.jsonl", b'{"a": 1}\nnull\n', ["line 2", "no JSON object"]),
-    ("t.jsonl", b'{"a": 1}\n\n{"a": 1', ["line 3", "no JSON object"]),
+    ("t.jsonl", b'{"a": 1}\nnull\n', ["line 2", "not a JSON object"]),
+    ("t.jsonl", b'{"a": 1}\n\n{"a": 1', ["line 3", "not a JSON object"]),
     ("t.jsonl", b'{"a": 1} {"a": 2}\n', ["line 1"]),
     ("t.jsonl", b'{"a":\n1}\n', ["line 2"]),
     ("t.jsonl", b'{"a": 1, "a": 2}\n', ["line 1", "`a` is there twice"]),
@@ -256,11 +256,11 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.jsonl", b'{"a": 1}\n{"a": [1, "x"]}\n', ["line 2"]),
     ("t.jsonl", b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}\n", ["line 1", "nested deeper"]),
     ("t.jsonl", b'{"a": "' + b"x" * 34_000_000 + b'"}\n', ["line 1", "longer than"]),
-    ("t.parquet", b"", ["no whole Parquet file"]),
-    ("t.parquet", b"PAR1" + b"x" * 50 + b"PAR1", ["no whole Parquet file"]),
+    ("t.parquet", b"", ["not a complete Parquet file"]),
+    ("t.parquet", b"PAR1" + b"x" * 50 + b"PAR1", ["not a complete Parquet file"]),
     ("t.npz", b"PK\x03\x04" + b"x" * 50, ["not an .npz"]),
     ("t.npy", b"\x93NUMPY\x01\x00" + b"x" * 50, ["damaged"]),
-    ("t.txt", b"a,b\n", ["of no kind that is read", ".csv"]),
+    ("t.txt", b"a,b\n", ["has a format that graphspec does not read", ".csv"]),
 ]
 
 
@@ -343,7 +343,7 @@ def write(place: Path, files: dict[str, str]) -> None:
         ({"oak/elm/1.png": ""}, ["`oak/elm`", "a folder"]),
         ({"1.png": "", "2.txt": ""}, ["`1.png` and `2.txt`"]),
         ({"a/.keep": "", "b/_x": ""}, ["no images"]),
-        ({"a.txt": ""}, ["of no kind that is read"]),
+        ({"a.txt": ""}, ["has a format that graphspec does not read"]),
     ],
 )
 def test_a_folder_holds_files_of_one_kind(tmp_path: Path, files: dict[str, str], words: list[str]) -> None:
@@ -425,4 +425,4 @@ def test_checksums_of_parquet_pages_are_compared(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "t.parquet").read_bytes())
     content[4000] ^= 1
     (tmp_path / "t.parquet").write_bytes(content)
-    assert "no whole Parquet file" in refused(tmp_path / "t.parquet")
+    assert "not a complete Parquet file" in refused(tmp_path / "t.parquet")

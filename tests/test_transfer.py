@@ -455,7 +455,7 @@ def files(folder: Path) -> dict[str, str]:
         "evil.pt": "import-unsafe", "module.pt": "import-unsafe", "script.pt": "TorchScript",
         "empty.pt": "an empty file", "page.safetensors": "HTML", "lfs.bin": "Git LFS",
         "cut.safetensors": "cut short", "cut.pt": "cut short", "objects.npz": "cannot be read as .npz",
-        "list.pt": "no tensors", "x.index.json": "does not lie beside", "y.index.json": "which is not there",
+        "list.pt": "no tensors", "x.index.json": "is not next to", "y.index.json": "which is not there",
         "z.index.json": "no index", "nothing.pt": "No such file", ".": "several files",
     }  # fmt: skip
 

@@ -79,13 +79,13 @@ def _root(
 def check(
     specs: Annotated[
         list[Path],
-        typer.Argument(metavar="SPEC...", help="Spec files, directories of them, or - for standard input."),
+        typer.Argument(metavar="SPEC...", help="Spec files, directories of specs, or - for standard input."),
     ],
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Find every mistake that can be found without running.
+    """Check specs: report every mistake that shows without running them.
 
     Example: graphspec check specs/
     """
@@ -128,8 +128,10 @@ def check(
 @app.command()
 def summary(
     spec: Spec,
-    expand: Annotated[bool, typer.Option("--expand", help="Unfold blocks and models.")] = False,
-    trainable: Annotated[bool, typer.Option("--trainable", help="Show what is trained.")] = False,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Expand blocks and models into their layers.")
+    ] = False,
+    trainable: Annotated[bool, typer.Option("--trainable", help="Show which layers are trained.")] = False,
     flops: Annotated[bool, typer.Option("--flops", help="Show each node's forward FLOPs.")] = False,
     memory: Annotated[
         bool,
@@ -171,15 +173,15 @@ def summary(
 def resolve(
     spec: Spec,
     defaults: Annotated[
-        bool, typer.Option("--defaults", help="Write out every default, of layers, losses and training.")
+        bool, typer.Option("--defaults", help="Write every default of layers, losses and training.")
     ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Print a spec as it was understood.
+    """Print a spec with params, a preset and --set applied.
 
-    Params, a preset and --set are filled in; it compiles to the same source.
+    The result compiles to the same source.
 
     Example: graphspec resolve specs/resnet50.yaml --preset resnet101
     """
@@ -211,7 +213,7 @@ def layers(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List everything that has a name in the language, or explain one.
+    """List all names of the language, or explain one.
 
     Layers, merges and ops; losses, metrics, optimizers, schedules and callbacks; encoders, initializers,
     regularizers and constraints; the keys of a spec.

@@ -28,7 +28,7 @@ OutputOption = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Where to, - for stdout. [default: SPEC's name in ., with the format behind it]",
+        help="Output file; - for stdout. [default: SPEC's name with the suffix of the format]",
     ),
 ]
 FormatOption = Annotated[
@@ -41,36 +41,36 @@ FormatOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", metavar="FILE", help="Trained weights to write: .safetensors."),
+    typer.Option("--weights", metavar="FILE", help="A .safetensors file of trained weights to write."),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", help="For weights that no file gives. [default: train.seed]"),
+    typer.Option("--seed", metavar="N", help="Seed of the weights that no file gives. [default: train.seed]"),
 ]
 Fold = Annotated[
     bool,
     typer.Option(
         "--fold",
-        help="Fold normalizations into the layers before them, for inference; py has weights beside it.",
+        help="Fold normalizations into the layer before, for inference. With py, weights go to another file.",
     ),
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited."),
+    typer.Option("--force", help="Overwrite a file that graphspec did not write, or that was edited since."),
 ]
 NoCheck = Annotated[
-    bool, typer.Option("--no-check", help="Without the forward pass: for models larger than memory.")
+    bool, typer.Option("--no-check", help="Skip the forward pass: for models larger than memory.")
 ]
 NoInplace = Annotated[
     bool,
     typer.Option(
         "--no-inplace",
-        help="No activation overwrites what it reads: for hooks; training takes more memory.",
+        help="Emit no in-place activations: for hooks; training takes more memory.",
     ),
 ]
 Bundle = Annotated[
     bool,
-    typer.Option("--bundle", help="Copy modules of one's own into the file, which then needs torch only."),
+    typer.Option("--bundle", help="Copy custom modules into the file, so that it needs only torch."),
 ]
 
 
@@ -92,7 +92,7 @@ def build(
 ) -> None:
     """Write the model as PyTorch or ONNX.
 
-    It is run once before it is written, and an export is compared with the module.
+    The module runs once before it is written, and an export is compared with it.
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
@@ -141,24 +141,26 @@ def _check_options(
 ) -> None:
     """Refuses options that do not go together."""
     if format not in FORMATS:
-        raise typer.BadParameter(f"{format} is none of {', '.join(FORMATS)}", param_hint="--format")
+        raise typer.BadParameter(f"{format} is not one of {', '.join(FORMATS)}", param_hint="--format")
     suffix = Path(output or "").suffix.removeprefix(".")
     if suffix in FORMATS and suffix != format:
         message = f"{output} would hold {format}: give --format {suffix}, or another name"
         raise typer.BadParameter(message, param_hint="-o")
     if format == "py" and fold:
         if output == "-":
-            raise typer.BadParameter("--fold writes weights, too, beside a file", param_hint="-o")
+            raise typer.BadParameter(
+                "--fold also writes a file of weights, so name an output file", param_hint="-o"
+            )
     elif format == "py":
         for given, option in ((weights, "--weights"), (seed, "--seed")):
             if given is not None:
                 raise typer.BadParameter(
-                    "a Python file holds no weights; --fold writes them, too", param_hint=option
+                    "a Python file holds no weights; --fold writes them to a second file", param_hint=option
                 )
     elif no_check:
         raise typer.BadParameter(f"{format} is always compared with the module", param_hint="--no-check")
     elif output == "-":
-        raise typer.BadParameter(f"{format} is no text", param_hint="-o")
+        raise typer.BadParameter(f"{format} is not text", param_hint="-o")
 
 
 def _write_folded(
@@ -221,19 +223,19 @@ def written(exported: Exported, weights: list[str], least: Mapping[str, int]) ->
     lines = [f"wrote {exported.file}"]
     if exported.free:
         free = ", ".join(_range(name, span) for name, span in exported.free.items())
-        lines.append(f"free sizes: {free}")
+        lines.append(f"dynamic sizes: {free}")
     for name, span in exported.free.items():
         if span.least > max(2, least.get(name, span.least)):  # PyTorch traces no size of 1
             lines.append(f"the spec takes {name} from {least[name]}; PyTorch's trace holds from {span.least}")
     if exported.fixed:
         fixed = ", ".join(f"{name} = {size}" for name, size in exported.fixed.items())
-        lines.append(f"fixed sizes: {fixed} (PyTorch cannot leave them free)")
+        lines.append(f"fixed sizes: {fixed} (PyTorch cannot keep them dynamic)")
     lines += weights
     for comparison in exported.comparisons:
         sizes = ", ".join(f"{name} {size}" for name, size in comparison.sizes.items())
         lines.append(f"equal to the module to {comparison.difference:.1e} at {sizes}")
     if exported.random:
-        lines.append(f"drawn at random, and compared in shape alone: {', '.join(exported.random)}")
+        lines.append(f"random, so only their shapes are compared: {', '.join(exported.random)}")
     return lines
 
 
@@ -252,7 +254,7 @@ def check_target(path: Path, format: str, force: bool) -> None:
     if not path.exists() or force:
         return
     if not _ours(path, format):
-        message = f"{path} exists and is not graphspec's; --force overwrites it"
+        message = f"{path} exists and was not written by graphspec; --force overwrites it"
         raise typer.BadParameter(message, param_hint="-o")
     if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
         message = f"{path} was edited after graphspec wrote it; --force overwrites the edits"

@@ -33,7 +33,7 @@ Set = Annotated[
 Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Take a preset of the spec.")]
 Allow = Annotated[
     list[str] | None,
-    typer.Option("--allow", metavar="PACKAGE", help="Let the spec's `module:` import this Python package."),
+    typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
 

@@ -34,7 +34,7 @@ class Proved:
         done = self.program.folding.folded.summary()
         if self.difference is None:
             return [done]
-        return [done, f"equal to the module that is not folded to {self.difference:.1e}"]
+        return [done, f"equal to the unfolded module to {self.difference:.1e}"]
 
     def to_json(self) -> dict[str, Any]:
         assert self.program.folding is not None
@@ -55,8 +55,8 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
     if not found <= allowed < math.inf:
         from graphspec.diagnostics import Diagnostic, SpecError
 
-        message = f"folded, the outputs differ by {found:.1e}, and {allowed:.1e} is rounding"
-        help = "build without `--fold`; a running variance near 0 or weights that are not finite may be why"
+        message = f"the folded outputs differ by {found:.1e}; rounding explains at most {allowed:.1e}"
+        help = "build without `--fold`; a running variance near 0 or non-finite weights may be the cause"
         raise SpecError([Diagnostic("fold-differs", message, None, help=help)])
     return Proved(folded, module, found)
 
@@ -68,7 +68,7 @@ def weights_target(path: Path, given: Path | None, force: bool) -> Path:
         message = f"the folded weights would be written over {given}"
         raise typer.BadParameter(message, param_hint="-o")
     if target.is_dir() or (target.exists() and not force and not _ours(target)):
-        message = f"{target} exists and is not graphspec's folded weights; --force overwrites it"
+        message = f"{target} exists and does not hold folded weights of graphspec; --force overwrites it"
         raise typer.BadParameter(message, param_hint="-o")
     return target
 

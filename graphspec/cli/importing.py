@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Of the largest output: what float32 may differ by in another order of sums, and no more."""
 
-app = typer.Typer(no_args_is_help=True, help="Turn models of other frameworks into specs and weights.")
+app = typer.Typer(no_args_is_help=True, help="Convert models of other frameworks to specs and weights.")
 
 
 @app.callback()
 def _root() -> None:
-    """Turn models of other frameworks into specs and weights."""
+    """Convert models of other frameworks to specs and weights."""
 
 
 @app.command()
@@ -29,15 +29,16 @@ def keras(
         Path, typer.Argument(metavar="FILE", help="A .keras archive, an .h5 model, or model.to_json().")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where NAME.yaml and NAME.safetensors go.")
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", help="Directory for NAME.yaml and NAME.safetensors."),
     ] = Path("."),
     flat: Annotated[
-        bool, typer.Option("--flat", help="A node for each layer: fold no repetition into blocks.")
+        bool, typer.Option("--flat", help="Write a node for each layer, without blocks.")
     ] = False,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not run the model beside Keras, where Keras is installed.")
+        bool, typer.Option("--no-check", help="Do not compare the model with Keras, if Keras is installed.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a Keras model as a spec and a file of weights.
@@ -62,7 +63,7 @@ def keras(
     typer.echo(f"wrote {spec}, {lines} lines" + (f", and {weights}" if weights is not None else ""))
     typer.echo(f"{summary.total_params:,} parameters")
     proved = f"equal to Keras to {difference:.1e} on random input" if difference is not None else why
-    typer.echo(proved if difference is not None else f"not run beside Keras: {proved}")
+    typer.echo(proved if difference is not None else f"not compared with Keras: {proved}")
     for note in imported.notes:
         typer.echo(f"note: {note}")
 
@@ -86,7 +87,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
         return None, f"Keras cannot run it here: {(str(error).splitlines() or ['?'])[0][:120]}"
     if not found <= TOLERANCE:
         message = f"the module's outputs differ from those of Keras by {found:.1e} of the largest"
-        help = "please report the file; --no-check writes the spec all the same"
+        help = "please report the file; --no-check writes the spec anyway"
         raise SpecError([Diagnostic("import-differs", message, None, help=help)])
     return found, ""
 

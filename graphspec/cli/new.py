@@ -17,7 +17,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA}\n"
 
 def schema(
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="Where to. [default: stdout]")
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Output file. [default: stdout]")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -46,16 +46,17 @@ def schema(
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="A table that the spec is to learn from.")
+        Path | None, typer.Option("--data", metavar="FILE", help="A table to learn from.")
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option("--target", metavar="COLUMN", help="What it learns; may be repeated.")
+        list[str] | None,
+        typer.Option("--target", metavar="COLUMN", help="A column to predict; may be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a small spec to start from, or one that fits a table.
+    """Write a first spec, or one that fits a table.
 
-    The schema for editors is written beside it.
+    The schema for editors is written next to it.
 
     Example: graphspec new cars --data cars.csv --target mpg
     """

@@ -23,7 +23,10 @@ def plot(
     output: Annotated[
         str,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Where to: .svg .png .pdf .html .mmd; - for SVG to stdout."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Output file: .svg .png .pdf .html .mmd; - writes SVG to stdout.",
         ),
     ],
     depth: Annotated[
@@ -31,24 +34,24 @@ def plot(
         typer.Option("--depth", metavar="N", min=0, help="Open blocks and models N levels deep; 0: none."),
     ] = None,
     expand: Annotated[
-        bool, typer.Option("--expand", help="Open all blocks and models, not as many as stay readable.")
+        bool, typer.Option("--expand", help="Open all blocks and models. [default: as many as stay readable]")
     ] = False,
     direction: Annotated[
         str | None,
-        typer.Option("--direction", metavar="down|right", help="Where the data flows to. [default: down]"),
+        typer.Option("--direction", metavar="down|right", help="Direction of the data flow. [default: down]"),
     ] = None,
     slide: Annotated[
         bool,
-        typer.Option(
-            "--slide", help="Fill a slide of 16:9; take the depth and direction that are read best."
-        ),
+        typer.Option("--slide", help="Fit a 16:9 slide, with the depth and direction that read best."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no such picture.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file that graphspec did not draw.")
+    ] = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the graph: a picture, a page to explore, or Mermaid.
+    """Draw the graph as a picture, an interactive page or Mermaid.
 
     Example: graphspec plot specs/resnet50.yaml --depth 1 -o resnet50.svg
     """
@@ -60,9 +63,9 @@ def plot(
     if direction not in (None, *DIRECTIONS):
         raise typer.BadParameter(f"`{direction}` is not down or right", param_hint="--direction")
     if depth is not None and expand:
-        raise typer.BadParameter("one of `--depth` and `--expand`", param_hint="--depth")
+        raise typer.BadParameter("give `--depth` or `--expand`, not both", param_hint="--depth")
     if path is None and as_json:
-        raise typer.BadParameter("`-` and `--json` both take stdout", param_hint="-o")
+        raise typer.BadParameter("`-` and `--json` both write to stdout", param_hint="-o")
     with compiling(spec, settings, preset, as_json) as program:
         right = None if direction is None else direction == "right"
         text = drawn(program, ".svg" if suffix in CONVERTED else suffix, expand, depth, right, slide)
@@ -88,13 +91,13 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
     if path.suffix not in known:
         kinds = f"{', '.join(known[:-1])} or {known[-1]}"
         why = "; a slide is a picture" if slide else ""
-        raise typer.BadParameter(f"{path} is no {kinds}; the suffix says what is drawn{why}", param_hint="-o")
+        raise typer.BadParameter(f"{path} is no {kinds}; the suffix selects the format{why}", param_hint="-o")
     if path.is_dir():
         raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
     if not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
     if path.exists() and not force and (end := path.read_bytes()[-200:]) and MARK not in end:
-        message = f"{path} exists and is no picture of graphspec's; --force overwrites it"
+        message = f"{path} exists and was not drawn by graphspec; --force overwrites it"
         raise typer.BadParameter(message, param_hint="-o")
     return path.suffix
 

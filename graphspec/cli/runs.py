@@ -24,12 +24,12 @@ RunArgument = Annotated[
 ]
 Weights = Annotated[
     str,
-    typer.Option("--weights", metavar="best|last|FILE", help="The best epoch's, the last, or a file."),
+    typer.Option("--weights", metavar="best|last|FILE", help="best (epoch), last (epoch), or a file."),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, metavar="N", help="Examples at a time. [default: the spec's]"),
+    typer.Option("--batch-size", min=1, metavar="N", help="Batch size. [default: the spec's]"),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows.")]
 
@@ -38,7 +38,7 @@ def evaluate(
     run: RunArgument,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="PATH", help="Examples with targets. [default: the spec's test data]"),
+        typer.Option("--data", metavar="PATH", help="Data with targets. [default: the spec's test data]"),
     ] = None,
     weights: Weights = "best",
     device: Device = "auto",
@@ -64,7 +64,9 @@ def evaluate(
 
 def predict(
     run: RunArgument,
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="Rows; targets are not read.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="PATH", help="Rows to predict; targets are not read.")
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="A .csv, .tsv, .jsonl, .parquet or .npz file."),
@@ -75,7 +77,9 @@ def predict(
     limit: Limit = None,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities/--no-probabilities", help="Each class' probability, too."),
+        typer.Option(
+            "--probabilities/--no-probabilities", help="Write the probability of each class as well."
+        ),
     ] = True,
     allow: Allow = None,
     as_json: Json = False,
@@ -120,18 +124,18 @@ def synthetic(path: Path) -> Diagnostic:
     """The warning that a run has learned nothing of the world."""
     from graphspec.diagnostics import Diagnostic
 
-    message = f"`{path}` learned from synthetic data: what it says of others means nothing"
+    message = f"`{path}` was trained on synthetic data: its results on other data mean nothing"
     help = "train on data: `graphspec train SPEC --data PATH`"
     return Diagnostic("synthetic-data", message, None, severity="warning", help=help)
 
 
 def runs(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where the runs are.", show_default=False)
+        Path, typer.Argument(metavar="[DIR]", help="Directory of the runs.", show_default=False)
     ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """List runs with the figures of their best epochs.
+    """List runs with the values of their best epochs.
 
     Example: graphspec runs
     """

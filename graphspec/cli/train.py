@@ -40,7 +40,7 @@ SETTINGS = {
 }
 
 
-SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file; or a run to go on with.")]
+SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a run directory to resume.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="Training data: a file or folder.")
 ]
@@ -52,7 +52,7 @@ Devices = Annotated[
 Restarts = Annotated[
     int,
     typer.Option(
-        "--max-restarts", min=0, metavar="N", help="With --devices: start again, where a process fails."
+        "--max-restarts", min=0, metavar="N", help="With --devices: restart up to N times after a failure."
     ),
 ]
 Compile = Annotated[
@@ -66,7 +66,7 @@ RunDir = Annotated[
 ]
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Go on with the run of --run-dir, or with the spec's newest; else begin."),
+    typer.Option("--resume", help="Continue the run in --run-dir, or the spec's newest run; else start one."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --run-dir.")]
 Limit = Annotated[
@@ -78,11 +78,13 @@ Progress = Annotated[
     typer.Option(
         "--progress",
         metavar="auto|lines|json|none",
-        help="How it shows itself: json is an object a line on standard error.",
+        help="How to show progress; json: an object per line on standard error.",
     ),
 ]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show what a batch looks like to the model.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
+]
 Epochs = Annotated[str | None, typer.Option("--epochs", hidden=True, callback=_setting)]
 BatchSize = Annotated[
     str | None,
@@ -115,9 +117,9 @@ def train(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
 ) -> None:
-    """Train, and leave a run directory behind.
+    """Train a spec, and write a run directory.
 
-    In it are the spec, the source, the history, weights and checkpoints.
+    It holds the spec, the source, the history, weights and checkpoints.
 
     Example: graphspec train specs/digits.yaml --set train.epochs=3
     """
@@ -151,11 +153,11 @@ def _check_options(resume: bool, overwrite: bool, progress: str, compile: str) -
     from graphspec.reporting import WAYS
 
     if resume and overwrite:
-        raise typer.BadParameter("goes on with a run, and --overwrite removes it", param_hint="--resume")
+        raise typer.BadParameter("continues a run, and --overwrite deletes it", param_hint="--resume")
     if compile not in ("auto", "on", "off"):
-        raise typer.BadParameter(f"`{compile}` is none of auto, on, off", param_hint="--compile")
+        raise typer.BadParameter(f"`{compile}` is not one of auto, on, off", param_hint="--compile")
     if progress not in WAYS:
-        raise typer.BadParameter(f"`{progress}` is none of {', '.join(WAYS)}", param_hint="--progress")
+        raise typer.BadParameter(f"`{progress}` is not one of {', '.join(WAYS)}", param_hint="--progress")
 
 
 def _places(
@@ -238,9 +240,9 @@ def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     from graphspec.run_files import SPEC
 
     if not (run / SPEC).is_file():
-        raise typer.BadParameter(f"{run} is a directory, and holds no run", param_hint="SPEC")
+        raise typer.BadParameter(f"{run} is a directory without a run", param_hint="SPEC")
     if not resume:
-        message = f"{run} is a run: go on with it with --resume, or train anew from {run / SPEC}"
+        message = f"{run} is a run: continue it with --resume, or train again from {run / SPEC}"
         raise typer.BadParameter(message, param_hint="SPEC")
     if run_dir is not None and run_dir.resolve() != run.resolve():
         raise typer.BadParameter(f"{run_dir} is another directory than {run}", param_hint="--run-dir")

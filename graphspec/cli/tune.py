@@ -34,11 +34,11 @@ SHOWN = 10
 
 RunDir = Annotated[
     Path | None,
-    typer.Option("--run-dir", metavar="DIR", help="Where the study lives. [default: runs/NAME-tune]"),
+    typer.Option("--run-dir", metavar="DIR", help="Directory of the study. [default: runs/NAME-tune]"),
 ]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="A database that several machines share."),
+    typer.Option("--storage", metavar="URL", help="A database that several machines share, as a URL."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Run N trials at a time.")]
 Keep = Annotated[
@@ -70,12 +70,12 @@ def tune(
 ) -> None:
     """Search hyperparameters, and write the best spec.
 
-    Running it again goes on where it stopped.
+    The same command again continues the search.
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
     if progress not in ("auto", "json", "none"):
-        raise typer.BadParameter(f"`{progress}` is none of auto, json, none", param_hint="--progress")
+        raise typer.BadParameter(f"`{progress}` is not one of auto, json, none", param_hint="--progress")
     with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import SearchReport

@@ -26,12 +26,12 @@ Source = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to, as .safetensors.")
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file, .safetensors.")
 ]
 RulesOption = Annotated[
     str | None,
     typer.Option(
-        "--rules", metavar="RULES", help="A file of rules, or the name of rules that come with graphspec."
+        "--rules", metavar="RULES", help="A file of rules, or the name of rules shipped with graphspec."
     ),
 ]
 Fresh = Annotated[
@@ -42,13 +42,17 @@ Fresh = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    typer.Option("--prefix", metavar="TEXT", help="What stands before the names in FILE. [default: found]"),
+    typer.Option(
+        "--prefix", metavar="TEXT", help="The common prefix of the names in FILE. [default: detected]"
+    ),
 ]
 WriteRules = Annotated[
     Path | None,
-    typer.Option("--write-rules", metavar="RULES", help="Write the rules that were used, and found, here."),
+    typer.Option(
+        "--write-rules", metavar="RULES", help="Write the rules that were used or found to this file."
+    ),
 ]
-Overwriting = Annotated[bool, typer.Option("--force", help="Overwrite files of these names.")]
+Overwriting = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 
 
 def weights(
@@ -64,11 +68,11 @@ def weights(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Fill a spec with the weights of a checkpoint.
+    """Convert the weights of a checkpoint for a spec.
 
-    It shows what went where; without -o it only shows.
+    It shows which tensor fills which weight; with -o it also writes them.
 
-    Example: graphspec weights specs/gpt2.yaml --from gpt2/ --rules gpt2
+    Example: graphspec weights specs/gpt.yaml --preset gpt2 --from gpt2/ --rules gpt2
     """
     for path in (output, write_rules):
         if path is not None and path.exists() and not force:

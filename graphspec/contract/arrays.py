@@ -43,7 +43,7 @@ def as_array(value: Any) -> Any:
     if any(type(item) is int and not -(2**63) <= item < 2**63 for item in elements(array)):
         raise ValueError("an integer of a constant has more than 64 bits")
     if any(item != item for item in elements(array)):
-        raise ValueError("a constant holds no NaN")
+        raise ValueError("a constant must not hold NaN")
     return array
 
 
@@ -106,7 +106,7 @@ def natural_dtype(array: Any) -> str:
 def _numbers(value: Any) -> Any:
     array = as_array(value)
     if isinstance(array, Nested) and kind_of(array) is bool:
-        raise ValueError("a list in the place of a tensor holds numbers")
+        raise ValueError("a list that replaces a tensor holds numbers")
     return array
 
 

@@ -85,7 +85,7 @@ def without_axis(name: str, x: Tensor, many: bool = False) -> LayerError:
     others = list(range(1, x.rank))
     return LayerError(
         "missing-key",
-        f"`{name}` without `axis` would take the examples of a batch together",
-        help=f"say which axes: `axis: {others}`" if many and len(others) > 1 else "say which: `axis: 1`",
+        f"`{name}` without `axis` would mix the examples of a batch",
+        help=f"name the axes: `axis: {others}`" if many and len(others) > 1 else "name the axis: `axis: 1`",
         argument="axis",
     )

@@ -9,22 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_CHAIN = "the nodes under `nodes` are the chain; what is used again is a block, under `blocks`"
-_INPUT = "inputs stand under `inputs`: {features: {shape: [64]}}"
-_DATA = "what turns texts into numbers belongs to the data: data: {features: {name: {encode: category}}}"
+_CHAIN = "`nodes` is the chain; write what is used again as a block, under `blocks`"
+_INPUT = "declare inputs under `inputs`: {features: {shape: [64]}}"
+_DATA = "encode texts in the data: data: {features: {name: {encode: category}}}"
 _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
-_TRANSFORMER = "build it of MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
+_TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
 _SUM = "write {merge: add, from: [a, b]}"
 
 LAYERS: Mapping[str, str] = {
     "Input": _INPUT,
     "InputLayer": _INPUT,
-    "Output": "outputs stand under `outputs`: {probs: {loss: ...}}",
+    "Output": "declare outputs under `outputs`: {probs: {loss: ...}}",
     "Sequential": _CHAIN,
     "ModuleList": _CHAIN,
     "Model": "a model is a file: write {model: other.yaml}",
     "Functional": "a model is a file: write {model: other.yaml}",
-    "Lambda": "write what it computes as an op, such as {op: multiply, x2: 0.5}",
+    "Lambda": "write its computation as an op, such as {op: multiply, x2: 0.5}",
     "Parameter": "write {parameter: [1, 768]}",
     "Block": "write {block: name}, and declare it under `blocks`",
     "Residual": _SUM,
@@ -46,18 +46,18 @@ LAYERS: Mapping[str, str] = {
 
 ARGUMENTS: Mapping[str, str] = {
     "batch_first": "delete it: the batch is the first axis",
-    "inplace": "delete it: what can be computed in place is",
+    "inplace": "delete it: activations work in place where possible",
     "num_layers": "each layer is a node: `repeat: 2` makes two",
-    "padding_idx": "`mask_zero: true` lets the layers after it pass over the id 0",
+    "padding_idx": "`mask_zero: true` masks the id 0",
     "padding_mode": "pad in a node before it: {op: pad, mode: reflect, ...}",
     "ceil_mode": "write `padding: same`",
     "input_length": "delete it: lengths are those of the input",
     "batch_size": "delete it: shapes leave out the batch",
-    "batch_input_shape": "the shape of an input stands under `inputs`, without the batch",
-    "batch_shape": "the shape of an input stands under `inputs`, without the batch",
-    "device": "say it on the command line: --device cuda",
+    "batch_input_shape": "write the shape of an input under `inputs`, without the batch",
+    "batch_shape": "write the shape of an input under `inputs`, without the batch",
+    "device": "choose it on the command line: --device cuda",
     "track_running_stats": "delete it: statistics are always kept",
-    "elementwise_affine": "`scale` and `center` say what is learned",
+    "elementwise_affine": "use `scale` and `center`",
     "embed_dim": "`key_dim` is the size of one head: embed_dim / num_heads",
     "dtype": "numbers are float32; train: {precision: bf16} computes in bfloat16",
     "loss": _LOSS,

@@ -16,10 +16,10 @@ ALIASES = {
 }
 """Keras' other names of layers: a spec may use them."""
 
-_OWN_CODE = ("it is code, and a spec holds none", "write `module: my_layers.Name`, a class of your own")
-_BASE = ("it is what classes of your own derive from", "write `module: my_layers.Name`, a class of your own")
+_OWN_CODE = ("it is code, which a spec cannot contain", "write `module: my_layers.Name`, a class of your own")
+_BASE = ("it is a base class for your own classes", "write `module: my_layers.Name`, a class of your own")
 _STRINGS = (
-    "models take numbers, and it learns from data",
+    "it must be adapted to data, outside of the model",
     "encode columns in `data: {features: ...}`: `category`, `hash`, `text`",
 )
 _PIXELS = (
@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, str]] = {
         "{op: stft, ...}, and the magnitude of its two outputs: `compute: sqrt(a * a + b * b)`",
     ),
     "MaxNumBoundingBoxes": (
-        "a spec knows no boxes, only tensors",
+        "a spec has tensors, but no bounding boxes",
         "pad the arrays of boxes in the data to one length",
     ),
     **dict.fromkeys(
@@ -52,18 +52,18 @@ LAYERS: dict[str, tuple[str, str]] = {
         ("MixUp", "CutMix"),
         (
             "it mixes the examples of a batch, and their targets with them",
-            "mix them in a loop of your own: `program.loss` is what training minimises",
+            "mix them in your own training loop, with `program.loss`",
         ),
     ),
 }
 """Layers that are refused."""
 
-_EXAMPLES = "it takes the examples of a batch for one of its axes"
-_FUNCTIONS = ("it takes functions, and a spec holds none",)
+_EXAMPLES = "it treats the batch axis like any other axis"
+_FUNCTIONS = ("it takes functions, which a spec cannot contain",)
 _COMPLEX = "a spec has no complex numbers: a signal is two tensors, its real and its imaginary part"
 _VALUES = "the size of its result depends on values"
-_PYTHON = ("it says something of a tensor to Python code, of which a spec has none", "leave it out")
-_CONSTANT = ("it is a constant, whatever comes in", "write its numbers as `constant: [...]`")
+_PYTHON = ("it describes a tensor to Python code, and a spec has no Python code", "leave it out")
+_CONSTANT = ("its result is a constant", "write its numbers as `constant: [...]`")
 OPS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("cond", "switch"),
@@ -93,7 +93,7 @@ OPS: dict[str, tuple[str, str]] = {
         _PYTHON,
     ),
     **dict.fromkeys(
-        ("empty", "empty_like"), ("what it holds is not defined", "`op: zeros` and `op: zeros_like`")
+        ("empty", "empty_like"), ("its values are undefined", "`op: zeros` and `op: zeros_like`")
     ),
     **dict.fromkeys(
         (
@@ -112,37 +112,43 @@ OPS: dict[str, tuple[str, str]] = {
     "append": (_EXAMPLES, "{merge: concatenate, from: [a, b], axis: 1}"),
     **dict.fromkeys(
         ("array_split", "hsplit", "vsplit", "dsplit"),
-        ("`split` does it", "{op: split, indices_or_sections: 2, axis: 1}"),
+        ("`split` does the same", "{op: split, indices_or_sections: 2, axis: 1}"),
     ),
-    "fliplr": ("`flip` does it", "{op: flip, axis: 1}"),
-    "flipud": (_EXAMPLES, "{op: flip, axis: 1} turns each example around"),
-    "fabs": ("`absolute` does it", "{op: absolute}"),
+    "fliplr": ("`flip` does the same", "{op: flip, axis: 1}"),
+    "flipud": (_EXAMPLES, "{op: flip, axis: 1} flips each example"),
+    "fabs": ("`absolute` does the same", "{op: absolute}"),
     "allclose": (_EXAMPLES, "{op: isclose}, then {op: all, axis: 1}"),
     "argpartition": ("`argsort` does more", "{op: argsort, axis: 1}"),
     "corrcoef": (_EXAMPLES, "{op: layer_normalization} and {op: inner} of each example's rows"),
     "correlate": (_EXAMPLES, "{op: conv} with each example's own kernel"),
-    "select": ("`where` does it", "{op: where}, one inside the other"),
-    "unravel_index": ("`floor_divide` and `mod` do it", "{op: floor_divide, x2: 4} and {op: mod, x2: 4}"),
+    "select": ("`where` does the same", "{op: where}, one inside the other"),
+    "unravel_index": (
+        "`floor_divide` and `mod` do the same",
+        "{op: floor_divide, x2: 4} and {op: mod, x2: 4}",
+    ),
     "view": ("it reads bits as another type", "{op: reshape} and {op: cast}"),
     "saturate_cast": (
-        "`clip` and `cast` do it",
+        "`clip` and `cast` do the same",
         "{op: clip, x_min: 0, x_max: 255}, then {op: cast, dtype: uint8}",
     ),
-    "rearrange": ("it is written in a language of its own", "{op: reshape} and {op: transpose}"),
+    "rearrange": ("it has its own pattern language", "{op: reshape} and {op: transpose}"),
     "nextafter": ("it has no gradient, and no use in a network", "add a small constant"),
     "nonzero": (_VALUES, "a mask: {op: not_equal, x2: 0}"),
-    "unique": (_VALUES, "{op: multi_hot, num_classes: 10} tells which integers there are"),
+    "unique": (_VALUES, "{op: multi_hot, num_classes: 10} shows which integers occur"),
     **dict.fromkeys(
         ("bincount", "histogram"), (_VALUES, "{op: one_hot, num_classes: 10}, then {op: sum, axis: 1}")
     ),
     "ctc_loss": ("it is a loss", "`loss: ctc` at an output"),
     "ctc_decode": (
         "the lengths of its results depend on values",
-        "{op: argmax, axis: -1}, and merge what repeats where you read predictions",
+        "{op: argmax, axis: -1}, and merge repeats when you read predictions",
     ),
     "psnr": (_EXAMPLES, "`compute: 10 * log10(1 / mean(square(a - b), axis=[1, 2, 3]))`"),
     "separable_conv": ("it is two convolutions", "{op: depthwise_conv}, then {op: conv}"),
-    "conv_transpose": ("its kernel is a layer's", "{layer: Conv2DTranspose, filters: 8, kernel_size: 3}"),
+    "conv_transpose": (
+        "its kernel belongs to a layer",
+        "{layer: Conv2DTranspose, filters: 8, kernel_size: 3}",
+    ),
     **{
         f"image_{name}": ("it is not yet written for PyTorch", help)
         for name, help in {

@@ -54,10 +54,10 @@ def _of_rank(inputs: tuple[Tensor, ...], i: int, j: int) -> str:
 
 def _of_names(a: Dim, b: Dim) -> str:
     if isinstance(a, int) or isinstance(b, int) or "?" in f"{show_size(a)}{show_size(b)}":
-        return "where a size is always the same, write it as the same number, or the same name, in `inputs`"
+        return "if the sizes are always equal, give them the same number or name in `inputs`"
     if str(a).isidentifier() and str(b).isidentifier():
-        return f"where `{a}` and `{b}` are always the same size, give both inputs the same name for it"
-    return "pad and stride both paths alike, so that both lengths stay the same"
+        return f"where `{a}` and `{b}` are always equal, give both inputs the same name for this size"
+    return "use the same padding and strides on both paths, so that the lengths stay equal"
 
 
 def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:

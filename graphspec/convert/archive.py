@@ -58,12 +58,12 @@ def open_archive(path: Path) -> Iterator[Archive]:
         elif path.suffix == ".json":
             size = path.stat().st_size
             if size > MAX_CONFIG:
-                raise refusal("import-unsafe", f"`{path}` has {size:,} bytes, which no model's config has")
+                raise refusal("import-unsafe", f"`{path}` has {size:,} bytes, too many for a model's config")
             yield Archive(path.stem, parse_json(path.read_bytes(), f"`{path}`"), None)
         else:
             raise refusal(
                 "import-format",
-                f"`{path}` is no model that Keras saved",
+                f"`{path}` is not a saved Keras model",
                 "it reads .keras archives, .h5 files with a model's config, and model.to_json() as .json",
             )
 
@@ -84,7 +84,7 @@ def parse_json(text: bytes, what: str) -> dict[str, Any]:
     except ValueError as error:
         raise refusal("import-format", f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise refusal("import-format", f"{what} holds no object, so that it is no model's config")
+        raise refusal("import-format", f"{what} holds no object, so it is not a model's config")
     return value
 
 
@@ -95,7 +95,7 @@ def _open_keras(path: Path, stack: ExitStack) -> Archive:
         _check_members(path, archive.infolist())
         if "config.json" not in members:
             help = "save the model with model.save('name.keras')"
-            raise refusal("import-format", f"`{path}` holds no config.json, so that it is no model", help)
+            raise refusal("import-format", f"`{path}` has no config.json, so it is not a model", help)
         config = parse_json(archive.read("config.json"), f"config.json of `{path}`")
         if WEIGHTS in members:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphspec-")))
@@ -125,13 +125,13 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         elif name in seen:
             why = "is there twice"
         elif name.endswith((".pkl", ".pickle", ".pt", ".pth")):
-            why = "is a pickle, which runs code when it is loaded"
+            why = "is a pickle, which would run code when it is loaded"
         elif member.file_size > max(MAX_INFLATION * member.compress_size, 1 << 20):
             why = f"unpacks from {member.compress_size:,} to {member.file_size:,} bytes"
         elif name.endswith(".json") and member.file_size > MAX_CONFIG:
-            why = f"has {member.file_size:,} bytes, which no model's config has"
+            why = f"has {member.file_size:,} bytes, too many for a model's config"
         if why is not None:
-            help = "files that Keras wrote have no such member: ask where this one comes from"
+            help = "Keras writes no such member: check where this file comes from"
             raise refusal("import-unsafe", f"`{name[:80]}` in `{path}` {why}", help)
         seen.add(name)
 

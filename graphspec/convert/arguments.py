@@ -72,16 +72,16 @@ def setting(value: Any) -> Any:
         return value
     if foreign(value) or value.get("class_name") in ("__lambda__", "Lambda"):
         raise Unsupported(
-            f"`{value.get('class_name')}` is code of its own, which is not in the file",
-            "use one that Keras has, or write the spec by hand",
+            f"`{value.get('class_name')}` is custom code, which is not in the file",
+            "use one of Keras, or write the spec by hand",
         )
     kind, config = value.get("class_name"), value.get("config", {})
     if kind == "function" or isinstance(config, str):
         return config if isinstance(config, str) else str(config.get("name"))
     if value.get("registered_name") not in (None, kind) and ">" in str(value.get("registered_name")):
         raise Unsupported(
-            f"`{value['registered_name']}` is a class of its own, whose code is not in the file",
-            "use one that Keras has, or write the spec by hand",
+            f"`{value['registered_name']}` is a custom class, whose code is not in the file",
+            "use one of Keras, or write the spec by hand",
         )
     word = snake_case(str(kind))
     rest = {
@@ -259,8 +259,8 @@ def key_text(items: Any) -> str:
             words.append(str(item))
         else:
             raise Unsupported(
-                "it is cut by something that is no index and no slice",
-                "cut by numbers, or take elements with keras.ops.take",
+                "its index is neither a number nor a slice",
+                "index with numbers and slices, or take elements with keras.ops.take",
             )
     while len(words) > 1 and words[-1] == ":":
         words.pop()

@@ -136,7 +136,7 @@ def _model(entry: dict[str, Any]) -> KerasModel:
         return _sequential(config)
     layers = {layer.name: layer for layer in map(read_layer, config["layers"])}
     if len(layers) != len(config["layers"]) or len(layers) > MAX_LAYERS:
-        raise ValueError("two layers have one name, or there are too many")
+        raise ValueError("two layers have the same name, or there are too many")
     _number(list(layers.values()))
     for layer, item in zip(layers.values(), config["layers"], strict=True):
         layer.calls = [_call(node, layers) for node in item.get("inbound_nodes", [])]
@@ -184,8 +184,8 @@ def refuse_foreign(value: Any) -> None:
         if isinstance(value, dict):
             name = str(value.get("class_name"))
             if foreign(value) or name in ("__lambda__", "Lambda"):
-                message = f"the config names `{value.get('module')}.{name}`, which is no class of Keras"
-                help = "save the model again without objects of one's own"
+                message = f"the config names `{value.get('module')}.{name}`, which is not a class of Keras"
+                help = "save the model again without custom objects"
                 raise refusal("import-unsafe", message, help)
             waiting += value.values()
         elif isinstance(value, list):
@@ -196,7 +196,7 @@ def read_layer(entry: dict[str, Any]) -> KerasLayer:
     config = entry["config"]
     name = str(entry.get("name") or config["name"])
     if not isinstance(config, dict) and entry["class_name"] != "Sequential":
-        raise TypeError(f"the config of {name} is no object")
+        raise TypeError(f"the config of {name} is not an object")
     module = "?" if foreign(entry) else str(entry.get("module") or _usual_module(entry["class_name"], config))
     found = KerasLayer(name, str(entry["class_name"]), module, config)
     found.again = entry.get("shared_object_id") is not None
@@ -249,7 +249,7 @@ def _sequential(config: Any) -> KerasModel:
     listed = [read_layer(entry) for entry in entries]
     layers = {layer.name: layer for layer in listed}
     if len(layers) != len(listed) or not listed:
-        raise ValueError("a Sequential model has no layers, or two of one name")
+        raise ValueError("a Sequential model has no layers, or two with the same name")
     _number(listed)
     if listed[0].class_name != "InputLayer":
         first = listed[0].config
@@ -262,7 +262,7 @@ def _sequential(config: Any) -> KerasModel:
             raise refusal(
                 "import-unsupported",
                 f"the Sequential model `{config.get('name')}` was never built: its input has no shape",
-                "call it once, or begin it with keras.Input(shape), and save it again",
+                "call it once, or start it with keras.Input(shape), and save it again",
             )
         name = "input" if "input" not in layers else "input_1"
         dtype = first.get("dtype")
@@ -298,7 +298,7 @@ def _structure(value: Any, layers: dict[str, KerasLayer]) -> Any:
         return [_structure(item, layers) for item in value]
     if isinstance(value, dict):
         return {str(key): _structure(item, layers) for key, item in value.items()}
-    raise TypeError(f"{value!r:.40} is no tensor")
+    raise TypeError(f"{value!r:.40} is not a tensor")
 
 
 def _call(node: Any, layers: dict[str, KerasLayer]) -> Call:

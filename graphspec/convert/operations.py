@@ -26,11 +26,11 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
         slots = [("", values[tensor]) for tensor in tensors_in(call.args)]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
-        raise Unsupported(f"`{name}` is no op of a spec: {OPS[name][0]}", OPS[name][1])
+        raise Unsupported(f"`{name}` is not an op of a spec: {OPS[name][0]}", OPS[name][1])
     if name in PER_EXAMPLE:
         raise Unsupported(
-            f"`{name}` of Keras takes the batch for an axis like others",
-            f"in a spec, `{name}` does to each example what it does to a tensor: write this part by hand",
+            f"`{name}` of Keras treats the batch axis like any other axis",
+            f"in a spec, `{name}` applies to each example separately: write this part by hand",
         )
     if name not in REGISTRY["op"]:
         near = nearest(name, REGISTRY["op"])
@@ -100,7 +100,7 @@ def _beside_batch(value: Any, rank: int | None) -> Any:
         return value
     if depth > rank or len(value) != 1:
         help = "give it the axes of one example, or one more of size 1"
-        raise Unsupported("a constant tensor stands beside the batch, with a value for each example", help)
+        raise Unsupported("a constant tensor has a value for each example of the batch", help)
     return value[0]
 
 

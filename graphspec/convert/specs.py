@@ -49,7 +49,7 @@ def compiled(body: ConvertedBody, settings: Mapping[str, Any], flat: bool, notes
             if _meaning(spec) == meaning:
                 best, least = spec, nodes
     if best is None:
-        notes.append("it is written flat: what was folded would not be the same")
+        notes.append("it is written without blocks: the folded spec would not be equal")
     return best or whole
 
 

@@ -136,7 +136,7 @@ class Translator:
                     later.append((layer, index))
             if len(later) == len(waiting):
                 layer, index = later[0]
-                message = f"call {index} of `{layer.name}` reads what nothing makes"
+                message = f"call {index} of `{layer.name}` reads a tensor that nothing produces"
                 self.problems.add(Diagnostic("import-format", message, None))
                 self.problems.raise_if_errors()
             waiting = later
@@ -198,7 +198,7 @@ class Translator:
             )
         if layer.module == "?":
             raise Unsupported(
-                f"`{layer.class_name}` is a class of its own, whose code is not in the file",
+                f"`{layer.class_name}` is a custom class, whose code is not in the file",
                 "build the model of Keras' layers, or write this part of the spec by hand",
             )
         if layer.class_name == "StochasticDepth":
@@ -206,7 +206,7 @@ class Translator:
         if layer.class_name in MERGES:
             return REGISTRY["merge"][name.lower()]
         if name in LAYERS:
-            raise Unsupported(f"`{name}` is no layer of a spec: {LAYERS[name][0]}", LAYERS[name][1])
+            raise Unsupported(f"`{name}` is not a layer of a spec: {LAYERS[name][0]}", LAYERS[name][1])
         if name not in REGISTRY["layer"]:
             near = nearest(name, REGISTRY["layer"])
             help = "build the model without it, or write this part of the spec by hand"
@@ -300,7 +300,7 @@ class Translator:
                 raise Unsupported(f"it is called with `{name}`", f"call it without `{name}`")
         for name, value in slots.items():
             if not (name.endswith("mask") or isinstance(value, (KerasTensor, tuple))):
-                raise Unsupported(f"its `{name}` is no tensor", "call it with one tensor")
+                raise Unsupported(f"its `{name}` is not a tensor", "call it with one tensor")
         return {name: value for name, value in slots.items() if value is not None}, extra
 
     def _read(self, node: ConvertedNode, cls: type[Layer], call: Call, slots: dict[str, Any]) -> None:
@@ -333,7 +333,7 @@ class Translator:
         found = [self.written.get(t) for t in tensors_in(mask)]
         if found and found != [item for item in own if item is not None]:
             raise Unsupported(
-                "it is called with a mask of its own", "pass masks to recurrent layers and attention alone"
+                "it is called with an explicit mask", "pass masks only to recurrent layers and attention"
             )
 
     def _carry(

@@ -141,7 +141,7 @@ def array(group: Any, name: str, shown: str) -> Any:
         raise refusal("import-unsafe", message, "save the model again with Keras, which stores them inside")
     if dataset.dtype.kind not in "fiub":
         raise refusal(
-            "import-unsafe", f"the array `{name[:80]}` in `{shown}` holds {dataset.dtype}, no numbers"
+            "import-unsafe", f"the array `{name[:80]}` in `{shown}` holds {dataset.dtype}, not numbers"
         )
     stored = dataset.id.get_storage_size()
     if dataset.nbytes > max(200 * stored, 1 << 20):

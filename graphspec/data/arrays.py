@@ -140,7 +140,7 @@ class ArrayArchive:
                 "save it as an array of numbers",
             )
         if _bytes(shape, dtype) > size:
-            raise ValueError("its header promises more than it holds")
+            raise ValueError("its header declares more data than it holds")
         return shape, fortran, dtype
 
     def _stored(self, name: str, path: Path, entry: zipfile.ZipInfo) -> Array:
@@ -165,7 +165,7 @@ class ArrayArchive:
         shape, fortran, dtype = self._header(name, stream, size)
         offset = stream.tell()
         if offset - start + _bytes(shape, dtype) > size:
-            raise ValueError("its header promises more than it holds")
+            raise ValueError("its header declares more data than it holds")
         if not _bytes(shape, dtype):
             return np.zeros(shape, dtype)
         mapped = np.memmap(stream, dtype, "c", offset, shape, "F" if fortran else "C")
@@ -176,7 +176,7 @@ class ArrayArchive:
         data = bytearray(stream.read(_bytes(shape, dtype)))
         rest = stream.read()  # to the end, where the checksum is compared
         if rest:
-            raise ValueError("it holds more than its header says")
+            raise ValueError("it holds more data than its header declares")
         return np.ndarray(shape, dtype, buffer=data, order="F" if fortran else "C")
 
 
@@ -221,7 +221,7 @@ def _members(path: Path) -> dict[str, Member]:
     size = sum(entry.file_size for entry in packed)
     if size > machine() // 2:
         amount = f"{size / 2**30:.1f} GiB"
-        help = "write it without compression (numpy.savez): then it need not fit"
+        help = "write it without compression (numpy.savez): then it need not fit into memory"
         message = f"`{path}` unpacks to {amount}, more than half of this machine's memory"
         raise fail("data-format", message, help)
     arrays = [entry for entry in entries if entry.filename.endswith(".npy")]

@@ -20,7 +20,7 @@ from graphspec.diagnostics import Span, SpecError
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-DATE_HELP = 'say how it is written: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
+DATE_HELP = 'give its format: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
 TICKS = 1_000_000
 """Dates are whole microseconds since 1970, UTC."""
 
@@ -104,7 +104,7 @@ def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int]
     infinite = np.isinf(values)
     if infinite.any():
         index = int(infinite.argmax())
-        what = f"{shown(column[index].as_py())} is no finite number"
+        what = f"{shown(column[index].as_py())} is not a finite number"
         raise part.fail("data-nonfinite", name, row(index), what, "remove or fill such values")
     return values
 
@@ -155,7 +155,7 @@ def _number_help(part: TablePart, cell: str) -> str | None:
         return f'if it stands for a missing value, write `na_values: ["", {shown(cell)}]` under `data`'
     if part.decimal == "." and "," in text and text.replace(",", "", 1).lstrip("+-").isdigit():
         return 'if the comma is the decimal mark, write {path: ..., decimal: ","}'
-    return f'a text is encoded: {{encode: category}}, or is missing: na_values: ["", {shown(cell)}]'
+    return f'encode text with {{encode: category}}, or mark it as missing: na_values: ["", {shown(cell)}]'
 
 
 def kind_in_words(kind: pa.DataType) -> str:
@@ -270,7 +270,7 @@ def _by_value(column: pa.Array, convert: Callable[[str], int], part: TablePart, 
             known.append(convert(text))
         except (ValueError, OverflowError):
             index = pc.index(encoded.indices, pa.scalar(position, encoded.indices.type)).as_py()
-            raise part.fail("data-dtype", name, index, f"{shown(text)} is no date", DATE_HELP) from None
+            raise part.fail("data-dtype", name, index, f"{shown(text)} is not a date", DATE_HELP) from None
     return pa.array(known, pa.int64()).take(encoded.indices)
 
 

@@ -37,7 +37,7 @@ class DataConfig(Setting):
         "sep": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",
         "augment": "it belongs to a feature: features: {image: {encode: image, augment: [...]}}",
-        "num_workers": "delete it: how data are read is found out",
+        "num_workers": "delete it: graphspec chooses how to read data",
     }
 
     train: DataFile | None = None

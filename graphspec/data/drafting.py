@@ -66,7 +66,7 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
     path = os.path.relpath(data, folder)
     if path.startswith(".."):
         message = f"`{data}` lies outside the directory of the spec"
-        raise fail("data-outside", message, "write the spec beside it")
+        raise fail("data-outside", message, "write the spec next to it")
     table = open_table(found, DataFile(path=str(data)))
     for target in targets:
         if target not in table.columns:
@@ -78,7 +78,7 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
     made, gaps = Draft(), sorted({gap for seen in looks for gap in seen.gaps})
     _inputs(made, [seen for seen in looks if seen.name not in targets], rows)
     if not made.codes:
-        raise fail("data-column", f"`{data}` has no column that an input can be made of besides the targets")
+        raise fail("data-column", f"`{data}` has no column for an input besides the targets")
     _body(made)
     for target in targets:
         _output(made, next(seen for seen in looks if seen.name == target), rows)
@@ -144,7 +144,7 @@ def _kind(there: pa.Array) -> tuple[str, str, tuple[str, ...]]:
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
         return seen("text", f"{words:.1f} words a row")
     if distinct > 0.9 * len(there) and distinct > CLASSES:
-        return seen("left", "nearly every row has a value of its own: if it names the rows, give it as `key`")
+        return seen("left", "nearly every row has a different value: if it identifies rows, use it as `key`")
     return seen("category", f"{distinct:,} values")
 
 
@@ -189,7 +189,7 @@ def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
         fill = ", fill: median, indicator: true" if gaps else ""
         columns = flow([seen.name for seen in numbers])
         reason = (
-            "missing numbers become the median, and a 0/1 column for each says so"
+            "missing numbers become the median, and a 0/1 column marks them"
             if gaps
             else "mean 0, deviation 1"
         )
@@ -203,7 +203,7 @@ def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
         made.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
         columns = flow([seen.name for seen in kinds])
         made.features.append(
-            "    # an id for each value: those found, one for the unseen, one to spare\n"
+            "    # an id for each value that was found, one for unseen values, one spare\n"
             f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}"
         )
         made.nodes += [
@@ -256,11 +256,11 @@ def _output(made: Draft, seen: Look, rows: pa.Table) -> None:
         made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
         made.features.append(
-            f"    {name}: {{{column}encode: number, scale: standard}}  # metrics are in its own unit"
+            f"    {name}: {{{column}encode: number, scale: standard}}  # metrics are in its own units"
         )
         return
     if seen.kind not in ("number", "category", "text", "left") or seen.distinct < 2:
-        raise fail("data-column", f"column `{seen.name}` is no target: {seen.reason}", "name another")
+        raise fail("data-column", f"column `{seen.name}` cannot be a target: {seen.reason}", "name another")
     count = seen.distinct
     made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: {count}, activation: softmax}}")
     made.outputs.append(f"  {name}: {{loss: sparse_categorical_crossentropy, metrics: [accuracy]{ignore}}}")
@@ -284,14 +284,14 @@ def _text(
         if seen.kind == "left" and seen.name not in targets
     ]
     parts = [
-        f"# A first spec for {path}, to go on from: it learns {', '.join(targets)}.",
+        f"# A first spec for {path}, to start from. It predicts {', '.join(targets)}.",
         f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
         *(["# Columns that are not read:", *left] if left else []),
         "",
         "inputs:",
         *made.inputs,
         "",
-        "nodes:  # each takes the one above it, unless it says `from:`",
+        "nodes:  # each reads the node above it, unless it has `from`",
         *made.nodes,
         "",
         "outputs:",
@@ -299,8 +299,8 @@ def _text(
         "",
         "data:",
         f"  train: {flow(path)}",
-        "  validation: {split: 0.2}  # a fifth, drawn at random, tells how well unseen rows are judged",
-        *([f"  na_values: {flow(['', *gaps])}  # what stands for a missing value"] if gaps else []),
+        "  validation: {split: 0.2}  # a random fifth of the rows measures the model on unseen rows",
+        *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
         "  features:",
         *made.features,
         "",

@@ -257,7 +257,7 @@ def _shaped(source: Checker, field: Field, array: Array, sizes: dict[str, tuple[
     """The array with the rank of its field, each size as declared; binds symbolic sizes on the way."""
     wanted, given = field.tensor.shape, array.shape
     if array.ndim == 0:
-        raise _differs(source, field, array, "a single value is no list of examples")
+        raise _differs(source, field, array, "a single value is not a list of examples")
     if len(given) == len(wanted) - 1 and wanted[-1] == 1:
         array = array.reshape(*given, 1)
     elif len(given) == len(wanted) + 1 and given[-1] == 1:
@@ -291,7 +291,7 @@ def _multiple(size: Dim, value: int) -> str | None:
     unit = unit_of(size)
     if unit is None or value % unit[1] == 0:
         return None
-    return f"`{size}` is a multiple of {unit[1]}, and {value} is none: crop, pad or resize the data"
+    return f"`{size}` must be a multiple of {unit[1]}, not {value}: crop, pad or resize the data"
 
 
 def _bound(size: Dim, sizes: Mapping[str, tuple[int, str]]) -> str | None:
@@ -368,7 +368,7 @@ def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Arra
             raise fail(
                 "data-dtype",
                 message,
-                "class numbers and tokens are integers; a float `dtype` or loss takes others",
+                "class numbers and tokens are integers; for other values use a float `dtype` or another loss",
                 span=source.span(row, field.name),
             )
         if source.typed:

@@ -58,7 +58,9 @@ class DataFile(Setting):
         except (LookupError, ValueError):
             known = None
         if known is None or not getattr(known, "_is_text_encoding", True):
-            raise ValueError(f"`encoding` is {show(value)}, which names no encoding: utf-8, latin-1, utf-16")
+            raise ValueError(
+                f"`encoding` is {show(value)}, which is not an encoding such as utf-8, latin-1 or utf-16"
+            )
         return value
 
     @property
@@ -142,8 +144,8 @@ def _misfits(file: DataFile, value: dict[str, Any], key: str) -> Iterator[Proble
     known, ending = file.format, _ending(file.path)
     where: Path = ("path",) if "path" in value and len(value) > 1 else ()
     if known is None and ending:
-        message = f"`{file.path}` is of no kind that is read"
-        yield Problem("data-format", message, f"read are {READ}", where)
+        message = f"`{file.path}` has a format that graphspec does not read"
+        yield Problem("data-format", message, f"graphspec reads {READ}", where)
         return
     if known in ("lines", "parquet", "arrays"):
         for option in ("delimiter", "decimal") + (() if known == "lines" else ("encoding",)):
@@ -187,6 +189,6 @@ def parse_texts(value: object, key: str) -> tuple[str, ...]:
         if not isinstance(item, str | int | float) or isinstance(item, bool):
             where: Path = (index,) if isinstance(value, list) else ()
             raise SettingError(
-                Problem("wrong-type", f"`{key}` holds {show(item)}, which is no text", None, where)
+                Problem("wrong-type", f"`{key}` holds {show(item)}, which is not text", None, where)
             )
     return tuple(str(item) for item in items)

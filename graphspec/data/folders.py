@@ -55,10 +55,12 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
     except ValueError as error:  # a NUL in the name
         raise fail("data-missing", f"`{path}` cannot be a file: {error}") from None
     if not stat.S_ISREG(mode):
-        raise fail("data-format", f"`{path}` is neither a file nor a folder", f"read are {READ}")
+        raise fail("data-format", f"`{path}` is neither a file nor a folder", f"graphspec reads {READ}")
     kind = format_of(path.name)
     if kind is None:
-        raise fail("data-format", f"`{path}` is of no kind that is read", f"read are {READ}")
+        raise fail(
+            "data-format", f"`{path}` has a format that graphspec does not read", f"graphspec reads {READ}"
+        )
     return Found(path, kind, (path,))
 
 
@@ -118,14 +120,18 @@ def _pictures(path: Path, folder: Path, first: Path | None) -> Iterator[Path]:
 def _shards(path: Path, files: list[Path], within: Path | None) -> Found:
     if not files:
         held = "matches no file" if MAGIC & set(path.name) else "is an empty folder"
-        raise fail("data-empty", f"`{path}` {held}", f"read are {READ}")
+        raise fail("data-empty", f"`{path}` {held}", f"graphspec reads {READ}")
     kind = format_of(files[0].name)
     if kind is None:
-        raise fail("data-format", f"`{files[0]}` is of no kind that is read", f"read are {READ}")
+        raise fail(
+            "data-format",
+            f"`{files[0]}` has a format that graphspec does not read",
+            f"graphspec reads {READ}",
+        )
     _alike(path, files[0], [file for file in files if format_of(file.name) != kind])
     folder = next((file for file in files if not file.is_file()), None)
     if folder is not None:
-        raise fail("data-format", f"`{folder}` is no file")
+        raise fail("data-format", f"`{folder}` is not a file")
     return Found(path, kind, tuple(_inside(files, within)), None, False)
 
 
@@ -137,7 +143,7 @@ def _alike(path: Path, first: Path, others: list[Path]) -> None:
 def _disagree(path: Path, first: Path, other: Path) -> None:
     folder = path if path.is_dir() else path.parent
     names = f"`{first.relative_to(folder)}` and `{other.relative_to(folder)}`"
-    help = "a folder holds shards of one format, or images; names with _ or . in front are skipped"
+    help = "a folder holds shards of one format, or images; names that begin with _ or . are skipped"
     raise fail("data-format", f"`{path}` holds files of different kinds: {names}", help)
 
 

@@ -75,7 +75,9 @@ def given(data: Any) -> Path | Given | None:
         return Given(table=data)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return _arrays(_stacked(data))
-    raise fail("data-format", f"`{type(data).__name__}` is no type of data that is read", f"give {KINDS}")
+    raise fail(
+        "data-format", f"`{type(data).__name__}` is not a type of data that graphspec reads", f"give {KINDS}"
+    )
 
 
 def _arrays(data: Mapping[Any, Any]) -> Given:
@@ -91,7 +93,7 @@ def _arrays(data: Mapping[Any, Any]) -> Given:
     wide = next((name for name, array in arrays.items() if array.ndim > 2), None)
     if wide is not None:
         what = f"array `{texts[0]}` holds text, and `{wide}` has {arrays[wide].ndim} axes"
-        raise fail("data-shape", what, "give text as class numbers, or pictures as files")
+        raise fail("data-shape", what, "give text as class numbers, or images as files")
     return Given(table=pa.table({name: array.tolist() for name, array in arrays.items()}))
 
 

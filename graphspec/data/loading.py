@@ -35,7 +35,7 @@ from graphspec.tensor import names_of
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
 
-SYNTHETIC = "synthetic data: the spec names none; `--data PATH` gives others"
+SYNTHETIC = "synthetic data: the spec names no data; `--data PATH` gives some"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def need_no_features(program: Any) -> None:
     """Refuses a program with features of which nothing was learned."""
     if program.data is not None and program.data.features:
         raise fail(
-            "data-format", "the run learned nothing of its features: it had no table", "train it on a table"
+            "data-format", "the run has no encoders: it was not trained on a table", "train it on a table"
         )
 
 
@@ -153,7 +153,9 @@ def padding_of(program: Any, wanted: Iterable[Field]) -> Padding:
     if bucket is not None and bucket not in known:
         word, span = nearest(bucket, known), program.span(("train", "bucket"))
         help = f"did you mean `{word}`?" if word else f"sizes here: {', '.join(known) or 'none'}"
-        raise fail("unknown-name", f"`bucket` is `{bucket}`, which is no size of an input", help, span=span)
+        raise fail(
+            "unknown-name", f"`bucket` is `{bucket}`, which is not a size of an input", help, span=span
+        )
     return Padding(sizes, program.minimum_sizes, steps, bucket)
 
 
@@ -283,7 +285,7 @@ class Loader:
                 f"{store.length:,} examples take {size} and are read from {folder()} as they are used"
             )
             if self.program.training.bucket is not None:
-                self.notes.append("`bucket` sorts examples in memory alone: these stay as shuffled")
+                self.notes.append("`bucket` only sorts examples in memory: these stay shuffled")
         return reading.examples(store, self.wanted, self.device, padding_of(self.program, self.wanted))
 
     def _arrays(self, found: Found, division: Split | Marked | None) -> Parts:
@@ -344,6 +346,4 @@ class Loader:
             what = f"a validation split of {division.split:g} of {total} examples"
             raise fail("data-empty", f"{what} leaves one part empty", "give more examples")
         empty = "validation" if counts[0] else "training"
-        raise fail(
-            "data-empty", f"column `{division.column}` says of none of {total} rows that it is for {empty}"
-        )
+        raise fail("data-empty", f"column `{division.column}` assigns none of {total} rows to {empty}")

@@ -23,7 +23,7 @@ def limit() -> int:
     match = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)(?:i?B)?", text, re.ASCII | re.IGNORECASE)
     if match is None or not int(match[1]):
         raise fail(
-            "out-of-range", f"{VARIABLE} is `{text}`, which is no amount of memory", "write 8G, or 500M"
+            "out-of-range", f"{VARIABLE} is `{text}`, which is not an amount of memory", "write 8G, or 500M"
         )
     return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
 

@@ -41,7 +41,7 @@ def opening(
     root, span = root or Path(), program.span(("data", key))
     full = root / file.path
     if not full.resolve().is_relative_to(root.resolve()):
-        help = "move it beside the spec, or name it with `--data`"
+        help = "move it next to the spec, or name it with `--data`"
         message = f"`{file.path}` lies outside the directory of the spec"
         raise fail("data-outside", message, help, span=span)
     return Opening(full, file, span, root)

@@ -47,7 +47,7 @@ def values(column: Any) -> pa.ChunkedArray:
         shape = ", ".join(map(str, column.shape))
         raise fail(
             "data-shape",
-            f"the array that says how to split holds {column.dtype} of shape [{shape}]",
+            f"the array that defines the split holds {column.dtype} of shape [{shape}]",
             "give one value for each row",
         )
     return pa.chunked_array([pa.array(column)])
@@ -81,7 +81,9 @@ def by_column(found: Marked, column: pa.ChunkedArray, place: Place) -> Any:
     index = pc.index_in(values, known)
     if index.null_count:
         row = pc.index(pc.is_null(index), True).as_py()
-        message = f"column `{found.column}` is {shown(column[row].as_py())} at {place(row)}, which is no part"
+        message = (
+            f"column `{found.column}` is {shown(column[row].as_py())} at {place(row)}, which is not a part"
+        )
         raise fail("data-range", message, "write train, validation or test (or 0, 1, 2)")
     return np.array(list(WORDS.values()), np.uint8)[np.asarray(index.combine_chunks())]
 
@@ -145,5 +147,5 @@ def _no_gap(name: str, column: pa.ChunkedArray, place: Place, what: str) -> None
     if column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         more = f", and {column.null_count - 1} more rows" if column.null_count > 1 else ""
-        message = f"column `{name}`, which says the {what} of a row, is missing at {place(row)}{more}"
+        message = f"column `{name}`, which gives the {what} of a row, is missing at {place(row)}{more}"
         raise fail("data-gap", message, "fill it: every row belongs to one part")

@@ -35,7 +35,7 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     kind = WRITERS.get(path.suffix.lower())
     if kind is None:
         near = nearest(path.suffix, SUFFIXES) or "predictions.csv"
-        message = f"`{path}` is of no kind that is written: {', '.join(SUFFIXES)}"
+        message = f"`{path}` has a format that graphspec does not write: {', '.join(SUFFIXES)}"
         raise SpecError([Diagnostic("output-file", message, None, help=f"did you mean `{near}`?")])
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -91,7 +91,7 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
                 reader.error(
                     "unknown-param",
                     ("presets", preset, name),
-                    f"the preset `{preset}` sets `{name}`, which is no param of this file",
+                    f"the preset `{preset}` sets `{name}`, which is not a param of this file",
                     f"did you mean `{word}`?" if word else None,
                     key=True,
                 )
@@ -144,8 +144,8 @@ def _block_inputs(reader: DeclarationReader, value: Any, path: Path, body: Body)
     for position, word in enumerate(value):
         here = (*path, "inputs", word if named else position)
         if named and value[word] not in (None, "required"):
-            message = f"the input `{word}` is `required`, or null: then it may be left out"
-            reader.error("wrong-type", here, message, "a block takes its inputs as they are, of any shape")
+            message = f"the input `{word}` is `required` or null, which makes it optional"
+            reader.error("wrong-type", here, message, "a block accepts inputs of any shape")
         if reader.name(word, here, "an input", reserved=True):
             if word in body.inputs:
                 message = f"the block `{body.title}` has two inputs `{word}`"
@@ -183,7 +183,7 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
                 message = f"an output is a name, not {show(name)}"
                 reader.error("wrong-type", ("outputs", position), message, _named_output(name))
             elif name in found:
-                reader.error("duplicate-name", ("outputs", position), f"the output `{name}` stands twice")
+                reader.error("duplicate-name", ("outputs", position), f"the output `{name}` is listed twice")
             elif reader.name(name, ("outputs", position), "an output"):
                 found[name] = Output()
         return found
@@ -229,7 +229,7 @@ def _namespace(reader: DeclarationReader, body: Body) -> None:
                     "duplicate-name",
                     path,
                     f"`{name}` is {what} here and {other} above",
-                    "rename one: inputs, shared layers and nodes share one set of names",
+                    "rename one: inputs, shared layers and nodes share one namespace",
                     key=True,
                     labels=(Label(reader.document.key(place), other),),
                 )

@@ -30,7 +30,7 @@ def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bo
     span, new = places[0]
     above = document.key(_place_above(new, moved))
     lost = diagnostics.withdraw("duplicate-key", above, Span(document.file, 10**9, 0, 0, 0))
-    message = f"`{new[-1]}` is not indented, and so does not stand below `{new[-2]}`"
+    message = f"`{new[-1]}` is not indented, so it is not below `{new[-2]}`"
     diagnostics.add(
         Diagnostic(
             "not-indented",

@@ -88,7 +88,7 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
 
 
 def _with_like(value: dict[str, Any]) -> dict[str, Any]:
-    """An op's `like`, a tensor whose shape or type it takes, as one of its inputs: the last, or all."""
+    """An op's `like`, a tensor that determines the shape or dtype, as one of its inputs: the last, or all."""
     source, like = value.get("from"), value["like"]
     if source is None:
         return {"from" if key == "like" else key: item for key, item in value.items()}
@@ -123,7 +123,7 @@ def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> No
     reader.error(
         "no-form",
         path,
-        f"the node `{name}` does not say what it is",
+        f"the node `{name}` has no form",
         f"one of: {', '.join(FORMS)}",
         key=True,
     )
@@ -198,7 +198,7 @@ def read_edges(
             reader.error(
                 "wrong-type",
                 here,
-                f"an arrow or a comma of {show(text)} leads nowhere",
+                f"an arrow or a comma of {show(text)} connects nothing",
                 "write `a -> b` or `a, b -> c`",
             )
             continue
@@ -220,7 +220,7 @@ def _edge(
         return
     if target not in body.nodes:
         word = nearest(target, body.nodes)
-        what = "an input, and nothing goes into it" if target in body.inputs else "no node"
+        what = "an input, which takes no edges" if target in body.inputs else "no node"
         reader.error(
             "unknown-reference",
             path,
@@ -230,6 +230,6 @@ def _edge(
         return
     for source in sources:
         if any(source == known for known, _ in edges.get(target, [])):
-            reader.error("duplicate-name", path, f"the edge from `{source}` to `{target}` stands twice")
+            reader.error("duplicate-name", path, f"the edge from `{source}` to `{target}` is written twice")
             continue
         edges.setdefault(target, []).append((source, path))

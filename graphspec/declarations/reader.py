@@ -104,9 +104,7 @@ class DeclarationReader:
             )
             return False
         if reserved and word in RESERVED:
-            self.error(
-                "reserved-name", path, f"`{word}` has a meaning of its own and cannot name {what}", key=True
-            )
+            self.error("reserved-name", path, f"`{word}` is reserved and cannot name {what}", key=True)
             return False
         return True
 
@@ -136,5 +134,5 @@ def _as_mapping(path: Path, value: Any) -> str | None:
     if isinstance(items[0], dict):
         word = items[0].get("name") or items[0].get("layer") or "name"
         name = str(word).lower() if IDENTIFIER.match(str(word)) else "name"
-        return f"each has a name of its own, without a dash: `{name}: {example}`"
+        return f"each needs its own name, without a dash: `{name}: {example}`"
     return f"write {{name: {example}}}"

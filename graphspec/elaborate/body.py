@@ -122,7 +122,12 @@ class BodyElaborator:
         if self.context.depth >= MAX_DEPTH:
             span = self.declared.document.key(self.path("nodes", name))
             message = f"nodes read computed names of one another more than {MAX_DEPTH} deep"
-            self.error("too-deep", span, message, "write the names out, or the nodes in the order of reading")
+            self.error(
+                "too-deep",
+                span,
+                message,
+                "write the names out, or put each node after the nodes that it reads",
+            )
             raise OutOfBudget
         self.active.append(name)
         self.context.depth += 1
@@ -136,6 +141,6 @@ class BodyElaborator:
         chain = " -> ".join(reversed(names))
         span = self.declared.document.key(self.path("nodes", names[0]))
         message = f"nodes depend on one another in a cycle: {chain}"
-        self.error("cycle", span, message, "cut the cycle: a graph runs one way")
+        self.error("cycle", span, message, "break the cycle: a graph must not contain one")
         for name in names:
             self.results[name] = failed()

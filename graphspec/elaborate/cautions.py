@@ -62,7 +62,7 @@ def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
         yield "softmax-of-one", message, "for yes or no use `activation: sigmoid`"
     alone = layer.linear() is None and len(op.inputs) == 1 and not op.weights()
     if softmax and alone and ends_in(op.inputs[0]) == "softmax":
-        message = f"`{op.name}` is a softmax of what a softmax gave"
+        message = f"`{op.name}` applies a softmax to the output of a softmax"
         yield "softmax-twice", message, "leave one out: together they flatten the probabilities"
     momentum = getattr(layer, "momentum", None)
     if momentum is not None and momentum <= LOW_MOMENTUM and layer.affine_axis(out.rank) is not None:
@@ -77,7 +77,7 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
     op = last.op
     layer = op.layer if op is not None and op.present else None
     if layer is not None and layer.random and layer.training_only:
-        message = f"the output `{spec.name}` is a `{layer.spec_name}`, which acts in training alone"
+        message = f"the output `{spec.name}` is a `{layer.spec_name}`, which acts only in training"
         yield "", "dropout-last", message, "put it before the last layer with weights"
     plain = isinstance(spec.loss, MeanSquaredError | MeanAbsoluteError) or (
         isinstance(spec.loss, Regression) and spec.loss.canonical in ("huber", "log_cosh")
@@ -85,13 +85,13 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
     guesses = isinstance(spec.loss, Regression) and plain and ending(value) not in ("softmax", "sigmoid")
     for metric in spec.metrics:
         if guesses and isinstance(metric, Accuracy | BinaryAccuracy) and spec.loss is not None:
-            message = f"`{metric.name}` counts hits, and `{spec.loss.name}` is a loss on values"
+            message = f"`{metric.name}` measures classes, but `{spec.loss.name}` is a loss on values"
             yield "metrics", "accuracy-misfit", message, "use mean_absolute_error, or r2_score"
     rows = op.inputs[0].tensor if op is not None and layer is not None and op.inputs else None
     weights = op.weights() if op is not None else ()
     dense = bool(weights) and len(weights[0].shape) == 2 and layer is not None and layer.linear() is not None
     if isinstance(spec.loss, Categorical | Binary) and dense and rows is not None and rows.rank >= 4:
-        message = f"`{spec.loss.name}` judges {spec.tensors[0]}: a class for each position of an image"
+        message = f"`{spec.loss.name}` gets {spec.tensors[0]}: a class for each position of an image"
         help = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
         yield "loss", "flatten-missing", message, help
 

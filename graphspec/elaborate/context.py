@@ -83,7 +83,7 @@ class Context:
         """The model file `name`, relative to the file that names it. Reports what keeps it from being one."""
         if self.file is None:
             self.error(
-                "model-missing", span, f"the model file `{name}` is relative to a spec that is no file"
+                "model-missing", span, f"the model file `{name}` is relative to a spec that is not a file"
             )
             return None
         root = self.file.parent.resolve()

@@ -55,6 +55,6 @@ def check_features(
     for name in classless:
         path = (*body.declared.output_path(name), "class_weight")
         message = f"`class_weight` weighs classes, and the output `{name}` has none"
-        help = "weigh rows by a column: `sample_weight: ...`"
+        help = "weight rows by a column: `sample_weight: ...`"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
     return not problems and not classless

@@ -180,7 +180,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         factor, word = int(written["before"] or written["behind"] or 1), written["name"]
         if factor == 0:
             message = f"a size is a multiple of a positive integer, not {show(size)}"
-            body.error("out-of-range", span, message, "write such as `16 * height`")
+            body.error("out-of-range", span, message, "write, for example, `16 * height`")
             return None
         if word != BATCH:
             return symbol(word) * factor
@@ -233,7 +233,7 @@ def _multiples(wanted: Tensor, given: Tensor) -> str | None:
     for want, size in zip(wanted.shape[1:], given.shape[1:], strict=False):
         unit = unit_of(want)
         if unit is not None and size // unit[1] * unit[1] != size:
-            return f"`{show_size(size)}` is to be a multiple of {unit[1]}: pad, crop or resize before"
+            return f"`{show_size(size)}` must be a multiple of {unit[1]}: pad, crop or resize before"
     return None
 
 

@@ -154,7 +154,7 @@ class NodeInstance:
                 self.error(
                     "left-out",
                     bound.span,
-                    f"`{self.name}` reads `{bound.text}`, which is left out here and is nothing",
+                    f"`{self.name}` reads `{bound.text}`, which is left out here and has no replacement",
                     "give the reader a `when`, or the node an `else`",
                 )
                 return True

@@ -24,7 +24,7 @@ def reference(
         return [Bound(FAILED, "", span)]
     if not isinstance(text, str):
         listed = isinstance(text, list)
-        help = "several for one input have its name: from: {name: [a, b]}" if listed else None
+        help = "give one input several nodes by its name: from: {name: [a, b]}" if listed else None
         message = f"a reference is the name of a node or input, not {show(text)}"
         body.error("wrong-type", span, message, help)
         return [Bound(FAILED, str(text), span)]
@@ -68,7 +68,7 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         word = nearest(head, [*declared.nodes, *body.inputs])
         help = f"did you mean `{word}`?" if word else f"names here: {', '.join(names[:12])}"
         help += ", ..." if not word and len(names) > 12 else ""
-        body.error("unknown-reference", span, f"`{head}` is no node or input here", help)
+        body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
     return [FAILED]
 
 
@@ -91,12 +91,12 @@ def _in_repeated(
         return [_in_result(body, repeated.results[number], f"{head}.{number}", rest[1:], span)]
     if repeated.parallel:
         help = f"write `{head}.*` for all of them, or `{head}.0` for one"
-        message = f"`{head}` is a parallel node, so its bare name stands for no one instance"
+        message = f"`{head}` is a parallel node, so its bare name does not name one instance"
         body.error("unknown-reference", span, message, help)
         return [FAILED]
     if not repeated.results:
         if rest:
-            message = f"`{head}` is repeated 0 times, and hands on only its first input, no `{rest[0]}`"
+            message = f"`{head}` is repeated 0 times, so it has no `{rest[0]}`"
             body.error("left-out", span, message)
             return [FAILED]
         return [repeated.passed]
@@ -122,7 +122,7 @@ def _in_result(
     if word == _first_part(result) != "":
         return result.first
     if result.first is NOTHING or (result.op is not None and not result.op.present):
-        message = f"`{name}` is left out here, and hands on only its first input, no `{word}`"
+        message = f"`{name}` is left out here, so it has no output `{word}`"
         body.error("left-out", span, message)
         return FAILED
     if result.body is not None:
@@ -142,7 +142,7 @@ def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], spa
     assert result.inner_paths is not None and result.op is not None and result.body is not None
     op, inner = result.op, result.body
     if op.wrapper is not None:
-        message = f"what is inside `{op.name}` runs once a step and cannot be read"
+        message = f"nodes inside of `{op.name}` run once per step and cannot be read"
         body.error("unknown-reference", span, message)
         return FAILED
     if not inner.has(path[0]):

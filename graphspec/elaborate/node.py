@@ -94,7 +94,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items
         body.error("wrong-type", document.span((*here, word)), message)
         return False
     if word in declared.extra or (word == "from" and declared.source is not MISSING):
-        message = f"`{word}` stands in `{key}` and beside it"
+        message = f"`{word}` is given twice, in `{key}` and next to it"
         body.error("duplicate-key", document.key((*here, word)), message)
         return False
     if word in ("when", "else", "trainable", "weights", "checkpoint") or (word == "from" and key == "repeat"):
@@ -320,7 +320,7 @@ def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: boo
     if body.inputs:
         names = ", ".join(body.inputs)
         message = f"`{node.name}` is the first node, and there are {len(body.inputs)} inputs: {names}"
-        node.error("no-input", node.span, message, "say which with `from:`")
+        node.error("no-input", node.span, message, "choose one with `from`")
     elif not body.incomplete:
         help = "declare one: inputs: {x: {shape: [64]}}"
         message = f"`{node.name}` is the first node, and there is no input"
@@ -340,8 +340,8 @@ def _first_input(node: NodeInstance) -> Bound | None:
     if isinstance(raw, dict):
         key = next((name for name in input_names(node) if name in raw), None)
         if key is None:
-            message = f"`{node.name}` is left out and has no first input to hand on"
-            node.error("no-input", node.span, message, "say with `else:` what it hands on")
+            message = f"`{node.name}` is left out and has no first input to replace it"
+            node.error("no-input", node.span, message, "use `else` to name a replacement")
             return None
         item, path = raw[key], (*node.path, "from", key)
     elif isinstance(raw, list) and raw:

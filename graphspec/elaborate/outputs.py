@@ -64,13 +64,11 @@ def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
     names = [*body.declared.nodes, *body.inputs]
     near = nearest(name, names)
     last = next(reversed(body.declared.nodes), None)
-    help = f"say what it is with `from:`, as `from: {last}`" if last else "say what it is with `from:`"
+    help = f"name its node with `from`, as `from: {last}`" if last else "name its node with `from`"
     if near:
-        help = f"did you mean `{near}`? Or say what it is with `from:`"
+        help = f"did you mean `{near}`? Or name its node with `from`"
     span = body.declared.document.key(path)
-    body.error(
-        "unbound-output", span, f"the output `{name}` is bound to nothing: no node has that name", help
-    )
+    body.error("unbound-output", span, f"the output `{name}` has no node: no node has that name", help)
     return False
 
 
@@ -173,7 +171,7 @@ def _together(spec: OutputSpec) -> tuple[str, Misfit]:
     """Why the nodes of an output cannot be judged together, and the key that is to blame."""
     if len(spec.tensors) > 1 and spec.metrics:
         help = "give one of them an output of its own"
-        return "metrics", ("metrics judge one node, and `from` names several", help)
+        return "metrics", ("a metric takes one node, but `from` names several", help)
     if spec.loss is None:
         return "loss", None
     misfit = spec.loss.count_misfit(len(spec.tensors))

@@ -81,7 +81,7 @@ def parse_size(text: str, names: dict[str, Dim]) -> Dim:
     try:
         return _size(ast.parse(text.strip(), mode="eval").body, names)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SizeError(f"{show(text)} is no size: write such as `length`, `length // 2`") from None
+        raise SizeError(f"{show(text)} is not a size: write, for example, `length`, `length // 2`") from None
 
 
 def _size(node: ast.expr, names: dict[str, Dim]) -> Dim:
@@ -91,7 +91,7 @@ def _size(node: ast.expr, names: dict[str, Dim]) -> Dim:
         case ast.Name(id=word):
             if word in names:
                 return names[word]
-            raise SizeError(f"`{word}` is no size of an input", word)
+            raise SizeError(f"`{word}` is not a size of an input", word)
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _size(left, names) + _size(right, names)
         case ast.BinOp(left=left, op=ast.Sub(), right=right):
@@ -103,4 +103,4 @@ def _size(node: ast.expr, names: dict[str, Dim]) -> Dim:
             if not isinstance(divisor, int) or divisor < 1:
                 raise SizeError(f"a size is divided by a positive integer, not by `{divisor}`")
             return _size(left, names) // divisor
-    raise SizeError("sizes are computed by `+ - * //` alone")
+    raise SizeError("sizes are computed only with `+ - * //`")

@@ -82,7 +82,7 @@ def trace(program: Program, module: nn.Module) -> Traced:
             except FAILURES:
                 if not free:
                     raise
-    raise AssertionError("the last attempt has no free size")
+    raise AssertionError("the last attempt has no dynamic size")
 
 
 class _Inside(nn.Module):

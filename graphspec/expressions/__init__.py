@@ -174,7 +174,7 @@ def _joined(parts: list[str | Expression]) -> str | Expression | Template:
 def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
     if not braced:
         return ExpressionError(
-            "lone-dollar", "`$` stands before nothing", start, start + 1, "write `$$` for a dollar sign"
+            "lone-dollar", "`$` has no name after it", start, start + 1, "write `$$` for a dollar sign"
         )
     inner, end = braced_name(text, start)
     return ExpressionError(

@@ -156,7 +156,7 @@ class Evaluator:
         symbol = BINARY[operation]
         message = f"`{symbol}` does not work on {_kind(left)} and {_kind(right)}"
         has_text = isinstance(left, str) or isinstance(right, str)
-        help = "text is put together outside of the parentheses: `a_$(b)`" if has_text else None
+        help = "join texts outside of the parentheses: `a_$(b)`" if has_text else None
         raise error_at(node, "operand-type", message, help)
 
     def _arithmetic(self, node: ast.BinOp, left: Any, right: Any) -> Any:
@@ -285,7 +285,7 @@ class Evaluator:
     def _channels(self, node: ast.Call) -> int:
         argument = node.args[0]
         if self.channels is None:
-            help = "`channels` reads an input of the block it stands in"
+            help = "`channels` reads an input of its own block"
             raise error_at(node, "unknown-channels", "`channels` has no meaning here", help)
         try:
             return self.channels(ast.unparse(argument))
@@ -303,10 +303,10 @@ class Evaluator:
         start, name = "given(", self._source(argument)
         there = [known.removeprefix(start)[:-1] for known in self.scope if known.startswith(start)]
         near = nearest(name, there)
-        help = "`given` asks for an input of the block it stands in"
+        help = "`given` asks for an input of its own block"
         if there:
             help = f"did you mean `given({near})`?" if near else f"inputs here: {', '.join(there)}"
-        raise error_at(argument, "unknown-reference", f"`{name}` is no input of a block here", help)
+        raise error_at(argument, "unknown-reference", f"`{name}` is not an input of a block here", help)
 
     def _vocabulary(self, node: ast.Call) -> int:
         """What the scope holds under `vocabulary(name)`; None is a feature that declares no size."""
@@ -322,7 +322,7 @@ class Evaluator:
         there = [name.removeprefix(start)[:-1] for name in self.scope if name.startswith(start)]
         near = nearest(name, there)
         help = f"did you mean `{near}`?" if near else f"features with ids: {', '.join(there) or 'none'}"
-        raise error_at(argument, "unknown-vocabulary", f"`{name}` is no feature of `data` here", help)
+        raise error_at(argument, "unknown-vocabulary", f"`{name}` is not a feature of `data` here", help)
 
 
 def _comparable(left: Any, right: Any) -> bool:

@@ -290,14 +290,10 @@ class _Reader:
                 raise self._refused(function)
             what = self._source(function)
             word = what.rpartition(".")[2]
-            help = (
-                f"a function takes what it works on in its parentheses: `{word}(x)`"
-                if "." in what
-                else _FORMS
-            )
+            help = f"a function takes its tensor in parentheses: `{word}(x)`" if "." in what else _FORMS
             raise error_at(function, "unknown-function", f"`{shortened(what)}` cannot be called here", help)
         if isinstance(dotted, Plain):
-            message = f"`{self._source(function)}` is a value, and no function"
+            message = f"`{self._source(function)}` is a value, not a function"
             raise error_at(function, "unknown-function", message)
         arguments = []
         for argument in node.args:
@@ -319,7 +315,7 @@ class _Reader:
         for each in inside:
             if not self._is_index(each):
                 message = "a slice has whole numbers, `$params`, colons, `None` and `...`"
-                help = "what depends on data is `take` or `take_along_axis`"
+                help = "for indices that depend on data, use `take` or `take_along_axis`"
                 raise error_at(node, "expression-form", message, help)
         key = self.text[self.text.index("[", node.value.end_col_offset or 0) + 1 : end - 1]
         return Applied(
@@ -336,14 +332,17 @@ class _Reader:
         if isinstance(node, ast.Compare):
             help = "combine two: `(a < b) & (b < c)`" if len(node.ops) > 1 else "compare with `==`"
             return error_at(
-                node, "expression-form", "a comparison in a formula has two sides, and is no test", help
+                node,
+                "expression-form",
+                "a comparison in a formula has two sides, and is not `in` or `is`",
+                help,
             )
         if isinstance(node, ast.UnaryOp):
             return error_at(
                 node, "expression-form", "`not` is not part of a formula", "write `logical_not(x)`"
             )
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-            help = "a power is written `**`; of booleans write `logical_xor(a, b)`"
+            help = "write a power as `**`; for booleans write `logical_xor(a, b)`"
             return error_at(node, "expression-form", "`^` is not part of a formula", help)
         for kind, what, help in _REFUSED:
             if isinstance(node, kind):

@@ -19,7 +19,7 @@ MAX_NUMBER = 10**18
 
 WORDS = {"true": True, "false": False, "null": None}
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-TOO_LARGE = "a number has more than 18 digits or no end"
+TOO_LARGE = "a number has more than 18 digits or is infinite"
 
 
 class ExpressionError(Exception):
@@ -121,7 +121,7 @@ _FOREIGN: Signs = (
     (r"(?<![=!<>])=(?!=)", "compare with `==`"),
     (r"\$", "inside of `$(...)` a parameter is written without `$`"),
 )
-"""Signs of other languages in an expression that cannot be read, and what stands for them here."""
+"""Signs of other languages in an expression cannot be parsed, and what stands for them here."""
 
 
 def called(node: ast.Call) -> str:
@@ -219,7 +219,7 @@ def _scan(text: str) -> None:
         elif char in "([{":
             depth += 1
             if depth > MAX_DEPTH:
-                message = f"more than {MAX_DEPTH} brackets stand in one another"
+                message = f"more than {MAX_DEPTH} levels of brackets"
                 raise ExpressionError("expression-too-long", message, position, position + 1)
         elif char in ")]}":
             depth -= 1
@@ -277,7 +277,7 @@ def _operands(node: ast.expr, text: str) -> list[ast.expr]:
 
 def _attribute(node: ast.Attribute) -> ExpressionError:
     message = f"`.{node.attr}` reads an attribute; in an expression nothing has one"
-    help = "a reference stands outside of the parentheses: `node.$(index).output`"
+    help = "write a reference outside of the parentheses: `node.$(index).output`"
     return error_at(node, "expression-attribute", message, help)
 
 
@@ -286,7 +286,7 @@ def _refused(node: ast.expr, text: str) -> ExpressionError:
     if isinstance(node, ast.Compare):
         what, help = "`is`", "compare with `==`"
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
-        what, help = "`^`", "a power is written `**`"
+        what, help = "`^`", "write a power as `**`"
     elif what is None:
         what = f"`{shortened(text[node.col_offset : node.end_col_offset])}`"
     return error_at(node, "expression-form", f"{what} is not part of an expression", help)

@@ -83,7 +83,7 @@ class Writer:
             "path": {
                 "type": "string",
                 "pattern": r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)+|\$.*)$",
-                "description": "the path of a class of one's own, such as my_layers.GatedMix",
+                "description": "the import path of a custom class, such as my_layers.GatedMix",
             },
             "references": {
                 "anyOf": [

@@ -34,11 +34,11 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def need_stretching(mask: Tensor, x: Tensor) -> None:
-    """Refuses a mask that does not stretch to `x`, axis by axis."""
+    """Refuses a mask that does not broadcast to `x`, axis by axis."""
     if mask.dtype != "bool":
         raise LayerError("wrong-dtype", f"a mask is boolean, and {{input1}} is {mask}", inputs=(1,))
     if mask.rank != x.rank or any(stretch(a, b) != b for a, b in zip(mask.shape, x.shape, strict=True)):
-        message = f"the mask {{input1}}, {mask}, does not stretch to {{input0}}, {x}"
+        message = f"the mask {{input1}}, {mask}, does not broadcast to {{input0}}, {x}"
         help = "a mask has as many axes as what it masks, each equal or of size 1"
         raise LayerError("shapes-differ", message, help=help, inputs=(0, 1))
 

@@ -82,7 +82,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         if not -x.rank < self.axis < x.rank or self.axis == 0:
             raise LayerError(
                 "out-of-range",
-                f"`axis` {self.axis} of BatchNormalization is no axis beside the batch of {x}",
+                f"`axis` {self.axis} of BatchNormalization is not an axis besides the batch of {x}",
                 help="-1 is the last axis",
                 argument="axis",
                 inputs=(0,),

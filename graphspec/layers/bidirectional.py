@@ -43,7 +43,7 @@ def _recurrent(value: Any) -> Any:
     if word == "RNN":
         return _of_cell(layer.model_validate({key: item for key, item in value.items() if key != "layer"}))
     if not issubclass(layer, Recurrent):
-        message = "Bidirectional wraps a recurrent layer, such as LSTM, and {word} is none"
+        message = "Bidirectional wraps a recurrent layer, such as LSTM, and {word} is not one"
         raise _at_layer(PydanticCustomError("not_recurrent", message, {"word": word}), word)
     return layer.model_validate({key: item for key, item in value.items() if key != "layer"})
 

@@ -106,7 +106,7 @@ class Discretization(Layer):
 
     remedies = {
         **Layer.remedies,
-        "num_bins": "write what it finds, quantiles of the training data: `bin_boundaries: [...]`",
+        "num_bins": "write the boundaries, quantiles of the training data: `bin_boundaries: [...]`",
         "epsilon": "delete it: it belongs to `num_bins`, and boundaries are given",
     }
 
@@ -124,7 +124,7 @@ class Discretization(Layer):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="Discretization")
         if list(self.bin_boundaries) != sorted(set(self.bin_boundaries)):
-            message = f"`bin_boundaries` rise, unlike {list(self.bin_boundaries[:10])}"
+            message = f"`bin_boundaries` must rise, unlike {list(self.bin_boundaries[:10])}"
             raise LayerError("out-of-range", message, argument="bin_boundaries")
         if self.output_mode == "int":
             return x.with_dtype("int64")

@@ -64,8 +64,8 @@ class Normalization(Layer):
             if getattr(self, argument) is None:
                 raise LayerError(
                     "missing-key",
-                    f"Normalization needs `{argument}`: nothing finds it in data, as Keras' `adapt` does",
-                    help="compute both of the training data, and write mean: [...], variance: [...]",
+                    f"Normalization needs `{argument}`: there is no `adapt` to compute it from data",
+                    help="compute both from the training data, and write mean: [...], variance: [...]",
                     argument=argument,
                 )
             self.placed(argument, x)

@@ -30,7 +30,7 @@ class Heads(Layer, abstract=True):
     synonyms = WORDS
     remedies = {
         **Layer.remedies,
-        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} behind it; Keras' looks at "
+        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} after it; Keras' applies to "
         "the projections inside",
     }
     arguments = TENSORS_AND_MASKS
@@ -116,8 +116,8 @@ class Heads(Layer, abstract=True):
             other = "dropout" if self.dropout else "return_attention_scores"
             raise LayerError(
                 "out-of-range",
-                f"flash attention knows no `{other}`",
-                help="leave `flash_attention` out: PyTorch chooses the fastest kernel that can",
+                f"flash attention does not support `{other}`",
+                help="leave `flash_attention` out: PyTorch chooses the fastest kernel itself",
                 argument="flash_attention",
             )
         for argument in ("use_causal_mask", "sliding_window"):

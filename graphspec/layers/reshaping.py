@@ -101,7 +101,7 @@ class Reshape(Layer, also="Unflatten"):
         if len(unknown) > 1:
             raise LayerError(
                 "unknown-size",
-                f"{x} does not tell how long `{unknown[0]}` and `{unknown[1]}` are apart from one another",
+                f"{x} does not determine the sizes of `{unknown[0]}` and `{unknown[1]}` separately",
                 help="one size may follow from the others; reshape a tensor that has the others as axes",
                 argument="target_shape",
                 inputs=(0,),

@@ -77,7 +77,7 @@ LOSSES = family(
         "multiple_negatives_ranking": "in_batch_softmax",
     },
     "unknown-loss",
-    {"Loss": ("it is what losses of your own derive from", "write {module: my_losses.Name}")},
+    {"Loss": ("it is the base class of custom losses", "write {module: my_losses.Name}")},
 )
 METRICS = Family(
     "metric",
@@ -107,7 +107,7 @@ METRICS = Family(
     {
         **dict.fromkeys(
             ("Metric", "MeanMetricWrapper"),
-            ("it is what metrics of your own derive from", "write {module: my_metrics.Name}"),
+            ("it is the base class of custom metrics", "write {module: my_metrics.Name}"),
         ),
         **dict.fromkeys(
             ("Mean", "Sum"),

@@ -219,7 +219,7 @@ class Overlap(Metric):
         width = output.shape[-1]
         if self.sparse_y_pred:
             if self.num_classes is None:
-                return (f"`{self.name}` of class numbers needs `num_classes`", "say how many there are")
+                return (f"`{self.name}` of class numbers needs `num_classes`", "give the number of classes")
         else:
             if width == 1 or output.rank < 2:
                 message = f"`{self.name}` needs a last axis of at least 2 classes, and the output is {output}"

@@ -50,7 +50,7 @@ class Loss(Named):
         if count == len(self.takes):
             return None
         if len(self.takes) == 1:
-            return (f"`{self.name}` judges one node, and `from` names {count}", "give each an output")
+            return (f"`{self.name}` takes one node, but `from` names {count}", "give each an output")
         names = ", ".join(self.takes)
         return (f"`{self.name}` compares {names}, and `from` names {count}", f"write `from: [{names}]`")
 
@@ -173,8 +173,8 @@ class Categorical(Loss):
             return found
         if activation == "sigmoid":
             return (
-                f"`{self.name}` judges one choice among several, but the output ends in sigmoid",
-                "end it in `activation: softmax`, or use `binary_crossentropy` for several yes or no",
+                f"`{self.name}` compares one class among several, but the output ends in sigmoid",
+                "end it in `activation: softmax`, or use `binary_crossentropy` for independent labels",
             )
         ends = "no activation" if activation in (None, "linear") else activation
         return (
@@ -240,7 +240,7 @@ class Binary(Loss):
         if activation == "softmax":
             sparse = "`categorical_crossentropy`, or `sparse_categorical_crossentropy` for class numbers"
             return (
-                f"`{self.name}` judges each value by itself, but the output ends in softmax",
+                f"`{self.name}` treats each value separately, but the output ends in softmax",
                 f"end it in `activation: sigmoid`, or use {sparse}",
             )
         return (

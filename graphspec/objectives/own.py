@@ -80,7 +80,7 @@ def own_loss(value: dict[str, Any]) -> OwnLoss:
     found = _read(value, ("reduction",), "loss")
     reduction = value.get("reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "sum"):
-        message = f"`reduction` of one's own loss is sum_over_batch_size or sum, not {show(reduction)}"
+        message = f"`reduction` of a custom loss is sum_over_batch_size or sum, not {show(reduction)}"
         raise SettingError(Problem("out-of-range", message, None, ("reduction",)))
     return OwnLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
 
@@ -110,7 +110,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
         message = f"a {what} is a `name` or a `module`, not both"
         raise SettingError(Problem("two-forms", message, None, ("name",)))
     if not is_path(path):
-        message = f"a {what} of one's own is a path such as my_losses.Dice, not {show(path)}"
+        message = f"a custom {what} is a path such as my_losses.Dice, not {show(path)}"
         raise SettingError(Problem("wrong-type", message, None, ("module",)))
     given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
     under = value.get("arguments", {})

@@ -133,7 +133,7 @@ class Family:
             raise SettingError(Problem("wrong-type", message, path=("name",)))
         if name in self.refused:
             reason, instead = self.refused[name]
-            message = f"`{name}` is no {self.kind} of a spec: {reason}"
+            message = f"`{name}` is not {a(self.kind)} of a spec: {reason}"
             raise SettingError(Problem(self.unknown, message, instead, ("name",)))
         if name not in self.members:
             raise SettingError(
@@ -154,7 +154,7 @@ class Family:
         """What to write in place of an unknown name."""
         plain = name.partition("(")[0].strip()
         if plain != name and plain in self.members:
-            return f"arguments stand beside the name: {{name: {plain}, ...}}"
+            return f"write arguments next to the name: {{name: {plain}, ...}}"
         word = nearest(name, [known for known in self.members if known.islower()], self.synonyms)
         if word is not None:
             return f"did you mean `{word}`?"

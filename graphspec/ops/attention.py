@@ -52,8 +52,8 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
             if not fits or (position == 2 and value.shape[1] != key.shape[1]):
                 raise LayerError(
                     "shapes-differ",
-                    f"{query}, {key} and {value} do not attend: heads are as many in all, "
-                    "sizes as large in query and key, lengths in key and value",
+                    f"{query}, {key} and {value} do not fit together: all need the "
+                    "same heads, query and key the same size, key and value the same length",
                     inputs=(0, position),
                 )
         bias, mask = (*masks, None, None)[:2]
@@ -74,7 +74,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
         sizes = zip(given.shape, wanted, strict=False)
         if given.rank != 4 or any(own not in (1, size) for own, size in sizes):
             whole = Tensor(wanted, given.dtype)
-            message = f"{given} does not stretch to {whole}: batch, heads, queries, keys"
+            message = f"{given} does not broadcast to {whole}: batch, heads, queries, keys"
             raise LayerError("shapes-differ", message, inputs=(position,))
 
     def code(self, site: Site) -> Code:

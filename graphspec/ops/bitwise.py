@@ -72,9 +72,11 @@ class _Bits(Operation, abstract=True):
 table(
     __name__,
     _Bits,
-    row("bitwise_and", "The bits that both have; of booleans, whether both hold.", "{} & {}"),
-    row("bitwise_or", "The bits that at least one has; of booleans, whether at least one holds.", "{} | {}"),
-    row("bitwise_xor", "The bits that exactly one has; of booleans, whether exactly one holds.", "{} ^ {}"),
+    row("bitwise_and", "The bits that are set in both; for booleans, logical and.", "{} & {}"),
+    row("bitwise_or", "The bits that are set in at least one; for booleans, logical or.", "{} | {}"),
+    row(
+        "bitwise_xor", "The bits that are set in exactly one; for booleans, logical exclusive or.", "{} ^ {}"
+    ),
 )
 
 
@@ -123,8 +125,8 @@ class _Inversion(UnaryOperation, abstract=True):
 table(
     __name__,
     _Inversion,
-    row("bitwise_invert", "The bits that `x` has not; of booleans, whether it does not hold."),
-    row("bitwise_not", "The bits that `x` has not; of booleans, whether it does not hold."),
+    row("bitwise_invert", "The bits that are not set in `x`; for booleans, logical not."),
+    row("bitwise_not", "The bits that are not set in `x`; for booleans, logical not."),
 )
 
 

@@ -114,7 +114,7 @@ class Irfft(Operation, spec_name="irfft"):
     def infer(self, real: Tensor, imag: Tensor) -> Tensor:
         _need_signals(self.spec_name, real, imag)
         if self.fft_length is None and real.shape[-1] == 1:
-            message = f"`irfft` makes nothing of one frequency, which is what {real} has"
+            message = f"`irfft` needs more than one frequency, and {real} has one"
             raise LayerError("out-of-range", message, help="say `fft_length`", argument="fft_length")
         length: Dim = (real.shape[-1] - 1) * 2 if self.fft_length is None else self.fft_length
         return real.with_shape(*real.shape[:-1], length)

@@ -125,7 +125,7 @@ class _Border(Operation, abstract=True):
         assert known is not None
         if not isinstance(size, int):
             message = f"`{self.spec_name}` to a `{fields[2]}` needs to know the size there of {x}"
-            help = f"say `{fields[0]}` and `{fields[1]}`"
+            help = f"give `{fields[0]}` and `{fields[1]}`"
             raise LayerError("unknown-size", message, help=help, argument=fields[2], inputs=(0,))
         rest = self.sign * (target - size) - known
         if rest < 0:

@@ -98,7 +98,7 @@ class _Extreme(_Reduction, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         if self.initial is not None and not x.is_float and not float(self.initial).is_integer():
-            message = f"`initial: {self.initial}` is none of the integers of {x}"
+            message = f"`initial: {self.initial}` is not one of the integers of {x}"
             raise LayerError("out-of-range", message, argument="initial")
         return super().infer(x)
 
@@ -200,8 +200,8 @@ table(
         keywords=", correction=0",
     ),
     row("logsumexp", "The logarithm of the sum of the exponentials along axes.", method="logsumexp"),
-    row("nansum", "The sum along axes, without what is NaN.", method="nansum"),
-    row("nanmean", "The mean along axes, without what is NaN.", method="nanmean"),
+    row("nansum", "The sum along axes, ignoring NaN.", method="nansum"),
+    row("nanmean", "The mean along axes, ignoring NaN.", method="nanmean"),
 )
 
 
@@ -220,7 +220,7 @@ class Norm(_Reduction, spec_name="norm"):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="`norm`")
         if self.ord is not None and len(self.axes(x)) > 1:
-            raise LayerError("out-of-range", "`norm` has an `ord` along one axis alone", argument="ord")
+            raise LayerError("out-of-range", "`norm` has an `ord` only along one axis", argument="ord")
         return super().infer(x)
 
     def code(self, site: Site) -> Code:

@@ -54,7 +54,7 @@ class Take(Operation, spec_name="take", also="index_select"):
             raise LayerError(
                 "missing-key",
                 "`take` without `axis` would take from all examples of a batch",
-                help="say along which axis: `axis: 1`",
+                help="name the axis: `axis: 1`",
                 argument="axis",
             )
         axis = example_axis(self.spec_name, self.axis, x.rank)
@@ -312,7 +312,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
         size, cuts = x.shape[axis], self.indices_or_sections
         if isinstance(cuts, int):
             if size // cuts * cuts != size:
-                message = f"axis {axis} of {x} does not fall into {cuts} equal parts"
+                message = f"axis {axis} of {x} cannot be split into {cuts} equal parts"
                 raise LayerError("shapes-differ", message, argument="indices_or_sections", inputs=(0,))
             return [size // cuts] * cuts
         if list(cuts) != sorted(set(cuts)) or (isinstance(size, int) and cuts[-1] >= size):

@@ -123,7 +123,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
             if left is None:
                 raise LayerError(
                     "unknown-size",
-                    f"what `{item}` leaves of `{size}` depends on how long it is",
+                    f"the result of `{item}` depends on the value of `{size}`",
                     help="count from the end: `:-1`, or write a number for this size in `inputs`",
                     argument="key",
                     inputs=(0,),

@@ -33,7 +33,7 @@ def _watched(
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
         what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
         message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"
-        help = "put {layer: ActivityRegularization, l2: 0.01} behind it, or the layer into a block"
+        help = "put {layer: ActivityRegularization, l2: 0.01} after it, or the layer into a block"
         diagnostics.add(Diagnostic("not-supported", message, op.span, help=help))
         return None
     why = regularizer.misfit(op.output.tensor.rank)

@@ -45,7 +45,7 @@ def plot(
         ".mmd": lambda: mermaid(body, right is True),
     }
     if suffix not in kinds:
-        raise ValueError(f"{suffix} is none of {', '.join(kinds)}")
+        raise ValueError(f"{suffix} is not one of {', '.join(kinds)}")
     return kinds[suffix]()
 
 

@@ -26,7 +26,7 @@ class RunFiles:
     def __post_init__(self) -> None:
         if not holds_run(self.path):
             what = "holds no run" if self.path.is_dir() else "does not exist"
-            message = f"`{self.path}` {what}: a run is a directory that `graphspec train` leaves"
+            message = f"`{self.path}` {what}: a run is a directory that `graphspec train` writes"
             raise SpecError([Diagnostic("run-missing", message, None, help=_other_runs(self.path))])
 
     @property

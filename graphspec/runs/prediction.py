@@ -78,7 +78,7 @@ class Predictor:
         table = open_table(found, options, na_values)
         encoders = self.encoders
         if encoders is None:
-            message = f"the run did not learn from a table, and `{table.file}` is one"
+            message = f"the run was not trained on a table, and `{table.file}` is one"
             raise fail("data-format", message, "give it arrays: .npz")
         self._wants([name for name in self.program.defaults if name not in encoders.encoders])
         encoders.bind(table, spanner(self.program), targets=False)

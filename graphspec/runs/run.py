@@ -193,6 +193,6 @@ class Run:
         found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
         examples = found.test or found.validation
         if examples is None:
-            message = "the spec names no test data, and holds nothing out for validation"
-            raise SpecError([Diagnostic("data-missing", message, None, help="name some: `--data PATH`")])
+            message = "the spec has neither test data nor validation data"
+            raise SpecError([Diagnostic("data-missing", message, None, help="give data: `--data PATH`")])
         return examples, encoders

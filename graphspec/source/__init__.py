@@ -182,6 +182,6 @@ def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | Non
     text = text.removeprefix("\ufeff")
     found = [match.start() for match, _ in zip(HIDDEN.finditer(text), range(MAX_ERRORS), strict=False)]
     for start in found:
-        message = f"the invisible or control character U+{ord(text[start]):04X} stands here"
+        message = f"the invisible or control character U+{ord(text[start]):04X} is here"
         fail("control-character", text[:start], 1, message, "delete it; in double quotes YAML has escapes")
     return None if found else text

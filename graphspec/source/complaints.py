@@ -23,44 +23,48 @@ class Complaint:
 
 DIRECTIVE = "a directive is not part of the language"
 DIRECTIVE_HELP = "delete the line, and the `---`"
-COLON = "a colon wants a space behind it"
+COLON = "a colon needs a space after it"
 PAIRS = {"[": "]", "{": "}"}
-_COLUMN_HELP = "keys of one mapping begin in the same column"
+_COLUMN_HELP = "keys of one mapping must start in the same column"
 _NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)([^\s/][^#]*)")
 _BARE_WORD = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)(?:[ \t]+([^\s:#=][^:#=]*?))?[ \t]*(?:#.*)?$")
 _OPENED = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)[ \t]+([\[{])")
 _DASH = re.compile(r"[ \t]*(-)[^\s\-0-9]")
 
 _PROBLEMS: tuple[tuple[str, str, str], ...] = (
-    ("expected '-' indicator", "a list goes on with `- `", "items of one list begin in the same column"),
+    (
+        "expected '-' indicator",
+        "each item of a list starts with `- `",
+        "items of one list must start in the same column",
+    ),
     (
         "expected ',' or ']'",
-        "a `,` or `]` should stand here",
+        "a `,` or `]` is expected here",
         "close the bracket; a text with brackets needs quotes",
     ),
     (
         "expected ',' or '}'",
-        "a `,` or `}` should stand here",
+        "a `,` or `}` is expected here",
         "close the brace; a text with braces needs quotes",
     ),
-    ("cannot start any token", "no value begins with this character", "put the text in quotes"),
+    ("cannot start any token", "no value starts with this character", "put the text in quotes"),
     ("unknown escape", "double quotes have no such escape", "use single quotes, or a doubled backslash"),
-    ("expected ':'", "a `:` should stand here", "write `key: value`"),
+    ("expected ':'", "a `:` is expected here", "write `key: value`"),
     ("found unexpected ':'", COLON, "write `key: value`"),
     (
         "found unexpected document",
         "a document ends inside of a value",
         "close the quote or the bracket above",
     ),
-    ("expected node content", "a value should stand here", "put a text in quotes"),
+    ("expected node content", "a value is expected here", "put a text in quotes"),
     ("unexpected end of stream", "the file ends inside of a value", "close the quote or the bracket above"),
-    ("sequence entries are not allowed", "a list cannot begin here", "begin it on a line of its own"),
-    ("undefined tag handle", "no value begins with `!`", "put the text in quotes"),
-    ("alphabetic or numeric", "`*` and `&` want a name behind them", "put the text in quotes"),
+    ("sequence entries are not allowed", "a list cannot start here", "start it on a new line"),
+    ("undefined tag handle", "no value starts with `!`", "put the text in quotes"),
+    ("alphabetic or numeric", "`*` and `&` need a name after them", "put the text in quotes"),
     (
         "expected comment or line break",
-        "nothing can stand behind `|` or `>`",
-        "begin the text on the next line",
+        "nothing may follow `|` or `>`",
+        "start the text on the next line",
     ),
 )
 
@@ -71,7 +75,7 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
     tab = text.find("\t", line, max(line + indent, index + 1))
     if tab >= 0 and not text[line:tab].strip():
-        return Complaint(tab, tab + 1, "a tab stands in the indentation", "indent with spaces", "yaml-tab")
+        return Complaint(tab, tab + 1, "the indentation contains a tab", "indent with spaces", "yaml-tab")
     if text[line : line + 1] == "%":
         return Complaint(line, line_end(text, line, 100), DIRECTIVE, DIRECTIVE_HELP, "yaml-directive")
     sign = text[opened : opened + 1]
@@ -100,7 +104,7 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
     """A comma that is missing, doubled or another sign, and a bracket that the line before lacks."""
     before = text[opened + 1 : index].rstrip()
     if "node content" in problem and before.endswith(",") and text[index : index + 1] == ",":
-        return Complaint(index, index + 1, "a comma too many", "delete it", opened=opened)
+        return Complaint(index, index + 1, "there is a comma too many", "delete it", opened=opened)
     if not re.search("expected ',' or", problem):
         return None
     key = re.search(r"[A-Za-z_]\w*\Z", before) if text[index : index + 1] == ":" else None
@@ -115,7 +119,7 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
             return Complaint(opened, opened + 1, f"`{sign}` is never closed", help)
     space = len(text[opened + 1 : start].rstrip()) + opened + 1
     if text[space - 1] == ";":
-        return Complaint(space - 1, space, "`;` stands where a `,` should", "write `,`", opened=opened)
+        return Complaint(space - 1, space, "`;` is written instead of `,`", "write `,`", opened=opened)
     if key is None or space == start:
         return None
     return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", "write `,`", opened=opened)
@@ -142,17 +146,19 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
         return _misplaced_key(text, lines, index)
     if "expected ':'" in problem and (dash := _DASH.match(before)):
         start = lines[number] + dash.start(1)
-        return Complaint(start, start + 1, "a dash wants a space behind it", "write `- item`")
+        return Complaint(start, start + 1, "a dash needs a space after it", "write `- item`")
     if "expected ':'" in problem:
         return _unfinished_key(text, lines, number)
     if "expected key" not in problem:
         return None
     if not before.strip():
-        outcast = Complaint(index, index + 1, "this line is indented like none above it", _COLUMN_HELP)
+        outcast = Complaint(
+            index, index + 1, "the indentation of this line matches no line above it", _COLUMN_HELP
+        )
         return _unfinished_key(text, lines, number) or outcast
     if text[index : index + 1] in ("]", "}"):
         return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
-    message = "nothing can stand behind a value that ends with a quote or a bracket"
+    message = "nothing may follow a value that ends with a quote or a bracket"
     return Complaint(index, index + 1, message, "put the whole text in quotes")
 
 
@@ -163,16 +169,16 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
     if match := _OPENED.match(before):
         start = lines[number] + match.start(1)
         help = f"write `{match[1]}: {match[2]}`"
-        return Complaint(start, start + len(match[1]), f"`{match[1]}` wants a colon", help)
+        return Complaint(start, start + len(match[1]), f"`{match[1]}` needs a colon", help)
     if match := re.search(r":[ \t]+\((\w+)\Z", before):
         start = lines[number] + match.start(1) - 1
-        return Complaint(start, start + 1, "a mapping stands in braces", f"write `{{{match[1]}: ...}}`")
+        return Complaint(start, start + 1, "a mapping needs braces", f"write `{{{match[1]}: ...}}`")
     if match := re.search(r":[ \t]+(\w+)\Z", before):
-        help = f"put the mapping in braces, `{{{match[1]}: ...}}`, or begin it on a line of its own"
-        return Complaint(index, index + 1, "a second `key: value` stands on the line", help)
+        help = f"put the mapping in braces, `{{{match[1]}: ...}}`, or start it on a new line"
+        return Complaint(index, index + 1, "the line has a second `key: value`", help)
     if re.search(r":[ \t]", before):
-        help = "put a text with a colon and a space in quotes; begin a mapping on a line of its own"
-        return Complaint(index, index + 1, "a second `key: value` stands on the line", help)
+        help = "put a text with a colon and a space in quotes; start a mapping on a new line"
+        return Complaint(index, index + 1, "the line has a second `key: value`", help)
     start = lines[number] + len(before) - len(before.lstrip())
     deeper = Complaint(start, index, "this line is indented deeper than the one above it", _COLUMN_HELP)
     return _unfinished_key(text, lines, number) or deeper
@@ -189,7 +195,7 @@ def _unfinished_key(text: str, lines: list[int], number: int) -> Complaint | Non
             return Complaint(colon, colon + 1, COLON, f"write `{match[1]} {match[2].strip()}`")
         if match := _BARE_WORD.match(line):
             message, help = (
-                f"`{match[1]}` wants a colon",
+                f"`{match[1]}` needs a colon",
                 f"write `{match[1]}: {match[2] or ''}".strip() + "`",
             )
             return Complaint(start + match.start(1), start + match.end(1), message, help)

@@ -29,7 +29,7 @@ MAX_ALIASED = 100_000
 """Values that aliases may add to those that are written out."""
 MAX_ERRORS = 100
 _COMMA_HELP = (
-    'in {...} YAML wants quotes around an expression with a comma or a bracket, "$(max(a, b))", '
+    'in {...} YAML requires quotes around an expression with a comma or a bracket, "$(max(a, b))", '
     "and [...] around a list"
 )
 
@@ -152,7 +152,7 @@ class Reader:
         start = event.start_mark.index
         if self.root is not None:
             self._report(
-                "several-documents", start, start + 3, "a second document begins here", "use a file for each"
+                "several-documents", start, start + 3, "a second document starts here", "use a file for each"
             )
             raise Stop
         if event.version or event.tags:
@@ -214,7 +214,7 @@ class Reader:
 
     def _unknown_alias(self, name: str, start: int, end: int) -> None:
         if name in self.anchors:
-            self._error("recursive-anchor", start, end, f"`*{name}` stands inside of `&{name}` itself")
+            self._error("recursive-anchor", start, end, f"`*{name}` is inside of `&{name}` itself")
             return
         near = nearest(name, self.anchors)
         help = f"did you mean `*{near}`?" if near else f"write `&{name}` above, or put the text in quotes"
@@ -293,7 +293,7 @@ class Reader:
         if plain and text in NULLS:
             self._error("null-key", start, end, "a key is empty", _COMMA_HELP)
         elif plain and text == "<<":
-            help = "write the keys out, or give what they share to a block"
+            help = "write the keys out, or move what they share into a block"
             self._error("merge-key", start, end, "the merge key `<<` is not part of the language", help)
         elif text in frame.value:
             first = self._place(*frame.children[text][:2])
@@ -329,20 +329,20 @@ class Reader:
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
         """What to say of something in braces that is no `key: value`."""
         if match := re.fullmatch(r"(\w+) *= *(.*)", name):
-            return "`=` stands where a `:` should", f"write `{match[1]}: {match[2]}`"
+            return "`=` is written instead of `:`", f"write `{match[1]}: {match[2]}`"
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
-            return f"`{match[1]}` wants a colon", f"write `{match[1]}: {match[2]}`"
+            return f"`{match[1]}` needs a colon", f"write `{match[1]}: {match[2]}`"
         if name.startswith("//"):
-            return "a comment begins with `#`", f"write `#{name[2:]}`"
+            return "a comment starts with `#`", f"write `#{name[2:]}`"
         last = next(reversed(frame.value), None)
         if last == "from" and isinstance(frame.value[last], str):
-            return f"`{name}` stands outside of `from`", f"write `from: [{frame.value[last]}, {name}]`"
+            return f"`{name}` is outside of `from`", f"write `from: [{frame.value[last]}, {name}]`"
         names = self.arguments(frame.value) if self.arguments is not None else []
         free = [each for each in names if each not in frame.value][frame.unnamed :]
         if free and name not in names:
-            return f"`{name}` stands in braces without a key", f"write `{free[0]}: {name}`"
+            return f"`{name}` has no key in the braces", f"write `{free[0]}: {name}`"
         help = f"write `{name}: value`; {_COMMA_HELP}"
-        return f"`{name}` stands in braces without a value", help
+        return f"`{name}` has no value in the braces", help
 
     # --- expressions that YAML cuts
 
@@ -393,7 +393,7 @@ class Reader:
             self._report("empty-document", 0, 0, "the file holds no spec", help)
         else:
             start = self.root[0]
-            help = "a spec begins with keys such as `inputs:`; a colon wants a space behind it"
+            help = "a spec starts with keys such as `inputs:`; a colon needs a space after it"
             self._report("not-a-mapping", start, start, "a spec is a mapping of keys to values", help)
 
     def _syntax_error(self, error: yaml.MarkedYAMLError) -> None:

@@ -66,7 +66,7 @@ def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Com
         return CompileChoice("off")
     ops = [op for op in program.graph.walk() if op.graph is None and op.layer is not None]
     if any(map(_recurrent, ops)):
-        return CompileChoice("recurrent layers are unrolled step by step, which never pays")
+        return CompileChoice("recurrent layers would be unrolled step by step, which is slower")
     if any(isinstance(size, Size) for tensor in program.inputs.values() for size in tensor.shape[1:]):
         return CompileChoice("lengths differ from batch to batch")
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):

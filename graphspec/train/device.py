@@ -42,7 +42,7 @@ def choose(name: str = "auto") -> torch.device:
         raise _missing(f"`{name}` was asked for, but {why}", "use `--device cpu`, or `auto`")
     if int(number or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise _missing(f"`{name}` was asked for, but the number of GPUs is {count}", "they count from cuda:0")
+        raise _missing(f"`{name}` was asked for, but the number of GPUs is {count}", "GPUs count from cuda:0")
     return torch.device(name)
 
 

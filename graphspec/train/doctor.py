@@ -120,12 +120,12 @@ def _unreached(
             span = program.span(("outputs", output), True)
             message = f"the loss of output `{output}` reaches no weight that trains"
             yield Diagnostic(
-                "no-gradient", message, span, severity="warning", help="it is watched, and not learned"
+                "no-gradient", message, span, severity="warning", help="it is measured, but not learned"
             )
     if idle := sorted(names):
         shown = ", ".join(f"`{name}`" for name in idle[:4]) + (", ..." if len(idle) > 4 else "")
         count = f"{len(idle)} weight{' is' if len(idle) == 1 else 's are'}"
-        message = f"{count} reached by no loss and will not train: {shown}"
+        message = f"{count} reached by no loss, so they will not train: {shown}"
         help = "give the output that they lead to a `loss`, or freeze them: `trainable: false`"
         yield Diagnostic("no-gradient", message, None, severity="warning", help=help)
 

@@ -69,7 +69,7 @@ def make_room(path: Path, size: int) -> None:
             f"`{path}` has {free / 1e6:,.1f} MB free, and {(size + MARGIN) / 1e6:,.1f} MB are to be written"
         )
         raise refused(
-            message, "free some space; what was saved before is whole, and `--resume` goes on from it"
+            message, "free some space; what was saved before is intact, and `--resume` continues from it"
         )
 
 

@@ -56,7 +56,7 @@ class Interrupted(Exception):
     """A signal: everything was saved first. `result` is that of the epochs that were completed."""
 
     def __init__(self, result: Result, number: int = signal.SIGINT):
-        where = f"the weights are in {result.run_dir / LAST}, and `--resume` goes on"
+        where = f"the weights are in {result.run_dir / LAST}, and `--resume` continues"
         super().__init__(f"interrupted after {result.steps} steps; {where}")
         self.result = result
         self.exit_code = 128 + number
@@ -411,6 +411,6 @@ def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> None:
         saver.weights()
         note = f"the weights before that step are in {training.run_dir / LAST}"
     else:
-        note = f"the last whole state is in {training.run_dir / CHECKPOINTS}"
+        note = f"the last complete checkpoint is in {training.run_dir / CHECKPOINTS}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
     raise SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])

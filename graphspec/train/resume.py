@@ -23,7 +23,7 @@ FREE = (("train", "epochs"), ("train", "parallel"), ("name",))
 otherwise.
 """
 
-ANEW = "train anew, or go on with the run's own spec: `graphspec train RUN --resume`"
+ANEW = "train again, or continue with the run's own spec: `graphspec train RUN --resume`"
 
 
 def continued(
@@ -77,8 +77,8 @@ def resumed(
         state = run.checkpoints.newest(sharded)
         if state is None:
             if len(run.checkpoints):
-                help = "train anew, with `--overwrite`, or begin with its weights: `--weights`"
-                raise _refused(f"no checkpoint of `{path}` is whole", help)
+                help = "train again, with `--overwrite`, or start from its weights: `--weights`"
+                raise _refused(f"no checkpoint of `{path}` is complete", help)
             if run.finished:
                 message = f"the run of `{path}` has ended, and its checkpoints were deleted"
                 raise _refused(message, "keep them: {backup_and_restore: {delete_checkpoint: false}}")
@@ -97,12 +97,12 @@ def _same_spec(program: Any, path: Path, state: State) -> None:
             name = ".".join(map(str, where))
             message = f"the spec is not the one of `{path}`: `{name}` differs, {_was(stored, where)} there"
             raise _refused(
-                message, "train anew, or go on with the run's own spec: `graphspec train RUN --resume`"
+                message, "train again, or continue with the run's own spec: `graphspec train RUN --resume`"
             )
     if state.part("progress").numbers["spec"] != spec_digest(program):
         message = f"the spec is not the one of `{path}`: a model file that it reads has changed"
         raise _refused(
-            message, "train anew, or go on with the run's own spec: `graphspec train RUN --resume`"
+            message, "train again, or continue with the run's own spec: `graphspec train RUN --resume`"
         )
 
 
@@ -120,7 +120,7 @@ def same_data(state: State, fingerprint: str, path: Path) -> None:
     """Raises `SpecError` (resume-failed) where the run read other data."""
     if state.part("progress").numbers["data"] != fingerprint:
         message = f"the data are not those that the run of `{path}` was trained on"
-        raise _refused(message, "give it its own data, or train anew")
+        raise _refused(message, "give it its own data, or train again")
 
 
 def _differences(a: Any, b: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -56,7 +56,7 @@ class RunDirectory:
             raise refused(f"the run directory `{error.filename}` cannot be made: {error.strerror}") from None
         run = cls(path)
         if taken and not overwrite:
-            help = "go on with its run: `--resume`; replace it: `--overwrite`; or give another directory"
+            help = "continue its run: `--resume`; replace it: `--overwrite`; or give another directory"
             raise refused(f"the run directory `{path}` is not empty", help)
         if taken and not is_run(path):
             raise refused(f"`{path}` holds no run, and is not overwritten", "give another directory")

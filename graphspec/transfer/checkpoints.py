@@ -139,7 +139,7 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
         raise missing(f"`{path}` is no index of shards: {error}") from None
     for name in set(places.values()):
         if Path(name).name != name:
-            message = f"the index `{path}` names `{name[:80]}`, which does not lie beside it"
+            message = f"the index `{path}` names `{name[:80]}`, which is not next to it"
             raise SpecError([Diagnostic("import-unsafe", message, None)])
     shards = {name: _open_shard(path, name, stack) for name in sorted(set(places.values()))}
     for key, name in places.items():

@@ -48,7 +48,7 @@ def _ambiguous(plan: Plan, path: Path) -> Iterator[Diagnostic]:
     for each in plan.ambiguous:
         message = (
             f"{shown(each.targets, 4)} could each be any of {shown(each.sources, 4)} in `{path}`: "
-            "their shapes are alike, and their order tells nothing"
+            "their shapes are equal, and their order does not decide"
         )
         help = f"a rule says which: {each.targets[0]}.{{w}}: {each.sources[0]}.{{w}}"
         yield Diagnostic("weights-ambiguous", message, None, help=help)

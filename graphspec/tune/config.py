@@ -155,9 +155,7 @@ def parse_tune(value: object) -> TuneConfig:
     else:
         problems += _grid_problems(config)
         if not config.search and not problems:
-            problems.append(
-                Problem("missing-key", "`search` names nothing that varies", EXAMPLE, ("search",))
-            )
+            problems.append(Problem("missing-key", "`search` names no values to vary", EXAMPLE, ("search",)))
     if problems:
         raise SettingError(*problems)
     return config

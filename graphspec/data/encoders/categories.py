@@ -88,7 +88,7 @@ class CategoryEncoder(Encoder):
         listed = ", ".join(shown(value) for value in values[:20]) + (", ..." if count > 20 else "")
         has, help = f"{limit} classes", f"write `units: {count}`"
         if self.fill.one_unit:
-            has, help = "one unit, for 2 values", "use a softmax of as many units"
+            has, help = "one unit, for 2 values", "use a softmax with one unit for each value"
         what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {count} values"
         raise fail("data-range", what, help, f"values: {listed}")
 
@@ -145,11 +145,13 @@ class CategoryEncoder(Encoder):
     def _unseen(
         self, part: TablePart, name: str, index: int, value: str, vocabulary: Vocabulary
     ) -> SpecError:
-        where = "is none of the `values`" if self.feature.values is not None else "is in no training row"
+        where = (
+            "is not one of the `values`" if self.feature.values is not None else "is not in any training row"
+        )
         near = [v for v in vocabulary.values if v.strip().casefold() == value.strip().casefold()]
-        help = f'it differs from "{near[0]}" by spaces or case alone' if near else None
+        help = f'it differs from "{near[0]}" only by spaces or case' if near else None
         if help is None and not self.fill.target:
-            help = "leave `unseen` out: id 0 is that of the unseen"
+            help = "leave `unseen` out: unseen values get id 0"
         elif help is None:
             help = "list all `values` at the feature, or stratify the split: {split: 0.1, stratify: ...}"
         return part.fail("data-range", name, index, f"{shown(value)} {where}", help)
@@ -258,7 +260,7 @@ class SetEncoder(Encoder):
         new = ids < 0
         if new.any() and self.fill.target and self.feature.values is not None:
             at = int(new.argmax())
-            what = f"{shown(values[at].as_py())} is none of the `values`"
+            what = f"{shown(values[at].as_py())} is not one of the `values`"
             raise part.fail("data-range", name, int(rows[at]), what)
         made = np.zeros((len(part), self.width), np.float32)
         made[rows[~new], ids[~new]] = 1

@@ -32,14 +32,14 @@ def library() -> Any:
         from PIL import Image
     except ImportError:
         help = 'install it: pip install "graphspec[images]"'
-        raise fail("package-missing", "pictures need the package `pillow`", help) from None
+        raise fail("package-missing", "images need the package `pillow`", help) from None
     return Image
 
 
 class ImageEncoder(Encoder):
     """`encode: image`: [n, height, width, channels] of values from 0 to 255, as bytes."""
 
-    fill_help = "write `fill: zero` (a black picture) at the feature"
+    fill_help = "write `fill: zero` (a black image) at the feature"
 
     def __init__(self, fill: Fill, columns: tuple[str, ...], feature: ImageFeature, ignore: bool = False):
         super().__init__(fill, columns, ignore)
@@ -77,7 +77,7 @@ class ImageEncoder(Encoder):
         elif is_text(part.column(name).type) or isinstance(value, str):
             source = self._path(part, name, index, value)
         else:
-            what = f"{shown(value)} is neither a path nor the bytes of a picture"
+            what = f"{shown(value)} is neither a path nor the bytes of an image"
             raise part.fail("data-dtype", name, index, what)
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:
@@ -92,13 +92,15 @@ class ImageEncoder(Encoder):
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             what = f"{word} cannot be read: {reason}"
-            raise part.fail("data-format", name, index, what, f"read are {', '.join(FORMATS)}") from None
+            raise part.fail(
+                "data-format", name, index, what, f"graphspec reads {', '.join(FORMATS)}"
+            ) from None
 
     def _path(self, part: TablePart, name: str, index: int, value: str) -> Path:
         root = part.root / self.feature.root if self.feature.root is not None else part.root
         path = root / value
         if not path.resolve().is_relative_to(root.resolve()):
-            what = f"{shown(value)} lies outside of `{root}`"
+            what = f"{shown(value)} is outside of `{root}`"
             raise part.fail("data-outside", name, index, what, "write paths relative to `root`")
         return path
 

@@ -50,7 +50,7 @@ def to_length(
 class ListEncoder(Encoder):
     """What texts and list columns have in common: ids for each row, any number of them."""
 
-    fill_help = "write `fill: ...` at the feature, a text that stands for what is missing"
+    fill_help = "write `fill: ...` at the feature, a text for missing values"
 
     def __init__(
         self, fill: Fill, columns: tuple[str, ...], feature: TextFeature | Tokens, ignore: bool = False
@@ -217,7 +217,7 @@ class TextEncoder(ListEncoder):
         found: list[int] = self.tokenizer.encode(self.feature.fill or "").ids
         if not found:
             raise fail(
-                "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is no token"
+                "data-gap", f"`fill: {shown(self.feature.fill)}` of the feature `{self.name}` is not a token"
             )
         return found
 

@@ -59,7 +59,7 @@ class Vocabulary:
         return table[np.asarray(encoded.indices.fill_null(len(known))).astype(np.int64)]
 
     def look_alike(self) -> list[tuple[str, str]]:
-        """Pairs of training values that differ by spaces or case alone; the more frequent comes first."""
+        """Pairs of training values that differ only by spaces or case; the more frequent comes first."""
         groups: dict[str, list[str]] = {}
         for value in self.counts:
             groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
@@ -86,4 +86,4 @@ def alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
         return []
     shown = ", ".join(f'"{a}" and "{b}"' for a, b in pairs[:SHOWN])
     more = f", and {len(pairs) - SHOWN} more pairs" if len(pairs) > SHOWN else ""
-    return [f"warning: {name}: values differ by spaces or case alone: {shown}{more}"]
+    return [f"warning: {name}: values differ only by spaces or case: {shown}{more}"]

@@ -118,7 +118,7 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
         if name not in names:
             word = nearest(name, names)
             help = f"did you mean `{word}`?" if word else f"inputs and targets here: {', '.join(names)}"
-            message = f"the feature `{name}` has the name of no input and of no target"
+            message = f"the feature `{name}` has a name that no input and no target has"
             yield Problem("unused-feature", message, help, (name,))
 
 
@@ -176,10 +176,10 @@ def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> s
 def _picture(fill: Fill) -> Misfit | None:
     sizes = fill.tensor.shape[1:]
     if not all(isinstance(size, int) for size in sizes):
-        message = f"{_what(fill)} is {fill.tensor}, and pictures are brought to one size"
+        message = f"{_what(fill)} is {fill.tensor}, and images are resized to one size"
         return "feature-misfit", message, "give it a height and a width", None
     if sizes[-1] not in (1, 3, 4):
-        message = f"{_what(fill)} has {sizes[-1]} channels, and a picture has 1 (grey), 3 (RGB) or 4 (RGBA)"
+        message = f"{_what(fill)} has {sizes[-1]} channels, and an image has 1 (grey), 3 (RGB) or 4 (RGBA)"
         return "feature-misfit", message, None, None
     return None
 
@@ -211,12 +211,12 @@ def _vocabulary(fill: Fill, feature: Feature) -> Misfit | None:
 
 def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
     if getattr(feature, "fill", None) is not None:
-        message = f"{_what(fill)} is not filled: a made-up target teaches nothing"
+        message = f"{_what(fill)} cannot have a `fill`: the model would learn invented values"
         help = f"rows without a target do not count with `missing: ignore` at the output `{fill.output}`"
         return "feature-misfit", message, help, "fill"
     if not feature.target:
         message = (
-            f"`{feature.encode}` makes no targets, and the output `{fill.output}` has `{fill.field}` as one"
+            f"`{feature.encode}` encodes no targets, but `{fill.field}` is the target of `{fill.output}`"
         )
         return "feature-misfit", message, "use `number` or `category`", "encode"
     sparse = isinstance(output.loss, SparseLoss) or not fill.tensor.is_float
@@ -236,10 +236,10 @@ def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit
         message = f"the target `{fill.field}` has an id for each value, none of which may be left out"
         return "feature-misfit", message, "leave `vocabulary` out, or list the `values`", "vocabulary"
     if feature.unseen == "own":
-        message = f"the target `{fill.field}` has no id for what is unseen"
+        message = f"the target `{fill.field}` has no id for unseen values"
         return "feature-misfit", message, "leave `unseen` out: an unseen value is an error", "unseen"
     if feature.min_count > 1:
-        message = f"the target `{fill.field}` has an id for each value, rare ones too"
+        message = f"the target `{fill.field}` has an id for each value, including rare ones"
         return "feature-misfit", message, "leave `min_count` out", "min_count"
     if not sparse and (isinstance(output.loss, Categorical) or not _binary(output)):
         message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
@@ -248,7 +248,11 @@ def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit
     if feature.values is not None and units is not None and len(feature.values) != units:
         made = "has one unit, for two values" if not sparse else f"has {units} units"
         message = f"the output `{fill.output}` {made}, and `{fill.field}` has {len(feature.values)} values"
-        help = f"write `units: {len(feature.values)}`" if sparse else "use a softmax of as many units"
+        help = (
+            f"write `units: {len(feature.values)}`"
+            if sparse
+            else "use a softmax with one unit for each value"
+        )
         return "feature-misfit", message, help, "values"
     return None
 

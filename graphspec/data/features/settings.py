@@ -163,7 +163,7 @@ class Number(Several):
         if isinstance(self.transform, dict) and self.columns is not None:
             unknown = [name for name in self.transform if name not in self.columns]
             if unknown:
-                raise ValueError(f"`transform` names `{unknown[0]}`, which is none of the `columns`")
+                raise ValueError(f"`transform` names `{unknown[0]}`, which is not one of the `columns`")
         return self
 
     def transform_of(self, column: str) -> Transform | None:

@@ -84,7 +84,7 @@ class Delimited(Table):
         other = self.other_delimiter
         if other is None:
             return None
-        return f'its header seems to be delimited otherwise: {{path: ..., delimiter: "{DELIMITERS[other]}"}}'
+        return f'its header seems to use another delimiter: {{path: ..., delimiter: "{DELIMITERS[other]}"}}'
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
         other = self.delimiter_help()
@@ -110,7 +110,7 @@ class Delimited(Table):
                 cells = next((cells for cells in rows if cells), None)
                 lines = rows.line_num
         except csv.Error as error:
-            raise fail("data-format", f"`{self.file}` is no table: {error}") from None
+            raise fail("data-format", f"`{self.file}` is not a table: {error}") from None
         if cells is None:
             raise fail("data-empty", f"`{self.file}` is empty", "its first line names the columns")
         if not whole and start.count(b"\n") < lines:
@@ -184,12 +184,12 @@ class Delimited(Table):
             for line, cells in self._rows():
                 if len(cells) != len(self.names):
                     counts = f"{len(cells)} cells, and the header has {len(self.names)}"
-                    help = self.delimiter_help() or "a cell that holds the delimiter stands in quotes"
+                    help = self.delimiter_help() or "put a cell that contains the delimiter in quotes"
                     span = in_line(self.file, line, self._line(line))
                     return fail("data-format", f"line {line} of `{self.file}` has {counts}", help, span=span)
         except _Misread as wrong:
             return fail("data-format", f"line {wrong.line} of `{self.file}` cannot be read: {wrong}")
-        return fail("data-format", f"`{self.file}` is no table: {text}")
+        return fail("data-format", f"`{self.file}` is not a table: {text}")
 
     def _quotes_close(self) -> None:
         """Raises `SpecError` where the file ends inside of quotes."""
@@ -203,7 +203,7 @@ class Delimited(Table):
                 pass
         except _Misread as error:
             if "unexpected end" in str(error):
-                message = f"`{self.file}` ends inside of quotes, which open in the row of line {error.line}"
+                message = f"`{self.file}` ends inside a quote, which opens in the row of line {error.line}"
                 help = "close the quote, or write the file again if it was cut off"
                 return fail("data-format", message, help)
         return None

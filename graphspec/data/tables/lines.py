@@ -156,7 +156,7 @@ class Lines(Table):
             help = f"{help}; this looks like one JSON array: write its elements line by line"
         return fail(
             "data-format",
-            f"line {line} of `{self.file}` is no JSON object: it begins with {shown(start)}",
+            f"line {line} of `{self.file}` is not a JSON object: it begins with {shown(start)}",
             help,
         )
 
@@ -173,7 +173,7 @@ class Lines(Table):
                 return fail("data-format", f"{where} is not UTF-8 text", help, span=in_line(self.file, line))
             except (ValueError, RecursionError) as error:
                 span = in_line(self.file, line, raw.decode("utf-8", "replace"))
-                return fail("data-format", f"{where} is no JSON object: {error}", span=span)
+                return fail("data-format", f"{where} is not a JSON object: {error}", span=span)
             for name, value in row.items():
                 kind = _kind(value)
                 if kind == "null":
@@ -184,12 +184,12 @@ class Lines(Table):
                     message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}, and"
                     message = f"{message} {_words(before[2])} in line {before[1]}"
                     span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
-                    return fail("data-dtype", message, "write the values of a column in one way", span=span)
+                    return fail("data-dtype", message, "give all values of a column the same type", span=span)
                 if known is not None and _is_text(known) and kind in ("a number", "true or false"):
                     message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}"
                     message = f"{message}, and text before"
                     span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
-                    return fail("data-dtype", message, "write the values of a column in one way", span=span)
+                    return fail("data-dtype", message, "give all values of a column the same type", span=span)
         row = re.search(r" in row (\d+)", reason)
         line = lines[int(row[1])][0] if row is not None and int(row[1]) < len(lines) else first
         reason = reason.removeprefix("JSON parse error: ").removesuffix(row[0] if row is not None else "")

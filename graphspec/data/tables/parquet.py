@@ -58,5 +58,7 @@ class Parquet(Table):
     def _damaged(self, error: Exception) -> Exception:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return fail(
-            "data-format", f"`{self.file}` is no whole Parquet file: {reason}", "write or download it again"
+            "data-format",
+            f"`{self.file}` is not a complete Parquet file: {reason}",
+            "write or download it again",
         )

@@ -72,7 +72,9 @@ class Shards(Table):
                 f"`{Path(lacking.file).name}` has no column `{name}`, and `{Path(there.file).name}` has one"
             )
             raise fail(
-                "data-column", f"the shards of `{self.file}` differ: {names}", "shards have one schema"
+                "data-column",
+                f"the shards of `{self.file}` differ: {names}",
+                "all shards need the same schema",
             )
 
     def _types_differ(self, first: Table, other: Table) -> None:
@@ -84,7 +86,9 @@ class Shards(Table):
                 held = f"column `{name}` is {kind} in `{Path(first.file).name}`"
                 held = f"{held}, and {other.columns[name]} in `{Path(other.file).name}`"
                 raise fail(
-                    "data-dtype", f"the shards of `{self.file}` differ: {held}", "shards have one schema"
+                    "data-dtype",
+                    f"the shards of `{self.file}` differ: {held}",
+                    "all shards need the same schema",
                 ) from None
 
 

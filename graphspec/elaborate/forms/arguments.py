@@ -25,7 +25,7 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
         return known[ALIASES.get(name, name)], True
     if str(name) in REFUSED[kind]:
         reason, instead = REFUSED[kind][str(name)]
-        message = f"`{name}` is no {kind} of a spec: {reason}"
+        message = f"`{name}` is not {a(kind)} of a spec: {reason}"
         node.error("not-supported", node.span_of(kind), message, instead)
         return None, False
     word = bare(str(name))
@@ -35,7 +35,7 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     if help is None and near is not None:
         help = f"did you mean `{near}`?"
         if "(" in str(name) and certain:
-            help = f"arguments stand beside the name: {{{kind}: {near}, ...}}"
+            help = f"write arguments next to the name: {{{kind}: {near}, ...}}"
     help = help or "`graphspec layers` lists them all"
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
     return (known[near] if certain and near is not None else None), False
@@ -109,13 +109,13 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
     """Where a key belongs that no layer takes as an argument, or this one only as an input."""
     key = str(path[-1])
     if path == ("name",):
-        return "the key that a node stands under is its name"
+        return "the key of a node is its name"
     if path in (("input",), ("inputs",)):
-        return "write what it reads under `from`"
+        return "write its inputs under `from`"
     if len(path) > 1 or cls.variadic:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:
-        wrapped = f"what it wraps takes it: wraps: {{layer: ..., {key}: ...}}"
+        wrapped = f"it is an argument of the wrapped layer: wraps: {{layer: ..., {key}: ...}}"
         return wrapped if _wrapped_takes(cls, key) else None
     if len(cls.arguments) < 2:
         return None
@@ -135,5 +135,5 @@ def _padding(cls: type[Layer], given: Any) -> str | None:
     if axes is None or "strides" not in cls.model_fields:
         return None
     if "Transpose" in cls.spec_name:
-        return f"write `same`, or put {{layer: Cropping{axes[0]}, cropping: {show(given)}}} behind it"
+        return f"write `same`, or put {{layer: Cropping{axes[0]}, cropping: {show(given)}}} after it"
     return f"write `same`, or put {{layer: ZeroPadding{axes[0]}, padding: {show(given)}}} before it"

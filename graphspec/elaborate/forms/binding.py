@@ -55,7 +55,7 @@ def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, .
         node.error("input-count", node.span_of("from"), f"`{title}` takes {count}", help)
         return None
     if cls.kind == "merge" and len(values) == 1 and node.declared.source is MISSING and not inputs.listed:
-        message = f"`{node.name}` merges `{values[0].text}` with nothing: without `from` it takes one node"
+        message = f"`{node.name}` merges `{values[0].text}` with nothing: without `from` it reads one node"
         node.error("input-count", node.span, message, "list what it merges: from: [a, b]")
         return None
     inputs.positional = values
@@ -87,7 +87,7 @@ def _bind_named(node: NodeInstance, title: str, cls: type[Layer], groups: dict[s
     for name, bounds in node.inputs.named.items():
         known = arguments.get(name)
         if known is None or name in groups:
-            what = "stands twice" if known else f"is no input of `{title}`"
+            what = "stands twice" if known else f"is not an input of `{title}`"
             code = "input-count" if known else "unknown-key"
             span = node.key("from", name)
             node.error(code, span, f"`{name}` {what}", near_help(name, list(arguments)))

@@ -134,7 +134,7 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
     bound: dict[str, Bound] = dict(zip(names, given.positional, strict=False))
     for name, values in given.named.items():
         if name not in declared.inputs:
-            code, why = "unknown-key", "is no input of"
+            code, why = "unknown-key", "is not an input of"
         elif name in bound or len(values) != 1:
             code, why = "input-count", "is fed twice by" if name in bound else "takes one value in"
         else:
@@ -145,7 +145,7 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
         return None
     lacking = [name for name in names if name not in bound and not _may_lack(declared, name)]
     if lacking:
-        help = "say with `from:` what it reads"
+        help = "use `from` to name its inputs"
         if len(names) > 1:
             help = f"write from: {{{', '.join(f'{name}: ...' for name in names)}}}"
         missing = f"input{'s' if len(lacking) > 1 else ''} {', '.join(f'`{n}`' for n in lacking)}"
@@ -187,7 +187,7 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
         if key not in declared.params:
             ok = False
             help = near_help(key, known) if known else f"`{declared.title}` has no params"
-            message = f"`{key}` is no param of `{declared.title}`"
+            message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
     legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}
     return {**given, **legal}, ok

@@ -19,9 +19,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         if not any(name in body.failed or body.incomplete for body in bodies):
             help = near_help(name, [word for body in bodies for word in body.shared])
             if name in bodies[0].nodes:
-                help = (
-                    f"move the node `{name}` to `shared`: what stands there is called, and shares its weights"
-                )
+                help = f"move the node `{name}` to `shared`: its calls then share one set of weights"
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
         return failed()
     body, declared = found
@@ -43,7 +41,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
         return result
     op.node, op.index, op.span = node.name, node.index, node.span
     if entry.unit.calls and not _same_weights(entry.unit.first, op):
-        message = f"`{name}` would need other weights for this call than for its first"
+        message = f"`{name}` would need different weights for this call and its first"
         node.error("shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}")
         return failed()
     node.unit = entry.unit

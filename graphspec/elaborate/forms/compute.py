@@ -95,8 +95,8 @@ def first_reference(node: NodeInstance) -> Bound | None:
     try:
         part = next(builder.parsed().references(), None)
         if part is None:
-            message = f"`{node.name}` is left out and has no first input to hand on"
-            node.error("no-input", node.span, message, "say with `else:` what it hands on")
+            message = f"`{node.name}` is left out and has no first input to replace it"
+            node.error("no-input", node.span, message, "use `else` to name a replacement")
             return None
         return builder.bounds(part)[0]
     except Broken:
@@ -122,9 +122,9 @@ class _Builder:
             return NodeResult(dict(op.outputs), op)
         if isinstance(result, Value):
             message = f"`{self.node.name}` computes nothing: it is `{self.formula.text.strip()}`"
-            self.fail("expression-form", root, message, "read that where this is read")
+            self.fail("expression-form", root, message, "read that node directly")
         message = f"the formula of `{self.node.name}` reads no node"
-        self.fail("expression-form", root, message, "a tensor that never changes is {constant: [0.2, 0.7]}")
+        self.fail("expression-form", root, message, "write a fixed tensor as {constant: [0.2, 0.7]}")
 
     def parsed(self) -> FormulaTree:
         """The tree of the formula."""
@@ -255,8 +255,12 @@ class _Builder:
         """An operation on plain numbers."""
         for value, argument in zip(values, part.arguments, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
-                help = "a list stands beside a tensor: `[1, 2, 3] * x`" if isinstance(value, list) else None
-                self.fail("operand-type", argument, f"`{self.source(argument)}` is no number", help)
+                help = (
+                    "a list needs a tensor as the other operand: `[1, 2, 3] * x`"
+                    if isinstance(value, list)
+                    else None
+                )
+                self.fail("operand-type", argument, f"`{self.source(argument)}` is not a number", help)
         try:
             if part.function == "power" and all(isinstance(v, int) for v in values) and abs(values[1]) > 64:
                 raise OverflowError
@@ -267,7 +271,7 @@ class _Builder:
         except (OverflowError, ValueError, TypeError):
             fine = False
         if not fine:
-            self.fail("number-too-large", part, f"`{self.source(part)}` is no number, or too large a one")
+            self.fail("number-too-large", part, f"`{self.source(part)}` is not a number, or is too large")
         return PlainOperand(result)
 
     def _read(
@@ -335,7 +339,7 @@ class _Builder:
             operand = self._constant(operand, part, cls, word, beside)
         if argument is None:
             known = word in cls.model_fields
-            what = "is a plain value, and no tensor" if known else "is no argument"
+            what = "is a plain value, not a tensor" if known else "is not an argument"
             help = None if known else near_help(word, [*cls.model_fields, *(a.name for a in cls.arguments)])
             self.fail("call-arguments", part, f"`{word}` of `{cls.spec_name}` {what}", help)
         if isinstance(operand, list) and not argument.many:
@@ -352,7 +356,7 @@ class _Builder:
     ) -> Value:
         """A list that stands where a tensor must."""
         if not isinstance(constant.value, list):
-            message = f"`{word}` of `{cls.spec_name}` is a tensor, and `{self.source(part)}` is none"
+            message = f"`{word}` of `{cls.spec_name}` must be a tensor, and `{self.source(part)}` is not one"
             self.fail("call-arguments", part, message)
         try:
             values = as_array(constant.value)

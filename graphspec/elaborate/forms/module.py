@@ -83,7 +83,9 @@ def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict
                 node.error("wrong-type", node.span_of(*keys), message)
                 ok = False
     for word in beside.keys() & under.keys():
-        node.error("duplicate-key", node.key("arguments", word), f"`{word}` stands beside `arguments`, too")
+        node.error(
+            "duplicate-key", node.key("arguments", word), f"`{word}` is given twice, here and in `arguments`"
+        )
         ok = False
     return {**beside, **under} if ok else None
 
@@ -115,7 +117,7 @@ def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[st
     listed = said["outputs"]
     for key in TYPE:
         if key in said:
-            message = f"`{key}` stands beside `outputs`, which says it for each"
+            message = f"`{key}` belongs to each of the `outputs`"
             node.error("unknown-key", node.key(key), message)
             return None
     if not isinstance(listed, dict) or not listed:

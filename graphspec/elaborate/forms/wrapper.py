@@ -55,8 +55,8 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         return failed()
     if together is not None:
         if wrapped.form == "call":
-            message = f"`{cls.spec_name}` has weights of its own, and wraps no call"
-            help = "put it around the layer under `shared`, and call that"
+            message = f"`{cls.spec_name}` has its own weights, and cannot wrap a call"
+            help = "wrap the layer under `shared`, and call the wrapper"
             node.error("not-supported", node.span_of("wraps"), message, help)
             return failed()
         op.layer, op.title = together, f"{cls.spec_name}({op.title})"
@@ -84,7 +84,7 @@ def _wrapped(node: NodeInstance) -> Node | None:
 def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
     """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of another kind."""
     if len(op.outputs) > 1:
-        why = f"wraps what has one output, and `{op.title}` has {len(op.outputs)}"
+        why = f"needs one output to wrap, and `{op.title}` has {len(op.outputs)}"
         help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"
     elif op.wrapper is not None and not isinstance(op.wrapper, cls | NestedWrapper):
         why, help = "cannot wrap another wrapper", "put the inner one in a block, and wrap the block"

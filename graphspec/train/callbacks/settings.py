@@ -117,7 +117,7 @@ class ModelCheckpoint(Monitor):
                     return f"`{pattern}` asks for `{field}`, which an epoch does not have", help
                 format(1 if field in ("epoch", "batch") else 1.0, form or "")
         except ValueError as error:
-            return f"`{pattern}` is no pattern: {error}", "write {epoch:02d} or {val_loss:.3f}"
+            return f"`{pattern}` is not a valid pattern: {error}", "write {epoch:02d} or {val_loss:.3f}"
         return None
 
 
@@ -175,7 +175,7 @@ class LearningRateScheduler(CallbackSettings):
         except ExpressionError as error:
             raise ValueError(f"`schedule` fails at epoch {epoch}: {error.message}") from None
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ValueError(f"`schedule` gives {show(value)} at epoch {epoch}, and no learning rate")
+            raise ValueError(f"`schedule` gives {show(value)} at epoch {epoch}, which is not a learning rate")
         return float(value)
 
 

@@ -61,12 +61,12 @@ REMEDIES = {
     "class_weight": "it belongs to its output: outputs: {name: {class_weight: balanced}}",
     "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
     "accelerator": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
-    "num_workers": "delete it: how data are read is found out",
+    "num_workers": "delete it: graphspec chooses how to read data",
     "shuffle": "delete it: training rows are shuffled, from the run's seed",
     "data": "it is a section of its own: data: {train: FILE}",
     "validation_split": "it belongs to the data: data: {validation: {split: 0.1}}",
     "validation_data": "it belongs to the data: data: {validation: FILE}",
-    "steps": "the length of a training is a number of `epochs`",
+    "steps": "`epochs` sets the length of a training",
     "steps_per_epoch": "delete it: an epoch is all training rows; `--limit` reads fewer",
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
@@ -161,7 +161,7 @@ def _whole_weights(config: TrainConfig) -> list[Problem]:
     name = config.optimizer.canonical
     if config.parallel != "fsdp" or name not in WHOLE:
         return []
-    message = f"`{name}` looks at whole weights, and with `parallel: fsdp` a process has a part of each"
+    message = f"`{name}` needs whole weights, but with `parallel: fsdp` each process has only a part"
     help = "take another optimizer, such as adamw, or `parallel: ddp`"
     return [Problem("out-of-range", message, help, ("parallel",))]
 

@@ -140,7 +140,7 @@ OPTIMIZERS = Family(
     },
     "unknown-optimizer",
     {
-        "Optimizer": ("it is what optimizers of one's own derive from", "use one that Keras has"),
+        "Optimizer": ("it is the base class of custom optimizers", "use one that Keras has"),
         "LossScaleOptimizer": ("nothing needs it", "`precision: bf16` needs no scaling of losses"),
         **dict.fromkeys(
             ("MultiOptimizer", "OptimizerMap"),

@@ -49,7 +49,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
         if failure.exitcode >= 0:  # it has said why
             return failure.exitcode
         message = f"process {rank} was ended by {signal.Signals(-failure.exitcode).name}"
-        help = "if memory ran out, lower `train.batch_size`; `--resume` goes on from the last checkpoint"
+        help = "if memory ran out, lower `train.batch_size`; `--resume` continues from the last checkpoint"
         raise SpecError([Diagnostic("run-failed", message, None, help=help)]) from None
     except SignalException as error:
         return 128 + error.sigval
