@@ -22,8 +22,8 @@ PAGE = Path(__file__).parent / "python.md"
 START = """\
 # From Python
 
-What the commands do, Python does: `import graphspec` costs nothing, and nothing imports torch before a
-module is made. This page is written from the docstrings by `python docs/python_page.py`.
+Python does everything that the commands do. `import graphspec` is fast: torch is only imported when a module
+is created. `python docs/python_page.py` writes this page from the docstrings.
 
 ```python
 import graphspec
@@ -42,7 +42,7 @@ program = graphspec.compile(spec)
 print(program.summary())
 ```
 
-A loop of one's own:
+A custom training loop:
 
 ```python
 module = program.module(seed=7)
@@ -59,7 +59,7 @@ for step in range(3):
 print(metrics.compute())
 ```
 
-What a node computes, and the module as a file that needs torch and nothing else:
+The output of a node, and the module as a file that needs only torch:
 
 ```python
 hidden = program.activations(module, torch.randn(2, 4), ["hidden"])["hidden"]
@@ -67,7 +67,7 @@ with open("model.py", "w") as stream:
     stream.write(program.source)
 ```
 
-A training as the command has it, and what it left:
+Training as the command does it, and the run that it writes:
 
 ```python
 import numpy as np
@@ -79,7 +79,7 @@ print(run.evaluate(data), run.predict(data).num_rows)
 again = program.module(weights="run/last.safetensors")
 ```
 
-Every mistake is a `graphspec.SpecError`, whose `diagnostics` have a code, a place and a remedy:
+Errors raise `graphspec.SpecError`; its `diagnostics` have a code, a place and a remedy:
 
 ```python
 try:

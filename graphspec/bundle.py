@@ -1,4 +1,4 @@
-"""Classes of one's own copied into the emitted file, which then needs nothing but torch. Nothing is run."""
+"""Copies custom classes into the emitted file, so that it needs only torch. Runs nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
 def bundle(program: Any, emitted: Emitted) -> Emitted:
-    """The emitted file of a program, with its modules of one's own in it in place of their imports.
+    """The emitted file of a program, with its custom modules in it in place of their imports.
 
     Raises `SpecError` (bundle-misfit) for what needs more than torch and Python's own modules, does not lie
     beside the spec, or has names that the file has for something else.

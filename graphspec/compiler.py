@@ -50,22 +50,22 @@ class Program:
     ):
         self._elaborated, self._document = elaborated, document
         self.allow = tuple(allow)
-        """The Python packages that modules of one's own may be imported from."""
+        """The Python packages that custom modules may be imported from."""
         self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
-        """Where it was folded: from what, and how."""
+        """The unfolded program and the plan, if this program is folded."""
         self.path = path
         self.sources = sources
         """The text of every file that was read, by the name diagnostics call it."""
 
     @property
     def name(self) -> str:
-        """What the spec is called: its `name`, else its file."""
+        """The name of the spec: its `name`, else that of its file."""
         return self._elaborated.name
 
     @property
     def graph(self) -> Graph:
-        """The nodes and the values between them."""
+        """The graph: nodes and the values between them."""
         return self._elaborated.graph
 
     @property
@@ -80,7 +80,7 @@ class Program:
 
     @property
     def outputs(self) -> dict[str, OutputSpec]:
-        """What each output is, and what it is judged by."""
+        """Each output by name: its values, its loss and its metrics."""
         return self._elaborated.outputs
 
     @property
@@ -90,22 +90,22 @@ class Program:
 
     @property
     def training(self) -> TrainConfig:
-        """What `train:` says, with its defaults."""
+        """The settings of `train`, with their defaults."""
         return self._elaborated.training
 
     @property
     def data(self) -> DataConfig | None:
-        """What `data:` says."""
+        """The settings of `data`."""
         return self._elaborated.data
 
     @property
     def tuning(self) -> TuneConfig | None:
-        """What `tune:` says."""
+        """The settings of `tune`."""
         return self._elaborated.tuning
 
     @property
     def ranges(self) -> dict[str, Limit]:
-        """For integer inputs, the exclusive upper bound that their readers accept: one for all elements, or
+        """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
         one for each position of the last axis.
         """
         return self._elaborated.ranges
@@ -121,7 +121,7 @@ class Program:
         return self._elaborated.maximum_sizes
 
     def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
-        """The place in the spec of the value at a path of keys, or of its key; else of its nearest parent."""
+        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
         return self._document.key(path) if key else self._document.span(path)
 
     @property
@@ -130,8 +130,8 @@ class Program:
         return self.resolve()
 
     def resolve(self, defaults: bool = False) -> str:
-        """The spec as it was understood, as YAML text that compiles to the same source: its name, its params
-        with their values, what `settings` changed; with `defaults`, every default that it leaves out.
+        """The resolved spec, as YAML text that compiles to the same source: its name, its params with their
+        values, and the changes of `settings`; with `defaults`, also every default that it leaves out.
         """
         from graphspec.source.writing import write
 
@@ -144,14 +144,14 @@ class Program:
 
     @cached_property
     def emitted(self) -> Emitted:
-        """The emitted source with the spec's place of each of its lines."""
+        """The emitted source, with the place in the spec of each line."""
         return self.emit()
 
     def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
-        """The emitted source, as it is or in another way.
+        """The emitted source, with options.
 
-        Without `inplace` no activation overwrites what it reads: hooks see every value, full backward hooks
-        work, and training keeps more memory. `exporting` is for torch.export at sizes that stay free.
+        Without `inplace`, activations do not work in place: hooks see every value, full backward hooks work,
+        and training needs more memory. `exporting` is for torch.export with dynamic sizes.
         """
         from graphspec.emit import emit
 
@@ -163,16 +163,16 @@ class Program:
 
     @property
     def source(self) -> str:
-        """The emitted Python: a file that needs torch and nothing else."""
+        """The emitted Python source: a file that needs only torch."""
         return self.emitted.source
 
     @property
     def class_name(self) -> str:
-        """The name of the emitted class that is the program."""
+        """The name of the emitted class of the program."""
         return self.emitted.class_name
 
     def summary(self) -> Summary:
-        """Rows and totals as data; `str()` of it is the table."""
+        """The summary: rows and totals as data; `str()` gives the table."""
         from graphspec.summary import summarize
 
         return summarize(self._elaborated)
@@ -188,10 +188,10 @@ class Program:
         return step_bytes(self, batch_size, sizes)
 
     def fold(self) -> Program:
-        """The same program for inference alone, and faster: normalizations go into the layers before them,
-        layers on one input become one, and what acts in training only vanishes.
+        """The same program for inference only, and faster: normalizations are folded into the layers before
+        them, layers on one input are joined, and training-only layers are removed.
 
-        Its `module` takes the weights of this program, and has keys of its own.
+        Its `module` takes the weights of this program; its state dict has other keys.
         """
         from graphspec.fold import fold
 
@@ -211,10 +211,10 @@ class Program:
         inplace: bool = True,
         exporting: bool = False,
     ) -> nn.Module:
-        """The emitted module on a device, initialised from `seed`, then from `weights` where they are given:
-        a `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
+        """The emitted module on a device, initialized from `seed`, then loaded from `weights` if given: a
+        `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
 
-        Raises `SpecError`, (module-not-allowed) for code of one's own that `allow` does not name.
+        Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
         """
         from graphspec import own
         from graphspec.load import load_folded, load_module
@@ -229,7 +229,7 @@ class Program:
         return module.to(device)
 
     def augmentations(self) -> dict[str, nn.Module]:
-        """By input, the modules of the features' `augment`, which act on float images of a batch."""
+        """By input, the modules of the features' `augment`, which apply to a batch of float images."""
         return {
             name: compile(augmentation.chain(layers, self.inputs[name])).module().train()
             for name, layers in _augmented(self._elaborated).items()
@@ -247,11 +247,11 @@ class Program:
         overwrite: bool = False,
         callbacks: Iterable[Any] = (),
     ) -> Result:
-        """Train as `graphspec train` does. The result has `history`, `metrics` and `run_dir`, for
+        """Trains as `graphspec train` does. The result has `history`, `metrics` and `run_dir`, for
         `graphspec.Run`.
 
-        `data` are a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
-        names of columns; without them those that the spec names. The other arguments are those of
+        `data` is a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
+        names of columns; by default the data of the spec. The other arguments are those of
         `graphspec.train.loop.train`. Raises `SpecError`.
         """
         from graphspec.data.given import given
@@ -271,20 +271,20 @@ class Program:
         )
 
     def loss(self, outputs: Any, targets: Any, *, logits: bool = False) -> dict[str, Any]:
-        """What a training minimises: `loss`, to be differentiated, and each output's own, `<name>_loss`.
+        """The training loss: `loss`, a scalar to differentiate, and that of each output, `<name>_loss`.
 
-        `outputs` are what the module returned, with `logits=True` or without; `targets` are tensors by name,
-        or one where there is one output.
+        `outputs` is the return value of the module, called with the same `logits`; `targets` are tensors by
+        name, or one tensor for a single output.
         """
         from graphspec.train.objective import objective
 
         return objective(self, outputs, targets, logits)
 
     def metrics(self, *, logits: bool = False) -> Metrics:
-        """What an epoch reports, `loss` and the metrics by name, gathered batch by batch.
+        """The values that an epoch reports, `loss` and the metrics by name, accumulated batch by batch.
 
-        `update(outputs, targets)` takes what `loss` takes, `compute()` gives the numbers over all that was
-        taken in, `reset()` begins anew. Means are over examples, not over batches.
+        `update(outputs, targets)` takes the arguments of `loss`, `compute()` returns the values over all
+        batches so far, `reset()` starts again. Means are over examples, not over batches.
         """
         from graphspec.train.objective import Metrics
 
@@ -303,12 +303,10 @@ class Program:
         return found
 
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
-        """What nodes compute, by their names as a `from` would have them: `stem`, `stages.1`,
-        `encoder.attention`.
+        """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.
 
-        `module` is one of this program, in whatever mode it is; `inputs` are what it is called with: a
-        tensor, a list of them, or a dict by name. Gradients flow back into its weights. Raises `SpecError`
-        for a name that is none.
+        `module` is a module of this program, in training or inference mode; `inputs` is a tensor, a list of
+        them, or a dict by name. Gradients flow back into its weights. Raises `SpecError` for an unknown name.
         """
         from graphspec.load import run_as
 
@@ -318,7 +316,7 @@ class Program:
         return {name: outputs[key] for name, key in zip(names, keys, strict=True)}
 
     def _probe(self, names: list[str]) -> tuple[Program, list[str]]:
-        """This program with further outputs, one for each name, and what these outputs are called."""
+        """This program with an additional output for each name, and the names of these outputs."""
         from graphspec.source.writing import write
 
         keys = [f"activation_{index}" for index in range(len(names))]
@@ -346,16 +344,16 @@ class Program:
     def example_inputs(
         self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
     ) -> dict[str, Any]:
-        """Random tensors in the ranges that the graph accepts; symbolic sizes are `sizes`, or the smallest
-        legal one but at least 8.
+        """Random tensors in the ranges that the graph accepts. Symbolic sizes come from `sizes`; by default
+        each is the smallest legal one, but at least 8.
         """
         from graphspec.load import example_inputs
 
         return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
 
     def bundle(self, inplace: bool = True, prove: bool = True) -> str:
-        """The emitted Python with modules of one's own copied into it, after a run of it unless `prove` is
-        false. Raises `SpecError` (bundle-misfit) where they need more than torch.
+        """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
+        false. Raises `SpecError` (bundle-misfit) if they need more than torch.
         """
         from graphspec import own
         from graphspec.bundle import bundle
@@ -370,14 +368,14 @@ class Program:
 
     def prove(self, module: nn.Module) -> None:
         """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
-        where a module of one's own gives something else than its node declares.
+        if a custom module returns something else than its node declares.
         """
         from graphspec.proof import prove
 
         prove(self._elaborated, module)
 
     def place_of(self, error: BaseException) -> Span | None:
-        """The spec's place of the innermost line of the module that an error passed through."""
+        """The place in the spec of the innermost line of the module in an error's traceback."""
         from graphspec.load import place_of
 
         return place_of(self._emitted.values(), error)
@@ -385,7 +383,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """How a folded program came about."""
+    """The origin of a folded program."""
 
     program: Program
     folded: Folded
@@ -398,11 +396,10 @@ def compile(
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
 ) -> Program:
-    """The program of a spec: a path, the text itself (a string with a line break), or a dict of what the text
-    would say.
+    """Compiles a spec: a path, YAML text (a string with a line break), or a dict with the same content.
 
-    `params` override the file's params; `settings` override dotted paths (`train.epochs`). `allow` names the
-    Python packages that `module:` may import, once something is run. Raises `SpecError`.
+    `params` override the params of the file; `settings` override dotted paths (`train.epochs`). `allow` names
+    the Python packages that `module:` may import when something runs. Raises `SpecError`.
     """
     diagnostics, sources = Diagnostics(), dict[str, str]()
     given = from_python(settings or {}, sources)
@@ -415,7 +412,7 @@ def compile(
 
 
 def _written(spec: Mapping[str, Any]) -> str:
-    """A dict as the text of a spec. Raises `SpecError` for what no text can say."""
+    """A dict as the text of a spec. Raises `SpecError` for values that YAML text cannot express."""
     from yaml.representer import RepresenterError
 
     from graphspec.source.writing import write
@@ -430,7 +427,7 @@ def _written(spec: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Compiling makes many objects and no garbage, and the collector would walk them again and again."""
+    """Pauses the garbage collector: compiling makes many objects and no garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -477,7 +474,7 @@ def _check_text(
     settings: Mapping[str, Any] | None = None,
     allow: Iterable[str] = (),
 ) -> Program | None:
-    """The program of a text that diagnostics call `shown`; what it names is relative to `path`."""
+    """The program of a text, which diagnostics call `shown`; its paths are relative to `path`."""
     sources[shown] = text if isinstance(text, str) else text.decode("utf-8", "replace")
     document = read(text, shown, diagnostics, argument_names)
     if document is None:
@@ -500,7 +497,7 @@ def _check_text(
 
 
 def _fix_params(document: Document, file: File | None, params: Mapping[str, Any], preset: str | None) -> None:
-    """Gives the params of a document the values that they had, so that it means the same by itself."""
+    """Writes the values of the params into a document, so that it means the same by itself."""
     declared = document.value.get("params")
     if isinstance(declared, dict) and file is not None:
         given = {**file.presets.get(preset or "", {}), **params}
@@ -508,7 +505,7 @@ def _fix_params(document: Document, file: File | None, params: Mapping[str, Any]
 
 
 def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diagnostics) -> None:
-    """Reports what is wrong with the `augment` of features, at its entries."""
+    """Reports errors in the `augment` of features, at its entries."""
     for name, layers in _augmented(elaborated).items():
         path = ("data", "features", name, "augment")
         wrong = list(augmentation.misfits(layers))
@@ -529,7 +526,7 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
 
 
 def _augmented(elaborated: Elaborated) -> dict[str, list[dict[str, Any]]]:
-    """The layers of `augment` by the input that they act on."""
+    """The layers of `augment` by the input that they apply to."""
     features = elaborated.data.features if elaborated.data is not None else {}
     found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
     return {name: layers for name, layers in found.items() if layers and name in elaborated.inputs}

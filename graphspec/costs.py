@@ -1,4 +1,4 @@
-"""What a model costs to run and to train, from shapes alone.
+"""The costs of running and training a model, from shapes only.
 
 Counted: the operations that layers report (a multiply-add is two); the bytes of each node's output.
 Not counted: kernels' workspace, the framework's own memory, temporaries within a layer.

@@ -1,4 +1,4 @@
-"""What each key of the language means, in a line: what an editor shows where the mouse rests.
+"""A one-line description of each key of the language, which editors show on hover.
 
 A key that means something else in one place stands under `Place.key`; the place is a section, a layer or a
 setting.

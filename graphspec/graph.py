@@ -67,7 +67,7 @@ class Op:
     a constant.
 
     Exactly one of `layer`, `graph` and `parameter` says what it does. `present` is false where `when` left
-    it out: then it hands on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes
+    it out: then it passes on `inputs[0]`, if there is one. `arguments` groups the inputs as the callee takes
     them: for each of its arguments a Value, a tuple of Values, or None. `wrapper` is a layer such as
     TimeDistributed around it; then `inner` are the types that the wrapped one sees. `results` gives, for a
     graph, the value inside it that each output is.

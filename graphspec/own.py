@@ -1,4 +1,4 @@
-"""Modules of one's own: which a program names, where they lie, and their import, by permission alone."""
+"""Custom code: which modules a program names, where they are, and their import, only with permission."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BROUGHT: dict[str, Path] = {}
 
 @dataclass(frozen=True, slots=True)
 class NamedCode:
-    """What a spec names of one's own code: `my_layers.GatedMix`, first at `span`."""
+    """Custom code that a spec names: `my_layers.GatedMix`, first at `span`."""
 
     path: str
     span: Span | None
@@ -48,7 +48,7 @@ def nodes(program: Any) -> list[NamedCode]:
 
 
 def objectives(program: Any) -> list[NamedCode]:
-    """The losses and metrics of one's own of a program, each once."""
+    """The custom losses and metrics of a program, each once."""
     found: list[tuple[str, Span | None]] = []
     for name, output in program.outputs.items():
         if isinstance(output.loss, OwnLoss):
@@ -88,7 +88,7 @@ def _place(found: ModuleSpec) -> Path:
 
 
 def files(program: Any) -> Iterator[tuple[Path, Span | None]]:
-    """The Python files that the modules of one's own are made of, as far as they lie below the directory of
+    """The Python files that the custom modules are made of, as far as they lie below the directory of
     the spec: theirs, their packages', and what of that directory they have imported.
     """
     root = program.path.parent if program.path is not None else None
@@ -241,7 +241,7 @@ def _failed(named: NamedCode, root: Path | None, error: BaseException) -> SpecEr
     return SpecError([Diagnostic("module-missing", message, named.span, notes=raised_at(error), help=help)])
 
 
-# --- where code of one's own has failed
+# --- where custom code has failed
 
 
 def raised_at(error: BaseException) -> tuple[str, ...]:

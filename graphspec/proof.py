@@ -1,4 +1,4 @@
-"""A module run once, and what modules of one's own in it give beside what their nodes declare."""
+"""Runs a module once, and compares the outputs of custom modules with what their nodes declare."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphspec.weights import key_prefix
 
 
 def prove(program: Elaborated, module: nn.Module) -> None:
-    """Runs a module once in inference on examples, and compares what modules of one's own give with what is
+    """Runs a module once in inference on examples, and compares what custom modules give with what is
     declared. Raises `SpecError` (module-differs).
     """
     inputs = example_inputs(program, 2, {}, 0)
@@ -47,7 +47,7 @@ def prove(program: Elaborated, module: nn.Module) -> None:
 
 
 def own_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
-    """The modules of one's own of a graph and of those inside it, by their paths."""
+    """The custom modules of a graph and of those inside it, by their paths."""
     for unit in graph.units:
         here = key_prefix(prefix, unit)
         if unit.first.graph is not None:
@@ -58,7 +58,7 @@ def own_units(graph: Graph, prefix: str = "") -> Iterator[tuple[str, Unit]]:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredOutputs:
-    """What a module of one's own gives beside what its calls declare. `sizes` are those of this run."""
+    """What a custom module gives beside what its calls declare. `sizes` are those of this run."""
 
     unit: Unit
     sizes: dict[str, int]

@@ -228,7 +228,7 @@ def find(name: str) -> list[ReferenceEntry]:
 
 
 def listing(entries: Iterable[ReferenceEntry]) -> str:
-    """A line for each layer and merge under the name of its family; of the others the names alone."""
+    """A line for each layer and merge under the name of its family; only the names of the others."""
     lines: list[str] = []
     families: dict[tuple[str, str], list[ReferenceEntry]] = {}
     for entry in entries:

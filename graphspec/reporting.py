@@ -1,4 +1,4 @@
-"""How a training shows itself: a bar an epoch on a terminal, a line an epoch elsewhere, or JSON lines."""
+"""Reports of a training: a bar per epoch on a terminal, a line per epoch elsewhere, or JSON lines."""
 
 from __future__ import annotations
 

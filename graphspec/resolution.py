@@ -1,6 +1,4 @@
-"""A spec as it was understood, as plain data: params, presets and `--set` filled in, and on demand every
-default that it leaves out.
-"""
+"""A resolved spec as plain data: params, presets and `--set` applied, and on demand every default."""
 
 from __future__ import annotations
 
@@ -98,7 +96,7 @@ def _output(value: Any) -> Any:
 
 
 def _judge(parse: Any, written: Any) -> Any:
-    """A loss or metric with its defaults; one with an expression in it, or of one's own, as it is written."""
+    """A loss or metric with its defaults; one with an expression, or a custom one, as it is written."""
     own = isinstance(written, dict) and "module" in written
     if own or "$" in str(written):
         return written

@@ -1,4 +1,4 @@
-"""The shape of a spec file: which keys stand where, and of what plain type their values are.
+"""The keys of a spec file, and the plain types of their values.
 
 A value may still be `$name` or `$(...)`; `graphspec.declarations` reads a document by these classes.
 """

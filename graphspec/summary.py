@@ -101,21 +101,21 @@ class Summary:
 
     @property
     def unknown_params(self) -> tuple[str, ...]:
-        """The modules of one's own whose weights are in no total: nothing knows them before they are made."""
+        """The custom modules whose weights no total includes: they are unknown before the module is made."""
         rows = (row for _, row in _unfolded(self.rows, 0))
         return tuple(row.name for row in rows if row.opaque and not row.rows and not row.repeated_call)
 
     @property
     def non_trainable_params(self) -> int:
-        """Those that no training changes, moving statistics among them."""
+        """The params that training does not update; moving statistics are not trainable."""
         return self.total_params - self.trainable_params
 
     def at(self, sizes: Mapping[str, int]) -> Summary:
-        """The summary where named sizes have these values: `program.summary().at({"length": 128})`."""
+        """The summary with these values of named sizes: `program.summary().at({"length": 128})`."""
         return replace(self, rows=tuple(row.at(sizes) for row in self.rows))
 
     def step(self, batch_size: int = 1) -> StepCosts:
-        """What a training step on `batch_size` examples costs; every node's output is kept for backward."""
+        """The cost of a training step on `batch_size` examples; outputs are kept for the backward pass."""
         flops: Dim = 0
         kept: Dim = 0
         for row in self.rows:
@@ -159,8 +159,8 @@ class Summary:
         color: bool = False,
         width: int | None = None,
     ) -> str:
-        """The table as text, without a final newline; costs are of `batch_size` examples, else of one. What
-        is wider than `width` has its names cut, never its numbers.
+        """The table as text, without a final newline; costs are those of `batch_size` examples (default 1).
+        In a table wider than `width`, names are cut, but never numbers.
         """
         size = batch_size or 1
         columns: list[tuple[str, str, Callable[[Row], list[str]]]] = [

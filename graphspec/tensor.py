@@ -1,4 +1,4 @@
-"""What is known of a tensor before it exists: its shape, with symbolic sizes, and its dtype.
+"""The type of a tensor: its shape, with symbolic sizes, and its dtype.
 
 A size is an `int`, or a `Size`: an integer expression over named sizes, kept in one canonical form so that
 equal expressions compare equal. `length` through a convolution of width 5 and a pool of 5 is `(length - 4)

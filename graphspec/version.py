@@ -1,3 +1,3 @@
-"""The version of the package, which may be asked for without importing anything else."""
+"""The version of the package, importable without anything else."""
 
 __version__ = "0.1.0"

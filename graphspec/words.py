@@ -1,4 +1,4 @@
-"""The keys of the language that are no layers: a sentence and an example for each."""
+"""The keys of the language besides layers: a sentence and an example for each."""
 
 from __future__ import annotations
 

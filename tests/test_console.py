@@ -192,7 +192,7 @@ def test_a_signal_saves_and_leaves(place: Path, number: int, code: int) -> None:
     process.send_signal(number)
     out, error = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in error
-    assert "`--resume` goes on" in error
+    assert "`--resume` continues" in error
     result = json.loads(out)
     history = (place / "run" / "history.jsonl").read_text().splitlines()
     assert result["epochs"] == len(history) == len(result["history"]["loss"])

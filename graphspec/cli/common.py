@@ -117,7 +117,7 @@ FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
 
 @contextmanager
 def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
-    """Turns what torch, or code of one's own, raises for a module into a diagnostic at the node whose code
+    """Turns what torch, or custom code, raises for a module into a diagnostic at the node whose code
     raised it.
     """
     try:

@@ -1,4 +1,4 @@
-"""`build --fold`: a program for inference alone, proved beside the program that it was."""
+"""`build --fold`: a program for inference only, compared with the original program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import keras`: a model that Keras saved as a spec and its weights, run beside Keras where it is there."""
+"""`import keras`: a saved Keras model as a spec and its weights, compared with Keras if it is installed."""
 
 from __future__ import annotations
 

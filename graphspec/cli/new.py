@@ -1,4 +1,4 @@
-"""`new`: a spec to start from. `schema`: what an editor needs to help with it."""
+"""`new`: a first spec. `schema`: the JSON Schema of specs, for editors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`runs`, `evaluate`, `predict`: what was trained, and its use."""
+"""`runs`, `evaluate`, `predict`: list and use trained runs."""
 
 from __future__ import annotations
 

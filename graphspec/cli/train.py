@@ -1,4 +1,4 @@
-"""`train`: a spec to a run."""
+"""`train`: trains a spec and writes a run directory."""
 
 from __future__ import annotations
 

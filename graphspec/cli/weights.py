@@ -1,4 +1,4 @@
-"""`weights`: another checkpoint's tensors as a spec's."""
+"""`weights`: converts the tensors of a checkpoint to the weights of a spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a layer is, and what layers and ops rest on.
+"""The layer contract, and what layers and ops share.
 
 `Layer` (layer.py) is the contract: one class says everything about a layer, merge or op. The classes stand in
 `layers/` (what Keras has a layer for, merges among them) and `ops/` (what `keras.ops` has).

@@ -1,4 +1,4 @@
-"""How shapes and dtypes meet: sizes of 1 stretch, equal sizes stay, dtypes are promoted as Keras does."""
+"""Broadcasting of shapes (axes of size 1), and promotion of dtypes as in Keras."""
 
 from __future__ import annotations
 

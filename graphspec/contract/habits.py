@@ -1,4 +1,4 @@
-"""What people who come from Keras, PyTorch or others write, and what a spec has in its place.
+"""Words that users of Keras, PyTorch and others write, and what to write in a spec instead.
 
 Words that have a word here are synonyms, where the word is: `also` of a layer, `synonyms` of a setting. These
 are the others, each with a sentence that says what to do.

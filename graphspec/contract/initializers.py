@@ -102,7 +102,7 @@ class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
 
 
 class TruncatedNormal(Initializer, word="truncated_normal"):
-    """Drawn from a normal distribution, again where it is more than two deviations from the mean."""
+    """Drawn from a normal distribution truncated at two standard deviations from the mean."""
 
     mean: float = 0.0
     stddev: float = 0.05

@@ -1,4 +1,4 @@
-"""What layers need of their inputs, refused with a `LayerError` where it is not so."""
+"""Checks of layers' inputs, which raise `LayerError`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras' names that are no names of a spec: others for the same thing, and those that are refused, each with
+"""Keras' names that specs do not have: others for the same thing, and those that are refused, each with
 the reason and what to write instead. A test compares all public names of Keras with these and ours.
 """
 

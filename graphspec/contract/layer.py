@@ -270,8 +270,8 @@ class Layer(Setting):
     rerunnable: ClassVar[bool] = True  # a second run on the same inputs and buffers gives the same
     halves: ClassVar[bool] = True  # it computes on float16 and bfloat16, too
     random: ClassVar[bool] = False  # its training output is drawn, not computed
-    training_only: ClassVar[bool] = False  # hands on its input in inference
-    supports_masking: ClassVar[bool] = False  # hands on the mask of its first input
+    training_only: ClassVar[bool] = False  # passes on its input in inference
+    supports_masking: ClassVar[bool] = False  # passes on the mask of its first input
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights

@@ -1,4 +1,4 @@
-"""A module of one's own as a layer: what goes in and comes out is declared, what it computes is its code's.
+"""A custom module as a layer: its inputs and outputs are declared; its code is not inspected.
 
 Nothing here imports it. Its weights are its own: unknown until it is made.
 """

@@ -92,7 +92,7 @@ class UnitNorm(Constraint, word="unit_norm"):
 
 
 class MinMaxNorm(Constraint, word="min_max_norm"):
-    """Norms along `axis` between `min_value` and `max_value`; `rate` is how much of the way a step takes."""
+    """Norms along `axis` between `min_value` and `max_value`; `rate` is the share corrected in each step."""
 
     min_value: Factor = 0.0
     max_value: Factor = 1.0

@@ -1,4 +1,4 @@
-"""What to say where shapes that must agree do not: both shapes, and a layer that brings one to the other.
+"""Remedies where shapes differ: both shapes, and a layer that converts one to the other.
 
 In every text `{inputN}` stands for the reference that names input N.
 """
@@ -61,7 +61,7 @@ def _of_names(a: Dim, b: Dim) -> str:
 
 
 def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:
-    """The tensors differ in channels alone: the one with fewer gets as many as the other."""
+    """The tensors differ only in channels: the one with fewer gets as many as the other."""
     narrow, wide = (i, b) if _number(a.shape[-1]) < _number(b.shape[-1]) else (j, a)
     units = wide.shape[-1]
     layer = f"layer: Conv2D, from: {{input{narrow}}}, filters: {units}, kernel_size: 1"

@@ -67,7 +67,7 @@ def import_keras(path: str | Path, flat: bool = False) -> Imported:
 
 
 def from_keras(model: Any, flat: bool = False) -> Imported:
-    """As `import_keras`, for a model that Keras has in memory. Raises `SpecError`."""
+    """Converts a Keras model in memory, as `import_keras` does. Raises `SpecError`."""
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:
         path = Path(folder) / f"{model.name}.keras"
         model.save(path)

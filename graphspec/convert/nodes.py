@@ -1,4 +1,4 @@
-"""What an import makes of a model before it is text: the nodes of a spec, and the values between them.
+"""The intermediate form of an import: the nodes of a spec, and the values between them.
 
     Body                              a file's or a block's graph
       inputs: [Input("image", ...)]

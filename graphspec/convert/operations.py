@@ -1,4 +1,4 @@
-"""Functions of keras.ops, which a config holds as layers of a kind, as the ops and merges of a spec."""
+"""Functions of keras.ops, which a config holds as a kind of layer, as ops and merges of a spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of nodes in a file: what belongs together stands together, so that `from` is rarely needed."""
+"""The order of nodes in a file: connected nodes are adjacent, so that `from` is rarely needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras beside the module that its model became, on the same random input."""
+"""Compares Keras with the imported module on the same random input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import ends in: coded diagnostics without a place, for a binary file has no lines."""
+"""Errors of an import: coded diagnostics without a place, since a binary file has no lines."""
 
 from __future__ import annotations
 

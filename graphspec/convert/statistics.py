@@ -1,4 +1,4 @@
-"""What Keras keeps as weights and a spec writes as numbers: the means and variances of `Normalization`."""
+"""Means and variances of `Normalization`, which Keras stores as weights and a spec as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training examples whose pictures are changed at random, the same way for the same seed, epoch and place.
+"""Random augmentation of training images, reproducible from the seed, the epoch and the position.
 
 What a batch draws depends on the seed, the epoch and the batch's place in it: so a resumed run draws what the
 unbroken one would have, and the global random state is left as it was.

@@ -1,4 +1,4 @@
-"""What `check` can say of data files: that they are there and have what is read, by headers and schemas.
+"""Checks of data files without reading rows: they exist, and their headers and schemas have what is needed.
 
 Nothing here imports torch; pyarrow is imported where a file is a table.
 """

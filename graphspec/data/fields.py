@@ -1,4 +1,4 @@
-"""What a program wants of its data, and whether arrays are that. Needs numpy, not torch.
+"""The arrays that a program needs, and checks of given arrays. Needs numpy, not torch.
 
 Everything is checked here, once, before the first step: shapes are never broadcast, types never silently cut,
 and no label or token out of range reaches a kernel. One axis of size 1 at the end may be missing or too many;

@@ -1,4 +1,4 @@
-"""What a spec may say of its data files, and of how validation is chosen. Needs neither torch nor pyarrow."""
+"""The settings of data files and of the validation split. Needs neither torch nor pyarrow."""
 
 from __future__ import annotations
 

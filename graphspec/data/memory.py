@@ -1,4 +1,4 @@
-"""What of this machine reading data may take: memory, and cores."""
+"""Limits on the memory and cores that reading data uses."""
 
 from __future__ import annotations
 

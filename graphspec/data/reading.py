@@ -1,4 +1,4 @@
-"""From a table to encoded examples: one pass, part by part, so that memory stays bounded."""
+"""Encodes a table in one pass, part by part, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines that are not indented: to YAML they stand beside the key that they were meant to stand below."""
+"""Lines that are not indented: YAML reads them as siblings of the key that they belong to."""
 
 from __future__ import annotations
 

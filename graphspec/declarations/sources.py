@@ -1,4 +1,4 @@
-"""Nodes that read nothing: parameters, constants, and ops that make a tensor of their arguments alone."""
+"""Nodes without inputs: parameters, constants, and ops that make a tensor only from their arguments."""
 
 from __future__ import annotations
 

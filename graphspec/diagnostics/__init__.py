@@ -1,4 +1,4 @@
-"""Diagnostics: mistakes as values, how they are collected and drawn, and the word that was meant.
+"""Diagnostics: errors as values, their collection and rendering, and suggestions for misspellings.
 
 A stage that finds a mistake adds a `Diagnostic` to the `Diagnostics` it was given and goes on. `render` draws
 one for people, `nearest` finds the legal word that was meant.

@@ -1,4 +1,4 @@
-"""How diagnostics are collected, and raised once all of them are known."""
+"""Collects diagnostics, and raises them once all are known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graphspec.diagnostics.rendering import render, split_lines
 
 
 class SpecError(Exception):
-    """The spec is at fault: `diagnostics` says where. Its text is the rendering without source lines."""
+    """An error in the spec; see `diagnostics`. Its text is the rendering without source lines."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(dict.fromkeys(diagnostics))
@@ -30,13 +30,13 @@ SILENCED = frozenset(
 
 
 class Diagnostics:
-    """Collects what all stages find, so that one run reports every mistake."""
+    """Collects the diagnostics of all stages, so that one run reports every mistake."""
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Raises SpecError with all that was found when that is more than anyone reads."""
+        """Raises SpecError if there are more diagnostics than anyone reads."""
         self._found.append(diagnostic)
         if len(self._found) >= MAX_DIAGNOSTICS:
             raise SpecError(self.sorted())

@@ -174,7 +174,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A second place that has to do with a mistake, and what there is to say about it."""
+    """A secondary place of a diagnostic, with its label."""
 
     span: Span
     text: str

@@ -1,4 +1,4 @@
-"""Drawing diagnostics for people, in the manner of rustc: the line at fault, marked, and what was wanted."""
+"""Renders diagnostics as text, in the style of rustc: the line at fault, underlined, with the remedy."""
 
 from __future__ import annotations
 

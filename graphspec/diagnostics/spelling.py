@@ -1,4 +1,4 @@
-"""The legal word that was most likely meant by a misspelt one."""
+"""The most likely legal word for a misspelling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _plain(word: str) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str | None:
-    """The candidate that was most likely meant by `word`, or None when none is near.
+    """The candidate most likely meant by `word`, or None if none is near.
 
     In this order: the synonym (another vocabulary's word), the same letters in another case or with other
     underscores, the fewest typing mistakes (at most one in three letters, a transposition being one), one the

@@ -1,4 +1,4 @@
-"""One body at work: a file's or a block's nodes, taken in data order, become the ops of one graph."""
+"""Elaborates one body: the nodes of a file or block become the ops of one graph, in data order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class NodeResult:
 
 @dataclass(eq=False, slots=True)
 class Repeated:
-    """What has become of a repeated node; `passed` is what a chain of none hands on."""
+    """The instances of a repeated node; `passed` replaces a chain of 0 instances."""
 
     results: list[NodeResult]
     parallel: bool

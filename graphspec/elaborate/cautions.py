@@ -1,4 +1,4 @@
-"""Warnings: what is legal and most likely not meant. They refuse nothing."""
+"""Warnings: what is legal but probably not intended."""
 
 from __future__ import annotations
 

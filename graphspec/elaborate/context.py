@@ -1,4 +1,4 @@
-"""What all bodies of one elaboration share: the files, the diagnostics, the budget, and who read what."""
+"""State shared by all bodies of an elaboration: files, diagnostics, the budget, and what was read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The features of `data` beside the inputs and outputs that they fill."""
+"""Compares the features of `data` with the inputs and outputs that they fill."""
 
 from __future__ import annotations
 

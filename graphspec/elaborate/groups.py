@@ -13,7 +13,7 @@ from graphspec.weights import paths
 def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> bool:
     """Whether every pattern of a weight's path finds one; what finds none is reported."""
     if any(op.layer is not None and op.layer.opaque for op in graph.walk()):
-        return True  # weights of modules of one's own have paths that are not known here
+        return True  # weights of custom modules have paths that are not known here
     known = list(paths(graph))
     found = True
     for index, group in enumerate(training.parameter_groups):

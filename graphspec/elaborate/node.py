@@ -168,7 +168,7 @@ def _register_op(node: NodeInstance, op: Op) -> None:
 
 
 def _left_out(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
-    """What a node whose `when` is false hands on: its `else`, else its first input."""
+    """The value that replaces a node whose `when` is false: its `else`, else its first input."""
     declared = node.declared
     if declared.otherwise is not MISSING:
         if declared.otherwise is None:
@@ -329,7 +329,7 @@ def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: boo
 
 
 def _first_input(node: NodeInstance) -> Bound | None:
-    """The input that a left-out node hands on: the first that what it names declares. Nothing else is
+    """The input that a left-out node passes on: the first that what it names declares. Nothing else is
     resolved.
     """
     if node.form == "compute":

@@ -1,4 +1,4 @@
-"""Whether a run reports what `tune:` wants to be best."""
+"""Whether a run reports the objective of `tune:`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outputs of a body: what they are bound to, and for a file what they are judged by."""
+"""The outputs of a body: the values they return, and for a file their losses and metrics."""
 
 from __future__ import annotations
 

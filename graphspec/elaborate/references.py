@@ -1,4 +1,4 @@
-"""What the texts of a body name, and the order of its nodes that follows from it; nothing is evaluated."""
+"""The references in a body, and the data order of its nodes; nothing is evaluated."""
 
 from __future__ import annotations
 

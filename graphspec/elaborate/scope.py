@@ -1,4 +1,4 @@
-"""What the expressions of a body see: params computed, values and flags evaluated, mistakes reported."""
+"""The scope of the expressions of a body: evaluates params, values and flags, and reports errors."""
 
 from __future__ import annotations
 

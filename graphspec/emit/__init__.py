@@ -154,7 +154,7 @@ def carry(classes: Classes, own: ast.Module, exporting: bool) -> list[str]:
 
 
 def own_imports(classes: Classes) -> list[str]:
-    """The imports of modules of one's own, a line for each Python module."""
+    """The imports of custom modules, a line for each Python module."""
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):
         homes.setdefault(home, []).append(word if word == alias else f"{word} as {alias}")

@@ -1,4 +1,4 @@
-"""Repeated nodes that do nothing but call one module after another: an `nn.Sequential`."""
+"""Repeated nodes that only call one module after another: an `nn.Sequential`."""
 
 from __future__ import annotations
 

@@ -91,9 +91,7 @@ class Classes:
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
         self._codes: dict[Op, Code] = {}
-        self.imported: dict[
-            tuple[str, str], str
-        ] = {}  # a class of one's own, its module first -> its name here
+        self.imported: dict[tuple[str, str], str] = {}  # a custom class, its module first -> its name here
         self._calls: dict[Graph, list[Unit]] = {}
         self._by_definition: dict[Definition, list[ModuleClass]] = {}
         graphs = list(_inner_first(root))

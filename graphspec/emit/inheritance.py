@@ -1,4 +1,4 @@
-"""Base classes that a file would carry for one subclass alone, written into that."""
+"""Merges a base class into its subclass where a file needs only one subclass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""About how many bytes a program's tensors take, from shapes alone.
+"""Estimates the bytes of a program's tensors, from shapes only.
 
 Sizes are those of one example, with `NOMINAL` in place of every size that is not known.
 """

@@ -1,4 +1,4 @@
-"""Values that one statement alone reads, nested into it, as far as a reader follows.
+"""Nests values into the only statement that reads them, as long as the result stays readable.
 
 A statement takes in the one before it, so that everything is still computed in order. Calls of modules keep
 a line of their own where it shows their shape; what else is nested fits on one line.

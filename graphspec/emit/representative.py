@@ -1,4 +1,4 @@
-"""A node that the first body of a class leaves out, as another body has it."""
+"""A node that the first body of a class leaves out, taken from another body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements of a function with some of its names known: branches are decided, and what nothing reads goes.
+"""Simplifies a function whose names are partly known: decides branches and removes dead code.
 
 What stays as it was is the same object, so that it can keep its text.
 """

@@ -1,7 +1,7 @@
 """Names for the variables of a `forward`, and the `del`s that are worth a line.
 
-What the next statement alone reads is called `x` or `y`, everything else as its node. A name keeps its tensor
-until it is assigned anew.
+What only the next statement reads is called `x` or `y`, everything else as its node. A name keeps its tensor
+until it is reassigned.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Lives:
         return max([*self.reads[variable][-1:], *self.assigned[variable][-1:]], default=-1)
 
     def is_brief(self, variable: Variable) -> bool:
-        """Whether, once it has its value, the next statement alone reads it."""
+        """Whether, once it has its value, only the next statement reads it."""
         made = self.assigned[variable][-1]
         return all(number <= made + 1 for number in self.reads[variable])
 

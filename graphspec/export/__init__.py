@@ -26,17 +26,17 @@ FORMATS = ("pt2", "onnx")
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written."""
+    """The result of an export."""
 
     file: Path
     free: dict[str, Range]
-    """The sizes that may have any value of a range, `batch` among them."""
+    """The dynamic sizes with their ranges, including `batch`."""
     fixed: dict[str, int]
-    """The sizes with a name that PyTorch cannot leave free, and what they are."""
+    """The named sizes that PyTorch cannot keep dynamic, with their fixed values."""
     comparisons: tuple[Comparison, ...]
-    """The runs beside the module."""
+    """The comparisons with the module."""
     random: tuple[str, ...]
-    """The outputs that onnxruntime draws at random, and whose numbers were not compared."""
+    """The outputs that depend on random draws, whose values were not compared."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""A program's module as `torch.export` writes it down, at sizes that stay free."""
+"""Traces a program's module with `torch.export`, with dynamic sizes."""
 
 from __future__ import annotations
 

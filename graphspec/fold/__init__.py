@@ -1,7 +1,7 @@
-"""A program for inference alone: what acts in training only vanishes, normalizations go into the layers
-before them, and layers on one input become one.
+"""Folds a program for inference: removes training-only layers, folds normalizations into the layers before
+them, and joins layers on one input.
 
-A graph is planned (`plan.py`), then written anew (`rewrite.py`). What happened to its weights is a list of
+A graph is planned (`plan.py`), then rewritten (`rewrite.py`). What happened to its weights is a list of
 steps, which `folded_weights.py` takes the state dict of the unfolded module through. Nothing here changes
 what a program computes, beyond rounding:
 

@@ -1,4 +1,4 @@
-"""Layers on one input as one layer whose output is split: for inference alone, and by no spec's word."""
+"""Layers on one input joined into one layer whose output is split, for inference only."""
 
 from __future__ import annotations
 

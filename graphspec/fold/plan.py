@@ -1,4 +1,4 @@
-"""What of a graph folds."""
+"""Plans which parts of a graph are folded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphspec.graph import Graph, Op, Value
 
 @dataclass(eq=False, slots=True)
 class FoldPlan:
-    """What becomes of the ops of one graph: `gone` ones hand on their first input, `absorbed` ones (which are
+    """What becomes of the ops of one graph: `gone` ones pass on their first input, `absorbed` ones (which are
     gone, too) go into another, and those of each list in `joined` become one.
     """
 
@@ -177,7 +177,7 @@ class _Planner:
 
 
 def _alike(a: Op, b: Op) -> bool:
-    """Whether two layers differ in their width, their activation and what matters in training alone."""
+    """Whether two layers differ in their width, their activation and what matters only in training."""
     assert a.layer is not None and b.layer is not None
     if type(a.layer) is not type(b.layer):
         return False

@@ -1,4 +1,4 @@
-"""A graph written anew as it was planned, and what happens to its weights."""
+"""Rewrites a graph by the plan, and maps its weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Step = Absorbed | Stacked
 
 
 class Rewriter:
-    """Writes graphs anew, and notes what happens to their weights."""
+    """Rewrites graphs, and notes what happens to their weights."""
 
     def __init__(self, plans: dict[Graph, FoldPlan]):
         self.plans = plans

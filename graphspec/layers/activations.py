@@ -44,7 +44,7 @@ def need_stretching(mask: Tensor, x: Tensor) -> None:
 
 
 class Activation(Layer):
-    """Applies an activation function to each element (softmax and its kin: along the last axis)."""
+    """Applies an activation function to each element (softmax and similar functions: along the last axis)."""
 
     supports_masking = True
 
@@ -192,7 +192,7 @@ class Softmax(_Elementwise, also="Softmax2d"):
 class PReLU(_Elementwise):
     """`x` above 0, and below `alpha * x` with a learned `alpha` for each element of an example.
 
-    Along `shared_axes`, counted from 1, elements share one: `[1, 2]` leaves an image's channels theirs.
+    Along `shared_axes`, counted from 1, elements share it: `[1, 2]` has one for each channel of an image.
     """
 
     alpha_initializer: Initializer = Zeros()

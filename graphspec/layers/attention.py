@@ -1,4 +1,4 @@
-"""Attention without projections: what each query gathers of the values whose keys score highest."""
+"""Attention without projections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images changed at random in training: flipped, turned, moved, cropped, brighter, erased in part.
+"""Random augmentation of images in training: flips, rotations, translations, crops, brightness, erasing.
 
 Images are float, `[batch, height, width, channels]`. Each draws for itself, except that `RandomCrop` cuts one
 window out of all images of a batch.
@@ -136,9 +136,9 @@ class _Warp(Augmentation, abstract=True):
 
 
 class RandomRotation(_Warp):
-    """Turns each image in training, counter-clockwise, by a share of a full turn between two `factor`s.
+    """Rotates each image in training, counter-clockwise, by a share of a full turn between two `factor`s.
 
-    A single one turns by as much either way.
+    A single factor is the maximum in both directions.
     """
 
     factor: BothWays
@@ -164,7 +164,7 @@ class RandomRotation(_Warp):
 class RandomTranslation(_Warp):
     """Moves each image in training, by shares of its height (down) and width (right) between two factors.
 
-    A single factor moves by as much either way.
+    A single factor is the maximum in both directions.
     """
 
     height_factor: BothWays
@@ -210,7 +210,7 @@ class RandomTranslation(_Warp):
 class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
     """Shows more of each image in training (a factor above 0), or less of it, between two factors.
 
-    Without `width_factor` the aspect stays. A single factor zooms by as much either way.
+    Without `width_factor` the aspect ratio stays. A single factor is the maximum in both directions.
     """
 
     height_factor: ZoomFactor
@@ -243,7 +243,7 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
 
 
 class RandomCrop(Augmentation):
-    """A window of `height` and `width`, the same for all images of a batch: any in training.
+    """A random window of `height` and `width` in training, the same for all images of a batch.
 
     In inference, and where images are not larger both ways, the largest window in the middle that has this
     aspect, brought to this size.
@@ -278,9 +278,9 @@ class RandomCrop(Augmentation):
 
 
 class RandomBrightness(Augmentation, also="ColorJitter"):
-    """Adds to each image in training a share of `value_range`, between two `factor`s, and stays in the range.
+    """Adds a share of `value_range`, between two `factor`s, to each image in training; clips to the range.
 
-    A single factor adds or takes away as much.
+    A single factor is the maximum in both directions.
     """
 
     factor: BothWays
@@ -304,9 +304,9 @@ class RandomBrightness(Augmentation, also="ColorJitter"):
 
 
 class RandomContrast(Augmentation):
-    """Brings each channel of an image nearer to its mean or further off in training, within `value_range`.
+    """Moves each channel of an image nearer to its mean or further away in training, within `value_range`.
 
-    What is off by 1 comes to be off by 1 - `factor[0]` to 1 + `factor[1]`; a single factor is `[0, factor]`.
+    A difference of 1 becomes 1 - `factor[0]` to 1 + `factor[1]`; a single factor is `[0, factor]`.
     """
 
     factor: UpTo

@@ -27,7 +27,7 @@ RANKS = {2: 1, 3: 1, 4: 2, 5: 3}
 
 
 class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchNorm"):
-    """Brings each channel to mean 0 and variance 1: the batch's in training, running ones in inference.
+    """Normalizes each channel to mean 0 and variance 1: of the batch in training, running ones in inference.
 
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`;
     `unbiased: true` keeps the variance as PyTorch does, times `n / (n - 1)`, in a bare `nn.BatchNorm2d`.

@@ -73,7 +73,7 @@ WrappedRecurrent = Annotated[
 
 
 class Bidirectional(Layer):
-    """A recurrent layer over the sequence and another like it over the reverse, whose outputs are merged.
+    """A recurrent layer over the sequence and a second one over its reverse; the outputs are merged.
 
     `backward_layer` is another for the reverse, with as many states. `merge_mode: null` gives both outputs:
     the bare name, and `backward`. Initial states are those of the forward layer, then those of the other.

@@ -271,7 +271,7 @@ SomeCell = Annotated[
 
 
 class StackedRNNCells(Cell):
-    """Cells one above another, each of which takes the output of the one before. `RNN` runs them.
+    """Stacked cells: each takes the output of the one before. `RNN` runs them.
 
     Its states are those of all cells: `state_h_0`, `state_c_0`, `state_h_1` and so on.
     """
@@ -290,7 +290,7 @@ class StackedRNNCells(Cell):
 
 
 class RNN(Layer):
-    """A recurrent layer of a `cell`, {layer: LSTMCell, units: 32}, or of a list of cells, one above another.
+    """A recurrent layer of a `cell`, {layer: LSTMCell, units: 32}, or of a list of stacked cells.
 
     The states of several are `state_h_0`, `state_c_0`, `state_h_1` and so on.
     """

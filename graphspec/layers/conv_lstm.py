@@ -259,7 +259,7 @@ class ConvLSTM1D(_ConvLSTM):
 
 
 class ConvLSTM2D(_ConvLSTM):
-    """An LSTM over films, `[steps, height, width, channels]`, whose products are convolutions (Shi, 2015)."""
+    """An LSTM over videos `[steps, height, width, channels]`, whose products are convolutions (Shi, 2015)."""
 
     rank = 2
     kernel_size: Window2

@@ -1,4 +1,4 @@
-"""Convolutions of each channel by itself, alone or followed by one that mixes the channels."""
+"""Depthwise and separable convolutions."""
 
 from __future__ import annotations
 

@@ -86,9 +86,9 @@ _BACK = {"reverse": True}
 
 
 class ReversibleEmbedding(Embedding):
-    """An embedding that, called with `reverse: true`, gives scores of the integers for vectors.
+    """An embedding that, called with `reverse: true`, computes scores of the integers from vectors.
 
-    The way back has the same weight, or with `tie_weights: false` one of its own. Scores are computed in
+    The reverse uses the same weight, or with `tie_weights: false` its own. Scores are computed in
     `reverse_dtype`, and kept below `logit_soft_cap` in size by a tanh.
     """
 
@@ -181,9 +181,9 @@ class ReversibleEmbedding(Embedding):
 
 
 class PositionEmbedding(Layer):
-    """A learned vector for each of `sequence_length` positions, in the shape of its input, to be added to it.
+    """A learned vector for each of `sequence_length` positions, in the shape of its input, to add to it.
 
-    Of a shorter sequence it gives the first positions. KerasHub has it, not Keras.
+    A shorter sequence uses the first positions. From KerasHub, not Keras.
     """
 
     supports_masking = True

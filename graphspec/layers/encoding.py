@@ -99,7 +99,7 @@ class CategoryEncoding(Layer, also="OneHot"):
 
 
 class Discretization(Layer):
-    """Between which of `bin_boundaries` a number lies: 0 below the first, at most as many as there are.
+    """The index of the bin that a number is in, between `bin_boundaries`: 0 is below the first.
 
     As an integer, int64, or encoded as `CategoryEncoding` does.
     """

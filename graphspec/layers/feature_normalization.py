@@ -1,4 +1,4 @@
-"""Normalization by means and variances that are known beforehand."""
+"""Normalization by given means and variances."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Numbers = Annotated[
 
 
 class Normalization(Layer):
-    """`(x - mean) / sqrt(variance)` with known means and variances, or with `invert` the way back.
+    """`(x - mean) / sqrt(variance)` with given means and variances, or with `invert` the inverse.
 
     Both are a number, or a list with a number for each index of `axis`, nested for several axes.
     """

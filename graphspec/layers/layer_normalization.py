@@ -93,7 +93,7 @@ class _OverAxes(Layer, abstract=True):
 
 
 class LayerNormalization(_OverAxes, also="LayerNorm"):
-    """Brings each example to mean 0 and variance 1 along `axis`, then scales and shifts each element."""
+    """Normalizes each example to mean 0 and variance 1 along `axis`, then scales and shifts each element."""
 
     supports_masking = True
 
@@ -211,7 +211,7 @@ class UnitNormalization(Layer):
 
 
 class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
-    """Brings each group of an example's channels to mean 0 and variance 1, then scales and shifts channels.
+    """Normalizes each group of an example's channels to mean 0 and variance 1, then scales and shifts them.
 
     `groups: -1` makes each channel a group: instance normalization.
     """

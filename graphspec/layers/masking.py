@@ -1,4 +1,4 @@
-"""`Masking`: steps that readers skip."""
+"""`Masking`: masks steps by their value."""
 
 from __future__ import annotations
 

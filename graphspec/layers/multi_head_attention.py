@@ -354,7 +354,7 @@ _GROUPS = {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}
 
 
 class MultiHeadAttention(Heads):
-    """Attention of `num_heads` heads (Vaswani, 2017): each query gathers the values whose keys fit it.
+    """Attention of `num_heads` heads (Vaswani, 2017): each query averages the values whose keys match it.
 
     Reads query, value and key [batch, length, features]; the key is the value unless given. Masks are
     boolean: of steps [batch, length], or `attention_mask` [batch, query length, value length].
@@ -441,7 +441,7 @@ class MultiHeadAttention(Heads):
 
 
 class GroupQueryAttention(Heads):
-    """Attention of several heads in which groups of `num_query_heads` share `num_key_value_heads`.
+    """Multi-head attention in which groups of `num_query_heads` share `num_key_value_heads`.
 
     Reads query, value and key [batch, length, features]; the key is the value unless given. Masks are
     boolean: of steps [batch, length], or `attention_mask` [batch, query length, value length].

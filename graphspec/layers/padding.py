@@ -98,7 +98,7 @@ class _ZeroPadding(Spatial, abstract=True):
 
 
 class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
-    """Zeros before and behind a sequence: `padding` of them at each end, or `[before, behind]`."""
+    """Adds `padding` zeros at each end of a sequence, or `[before, after]`."""
 
     rank: ClassVar[int] = 1
 
@@ -114,7 +114,7 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
 
 
 class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
-    """Zeros around an image: `padding` of them, `[height, width]`, or `[[top, bottom], [left, right]]`."""
+    """Adds `padding` zeros around an image, or `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
     rank: ClassVar[int] = 2
 
@@ -130,7 +130,7 @@ class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
 
 
 class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
-    """Zeros around a volume: `padding` of them, `[depth, height, width]`, or a pair for each of the three."""
+    """Adds `padding` zeros around a volume, or `[depth, height, width]`, or a pair for each of the three."""
 
     rank: ClassVar[int] = 3
 
@@ -180,7 +180,7 @@ class _Cropping(Spatial, abstract=True):
 
 
 class Cropping1D(_Cropping):
-    """A sequence without `cropping` steps at each end, or without `[before, behind]`."""
+    """Removes `cropping` steps at each end of a sequence, or `[before, after]`."""
 
     rank: ClassVar[int] = 1
 
@@ -197,7 +197,7 @@ class Cropping1D(_Cropping):
 
 
 class Cropping2D(_Cropping):
-    """An image without `cropping` at each side, `[height, width]`, or `[[top, bottom], [left, right]]`."""
+    """Removes `cropping` at each side of an image, `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
     rank: ClassVar[int] = 2
 
@@ -214,7 +214,7 @@ class Cropping2D(_Cropping):
 
 
 class Cropping3D(_Cropping):
-    """A volume without `cropping` at each side, `[depth, height, width]`, or a pair for each of the three."""
+    """Removes `cropping` at each side of a volume, `[depth, height, width]`, or a pair for each axis."""
 
     rank: ClassVar[int] = 3
 

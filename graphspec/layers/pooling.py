@@ -339,7 +339,7 @@ class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D"):
 
 
 class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
-    """The mean of each channel of a sequence, over the steps that a mask leaves."""
+    """The mean of each channel of a sequence, over the steps that a mask keeps."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
     rank: ClassVar[int] = 1

@@ -1,6 +1,4 @@
-"""Where in a sequence something stands, without weights: waves to be added, and rotations. KerasHub has them,
-not Keras.
-"""
+"""Position encodings without weights: sines, and rotations. From KerasHub, not Keras."""
 
 from __future__ import annotations
 

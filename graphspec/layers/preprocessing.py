@@ -1,4 +1,4 @@
-"""What brings images and other numbers to the size and range that a network takes."""
+"""Preprocessing: rescaling, resizing and cropping."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SMALL = ((6, 5, 2),)
 
 
 class Resizing(Layer):
-    """Images of `height` and `width`; `antialias` smooths what bilinear and bicubic make smaller.
+    """Resizes images to `height` and `width`; `antialias` smooths before bilinear and bicubic downscaling.
 
     To keep their aspect, `crop_to_aspect_ratio` cuts at both sides what is too much before, and
     `pad_to_aspect_ratio` puts `fill_value` there.
@@ -161,7 +161,7 @@ class Resizing(Layer):
 class CenterCrop(Layer):
     """A window of `height` and `width` in the middle of each image.
 
-    Where images are smaller, the largest window in the middle that has this aspect, brought to this size.
+    In smaller images, the largest window in the middle with this aspect ratio, resized to this size.
     """
 
     height: Positive

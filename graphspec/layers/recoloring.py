@@ -1,4 +1,4 @@
-"""Images whose colours are changed at random in training: without colour, inverted."""
+"""Random changes of colours in training: grayscale, inversion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Chance = Annotated[float, Field(ge=0, le=1)]
 
 
 class RandomGrayscale(Augmentation, also="RandomGrayScale"):
-    """Takes the colour out of a share `factor` of the images in training: red, green and blue are alike."""
+    """Removes the colour of a share `factor` of the images in training: red, green and blue become equal."""
 
     factor: Chance = 0.5
     data_format: DataFormat = "channels_last"
@@ -41,7 +41,7 @@ class RandomGrayscale(Augmentation, also="RandomGrayScale"):
 
 
 class RandomInvert(Augmentation, also="Invert"):
-    """Turns images into their negatives in training, with a probability between two `factor`s."""
+    """Inverts images in training, with a probability between two `factor`s."""
 
     factor: UpTo = (0.0, 1.0)
     value_range: ValueRange = (0, 255)

@@ -58,7 +58,7 @@ def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
 
 
 class Reshape(Layer, also="Unflatten"):
-    """The same elements in another shape, in the spec's order. One size may be -1: whatever is left.
+    """The same elements in another shape, in the spec's order. One size may be -1, which is inferred.
 
     Sizes may be named as the inputs name theirs, where the tensor has them along an axis: `[length, 8, 64]`.
     """
@@ -178,7 +178,7 @@ class Permute(Layer):
 
 
 class RepeatVector(Layer):
-    """A sequence that has the input at each of its `n` steps."""
+    """Repeats the input at each of `n` steps."""
 
     n: Positive
 

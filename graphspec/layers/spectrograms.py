@@ -16,7 +16,7 @@ Above = Annotated[Finite, Field(gt=0)]
 
 
 class MelSpectrogram(Layer):
-    """Signals `[samples]` as `[num_mel_bins, frames]`: how loud they are in bands as wide as one hears them.
+    """Signals `[samples]` as `[num_mel_bins, frames]`: their power in frequency bands of the mel scale.
 
     In decibels, `power_to_db`, an example's values are at most `top_db` below its largest; in Keras, below
     the largest of the batch.

@@ -1,4 +1,4 @@
-"""More steps, pixels or voxels out of each one."""
+"""Upsampling of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class UpSampling1D(Spatial):
-    """A sequence with each of its steps `size` times."""
+    """Repeats each step of a sequence `size` times."""
 
     rank: ClassVar[int] = 1
 
@@ -42,7 +42,7 @@ class UpSampling1D(Spatial):
 
 
 class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
-    """An image with `size` times as many rows and columns: repeated ones, or interpolated ones."""
+    """Enlarges an image `size` times, by repeated or interpolated rows and columns."""
 
     rank: ClassVar[int] = 2
 
@@ -84,7 +84,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
 
 
 class UpSampling3D(Spatial):
-    """A volume with each of its places `size` times along each axis."""
+    """Repeats each voxel of a volume `size` times along each axis."""
 
     rank: ClassVar[int] = 3
 

@@ -14,7 +14,7 @@ from graphspec.tensor import Dim, Tensor
 class TimeDistributed(Wrapper):
     """Applies a layer, block or model to each step of axis 1, with one set of weights.
 
-    A mask of the steps is handed on; what is wrapped sees none.
+    A mask of the steps is passed on; what is wrapped sees none.
     """
 
     supports_masking = True

@@ -1,4 +1,4 @@
-"""The metrics of Keras 3 that count what is right and wrong: at thresholds, along curves, in regions.
+"""Keras 3's metrics of the confusion matrix: at thresholds, along curves, in regions.
 
 What they compute is in `graphspec.train.metrics` and `graphspec.train.curves`.
 """
@@ -99,33 +99,33 @@ class ThresholdMetric(Confusion):
 
 
 class Precision(ThresholdMetric):
-    """The fraction of what was called positive that is."""
+    """The fraction of predicted positives that are positive."""
 
     name: Literal["precision"] = "precision"
 
 
 class Recall(ThresholdMetric):
-    """The fraction of what is positive that was called so."""
+    """The fraction of positives that are predicted positive."""
 
     name: Literal["recall"] = "recall"
 
 
 class TruePositives(Confusion):
-    """How many are positive and were called so."""
+    """The number of positives that are predicted positive."""
 
     name: Literal["true_positives"] = "true_positives"
     thresholds: Thresholds = (0.5,)
 
 
 class TrueNegatives(Confusion):
-    """How many are negative and were called so."""
+    """The number of negatives that are predicted negative."""
 
     name: Literal["true_negatives"] = "true_negatives"
     thresholds: Thresholds = (0.5,)
 
 
 class FalsePositives(Confusion):
-    """How many are negative and were called positive."""
+    """The number of negatives that are predicted positive."""
 
     name: Literal["false_positives"] = "false_positives"
     thresholds: Thresholds = (0.5,)
@@ -133,7 +133,7 @@ class FalsePositives(Confusion):
 
 
 class FalseNegatives(Confusion):
-    """How many are positive and were called negative."""
+    """The number of positives that are predicted negative."""
 
     name: Literal["false_negatives"] = "false_negatives"
     thresholds: Thresholds = (0.5,)
@@ -152,14 +152,14 @@ class Attained(CurveMetric):
 
 
 class SensitivityAtSpecificity(Attained):
-    """The largest fraction of positives called so, where at least `specificity` of the negatives are, too."""
+    """The largest sensitivity at a threshold whose specificity is at least `specificity`."""
 
     name: Literal["sensitivity_at_specificity"] = "sensitivity_at_specificity"
     specificity: Fraction
 
 
 class SpecificityAtSensitivity(Attained):
-    """The largest fraction of negatives called so, where at least `sensitivity` of the positives are, too."""
+    """The largest specificity at a threshold whose sensitivity is at least `sensitivity`."""
 
     name: Literal["specificity_at_sensitivity"] = "specificity_at_sensitivity"
     sensitivity: Fraction

@@ -1,4 +1,4 @@
-"""What the values of an epoch are called: in the history, in `monitor` and `objective`, on the console."""
+"""The names of the values of an epoch: in the history, in `monitor` and `objective`, on the console."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ class Binary(Loss):
 
 
 class BinaryCrossentropy(Binary):
-    """The negative logarithm of the probability given to what is the case."""
+    """The negative logarithm of the probability of the true value."""
 
     name: Literal["binary_crossentropy", "bce", "BCE"] = "binary_crossentropy"
 
@@ -258,7 +258,7 @@ class BinaryCrossentropy(Binary):
 class BinaryFocalCrossentropy(Binary):
     """`binary_crossentropy` times `(1 - probability) ** gamma`.
 
-    `alpha` weighs the ones when `apply_class_balancing`.
+    `alpha` weights the ones if `apply_class_balancing`.
     """
 
     name: Literal["binary_focal_crossentropy"] = "binary_focal_crossentropy"
@@ -351,7 +351,7 @@ class CTC(Loss):
 
 
 class Circle(Loss):
-    """Brings vectors of one class together, those of others apart, within the batch (Sun et al., 2020).
+    """Pulls vectors of one class together, pushes other classes apart, in the batch (Sun et al., 2020).
 
     The output is [batch, size], vectors of length 1 (`layer: UnitNormalization`), the targets are class
     numbers. An example counts where the batch has others of its class, and of other classes. It depends on
@@ -407,7 +407,7 @@ _PROJECT = "end both in layers of as many `units`"
 
 
 class Contrastive(VectorLoss):
-    """Pairs that belong together (target 1) come close, others (0) get `margin` apart (Hadsell et al., 2006).
+    """Pulls pairs with target 1 together, pushes pairs with target 0 `margin` apart (Hadsell et al., 2006).
 
     `target * d ** 2 + (1 - target) * max(margin - d, 0) ** 2`, of the distance d.
     """
@@ -438,8 +438,8 @@ class Triplet(VectorLoss):
 
 
 class InBatchSoftmax(VectorLoss):
-    """Each query picks its own key among all keys of the batch: their similarities, divided by `temperature`,
-    are logits (van den Oord et al., 2018); it reads no target.
+    """Each query classifies its key among all keys of the batch: similarities, divided by `temperature`, are
+    logits (van den Oord et al., 2018); it reads no target.
 
     `symmetric` averages it with that of each key among the queries. It depends on the batch size, and its
     value on an epoch's last, smaller batch is lower.

@@ -80,7 +80,7 @@ class Metric(Named):
 
 
 class Accuracy(Metric):
-    """The fraction that is right: binary, categorical or sparse, as the output and its loss ask."""
+    """The fraction of correct predictions: binary, categorical or sparse, by the output and its loss."""
 
     name: Literal["accuracy", "acc"] = "accuracy"
 

@@ -1,4 +1,4 @@
-"""Losses and metrics of one's own: named by their path, called with outputs and targets.
+"""Custom losses and metrics: named by their import path, called with outputs and targets.
 
 Nothing here imports them.
 """

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that compare, and logic with what comes of it."""
+"""Comparisons and logic of keras.ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crossentropies of tensors, without a mean: terms of a loss of one's own (`loss: mean`)."""
+"""Crossentropies of tensors, without a mean: terms of a custom loss (`loss: mean`)."""
 
 from __future__ import annotations
 

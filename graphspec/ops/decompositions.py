@@ -1,4 +1,4 @@
-"""Functions of keras.ops that take matrices apart, one or several in each example: the last two axes."""
+"""Matrix decompositions of keras.ops, over the last two axes."""
 
 from __future__ import annotations
 

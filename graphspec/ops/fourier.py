@@ -1,4 +1,4 @@
-"""Functions of keras.ops that take signals apart into frequencies.
+"""Fourier transforms of keras.ops.
 
 A complex signal is two tensors, its real and imaginary parts, where Keras has a tuple of them. Of a complex
 result the node is the real part, and `imag` the other.

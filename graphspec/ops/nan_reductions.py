@@ -1,4 +1,4 @@
-"""Functions of keras.ops that reduce along axes and pass over what is NaN."""
+"""Reductions of keras.ops that ignore NaN."""
 
 from __future__ import annotations
 

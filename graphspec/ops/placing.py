@@ -1,4 +1,4 @@
-"""Functions of keras.ops that put elements in places: slices, scattered indices, segments.
+"""Functions of keras.ops that write elements: slices, scattered indices, segments.
 
 What keras.ops does to whole tensors by indices, these do to each example by its own.
 """

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that multiply tensors of other ranks than matrices, in each example by itself.
+"""Products of keras.ops of tensors other than matrices, for each example.
 
 What keras.ops does to two tensors, these do to the two of each example: the axes after the batch.
 """

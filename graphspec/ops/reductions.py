@@ -1,4 +1,4 @@
-"""Functions of keras.ops that make one number of many, or a running one, along axes.
+"""Reductions and cumulative functions of keras.ops, along axes.
 
 Axes count the batch as 0; what would mix examples is refused.
 """

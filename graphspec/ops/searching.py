@@ -1,4 +1,4 @@
-"""Functions of keras.ops that find numbers among others."""
+"""Searching functions of keras.ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that pick elements, by place or by order.
+"""Functions of keras.ops that select elements, by index or by order.
 
 Axes count the batch as 0; what would mix examples is refused.
 """

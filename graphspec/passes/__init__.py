@@ -1,4 +1,4 @@
-"""What is done to the graph of a program once it is elaborated, and what is found out of it, in order."""
+"""The passes over an elaborated graph, and what is derived from it, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An `activity_regularizer` becomes a node after its layer, at which training looks."""
+"""Turns an `activity_regularizer` into a node after its layer, which training reads."""
 
 from __future__ import annotations
 

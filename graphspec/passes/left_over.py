@@ -9,7 +9,7 @@ from graphspec.graph import Graph, Op
 
 
 def leave_out_idle(root: Graph) -> None:
-    """Leaves out the merges that only hand on their input, where other uses of the block merge more: so the
+    """Leaves out the merges that only pass on their input, where other uses of the block merge more: so the
     uses stay one class, to which the optional input is an argument.
     """
     mates: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)

@@ -11,7 +11,7 @@ SKIPPED = ("softmax", "sigmoid")
 
 
 def origin(value: Value) -> Value:
-    """The value itself, or what the left-out nodes before it hand on."""
+    """The value itself, or that which replaces the left-out nodes before it."""
     while value.op is not None and not value.op.present:
         value = value.op.inputs[0]
     return value

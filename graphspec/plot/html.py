@@ -1,4 +1,4 @@
-"""A picture as one page to explore: nothing is loaded, and nothing of a spec can become markup or script.
+"""A picture as an interactive page: it loads nothing, and no text of a spec can become markup or script.
 
 What a spec says is in the page twice: as escaped text in the title, and as JSON in which `<` does not occur.
 The script makes text of it, never markup, and the page's policy forbids every script and style but its own.

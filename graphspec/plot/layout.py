@@ -1,4 +1,4 @@
-"""Where everything stands: boxes in ranks from top to bottom, bodies within their boxes, edges between ranks.
+"""Positions: boxes in ranks from top to bottom, bodies within their boxes, edges between ranks.
 
 An edge runs straight down through a rank and bends only in the gap behind it, where no box is, so no edge
 crosses a box. `page.js` has the same rules, for groups opened and closed there; a test compares the two.

@@ -1,4 +1,4 @@
-"""A body in ranks: which box stands below which, and which beside which; no sizes yet.
+"""The ranks of a body: which boxes are below and next to each other; no sizes yet.
 
 Edges that pass a rank have a bend there. All edges of one port share their bends, so a value that many read
 is one line that branches. Items are boxes, by their numbers, and then bends.

@@ -1,4 +1,4 @@
-"""A program as boxes and edges, nested as its graph is; all that is drawn, and nothing of where.
+"""A program as nested boxes and edges: what is drawn, without positions.
 
 A box is a node, an input, an output, a set of shared weights, or a stack: instances of a repeated node that
 do not differ. Blocks and models have a body of boxes.
@@ -81,7 +81,7 @@ class Box:
     again: bool = False
     open: bool = False
     opaque: bool = False
-    """Whether `params` lack those of a module of one's own."""
+    """Whether `params` lack those of a custom module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class _Drawer:
         self._kinship, self._program = kinship, program
 
     def body(self, graph: Graph, rows: Iterable[Row], exits: Mapping[str, Value] | None = None) -> Picture:
-        """The body of a graph. `exits` are the values that its owner hands on; None for the program."""
+        """The body of a graph. `exits` are the values that its owner passes on; None for the program."""
         canvas = _Canvas(Picture())
         root = exits is None
         for name, value in graph.inputs.items():

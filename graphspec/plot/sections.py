@@ -60,7 +60,7 @@ class _Section:
         self._last: list[Box] = []
 
     def leave(self, source: Box, port: int, weights: bool) -> tuple[Box, int]:
-        """The port of the section that hands on a port of one of its boxes."""
+        """The port of the section that passes on a port of one of its boxes."""
         key = id(source), port
         if key not in self._exits:
             self._exits[key] = len(self.box.ports)

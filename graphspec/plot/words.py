@@ -53,5 +53,5 @@ def caption(name: str, boxes: list[Box]) -> str:
 
 
 def count(params: int, opaque: bool) -> str:
-    """How many params there are; those of modules of one's own are not known."""
+    """How many params there are; those of custom modules are not known."""
     return f"{params:,}" if not opaque else f"{params:,} + ?" if params else "?"

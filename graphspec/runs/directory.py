@@ -1,4 +1,4 @@
-"""What a run directory says without torch: its spec, its history, where it came from."""
+"""A run directory, read without torch: its spec, its history, its environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file to the predictions for its rows, part by part and in its order."""
+"""Predictions for the rows of a file, part by part and in order."""
 
 from __future__ import annotations
 

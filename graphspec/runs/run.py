@@ -30,7 +30,7 @@ class Run:
     """The directory that a training left, here or copied from elsewhere; or a spec, whose weights come from
     the files that it names or from `weights`. Raises `SpecError` (run-missing) for another directory.
 
-    `weights` are those of the best epoch, of the last, or a file; `allow` names the Python packages that
+    `weights` is best, last (the epoch), or a file; `allow` names the Python packages that
     `module:` may import.
     """
 
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def history(self) -> Values:
-        """Each value of every whole epoch, by name."""
+        """The values of all completed epochs, by name."""
         return self.files.history()
 
     @property
@@ -84,10 +84,10 @@ class Run:
         batch_size: int | None = None,
         limit: int | None = None,
     ) -> dict[str, Any]:
-        """Losses and metrics by name, as in training, on all of `data`; without it on the spec's test
-        data, or else on what was held out for validation.
+        """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
+        data, or else on its validation data.
 
-        Raises `SpecError` for what is wrong with the data, and where there are none to evaluate on.
+        Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
         from graphspec.train import device as devices
         from graphspec.train.judge import Judge
@@ -116,10 +116,10 @@ class Run:
         limit: int | None = None,
         probabilities: bool = True,
     ) -> pa.Table:
-        """A row for each of `data`, in its order: the key columns of the spec, then what each output says.
+        """A row for each row of `data`, in order: the key columns of the spec, then the predictions.
 
-        Classes come by name, with the probability of each beside it where `probabilities` are asked for;
-        numbers in the unit of their column; sequences as lists. Targets in `data` are not read.
+        Classes are given by name, with the probability of each if `probabilities`;
+        numbers in the units of their column; sequences as lists. Targets in `data` are not read.
         """
         import pyarrow as pa
 
@@ -137,7 +137,7 @@ class Run:
         limit: int | None = None,
         probabilities: bool = True,
     ) -> Iterator[pa.Table]:
-        """`predict` part by part, in bounded memory."""
+        """The tables of `predict`, part by part, in bounded memory."""
         from graphspec.data.given import given
         from graphspec.runs.prediction import predictions
         from graphspec.train import device as devices

@@ -1,4 +1,4 @@
-"""What libyaml complains about, in the words of someone who writes YAML."""
+"""libyaml's errors, rewritten for people who write YAML."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training: `config` says what a spec may ask for, and needs no torch; everything else here does."""
+"""Training. `config` has the settings and needs no torch; everything else here does."""

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on exactly where it was.
+"""Checkpoints: the complete state that a run needs to resume exactly.
 
     runs/digits-1/checkpoints/000007/   state.safetensors   state.json   manifest.json
 

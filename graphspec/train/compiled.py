@@ -1,4 +1,4 @@
-"""Whether a training compiles its steps with torch.compile, what of them, and what that cost.
+"""Compiling training steps with torch.compile: whether, which parts, and at what cost.
 
 Of a model that is not large, forward pass, loss and backward pass are one graph; what autograd and Python
 cost between kernels is gone, and the optimizer's kernel is one call already. Of a large one the blocks that

@@ -1,4 +1,4 @@
-"""What the metrics on curves compute: the area below one, the best of one rate where another is demanded.
+"""Computations of metrics on curves: areas, and the best rate under a bound on another.
 
 Their sums are positives and negatives above each threshold, or every value that occurs.
 """

@@ -1,4 +1,4 @@
-"""A look at one batch before the first step: what the model is given, and what in it cannot learn.
+"""Inspects one batch before the first step: the inputs of the model, and what in it cannot learn.
 
 It runs the model forward once. Random states and buffers are put back, so that the training is the same with
 it and without.

@@ -1,4 +1,4 @@
-"""How a run writes: a file appears whole or not at all, and is read back before it counts as saved.
+"""Atomic writes of a run: a file appears complete or not at all, and is verified after writing.
 
 What is written goes under another name first, is flushed to the disk, and is renamed; the directory is
 flushed, too, because a name is its content.

@@ -1,4 +1,4 @@
-"""How a program's outputs are judged: the loss of a step, and the means and metrics of an epoch."""
+"""Evaluates the outputs of a program: the loss of a step, and the means and metrics of an epoch."""
 
 from __future__ import annotations
 

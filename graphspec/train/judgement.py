@@ -1,4 +1,4 @@
-"""A batch, judged: its loss, what that is made of, and what was judged."""
+"""The result for a batch: its loss, the parts of the loss, and the values behind them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ from graphspec.train.state import Training, random_state, restore_random
 
 
 class Interrupted(Exception):
-    """A signal: everything was saved first. `result` is that of the epochs that were completed."""
+    """Raised after a signal, once everything is saved. `result` covers the completed epochs."""
 
     def __init__(self, result: Result, number: int = signal.SIGINT):
         where = f"the weights are in {result.run_dir / LAST}, and `--resume` continues"
@@ -80,7 +80,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     tell: Callable[[str], None] = print,
 ) -> Result:
-    """Train a program as its `train:` says, and leave a run directory behind.
+    """Trains a program with the settings of its `train:`, and writes a run directory.
 
     `data` replaces the training data of the spec, whose paths are relative to `root`; `limit` is how many
     examples of each file are read; `epochs` replaces the spec's. `run_dir` is a new directory, or one whose
@@ -187,7 +187,7 @@ def _prepare(
     callbacks: Iterable[Any],
     new: bool,
 ) -> tuple[Training, BestWeights, Examination]:
-    """Everything but a place for the run. What a batch looks like is told of a `new` one."""
+    """Everything but the run directory. A `new` run reports what a batch looks like."""
     config, sharded = program.training, is_sharded(program, world)
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed)
     outputs = bound(program, place)
@@ -232,13 +232,13 @@ def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Exam
 
 
 def _seed(program: Any, world: World) -> int:
-    """Of the first process that of the spec; others draw other numbers."""
+    """The seed of the spec in the first process; other processes draw other numbers."""
     seed: int = program.training.seed
     return seed if world.first else generator(seed, RANDOM, world.rank).initial_seed()
 
 
 def _nobody(line: str) -> None:
-    """Hears what a process that does not show itself says."""
+    """Discards the reports of processes other than the first."""
 
 
 def _start(
@@ -270,7 +270,7 @@ def _run(
     progress: Callable[[Progress], None] | None,
     began: float,
 ) -> Result:
-    """The epochs, and what comes after the last."""
+    """Runs the epochs, then the end of training."""
     batch_size, callbacks = training.program.training.batch_size, training.callbacks
     reporter = Reporter(progress, training.epochs, -(-len(found.training) // training.batch_size))
     test: Values = {}
@@ -304,7 +304,7 @@ def _run(
 
 
 def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, stop: StopSignal) -> None:
-    """One epoch, or what is left of one that was interrupted; returns early where `stop` is set."""
+    """Runs an epoch, or the rest of an interrupted one; returns early if `stop` is set."""
     config, callbacks, epoch = training.program.training, training.callbacks, training.epoch
     spread, judge, optimizer, meter = training.spread, training.judge, training.optimizer, training.meter
     if not training.seen:

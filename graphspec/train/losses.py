@@ -24,7 +24,7 @@ EPSILON = 1e-7
 
 Formula = Callable[[Any, Tensor, Tensor], Tensor]
 Total = int | Tensor
-"""How many positions count: known from shapes alone, or a tensor on the device."""
+"""How many positions count: known only from shapes, or a tensor on the device."""
 
 
 def evaluate(

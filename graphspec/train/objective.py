@@ -1,4 +1,4 @@
-"""What a training minimises, for those who train in a loop of their own."""
+"""The loss and metrics of a program, for custom training loops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def objective(program: Any, outputs: Tensors, targets: Tensors, logits: bool) ->
 
 
 class Metrics:
-    """The mean losses and the metrics of a program's outputs over all batches that were taken in, named and
+    """The mean losses and the metrics of a program's outputs over all batches so far, named and
     computed as in a training. Nothing is read from the device before `compute`.
     """
 
@@ -42,7 +42,7 @@ class Metrics:
 
     @torch.no_grad()
     def update(self, outputs: Tensors, targets: Tensors) -> None:
-        """Take in what the module returned for a batch, and the batch's targets. Raises `SpecError`
+        """Adds the outputs of the module for a batch, and the targets of the batch. Raises `SpecError`
         (data-column).
         """
         judge, judgement, batch = _judged(self._program, outputs, targets, self._logits, measured=True)
@@ -51,11 +51,11 @@ class Metrics:
         self._meter.add(judgement, batch)
 
     def compute(self) -> Values:
-        """The numbers so far, `loss` first; none before the first batch."""
+        """The values so far, `loss` first; empty before the first batch."""
         return self._meter.result() if self._meter is not None else {}
 
     def reset(self) -> None:
-        """Forget what was taken in."""
+        """Resets to the state before the first batch."""
         self._meter = None
 
 

@@ -1,4 +1,4 @@
-"""Losses and metrics of one's own, imported and made: what the judge calls."""
+"""Custom losses and metrics: imported and constructed for the judge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BoundMetric(OwnMetric):
 
 
 def bound(program: Any, device: torch.device) -> dict[str, Any]:
-    """The outputs of a program, with losses and metrics of one's own made, on a device.
+    """The outputs of a program, with custom losses and metrics made, on a device.
 
     Raises `SpecError` where they may not be imported, or cannot be.
     """

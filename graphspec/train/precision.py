@@ -1,4 +1,4 @@
-"""In how many bits a training computes. Weights, losses and what optimizers remember are float32 in any case.
+"""The precision of a training. Weights, losses and optimizer state are always float32.
 
 `float32` is PyTorch's own: on CUDA products of matrices in full, convolutions in TF32. `tf32` takes TF32 for
 both, 10 bits of fraction at several times the speed. `bf16` runs the model under autocast: products and

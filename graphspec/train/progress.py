@@ -1,4 +1,4 @@
-"""What a training tells about itself: values by epoch, speed, reports while it runs, and the result."""
+"""The progress of a training: values by epoch, speed, reports, and the result."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
-    """What a training came to.
+    """The result of a training.
 
     `metrics` are the last epoch's; `history` has each of them for every whole epoch.
     """

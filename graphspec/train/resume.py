@@ -1,4 +1,4 @@
-"""Finding the run that goes on, and making sure that it is the same one."""
+"""Finds the run to resume, and checks that spec and data are the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def continued(
 ) -> tuple[RunDirectory | None, State | None]:
     """The run that is to go on, and where it was, as `resumed` finds it; None twice where one begins.
 
-    The first process opens it, and tells the others. Processes that the launcher started anew go on with the
+    The first process opens it, and tells the others. Processes that the launcher restarted go on with the
     run that they were in.
     """
     sharded = is_sharded(program, world)

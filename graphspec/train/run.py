@@ -1,4 +1,4 @@
-"""The run directory: what a training leaves behind, complete enough to be copied elsewhere."""
+"""The run directory of a training, which can be copied elsewhere."""
 
 from __future__ import annotations
 

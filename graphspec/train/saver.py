@@ -1,4 +1,4 @@
-"""When a run is saved: as often as little work is lost, and as seldom as it costs little."""
+"""When a run is saved: often enough to lose little work, and seldom enough to cost little time."""
 
 from __future__ import annotations
 

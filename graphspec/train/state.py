@@ -1,4 +1,4 @@
-"""What a training is made of while it runs, and all of it as a value that can be saved."""
+"""The state of a running training, and the same as a value that can be saved."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Training:
         return examples if self.world.alone else Shared(examples, self.world.rank, self.world.size)
 
     def follow(self) -> None:
-        """Do as the callbacks of the first process say: others have no callbacks of one's own."""
+        """Do as the callbacks of the first process say: others have no custom callbacks."""
         if self.world.alone:
             return
         told = self.world.of_first((self.stop_training, self.optimizer.learning_rate))

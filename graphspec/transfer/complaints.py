@@ -1,4 +1,4 @@
-"""What is wrong with a plan, as diagnostics: what nothing fills, and what comes near."""
+"""The errors of a plan, as diagnostics: unmatched weights, with the nearest names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many matches as few lines: those that differ in their numbers alone are one rule, or one row of a table."""
+"""Summarizes matches: those that differ only in numbers become one rule, or one row of a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Line = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """Matches that differ in their numbers alone: `layers.0-11.norm.weight` and what they come from."""
+    """Matches that differ only in their numbers: `layers.0-11.norm.weight` and what they come from."""
 
     key: str
     sources: tuple[str, ...]

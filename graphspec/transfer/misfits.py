@@ -1,6 +1,4 @@
-"""What is said of weights that do not fit: what a file is, which of its tensors come near, and in what they
-differ.
-"""
+"""Explains weights that do not fit: the kind of file, the nearest tensors, and how they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done with a tensor on its way from a file to a weight."""
+"""Conversions of a tensor from a file to a weight."""
 
 from __future__ import annotations
 

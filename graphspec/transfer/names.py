@@ -1,4 +1,4 @@
-"""The names in a file, with or without what stands before all of them: `model.`, `transformer.`."""
+"""The names in a file, and their common prefix: `model.`, `transformer.`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left is matched layer by layer where shapes, or the order of layers, leave one way only."""
+"""Matches the remaining tensors layer by layer, where shapes or the order of layers allow only one match."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _members(wanted: Wanted, left: Left, how: Literal["order", "shape"]) -> Iter
 
 
 def _numbered(paths: Sequence[str]) -> bool:
-    """Whether names differ in their numbers alone."""
+    """Whether names differ only in their numbers."""
     return len({re.sub(r"\d+", "#", path) for path in paths}) == 1
 
 

@@ -1,4 +1,4 @@
-"""What a spec wants: each weight by its key in the state dict, with what its layer knows of it."""
+"""The weights of a spec by their keys in the state dict, with what their layers know of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a spec takes what its `tune:` would try."""
+"""Checks that a spec accepts the values that `tune:` would try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tune:` in a spec may say: what varies, what is judged, and who searches. Imports no Optuna."""
+"""The settings of `tune:`: values to vary, objective, sampler and pruner. Imports no Optuna."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search as a picture: what each trial came to, and which keys matter."""
+"""A search as a picture: the value of each trial, and the importance of each key."""
 
 from __future__ import annotations
 

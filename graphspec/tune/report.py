@@ -1,4 +1,4 @@
-"""How a search shows itself: its best trials as a table, and what is being tried, as text."""
+"""Reports of a search: a table of the best trials, and the running ones."""
 
 from __future__ import annotations
 

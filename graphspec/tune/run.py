@@ -1,4 +1,4 @@
-"""A search from its spec to what it leaves: the study, every trial's run, and the best of them.
+"""Runs a search and writes its results: the study, the run of each trial, and the best ones.
 
 runs/digits-tune/   study.log   trials/0007/...   best.yaml   best.safetensors   search.svg
 """

@@ -1,4 +1,4 @@
-"""The search: trials asked for, trained, judged, and what is left of the best of them."""
+"""The search loop: proposes, trains and evaluates trials, and keeps the best."""
 
 from __future__ import annotations
 

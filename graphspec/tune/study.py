@@ -1,4 +1,4 @@
-"""A study: the trials of one search and what they came to, kept by Optuna in a file or a database.
+"""A study: the trials of one search with their results, stored by Optuna in a file or a database.
 
 Optuna draws the values and judges which trials are hopeless; what a trial is, and when one is lost, is said
 here. A trial's number is unique over all machines that share a study, and everything drawn at random follows

@@ -1,4 +1,4 @@
-"""One trial: an ordinary `graphspec train` in a process of its own, watched line by line."""
+"""One trial: a `graphspec train` in its own process, whose output is read line by line."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Process:
             text=True,
             errors="replace",
             env=environment,
-            start_new_session=True,  # Ctrl-C is the search's to hand on
+            start_new_session=True,  # Ctrl-C is the search's to pass on
         )
         self._output: list[str] = []
         self._reader = threading.Thread(target=self._watch, daemon=True)

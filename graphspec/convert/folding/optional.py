@@ -1,6 +1,6 @@
 """Nodes that a part has at some places and not at others: a projection, a padding, a residual sum.
 
-Where a node is left out it hands on what it reads first, so that the others mean what they did:
+Where a node is left out it passes on what it reads first, so that the others mean what they did:
 
     expand  pad  depthwise  drop  sum          the part, with all that stands anywhere
        -     -       x       -     -           one place
@@ -193,7 +193,7 @@ def _later(a: Wires, b: Wires) -> Wires:
 
 
 def _hands(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
-    """For each optional item which of its targets it hands on; None where no choice fits all shapes."""
+    """For each optional item which of its targets it passes on; None where no choice fits all shapes."""
     everywhere = set.intersection(*(set(shape.positions) for shape in shapes))
     optional = [i for i in range(len(merged.keys)) if i not in everywhere]
     hands = {i: 0 for i in optional}

@@ -92,7 +92,7 @@ class RepeatedPart:
     given: bool = False  # a model inside the model: it keeps its name
     cohesive: bool = True  # its nodes have a name in common that those around it have not
     hands: dict[int, int] = field(default_factory=dict)
-    """Its optional items, each with the number of the target that it hands on where it is left out."""
+    """Its optional items, each with the number of the target that it passes on where it is left out."""
 
     def unit(self, position: int) -> ConvertedNode | Instance:
         """An item as it is at the first place that has it."""

@@ -1,4 +1,4 @@
-"""Columns that are what the field wants already: one column, numbered columns, or a list column."""
+"""Columns that need no encoder: one column, numbered columns, or a list column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each row counts: `sample_weight`, a column, times `class_weight`, by the value of the target."""
+"""The weight of each row: `sample_weight`, a column, times `class_weight`, by the value of the target."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What each encoder may be told. Nothing here imports numpy, pyarrow or torch: shapes, types and vocabularies
-are known from the spec alone.
+"""The settings of each encoder. Nothing here imports numpy, pyarrow or torch: shapes, types and vocabularies
+are known from the spec.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Date(Several):
 
 
 class Category(Several):
-    """Ids of values. For an input 0 is the unseen, the rare and what is beyond `vocabulary`."""
+    """Ids of values. For an input, 0 stands for unseen and rare values, and those beyond `vocabulary`."""
 
     encode: Literal["category"] = "category"
     vocabulary: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] | None = None
@@ -312,7 +312,7 @@ class Tokens(Listed):
 
 
 class ImageFeature(Feature):
-    """Pictures, from paths: values from 0 to 255 in the size and channels of the input."""
+    """Images from paths: values from 0 to 255, with the size and channels of the input."""
 
     encode: Literal["image"] = "image"
     resize: Literal["stretch", "crop", "pad"] = "stretch"

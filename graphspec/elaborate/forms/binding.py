@@ -1,4 +1,4 @@
-"""What an instance reads, bound to the arguments of a layer's call; what the layer says against it."""
+"""Binds the inputs of an instance to the arguments of a layer's call, and reports the layer's errors."""
 
 from __future__ import annotations
 

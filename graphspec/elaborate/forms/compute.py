@@ -90,7 +90,7 @@ def build(node: NodeInstance) -> NodeResult:
 
 
 def first_reference(node: NodeInstance) -> Bound | None:
-    """What a formula that is left out hands on: the first that it reads."""
+    """The value that replaces a left-out formula: its first input."""
     builder = _Builder(node, Formula(str(node.declared.compute)))
     try:
         part = next(builder.parsed().references(), None)

@@ -1,4 +1,4 @@
-"""A tensor that never changes, the same for every example."""
+"""A fixed tensor, the same for every example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module of one's own: what it gives is what the node declares. It is named, and not looked at."""
+"""A custom module: its outputs are what the node declares. Its code is not inspected."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _wrapped(node: NodeInstance) -> Node | None:
 
 
 def _one_tensor(node: NodeInstance, cls: type[Wrapper], op: Op) -> bool:
-    """Whether a wrapper can hand on what it wraps: one tensor, of no wrapper of another kind."""
+    """Whether a wrapper can pass on what it wraps: one tensor, of no wrapper of another kind."""
     if len(op.outputs) > 1:
         why = f"needs one output to wrap, and `{op.title}` has {len(op.outputs)}"
         help = "leave `return_state` out" if op.layer is not None else "wrap a block or model for each output"

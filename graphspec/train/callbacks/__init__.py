@@ -1,1 +1,1 @@
-"""Callbacks: `settings` says what a spec may ask for, and needs no torch; the rest is what they do."""
+"""Callbacks. `settings` needs no torch; the other files implement them."""

@@ -1,4 +1,4 @@
-"""What a training calls back: objects with the methods of Keras' `Callback`, those of a spec and one's own.
+"""The interface of callbacks: objects with the methods of Keras' `Callback`, from the spec or custom ones.
 
 class Print(Callback):
     def on_epoch_end(self, epoch, logs):
@@ -97,7 +97,7 @@ class Callbacks:
         return joined(parts)
 
     def _restore(self, state: State) -> None:
-        """Give each what it remembered; one that is new begins anew."""
+        """Give each what it remembered; one that is new starts again."""
         for name, item in self.items.items():
             part = state.part(name)
             if part.numbers is not None and hasattr(item, "load_state_dict"):

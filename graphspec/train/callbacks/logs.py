@@ -1,4 +1,4 @@
-"""Callbacks that write what an epoch came to."""
+"""Callbacks that log the values of epochs."""
 
 from __future__ import annotations
 

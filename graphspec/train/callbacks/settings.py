@@ -27,7 +27,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 WEIGHTS = ".safetensors"
 TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
-"""What a run writes itself; the first part of a path of one's own is none of these."""
+"""Names that a run writes itself; the paths of callbacks may not start with them."""
 
 
 class Monitor(CallbackSettings):
@@ -49,7 +49,7 @@ class Monitor(CallbackSettings):
 
 
 class EarlyStopping(Monitor):
-    """Ends the training when what it watches has not improved for `patience` epochs."""
+    """Ends the training when `monitor` has not improved for `patience` epochs."""
 
     name: Literal["early_stopping", "EarlyStopping"] = "early_stopping"
     min_delta: NotNegative = 0.0
@@ -107,7 +107,7 @@ class ModelCheckpoint(Monitor):
             return f"weights are written as `{WEIGHTS}` files, not as `{pattern}`", help
         parts = pattern.replace("\\", "/").split("/")
         if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0].partition("{")[0]:
-            return f"`{pattern}` is no file of one's own in the run directory", "give a relative path"
+            return f"`{pattern}` is outside of the run directory or reserved", "give another relative path"
         known = ["epoch", *values] if self.save_freq == "epoch" else ["epoch", "batch", "loss"]
         try:
             for _, field, form, _ in string.Formatter().parse(pattern):
@@ -122,7 +122,7 @@ class ModelCheckpoint(Monitor):
 
 
 class ReduceLROnPlateau(Monitor):
-    """Multiplies the learning rate by `factor` when what it watches has not improved for some epochs."""
+    """Multiplies the learning rate by `factor` when `monitor` has not improved for `patience` epochs."""
 
     sets_rate = True
     name: Literal["reduce_lr_on_plateau", "ReduceLROnPlateau"] = "reduce_lr_on_plateau"
@@ -194,7 +194,7 @@ class TensorBoard(CallbackSettings):
 
 
 class CSVLogger(CallbackSettings):
-    """Writes a line an epoch into a table in the run, epochs counted from 0 as in Keras."""
+    """Writes a line for each epoch into a table in the run, epochs counted from 0 as in Keras."""
 
     name: Literal["csv_logger", "CSVLogger"] = "csv_logger"
     filename: Text = "history.csv"
@@ -205,19 +205,21 @@ class CSVLogger(CallbackSettings):
     def _inside(cls, name: str) -> str:
         parts = name.replace("\\", "/").split("/")
         if parts[0] in ("", *TAKEN) or ".." in parts or ":" in parts[0]:
-            raise ValueError(f"`{name}` is no file of one's own in the run directory: give a relative path")
+            raise ValueError(
+                f"`{name}` is outside of the run directory or reserved: give another relative path"
+            )
         return name
 
 
 class TerminateOnNaN(CallbackSettings):
-    """Ends the training where the loss is NaN or infinite, before that step; without it that is an error."""
+    """Ends the training normally when the loss is NaN or infinite; without this callback that is an error."""
 
     name: Literal["terminate_on_nan", "TerminateOnNaN"] = "terminate_on_nan"
     raise_error: bool = False
 
 
 class BackupAndRestore(CallbackSettings):
-    """How often a checkpoint is saved, from which `--resume` goes on: every epoch, or every so many steps.
+    """How often a checkpoint for `--resume` is saved: every epoch, or every so many steps.
 
     Without this callback it is saved by time. `delete_checkpoint` removes it when the training has ended;
     Keras' default is true, and then a run cannot be given more epochs.
@@ -229,7 +231,7 @@ class BackupAndRestore(CallbackSettings):
 
 
 class SwapEMAWeights(CallbackSettings):
-    """Judges the moving averages of the weights, which an optimizer with `use_ema` keeps.
+    """Evaluates the moving averages of the weights that an optimizer with `use_ema` keeps.
 
     `swap_on_epoch` leaves them in the model between the end of an epoch and the start of the next.
     """

@@ -1,4 +1,4 @@
-"""Trackers of experiments: what a run was told, what its epochs came to, and its spec."""
+"""Experiment trackers: they log settings, the values of epochs, and the spec."""
 
 from __future__ import annotations
 

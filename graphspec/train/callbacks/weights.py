@@ -1,4 +1,4 @@
-"""Callbacks that keep, judge and restore weights."""
+"""Callbacks that save, evaluate and restore weights."""
 
 from __future__ import annotations
 

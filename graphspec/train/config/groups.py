@@ -1,4 +1,4 @@
-"""Weights that are trained otherwise than the rest: `parameter_groups`."""
+"""`parameter_groups`: other settings for some weights."""
 
 from __future__ import annotations
 

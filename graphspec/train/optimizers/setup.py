@@ -1,4 +1,4 @@
-"""The optimizer of a program: its schedule, and what its `parameter_groups` say of single weights."""
+"""The optimizer of a program, with its schedule and `parameter_groups`."""
 
 from __future__ import annotations
 

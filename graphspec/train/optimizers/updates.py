@@ -1,4 +1,4 @@
-"""The update of each optimizer: what a step makes of weights, gradients and what is remembered of them."""
+"""The update rule of each optimizer: weights, gradients and optimizer state to new values."""
 
 from __future__ import annotations
 

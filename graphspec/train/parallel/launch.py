@@ -18,7 +18,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
     """Run graphspec with these arguments in several processes on this machine, which train together.
 
-    They are started anew, all of them, up to `restarts` times where one fails. Returns the exit code; raises
+    They are restarted, all of them, up to `restarts` times where one fails. Returns the exit code; raises
     `SpecError` (device-missing) where there are GPUs, and fewer of them.
     """
     from torch.distributed.elastic.multiprocessing import SignalException

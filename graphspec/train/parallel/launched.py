@@ -1,4 +1,4 @@
-"""What torch's launcher told this process, in its environment; and what the launcher keeps for it.
+"""The environment that torch's launcher sets for this process, and the launcher's store.
 
 Nothing here imports torch before something is to be kept: a spec with a mistake has said so by then.
 """
@@ -45,7 +45,7 @@ def launched() -> Launched:
 
 
 def elastic() -> bool:
-    """Whether torch's launcher keeps a store for its processes: it outlives those that are started anew."""
+    """Whether torch's launcher keeps a store for its processes: it outlives those that are restarted."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
@@ -75,7 +75,7 @@ def remember(training: int, run: Path) -> None:
 
 
 def remembered(training: int) -> Path | None:
-    """The run that a training was in before the launcher started its processes anew."""
+    """The run that a training was in before the launcher restarted its processes."""
     if not elastic():
         return None
     with suppress(RuntimeError):

@@ -62,7 +62,7 @@ class Spread:
             _summed(running, own / total)  # type: ignore[arg-type]
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The state dict, each tensor whole; where the module is sharded, in the first process alone."""
+        """The state dict, each tensor whole; where the module is sharded, only in the first process."""
         return self.module.state_dict()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a training, and what they tell each other beside gradients.
+"""The processes of a training, and their communication besides gradients.
 
 Alone, a process tells itself; everything here is then free.
 """
