@@ -439,13 +439,13 @@ def test_a_help_text(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert text[0].split()[0].rstrip(",") in VERBS
 
 
-VERBS = ["Fill", "Find", "Print", "Write", "Draw", "Search", "Train", "Judge", "List"]
+VERBS = ["Check", "Print", "Write", "Draw", "Search", "Train", "Evaluate", "Predict", "List", "Convert"]
 
 
 def documented() -> dict[str, set[str]]:
     """The words in backticks of each line of the reference's table of JSON documents."""
     text = (Path(__file__).parent.parent / "docs" / "language.md").read_text()
-    table = text.split("## JSON\n")[1].split("\n## ")[0]
+    table = text.split("## JSON output\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", table, re.MULTILINE)
     return {command: set(re.findall(r"`([a-z_]+)`", cells)) for command, cells in rows}
 

@@ -85,7 +85,7 @@ def check(
     preset: Preset = None,
     as_json: Json = False,
 ) -> None:
-    """Check specs: report every mistake that shows without running them.
+    """Check specs for every mistake that shows without running them.
 
     Example: graphspec check specs/
     """

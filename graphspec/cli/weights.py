@@ -72,7 +72,7 @@ def weights(
 
     It shows which tensor fills which weight; with -o it also writes them.
 
-    Example: graphspec weights specs/gpt.yaml --preset gpt2 --from gpt2/ --rules gpt2
+    Example: graphspec weights specs/gpt.yaml --from gpt2/ --rules gpt2
     """
     for path in (output, write_rules):
         if path is not None and path.exists() and not force:
