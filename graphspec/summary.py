@@ -44,7 +44,7 @@ class Row:
     flops: Dim = 0
     activation_bytes: Dim = 0
     opaque: bool = False
-    """Whether `params` lack those of a module of one's own: its, or of one inside it."""
+    """Whether `params` lack those of a custom module: its, or of one inside it."""
     default: int | float | bool | None = None
     """What fills an input that may be left out."""
 

@@ -105,7 +105,11 @@ outputs: [c]
         ("{name: leaky_rleu}", 'unknown activation "leaky_rleu"', "did you mean `leaky_relu`?"),
         ("{name: elu, alpha: a}", '`alpha` of `activation` of `Dense` is "a"', "a number is"),
         ("{leaky_relu: 0.1}", "activation must be", "write {name: leaky_relu, negative_slope: 0.1}"),
-        ("leaky_relu(0.1)", "unknown activation", "arguments stand beside the name: {name: leaky_relu, ...}"),
+        (
+            "leaky_relu(0.1)",
+            "unknown activation",
+            "write arguments next to the name: {name: leaky_relu, ...}",
+        ),
         ("{name: softmax, axis: 3}", "`softmax` has no axis 3 here", None),
         ("{name: softmax, axis: 0}", "axis 0 is the batch", "count from 1, or from the end: `axis: -1`"),
         ("{name: celu, alpha: 0}", "`alpha` of `activation` of `Dense` is 0, but must be more than", None),

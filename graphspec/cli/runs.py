@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The directory of a run, or a spec whose weights are in files.")
+    Path, typer.Argument(metavar="RUN", help="A run directory, or a spec whose weights are in files.")
 ]
 Weights = Annotated[
     str,
@@ -47,7 +47,7 @@ def evaluate(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a trained model on data.
+    """Evaluate a trained model on data.
 
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
@@ -84,7 +84,7 @@ def predict(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Write what a trained model predicts for a file's rows.
+    """Predict with a trained model: write a row for each row of a file.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """

@@ -15,7 +15,7 @@ def activated(x: Tensor, activation: ActivationFunction, argument: str = "activa
     if x.rank < 2:
         raise LayerError(
             "wrong-rank",
-            f"`{activation.word}` runs along an axis, and {x} has none beside the batch",
+            f"`{activation.word}` runs along an axis, and {x} has only the batch axis",
             inputs=(0,),
         )
     try:

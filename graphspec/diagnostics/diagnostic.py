@@ -151,7 +151,7 @@ CODES: dict[str, str] = {
     "output-file": "a file of results that cannot be written",
     "nothing-to-tune": "a search of a spec without `tune`",
     "tune-storage": "a study's file or database that cannot be opened",
-    "tune-differs": "a study that was begun with another search",
+    "tune-differs": "a study that was started with another search",
     "tune-fails": "a search whose first trials all fail for the same reason",
     "package-missing": "a format that needs packages that are not installed",
 }

@@ -368,7 +368,7 @@ def _known_name(context: Mapping[str, Any]) -> str:
     if word == "null":
         return "write `null`, or leave it out"
     if plain == word and written.partition("(")[2].strip(") "):
-        return f"arguments stand beside the name: {{name: {word}, ...}}"
+        return f"write arguments next to the name: {{name: {word}, ...}}"
     return f"did you mean `{word}`?" if word else f"one of: {', '.join(context['legal'])}"
 
 

@@ -171,7 +171,7 @@ class Run:
         return folded if apart <= allowed else module
 
     def encoders(self) -> Encoders | None:
-        """What was learned of the training data; None where they were arrays, or synthetic."""
+        """What the encoders learned from the training data; None if the data were arrays or synthetic."""
         state = self.files.encoders(self.program)
         if state is None:
             return None
@@ -188,7 +188,7 @@ class Run:
         if source is not None:
             return load_file(self.program, source, place, encoders, limit=limit), encoders
         if self.program.data is None:
-            help = "name some: `--data PATH`"
+            help = "give data: `--data PATH`"
             raise SpecError([Diagnostic("data-missing", "the spec has no `data`", None, help=help)])
         found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
         examples = found.test or found.validation
