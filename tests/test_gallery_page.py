@@ -24,10 +24,10 @@ SECTIONS = {
 }  # fmt: skip
 INTRODUCTION = """# Gallery
 
-Specs to copy from, in [specs/](../specs). Each is trained, exported and, where it is published, compared
-with the original by the tests. A drawing shows layers with their parameters and the shapes between them;
-blocks are frames, alike instances one stack, shared weights a yellow box.
-`graphspec plot SPEC -o FILE.html` gives the page to explore: fold, zoom, search, click a node for its YAML,
+Specs to copy from, in [specs/](../specs). The tests train and export each of them, and compare published
+networks with the original. A drawing shows layers with their parameters and the shapes between them: blocks
+are frames, identical instances are one stack, and shared weights are a yellow box.
+`graphspec plot SPEC -o FILE.html` draws an interactive page: fold, zoom, search, click a node for its YAML,
 its line of Python and its cost.
 """
 
