@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class PReLU(nn.Module):
-    """nn.PReLU with slopes of any shape that stretches to an example's."""
+    """nn.PReLU with slopes of any shape that broadcasts to an example's."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -35,7 +35,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tensor:
-    """Softmax of what a mask leaves, zeros elsewhere, also where it leaves nothing."""
+    """Softmax over the unmasked elements; masked elements are zero, even if all are."""
     x = x.masked_fill(~mask, torch.finfo(x.dtype).min)
     return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
 
@@ -88,5 +88,5 @@ def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
 
 
 def thresholded_leaky_relu(x: Tensor, slope: float, threshold: float) -> Tensor:
-    """Keras' ReLU with a slope below a threshold, where it jumps to x."""
+    """Keras' ReLU with a slope below a threshold, and x above it."""
     return torch.where(x > threshold, x, slope * (x - threshold))

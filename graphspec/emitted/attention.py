@@ -66,7 +66,7 @@ class ConcatAttention(Attention):
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention of several heads; masks are true where a query sees a key."""
+    """Multi-head attention; masks are true where a query sees a key."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class GeneralAttention(SizedAttention):
 
 
 def causal_mask(query: Tensor, value: Tensor, axis: int = 1) -> Tensor:
-    """Where a query sees a value: at its own place and before."""
+    """Where a query sees a value: at its own position and before."""
     shape = query.shape[axis], value.shape[axis]
     return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
 
@@ -271,7 +271,7 @@ def orthogonal_blocks_(w: Tensor, blocks: int, gain: float = 1.0) -> None:
 
 
 def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Tensor:
-    """Where a query sees a value: less than `window` places away, on either side."""
+    """Where a query sees a value: less than `window` positions away, on either side."""
     shape = query.shape[axis], value.shape[axis]
     mask = torch.ones(shape, dtype=torch.bool, device=query.device)
     return mask.triu(1 - window).tril(window - 1)

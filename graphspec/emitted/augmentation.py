@@ -21,8 +21,8 @@ class RandomBrightness(nn.Module):
 
 
 class RandomContrast(nn.Module):
-    """Multiplies how far each channel of [N, C, H, W] is from its mean by `factor` in
-    training, within a range.
+    """Scales the contrast of each channel of [N, C, H, W] by `factor` in training,
+    within a range.
     """
 
     def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
@@ -38,7 +38,7 @@ class RandomContrast(nn.Module):
 
 
 def fit(x: Tensor, height: int, width: int) -> Tensor:
-    """The largest window in the middle of [N, C, H, W] of this aspect, resized."""
+    """The largest centered window of [N, C, H, W] with this aspect ratio, resized."""
     tall = min(x.shape[2], max(x.shape[3] * height // width, 1))
     wide = min(x.shape[3], max(x.shape[2] * width // height, 1))
     top, left = (x.shape[2] - tall) // 2, (x.shape[3] - wide) // 2
@@ -92,7 +92,7 @@ class RandomErasing(nn.Module):
         )
 
     def inside(self, x: Tensor, size: int) -> Tensor:
-        """Whether each place of a side is in the rectangle: [N, size]."""
+        """Whether each index of a side is in the rectangle: [N, size]."""
         length = size * x.new_empty(x.shape[0], 1).uniform_(*self.scale).sqrt()
         start = (size - length) * torch.rand_like(length)
         places = torch.arange(size, device=x.device)
@@ -131,7 +131,7 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
 
 
 class RandomRotation(nn.Module):
-    """Turns each image of [N, C, H, W] in training, by `factor` turns."""
+    """Rotates each image of [N, C, H, W] in training, by `factor` turns."""
 
     def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
         super().__init__()

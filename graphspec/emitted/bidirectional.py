@@ -26,7 +26,7 @@ def keep_one_bias(rnn: nn.RNNBase) -> None:
 def skip_masked(
     rnn: Any, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A kernel over unmasked steps alone, with the weights of direction `way`: the
+    """A kernel over only the unmasked steps, with the weights of direction `way`: the
     outputs, and the last state.
     """
     x, h0 = unmasked_first(x, mask), h[None].contiguous()
@@ -39,7 +39,7 @@ def skip_masked(
 def skip_masked_lstm(
     lstm: Any, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """nn.LSTM over unmasked steps alone, with the weights of direction `way`: the
+    """nn.LSTM over only the unmasked steps, with the weights of direction `way`: the
     outputs, and the last state.
     """
     weight, *others = lstm.all_weights[way]
@@ -72,7 +72,7 @@ def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any
 
 
 class Bidirectional(nn.Module):
-    """A recurrent layer over the sequence, another over its reverse, merged."""
+    """Two recurrent layers, over the sequence and over its reverse, merged."""
 
     def __init__(
         self,

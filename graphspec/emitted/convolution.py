@@ -52,7 +52,7 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class PaddedConv3d(nn.Conv3d):
-    """Pads as Keras' `same` does at any stride: what is odd goes last."""
+    """Pads as Keras' `same` does at any stride: odd padding goes last."""
 
     def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -110,7 +110,7 @@ class CroppedConvTranspose3d(nn.ConvTranspose3d):
 
 
 class SeparableConv1d(nn.Module):
-    """A convolution of each channel by itself, then one of width 1 that mixes them."""
+    """A depthwise convolution, then a pointwise one that mixes the channels."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class SeparableConv1d(nn.Module):
 
 
 class SeparableConv2d(nn.Module):
-    """A convolution of each channel by itself, then one of width 1 that mixes them."""
+    """A depthwise convolution, then a pointwise one that mixes the channels."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from graphspec.emitted.initializers import variance_scaling_
 
 
 class EinsumDense(nn.Module):
-    """A linear layer over any axes, as an einsum says."""
+    """A linear layer over any axes, given by an einsum equation."""
 
     def __init__(self, equation: str, kernel_shape, bias_shape=None):
         super().__init__()
@@ -36,7 +36,7 @@ class PositionEmbedding(nn.Module):
 
 
 class ReversibleEmbedding(nn.Module):
-    """An embedding, and a weight of its own for the way back."""
+    """An embedding with a separate weight for the reverse projection."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int):
         super().__init__()
@@ -50,7 +50,7 @@ class ReversibleEmbedding(nn.Module):
 def einsum_scaling_(
     w: Tensor, summed: tuple[int, ...], scale: float, mode: str, distribution: str
 ) -> None:
-    """Keras' VarianceScaling of a kernel whose inputs are the axes that are summed."""
+    """Keras' VarianceScaling of a kernel whose inputs are the summed axes."""
     fan_in = torch.Size(w.shape[axis] for axis in summed).numel()
     values = w.new_empty(w.numel() // fan_in, fan_in)
     variance_scaling_(values, scale, mode, distribution)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Discretization(nn.Module):
-    """Between which boundaries a number lies: 0 below the first."""
+    """The index of the bin of each number: 0 below the first boundary."""
 
     bin_boundaries: Tensor
 
@@ -19,12 +19,12 @@ class Discretization(nn.Module):
 
 
 def count_classes(x: Tensor, num_classes: int) -> Tensor:
-    """How often each class stands in a row; torch.bincount takes a single row."""
+    """The count of each class in each row; torch.bincount takes a single row."""
     zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
     return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
 
 
 def multi_hot(x: Tensor, num_classes: int) -> Tensor:
-    """1 for each class that stands in a row, without a one_hot of each integer."""
+    """1 for each class that occurs in a row, without a one_hot of each integer."""
     zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
     return zeros.scatter(1, x, 1.0)

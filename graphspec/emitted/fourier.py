@@ -23,7 +23,7 @@ def joined_windows(
     window: Any,
     length: int | None = None,
 ) -> Tensor:
-    """The signal of windows [batch, frames, frequencies] that torch.stft took apart."""
+    """The signal of the windows [batch, frames, frequencies] of torch.stft."""
     weights = window(width, dtype=real.dtype, device=real.device)
     signal = torch.complex(real, imag).mT
     return torch.istft(signal, width, stride, window=weights, length=length)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def take_each(x: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """The elements of each example at its own indices along an axis."""
+    """The elements of each example at its indices along an axis."""
     rows = torch.arange(len(x), device=x.device).view(-1, *[1] * (indices.dim() - 1))
     taken = x.movedim(dim, 1)[rows, indices]
     places = range(1, indices.dim())
@@ -21,7 +21,7 @@ def put_each(
 
 
 def put_slice(x: Tensor, values: Tensor, *starts: int) -> Tensor:
-    """Values in the place of what begins at `starts`, counted after the batch."""
+    """Writes values at `starts`, the indices after the batch axis."""
     x = x.clone()
     ends = zip(starts, values.shape[1:], strict=True)
     x[(slice(None), *(slice(start, start + size) for start, size in ends))] = values

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class GaussianDropout(nn.Module):
-    """Multiplies with normal noise around 1 in training; rate p is a dropout's."""
+    """Multiplies with normal noise around 1 in training; p is a dropout rate."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -74,7 +74,7 @@ class SharedDropout(nn.Module):
 
 
 def shuffled(x: Tensor, dim: int) -> Tensor:
-    """The elements along an axis in random order, each index before it in its own."""
+    """The elements along an axis in random order, different for each index before."""
     order = torch.rand(x.shape[: dim + 1], device=x.device).argsort(dim)
     for _ in range(x.dim() - dim - 1):
         order = order.unsqueeze(-1)

@@ -63,7 +63,7 @@ class KerasBatchNorm3d(KerasBatchNorm, nn.BatchNorm3d):
 
 
 class MaskedBatchNorm(KerasBatchNorm1d):
-    """Batch normalization of [N, C, L] whose statistics leave out what a mask does."""
+    """Batch normalization of [N, C, L] whose statistics skip masked steps."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None or not self.training:
@@ -144,7 +144,7 @@ class SynchronizedBatchNorm3d(SynchronizedBatchNorm, nn.BatchNorm3d):
 
 
 class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization in inference mode for good: Keras' where not trainable."""
+    """Batch normalization always in inference mode: Keras' if not trainable."""
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         statistics = self.running_mean, self.running_var
@@ -175,7 +175,7 @@ class CenteredLayerNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """nn.GroupNorm with a weight or a bias alone, and for groups of a single value."""
+    """nn.GroupNorm with only a weight or only a bias, and for single-value groups."""
 
     weight: Tensor
 
@@ -204,7 +204,7 @@ class GroupNorm(nn.Module):
 
 
 class Normalization(nn.Module):
-    """Brings features of known means and variances to 0 and 1, or back."""
+    """Normalizes features with given means and variances, or inverts that."""
 
     mean: Tensor
     std: Tensor

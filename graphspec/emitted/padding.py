@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
-    """How far Keras' `same` pads, as F.pad takes it: an odd row or column goes last."""
+    """Keras' `same` padding, as F.pad takes it: an odd row or column goes last."""
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
         total = d * (k - 1) + 1 - s + -n % s

@@ -42,7 +42,7 @@ def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
 
 
 def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Tensor:
-    """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
+    """The mean over the unmasked steps, at `axis` 1 or 2; the mask is [N, steps]."""
     mask = mask.unsqueeze(3 - axis)
     return x.masked_fill(~mask, 0).sum(axis, keepdim=keepdim) / mask.sum(
         axis, keepdim=keepdim

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class RandomGrayscale(nn.Module):
-    """Images [batch, 3, height, width], a share of them without colour."""
+    """Removes the colour of a share of images [batch, 3, height, width]."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -21,7 +21,7 @@ class RandomGrayscale(nn.Module):
 
 
 class RandomInvert(nn.Module):
-    """Images as negatives, with a probability between two, for each image."""
+    """Inverts images, each with a probability between two."""
 
     def __init__(self, factor: tuple[float, float], white: float):
         super().__init__()

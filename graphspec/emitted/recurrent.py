@@ -36,7 +36,7 @@ def last_unmasked(y: Tensor, mask: Tensor, sequences: bool = False) -> Tensor:
 
 
 class KerasRNN(nn.RNNBase):
-    """A kernel of PyTorch that has one state, with Keras' outputs and masks."""
+    """A PyTorch kernel with one state, with Keras' outputs and masks."""
 
     return_sequences: bool
     return_state: bool

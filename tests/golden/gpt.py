@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention of several heads; masks are true where a query sees a key."""
+    """Multi-head attention; masks are true where a query sees a key."""
 
     def __init__(
         self, in_features: int, num_heads: int, key_dim: int, dropout: float = 0.0

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention of several heads; masks are true where a query sees a key."""
+    """Multi-head attention; masks are true where a query sees a key."""
 
     def __init__(
         self, in_features: int, num_heads: int, key_dim: int, dropout: float = 0.0
@@ -49,7 +49,7 @@ class PositionEmbedding(nn.Module):
 
 
 def masked_mean(x: Tensor, mask: Tensor, axis: int) -> Tensor:
-    """The mean over the steps, at `axis` of 1 or 2, that a mask [N, steps] leaves."""
+    """The mean over the unmasked steps, at `axis` 1 or 2; the mask is [N, steps]."""
     mask = mask.unsqueeze(3 - axis)
     return x.masked_fill(~mask, 0).sum(axis) / mask.sum(axis)
 

@@ -40,7 +40,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
 
 
 class SeparableConv2d(nn.Module):
-    """A convolution of each channel by itself, then one of width 1 that mixes them."""
+    """A depthwise convolution, then a pointwise one that mixes the channels."""
 
     def __init__(
         self,
