@@ -1,10 +1,9 @@
 """The layer contract: one class says everything about a layer.
 
 A layer is a frozen, strict pydantic model whose fields are the YAML keys, with Keras' names and defaults.
-Beside them stand its
-shape rule (`infer`), its weights (`weights`), the PyTorch that it becomes (`code`), its cost (`flops`) and
-examples on which the
-contract test compares it with Keras. Nothing outside this package names a layer.
+Its methods give its output shapes (`infer`), its weights (`weights`), its PyTorch code (`code`) and its cost
+(`flops`). The contract test compares it with Keras on its examples. Nothing outside this package names a
+layer.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
 
 Memory = Literal["spec", "first", "any"]
-"""How a layer wants its input laid out: axes as in the spec, channels moved to axis 1, or either."""
+"""The memory layout that a layer needs: axes as in the spec, channels moved to axis 1, or either."""
 
 
 PYTORCH_WORDS = {
@@ -41,11 +40,11 @@ PYTORCH_WORDS = {
     "act": "activation",
     "affine": "scale",
 }
-"""What PyTorch and others call arguments that have another name here."""
+"""Names of arguments in PyTorch and other libraries, with the names used here."""
 
 
 class LayerError(Exception):
-    """A local fact about a layer that cannot be: the elaborator adds file, line, inputs' origins.
+    """An error in the use of a layer. The elaborator adds file, line and the origin of the inputs.
 
     `argument` names the YAML key at fault, `inputs` the positions of the inputs at fault; both may be empty.
     """
@@ -76,8 +75,8 @@ Leaf = int | float | bool | str | None | Ref | tuple["Leaf", ...]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors; one that is not
-    `carried` takes no mask but one that the spec passes.
+    """A tensor argument of a layer's call, by Keras' name. `many` takes a list of tensors. A mask argument
+    that is not `carried` takes only a mask that the spec passes by name.
     """
 
     name: str
@@ -88,8 +87,8 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A mask that is computed: `layer` called on `sources`, each an input or a mask that `Layer.mask` was
-    given, or a mask derived of them.
+    """A computed mask: `layer` called on `sources`, each an input or a mask given to `Layer.mask`, or a mask
+    derived from these.
     """
 
     layer: Layer
@@ -100,12 +99,11 @@ class Derived:
 class Weight:
     """A parameter or buffer of the PyTorch module, and how Keras stores the same numbers.
 
-    `name` is the key in the module's state dict and `shape` its shape there. The Keras variable `keras`
-    becomes it by permuting
-    its axes by `permute`, then reshaping to `shape`; `gates` reorders equal blocks of the first axis after
-    that. Where `row` is given it is only that row of the variable, whose rows are weights in order.
-    `initializer` is the statement that fills it, with `{w}` for the weight; "" where the module's own is
-    Keras' already.
+    `name` is the key in the module's state dict, and `shape` its shape there. It equals the Keras variable
+    `keras` after permuting its axes by `permute`, reshaping to `shape`, and reordering equal blocks of the
+    first axis by `gates`. With `row`, it is only that row of the variable, whose rows are weights in order.
+    `initializer` is the statement that fills it, with `{w}` for the weight; "" if the module's own
+    initializer equals Keras'.
     """
 
     name: str
@@ -121,7 +119,7 @@ class Weight:
 
     @property
     def word(self) -> str:
-        """What the layer's arguments call it: `recurrent` of `recurrent_initializer`."""
+        """Its name in the layer's arguments: `recurrent` of `recurrent_initializer`."""
         name = self.keras.rpartition("/")[2]
         return name.removesuffix("_kernel")
 
@@ -157,13 +155,12 @@ class Construct:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a layer becomes in an emitted `forward`.
+    """The code of a layer in an emitted `forward`.
 
-    `call` is an expression with `{self}` for the module, `{name}` for the call's tensor argument of that
-    name (a list renders as
-    `[a, b]`), `{*}` for all of a merge's inputs separated by commas, and `{name}` for each of `constants`.
-    `{float}` is the type of the module's numbers. `activation` is applied to its result; its axis, where
-    it has one, is that of memory. A layer with several outputs has a call that returns a tuple.
+    `call` is an expression with `{self}` for the module, `{name}` for the tensor argument of that name (a
+    list renders as `[a, b]`), `{*}` for all inputs of a merge separated by commas, and `{name}` for each of
+    `constants`. `{float}` is the dtype of the module's numbers. `activation` is applied to the result; its
+    axis, if it has one, is that of memory. The call of a layer with several outputs returns a tuple.
     """
 
     call: str
@@ -176,10 +173,11 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Where a layer that is `activation(kernel * x + bias)` holds the two, by their names in its state dict.
+    """The kernel and bias of a layer that computes `activation(kernel * x + bias)`, by their state-dict
+    names.
 
-    `axis` is the kernel's axis of output channels. `width` is the field that counts these channels, for
-    layers that become one where they read one input; None where the kernel is not free to grow.
+    `axis` is the kernel's axis of output channels. `width` is the field with the number of these channels,
+    for layers that can be joined when they read the same input; None if the kernel cannot grow.
     """
 
     kernel: str = "weight"
@@ -190,11 +188,11 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a layer is used: the tensors that go in and come out (as in the spec), and whether channels
-    lie at axis 1 in memory.
+    """One use of a layer: the types of its inputs and outputs (as in the spec), and whether channels are axis
+    1 in memory.
 
-    Where a site is `settled`, code may rest on its sizes; else one code must suit inputs of other sizes, too.
-    `exporting` asks for what torch.export takes at sizes that stay free.
+    If `settled`, the code may depend on the sizes; otherwise it must also work for inputs of other sizes.
+    `exporting` asks for code that torch.export accepts with dynamic sizes.
     """
 
     inputs: tuple[
@@ -212,10 +210,10 @@ class Site:
         return first[0] if isinstance(first, tuple) else first
 
     def axis(self, axis: int, rank: int | None = None) -> int:
-        """Where an axis of the spec's tensor lies in memory: -1 is axis 1 in an image kept channels-first.
+        """The axis in memory of an axis of the spec's tensor: -1 is axis 1 of a channels-first image.
 
-        Negative axes stay negative where memory is as in the spec, so that emitted code reads as it would
-        be written by hand.
+        Negative axes stay negative if the layout is that of the spec, so that emitted code reads as if
+        written by hand.
         """
         rank = self.x.rank if rank is None else rank
         if not self.first:
@@ -226,11 +224,12 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One case for the contract test: a layer's arguments and its inputs' shapes, without the batch axis.
+    """One case for the contract test: a layer's arguments and the shapes of its inputs, without the batch
+    axis.
 
-    `call` holds arguments of the call that are no tensors, `masks` further inputs by their arguments' names.
-    `dtypes` has the type of each input where they differ; `definite` matrices are symmetric with
-    eigenvalues of 1 or more.
+    `call` holds arguments of the call that are not tensors, `masks` mask inputs by their arguments' names.
+    `dtypes` has the dtype of each input if they differ; `definite` matrices are symmetric with eigenvalues of
+    1 or more.
     """
 
     arguments: Mapping[str, Any]
@@ -244,17 +243,17 @@ class Example:
 
 
 Moved = Literal["all", "same"] | tuple[int, ...]
-"""The elements that an output holds: all of the inputs', in whatever order; those of the first input, each in
-its place; or those at these positions of its last axis, and of other axes perhaps not all.
+"""The elements that an output holds: all elements of the inputs, in any order; those of the first input, each
+at its position; or those at these positions of its last axis, possibly not all along other axes.
 """
 
 
 class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
-    A subclass is registered under its class name; `kind` and `spec_name` as class keywords say otherwise:
-    `class Average(Merge, kind="merge", spec_name="average", also="mean avg")`. `also` lists what other
-    libraries call it: who writes that is told its name here. `abstract=True` registers nothing.
+    A subclass is registered under its class name; the class keywords `kind` and `spec_name` override that:
+    `class Average(Merge, kind="merge", spec_name="average", also="mean avg")`. `also` lists its names in
+    other libraries, for which diagnostics suggest the name here. `abstract=True` registers nothing.
     """
 
     synonyms: ClassVar[Mapping[str, str]] = PYTORCH_WORDS
@@ -301,15 +300,13 @@ class Layer(Setting):
 
     @classmethod
     def reads_nothing(cls, given: Collection[str]) -> bool:
-        """Whether it takes no tensor, where these of its arguments are given: then it stands for itself, as a
-        constant does.
-        """
+        """Whether it takes no tensor when these of its arguments are given, like a constant."""
         return not cls.arguments and not cls.variadic
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
-        """The outputs' types, given a Tensor for each of `arguments` (a tuple for `many`, None where
-        absent; all of them, as
-        separate arguments, when variadic). Raises `LayerError`."""
+        """The types of the outputs, given a Tensor for each of `arguments` (a tuple for `many`, None if
+        absent; all of them as separate arguments if variadic). Raises `LayerError`.
+        """
         return inputs[0]
 
     def output_names(self) -> tuple[str, ...]:
@@ -321,36 +318,35 @@ class Layer(Setting):
         return None
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        """The mask of its first output, as Keras' `compute_mask` has it: one of `masks`, a `Derived`, or
-        None.
+        """The mask of its first output, as Keras' `compute_mask`: one of `masks`, a `Derived`, or None.
 
-        Both are grouped as the call's arguments are; an input has a `tensor`, a mask is opaque, and None
-        where there is none.
+        `inputs` and `masks` are grouped like the call's arguments. An input has a `tensor`; a mask is opaque,
+        or None.
         """
         return masks[0] if self.supports_masking else None
 
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
-        """Its parameters and buffers, in Keras' order, for inputs that `infer` has accepted."""
+        """Its parameters and buffers, in Keras' order, for inputs that `infer` accepts."""
         return ()
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What a variadic layer computes on where its inputs carry masks: each an input, or `Derived`."""
+        """The inputs of a variadic layer when they carry masks: each an input, or `Derived`."""
         return inputs
 
     def regularizer(self, weight: Weight) -> Regularizer | None:
-        """What is added to the loss for a weight of it: `kernel_regularizer` for `kernel`, and so on."""
+        """The regularizer of a weight: `kernel_regularizer` for `kernel`, and so on."""
         return getattr(self, f"{weight.word}_regularizer", None)
 
     def constraint(self, weight: Weight) -> Constraint | None:
-        """What a weight of it is brought back to after each step."""
+        """The constraint of a weight, applied after each step."""
         return getattr(self, f"{weight.word}_constraint", None)
 
     def memory(self, *inputs: Any) -> Memory:
-        """The layout it wants for inputs that `infer` has accepted."""
+        """The memory layout that it needs for inputs that `infer` accepts."""
         return "spec"
 
     def code(self, site: Site) -> Code:
-        """What it becomes in PyTorch."""
+        """Its code in PyTorch."""
         raise TypeError(f"{type(self).__name__} says no code")
 
     def flops(self, site: Site) -> Dim:
@@ -358,12 +354,12 @@ class Layer(Setting):
         return 0
 
     def linear(self) -> Linear | None:
-        """Its kernel and bias, where all it does before its `activation` is linear in its input."""
+        """Its kernel and bias, if everything before its `activation` is linear in its input."""
         return None
 
     def affine_axis(self, rank: int) -> int | None:
-        """The axis, from 0, each index of which inference multiplies and shifts by constants of its own,
-        where that is all it does to a tensor of this rank.
+        """The axis, from 0, along which inference only scales and shifts a tensor of this rank, with
+        constants for each index; None if it does something else.
         """
         return None
 
@@ -372,12 +368,12 @@ class Layer(Setting):
         raise TypeError(f"{type(self).__name__} is not affine in inference")
 
     def pads(self) -> tuple[tuple[int, int], ...] | None:
-        """How many zeros it adds before and behind each axis of space, if that is all it does."""
+        """The zeros that it adds before and after each spatial axis, if that is all it does."""
         return None
 
     def padded(self, pad: Layer, positive: bool) -> Layer | None:
-        """This layer with the zeros of another before it, where PyTorch's module adds them itself; `positive`
-        tells that nothing around which they stand is below 0.
+        """This layer with the zero padding of the layer before it, if PyTorch's module can add it itself;
+        `positive`: no element of the padded input is below 0.
         """
         return None
 
@@ -394,50 +390,51 @@ class Layer(Setting):
         return None
 
     def numbers_below(self, *inputs: Any) -> Dim | None:
-        """The exclusive upper bound of the integers that it makes of nothing: positions, constants."""
+        """The exclusive upper bound of the integers that it creates: positions, constants."""
         return None
 
     def moves(self, *inputs: Any) -> tuple[Moved, ...]:
-        """For each output, which elements of its inputs it holds; () where it computes others."""
+        """For each output, which elements of its inputs it holds; () if it computes new ones."""
         return ("all",) if self.rearranges or self.keeps else ()
 
     def output_activation(self) -> str | None:
-        """The activation its output ends in, when that can be left off for logits."""
+        """The activation that its output ends in, if it can be left off for logits."""
         activation = getattr(self, "activation", None)
         return activation.ending if isinstance(activation, ActivationFunction) else None
 
 
 class Wrapper(Layer, abstract=True):
-    """A layer around a layer, block or model that stands under `wraps`, and may see other types than the
-    wrapper does. One that has weights or a module of its own becomes one layer with what it wraps: `around`.
+    """A layer around the layer, block or model under `wraps`, which may see other types than the wrapper. A
+    wrapper with its own weights or module becomes one layer together with the wrapped one: `around`.
     """
 
     @property
     def title(self) -> str:
-        """What it is called in a summary."""
+        """Its type in a summary."""
         return self.spec_name
 
     def around(self, layer: Layer | None, *inputs: Tensor) -> Layer | None:
-        """What it and the wrapped layer are together, on what that is called on; None where it stays apart.
+        """The layer that it and the wrapped layer form together, called on these inputs; None if they stay
+        apart.
 
         `layer` is None for a block or model. Raises `LayerError`.
         """
         return None
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
-        """What the wrapped one is called on."""
+        """The inputs of the wrapped layer."""
         return inputs
 
     def leave(self, output: Tensor, *inputs: Any) -> Tensor:
-        """What one output of the wrapped one becomes outside."""
+        """The wrapper's output for one output of the wrapped layer."""
         return output
 
     def enter_code(self) -> str:
-        """An expression of `{x}`, the wrapper's input: the wrapped one's input."""
+        """The input of the wrapped layer, as an expression of `{x}`, the wrapper's input."""
         return "{x}"
 
     def leave_code(self) -> str:
-        """An expression of `{y}`, the wrapped one's output, and `{x}`: the wrapper's output."""
+        """The wrapper's output, as an expression of `{y}`, the wrapped layer's output, and `{x}`."""
         return "{y}"
 
     def times(self, *inputs: Any) -> Dim:
