@@ -111,7 +111,7 @@ class Op:
         return next(iter(self.outputs.values()))
 
     def site(self, first: bool = False) -> Site:
-        """Where its layer stands: the types around it."""
+        """The use of its layer: the types of its inputs and outputs."""
         inputs = self.inner or tuple(types(argument) for argument in self.arguments)
         return Site(
             inputs, self.inner_outputs or tuple(value.tensor for value in self.outputs.values()), first
@@ -157,7 +157,7 @@ def steps(ops: Iterable[Op]) -> Iterator[tuple[Op, ...]]:
 
 
 def read_by(step: tuple[Op, ...]) -> tuple[Value, ...]:
-    """What the ops of a node read that none of them makes, in order; of a formula each value once."""
+    """The values that the ops of a node read from other nodes, in order; for a formula each value once."""
     if len(step) == 1:
         return step[0].inputs
     return tuple(dict.fromkeys(v for op in step for v in op.inputs if v.op is None or v.op not in step))

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OutputSpec:
-    """One output of a program: the tensors it returns (usually one) and what they are judged by.
+    """One output of a program: the tensors it returns (usually one), with its loss and metrics.
 
-    `activation` is what `forward(..., logits=True)` leaves off it, if anything, and `mask` the key under
-    which that returns its mask, [batch, steps]: the steps that losses and metrics look at. `judged` says
-    which rows count, and how much.
+    `activation` is the activation that `forward(..., logits=True)` leaves off, if any, and `mask` the key
+    under which that returns the mask, [batch, steps]: the steps that losses and metrics look at. `judged`
+    says which rows count, and how much.
     """
 
     name: str

@@ -213,7 +213,7 @@ def unit_of(dim: Dim) -> tuple[str, int] | None:
 
 
 def factors(tensors: Iterable[Tensor]) -> dict[str, int]:
-    """By what each named size is multiplied in the shapes of these tensors, at the most."""
+    """The largest factor of each named size in the shapes of these tensors."""
     found: dict[str, int] = {}
     for unit in (unit_of(size) for tensor in tensors for size in tensor.shape):
         if unit is not None:
@@ -245,7 +245,7 @@ def largest(bounds: Iterable[tuple[Dim, int]], name: str) -> int | None:
 
 
 def _first(legal: Callable[[int], bool]) -> int:
-    """The smallest positive integer, at most 2**31, from which on something is so."""
+    """The smallest positive integer, at most 2**31, from which a condition holds."""
     high = 1
     while not legal(high) and high < 2**31:
         high *= 2
@@ -310,7 +310,7 @@ class Tensor:
 
 
 def show_size(size: Dim) -> str:
-    """How a size is printed: an anonymous one (`null` in a spec) is `?`."""
+    """A size as text: an anonymous one (`null` in a spec) is `?`."""
     if isinstance(size, int):
         return str(size)
     return "?" if any(name.startswith("?") for name in size.names) else str(size)

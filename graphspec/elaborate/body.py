@@ -28,8 +28,8 @@ class InnerPaths:
 
 @dataclass(eq=False, slots=True)
 class NodeResult:
-    """What has become of one instance of a node: its outputs by name, the first first, and its op if it has
-    one; for a block or model, its body and what is read inside it.
+    """The result of one instance of a node: its outputs by name, in order, and its op if it has one; for a
+    block or model, its body and what is read inside it.
     """
 
     outputs: dict[str, Resolved]
@@ -103,17 +103,17 @@ class BodyElaborator:
         self.scope.error(code, span, message, help, **more)
 
     def has(self, name: str) -> bool:
-        """Whether a name stands for something here, were it only a mistake that is reported."""
+        """Whether a name is known here, including names whose error is reported."""
         body = self.declared
         return name in body.nodes or name in body.inputs or name in body.failed or body.incomplete
 
     def elaborate(self) -> None:
-        """Elaborates every node, in file order wherever the data allow it."""
+        """Elaborates every node, in file order as far as the dependencies allow."""
         for name in order(self.declared, self._report_cycle):
             self.node(name)
 
     def node(self, name: str) -> NodeResult | Repeated:
-        """What has become of a node, elaborated now if it was not yet."""
+        """The result of a node, which is elaborated now if it was not before."""
         if name in self.results:
             return self.results[name]
         if name in self.active:  # by references that are computed: `order` sees the others

@@ -20,7 +20,7 @@ MOST = 100
 
 
 def warn(body: BodyElaborator, graph: Graph, outputs: Mapping[str, OutputSpec]) -> None:
-    """Adds what a program without errors makes one doubt; each place once."""
+    """Adds the warnings of a program without errors; each place once."""
     for op in graph.walk():
         for code, message, help in _of_node(op):
             _add(body, code, message, op.span, help)
@@ -51,7 +51,7 @@ def _add(body: BodyElaborator, code: str, message: str, span: Span | None, help:
 
 
 def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
-    """What is odd about a layer: code, message, remedy."""
+    """The warnings about a layer: code, message, remedy."""
     layer = op.layer
     if layer is None or not op.present:
         return
@@ -72,7 +72,7 @@ def _of_node(op: Op) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, str]]:
-    """What is odd about an output: key, code, message, remedy."""
+    """The warnings about an output: key, code, message, remedy."""
     *_, last = inside(value)
     op = last.op
     layer = op.layer if op is not None and op.present else None
@@ -97,7 +97,7 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
 
 
 def _is_turned(declared: Input, value: Value, graph: Graph) -> bool:
-    """Whether an image of channels that come last looks as if they came first."""
+    """Whether the channels of a channels-last image seem to come first."""
     if value.tensor.rank != 4 or declared.data_format != "channels_last":
         return False
     _, first, _, last = value.tensor.shape

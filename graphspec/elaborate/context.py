@@ -19,7 +19,7 @@ MAX_DEPTH = 80
 
 
 class OutOfBudget(Exception):
-    """Elaboration has grown too large to go on; the diagnostic is there."""
+    """Raised when the elaboration exceeds its budget, after the diagnostic is added."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Context:
         )
 
     def count(self, span: Span | None) -> None:
-        """Counts one instance against the budget; `OutOfBudget` when it is spent, which is reported."""
+        """Counts one instance against the budget. Reports and raises `OutOfBudget` when it is spent."""
         self.instances += 1
         if self.instances > MAX_INSTANCES:
             self.error("out-of-range", span, f"the spec expands to more than {MAX_INSTANCES:,} instances")
@@ -80,7 +80,7 @@ class Context:
     def model_file(
         self, name: str, base: Document, span: Span | None, open_files: tuple[str, ...]
     ) -> File | None:
-        """The model file `name`, relative to the file that names it. Reports what keeps it from being one."""
+        """The model file `name`, relative to the file that names it. Reports why it cannot be read."""
         if self.file is None:
             self.error(
                 "model-missing", span, f"the model file `{name}` is relative to a spec that is not a file"

@@ -41,7 +41,7 @@ def check_features(
     outputs: Mapping[str, OutputSpec],
     ranges: Mapping[str, Limit],
 ) -> bool:
-    """Whether each feature fits what it fills; what does not is reported."""
+    """Whether each feature fits the input or target that it fills; misfits are reported."""
     found = plan(inputs, outputs, data.features, ranges)
     problems = list(misfits(found, outputs))
     body.scope.problems(problems, PATH)

@@ -11,7 +11,7 @@ from graphspec.weights import paths
 
 
 def check_groups(body: BodyElaborator, training: TrainConfig, graph: Graph) -> bool:
-    """Whether every pattern of a weight's path finds one; what finds none is reported."""
+    """Whether every pattern matches the path of a weight; a pattern that matches none is reported."""
     if any(op.layer is not None and op.layer.opaque for op in graph.walk()):
         return True  # weights of custom modules have paths that are not known here
     known = list(paths(graph))
@@ -40,5 +40,5 @@ def _report(body: BodyElaborator, place: Path, message: str, word: str, known: l
 
 
 def _parts(paths: list[str]) -> list[str]:
-    """What stands between the dots of paths, each once."""
+    """The parts of paths between dots, each once."""
     return list(dict.fromkeys(part for path in paths for part in path.split(".")))

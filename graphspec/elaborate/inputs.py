@@ -20,7 +20,8 @@ from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, sho
 def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor | Absent | None:
     """The type that an input of a file declares; NOTHING where its `when` is false, None after an error.
 
-    Channels are its last axis, wherever the data have them: `given_tensor` is what is passed.
+    Channels are its last axis, also if they come first in the data: `given_tensor` is the type that is
+    passed.
     """
     path = body.path("inputs", name)
     document = body.declared.document
@@ -81,7 +82,7 @@ def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:
 
 
 def given_tensor(tensor: Tensor) -> Tensor:
-    """The type of what is passed for an input whose channels come first."""
+    """The type of the value that is passed for an input whose channels come first."""
     batch, *space, channels = tensor.shape
     return Tensor((batch, channels, *space), tensor.dtype)
 
@@ -89,7 +90,7 @@ def given_tensor(tensor: Tensor) -> Tensor:
 def declared_defaults(
     body: BodyElaborator, inputs: Mapping[str, Value | None], ranges: Mapping[str, Limit]
 ) -> dict[str, int | float | bool] | None:
-    """What fills the inputs of a program that may be left out; None after an error.
+    """The defaults of the inputs that may be left out; None after an error.
 
     Their sizes are those of inputs that must be given, behind which they come.
     """
@@ -140,7 +141,7 @@ def _unit(size: Dim) -> Dim | None:
 
 
 def _default_misfit(default: Any, tensor: Tensor, limit: Limit | None) -> tuple[str, str] | None:
-    """Why a tensor cannot be full of this value, and what to write."""
+    """Why this value cannot fill a tensor, and the remedy."""
     if isinstance(default, bool) or tensor.dtype == "bool":
         fits = isinstance(default, bool) and tensor.dtype == "bool"
         help = "true or false" if tensor.dtype == "bool" else "a number"
@@ -201,7 +202,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
 
 
 def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, Resolved]) -> bool:
-    """Whether what is fed fits the shapes that a model file declares; its named sizes are bound afresh."""
+    """Whether the inputs fit the shapes that a model file declares; its named sizes are bound anew."""
     bindings: dict[str, Dim] = {}
     ok = True
     for name, declared in inner.declared.inputs.items():
@@ -229,7 +230,7 @@ def meets_demands(node: NodeInstance, inner: BodyElaborator, inputs: dict[str, R
 
 
 def _multiples(wanted: Tensor, given: Tensor) -> str | None:
-    """What to do where a size is no multiple of what a model wants; None where all are."""
+    """The remedy where a size is not the multiple that a model needs; None if all are."""
     for want, size in zip(wanted.shape[1:], given.shape[1:], strict=False):
         unit = unit_of(want)
         if unit is not None and size // unit[1] * unit[1] != size:

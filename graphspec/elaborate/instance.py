@@ -20,7 +20,7 @@ from graphspec.source import Path
 
 @dataclass(eq=False, slots=True)
 class NodeInputs:
-    """What an instance reads: by position, or by argument name. `listed` where the spec has a list or `*`."""
+    """The inputs of an instance, by position or by argument name. `listed` if the spec has a list or `*`."""
 
     positional: list[Bound] = field(default_factory=list)
     named: dict[str, list[Bound]] = field(default_factory=dict)
@@ -37,8 +37,8 @@ class NodeInputs:
 
 @dataclass(eq=False)
 class NodeInstance:
-    """One instance to be: its node's text and place in a body, its number, its own arguments from a repeat
-    list, and what it reads.
+    """One instance of a node before it is built: the node's text and place in a body, the number of the
+    instance, its arguments from a repeat list, and its inputs.
     """
 
     body: BodyElaborator
@@ -92,7 +92,7 @@ class NodeInstance:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which repetition an error is in, and of a shared entry which use of a block."""
+        """The notes of an error: which repetition it is in, and which use of a block."""
         use = () if self.within is self.body else self.within.scope.notes
         return use if self.index is None else (f"in repetition {self.index} of `{self.name}`", *use)
 
@@ -104,19 +104,21 @@ class NodeInstance:
     # --- what the text says for this instance
 
     def evaluate(self, value: Any, *keys: str | int) -> Any:
-        """A value that is written under `keys`, or FAILED after reporting why there is none."""
+        """The value under `keys`, or FAILED after reporting an error."""
         return self.body.scope.evaluate(value, (*self.path, *keys), self.index)
 
     def target(self) -> Any:
-        """What its form names: `Conv2D`, `residual`, `other.yaml`; FAILED after an error."""
+        """The target of its form: `Conv2D`, `residual`, `other.yaml`; FAILED after an error."""
         return self.evaluate(self.declared.target, self.form)
 
     def flag(self, key: str, value: Any) -> bool | None:
-        """The value of a key of the node that is true or false; None after an error."""
+        """The value of a boolean key of the node; None after an error."""
         return self.body.scope.flag(value, (*self.path, key), self.index, self.notes)
 
     def arguments(self) -> dict[str, Any] | None:
-        """The plain arguments of the instance, a repeat list's over the node's; None where one failed."""
+        """The plain arguments of the instance; those of a repeat list override the node's; None if one
+        failed.
+        """
         found, broken = self.legal_arguments()
         return None if broken else found
 
@@ -148,7 +150,7 @@ class NodeInstance:
         return (*found, *([(count, self.count)] if count is not None and self.count is not None else ()))
 
     def refuses_nothing(self, bounds: list[Bound]) -> bool:
-        """Reports an input that was left out, for a reader that needs them all."""
+        """Reports an input that was left out, if the reader needs all inputs."""
         for bound in bounds:
             if bound.value is NOTHING:
                 self.error(

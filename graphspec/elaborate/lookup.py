@@ -17,7 +17,7 @@ from graphspec.source import Path
 def reference(
     body: BodyElaborator, text: Any, path: Path, reader: str, index: int | None = None
 ) -> list[Bound]:
-    """What a written reference stands for: one value, or for `*` all instances'."""
+    """The values of a written reference: one value, or for `*` those of all instances."""
     text = body.scope.evaluate(text, path, index)
     span = body.declared.document.span(path)
     if text is FAILED:
@@ -32,7 +32,7 @@ def reference(
 
 
 def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
-    """What an evaluated reference stands for; `reader` is the node that reads it, "" an output."""
+    """The values of an evaluated reference; `reader` is the node that reads it, "" for an output."""
     head, *rest = text.split(".")
     if "," in text:
         help = f"write a list: [{', '.join(part.strip() for part in text.split(','))}]"
@@ -104,7 +104,7 @@ def _in_repeated(
 
 
 def _first_part(result: NodeResult) -> str:
-    """What the first output is also called, where a node's outputs are numbered."""
+    """The other name of the first output, if a node's outputs are numbered."""
     layer = result.op.layer if result.op is not None and result.op.present else None
     return layer.first_part if layer is not None else ""
 

@@ -21,7 +21,7 @@ MAX_REPEAT = 10_000
 
 
 def elaborate_node(body: BodyElaborator, name: str) -> NodeResult | Repeated:
-    """All instances of a node. Its errors are reported, and give a failed result."""
+    """Elaborates all instances of a node. Errors are reported, and give a failed result."""
     declared = body.declared.nodes[name]
     path = body.path("nodes", name)
     if declared.repeat is MISSING and declared.parallel is MISSING:
@@ -87,7 +87,7 @@ def _plan(
 
 
 def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items: Any) -> bool:
-    """Whether a key under `repeat` or `parallel` may stand there, with a list; `here` is its path."""
+    """Whether a key under `repeat` or `parallel` may have a list there; `here` is its path."""
     key, document = here[-1], body.declared.document
     if not isinstance(items, list):
         message = f"`{word}` under `{key}` is a list with one item for each instance"
@@ -126,7 +126,7 @@ def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> Node
 
 
 def _checkpoint(node: NodeInstance, op: Op) -> None:
-    """Marks an instance whose inside is computed twice, if a second time gives the same."""
+    """Marks an instance for activation checkpointing, if computing it twice gives the same."""
     if op.graph is None:
         message = f"`{node.declared.target}` is a layer, and `checkpoint` stands on blocks and models"
         node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
@@ -146,7 +146,7 @@ def _checkpoint(node: NodeInstance, op: Op) -> None:
 
 
 def _graphs(graph: Graph) -> Iterator[Graph]:
-    """A graph and all inside it."""
+    """A graph and all graphs inside it."""
     yield graph
     for op in graph.ops:
         if op.graph is not None:
@@ -202,8 +202,8 @@ def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
 
 
 def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
-    """What a node reads: its `from`, its edges, or the node above; in a chain, what comes out of the
-    instance before.
+    """The inputs of a node: its `from`, its edges, or the node above; in a chain, the outputs of the instance
+    before.
     """
     raw, path = node.declared.source, (*node.path, "from")
     if "from" in node.overrides:
@@ -238,7 +238,7 @@ def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:
 
 
 def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeInputs:
-    """Reports what is written for a node to read that reads nothing, or what its formula names."""
+    """Reports inputs that are written for a node that takes none, or whose formula names them."""
     span = node.span_of("from") if not edges else node.body.declared.document.span(edges[0][1])
     what = {"parameter": "is a parameter", "constant": "is a constant", "op": "is a constant tensor"}
     message = f"`{node.name}` {what.get(node.form, '')} and takes no input"
@@ -249,7 +249,7 @@ def _refused_inputs(node: NodeInstance, edges: list[tuple[str, Path]]) -> NodeIn
 
 
 def _broken() -> NodeInputs:
-    """The inputs of an instance that fails, where that is reported already."""
+    """The inputs of a failed instance, whose error is reported already."""
     return NodeInputs([Bound(FAILED, "", None)])
 
 
@@ -294,7 +294,7 @@ def _listed_inputs(node: NodeInstance, raw: Any, path: Path, chained: dict[str, 
 
 
 def _default_inputs(node: NodeInstance, edges: list[tuple[str, Path]], skip: bool) -> NodeInputs:
-    """What a node without `from` reads: its edges, the node above, or the only input. `skip` where the
+    """The inputs of a node without `from`: its edges, the node above, or the only input. `skip` where the
     instance before gives the first.
     """
     body = node.body.declared

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[str]) -> bool:
-    """Reports an objective that is none of `names`, what a run of the spec reports; whether it is one."""
+    """Whether the objective is one of `names`, the values that a run reports; if not, that is reported."""
     if tune.objective in names:
         return True
     near = nearest(tune.objective, names)

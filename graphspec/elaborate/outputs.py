@@ -23,7 +23,7 @@ from graphspec.source import Path
 
 
 def read_outputs(body: BodyElaborator) -> dict[str, Resolved]:
-    """What the outputs of a body are bound to."""
+    """The values that the outputs of a body are bound to."""
     results: dict[str, Resolved] = {}
     for name, output in body.declared.outputs.items():
         path = body.declared.output_path(name)
@@ -53,12 +53,12 @@ def read_outputs(body: BodyElaborator) -> dict[str, Resolved]:
 
 
 def _mark_read(body: BodyElaborator, text: Any) -> None:
-    """A left-out output reads nothing, and what it names is used all the same."""
+    """Marks the nodes that a left-out output names as used."""
     body.reads.edges.setdefault("", set()).update(heads(text))
 
 
 def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
-    """Whether an output that says no `from` has the name of a node; an error is reported."""
+    """Whether an output without `from` has the name of a node; if not, that is reported."""
     if text != name or path[-1:] == ("from",) or body.has(name):
         return True
     names = [*body.declared.nodes, *body.inputs]
@@ -73,7 +73,7 @@ def _bindable(body: BodyElaborator, name: str, text: Any, path: Path) -> bool:
 
 
 def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, OutputSpec]:
-    """What each output of a file is judged by, of those that are there; every one is checked."""
+    """The losses and metrics of the outputs of a file that exist; all outputs are checked."""
     specs: dict[str, OutputSpec] = {}
     parts: dict[str, list[Resolved]] = defaultdict(list)
     for key, value in bound.items():
@@ -89,7 +89,7 @@ def output_specs(body: BodyElaborator, bound: dict[str, Resolved]) -> dict[str, 
 
 
 def _check_names(body: BodyElaborator, specs: dict[str, OutputSpec]) -> None:
-    """Reports values of an epoch that would be called alike."""
+    """Reports values of an epoch with the same name."""
     known = set(loss_names(specs))
     for name, spec in specs.items():
         for index, word in enumerate(metric_names(spec.metrics)):
@@ -140,7 +140,7 @@ def _output_spec(body: BodyElaborator, name: str, output: Output, values: list[V
 
 
 def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -> Judged:
-    """What an output says of its rows; the defaults where that is wrong, which is reported."""
+    """The row settings of an output; the defaults after an error, which is reported."""
     path = body.declared.output_path(name)
     for key in ("class_weight", "sample_weight"):
         if loss is None and found[key] is not None:
@@ -154,7 +154,7 @@ def _judged(body: BodyElaborator, name: str, found: dict[str, Any], loss: Any) -
 
 
 def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
-    """Reports a loss, or a metric, that cannot judge an output of this type and activation."""
+    """Reports a loss or metric that does not fit the type and activation of its output."""
     tensor = spec.tensors[0]
     problems = [_together(spec)]
     if spec.loss is not None:
@@ -168,7 +168,7 @@ def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
 
 
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:
-    """Why the nodes of an output cannot be judged together, and the key that is to blame."""
+    """Why a loss cannot take the nodes of an output together, and the key at fault."""
     if len(spec.tensors) > 1 and spec.metrics:
         help = "give one of them an output of its own"
         return "metrics", ("a metric takes one node, but `from` names several", help)

@@ -23,7 +23,7 @@ def heads(written: Any) -> Iterator[str]:
 
 
 def formula_references(text: str) -> list[str]:
-    """What a formula reads; nothing where it cannot be read."""
+    """The references of a formula; empty if it cannot be parsed."""
     try:
         return [reference.text for reference in parse_formula(text).references()]
     except ExpressionError:
@@ -31,7 +31,7 @@ def formula_references(text: str) -> list[str]:
 
 
 def sources(body: Body, name: str) -> Iterator[str]:
-    """The nodes and inputs that a node is written to read, as far as its text says so."""
+    """The nodes and inputs that a node's text names as its inputs."""
     node = body.nodes[name]
     texts: list[Any] = [node.source, node.otherwise]
     if isinstance(node.parallel, dict):
@@ -47,7 +47,7 @@ def sources(body: Body, name: str) -> Iterator[str]:
 
 
 def order(body: Body, report_cycle: Callable[[list[str]], None]) -> list[str]:
-    """The nodes, in file order wherever each comes after those that it is written to read.
+    """The nodes in data order, as close to file order as possible.
 
     A cycle goes to `report_cycle`, its first name once more at the end.
     """

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def elaborate(context: Context, file: File, params: dict[str, Any], preset: str | None) -> Elaborated | None:
-    """The program of a file. What is wrong with it is in `context.diagnostics`; then there may be none."""
+    """The program of a file; None after errors, which are in `context.diagnostics`."""
     document, declared = file.document, file.body
     graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
     scope = Scope(context, document, graph.visible, frozenset(declared.failed_params))
@@ -146,7 +146,7 @@ def _declare_inputs(body: BodyElaborator) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Sections:
-    """What a file says beside its graph; None where it says nothing, or nothing legal."""
+    """The sections of a file besides its graph; None for a section that is missing or invalid."""
 
     train: TrainConfig | None = None
     data: DataConfig | None = None
@@ -184,14 +184,14 @@ def _parse_tune(value: Any) -> TuneConfig:
 
 
 def _given_range(limit: Limit, channels_first: bool) -> Limit:
-    """The range of an input as it is passed: its last axis is another where channels come first."""
+    """The range of an input as it is passed: with channels first, its last axis is another."""
     if isinstance(limit, tuple) and channels_first:
         return min(each for each in limit if each is not None)
     return limit
 
 
 def _is_masked(output: OutputSpec) -> bool:
-    """Whether an output is judged step by step, where a mask says which steps count."""
+    """Whether the loss of an output is computed step by step, with a mask."""
     judged = output.loss is not None or bool(output.metrics)
     return judged and len(output.tensors) == 1 and output.tensors[0].rank > 2
 
@@ -208,6 +208,6 @@ def _mask_names(outputs: dict[str, OutputSpec], found: Findings) -> dict[str, st
 
 
 def _finished(output: OutputSpec, found: Findings, masks: dict[str, str]) -> OutputSpec:
-    """An output with what the passes found of it."""
+    """An output with the findings of the passes."""
     activation = found.activations[output.name] if len(output.tensors) == 1 else None
     return replace(output, activation=activation, mask=masks.get(output.name))

@@ -19,7 +19,7 @@ from graphspec.tensor import show_size
 
 
 class _Reported(Exception):
-    """An expression rests on an input whose own mistake is reported."""
+    """Raised when an expression depends on an input whose error is already reported."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,7 +50,7 @@ class Scope:
         self.context.error(code, span, message, help, notes=notes, **more)
 
     def evaluate(self, value: Any, path: Path, index: int | None = None, start: int = 0) -> Any:
-        """A plain value with its expressions computed, or FAILED after reporting why not.
+        """A plain value with its expressions evaluated, or FAILED after reporting an error.
 
         `start` is where it begins in the text at the path, if it is only a part of that.
         """
@@ -72,7 +72,7 @@ class Scope:
             return FAILED
 
     def _names(self, index: int | None) -> Mapping[str, Any]:
-        """What names, `vocabulary(kinds)` and `given(memory)` stand for in an expression."""
+        """The values of names, `vocabulary(kinds)` and `given(memory)` in an expression."""
         more: list[dict[str, Any]] = [self.given, self.context.vocabularies.get(self.document.file, {})]
         if index is not None:
             more.append({"index": index})
@@ -112,7 +112,7 @@ class Scope:
     def flag(
         self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
     ) -> bool | None:
-        """A key that is true or false, such as `when`; None after reporting that it is neither."""
+        """A boolean key, such as `when`; None after reporting that it is not boolean."""
         found = self.evaluate(value, path, index)
         if isinstance(found, bool):
             return found

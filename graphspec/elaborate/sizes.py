@@ -18,7 +18,7 @@ LONGEST = 200
 
 
 class SizeError(Exception):
-    """An expression of sizes that cannot be one; `name` is what stands for nothing, if that is why."""
+    """An invalid expression of sizes; `name` is the unknown name, if there is one."""
 
     def __init__(self, message: str, name: str = ""):
         super().__init__(message)
@@ -26,7 +26,7 @@ class SizeError(Exception):
 
 
 def named_sizes(body: BodyElaborator) -> dict[str, Dim]:
-    """What names of sizes stand for in a body: those of its file's inputs, as they are bound there."""
+    """The values of named sizes in a body: those of its file's inputs, as they are bound there."""
     of_file = body.of_file or body
     found: dict[str, Dim] = {}
     for name, declared in of_file.declared.inputs.items():
@@ -75,7 +75,7 @@ def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None
 
 
 def parse_size(text: str, names: dict[str, Dim]) -> Dim:
-    """The size that an expression of `+ - * //`, integers and names is. Raises `SizeError`."""
+    """The value of an expression of sizes: `+ - * //`, integers and names. Raises `SizeError`."""
     if len(text) > LONGEST:
         raise SizeError(f"an expression of sizes has at most {LONGEST} characters")
     try:

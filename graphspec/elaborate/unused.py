@@ -14,8 +14,8 @@ from graphspec.schema import Node
 
 
 def report_unused(context: Context, root: File) -> None:
-    """Reports everything unused in every file that was read. Only where nothing else failed: a failed node
-    reads nothing.
+    """Reports everything unused in every file that was read. Called only without other errors, since a failed
+    node reads nothing.
     """
     if context.diagnostics.errors:
         return

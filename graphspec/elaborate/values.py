@@ -26,7 +26,7 @@ Resolved = Value | Absent
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A value bound to an input, and how and where the spec says so."""
+    """A value bound to an input, and its text and place in the spec."""
 
     value: Resolved
     text: str

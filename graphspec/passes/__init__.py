@@ -18,8 +18,8 @@ from graphspec.tensor import Limit
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the passes found out: of outputs the masks and the activations that they end in, of inputs the
-    ranges, of symbolic sizes the bounds.
+    """The results of the passes: the masks and final activations of outputs, the ranges of inputs, and the
+    bounds of symbolic sizes.
     """
 
     masks: dict[str, Value]
@@ -32,7 +32,7 @@ class Findings:
 def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) -> Findings | None:
     """Takes a graph through all passes; `masked` are the outputs whose masks are wanted.
 
-    None after an error. Where axes are permuted (`layout`) is asked for by emission alone.
+    None after an error. Only emission runs `layout`, which decides where axes are permuted.
     """
     prune(graph)
     leave_out_idle(graph)
@@ -47,7 +47,7 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
 
 
 def _in_range(integers: Iterable[CountedIntegers], diagnostics: Diagnostics) -> bool:
-    """Whether integers that are made in the graph, as many as is known, are what their readers take."""
+    """Whether integers that the graph creates are in the range that their readers accept."""
     fine = True
     for each in integers:
         if isinstance(each.count, int) and each.count > each.limit:

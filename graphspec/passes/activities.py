@@ -9,7 +9,7 @@ from graphspec.graph import Graph, Op, Unit, Value
 
 
 def watch_activities(graph: Graph, diagnostics: Diagnostics) -> bool:
-    """Puts the nodes into a program; false where none can stand, which is reported."""
+    """Inserts the nodes into a program; false if one is not possible, which is reported."""
     well, ops = True, []
     taken = {op.node for op in graph.ops} | graph.inputs.keys()
     for op in graph.ops:

@@ -58,7 +58,7 @@ class Layout:
         return found
 
     def wish(self, op: Op, place: int) -> str:
-        """How an op wants its argument: "spec", "first" or "any"."""
+        """The memory layout that an op prefers for its argument: "spec", "first" or "any"."""
         if not op.present:
             return "any"
         if op.wrapper is not None or op.parameter is not None:

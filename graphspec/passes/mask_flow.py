@@ -18,7 +18,7 @@ from graphspec.graph import Graph, Op, Value
 
 @dataclass(frozen=True, eq=False, slots=True)
 class EnteringMask:
-    """The mask that a graph's input carries, which enters the graph once something in it reads the mask."""
+    """The mask of a graph's input, which becomes an input of the graph if something in it reads the mask."""
 
     graph: Graph
     name: str
@@ -44,7 +44,7 @@ Mask = Value | EnteringMask | DerivedMask | LeavingMask | None
 
 
 class MaskFlow:
-    """Says which mask a value carries, and changes nothing. Each mask is one object.
+    """Determines the mask of each value, without changes to the graph. Each mask is one object.
 
     `holders` are the ops of inner graphs, `owners` the graphs of ops.
     """

@@ -23,7 +23,7 @@ def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:
 
 
 class _MaskMaker:
-    """Makes a mask once something reads it, after all that it depends on."""
+    """Creates a mask when something reads it, after everything that it depends on."""
 
     def __init__(self, root: Graph):
         self.masks = MaskFlow(root)
@@ -38,7 +38,7 @@ class _MaskMaker:
             self._instances[graph, op.node].append(op)
 
     def fill(self, graph: Graph) -> None:
-        """Gives the ops of a graph, and of those inside it, the masks that they take."""
+        """Passes masks to the ops of a graph, and of the graphs inside it."""
         for op in graph.ops:
             if op.graph is not None:
                 self.fill(op.graph)

@@ -81,7 +81,7 @@ def _follow(
     bounds: dict[tuple[Value, int], int],
     readers: dict[tuple[Value, int], Op],
 ) -> None:
-    """Follows what moves through a graph, and notes what its readers accept, and which accepts the least."""
+    """Follows values through a graph, and records the smallest bound of their readers."""
     for op in graph.ops:
         read = [columns[value] for value in op.inputs if value in columns]
         if not read:
@@ -120,7 +120,7 @@ def _all(read: Iterable[Columns]) -> Columns:
 
 
 def _picked(columns: Columns, places: Moved) -> Columns:
-    """The columns at these places; none where it cannot be told which are left out."""
+    """The columns at these positions; empty if the positions are unknown."""
     if len(columns) == 1:
         return columns if len(columns[0]) == 1 else ()
     return tuple(columns[int(place)] for place in places)

@@ -36,7 +36,7 @@ def build(node: NodeInstance) -> NodeResult:
 
 
 def input_names(node: NodeInstance) -> list[str]:
-    """The names of the inputs of what a node names, in order; none where it cannot be told."""
+    """The names of the inputs of a node's target, in order; empty if unknown."""
     form, target = _named(node)
     if form in ("block", "model"):
         target = node.evaluate(target, form)
@@ -50,7 +50,7 @@ def input_names(node: NodeInstance) -> list[str]:
 
 
 def first_output(node: NodeInstance) -> str:
-    """The name of the first output of what a node names."""
+    """The name of the first output of a node's target."""
     form, target = _named(node)
     found = block.find_body(node, form, target, quiet=True) if form == "block" else None
     return next(iter(found[1].outputs), "") if found is not None else ""

@@ -17,8 +17,8 @@ from graphspec.objectives.settings import Problem, SettingError, a, show, valida
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
-    """The class that a name stands for, and whether it is its name. One that is not is reported; it has a
-    class where there is no doubt which was meant.
+    """The class of a name, and whether the name is exact. A wrong name is reported; it has a class if there
+    is no doubt which was meant.
     """
     known = REGISTRY[kind]
     if isinstance(name, str) and (name in known or (kind == "layer" and name in ALIASES)):
@@ -46,7 +46,7 @@ def _letters(word: str) -> str:
 
 
 def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
-    """What to write for a word that is no layer, and stands for something else in a spec."""
+    """The remedy for a word that is not a layer, but something else in a spec."""
     if word in LAYERS:
         return LAYERS[word]
     if word in node.body.file.blocks:
@@ -72,8 +72,8 @@ def _elsewhere(node: NodeInstance, kind: Kind, word: str) -> str | None:
 def read_layer(
     node: NodeInstance, cls: type[Layer], arguments: dict[str, Any], failed: Collection[str] = ()
 ) -> Layer | None:
-    """The layer with these arguments; each mistake is reported at the argument. There is none where an
-    argument has `failed`, whose absence is not reported.
+    """The layer with these arguments; each mistake is reported at the argument. None if an argument has
+    `failed`, whose absence is not reported.
     """
     what = f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
     try:
@@ -106,7 +106,7 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
 
 
 def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
-    """Where a key belongs that no layer takes as an argument, or this one only as an input."""
+    """Where to write a key that no layer takes as an argument, or that this one takes only as an input."""
     key = str(path[-1])
     if path == ("name",):
         return "the key of a node is its name"
@@ -124,13 +124,13 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
 
 
 def _wrapped_takes(cls: type[Layer], key: str) -> bool:
-    """Whether a layer that the examples of this one wrap takes an argument of this name."""
+    """Whether a layer that this one can wrap takes an argument of this name."""
     wrapped = {example.arguments["wraps"]["layer"] for example in cls.examples}
     return any(key in REGISTRY["layer"][name].model_fields for name in wrapped)
 
 
 def _padding(cls: type[Layer], given: Any) -> str | None:
-    """How zeros of any number are added around what a window slides over; None for what has no window."""
+    """How to pad by any number for a layer with windows; None for a layer without."""
     axes = re.search(r"[123]D", cls.spec_name)
     if axes is None or "strides" not in cls.model_fields:
         return None

@@ -20,7 +20,7 @@ HELP = {
 
 
 def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
-    """The fed values as a layer's call takes them, or None after an error."""
+    """The values grouped as the arguments of a layer's call, or None after an error."""
     if cls.variadic:
         return _bind_list(node, title, cls)
     if node.refuses_nothing(node.inputs.all()):
@@ -43,7 +43,7 @@ def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | 
 
 
 def _bind_list(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
-    """All values, for a layer that takes one list; what was left out is left out here, too."""
+    """All values, for a layer that takes one list, without those that were left out."""
     inputs = node.inputs
     if inputs.named:
         node.error("input-count", node.span_of("from"), f"`{title}` takes one list of inputs, without names")
@@ -108,7 +108,7 @@ def _count(cls: type[Layer]) -> str:
 
 
 def report(node: NodeInstance, error: LayerError) -> None:
-    """A layer's local fact, at its place in the spec."""
+    """Reports a `LayerError` at its place in the spec."""
     feeds = node.inputs.all()
     words = [bound.text for bound in feeds]
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
@@ -156,7 +156,7 @@ def _is_ids(bound: Bound) -> bool:
 
 
 def named(text: str, inputs: Sequence[str]) -> str:
-    """A layer's text with what its inputs are called in the spec in place of `{input0}` and so on."""
+    """A layer's text with the names of its inputs in place of `{input0}` and so on."""
 
     def name(match: re.Match[str]) -> str:
         word = inputs[int(match[2])] if int(match[2]) < len(inputs) else "input"

@@ -48,7 +48,7 @@ def build(node: NodeInstance) -> NodeResult:
 
 
 def find_body(node: NodeInstance, form: str, target: Any, *, quiet: bool = False) -> tuple[File, Body] | None:
-    """The file and body that a block's or model's name stands for."""
+    """The file and body of a block or model, by name."""
     body = node.body
     if form == "model":
         span = node.span_of("model")
@@ -87,8 +87,8 @@ def _may_open(node: NodeInstance, declared: Body) -> bool:
 def _open(
     node: NodeInstance, file: File, declared: Body, target: Any, inputs: dict[str, Resolved]
 ) -> BodyElaborator:
-    """The body of an instance, its inputs values of a graph of its own. A block sees the params of its file,
-    a model none.
+    """The body of an instance, with its inputs as values of its own graph. A block sees the params of its
+    file, a model none.
     """
     outer, within, block = node.body, node.within, declared.block
     graph = Graph(Definition(declared.file, block, declared.title), declared=dict(declared.params))
@@ -124,7 +124,7 @@ def _file_params(body: BodyElaborator) -> dict[str, Any]:
 
 
 def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
-    """What each input of a body is bound to; None after an error."""
+    """The value of each input of a body; None after an error."""
     names, given = list(declared.inputs), node.inputs
     if len(given.positional) > len(names):
         count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
@@ -158,14 +158,14 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
 
 
 def _may_lack(declared: Body, name: str) -> bool:
-    """Whether an input may be nothing: a block says so, a model's has a `when`."""
+    """Whether an input is optional: a block declares it so, an input of a model has a `when`."""
     declaration = declared.inputs[name]
     return name in declared.optional or (isinstance(declaration, Input) and declaration.when is not True)
 
 
 def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, Any], bool]:
-    """The params that a node gives, of its preset, then beside it, and whether they are all that it meant to
-    give. Unknown ones are reported.
+    """The params that a node gives, from its preset and its keys, and whether all of them are valid. Unknown
+    ones are reported.
     """
     arguments, broken = node.legal_arguments()
     preset = node.evaluate(node.declared.preset, "preset")

@@ -49,7 +49,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
 
 
 def find_entry(node: NodeInstance) -> tuple[BodyElaborator, Node] | None:
-    """What a call names in `shared`, and the body that has it; None where there is no such entry."""
+    """The entry of `shared` that a call names, and the body that declares it; None if there is none."""
     name = node.declared.call
     found = next((body for body in _visible(node) if name in body.declared.shared), None)
     return None if found is None else (found, found.declared.shared[name])
@@ -62,7 +62,7 @@ def _visible(node: NodeInstance) -> list[BodyElaborator]:
 
 
 def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, bool] | None:
-    """What a call says beside its inputs, such as `use_causal_mask`; None after an error."""
+    """The arguments of a call besides its inputs, such as `use_causal_mask`; None after an error."""
     cls = REGISTRY["layer"].get(declared.target) if declared.form == "layer" else None
     legal = cls.call_arguments if cls is not None else ()
     found: dict[str, bool | None] = {}
@@ -78,7 +78,7 @@ def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, 
 
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:
-    """Evaluates an entry for its first call, and gives its unit to the graph of its body."""
+    """Evaluates an entry at its first call, and adds its unit to the graph of its body."""
     entry = NodeInstance(body, name, declared, body.path("shared", name))
     arguments = entry.arguments()
     trainable = entry.flag("trainable", declared.trainable)

@@ -51,7 +51,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class PlainOperand:
-    """A plain value, and the params' expression that it is, if it is nothing else."""
+    """A plain value, and its expression of params if it is one."""
 
     value: Any
     expression: Expression | None = None
@@ -63,8 +63,8 @@ Operand = Value | PlainOperand | list[Any]
 
 @dataclass(slots=True)
 class GivenOperands:
-    """What an op of a formula is given: tensors and plain values by the names of its arguments, and where
-    each is written. All tensors of an op that takes one list are under "".
+    """The operands of an op in a formula: tensors and plain values by argument name, and their places. All
+    tensors of an op that takes one list are under "".
     """
 
     tensors: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class GivenOperands:
 
 
 class Broken(Exception):
-    """A part has failed, which is reported."""
+    """Raised when a part has failed, after the error is reported."""
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -105,7 +105,7 @@ def first_reference(node: NodeInstance) -> Bound | None:
 
 @dataclass
 class _Builder:
-    """The formula of one instance, while it becomes ops."""
+    """Builds the ops of the formula of one instance."""
 
     node: NodeInstance
     formula: Formula
@@ -157,7 +157,7 @@ class _Builder:
     # --- parts
 
     def value(self, part: Part) -> Operand:
-        """What a part is."""
+        """The value of a part."""
         match part:
             case Reference():
                 bounds = self.bounds(part)
@@ -189,7 +189,7 @@ class _Builder:
         return found
 
     def bounds(self, part: Reference) -> list[Bound]:
-        """What a reference stands for; its expressions are evaluated first."""
+        """The bound values of a reference; its expressions are evaluated first."""
         text, span = self.evaluated(part.text, part), self.span(part)
         found = [
             Bound(value, part.text, span) for value in resolve(self.node.body, text, span, self.node.name)
@@ -206,7 +206,7 @@ class _Builder:
         return bound.value
 
     def evaluated(self, text: str, part: Part) -> Any:
-        """A text with its insertions computed; mistakes are told where they stand in the formula."""
+        """A text with its insertions evaluated; errors are reported at their place in the formula."""
         if "$" not in text:
             return text
         node, path = self.node, (*self.node.path, "compute")
@@ -277,7 +277,9 @@ class _Builder:
     def _read(
         self, part: Applied, cls: type[Layer], operands: list[Operand], keywords: dict[str, Operand]
     ) -> GivenOperands:
-        """What an op is given: by place its tensors, or constants that stand for them; all else by name."""
+        """The operands of an op: tensors, or constants that replace them, in order; all other arguments by
+        name.
+        """
         given = GivenOperands()
         values = [operand for operand in (*operands, *keywords.values()) if isinstance(operand, Value)]
         beside = values[0].tensor if values else None
@@ -327,7 +329,7 @@ class _Builder:
         given: GivenOperands,
         beside: Tensor | None,
     ) -> None:
-        """Gives one argument of an op what it is: a tensor, or a plain value. `beside` is a tensor among its
+        """Binds one argument of an op: a tensor, or a plain value. `beside` is a tensor among its
         operands.
         """
         argument = next((a for a in cls.arguments if a.name == word), None)
@@ -354,7 +356,7 @@ class _Builder:
     def _constant(
         self, constant: PlainOperand, part: Part, cls: type[Layer], word: str, beside: Tensor | None
     ) -> Value:
-        """A list that stands where a tensor must."""
+        """A list in the place of a tensor, as a constant."""
         if not isinstance(constant.value, list):
             message = f"`{word}` of `{cls.spec_name}` must be a tensor, and `{self.source(part)}` is not one"
             self.fail("call-arguments", part, message)
@@ -372,7 +374,7 @@ class _Builder:
         return self._add(op, {"value": constant.value})
 
     def _op(self, part: Applied, cls: type[Layer], given: GivenOperands) -> Value:
-        """The op on what it is given, added to the graph; its first output."""
+        """Adds the op with its operands to the graph; returns its first output."""
         layer = self._layer(part, cls, given)
         bound: tuple[Any, ...] = tuple(given.tensors.get(argument.name) for argument in cls.arguments)
         if cls.variadic:
@@ -403,7 +405,7 @@ class _Builder:
             self.fail(problem.code, where or part.name or part, problem.message, problem.help)
 
     def _report(self, part: Applied, cls: type[Layer], error: LayerError, given: GivenOperands) -> NoReturn:
-        """A layer's local fact, under the part of the formula that it is about."""
+        """Reports a `LayerError` at the part of the formula that it concerns."""
         if cls.variadic:
             items = [p for a in part.arguments for p in (a.items if isinstance(a, ListedParts) else (a,))]
             feeds = [(value, items[min(i, len(items) - 1)]) for i, value in enumerate(given.tensors[""])]

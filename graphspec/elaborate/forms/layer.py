@@ -41,7 +41,7 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
 
 
 def _sized(node: NodeInstance, cls: type[Layer], arguments: dict[str, Any]) -> bool:
-    """Puts sizes in place of their names, where arguments may have some; whether all of them are sizes."""
+    """Replaces names of sizes in arguments by the sizes; returns whether all of them are valid."""
     for word in cls.named_sizes:
         items = arguments.get(word)
         if isinstance(items, list):
@@ -75,7 +75,7 @@ def _apply(
 
 
 def _need_floats(layer: Layer, weighted: bool, inputs: list[Tensor]) -> None:
-    """Refuses floats of another type than weights have, and halves where nothing computes on them."""
+    """Reports floats of another dtype than the weights, and half precision where it is not supported."""
     for position, x in enumerate(inputs):
         if not x.is_float or x.dtype == "float32":
             continue
@@ -91,7 +91,7 @@ def _need_floats(layer: Layer, weighted: bool, inputs: list[Tensor]) -> None:
 
 
 def _need_fitting(layer: Layer, weights: tuple[Weight, ...]) -> None:
-    """Refuses regularizers and constraints that do not fit a weight as Keras stores it."""
+    """Reports regularizers and constraints that do not fit a weight in Keras' layout."""
     for weight in weights:
         rank = len(weight.unmerged or weight.shape) + (weight.row is not None)
         found = {"regularizer": layer.regularizer(weight), "constraint": layer.constraint(weight)}

@@ -22,7 +22,7 @@ OWN_KEYS = (*TYPE, "outputs", "data_format", "arguments")
 
 
 def build(node: NodeInstance) -> NodeResult:
-    """The op of a module on values, its outputs as they are declared."""
+    """The op of a custom module on values, with its declared outputs."""
     path, arguments = node.target(), node.arguments()
     if path is FAILED or arguments is None:
         return failed()
@@ -64,7 +64,7 @@ def build(node: NodeInstance) -> NodeResult:
 
 
 def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict[str, Any] | None:
-    """The constructor's arguments: those beside the node's keys, and those under `arguments`."""
+    """The constructor's arguments: the other keys of the node, and those under `arguments`."""
     if not isinstance(under, dict):
         message = f"`arguments` is a mapping of the constructor's arguments, not {show(under)}"
         node.error("wrong-type", node.span_of("arguments"), message)
@@ -99,7 +99,7 @@ def _channels_first(node: NodeInstance, written: Any) -> bool | None:
 
 
 def _bind(node: NodeInstance) -> tuple[tuple[bool, ...], dict[str, bool], tuple[Any, ...]]:
-    """The inputs by position and by name, whether each is a list, and the values of all."""
+    """The inputs by position and by name, whether each is a list, and all values."""
     by_place = [bound.value for bound in node.inputs.positional]
     by_name = {
         word: bounds[0].value if len(bounds) == 1 else tuple(bound.value for bound in bounds)
@@ -149,7 +149,7 @@ def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[st
 
 
 def _tensor(node: NodeInstance, said: dict[str, Any], first: Tensor, keys: tuple[str, ...]) -> Tensor | None:
-    """A declared type; what is left out is that of the first input."""
+    """A declared type; its missing parts are those of the first input."""
     shape, dtype = said.get("shape"), said.get("dtype", first.dtype)
     if dtype not in DTYPES:
         near = nearest(str(dtype), DTYPES, DTYPE_WORDS)

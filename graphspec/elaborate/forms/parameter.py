@@ -39,7 +39,7 @@ def _is_size(value: Any) -> bool:
 
 
 class _Parameter(Setting):
-    """What a parameter says beside its shape."""
+    """The settings of a parameter besides its shape."""
 
     initializer: Initializer = GlorotUniform()
 
