@@ -53,7 +53,7 @@ CODES: dict[str, str] = {
     "flatten-missing": "a class for each position of an image, after a Dense",
     "channels-first": "an image whose channels seem to come first",
     "synthetic-data": "a model that learned from synthetic data is used",
-    "momentum-low": "a momentum of moving statistics that is PyTorch's",
+    "momentum-low": "a momentum of moving statistics in PyTorch's convention",
     "unused-ok": "a comment that silences a warning which is not there",
     # the language
     "unknown-key": "a key that does not exist here",

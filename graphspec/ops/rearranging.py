@@ -37,7 +37,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
         if not self.newshape or self.newshape[0] not in (-1, x.shape[0]) or small:
             raise LayerError(
                 "out-of-range",
-                f"`newshape` starts with -1, the batch, and goes on with sizes of an example, "
+                f"`newshape` starts with -1, the batch, followed by the sizes of an example, "
                 f"not {_shown(self.newshape)}",
                 help="where a size of an example is to follow from the others: "
                 "{layer: Reshape, from: {input0}, target_shape: [-1, ...]}",
@@ -350,19 +350,19 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
         if self.shape[:1] != (-1,) or len(self.shape) != x.rank or small:
             raise LayerError(
                 "out-of-range",
-                f"`shape` starts with -1, the batch, and goes on with a size for each axis of {x}, "
+                f"`shape` starts with -1, the batch, followed by a size for each axis of {x}, "
                 f"not {_shown(self.shape)}",
                 help="new axes: {op: expand_dims, from: {input0}, axis: 1}",
                 argument="shape",
             )
         if any(own not in (1, size) for own, size in zip(x.shape[1:], sizes, strict=True)):
-            message = f"{x} cannot be stretched to {_shown(self.shape)}: only sizes of 1 are"
+            message = f"{x} cannot be broadcast to {_shown(self.shape)}: only sizes of 1 can"
             raise LayerError("shapes-differ", message, argument="shape", inputs=(0,))
         for size in sizes:
             if self._size(x, like, size) is None:
                 raise LayerError(
                     "unknown-size",
-                    f"{x if like is None else like} does not tell how long `{size}` is",
+                    f"{x if like is None else like} does not determine the sizes of `{size}` is",
                     help="name a tensor with an axis of this size: {op: broadcast_to, like: node, ...}",
                     argument="shape",
                 )

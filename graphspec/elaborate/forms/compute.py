@@ -81,7 +81,7 @@ def build(node: NodeInstance) -> NodeResult:
     unknown = [key for key in node.declared.extra]
     for key in unknown:
         help = "it belongs to a function of the formula: sum(x, axis=-1)"
-        node.error("unknown-key", node.key(key), f"a formula takes no `{key}` beside it", help)
+        node.error("unknown-key", node.key(key), f"a formula takes no `{key}`", help)
     try:
         result = _Builder(node, Formula(str(node.declared.compute))).build()
     except Broken:
@@ -249,7 +249,7 @@ class _Builder:
         if other is not None:
             help = f"`{word}` is a {other}: make it a node, and read that here"
         span = self.span(part.name or part)
-        self.node.error("unknown-function", span, f"`{word}` is no function of `op`", help)
+        self.node.error("unknown-function", span, f"`{word}` is not an op", help)
 
     def _folded(self, part: Applied, values: list[Any]) -> PlainOperand:
         """An operation on plain numbers."""

@@ -59,7 +59,7 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
             problems += error.under(key).problems
             continue
         if callback.canonical in found:
-            message = f"`{key}` is `{found[callback.canonical].name}` once more"
+            message = f"`{key}` is `{found[callback.canonical].name}` again"
             problems.append(Problem("duplicate-name", message, "keep one of them", (key,)))
         found[callback.canonical] = callback
     if problems:
@@ -96,7 +96,7 @@ def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[s
     names = list(names)
     path = ("callbacks", callback.name, *(["monitor"] if "monitor" in callback.model_fields_set else []))
     if monitor.removeprefix("val_") in names and not any(name.startswith("val_") for name in names):
-        message = f"`{callback.name}` watches `{monitor}`, and nothing is held out for validation"
+        message = f"`{callback.name}` watches `{monitor}`, but no data are held out for validation"
         help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
         return Problem("unknown-monitor", message, help, path)
     near = nearest(monitor, names)

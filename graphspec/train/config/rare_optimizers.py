@@ -67,7 +67,7 @@ class Adafactor(OptimizerSettings):
 
 
 class Lamb(OptimizerSettings):
-    """Adam whose step for each weight is as long as the weight's norm asks: for very large batches."""
+    """Adam with the step of each weight scaled by the norm of the weight: for very large batches."""
 
     name: Literal["lamb", "Lamb"] = "lamb"
     beta_1: Decay = 0.9
