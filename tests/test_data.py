@@ -53,6 +53,7 @@ def program(
         ranges=ranges or {},
         minimum_sizes=minimum or {},
         maximum_sizes={},
+        defaults={},
         data=parse_data(data) if data else None,
         training=SimpleNamespace(seed=0, batch_size=4),
         span=lambda path, key=False: None,

@@ -4,9 +4,14 @@ are at fault, with what to write in their place.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 import graphspec
@@ -446,6 +451,56 @@ def test_a_cell_of_the_data_is_a_place(
     number = place.split(":")[1]
     assert lines[head + 3] == f"{number} | {line}" and lines[head + 4].split("|")[1].strip() == marks
     assert lines[head + 5].strip() == "::: spec.yaml:6:7"
+
+
+def write_table(file: str, columns: dict[str, list[Any]]) -> None:
+    if file.endswith(".parquet"):
+        parquet.write_table(pa.table(columns), file)
+    else:
+        np.savez(file, **{name: np.array(values).reshape(-1, 1) for name, values in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "code", "place"),
+    [
+        ("a.parquet", {"b": ["x", "2"]}, "data-dtype", "a.parquet: row 0, column b"),
+        ("a.parquet", {"a": [1.0, None]}, "data-gap", "a.parquet: row 1, column a"),
+        ("a.parquet", {"kind": [0, 7]}, "data-range", "a.parquet: row 1, column kind"),
+        ("a.npz", {"b": [1.0, float("nan")]}, "data-nonfinite", "a.npz: row 1, array b"),
+        ("a.npz", {"kind": [0, 7]}, "data-range", "a.npz: row 1, array kind"),
+    ],
+)
+def test_a_row_of_data_that_are_no_text_is_a_place(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    changed: dict[str, list[Any]],
+    code: str,
+    place: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_table(file, {"a": [1.0, 2.0], "b": [3.0, 4.0], "kind": [0, 1], **changed})
+    Path("spec.yaml").write_text(TABLE.replace("FILE", file))
+    result = CliRunner().invoke(app, ["train", "spec.yaml"])
+    lines = result.stderr.splitlines()
+    head = next(index for index, text in enumerate(lines) if text.startswith(f"error[{code}]"))
+    assert [line.strip() for line in lines[head + 1 : head + 3]] == [f"--> {place}", "::: spec.yaml:6:7"]
+    (found,) = json.loads(CliRunner().invoke(app, ["train", "spec.yaml", "--json"]).stdout)["diagnostics"]
+    assert (found["file"], found["line"], found["column"]) == (file, None, None)
+
+
+def test_a_picture_that_cannot_be_read_is_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        Path("pictures", name).mkdir(parents=True)
+        Path("pictures", name, "0.png").write_bytes(b"no picture")
+    Path("spec.yaml").write_text(
+        "inputs: {image: {shape: [4, 4, 3]}}\n"
+        "nodes: {flat: {layer: Flatten}, label: {layer: Dense, units: 2, activation: softmax}}\n"
+        "outputs: {label: {loss: sparse_categorical_crossentropy}}\ndata: pictures\n"
+    )
+    result = CliRunner().invoke(app, ["train", "spec.yaml"])
+    assert "--> pictures/cat/0.png\n" in result.stderr and "::: spec.yaml:4:7" in result.stderr
 
 
 def test_a_table_cut_by_semicolons_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

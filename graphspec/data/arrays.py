@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from graphspec.data.folders import Found
 from graphspec.data.given import HeldArrays
 from graphspec.data.memory import machine
-from graphspec.data.mistakes import fail, lacks, remedy, unreadable
+from graphspec.data.mistakes import fail, in_row, lacks, remedy, unreadable
+from graphspec.diagnostics import Span
 
 Array = NDArray[Any]
 MEMBERS = 10_000
@@ -74,15 +75,24 @@ class ArrayArchive:
         return shape, dtype
 
     def place(self, row: int) -> str:
+        shard, row = self._shard(row)
+        words = f"row {row}, counting from 0"
+        return words if shard is None else f"{words}, of `{shard.name}`"
+
+    def span(self, row: int, name: str) -> Span:
+        """Where a row of an array stands."""
+        shard, row = self._shard(row)
+        return in_row(self.file if shard is None else str(shard), row, f"array {name}")
+
+    def _shard(self, row: int) -> tuple[Path | None, int]:
+        """The shard that has a row, and the row's number in it; None where there is but one file."""
         shards = next(iter(self.members.values()), ())
-        if len(shards) < 2:
-            return f"row {row}, counting from 0"
-        for member in shards:
+        for member in shards if len(shards) > 1 else ():
             shape, _ = ArrayArchive(self.file, {"": [member]}).header("")
             if row < shape[0]:
-                return f"row {row}, counting from 0, of `{member.path.name}`"
+                return member.path, row
             row -= shape[0]
-        return f"row {row}, counting from 0"
+        return None, row
 
     def _read(self, name: str, member: Member) -> Array:
         with self._damage(name, member):

@@ -37,7 +37,7 @@ class TablePart:
     root: Path = Path()
     """What paths in its columns are relative to."""
     span: Callable[[int, str], Span | None] = nowhere
-    """The characters of a cell, by such a number and the column, in files of text."""
+    """Where a cell stands in a file, by such a number and the column."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

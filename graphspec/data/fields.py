@@ -236,7 +236,9 @@ def read(
 
     Raises `SpecError` with every array's first mistake.
     """
-    checker = Checker(source.file, source.place, wanted, minimum_sizes, maximum_sizes, typed=True)
+    checker = Checker(
+        source.file, source.place, wanted, minimum_sizes, maximum_sizes, typed=True, span=source.span
+    )
     arrays: dict[str, Array] = {}
     for name in checker.wanted:
         try:
@@ -327,7 +329,7 @@ def _checked(source: Checker, field: Field, array: Array) -> Array:
     what = f"{field.role} `{field.name}` of `{source.file}`"
     _kind(source, field, array)
     if array.dtype.kind == "f":
-        _all_finite(source, what, array)
+        _all_finite(source, field.name, what, array)
     if field.tensor.is_float:
         converted = array
         if array.dtype != np.uint8:  # bytes stay bytes in memory; a batch turns into floats when it is used
@@ -335,7 +337,7 @@ def _checked(source: Checker, field: Field, array: Array) -> Array:
                 wanted = field.tensor.dtype if field.tensor.dtype != "bfloat16" else "float32"
                 converted = array.astype(wanted, copy=False)
         if array.dtype.kind == "f":
-            _all_finite(source, f"{what}, as {field.tensor.dtype},", converted)
+            _all_finite(source, field.name, f"{what}, as {field.tensor.dtype},", converted)
     else:
         converted = _as_integers(source, what, field, array)
     _in_range(source, what, field, converted)
@@ -349,13 +351,13 @@ def _kind(source: Checker, field: Field, array: Array) -> None:
         raise fail("data-dtype", f"{what}, and the model needs {field.tensor.dtype}")
 
 
-def _all_finite(source: Checker, what: str, array: Array) -> None:
+def _all_finite(source: Checker, name: str, what: str, array: Array) -> None:
     finite = np.isfinite(array)
     if not finite.all():
         row, value, _ = _first(~finite, array)
-        name = "NaN" if np.isnan(value) else "infinity"
-        message, help = f"{what} holds {name} at {source.place(row)}", "remove or fill such values"
-        raise fail("data-nonfinite", message, help, span=source.span(row, ""))
+        held = "NaN" if np.isnan(value) else "infinity"
+        message, help = f"{what} holds {held} at {source.place(row)}", "remove or fill such values"
+        raise fail("data-nonfinite", message, help, span=source.span(row, name))
 
 
 def _as_integers(source: Checker, what: str, field: Field, array: Array) -> Array:

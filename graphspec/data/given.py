@@ -55,6 +55,9 @@ class HeldArrays:
     def place(self, row: int) -> str:
         return f"row {row}, counting from 0"
 
+    def span(self, row: int, name: str) -> None:
+        """They have no file."""
+
 
 def given(data: Any) -> Path | Given | None:
     """What data from Python stand for. Raises `SpecError` for what is none of `KINDS`."""

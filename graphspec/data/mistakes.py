@@ -45,7 +45,12 @@ IN_DATA = ("data-format", "data-dtype", "data-range", "data-gap", "data-nonfinit
 
 
 def nowhere(row: int, name: str) -> None:
-    """The place of a cell in what is no text."""
+    """The place of a cell in what is no file."""
+
+
+def in_row(file: str, row: int, part: str) -> Span:
+    """A row of a file that is no text, counted from 0, and its part: `column age`."""
+    return Span(file, 0, 0, 0, 0, f"row {row}, {part}")
 
 
 def in_line(file: str, line: int, text: str = "", start: int = 0, end: int | None = None) -> Span:

@@ -160,15 +160,22 @@ CODES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A place in a file: lines and columns from 1, columns in characters, the end exclusive."""
+    """A place in a file: lines and columns from 1, columns in characters, the end exclusive.
+
+    A file that is no text has no lines: all four are 0, and `where` says the place in words, or is "" for the
+    whole file.
+    """
 
     file: str
     line: int
     column: int
     end_line: int
     end_column: int
+    where: str = ""
 
     def __str__(self) -> str:
+        if not self.line:
+            return f"{self.file}: {self.where}" if self.where else self.file
         return f"{self.file}:{self.line}:{self.column}"
 
 
@@ -206,10 +213,10 @@ class Diagnostic:
             "severity": self.severity,
             "message": self.message,
             "file": span.file if span else None,
-            "line": span.line if span else None,
-            "column": span.column if span else None,
-            "end_line": span.end_line if span else None,
-            "end_column": span.end_column if span else None,
+            "line": span.line or None if span else None,
+            "column": span.column or None if span else None,
+            "end_line": span.end_line or None if span else None,
+            "end_column": span.end_column or None if span else None,
             "help": self.help,
             "notes": [*self.notes, *(f"{label.span}: {label.text}" for label in self.labels)],
         }

@@ -47,7 +47,9 @@ class Table(ABC):
         """Where a row stands, in words. May read the file again."""
 
     def span(self, row: int, name: str) -> Span | None:
-        """The characters of a cell, or of its row, in a file of text. May read the file again."""
+        """Where a cell stands: in a text its characters, or those of its row; None where there is no file.
+        May read the file again.
+        """
         return None
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from graphspec.data.folders import Found
 from graphspec.data.tables.base import Table
+from graphspec.diagnostics import Span
 
 ROWS = 2**16
 """Rows of a part."""
@@ -28,6 +29,9 @@ class Images(Table):
 
     def place(self, row: int) -> str:
         return f"`{self.files[row].relative_to(self.root)}`" if row < len(self.files) else f"row {row}"
+
+    def span(self, row: int, name: str) -> Span | None:
+        return Span(str(self.files[row]), 0, 0, 0, 0) if row < len(self.files) else None
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for first in range(0, len(self.files), ROWS):

@@ -13,6 +13,7 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.folders import Found
 from graphspec.data.mistakes import fail
 from graphspec.data.tables.base import CHUNK, Table
+from graphspec.diagnostics import Span
 
 
 class Matrices(Table):
@@ -34,6 +35,9 @@ class Matrices(Table):
 
     def place(self, row: int) -> str:
         return self.archive.place(row)
+
+    def span(self, row: int, name: str) -> Span | None:
+        return self.archive.span(row, name)
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         arrays = {name: self.archive.read(name) for name in columns}

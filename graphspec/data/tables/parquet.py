@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as reader
 
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import fail
+from graphspec.data.mistakes import fail, in_row
 from graphspec.data.tables.base import CHUNK, Table
+from graphspec.diagnostics import Span
 
 
 class Parquet(Table):
@@ -37,6 +38,9 @@ class Parquet(Table):
 
     def place(self, row: int) -> str:
         return f"row {row}, counting from 0"
+
+    def span(self, row: int, name: str) -> Span | None:
+        return in_row(self.file, row, f"column {name}")
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         with self._whole(), reader.ParquetFile(self.path, page_checksum_verification=True) as file:
