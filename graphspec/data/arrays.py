@@ -36,7 +36,7 @@ LOCAL = 30
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where an array is: a file of its own, or an entry of an archive."""
+    """The place of an array: its own file, or an entry of an archive."""
 
     path: Path
     entry: zipfile.ZipInfo | None = None
@@ -50,8 +50,8 @@ class ArrayArchive:
     members: Mapping[str, Sequence[Member]]
 
     def read(self, name: str) -> Array:
-        """The array `name`; mapped into memory, and copied where it is written to, if it is one that is not
-        compressed. Raises `SpecError`.
+        """The array `name`; memory-mapped, copy on write, if it is a single uncompressed one. Raises
+        `SpecError`.
         """
         if name not in self.members:
             raise lacks(self.file, "array", name, self.members, remedy("array", name))
@@ -68,7 +68,7 @@ class ArrayArchive:
         return np.concatenate(parts)
 
     def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and type of an array, which is not read; that of the first shard where there are several."""
+        """Shape and dtype of an array without reading it; of several shards, that of the first."""
         member = self.members[name][0]
         with self._damage(name, member), self._stream(member) as (stream, size):
             shape, _, dtype = self._header(name, stream, size)

@@ -20,8 +20,8 @@ MOST = 255
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """Examples that are changed by a module for each of some inputs, wherever they come in a shuffled order:
-    in training. In the order of the file they are as they are.
+    """Examples with some inputs augmented by a module, when read in shuffled order, as in training. In file
+    order they are unchanged.
     """
 
     examples: Examples
@@ -46,6 +46,6 @@ class Augmented:
 
 
 def _run(module: nn.Module, pictures: Tensor) -> Tensor:
-    """The pictures after the module, in the type that they had, and within 0 to 255."""
+    """The augmented images, in their original dtype, clipped to 0 to 255."""
     found: Tensor = module(pictures.float()).clamp(0, MOST)
     return found.to(pictures.dtype) if pictures.is_floating_point() else found.round().to(pictures.dtype)

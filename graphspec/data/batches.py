@@ -28,7 +28,7 @@ RANDOM = -2
 class Batch:
     """The examples of one step, on the device of the model.
 
-    `arrays` holds inputs and targets by name, each [n, ...] in the type that the model wants. By the name of
+    `arrays` holds inputs and targets by name, each [n, ...] in the dtype that the model needs. By the name of
     an output, `weights` holds what multiplies each example's loss, float32 [n] (sample and class weights; an
     output without an entry weighs all alike), and `counted` which targets there are, bool [n] or [n, steps]
     (missing and padded ones are False; an output without an entry has all). What is not counted is in no
@@ -49,7 +49,7 @@ class Batch:
 
     @property
     def total(self) -> int:
-        """How many examples the step has, those of all processes."""
+        """The number of examples of the step, over all processes."""
         return len(self) if self.whole is None else self.whole
 
 
@@ -66,7 +66,7 @@ class Shuffle:
 
 
 class Examples(Protocol):
-    """A set of examples that can be read again and again: in memory, or from files as it goes."""
+    """A set of examples that can be read repeatedly, from memory or from files."""
 
     def __len__(self) -> int: ...
 
@@ -129,7 +129,7 @@ class InMemory:
         return sum(array.nbytes for group in groups for array in group.values())
 
     def select(self, index: Tensor) -> InMemory:
-        """Those of the examples that stand at `index`; the arrays are shared, not copied."""
+        """The examples at `index`; the arrays are shared, not copied."""
         return replace(self, index=index if self.index is None else self.index[index])
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
@@ -152,12 +152,12 @@ class InMemory:
 
     @property
     def home(self) -> torch.device:
-        """Where the arrays are."""
+        """The device of the arrays."""
         return next(iter(self.arrays.values())).device
 
 
 def row_bytes(array: Tensor | Rows, dtype: torch.dtype) -> int:
-    """About how many bytes a row becomes."""
+    """The approximate number of bytes of a row."""
     if isinstance(array, Rows):
         return array.values.numel() * dtype.itemsize // max(1, len(array))
     return array[:1].numel() * dtype.itemsize

@@ -19,7 +19,7 @@ Place = Callable[[Fill, str], Span | None]
 
 
 class ColumnSource(Protocol):
-    """What has columns: a table."""
+    """Anything with columns, such as a table."""
 
     @property
     def file(self) -> str: ...
@@ -28,7 +28,7 @@ class ColumnSource(Protocol):
     def columns(self) -> Collection[str]: ...
 
     def lacks(self, name: str, span: Span | None = None, help: str | None = None) -> SpecError:
-        """The error of a column that is not there."""
+        """The error for a missing column."""
         ...
 
 
@@ -71,7 +71,7 @@ def _columns(fill: Fill, source: ColumnSource, place: Place) -> tuple[str, ...]:
 def check_weights(
     outputs: Outputs, source: ColumnSource, span: Callable[[str], Span | None] = lambda name: None
 ) -> None:
-    """Raises `SpecError` where the `sample_weight` of an output is no column; `span` is its place."""
+    """Raises `SpecError` if the `sample_weight` of an output is not a column; `span` is its place."""
     for name, output in outputs.items():
         column = output.judged.sample_weight
         if column is not None and column not in source.columns:

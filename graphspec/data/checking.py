@@ -89,7 +89,7 @@ def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
 
 
 def _plan(program: Any, there: Collection[str]) -> FillPlan:
-    """What fills the fields of a program from what is `there`."""
+    """The plan of a program's fields, from the columns that exist."""
     absent = absent_inputs(program, there)
     return plan(program.inputs, program.outputs, program.data.features, program.ranges, absent)
 

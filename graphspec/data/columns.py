@@ -78,7 +78,7 @@ def missing_in(column: pa.Array) -> Mask:
 
 
 def numbers(part: TablePart, name: str) -> Numbers:
-    """A column as float64, each the nearest to what is written; NaN where it is missing. Raises `SpecError`.
+    """A column as float64, each value the nearest to its text; NaN if missing. Raises `SpecError`.
 
     true and false are 1 and 0.
     """
@@ -132,7 +132,7 @@ def _parsed(part: TablePart, name: str, column: pa.Array, row: Callable[[int], i
 def _no_number(
     part: TablePart, name: str, column: pa.Array, texts: pa.Array, row: Callable[[int], int]
 ) -> SpecError:
-    """The error of the first text that is no number."""
+    """The error for the first text that is not a number."""
     for index, text in enumerate(texts.to_pylist()):
         if text is None:
             continue
@@ -220,7 +220,7 @@ class Lists:
 
 
 def lists(part: TablePart, name: str) -> Lists:
-    """A list column taken apart. An element that is null is an error, as is a column without lists."""
+    """The parts of a list column. A null element is an error, and so is a column without lists."""
     column = part.column(name)
     if not is_list(column.type):
         kind = kind_in_words(column.type)
@@ -241,7 +241,7 @@ def lists(part: TablePart, name: str) -> Lists:
 
 
 def dates(part: TablePart, name: str, format: str | None) -> tuple[NDArray[np.int64], Mask]:
-    """A column of dates as microseconds since 1970 in UTC, and where there is none. Raises `SpecError`.
+    """A column of dates as microseconds since 1970 in UTC, and a mask of missing ones. Raises `SpecError`.
 
     Text is ISO 8601, or of `format`; a date without a zone is taken as UTC.
     """

@@ -35,7 +35,7 @@ WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a column holds: `kind` is number, date, category, text, tokens, or left for what is not read."""
+    """The content of a column: `kind` is number, date, category, text, tokens, or left if it is not used."""
 
     name: str
     kind: str
@@ -114,7 +114,7 @@ def _distinct(there: pa.Array) -> int:
 
 
 def _kind(there: pa.Array) -> tuple[str, str, tuple[str, ...]]:
-    """A kind, the reason, and what stands for missing values, of a column without nulls."""
+    """The kind, the reason, and the texts of missing values, of a column without nulls."""
     kind = there.type
     distinct = _distinct(there)
 

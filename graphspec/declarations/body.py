@@ -36,7 +36,7 @@ class Body:
 
     @cached_property
     def above(self) -> dict[str, str | None]:
-        """For each node the one above it, those that read nothing passed over; None where there is none."""
+        """For each node the one above it, skipping nodes without inputs; None if there is none."""
         above: dict[str, str | None] = {}
         previous: str | None = None
         for name in self.written:
@@ -46,7 +46,7 @@ class Body:
         return above
 
     def output_path(self, name: str) -> Path:
-        """Where the output of this name is written."""
+        """The place of the output of this name."""
         outputs = self._section("outputs")
         if isinstance(outputs, list):
             return (
@@ -55,7 +55,7 @@ class Body:
         return (*self.path, "outputs", name) if isinstance(outputs, dict) else (*self.path, "nodes")
 
     def input_path(self, name: str) -> Path:
-        """Where the input of this name is declared."""
+        """The place of the input of this name."""
         inputs = self._section("inputs")
         key = inputs.index(name) if isinstance(inputs, list) else name
         return (*self.path, "inputs", key)

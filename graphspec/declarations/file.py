@@ -15,9 +15,7 @@ from graphspec.source import Document, Path
 
 
 def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File | None:
-    """The declarations of a document. None where too little is legible to go on; what is wrong is in
-    `diagnostics`.
-    """
+    """The declarations of a document; None if too little can be read. Errors are added to `diagnostics`."""
     document, torn = indented(document, diagnostics)
     reader = DeclarationReader(document, diagnostics)
     spec = reader.setting(Spec, document.value, "a spec", ())
@@ -203,7 +201,7 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
 
 
 def _named_output(item: Any) -> str | None:
-    """How an item of a list of outputs that says more than a name is written."""
+    """The remedy for an item in a list of outputs that is more than a name."""
     if not isinstance(item, dict):
         return None
     name, rest = item.get("name"), {key: value for key, value in item.items() if key != "name"}

@@ -14,8 +14,8 @@ _SECTIONS = ("params", "presets", "inputs", "blocks", "shared", "nodes", "output
 
 
 def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bool]:
-    """The document as it was meant, every value with its own place, and whether lines of it are lost. One
-    mistake is reported, that of all the lines.
+    """The document as if indented correctly, every value with its own place, and whether lines of it are
+    lost. All lines are reported as one error.
     """
     moved: list[tuple[Path, Path]] = []
     value = _nested(document.value, (), lambda key, item: key not in Spec.model_fields, _SECTIONS, moved)

@@ -39,7 +39,9 @@ class DeclarationReader:
         self.diagnostics.add(Diagnostic(code, message, span, help=help, labels=labels))
 
     def damaged(self, path: Path) -> bool:
-        """Whether YAML could not be read inside the entry at `path`: what is missing there is no mistake."""
+        """Whether the YAML inside the entry at `path` could not be read, so that missing keys there are not
+        errors.
+        """
         if not self.damage:
             return False
         key, value = self.document.key(path), self.document.span(path)
@@ -89,7 +91,7 @@ class DeclarationReader:
         return {}
 
     def name(self, word: str, path: Path, what: str, *, reserved: bool = False) -> bool:
-        """Whether a name is an identifier, and not one that the language keeps for itself."""
+        """Whether a name is an identifier that is not reserved."""
         if not IDENTIFIER.match(word):
             plain = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
             plain = "".join(c for c in plain if not unicodedata.combining(c))

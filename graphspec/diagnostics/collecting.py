@@ -42,8 +42,8 @@ class Diagnostics:
             raise SpecError(self.sorted())
 
     def withdraw(self, code: str, start: Span, end: Span) -> int:
-        """Takes back what was found between two places of a file, for another mistake explains it; how many
-        that were.
+        """Removes the diagnostics between two places of a file, because another explains them; returns their
+        number.
         """
         before = len(self._found)
         self._found = [

@@ -33,7 +33,7 @@ def visible(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """As much of `text` as a message quotes."""
+    """`text`, shortened for quoting in a message."""
     return text if len(text) <= 60 else text[:57] + "..."
 
 

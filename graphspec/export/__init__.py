@@ -81,7 +81,7 @@ def export(program: Program, format: str, path: Path, seed: int = 0, weights: Pa
 
 
 def _description(program: Program, traced: Traced) -> dict[str, Any]:
-    """What the file says of itself: the types of inputs and outputs, and the ranges of their sizes."""
+    """The description inside the file: the types of inputs and outputs, and the ranges of their sizes."""
     return {
         "graphspec": __version__,
         "name": program.name,

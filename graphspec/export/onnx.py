@@ -41,7 +41,8 @@ def need_packages() -> None:
 def write(
     program: Program, traced: Traced, axes: dict[str, dict[int, Unit]], description: str, path: Path
 ) -> Run:
-    """Writes the file (weights of more than 1.5 GB beside it), reads it back, and gives what runs it.
+    """Writes the file (weights of more than 1.5 GB next to it), reads it back, and returns a function that
+    runs it.
 
     Inputs and outputs have the spec's names; an output named like an input has a number behind its name.
     """
@@ -95,7 +96,7 @@ def _session(program: Program, path: Path) -> Run:
 def _first_mentions(
     axes: dict[str, dict[int, Unit]], free: Sequence[str] | dict
 ) -> dict[str, dict[int, str]]:
-    """The name of each free size at the one axis where it is first met: torch names the others after it."""
+    """The name of each dynamic size at the axis where it first occurs: torch names the others after it."""
     seen: set[str] = set()
     mentions: dict[str, dict[int, str]] = {}
     for argument, named in axes.items():
@@ -110,7 +111,7 @@ def _first_mentions(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of packages that are not needed, and of its own deprecated calls."""
+    """Suppresses torch's messages about optional packages and its own deprecated calls."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)

@@ -25,7 +25,7 @@ RELATIVE, ABSOLUTE = 1e-4, 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One run of both: at which sizes, and the largest difference of any two numbers."""
+    """One comparison: its sizes, and the largest difference of any two numbers."""
 
     sizes: dict[str, int]
     difference: float
@@ -37,7 +37,7 @@ def outputs_of(program: Program, value: Tensor | Mapping[str, Tensor]) -> dict[s
 
 
 def drawn(program: Program, module: nn.Module, inputs: list[Tensor]) -> list[str]:
-    """The outputs that are drawn at random: they differ from one seed to the next."""
+    """The outputs that depend on random draws: they differ between seeds."""
     first, second = (outputs_of(program, _seeded(module, inputs, seed)) for seed in (0, 1))
     return [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())]
 
@@ -73,8 +73,8 @@ def prove(
 
 
 def trials(traced: Traced) -> list[dict[str, int]]:
-    """The sizes to compare at: the smallest, and larger ones than the example's; its own where none is
-    free.
+    """The sizes to compare at: the smallest, and larger ones than the example's; the example's if none is
+    dynamic.
     """
     if not traced.free:
         return [traced.example]

@@ -22,7 +22,9 @@ DESCRIPTION = "graphspec.json"
 
 
 def write(program: Program, traced: Traced, arguments: Iterable[str], description: str, path: Path) -> Run:
-    """Writes the file, reads it back, and gives what runs it. It takes the arguments of `forward` by name."""
+    """Writes the file, reads it back, and returns a function that runs it, with the arguments of `forward` by
+    name.
+    """
     names = list(arguments)
     with failing(program, "the exported program cannot be written"), warnings.catch_warnings():
         # torch means weights in channels-last memory, which fill their storage as others do

@@ -29,7 +29,7 @@ LARGER = (2, 8, 64)
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The values that a free size may have; None is no upper bound."""
+    """The values of a dynamic size; None for no upper bound."""
 
     least: int
     most: int | None = None
@@ -37,7 +37,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """An exported program, which takes the arguments of `forward` by name, and the sizes that it takes."""
+    """An exported program, which takes the arguments of `forward` by name, and the sizes that it accepts."""
 
     program: ExportedProgram
     example: dict[str, int]
@@ -71,7 +71,7 @@ def axes(program: Program, module: nn.Module) -> dict[str, dict[int, Unit]]:
 
 
 def trace(program: Program, module: nn.Module) -> Traced:
-    """Exports with every size free that PyTorch can leave free, the batch among them.
+    """Exports with every size dynamic that PyTorch can keep dynamic, including the batch.
 
     Raises `SpecError` (export-failed) where it cannot be exported at all.
     """
@@ -95,7 +95,7 @@ class _Inside(nn.Module):
 
 
 def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[str, Range]]]:
-    """What to try, the freest first: whether a size of 1 is like any other, and the free sizes.
+    """The attempts, most dynamic first: whether a size of 1 is like any other, and the dynamic sizes.
 
     Where it is not, convolutions take any batch; where it is, lengths may shrink to 1 on their way.
     """
@@ -118,7 +118,7 @@ def _attempts(program: Program, module: nn.Module) -> Iterator[tuple[bool, dict[
 
 
 def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, Range]) -> Traced:
-    """Exports, and runs the result at its smallest sizes, where what PyTorch assumed shows first."""
+    """Exports, and runs the result at its smallest sizes, where wrong assumptions of PyTorch show first."""
     example = _example(program, free)
     traced = Traced(_export(program, module, example, _dims(free), alike), example, free)
     smallest = {**example, **{name: span.least for name, span in free.items()}}
@@ -127,7 +127,7 @@ def _attempt(program: Program, module: nn.Module, alike: bool, free: dict[str, R
 
 
 def _example(program: Program, free: Mapping[str, Range]) -> dict[str, int]:
-    """The sizes to trace at: those that are free all differ, as equal ones could be taken for one."""
+    """The sizes to trace at: all dynamic ones differ, because PyTorch may identify equal ones."""
     sizes = {BATCH: EXAMPLE_BATCH if BATCH in free else 1}
     factor = factors(program.inputs.values())
     for number, (name, least) in enumerate(sorted(program.minimum_sizes.items()), 1):
@@ -147,7 +147,7 @@ def _meet(one: Range, other: Range) -> Range:
 
 
 def _measured(program: Program, module: nn.Module, alike: bool) -> dict[str, Range]:
-    """The sizes that PyTorch leaves free where it may choose, each with the range that it finds."""
+    """The sizes that PyTorch keeps dynamic when it may choose, each with its range."""
     names = dict.fromkeys((BATCH, *program.minimum_sizes), Range(1))
     try:
         exported = _export(program, module, _example(program, names), dict.fromkeys(names, Dim.AUTO), alike)
@@ -179,7 +179,7 @@ def _inputs(program: Program, module: nn.Module, sizes: dict[str, int]) -> dict[
 def _export(
     program: Program, module: nn.Module, sizes: dict[str, int], dims: Mapping[str, Any], alike: bool
 ) -> ExportedProgram:
-    """The module at some sizes, of which those in `dims` stay free."""
+    """Exports the module at some sizes, of which those in `dims` stay dynamic."""
     dynamic = {
         argument: {axis: _times(dims[name], factor) for axis, (name, factor) in named.items() if name in dims}
         for argument, named in axes(program, module).items()

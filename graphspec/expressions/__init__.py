@@ -183,7 +183,7 @@ def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
 
 
 def braced_name(text: str, start: int) -> tuple[str, int]:
-    """What stands in the `${...}` at `start`, and where it ends."""
+    """The content of the `${...}` at `start`, and its end."""
     end = text.find("}", start)
     end = len(text) if end < 0 else end + 1
     return text[start + 2 : end].removesuffix("}").strip(), end

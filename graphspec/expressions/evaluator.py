@@ -296,7 +296,7 @@ class Evaluator:
             raise error_at(node, error.code, error.message, error.help) from None
 
     def _given(self, node: ast.Call) -> bool:
-        """What the scope holds under `given(name)`: whether the input has a value."""
+        """The value of `given(name)` in the scope: whether the input is given."""
         argument, key = node.args[0], ast.unparse(node)
         if key in self.scope:
             return bool(self.scope[key])
@@ -309,7 +309,7 @@ class Evaluator:
         raise error_at(argument, "unknown-reference", f"`{name}` is not an input of a block here", help)
 
     def _vocabulary(self, node: ast.Call) -> int:
-        """What the scope holds under `vocabulary(name)`; None is a feature that declares no size."""
+        """The value of `vocabulary(name)` in the scope; None for a feature without a declared size."""
         argument, key = node.args[0], ast.unparse(node)
         size = self.scope.get(key)
         if isinstance(size, int):
@@ -326,7 +326,7 @@ class Evaluator:
 
 
 def _comparable(left: Any, right: Any) -> bool:
-    """Numbers with numbers, strings with strings; a boolean is no number here."""
+    """Numbers are comparable with numbers, strings with strings; a boolean is not a number here."""
     if isinstance(left, bool) or isinstance(right, bool):
         return False
     return (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))

@@ -92,7 +92,7 @@ class FormulaTree:
 
 
 def parts(root: Part) -> Iterator[Part]:
-    """A part and all inside it."""
+    """A part and all parts inside it."""
     yield root
     if isinstance(root, ListedParts):
         for item in root.items:
@@ -157,7 +157,7 @@ _NEXT = re.compile(_STEP)
 
 @lru_cache(maxsize=4096)
 def parse_formula(text: str) -> FormulaTree:
-    """The formula that a text is. Raises ExpressionError, with offsets in the text."""
+    """Parses a formula. Raises ExpressionError, with offsets in the text."""
     masked, found = _masked(text)
     tree = read_tree(masked, _FORMS, _FOREIGN)
     _check_size(tree, text)
@@ -215,7 +215,7 @@ def _inserted(text: str, start: int, end: int) -> Plain:
 
 
 def _check_size(tree: ast.expr, text: str) -> None:
-    """Refuses what is too long or too deep to be read, here and where it is emitted."""
+    """Raises for a formula that is too long or nested too deeply, here and when emitted."""
     todo: list[tuple[ast.AST, int]] = [(tree, 1)]
     operations = 0
     while todo:

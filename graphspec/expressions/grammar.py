@@ -23,7 +23,7 @@ TOO_LARGE = "a number has more than 18 digits or is infinite"
 
 
 class ExpressionError(Exception):
-    """What is wrong with an expression: `start` and `end` are offsets in the text it was read from.
+    """An error in an expression: `start` and `end` are offsets in its text.
 
     `path` says where in nested data that text stands; `evaluate` sets it.
     """

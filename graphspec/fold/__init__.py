@@ -25,9 +25,9 @@ from graphspec.program import Elaborated
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A program for inference, and how its weights come from those of the program that it was, step by step.
+    """A folded program, and the steps that compute its weights from those of the original.
 
-    A weight that no step speaks of keeps its key.
+    A weight that no step mentions keeps its key.
     """
 
     program: Elaborated
@@ -36,16 +36,16 @@ class Folded:
 
     @property
     def absorbed(self) -> int:
-        """How many normalizations went into other layers."""
+        """The number of normalizations that were folded into other layers."""
         return sum(isinstance(step, Absorbed) for step in self.steps)
 
     @property
     def joined(self) -> tuple[int, ...]:
-        """How many layers each joined one stands for."""
+        """The number of layers that each joined layer replaces."""
         return tuple(len(step.parts) for step in self.steps if isinstance(step, Stacked))
 
     def summary(self) -> str:
-        """What was done, in words."""
+        """A summary of the folding as text."""
         parts = [f"{self.absorbed} normalization{'s' * (self.absorbed != 1)} folded"]
         if self.joined:
             parts.append(f"{sum(self.joined)} layers joined into {len(self.joined)}")
@@ -58,7 +58,7 @@ class Folded:
 
 
 def fold(program: Elaborated) -> Folded:
-    """The program for inference. The one given is left as it is."""
+    """The folded program. The original is not changed."""
     plans = plans_of(program.graph)
     leave_out(plans)
     rewriter = Rewriter(plans)

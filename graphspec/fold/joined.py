@@ -68,7 +68,7 @@ def channel_axis(layer: Layer, rank: int) -> int:
 
 
 def without_activation(layer: Layer, **fields: object) -> Layer:
-    """A linear layer that leaves its activation to others, with some fields changed."""
+    """A linear layer without its activation, with some fields changed."""
     return layer.model_copy(update={"activation": LINEAR, **fields})
 
 
@@ -78,10 +78,10 @@ def activation_of(layer: Layer) -> ActivationFunction:
 
 
 def alone(activation: ActivationFunction) -> Layer:
-    """An activation as a layer of its own."""
+    """An activation as a separate layer."""
     return Activation(activation=activation)
 
 
 def of_each_element(activation: ActivationFunction) -> bool:
-    """Whether an activation looks at no element but its own."""
+    """Whether an activation is elementwise."""
     return not activation.along_axis

@@ -13,7 +13,7 @@ from graphspec.graph import Graph, Op, Value
 
 @dataclass(eq=False, slots=True)
 class FoldPlan:
-    """What becomes of the ops of one graph: `gone` ones pass on their first input, `absorbed` ones (which are
+    """The plan for the ops of one graph: `gone` ones pass on their first input, `absorbed` ones (which are
     gone, too) go into another, and those of each list in `joined` become one.
     """
 
@@ -23,7 +23,7 @@ class FoldPlan:
     joined: list[list[Op]] = field(default_factory=list)
 
     def shape(self, plans: dict[Graph, FoldPlan]) -> Any:
-        """The plan in terms of positions, in which those of equal graphs are equal."""
+        """The plan by positions, so that plans of equal graphs are equal."""
         place = {op: position for position, op in enumerate(self.graph.ops)}
         return (
             [op in self.gone for op in self.graph.ops],
@@ -33,7 +33,7 @@ class FoldPlan:
         )
 
     def clear(self, plans: dict[Graph, FoldPlan]) -> None:
-        """Leaves this graph and those inside it as they are."""
+        """Clears the plan of this graph and of those inside it."""
         self.gone, self.absorbed, self.joined = set(), {}, []
         for op in self.graph.ops:
             if op.graph is not None:
@@ -41,7 +41,7 @@ class FoldPlan:
 
 
 def plans_of(graph: Graph) -> dict[Graph, FoldPlan]:
-    """The plans of a graph and of all inside it."""
+    """The plans of a graph and of all graphs inside it."""
     plans: dict[Graph, FoldPlan] = {}
     for op in graph.ops:
         if op.graph is not None:
@@ -72,7 +72,7 @@ def leave_out(plans: dict[Graph, FoldPlan]) -> None:
 
 
 class _Planner:
-    """Finds what one graph allows."""
+    """Plans the folding of one graph."""
 
     def __init__(self, graph: Graph):
         self.graph, self.plan = graph, FoldPlan(graph)
@@ -86,7 +86,7 @@ class _Planner:
         return self.origin.get(value, value)
 
     def _trace(self) -> None:
-        """Who reads what, where left-out and training-only ops are not there. None reads the outputs."""
+        """The readers of each value, without left-out and training-only ops. None stands for the outputs."""
         for op in self.graph.ops:
             idle = op.present and op.layer is not None and op.layer.training_only
             idle = idle and op.inputs[0].tensor == op.output.tensor  # integers become floats
@@ -101,8 +101,8 @@ class _Planner:
             self.readers[self._source(value)].append(None)
 
     def _absorb(self) -> None:
-        """Normalizations into the layers before them: all calls of both layers, and all instances of a node,
-        or none.
+        """Folds normalizations into the layers before them: all calls of both layers, and all instances of a
+        node, or none.
         """
         found = {norm: op for norm in self.graph.ops if (op := self._linear_before(norm)) is not None}
         while True:
@@ -117,7 +117,7 @@ class _Planner:
             self.origin[norm.output] = op.output
 
     def _linear_before(self, norm: Op) -> Op | None:
-        """The op of a linear layer whose output a normalization over its channels alone reads."""
+        """The op of a linear layer whose output only a normalization over its channels reads."""
         if not norm.present or norm.layer is None or not norm.inputs:
             return None
         x = norm.site().x
@@ -135,7 +135,7 @@ class _Planner:
         return op if fits else None
 
     def _whole(self, norm: Op, op: Op, found: dict[Op, Op]) -> bool:
-        """Whether what holds for these two holds for all ops that share a unit or a node with them."""
+        """Whether all ops that share a unit or a node with these two can be folded in the same way."""
         assert norm.unit is not None and op.unit is not None
         pairs = {found.get(call) for call in norm.unit.calls}
         mates = [each for each in self.graph.ops if each.node == norm.node and each.present]
@@ -162,7 +162,7 @@ class _Planner:
                 ops = [op for op in rest if op not in alike]
 
     def _joins(self, op: Op) -> bool:
-        """Whether an op is a layer of its own, which another may be joined with."""
+        """Whether an op is a separate layer that can be joined with another."""
         return (
             op.present
             and op.layer is not None

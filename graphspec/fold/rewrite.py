@@ -55,8 +55,8 @@ class Rewriter:
         self._values: dict[Value, Value] = {}
 
     def graph(self, old: Graph, prefix: str, first: bool) -> Graph:
-        """The graph as planned. `prefix` begins its weights' keys; only of the `first` call of shared weights
-        is noted what happens to them.
+        """The rewritten graph. `prefix` is the prefix of its weights' keys; the steps of shared weights are
+        recorded only at the `first` call.
         """
         plan = self.plans[old]
         self.prefixes |= {unit: key_prefix(prefix, unit) for unit in old.units}
@@ -95,7 +95,7 @@ class Rewriter:
         return self._values[argument] if argument is not None else None
 
     def copy(self, op: Op, graph: Graph | None, unit: Unit | None, layer: Layer | None) -> Op:
-        """An op of the new graph, which gives what an old one gave."""
+        """An op of the new graph, with the outputs of an old one."""
         new = dataclasses.replace(
             op, arguments=self.read(op.arguments), unit=unit, graph=graph, layer=layer, outputs={}, results={}
         )
@@ -106,12 +106,12 @@ class Rewriter:
         return new
 
     def hand_on(self, op: Op) -> None:
-        """Says that an op's output is its input."""
+        """Replaces the output of an op by its input."""
         for value in op.outputs.values():
             self._values[value] = self._values[op.inputs[0]]
 
     def is_now(self, old: Value, new: Value) -> None:
-        """Says what an old value is in the new graph."""
+        """Maps an old value to one of the new graph."""
         self._values[old] = new
 
 
@@ -134,7 +134,7 @@ class _Body:
         self.space = Namespace(taken | self.plan.graph.inputs.keys())
 
     def add(self, op: Op) -> None:
-        """Writes one op of the old graph, or leaves it off."""
+        """Copies one op of the old graph, or leaves it out."""
         joined = next((ops for ops in self.plan.joined if op in ops), None)
         if op in self.plan.gone:
             self.rewriter.hand_on(op)
@@ -182,7 +182,7 @@ class _Body:
     # --- joined layers
 
     def _join(self, ops: list[Op]) -> None:
-        """Writes the layer that several become, and keeps what it gives each of them."""
+        """Adds the layer that joins several, and maps its outputs to theirs."""
         layers = [layer for op in ops if (layer := self._layer(op)) is not None]
         linear = layers[0].linear()
         assert linear is not None and linear.width is not None

@@ -39,12 +39,12 @@ class RunFiles:
 
     @property
     def root(self) -> Path:
-        """What paths of data are relative to: the spec's directory as the run began, if it is still there."""
+        """The directory of data paths: that of the spec when the run started, if it still exists."""
         return places(self.path)[0]
 
     @property
     def data(self) -> Path | None:
-        """The training data that the command line named in place of the spec's."""
+        """The training data of the command line, which replaced the spec's."""
         return places(self.path)[1]
 
     @property
@@ -65,7 +65,7 @@ class RunFiles:
         return path
 
     def encoders(self, program: object = None) -> Mapping[str, Any] | None:
-        """What was learned of a table; None where the data were arrays, or synthetic. Raises `SpecError`
+        """The encoders fitted on a table; None if the data were arrays or synthetic. Raises `SpecError`
         (data-format) where it is damaged.
         """
         path = self.path / ENCODERS
@@ -79,7 +79,7 @@ class RunFiles:
         return found
 
     def history(self) -> Values:
-        """Each value of every whole epoch, by name; null where it was not finite. A torn line ends it."""
+        """The values of every completed epoch, by name; null if not finite. An incomplete line ends it."""
         values: Values = {}
         for index, entry in enumerate(self._lines()):
             for name, value in entry.items():
@@ -103,8 +103,8 @@ class RunFiles:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run in a list. `values` are those of its best epoch (counted from 1), the one of the lowest
-    `val_loss`, or `loss` where nothing was held out.
+    """A run in a list. `values` are those of its best epoch (counted from 1), the one with the lowest
+    `val_loss`, or `loss` without validation data.
     """
 
     path: Path
@@ -128,7 +128,7 @@ class RunRow:
 
 
 def holds_run(path: Path) -> bool:
-    """Whether a directory is one that a training left."""
+    """Whether a directory is a run directory."""
     return (path / ENVIRONMENT).is_file() and (path / SPEC).is_file()
 
 
@@ -156,7 +156,7 @@ def _environment(directory: Path) -> Mapping[str, Any]:
 
 
 def list_runs(parent: Path) -> list[RunRow]:
-    """The runs in a directory, the one that wrote last first."""
+    """The runs in a directory, the most recently written first."""
     found = [path for path in parent.iterdir() if holds_run(path)] if parent.is_dir() else []
     return sorted(map(_row, found), key=lambda row: row.age)
 
@@ -180,7 +180,7 @@ def _row(path: Path) -> RunRow:
 
 
 def _other_runs(path: Path) -> str:
-    """What to do about a run that is not there."""
+    """The remedy for a missing run."""
     best = path / "best.yaml"
     if best.is_file():
         return f"name the best of the search: `{best} --weights {best.with_suffix('.safetensors')}`"

@@ -40,7 +40,8 @@ def predictions(
     limit: int,
     probabilities: bool,
 ) -> Iterator[pa.Table]:
-    """Tables with a row for each of the first `limit` rows of a file: its key, and what each output says.
+    """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
+    each output.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
@@ -55,7 +56,7 @@ def predictions(
 
 
 class Predictor:
-    """A module that turns rows into rows."""
+    """Predicts with a module, from rows to rows."""
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class Predictor:
 
     @torch.no_grad()
     def _decoded(self, rows: InMemory, sizes: Sizes) -> pa.Table:
-        """What the module says of some rows, as columns."""
+        """The predictions for some rows, as columns."""
         parts = []
         first = 0
         for batch in rows.batches(self.batch_size):

@@ -158,7 +158,7 @@ class Run:
             )
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
-        """The module folded for inference, where that makes it another one and gives the same numbers."""
+        """The module folded for inference, if folding changes it and gives the same numbers."""
         from graphspec.folded_weights import difference
         from graphspec.own import nodes
 

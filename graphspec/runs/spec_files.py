@@ -21,7 +21,7 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class SpecFiles:
-    """What `RunFiles` says of a run, of a spec that was never trained."""
+    """The counterpart of `RunFiles` for a spec that was never trained."""
 
     spec: Path
 

@@ -117,10 +117,10 @@ def _below(node: Node, step: str | int) -> Any:
 def read(
     text: str | bytes, file: str, diagnostics: Diagnostics, arguments: Arguments | None = None
 ) -> Document | None:
-    """The document in `text`; None when it cannot be read so far that there is anything to go on with.
+    """The document in `text`; None if too little of it can be read.
 
     `arguments` names what a mapping of the text takes, for the help where a value stands without its key.
-    What is wrong is added to `diagnostics`. Never raises for any text.
+    Errors are added to `diagnostics`. Never raises for any text.
     """
     decoded = _decode(text, file, diagnostics)
     if decoded is None:

@@ -11,7 +11,7 @@ from graphspec.source.places import line_end
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A mistake from `start` to `end`; `opened` is the bracket that it stands in."""
+    """An error from `start` to `end`; `opened` is the bracket around it."""
 
     start: int
     end: int
@@ -70,7 +70,7 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
 
 
 def complain(text: str, lines: list[int], index: int, problem: str, context: str, opened: int) -> Complaint:
-    """What to say where the parser stopped at `index`, in something that it saw begin at `opened`."""
+    """The complaint where the parser stopped at `index`, inside the collection that starts at `opened`."""
     line = lines[bisect_right(lines, index) - 1]
     indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
     tab = text.find("\t", line, max(line + indent, index + 1))
@@ -139,7 +139,7 @@ def _indent(text: str, line: int) -> int:
 
 
 def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint | None:
-    """The mistakes whose cause stands elsewhere than where the parser notices them."""
+    """The errors whose cause is not where the parser notices them."""
     number = bisect_right(lines, index) - 1
     before = text[lines[number] : index]
     if "mapping values" in problem:

@@ -41,7 +41,7 @@ _TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
 
 
 class Stop(Exception):
-    """Nothing more can be read."""
+    """Raised when nothing more can be read."""
 
 
 class Frame:
@@ -221,7 +221,7 @@ class Reader:
         self._error("unknown-anchor", start, end, f"there is no anchor `&{name}` above", help)
 
     def _attach(self, value: Any, node: Node, height: int) -> None:
-        """Put a finished value where it belongs."""
+        """Adds a finished value to its collection."""
         if not self.stack:
             self.value, self.root = value, node
             return
@@ -282,7 +282,7 @@ class Reader:
             return error.stand_in
 
     def _tuple(self, text: str, start: int, end: int) -> list[Any]:
-        """A tuple of Python as the list that was meant."""
+        """A Python tuple as a list."""
         items = [self._resolved(item.strip(), start, end) for item in text[1:-1].split(",") if item.strip()]
         written = ", ".join(item.strip() for item in text[1:-1].split(",") if item.strip())
         self._error("yaml-syntax", start, end, "a list is written in brackets", f"write `[{written}]`")
@@ -327,7 +327,7 @@ class Reader:
         return ""
 
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
-        """What to say of something in braces that is no `key: value`."""
+        """The complaint about an entry in braces that is not `key: value`."""
         if match := re.fullmatch(r"(\w+) *= *(.*)", name):
             return "`=` is written instead of `:`", f"write `{match[1]}: {match[2]}`"
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
@@ -373,7 +373,7 @@ class Reader:
         return meant(whole, [(self.text[cut.start : cut.end], cut) for cut in cuts])
 
     def tell(self, cut: Cut, whole: str) -> None:
-        """Report a cut expression; `whole` is the scalar that holds it."""
+        """Reports a cut expression; `whole` is the scalar that holds it."""
         source = self.text[cut.start : cut.end]
         if cut.kind == "dollar-brace":
             message = f"`{shortened(source)}` is not a parameter"

@@ -29,7 +29,7 @@ SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_all
 
 
 def begun(program: Any, run_dir: Path | None) -> int | None:
-    """The batch size of the run that is to go on; None where there is none."""
+    """The batch size of the run to resume; None if there is none."""
     path = run_dir if run_dir is not None else newest(program.name)
     if path is None or not is_run(path):
         return None
@@ -84,12 +84,12 @@ def first(program: Any, count: int, room: int) -> int:
 
 
 def free(place: torch.device) -> int:
-    """The bytes that a training may take on a device."""
+    """The bytes that a training may use on a device."""
     return torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else machine()
 
 
 def widest(program: Any, examples: Examples) -> Batch:
-    """A batch as a training has it; where lengths differ, the longest of some."""
+    """A training batch; if lengths differ, the longest of some."""
     batches = examples.batches(program.training.batch_size, Shuffle(program.training.seed, 0))
     fixed = all(isinstance(size, int) for tensor in program.inputs.values() for size in tensor.shape[1:])
     if fixed:

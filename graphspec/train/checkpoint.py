@@ -37,14 +37,14 @@ KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a part of a run remembers: tensors by name, and what JSON can hold. `path` is its checkpoint."""
+    """The state of a part of a run: tensors by name, and JSON data. `path` is its checkpoint."""
 
     tensors: Mapping[str, Tensor]
     numbers: Any
     path: Path | None = None
 
     def part(self, name: str) -> State:
-        """What was put in under `name` by `joined`."""
+        """The part that `joined` stored under `name`."""
         if isinstance(self.tensors, shards.StoredTensors):
             return State(self.tensors.part(name), self.numbers.get(name))
         start = f"{name}/"
@@ -66,7 +66,7 @@ class Checkpoints:
         self._good: list[Path] = []
 
     def save(self, state: State, world: World = World()) -> Path:  # noqa: B008 - a frozen value
-        """Save, verify, and only then let go of older ones. Raises `SpecError` (run-directory).
+        """Saves and verifies a checkpoint, and then deletes older ones. Raises `SpecError` (run-directory).
 
         Whatever happens on the way, the checkpoints that were there stay. Where tensors are sharded, every
         process calls it; else the one that has them.
@@ -117,7 +117,7 @@ class Checkpoints:
         return found
 
     def newest(self, sharded: bool = False) -> State | None:
-        """The newest one that verifies, as `read` gives it; None where there is none."""
+        """The newest checkpoint that verifies, as `read` returns it; None if there is none."""
         for path in reversed(self._all()):
             try:
                 state = read(path, sharded) if _verifies(path) else None
@@ -141,7 +141,7 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.name))
 
     def _make_room(self, size: int) -> None:
-        """Where the disk is nearly full, one good checkpoint is enough."""
+        """Deletes old checkpoints when the disk is nearly full, except one valid one."""
         try:
             make_room(self.path, size)
         except SpecError:
@@ -161,7 +161,7 @@ class Checkpoints:
 
 
 def _verifies(path: Path) -> bool:
-    """Whether all files of a checkpoint are what its manifest says."""
+    """Whether all files of a checkpoint match its manifest."""
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         there = {NUMBERS, *(file.name for file in path.glob(f"*{shards.SUFFIX}"))}

@@ -22,7 +22,7 @@ def divide(a: Tensor, b: Tensor) -> Tensor:
 
 
 def is_exact(metric: Any) -> bool:
-    """Whether a curve has a point at every value, and not at thresholds."""
+    """Whether a curve has a point at every value instead of at thresholds."""
     given = getattr(metric, "thresholds", None)
     return isinstance(metric, CurveMetric) and metric.num_thresholds is None and given is None
 

@@ -47,7 +47,7 @@ def choose(name: str = "auto") -> torch.device:
 
 
 def threads(program: Any) -> int:
-    """How many threads a training is worth: one for small steps, else every core the process may use.
+    """The number of threads for a training: one for small steps, else every core the process may use.
 
     Threads that wait for each other cost more than they bring below `LARGE` FLOPs a step, and where other
     processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice.
@@ -60,7 +60,7 @@ def threads(program: Any) -> int:
 
 
 def memory(program: Any) -> int:
-    """About how many bytes a training step takes: weights, gradients, optimizer and what backward keeps."""
+    """Estimates the bytes of a training step: weights, gradients, optimizer and saved activations."""
     return typical(program, program.summary().step(program.training.batch_size).total_bytes)
 
 
@@ -79,7 +79,7 @@ def typical(program: Any, cost: Dim) -> int:
 
 @contextmanager
 def computing(threads: int) -> Iterator[None]:
-    """Torch uses this many threads inside, and as many as before afterwards."""
+    """Sets torch's number of threads inside, and restores it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -52,7 +52,7 @@ class SeenTensor:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What a batch looks like, and what was found wrong: warnings. `unreached` are the weights that no loss
+    """The look of a batch, and the warnings about it. `unreached` are the weights that no loss
     reaches.
     """
 
@@ -62,7 +62,7 @@ class Examination:
 
 
 def examples(program: Any, batch_size: int) -> int:
-    """How many examples of a batch are looked at."""
+    """The number of examples of a batch that are inspected."""
     flops = program.summary().step(1).forward_flops
     factor = factors(program.inputs.values())
     sizes = {
@@ -72,7 +72,7 @@ def examples(program: Any, batch_size: int) -> int:
 
 
 def examine(program: Any, module: nn.Module, judge: Judge, batch: Batch) -> Examination:
-    """Look at a batch, and at what the model makes of it in training."""
+    """Inspects a batch, and the model's outputs for it in training."""
     dead = DeadUnits(file_name(program.source, program.name), program.emitted.places, len(batch))
     with untouched(module), dead:
         module.train()
@@ -98,7 +98,7 @@ def _seen(role: str, name: str, value: Tensor) -> SeenTensor:
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Whatever happens inside, buffers and random states are the same afterwards."""
+    """Restores buffers and random states afterwards."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
     devices = {tensor.device for tensor in module.parameters() if tensor.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):

@@ -26,7 +26,7 @@ MARGIN = 2**20
 
 
 def whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` write a file that then takes the place of `path`. Raises `SpecError` (run-directory)."""
+    """Lets `write` write a file that then replaces `path`. Raises `SpecError` (run-directory)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with refusing(path):
         try:
@@ -40,12 +40,14 @@ def whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file whole."""
+    """Writes a text file atomically."""
     whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a state dict whole, tied weights once; it is read back and compared before it takes its place."""
+    """Writes a state dict atomically, tied weights once; it is read back and compared before it replaces the
+    file.
+    """
     tensors, tied = untied(state)
     with refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], tied: Mapping[str, 
 
 
 def make_room(path: Path, size: int) -> None:
-    """Refuse to begin what the filesystem of `path` has no room for. Raises `SpecError` (run-directory)."""
+    """Raises if the filesystem of `path` has not enough space. Raises `SpecError` (run-directory)."""
     with refusing(path):
         free = shutil.disk_usage(path).free
     if free < size + MARGIN:
@@ -84,7 +86,7 @@ def refusing(path: Path) -> Iterator[None]:
 
 
 def refused(message: str, help: str | None = None) -> SpecError:
-    """What keeps a run from its directory, as an error."""
+    """The error for a run directory that cannot be written."""
     return SpecError([Diagnostic("run-directory", message, None, help=help)])
 
 

@@ -62,12 +62,12 @@ class Judge:
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
 
     def meter(self) -> Meter:
-        """What gathers the judgements of an epoch."""
+        """The meter that accumulates the judgements of an epoch."""
         return Meter(self.outputs, self.units)
 
     def __call__(self, module: nn.Module, batch: Batch, whole: Whole | None = None) -> Judgement:
-        """Run the model on a batch, inputs and targets by name, and judge it; alone, or as a part of `whole`,
-        so that the gradients of the parts add up to that of the whole.
+        """Runs the model on a batch, inputs and targets by name, and evaluates it; alone, or as a part of
+        `whole`, so that the gradients of the parts add up to that of the whole.
         """
         loss, terms, found, targets, counted = self.judged_parts(module, batch, whole)
         return Judgement(loss, terms, found, targets, counted, Reading(loss.detach()))
@@ -130,7 +130,7 @@ class Judge:
         return totals | dict.fromkeys(sums, 1)
 
     def _run(self, module: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The outputs of the model, and what counts in them: where their masks and the batch say so."""
+        """The outputs of the model, and which positions count, by their masks and the batch."""
         if self.penalties is not None:
             self.penalties.forget()  # what the backward pass of a checkpointed block watched once more
         with precisions.autocast(self.precision, self.device):
@@ -147,7 +147,7 @@ class Judge:
         return found, counted
 
     def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """What counts in a batch, without a trace in the model."""
+        """The positions that count in a batch, without a change of the model."""
         training = module.training
         _, counted = self._run(module.eval(), batch)
         module.train(training)

@@ -107,7 +107,7 @@ class RunDirectory:
             return False
 
     def text(self, name: str, content: str) -> None:
-        """Write a text file whole."""
+        """Writes a text file atomically."""
         write_text(self.path / name, content)
 
     def weights(self, name: str, state: Mapping[str, Tensor]) -> None:

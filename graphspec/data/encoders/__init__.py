@@ -56,7 +56,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What some rows became: inputs and targets by field, and by output which targets count, and how much.
+    """Encoded rows: inputs and targets by field, and by output which targets count, and their weights.
 
     `counted` is [n] or [n, steps]. `sizes` are, by the name of a symbolic size, the length of each row.
     """
@@ -70,7 +70,7 @@ class Encoded:
 class Encoders:
     """An encoder for each field of a plan, and the weights of each output.
 
-    Bind them to the columns of a table; then let them learn, or restore what was learned; then encode.
+    Bind them to the columns of a table; then fit or restore them; then encode.
     """
 
     def __init__(self, plan: FillPlan, outputs: Outputs, images: bool = False):
@@ -83,7 +83,7 @@ class Encoders:
         self.targets = True
 
     def bind(self, source: ColumnSource, place: Place = nowhere, targets: bool = True) -> None:
-        """Read the columns of a table from now on; without `targets`, those of inputs alone.
+        """Binds the encoders to the columns of a table; without `targets`, only those of inputs.
 
         Raises `SpecError` with each column that is missing.
         """
@@ -137,7 +137,9 @@ class Encoders:
     # --- learning
 
     def fit(self, parts: Callable[[], Iterable[TablePart]]) -> None:
-        """Learn from training rows, part by part. Raises `SpecError` with each field's first mistake."""
+        """Fits the encoders to training rows, part by part. Raises `SpecError` with each field's first
+        mistake.
+        """
         problems: dict[str, SpecError] = {}
         learners: dict[str, Encoder | RowWeights] = {
             **self.encoders,
@@ -224,8 +226,8 @@ class Encoders:
         sizes: Mapping[str, Array] = MappingProxyType({}),
         probabilities: bool = True,
     ) -> pa.Table:
-        """What predictions are written as: each output's value, a class with the probability of each beside
-        it, a number in its own unit, a sequence as a list of the row's length.
+        """Predictions as columns: the value of each output; for classes also the probability of each; a
+        number in the units of its column; a sequence as a list of the row's length.
 
         `values` are what the model returns, by output, batch axis first; `sizes` those of `Encoded`.
         """
@@ -237,8 +239,8 @@ class Encoders:
         return pa.table(columns)
 
     def units(self) -> Mapping[str, Any]:
-        """By output, what turns tensors of its values and targets into those of the column; outputs without a
-        scale have none.
+        """By output, the conversion of its values and targets to the units of the column; none for outputs
+        without a scale.
         """
         from graphspec.data.encoders.units import units
 
@@ -257,7 +259,7 @@ class Encoders:
 
     @property
     def notes(self) -> list[str]:
-        """What was found and done, a line for each feature."""
+        """The notes of the encoders: a line for each feature."""
         lines = []
         for name, encoder in self.encoders.items():
             counted = [
@@ -275,7 +277,7 @@ class Encoders:
     # --- state
 
     def to_json(self) -> dict[str, Any]:
-        """All that was learned, as plain JSON data."""
+        """The learned state, as plain JSON data."""
         return {
             "version": VERSION,
             "images": self.images,
@@ -284,7 +286,9 @@ class Encoders:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what `to_json` gave of encoders of the same plan, bound or not. Raises `SpecError`."""
+        """Restores the state that `to_json` of encoders with the same plan returned, bound or not. Raises
+        `SpecError`.
+        """
         if state.get("version") != VERSION:
             message = f"the encoders are of version {state.get('version')}, and this is {VERSION}"
             raise fail("data-format", message, "train again")
@@ -302,7 +306,7 @@ class Encoders:
 
 
 def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call returns, or None after keeping its mistake; after a mistake a name is not called again."""
+    """The result of a call, or None after recording its error; a name with an error is not called again."""
     if name in problems:
         return None
     try:

@@ -22,9 +22,9 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The array that some rows became. Where `missing`, a target has no value, and a legal one stands in.
+    """The encoded array of some rows. Where `missing`, a target has no value, and a legal one replaces it.
 
-    `marks` are rows of which something is to be said, by what that is: unseen, filled, cut.
+    `marks` are the rows to report, by reason: unseen, filled, cut.
     """
 
     values: Array | Ragged
@@ -52,29 +52,29 @@ class Encoder(ABC):
         return self.fill.field
 
     def learn(self, part: TablePart) -> None:
-        """Take in some of the training rows. Raises `SpecError`."""
+        """Learns from some of the training rows. Raises `SpecError`."""
         return None
 
     def finish(self) -> None:
-        """All training rows were seen. Raises `SpecError`."""
+        """Ends learning, after all training rows. Raises `SpecError`."""
         return None
 
     @abstractmethod
     def encode(self, part: TablePart) -> Column:
-        """The array of some rows, whichever they are. Raises `SpecError`."""
+        """Encodes some rows, of training or not. Raises `SpecError`."""
 
     def state(self) -> dict[str, Any]:
-        """What was learned, as plain JSON data."""
+        """The learned state, as plain JSON data."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave."""
+        """Restores the value of `state`."""
         return None
 
     # --- missing values
 
     def gap(self, part: TablePart, column: str, missing: Mask) -> SpecError:
-        """The error of values that are missing, of which the first is named."""
+        """The error for missing values, at the first of them."""
         index, count = int(missing.argmax()), int(missing.sum())
         more = f", and so {'is' if count == 2 else 'are'} {count - 1} more" if count > 1 else ""
         what = f"the value is missing{more}"
@@ -95,7 +95,7 @@ def any_of(mask: Mask) -> Mask:
 
 
 def scattered(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """A number for each row that looks drawn at random (the finalizer of splitmix64)."""
+    """A pseudorandom number for each row (the finalizer of splitmix64)."""
     x = rows.astype(np.uint64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -108,6 +108,6 @@ def shaped(fill: Fill, values: Array) -> Array:
 
 
 def with_fill(column: pa.Array, fill: str | None) -> tuple[pa.Array, Mask]:
-    """The column with `fill` in the place of what is missing, and where that was."""
+    """The column with missing values replaced by `fill`, and a mask of them."""
     missing = np.asarray(column.is_null())
     return (column if fill is None else pc.fill_null(column, fill)), missing

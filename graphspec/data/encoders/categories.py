@@ -76,7 +76,7 @@ class CategoryEncoder(Encoder):
         self._fits()
 
     def _fits(self) -> None:
-        """Raises `SpecError` where the ids do not fit their reader, or a target its units."""
+        """Raises `SpecError` if the ids do not fit the layer that reads them, or a target its units."""
         limit, count = self.fill.limit, sum(self.sizes)
         if limit is None or count == limit or (count < limit and not self.fill.target):
             return
@@ -94,7 +94,7 @@ class CategoryEncoder(Encoder):
 
     @property
     def sizes(self) -> list[int]:
-        """The number of ids of each column: what was declared, or what was found."""
+        """The number of ids of each column, declared or found."""
         if self.feature.sizes is not None and not self.fill.target:
             return self.feature.sizes
         return [len(vocabulary) for vocabulary in self.vocabularies]

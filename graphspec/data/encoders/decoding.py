@@ -60,7 +60,7 @@ def _softmax(values: Array) -> Array:
 
 
 def _lengths(tensor: Any, sizes: Mapping[str, Array], count: int) -> Array | None:
-    """How many steps of each row are its own; None where rows have no steps, or all of them."""
+    """The length of each row; None if rows have no steps, or all have full length."""
     if tensor.rank < 3:
         return None
     size = tensor.shape[1]

@@ -121,7 +121,7 @@ class ImageEncoder(Encoder):
         return ImageOps.exif_transpose(opened)
 
     def _channels(self, picture: Any) -> Any:
-        """The picture in bytes, of as many channels as the input has."""
+        """The image as bytes, with the channels of the input."""
         if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits: the high byte
             values = np.asarray(picture, np.int64)
             picture = library().fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8), "L")
@@ -157,4 +157,4 @@ class ImageEncoder(Encoder):
 
 
 class TooLarge(Exception):
-    """A picture with more pixels than are decoded."""
+    """Raised for an image with more pixels than the limit."""

@@ -19,7 +19,7 @@ from graphspec.data.ragged import Ragged
 
 
 def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:
-    """The rows that have such an element, under that word; nothing where there is none."""
+    """The rows that have such an element, under that word; empty if there is none."""
     if not elements.any():
         return {}
     rows = np.zeros(len(ragged), bool)
@@ -30,7 +30,7 @@ def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:
 def to_length(
     fill: Fill, ragged: Ragged, missing: Mask | None, marks: Mapping[str, Mask], most: int | None, end: bool
 ) -> Column:
-    """Rows cut to `most`, or to the length that the field has; the field's is also what they are padded to.
+    """Rows truncated to `most`, or to the length of the field, to which they are also padded.
 
     `end` says that the end is cut off, not the start. In a field of its own length rows keep theirs.
     """
@@ -48,7 +48,7 @@ def to_length(
 
 
 class ListEncoder(Encoder):
-    """What texts and list columns have in common: ids for each row, any number of them."""
+    """The base of texts and list columns: any number of ids for each row."""
 
     fill_help = "write `fill: ...` at the feature, a text for missing values"
 
@@ -68,7 +68,7 @@ class ListEncoder(Encoder):
         raise NotImplementedError
 
     def filling(self) -> list[int]:
-        """The ids of what fills a row."""
+        """The ids of the `fill` of a row."""
         raise NotImplementedError
 
     def encode(self, part: TablePart) -> Column:
@@ -87,7 +87,7 @@ class ListEncoder(Encoder):
         return to_length(self.fill, ragged, gone, marks, self.feature.length, self.feature.cut == "end")
 
     def check_room(self) -> None:
-        """Raises `SpecError` where the reader of the ids has no room for them."""
+        """Raises `SpecError` if the layer that reads the ids has too few."""
         if self.fill.limit is not None and self.size > self.fill.limit:
             what = f"the feature `{self.name}` has {self.size} ids, and the layer that reads it takes"
             help = f"write `input_dim: {self.size}`, or `vocabulary: {self.fill.limit}` at the feature"
@@ -140,7 +140,7 @@ KEPT_BYTES = 2**28
 
 
 class Texts:
-    """Texts of training rows: all, or a share drawn by the number of their row, whatever the parts were."""
+    """Texts of training rows: all, or a sample drawn by row number, independent of the parts."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[NDArray[np.uint64], pa.Array]] = []

@@ -22,7 +22,7 @@ QUANTILES = 1001
 
 
 class Sample:
-    """Values of training rows: all, or so many drawn by the number of their row, whatever the parts were."""
+    """Values of training rows: all, or a sample drawn by row number, independent of the parts."""
 
     def __init__(self) -> None:
         self.parts: list[Numbers] = []
@@ -53,8 +53,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class NumberCurve:
-    """What is done to the numbers of one column, in this order: `fill`, the transform, `(x - shift) / scale`,
-    clip. A `scale` of 0 is a column of one value, which becomes 0.
+    """The conversion of the numbers of one column, in this order: `fill`, the transform, `(x - shift) /
+    scale`, clip. A `scale` of 0 is a column of one value, which becomes 0.
     """
 
     fill: float | None = None
@@ -65,7 +65,7 @@ class NumberCurve:
     clip: float | None = None
 
     def __call__(self, values: Numbers) -> Numbers:
-        """The numbers as the model gets them; a missing one (NaN) is filled."""
+        """The numbers for the model; missing ones (NaN) are filled."""
         if self.fill is not None:
             values = np.where(np.isnan(values), self.fill, values)
         values = self.transformed(values)
@@ -89,7 +89,7 @@ class NumberCurve:
         return values
 
     def undo(self, values: Numbers) -> Numbers:
-        """Numbers of the model as the column has them."""
+        """The inverse: numbers of the model in the units of the column."""
         values = values * self.scale + self.shift
         if self.transform == "log1p":
             return np.expm1(values)
@@ -101,11 +101,11 @@ class NumberCurve:
 
     @property
     def changes(self) -> bool:
-        """Whether numbers of the model are other than those of the column."""
+        """Whether the numbers of the model differ from those of the column."""
         return self.transform is not None or self.shift != 0 or self.scale != 1
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from a curve that changes nothing."""
+        """The settings that differ from the identity."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             one.name: list(value) if isinstance(value, tuple) else value
@@ -119,7 +119,7 @@ class NumberCurve:
 
 
 def statistic(values: Numbers, wanted: Statistic | float | None) -> float | None:
-    """The number that fills what is missing; `values` are those that are there."""
+    """The fill for missing values; `values` are those that are not missing."""
     if wanted == "mean":
         return float(values.mean())
     if wanted == "median":
@@ -128,7 +128,7 @@ def statistic(values: Numbers, wanted: Statistic | float | None) -> float | None
 
 
 def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
-    """What is taken off the values, and what they are divided by; that is 0 where all are one value."""
+    """Shift and scale of the values; the scale is 0 if all are equal."""
     if scale == "none":
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
@@ -146,7 +146,7 @@ def scaling(values: Numbers, scale: Scale) -> tuple[float, float]:
 
 
 class Floats(Encoder):
-    """Columns of floats, [n, width]: what numbers and dates have in common."""
+    """The base of numbers and dates: columns of floats, [n, width]."""
 
     labels: tuple[str, ...]
     """What each float is called in messages."""
@@ -158,7 +158,7 @@ class Floats(Encoder):
         self.sample = Sample()
 
     def read(self, part: TablePart) -> Numbers:
-        """[n, width] as the columns have them, NaN where they have nothing."""
+        """The values of the columns, [n, width]; NaN where missing."""
         raise NotImplementedError
 
     def column_of(self, position: int) -> str:
@@ -189,7 +189,7 @@ class Floats(Encoder):
         self.sample = Sample()
 
     def curve(self, position: int, there: Numbers) -> NumberCurve:
-        """What is done before the scale; `there` are the training values that are not missing."""
+        """The conversion before scaling; `there` are the training values that are not missing."""
         raise NotImplementedError
 
     def encode(self, part: TablePart) -> Column:
@@ -212,7 +212,7 @@ class Floats(Encoder):
         return made.astype(np.float32)
 
     def legal(self, part: TablePart, values: Numbers, made: Numbers) -> None:
-        """Raises `SpecError` where a transform has no value."""
+        """Raises `SpecError` if a transform is not defined."""
 
     def state(self) -> dict[str, Any]:
         return {"curves": [curve.to_json() for curve in self.curves]}

@@ -17,7 +17,7 @@ from graphspec.diagnostics import SpecError
 
 
 class PlainEncoder(Encoder):
-    """Numbers as they are, in the type of the field; nothing is learned."""
+    """Numbers as they are, in the dtype of the field; nothing is learned."""
 
     def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
         super().__init__(fill, columns, ignore)
@@ -66,7 +66,7 @@ class PlainEncoder(Encoder):
             raise self._with_remedy(error) from None
 
     def _with_remedy(self, error: SpecError) -> SpecError:
-        """An error of text where numbers belong, with the line to write."""
+        """The error for text in a column of numbers, with the line to write."""
         (mistake,) = error.diagnostics
         if "encode: category" not in (mistake.help or ""):
             return error

@@ -14,7 +14,7 @@ from graphspec.data.encoders.numbers import Floats, NumberCurve
 
 @dataclass(frozen=True, slots=True)
 class OutputUnit:
-    """Undoes the scale and the transform of each of the last axis' numbers, in their own type."""
+    """Undoes scale and transform of each number along the last axis, in its own dtype."""
 
     curves: tuple[NumberCurve, ...]
 
@@ -43,8 +43,8 @@ def _undone(curve: NumberCurve, values: Tensor) -> Tensor:
 
 
 def units(encoders: Any) -> Mapping[str, Callable[[Tensor], Tensor]]:
-    """By output, what turns its values and targets into those of the column; outputs without a scale have
-    none.
+    """By output, the conversion of its values and targets to the units of the column; none for outputs
+    without a scale.
     """
     found: dict[str, Callable[[Tensor], Tensor]] = {}
     for name, output in encoders.outputs.items():

@@ -33,7 +33,7 @@ class Vocabulary:
         return self.start + len(self.values)
 
     def count(self, column: pa.Array) -> None:
-        """More values of training rows; null is none."""
+        """Counts more values of training rows, without nulls."""
         for pair in column.drop_null().value_counts().to_pylist():
             self.counts[pair["values"]] += pair["counts"]
 
@@ -50,7 +50,7 @@ class Vocabulary:
         self.found, self.rare = len(self.values), 0
 
     def ids(self, column: pa.Array, unknown: int) -> Ids:
-        """The id of each value; `unknown` for null and for what has none."""
+        """The id of each value; `unknown` for null and for values without an id."""
         if not self._ids:
             self._ids = {value: self.start + index for index, value in enumerate(self.values)}
         encoded = column.dictionary_encode()
@@ -80,7 +80,7 @@ class Vocabulary:
 
 
 def alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
-    """A warning of values that are most likely meant to be one."""
+    """A warning about values that are probably meant to be the same."""
     pairs = vocabulary.look_alike()
     if not pairs:
         return []

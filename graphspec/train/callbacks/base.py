@@ -61,7 +61,7 @@ class Callback:
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
     def close(self) -> None:
-        """The training is over, whichever way it ended."""
+        """Called at the end of training, however it ended."""
 
 
 class Callbacks:
@@ -75,7 +75,9 @@ class Callbacks:
         )
 
     def begin(self, training: Any, state: State | None) -> None:
-        """The training begins, or goes on from a state: give each its `model`, and what it remembered."""
+        """Called when the training starts or resumes: sets the `model` of each callback, and restores its
+        state.
+        """
         for item in self.items.values():
             item.model = training
         self.call("on_train_begin", {})
@@ -83,12 +85,12 @@ class Callbacks:
             self._restore(state)
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Call a method of all that have it."""
+        """Calls a method of all callbacks that have it."""
         for bound in self._methods[method]:
             bound(*arguments)
 
     def state(self) -> State:
-        """What they remember, by their names."""
+        """The states of the callbacks, by name."""
         parts = {}
         for name, item in self.items.items():
             found = item.state_dict() if hasattr(item, "state_dict") else {}
@@ -97,7 +99,7 @@ class Callbacks:
         return joined(parts)
 
     def _restore(self, state: State) -> None:
-        """Give each what it remembered; one that is new starts again."""
+        """Restores the state of each; a new one starts without state."""
         for name, item in self.items.items():
             part = state.part(name)
             if part.numbers is not None and hasattr(item, "load_state_dict"):

@@ -10,7 +10,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 
 @contextmanager
 def needed(callback: str, extra: str) -> Iterator[None]:
-    """Turns the lack of what is imported here into a diagnostic that says what to install."""
+    """Turns an ImportError into a diagnostic that names the package to install."""
     try:
         yield
     except ImportError as error:

@@ -31,7 +31,7 @@ TAKEN = (LAST, CHECKPOINTS, TENSORBOARD)
 
 
 class Monitor(CallbackSettings):
-    """A callback that watches a value of the epoch; `mode: auto` takes the direction of that metric."""
+    """A callback that monitors a value of the epoch; `mode: auto` takes the direction of that metric."""
 
     monitor: Text = "val_loss"
     mode: Literal["auto", "min", "max"] = "auto"
@@ -44,7 +44,7 @@ class Monitor(CallbackSettings):
         return self.monitor
 
     def down(self, directions: Mapping[str, Direction]) -> bool:
-        """Whether less of what it watches is better."""
+        """Whether a lower value of the monitored metric is better."""
         return self.mode == "min" or (self.mode == "auto" and directions.get(self.monitor) == "down")
 
 
@@ -79,7 +79,7 @@ class ModelCheckpoint(Monitor):
 
     @property
     def keeps_the_best(self) -> bool:
-        """Whether it is what decides of `best.safetensors`."""
+        """Whether it determines `best.safetensors`."""
         return self.save_best_only and self.filepath in (None, BEST)
 
     @property
@@ -99,7 +99,7 @@ class ModelCheckpoint(Monitor):
             yield Problem("out-of-range", *wrong, ("filepath",) if self.filepath else ())
 
     def pattern_problem(self, values: Iterable[str]) -> tuple[str, str | None] | None:
-        """What is wrong with `filepath`, and how to mend it."""
+        """The error in `filepath`, and its remedy."""
         pattern = self.pattern
         if not pattern.endswith(WEIGHTS):
             stem = re.sub(r"(\.weights)?\.(keras|h5|hdf5|pt|pth|ckpt)$", "", pattern)

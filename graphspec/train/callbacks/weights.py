@@ -15,7 +15,7 @@ from graphspec.train.files import untied
 
 
 class BestWeights(Callback):
-    """Holds on to the weights of the best epoch, as they were judged; `write` writes them."""
+    """Keeps the weights of the best epoch, as they were evaluated; `write` writes them."""
 
     def __init__(self, monitor: str, down: bool = True, threshold: float | None = None):
         self.monitor, self.down = monitor, down
@@ -137,7 +137,7 @@ class ModelCheckpointCallback(Callback):
 
 
 class SwapEMAWeightsCallback(Callback):
-    """Puts the averages into the model while it is judged."""
+    """Puts the averaged weights into the model while it is evaluated."""
 
     def __init__(self, given: settings.SwapEMAWeights):
         self.given = given

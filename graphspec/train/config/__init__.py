@@ -148,7 +148,7 @@ def parse_train(value: object) -> TrainConfig:
 
 
 def effective_batch(config: TrainConfig) -> int:
-    """How many examples one step takes: those of the batches whose gradients it adds up."""
+    """The examples of one step: those of all batches whose gradients it accumulates."""
     return config.batch_size * (config.optimizer.gradient_accumulation_steps or 1)
 
 

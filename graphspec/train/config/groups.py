@@ -13,7 +13,7 @@ from graphspec.objectives.settings import Problem, Setting, SettingError, show, 
 
 
 class ParameterGroup(Setting):
-    """What is otherwise for the weights whose path matches: `*` stands for any text, `?` for a character."""
+    """Other settings for the weights whose path matches: `*` matches any text, `?` one character."""
 
     match: Annotated[str, Field(min_length=1)]
     learning_rate: Annotated[float, Field(ge=0)] | None = None
@@ -62,7 +62,7 @@ def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Particular:
-    """What groups say of one weight; None where they say nothing."""
+    """The settings of groups for one weight; None if there are none."""
 
     learning_rate: float | None = None
     weight_decay: float | None = None
@@ -70,7 +70,7 @@ class Particular:
 
 
 def particulars(groups: Sequence[ParameterGroup], paths: Iterable[str]) -> dict[str, Particular]:
-    """What groups say of each weight: of each setting the last that matches and gives it."""
+    """The settings of groups for each weight: for each setting the last matching group that has it."""
     found = {}
     for path in paths:
         matching = [group for group in groups if group.matches(path)]

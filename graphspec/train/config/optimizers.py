@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Named):
-    """How weights follow their gradients.
+    """The settings of an optimizer.
 
     `weight_decay` is decoupled, as in Keras: each weight first loses `learning_rate * weight_decay` of
     itself. At most one kind of clipping: each gradient's norm (`clipnorm`), each value (`clipvalue`), the
@@ -51,7 +51,7 @@ class OptimizerSettings(Named):
 
     @property
     def slots(self) -> int:
-        """How many numbers it keeps for each trainable one, the average apart."""
+        """The number of state values for each trainable weight, without the average."""
         return 2
 
     @model_validator(mode="after")
