@@ -46,11 +46,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A batch, judged.
-
-    `loss` is what to differentiate: of a part of a larger batch, its share of that batch's loss. `terms` are
-    what it is made of, by output and unweighted; `outputs` and `targets` are what was judged, and `counted`
-    which examples or steps of them count, where not all do.
+    """The result for a batch. `loss` is the scalar to differentiate; for a part of a larger batch, its share
+    of that batch's loss. `terms` are what it is made of, by output and unweighted; `outputs` and `targets`
+    are what was judged, and `counted` which examples or steps of them count, where not all do.
     """
 
     loss: Tensor
@@ -62,7 +60,7 @@ class Judgement:
 
     @property
     def value(self) -> float:
-        """`loss` as a number. Waits for the forward pass, not for what the device was given since."""
+        """`loss` as a number. Waits only for the forward pass on the device."""
         return self._reading.value
 
     @property

@@ -130,7 +130,7 @@ def train(
 
 
 def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
-    """Writes what a run is, before its first step."""
+    """Writes the record of a run, before its first step."""
     sizes = {"processes": training.world.size, "batch_size": training.program.training.batch_size}
     training.run.begin(training.program, environment(training.device) | origin | sizes)
     if found.encoders is not None:
@@ -138,7 +138,7 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
 
 
 def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> dict[str, Any]:
-    """Where the data of a run comes from, for its record."""
+    """The origin of a run's data, for its record."""
     named = str(data.resolve()) if isinstance(data, Path) else None
     return {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
 
@@ -214,7 +214,7 @@ def _prepare(
 
 
 def _compiled(training: Training, found: Data, way: Way) -> Compiled:
-    """What of the module is compiled; the choice is told, unless it is to compile nothing at all."""
+    """What is compiled of the module; the choice is reported, unless nothing is compiled."""
     program, spread = training.program, training.spread
     steps = training.epochs * -(-len(found.training) // effective_batch(program.training))
     choice = choose(program, way, steps, training.device.type, spread.world)
@@ -225,7 +225,7 @@ def _compiled(training: Training, found: Data, way: Way) -> Compiled:
 
 
 def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
-    """A look at a batch; nothing of the training depends on it."""
+    """Inspects a batch; the training does not depend on it."""
     count = examples(program, program.training.batch_size)
     batches = found.training.batches(count, Shuffle(program.training.seed, 0))
     return examine(program, module, judge, next(batches))
@@ -382,7 +382,7 @@ def evaluate(
 
 
 def _together(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
-    """The batches whose gradients one step adds up: `count` of them, at the end perhaps fewer."""
+    """The batches whose gradients one step accumulates: `count` of them, at the end perhaps fewer."""
     while parts := list(islice(batches, count)):
         yield parts
 

@@ -69,7 +69,7 @@ def _share(
     counted: Tensor | None,
     total: Total | None,
 ) -> Tensor:
-    """The mean of the values that a batch has as a whole; of a part of a larger batch, its share of that."""
+    """The mean of the values of a batch; for a part of a larger batch, its share of that mean."""
     if loss.reduction == "sum" or total is None:
         return values.sum() if loss.reduction == "sum" else values.mean()
     own = divisor(loss, positions(loss, target, len(target), counted), weight, counted)
@@ -118,7 +118,7 @@ def positions(
 def divisor(
     loss: Loss, shape: Sequence[int], weight: Tensor | None = None, counted: Tensor | None = None
 ) -> Total:
-    """What the sum over positions of this shape is divided by, as in Keras; 0 where nothing counts."""
+    """The divisor of the sum over positions of this shape, as in Keras; 0 if nothing counts."""
     if loss.reduction == "sum":
         return 1
     if loss.reduction == "mean_with_sample_weight" and weight is not None:
@@ -130,12 +130,12 @@ def divisor(
 
 
 def aligned(weight: Tensor, values: Tensor) -> Tensor:
-    """A weight of leading axes, stretched over the others of `values`."""
+    """A weight of leading axes, broadcast over the other axes of `values`."""
     return weight.reshape(weight.shape + (1,) * (values.dim() - weight.dim()))
 
 
 def activate(output: Tensor, activation: str | None) -> Tensor:
-    """What the model returns, from what it returns with `logits=True`."""
+    """The outputs of the model, computed from its outputs with `logits=True`."""
     if activation == "softmax":
         return output.softmax(-1)
     return output.sigmoid() if activation == "sigmoid" else output
@@ -183,7 +183,7 @@ def _at_positions(loss: Loss, values: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def _normalized(output: Tensor) -> Tensor:
-    """Probabilities that add up to 1, away from 0 and 1."""
+    """Probabilities that sum to 1, clipped away from 0 and 1."""
     return (output / output.sum(-1, keepdim=True)).clamp(EPSILON, 1 - EPSILON)
 
 

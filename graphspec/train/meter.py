@@ -25,7 +25,7 @@ Units = Mapping[str, Callable[[Tensor], Tensor]]
 
 @dataclass(slots=True)
 class Meter:
-    """The means and metrics of an epoch, named as Keras names them.
+    """The means and metrics of an epoch, with Keras' names.
 
     Means are over all positions that count, not over the batches' means. Nothing is read from the device
     before `loss` or `result`.
@@ -42,7 +42,7 @@ class Meter:
 
     @torch.no_grad()
     def add(self, judgement: Judgement, batch: Batch) -> None:
-        """Take in a batch and its judgement."""
+        """Adds a batch and its judgement."""
         if batch.idle:
             return
         self.count += len(batch)
@@ -82,7 +82,7 @@ class Meter:
         return found
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that it gathered, as tensors by name and as JSON; to load it goes on exactly."""
+        """The accumulated state, as tensors by name and as JSON; loading it continues exactly."""
         tensors = {f"sum.{name}": value for name, value in self._sums.items()}
         tensors |= {f"count.{k}": v for k, v in self._counts.items() if isinstance(v, Tensor)}
         tensors |= {f"metric.{name}.{index}": sums for (name, index), sums in self._statistics.items()}
@@ -92,7 +92,7 @@ class Meter:
         return tensors, {"count": self.count, "counts": counts, "values": self._values}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave, its tensors on the model's device."""
+        """Restores a `state_dict`, with its tensors on the model's device."""
         self.count, self._values = numbers["count"], numbers["values"]
         self._counts = dict(numbers["counts"])
         held: dict[str, dict[str, Tensor]] = {}
@@ -111,7 +111,7 @@ class Meter:
         self._held = {name: [parts] for name, parts in held.items()}
 
     def together(self, world: World) -> Meter:
-        """What the meters of all processes gathered, each its own examples; the same in every process."""
+        """The merged meters of all processes, each with its own examples; the same in every process."""
         if world.alone:
             return self
         self.settle()
@@ -125,11 +125,11 @@ class Meter:
         return made
 
     def settle(self) -> None:
-        """Let the metrics look at what is held."""
+        """Updates the metrics with the batches that are held."""
         self._count_up()
 
     def join(self, other: Meter) -> None:
-        """Take in what another one gathered."""
+        """Adds the state of another meter."""
         other.settle()
         self.count += other.count
         for name, value in other._sums.items():
@@ -169,7 +169,7 @@ class Meter:
 
     @torch.no_grad()
     def _count_up(self) -> None:
-        """Let the metrics look at what is held, and let go of it."""
+        """Updates the metrics with the batches that are held, and releases these."""
         for name, held in self._held.items():
             output = self.outputs[name]
             whole = {key: torch.cat([each[key] for each in held]) for key in held[0]}

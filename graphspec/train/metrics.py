@@ -60,7 +60,7 @@ def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _weighted(values: Tensor, weight: Tensor) -> Tensor:
-    """Values times weights; what weighs nothing is 0, whatever it was."""
+    """Values times weights; values of weight 0 are 0, also NaN."""
     return torch.where(weight == 0, 0.0, values.double() * weight)
 
 

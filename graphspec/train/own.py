@@ -27,7 +27,7 @@ class BoundMetric(OwnMetric):
 
 
 def bound(program: Any, device: torch.device) -> dict[str, Any]:
-    """The outputs of a program, with custom losses and metrics made, on a device.
+    """The outputs of a program, with custom losses and metrics constructed on a device.
 
     Raises `SpecError` where they may not be imported, or cannot be.
     """

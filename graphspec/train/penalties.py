@@ -81,12 +81,12 @@ class Penalties:
         return torch.stack(parts).sum()
 
     def forget(self) -> None:
-        """Leave the activities of the last call out of the next loss."""
+        """Removes the activities of the last call from the next loss."""
         self._activities = []
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Brings the weights back to what their constraints allow."""
+        """Applies the constraints to the weights."""
         for constraint, tensors in self._constrained:
             value = projection(constraint)(variable(tensors))
             for weight, tensor in tensors:
@@ -122,7 +122,7 @@ def to_keras(weight: Weight, value: Tensor) -> Tensor:
 
 
 def from_keras(weight: Weight, value: Tensor) -> Tensor:
-    """A Keras variable's numbers as the module holds them."""
+    """A Keras variable in the layout of the module."""
     value = value if weight.row is None else value[weight.row]
     value = value.permute(weight.permute) if weight.permute is not None else value
     value = value.reshape(weight.shape)
@@ -134,7 +134,7 @@ def from_keras(weight: Weight, value: Tensor) -> Tensor:
 
 @singledispatch
 def penalty(regularizer: Regularizer) -> Callable[[Tensor], Tensor]:
-    """What a regularizer makes of a Keras variable."""
+    """The penalty of a regularizer for a Keras variable."""
     raise TypeError(regularizer)
 
 
@@ -165,7 +165,7 @@ def _(regularizer: OrthogonalRegularizer) -> Callable[[Tensor], Tensor]:
 
 @singledispatch
 def projection(constraint: Constraint) -> Callable[[Tensor], Tensor]:
-    """What a constraint makes of a Keras variable."""
+    """A Keras variable after its constraint."""
     raise TypeError(constraint)
 
 

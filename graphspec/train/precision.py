@@ -19,7 +19,7 @@ from graphspec.train.config import Precision
 
 @contextmanager
 def products(precision: Precision) -> Iterator[None]:
-    """Products of float32 matrices are as precise as this inside, and as they were afterwards."""
+    """Sets the precision of float32 matrix products inside, and restores it afterwards."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
     try:
@@ -29,10 +29,10 @@ def products(precision: Precision) -> Iterator[None]:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """What a model runs under."""
+    """The autocast context of a model."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def in_full(value: Tensor) -> Tensor:
-    """What a model gave, as losses take it."""
+    """The outputs of a model in float32, for losses."""
     return value.float() if value.dtype == torch.bfloat16 else value

@@ -19,7 +19,7 @@ REPORT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is. `epoch` and `step` (within the epoch) count from 1.
+    """The progress of a training. `epoch` and `step` (within the epoch) count from 1.
 
     `values` are the epoch's at its end, and the running loss before.
     """
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a training begins with, or goes on with: `epoch` counts the epochs behind it.
+    """The start of a training, new or resumed: `epoch` counts the completed epochs.
 
     `memory` is about how many bytes a step takes, `examples` are those for training, validation and test,
     `seen` is what a batch of them looks like to the model, `warnings` what is wrong with that.
@@ -123,7 +123,7 @@ class Result:
 
 @dataclass(slots=True)
 class History:
-    """The values of every whole epoch, by name."""
+    """The values of every completed epoch, by name."""
 
     values: dict[str, list[float | list[float]]] = field(default_factory=dict)
 
@@ -135,7 +135,7 @@ class History:
         return max(map(len, self.values.values()), default=0)
 
     def epochs(self) -> list[dict[str, Any]]:
-        """An entry an epoch, as `history.jsonl` has them."""
+        """One entry for each epoch, as in `history.jsonl`."""
         return [
             {"epoch": index + 1, **{name: values[index] for name, values in self.values.items()}}
             for index in range(len(self))
@@ -143,7 +143,7 @@ class History:
 
     @property
     def last(self) -> Values:
-        """The last epoch's values; empty before the first is over."""
+        """The values of the last epoch; empty before the end of the first."""
         return {name: values[-1] for name, values in self.values.items()}
 
 
@@ -155,13 +155,13 @@ class Clock:
     seconds: list[float] = field(default_factory=list)
 
     def add(self, examples: int, seconds: float) -> None:
-        """Take in an epoch's training, without its validation."""
+        """Adds the training time of an epoch, without its validation."""
         self.examples.append(examples)
         self.seconds.append(seconds)
 
     @property
     def rate(self) -> float:
-        """Examples a second."""
+        """Examples per second."""
         first = 1 if len(self.seconds) > 1 else 0
         return sum(self.examples[first:]) / max(sum(self.seconds[first:]), 1e-9)
 
@@ -179,11 +179,11 @@ class Reporter:
     _reported: float = 0.0
 
     def begin(self, step: int, count: int) -> None:
-        """An epoch begins after `step` of its steps, whose examples are `count`."""
+        """Called when an epoch starts after `step` of its steps, which had `count` examples."""
         self._step, self._counted, self._started = step, count, time.perf_counter()
 
     def step(self, epoch: int, meter: Meter) -> None:
-        """A step is over; `epoch` counts from 0."""
+        """Called after a step; `epoch` counts from 0."""
         if self.callback is None:
             return
         now = time.perf_counter()
@@ -195,7 +195,7 @@ class Reporter:
             self.callback(Progress(epoch + 1, self.epochs, self._step, self.steps, values, rate))
 
     def epoch(self, epoch: int, values: Values, clock: Clock) -> None:
-        """An epoch is over, with its `values`."""
+        """Called after an epoch, with its `values`."""
         if self.callback is not None:
             rate = clock.examples[-1] / max(clock.seconds[-1], 1e-9)
             self.callback(Progress(epoch + 1, self.epochs, self.steps, self.steps, values, rate, done=True))

@@ -29,10 +29,10 @@ ANEW = "train again, or continue with the run's own spec: `graphspec train RUN -
 def continued(
     program: Any, world: World, run_dir: Path | None, resume: bool
 ) -> tuple[RunDirectory | None, State | None]:
-    """The run that is to go on, and where it was, as `resumed` finds it; None twice where one begins.
+    """The run to resume and its state, as `resumed` finds them; None twice for a new run.
 
-    The first process opens it, and tells the others. Processes that the launcher restarted go on with the
-    run that they were in.
+    The first process opens it, and tells the others. Processes that the launcher restarted continue their
+    run.
     """
     sharded = is_sharded(program, world)
     if world.alone:
@@ -64,7 +64,7 @@ def created(program: Any, world: World, run_dir: Path | None, overwrite: bool) -
 def resumed(
     program: Any, run_dir: Path | None, sharded: bool = False
 ) -> tuple[RunDirectory | None, State | None]:
-    """The run that is to go on, and where it was; None twice where there is none.
+    """The run to resume, and its state; None twice if there is none.
 
     That is the run of `run_dir`, else the newest one of the spec's name. Raises `SpecError` (resume-failed)
     where it is the run of another spec, or where no checkpoint can be read.

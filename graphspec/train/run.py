@@ -68,7 +68,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """The directory of a run that goes on, without what a crash left half written.
+        """Opens the directory of a run to resume, and removes files that a crash left incomplete.
 
         Raises `SpecError` where another process has it.
         """
@@ -83,8 +83,8 @@ class RunDirectory:
         return Checkpoints(self.path / CHECKPOINTS)
 
     def begin(self, program: Any, about: Mapping[str, Any]) -> None:
-        """Write what is known before the first step: the spec with every file that it reads, the source, and
-        `about` the run, as JSON.
+        """Writes everything known before the first step: the spec with every file that it reads, the source,
+        and `about` the run, as JSON.
         """
         files = list(files_of(program))
         self.about = {**about, "finished": False}
@@ -95,7 +95,7 @@ class RunDirectory:
         self.text(SOURCE, program.source)
 
     def finish(self) -> None:
-        """The training has come to its end."""
+        """Called at the end of training."""
         self.about["finished"] = True
         self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
 
@@ -115,7 +115,7 @@ class RunDirectory:
         write_weights(self.path / name, state)
 
     def record(self, entry: Mapping[str, Any]) -> None:
-        """Append an epoch to the history, at once visible to readers."""
+        """Appends an epoch to the history, visible to readers at once."""
         with refusing(self.path / HISTORY), (self.path / HISTORY).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(plain(entry)) + "\n")
 
@@ -124,13 +124,13 @@ class RunDirectory:
         self.text(HISTORY, "".join(json.dumps(plain(entry)) + "\n" for entry in entries))
 
     def settle(self) -> None:
-        """Force the history to the disk: no checkpoint is newer than it."""
+        """Flushes the history to the disk, so that no checkpoint is newer."""
         if (self.path / HISTORY).exists():
             with refusing(self.path / HISTORY):
                 sync(self.path / HISTORY)
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Releases the directory for other processes."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -211,7 +211,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Where a run takes place: what one needs to know to repeat it."""
+    """The environment of a run: everything needed to repeat it."""
     return {
         "graphspec": __version__,
         "python": platform.python_version(),

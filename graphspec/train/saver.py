@@ -38,7 +38,7 @@ class Saver:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to save, where time says so."""
+        """Whether it is time to save, if saves are timed."""
         return self.save_freq is None and time.monotonic() >= self._due
 
     def step(self, due: bool) -> None:
@@ -55,7 +55,7 @@ class Saver:
             self.save()
 
     def save(self) -> None:
-        """Save now, unless this very state is saved. Raises `SpecError` (run-directory)."""
+        """Saves now, unless this state is already saved. Raises `SpecError` (run-directory)."""
         training = self.training
         if self._saved == (training.epoch, training.seen):
             return
@@ -68,7 +68,7 @@ class Saver:
         self._due = now + max(SECONDS, (now - started) / SHARE)
 
     def finish(self) -> None:
-        """The training has come to its end: write the weights that it leaves."""
+        """Called at the end of training: writes the final weights."""
         self.weights()
         self.training.run.finish()
         if self.deletes:

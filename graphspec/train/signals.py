@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(slots=True)
 class StopSignal:
-    """Which signal asked the training to stop; 0 as long as none did.
+    """The signal that asked the training to stop; 0 if there was none.
 
     Processes that train together stop at the same step: what one has `heard` counts once they agreed on it.
     """

@@ -32,7 +32,7 @@ from graphspec.train.run import RunDirectory
 
 @dataclass(slots=True)
 class Training:
-    """A training under way. Callbacks have it as `model`.
+    """A running training. Callbacks have it as `model`.
 
     `epoch` counts the whole epochs behind it, `seen` the examples of the one that it is in. A callback may
     set `stop_training`, which ends the training after the epoch, and change `optimizer.learning_rate`.
@@ -87,7 +87,7 @@ class Training:
         return examples if self.world.alone else Shared(examples, self.world.rank, self.world.size)
 
     def follow(self) -> None:
-        """Do as the callbacks of the first process say: others have no custom callbacks."""
+        """Follows the callbacks of the first process: the others have no custom callbacks."""
         if self.world.alone:
             return
         told = self.world.of_first((self.stop_training, self.optimizer.learning_rate))
@@ -101,12 +101,12 @@ class Training:
 
     @property
     def accumulated(self) -> int:
-        """How many batches one step takes."""
+        """The number of batches of a step."""
         return self.program.training.optimizer.gradient_accumulation_steps or 1
 
     @property
     def batch_size(self) -> int:
-        """How many examples one step takes."""
+        """The number of examples of a step."""
         return effective_batch(self.program.training)
 
     @property
@@ -115,7 +115,7 @@ class Training:
         return self.stop_training or self.epoch >= self.epochs
 
     def use_averages(self, wanted: bool) -> None:
-        """Have the averages of the weights in the module, or the weights themselves."""
+        """Puts the averages of the weights into the module, or the weights themselves."""
         if wanted != self.averaged:
             self.optimizer.swap()
             self.averaged = wanted
@@ -131,13 +131,13 @@ class Training:
             self.use_averages(before)
 
     def finish_epoch(self, values: Mapping[str, Any]) -> None:
-        """The epoch is over, with its `values`: they are history, and the next one begins."""
+        """Ends the epoch, records its `values` in the history, and starts the next one."""
         self.history.add(dict(values))
         self.epoch, self.seen, self.meter = self.epoch + 1, 0, self.judge.meter()
         self.run.record({"epoch": self.epoch, **values})
 
     def save(self, checkpoints: Checkpoints, seconds: float) -> None:
-        """Save everything. Every process calls it: each has a part. Raises `SpecError` (run-directory)."""
+        """Saves everything. Every process calls it: each has a part. Raises `SpecError` (run-directory)."""
         state = self.state(seconds)
         if self.world.first or self.spread.sharded:
             checkpoints.save(state, self.world)
@@ -180,7 +180,7 @@ class Training:
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
-        """Go on from what `state` gave, to as many processes as there are now."""
+        """Restores the result of `state`, for the current number of processes."""
         progress = state.part("progress").numbers
         self.epoch, self.seen, self.stop_training = progress["epoch"], progress["seen"], progress["stopped"]
         self.history.values, self.seconds = progress["history"], progress["seconds"]
@@ -231,7 +231,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put the generators back to where they were; one that was saved on another device is left alone."""
+    """Restores the random generators; one that was saved on another device is not changed."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -41,7 +41,7 @@ __all__ = ["Transferred", "transfer"]
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """A state dict for the module of a spec, and how it came about. `weights` lacks the keys of
+    """A state dict for the module of a spec, and the plan behind it. `weights` lacks the keys of
     `plan.missing`.
     """
 
@@ -56,7 +56,7 @@ def transfer(
     fresh: Sequence[str] = (),
     initial: Mapping[str, Tensor] | None = None,
 ) -> Transferred:
-    """The weights of a graph out of a checkpoint, a file or a folder.
+    """Converts the weights of a checkpoint, a file or a folder, for a graph.
 
     What matches a pattern of `fresh` comes from `initial`, a state dict of the module. Raises `SpecError`
     (weights-missing, weights-unsafe, weights-ambiguous, package-missing) where the checkpoint cannot be read;

@@ -76,7 +76,7 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """A file or folder of weights, open for as long as tensors are read.
+    """Opens a file or folder of weights while tensors are read.
 
     Raises `SpecError` (weights-missing, import-unsafe, package-missing).
     """
@@ -129,7 +129,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
-    """The files that an index names, which lie beside it."""
+    """The files that an index names, which are next to it."""
     try:
         if path.stat().st_size > MAX_INDEX:
             raise ValueError("it is too large for an index")
@@ -218,7 +218,7 @@ def _open_torch(path: Path) -> Checkpoint:
 
 
 def _refused(path: Path, error: Exception) -> SpecError:
-    """Why torch did not read a file, in words."""
+    """Why torch did not read a file, as text."""
     text = str(error)
     help = "where it was made: torch.save(model.state_dict(), 'weights.pt')"
     named = re.search(r"(?:GLOBAL|Unsupported class|global) ([\w.]+)", text)

@@ -55,7 +55,7 @@ class Misfit:
 
 @dataclass(slots=True)
 class Plan:
-    """What goes where, and what is left on both sides."""
+    """The matches, and what remains on both sides."""
 
     targets: dict[str, Target]
     stored: Mapping[str, StoredCheckpoint]
@@ -103,7 +103,7 @@ def match(targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules) -> Pl
 
 
 class Matcher:
-    """Fills a plan, step by step; what one step has filled the next leaves alone."""
+    """Fills a plan step by step; later steps do not change earlier matches."""
 
     def __init__(self, targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules):
         self.checkpoint, self.rules = checkpoint, rules
@@ -166,7 +166,7 @@ class Matcher:
         return any(name != target.key and name in self.plan.targets for name in names)
 
     def _move(self, target: Target, rule: Rule, captured: Captured, keras: bool) -> Move | str:
-        """What a rule does for one target, or why it cannot; `keras` tells the layout of what is not said."""
+        """The move of a rule for one target, or why it cannot; `keras` is the layout by default."""
         origin, part = rule.origin, None
         if rule.split is not None:
             name, words = rule.split
@@ -192,7 +192,7 @@ class Matcher:
         )
 
     def _flat(self, target: Target, word: str | None) -> Flat | None:
-        """How the columns of a Dense behind a Flatten are reordered."""
+        """How the columns of a Dense after a Flatten are reordered."""
         sizes = target.flattened
         if sizes is None or (word is None and (self.checkpoint.ours or self.checkpoint.channels_last)):
             return None

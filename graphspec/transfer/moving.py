@@ -15,7 +15,7 @@ from graphspec.transfer.rules import ORDERS
 
 
 class MoveError(ValueError):
-    """Why a tensor cannot be moved, in words."""
+    """Raised when a tensor cannot be converted, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Flat:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What is done with the sources of a weight, in this order: from Keras' layout, or summed or joined along
+    """The conversion of the sources of a weight, in this order: from Keras' layout, or summed or joined along
     `axis`, transposed or permuted, cut, columns reordered.
     """
 
@@ -65,7 +65,7 @@ class Move:
     shape: tuple[int, ...] | None = None  # what it is at the end, where axes of size 1 come or go
 
     def words(self, axes: int) -> list[str]:
-        """What changes in a weight of so many axes, in words."""
+        """The conversion of a weight with this many axes, as text."""
         found = ["summed"] if self.sum else []
         found += ["from Keras' layout"] if self.keras is not None and changes_layout(self.keras) else []
         found += ["transposed"] if self.transpose and axes == 2 else []
@@ -78,7 +78,7 @@ class Move:
         return found
 
     def apply(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The tensor that the sources become. Raises `MoveError`."""
+        """Converts the sources to a tensor. Raises `MoveError`."""
         try:
             return self._apply(tensors)
         except (RuntimeError, IndexError, ValueError) as error:

@@ -25,7 +25,7 @@ Schedule = Callable[[int], float]
 
 
 class Optimizer:
-    """Named weights, and what is remembered of their gradients.
+    """Named weights and their optimizer state.
 
     `iterations` counts steps. The learning rate is that of `schedule`, else the optimizer's, which may be
     changed between steps. `groups` are weights that are updated otherwise: settings of their own, and what
@@ -58,7 +58,7 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next step."""
+        """The learning rate of the next step."""
         return self._rate if self.schedule is None else self.schedule(self.iterations)
 
     @learning_rate.setter
@@ -71,7 +71,7 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update from the weights' gradients; a weight without one stays as it is.
+        """Updates the weights by their gradients; a weight without gradient is not changed.
 
         Clears the gradients.
         """
@@ -135,7 +135,7 @@ class Optimizer:
     # --- averages
 
     def _average(self) -> None:
-        """Follow the weights; from the first step on, as Keras, not from their start."""
+        """Updates the averages; they start at the first step, as in Keras."""
         if not self.averages:
             self.averages = {name: weight.clone() for name, weight in self._own_weights().items()}
         else:
@@ -147,14 +147,14 @@ class Optimizer:
 
     @torch.no_grad()
     def overwrite(self) -> None:
-        """Give the weights the values of their averages, as Keras does at the end of training."""
+        """Replaces the weights by their averages, as Keras does at the end of training."""
         for name, weight in self._own_weights().items():
             if name in self.averages:
                 weight.copy_(self.averages[name])
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange weights and averages: before an evaluation, and again after it."""
+        """Swaps weights and averages: before an evaluation, and again after it."""
         for name, weight in self._own_weights().items():
             if name in self.averages:
                 kept = weight.clone()
@@ -168,7 +168,7 @@ class Optimizer:
     # --- state
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What is remembered between steps: tensors by name, and numbers as JSON."""
+        """The state between steps: tensors by name, and numbers as JSON."""
         tensors = {f"average/{name}": like(self.weights[name], a) for name, a in self.averages.items()}
         for group in self._groups:
             for slot, values in group.state.items():
@@ -184,7 +184,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave, to the bit. The weights themselves are not part of it."""
+        """Restores a `state_dict`, bit for bit. The weights themselves are not part of it."""
         self.iterations, self._rate = numbers["iterations"], numbers["learning_rate"]
         self._groups = []
         if numbers["moved"]:

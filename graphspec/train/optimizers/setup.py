@@ -20,7 +20,7 @@ OWN = "loss_weight/"
 
 
 def set_trainable(program: Any, module: nn.Module) -> None:
-    """Freeze the weights, or let them train, as `parameter_groups` say."""
+    """Freezes weights or makes them trainable, by `parameter_groups`."""
     said = particulars(program.training.parameter_groups, dict(module.named_parameters()))
     for name, weight in module.named_parameters():
         trainable = said[name].trainable

@@ -20,7 +20,7 @@ Tensors = list[Tensor]
 
 @dataclass(slots=True)
 class Group:
-    """Weights that are updated alike.
+    """Weights with the same update rule.
 
     `kind` names the update and `state` has, for each slot of it, one tensor a weight. `factor` multiplies the
     learning rate, `decay` is the weight decay; `layouts` say how Keras stores each weight, where it is known.
@@ -326,7 +326,7 @@ def _begin_schedule_free(group: Group) -> None:
 
 
 def _track(mean: Tensors, values: Tensors, factor: float, squared: bool = False) -> None:
-    """Move a moving mean of the values, or of their squares."""
+    """Updates a moving mean of the values, or of their squares."""
     torch._foreach_mul_(mean, factor)
     if squared:
         torch._foreach_addcmul_(mean, values, values, value=1 - factor)

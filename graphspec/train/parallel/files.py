@@ -20,7 +20,7 @@ SUFFIX = ".safetensors"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write the tensors of all processes to a directory; every process calls it. Raises `OSError`."""
+    """Writes the tensors of all processes to a directory; every process calls it. Raises `OSError`."""
     from torch.distributed.checkpoint import save
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -59,7 +59,7 @@ class StoredTensors(Mapping[str, Tensor]):
         return StoredTensors(self.path, self.tied, f"{self.start}{name}/")
 
     def fill(self, tensors: Mapping[str, Tensor]) -> None:
-        """Read into these tensors; of a sharded one the part that this process holds."""
+        """Reads into these tensors; of a sharded tensor, the part of this process."""
         from torch.distributed.checkpoint import load
         from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
@@ -90,7 +90,7 @@ def fill(tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what torch says to itself: that one process may read alone, and of its own old names."""
+    """Suppresses torch's warnings about reading in one process, and about its own deprecated names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

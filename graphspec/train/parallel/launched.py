@@ -32,12 +32,12 @@ class Launched:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that writes and shows itself."""
+        """Whether this process writes files and shows progress."""
         return self.rank == 0
 
 
 def launched() -> Launched:
-    """This process among those that were started together; alone, where it was not started so."""
+    """The rank of this process among those started together; a world of one without a launcher."""
     found = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
     if not all(text.isdecimal() for text in found):
         return Launched()

@@ -26,7 +26,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of it, in every process. The gradients that the processes have of it are added up."""
+    """The whole tensor, in every process. The gradients of the processes are summed."""
     if not is_sharded(tensor):
         return tensor
     from torch.distributed.tensor import Partial
@@ -37,7 +37,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(pattern: Tensor, part: Tensor) -> Tensor:
-    """A part that lies in the processes as that of `pattern` does, as a tensor of that shape."""
+    """A part as a tensor of `pattern`'s shape, with the same placement."""
     if not is_sharded(pattern):
         return part
     from torch.distributed.tensor import DTensor
@@ -50,7 +50,7 @@ def like(pattern: Tensor, part: Tensor) -> Tensor:
 
 @torch.no_grad()
 def put(tensor: Tensor, value: Tensor) -> None:
-    """Gives a tensor the values of a whole one, which every process has."""
+    """Copies the values of a whole tensor, which every process has, into a tensor."""
     if not is_sharded(tensor):
         tensor.copy_(value)
         return

@@ -62,15 +62,15 @@ class Spread:
             _summed(running, own / total)  # type: ignore[arg-type]
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The state dict, each tensor whole; where the module is sharded, only in the first process."""
+        """The state dict with whole tensors; for a sharded module, only in the first process."""
         return self.module.state_dict()
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Takes over what `weights` gave, or a part of that."""
+        """Loads the result of `weights`, or a part of it."""
         self.module.load_state_dict(weights, strict=False)
 
     def state(self) -> Mapping[str, Tensor]:
-        """The state dict as it lies in this process: what checkpoints hold."""
+        """The state dict of this process, as checkpoints hold it."""
         return self.module.state_dict()
 
     def _unsynchronized(self) -> AbstractContextManager[None]:
@@ -78,7 +78,7 @@ class Spread:
 
 
 class Replicated(Spread):
-    """DDP: each process has all weights, and gradients are added up while the backward pass goes on."""
+    """DDP: each process has all weights, and gradients are summed during the backward pass."""
 
     def __init__(self, module: nn.Module, world: World, loose: Iterable[Tensor], unreached: Iterable[Tensor]):
         super().__init__(module, world, loose)
@@ -233,7 +233,7 @@ def _summed_bucket(bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
 
 @torch.no_grad()
 def _summed(tensors: list[Tensor], factor: float = 1.0) -> None:
-    """Gives each tensor its sum over the processes, where each is multiplied by the process' own factor."""
+    """Replaces each tensor by its sum over the processes, each multiplied by the factor of its process."""
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) * factor
     dist.all_reduce(flat)
     for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):

@@ -45,7 +45,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and shows itself."""
+        """Whether this process writes files and shows progress."""
         return self.rank == 0
 
     def agree(self, value: float, *flags: int) -> tuple[float, list[int]]:
@@ -59,13 +59,13 @@ class World:
         return found[:, 0].sum().item(), [int(flag) for flag in found[:, 1:].amax(0)]
 
     def sums(self, numbers: Sequence[int | Tensor], device: torch.device) -> list[Tensor]:
-        """Each number summed over the processes, float64 on the device; one exchange."""
+        """Each number summed over the processes, float64 on the device, in one exchange."""
         whole = torch.stack([torch.as_tensor(n, dtype=torch.float64).to(device) for n in numbers])
         dist.all_reduce(whole)
         return list(whole)
 
     def gather(self, value: T) -> list[T]:
-        """What each process has, in their order."""
+        """The value of each process, in order of rank."""
         if self.alone:
             return [value]
         found: list[Any] = [None] * self.size
@@ -73,7 +73,7 @@ class World:
         return found
 
     def of_first(self, value: T) -> T:
-        """What the first process has."""
+        """The value of the first process."""
         if self.alone:
             return value
         found = [value]
