@@ -29,9 +29,8 @@ __all__ = ["Imported", "from_keras", "import_keras"]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A model of Keras as a spec: its YAML, the program that it is, and a state dict for its module, None
-    where the file holds no weights. `places` tells which layer of Keras is at each path of the module,
-    `notes` what was left out.
+    """A Keras model as a spec: its YAML, its program, and a state dict for its module, None if the file has
+    no weights. `places` tells which layer of Keras is at each path of the module, `notes` what was left out.
     """
 
     name: str

@@ -31,7 +31,7 @@ WEIGHTS = "model.weights.h5"
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A model as it was saved: `config` is Keras' object of it, `variables` None where only the config is."""
+    """A saved model: `config` is Keras' object, `variables` None if there is only a config."""
 
     name: str
     config: dict[str, Any]
@@ -40,7 +40,7 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """The archive in a `.keras`, `.h5` or `.json` file, open for as long as its variables are read.
+    """Opens a `.keras`, `.h5` or `.json` file while its variables are read.
 
     Raises `SpecError` (import-format, import-unsafe, package-missing).
     """
@@ -112,7 +112,7 @@ def _open_keras(path: Path, stack: ExitStack) -> Archive:
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuses names that lead out of a folder, links, pickles, and what unpacks to far more than it is."""
+    """Refuses names that lead out of a folder, links, pickles, and archive bombs."""
     seen: set[str] = set()
     for member in members:
         name = member.filename

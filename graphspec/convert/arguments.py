@@ -93,7 +93,7 @@ def setting(value: Any) -> Any:
 
 
 def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str, Any]:
-    """What stands beside `layer: NAME` for a layer of Keras. Raises `Unsupported`."""
+    """The arguments next to `layer: NAME` for a Keras layer. Raises `Unsupported`."""
     fields, given = cls.model_fields, {}
     config = dict(layer.config)
     for key, value in config.items():
@@ -121,7 +121,7 @@ def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str
 
 
 def _redundant(key: str, value: Any, config: Mapping[str, Any]) -> bool:
-    """Whether a key that a layer lacks says what is so in any case."""
+    """Whether a key that a layer lacks has no effect."""
     return (key, value) in (
         *(("data_format", "channels_last"), ("fill_mode", "constant"), ("unroll", False), ("scale", True)),
         *(("fill_value", 0.0), ("count_weights", None), ("dtype", "float32"), ("pad_to_aspect_ratio", False)),
@@ -182,7 +182,7 @@ def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> Non
 
 
 def parsed(cls: type[Layer], given: Mapping[str, Any]) -> Layer:
-    """The layer that arguments make. Raises `Unsupported` with the first thing that is wrong with them."""
+    """The layer with these arguments. Raises `Unsupported` with their first error."""
     try:
         return validate(cls, dict(given), f"`{cls.spec_name}`")
     except SettingError as error:

@@ -30,7 +30,7 @@ OMITTED = frozenset(
 def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
     """`outputs`, a setting for each output by the model's name for it, and `train`.
 
-    What a spec cannot say is left out, and told in `notes`: a model is worth importing without it.
+    What a spec cannot express is left out, and listed in `notes`.
     """
     if not isinstance(config, dict) or not config:
         return {}
@@ -72,7 +72,7 @@ def _each(value: Any, names: list[str], listed: bool = False) -> dict[str, Any]:
 
 
 def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
-    """A loss, metric or optimizer as a spec writes it; None, with a note, where it has none like it."""
+    """A loss, metric or optimizer as a spec writes it; None, with a note, if there is none like it."""
     if value is None:
         return None
     try:

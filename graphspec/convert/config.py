@@ -39,7 +39,7 @@ class KerasTensor:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a layer is called with: tensors stand anywhere inside, and constants beside them."""
+    """The arguments of a layer's call: tensors anywhere inside, and constants."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -85,8 +85,8 @@ def _without_ids(value: Any) -> Any:
 
 
 def common_layers(model: KerasModel) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The layers that stand in several models of one file, by their likeness: for each the path to where it
-    stands first, which is where it is stored, and the groups that lead there.
+    """The layers that occur in several models of one file, by their likeness: for each the path of its first
+    occurrence, where it is stored, and the groups that lead there.
     """
     first: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     common: set[str] = set()
@@ -119,7 +119,7 @@ def tensors_in(value: Any) -> Iterator[KerasTensor]:
 
 
 def read_model(config: dict[str, Any]) -> KerasModel:
-    """The model in Keras' object of it. Raises `SpecError` (import-format, import-unsupported)."""
+    """Reads Keras' object of a model. Raises `SpecError` (import-format, import-unsupported)."""
     with as_keras_writes():
         return _model(config)
 

@@ -20,7 +20,7 @@ SIZES = {1: ("length",), 2: ("length",), 3: ("height", "width"), 4: ("depth", "h
 
 
 def document(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: bool) -> dict[str, Any]:
-    """The document of a model, nothing folded: each model inside it is a block.
+    """The unfolded document of a model: each model inside it is a block.
 
     `settings` are those of its outputs and its training; `common_sizes` gives unknown sizes of all inputs the
     same names.
@@ -39,7 +39,7 @@ def document(body: ConvertedBody, settings: Mapping[str, Any], common_sizes: boo
 
 
 def nodes_of(document: Mapping[str, Any]) -> int:
-    """How many nodes a document has, those of its blocks among them."""
+    """The number of nodes of a document, including its blocks."""
     return sum(len(part["nodes"]) for part in (document, *document.get("blocks", {}).values()))
 
 
@@ -149,7 +149,7 @@ def written(
 
 
 def reading(node: ConvertedNode) -> Any:
-    """What stands after `from`."""
+    """The value of `from`."""
     if not node.reads:
         return None
 

@@ -33,8 +33,8 @@ class ConvertedInput:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a layer's variables are: `path` by names, `groups` as Keras 3 numbers them, and `parts` below
-    those, where their order is not that of the names.
+    """The location of a layer's variables: `path` by names, `groups` as Keras 3 numbers them, and `parts`
+    below those, where their order is not that of the names.
     """
 
     path: tuple[str, ...]
@@ -44,7 +44,7 @@ class Stored:
 
 @dataclass(eq=False, slots=True)
 class CalledEntry:
-    """Something that several nodes call: a layer, or a block with a body of its own. A `common` one is the
+    """An entry that several nodes call: a layer, or a block with its own body. A `common` one is the
     file's, and called inside of blocks, too.
     """
 
@@ -110,7 +110,7 @@ class ConvertedBody:
     shared: list[CalledEntry] = field(default_factory=list)
 
     def made(self) -> Iterator[ConvertedNode | CalledEntry]:
-        """What has weights of its own: each entry, and each node that calls none."""
+        """Everything with its own weights: each entry, and each node that calls none."""
         yield from self.shared
         yield from (node for node in self.nodes if node.entry is None)
 

@@ -55,7 +55,7 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
 def _operands(
     cls: type[Layer], layer: KerasLayer, call: Call
 ) -> tuple[list[tuple[str, KerasTensor]], dict[str, Any]]:
-    """What an operation reads, by our names, and its constants."""
+    """The inputs of an operation, by our names, and its constants."""
     names = [argument.name for argument in cls.arguments]
     positional = [*names, *(name for name in cls.model_fields if name not in names)]
     config = {key: value for key, value in layer.config.items() if key != "name"}

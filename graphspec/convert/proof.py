@@ -32,7 +32,7 @@ def load(path: Path) -> Any:
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
-    """By how much the outputs of Keras' model and of the module differ, of the largest output."""
+    """The difference of the outputs of Keras' model and of the module, relative to the largest output."""
     module = program.module().eval()
     module.load_state_dict({**module.state_dict(), **weights})
     inputs = program.example_inputs()

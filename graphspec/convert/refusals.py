@@ -14,7 +14,7 @@ def refusal(code: str, message: str, help: str | None = None) -> SpecError:
 
 
 class Unsupported(Exception):
-    """A part of a model that the language cannot say; the translator adds the layer it belongs to.
+    """Raised for a part of a model that the language cannot express; the translator adds the layer.
 
     `code` is a diagnostic's, `help` says what to write instead.
     """
@@ -26,7 +26,7 @@ class Unsupported(Exception):
 
 @contextmanager
 def as_keras_writes() -> Iterator[None]:
-    """Where the parts of a config are taken to be there and of the types that Keras gives them."""
+    """A context in which the parts of a config are assumed to exist with Keras' types."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:

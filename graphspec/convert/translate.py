@@ -61,7 +61,9 @@ WRAPPERS = ("Bidirectional", "SpectralNormalization", "TimeDistributed")
 
 
 class Translator:
-    """One model's calls as the nodes of one body. `path` and `groups` lead to it from the outermost model."""
+    """Translates the calls of one model to the nodes of one body. `path` and `groups` lead to it from the
+    outermost model.
+    """
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class Translator:
         self.inputs: list[ConvertedInput] = []
 
     def body(self) -> ConvertedBody:
-        """The graph. What cannot be said goes to `problems`."""
+        """The graph. Parts that cannot be expressed are added to `problems`."""
         made: set[ConvertedNode] = set()
         for layer, index in self._calls():
             call = layer.calls[index]
@@ -270,7 +272,7 @@ class Translator:
         return Stored((*self.path, layer.name), (*self.groups, "layers", layer.stored))
 
     def _slots(self, cls: type[Layer], call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The tensors of a layer's call by our names for its arguments, and what stands beside them."""
+        """The tensors of a layer's call by our names for its arguments, and its constants."""
         names = [argument.name for argument in cls.arguments]
         many = {argument.name for argument in cls.arguments if argument.many}
         given: list[Any] = list(call.args)
@@ -329,7 +331,7 @@ class Translator:
         node.reads, node.style = reads, "one" if len(reads) == 1 else "named"
 
     def _same_mask(self, mask: Any, own: tuple[Any, ...]) -> None:
-        """Refuses a mask that is passed where the language carries another, or none."""
+        """Refuses an explicit mask where the language propagates another, or none."""
         found = [self.written.get(t) for t in tensors_in(mask)]
         if found and found != [item for item in own if item is not None]:
             raise Unsupported(

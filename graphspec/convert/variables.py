@@ -28,7 +28,7 @@ Steps = tuple[str, ...]
 
 
 class Variables(Protocol):
-    """Where the variables of a model's layers are."""
+    """Finds the variables of a model's layers."""
 
     def layer(self, path: Steps, stored: Steps, parts: tuple[Steps, ...] = ()) -> list[Any]:
         """The arrays of one layer, in the order of its weights: `path` are its models' names and its own,
@@ -132,7 +132,7 @@ def member(group: Any, name: str, shown: str) -> Any:
 
 
 def array(group: Any, name: str, shown: str) -> Any:
-    """One stored array. Refuses data that lie outside of the file, or unpack to far more than is stored."""
+    """One stored array. Refuses data outside of the file, or that unpack to far more than is stored."""
     dataset = member(group, name, shown)
     if dataset is None or not hasattr(dataset, "dtype"):
         raise refusal("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")

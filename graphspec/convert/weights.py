@@ -63,7 +63,7 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
 
 
 def unread(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) -> Iterator[StoredPlace]:
-    """The layers of the file that the program leaves out, for it has no reader of their outputs."""
+    """The layers of the file that the program leaves out, because nothing reads their outputs."""
     kept = {path for path, _ in layers(graph)} | {path for path, _ in _parameters(graph, "")}
     for path, place in where.items():
         if path not in kept and variables.layer(place.stored.path, place.stored.groups):

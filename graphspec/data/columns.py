@@ -208,7 +208,7 @@ def texts_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """A list column: all elements behind one another, where each row's begin, and which rows are missing."""
+    """A list column: all elements in sequence, the start of each row, and which rows are missing."""
 
     values: pa.Array
     offsets: NDArray[np.int64]

@@ -20,7 +20,7 @@ LONGEST = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The elements of all rows behind one another, [elements, ...]; offsets, int64 [rows + 1], stay on the
+    """The elements of all rows in sequence, [elements, ...]; offsets, int64 [rows + 1], stay on the
     CPU, where batches are made.
     """
 

@@ -14,7 +14,7 @@ Offsets = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """The elements of all rows behind one another; row `i` is `values[offsets[i]:offsets[i + 1]]`."""
+    """The elements of all rows in sequence; row `i` is `values[offsets[i]:offsets[i + 1]]`."""
 
     values: Array
     offsets: Offsets

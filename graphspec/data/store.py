@@ -46,7 +46,7 @@ class Filed:
         self.length += len(array)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> Array:
-        """The rows of ranges (start and stop), behind one another."""
+        """The rows of ranges (start and stop), in sequence."""
         data = np.empty((sum(stop - start for start, stop in ranges), *self.shape), self.dtype)
         view = data.data.cast("B") if data.size else memoryview(b"")
         for start, stop in ranges:
@@ -79,7 +79,7 @@ class FiledRows:
         self.length += len(ragged)
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> Ragged:
-        """The rows of ranges (start and stop), behind one another."""
+        """The rows of ranges (start and stop), in sequence."""
         if len(self.parts) > 1:
             self.parts = [np.concatenate(self.parts)]
         offsets = self.parts[0]

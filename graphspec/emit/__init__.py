@@ -91,7 +91,7 @@ def assemble(
     fills: Initialization | None,
     exporting: bool,
 ) -> Emitted:
-    """The whole file: docstring, imports, what the library has, initializers, classes."""
+    """The whole file: docstring, imports, library code, initializers, classes."""
     top, name = SourceWriter(), classes.of[program.graph].name
     top.add(*origin(program))
     arrow = ", ".join(f"{name} {_type(tensor)}" for name, tensor in program.inputs.items())
@@ -145,7 +145,7 @@ def origin(program: Elaborated) -> list[str]:
 
 
 def carry(classes: Classes, own: ast.Module, exporting: bool) -> list[str]:
-    """The lines of what a file carries at its top, cut down to what its own code asks for."""
+    """The library code at the top of a file, cut down to what its own code uses."""
     specializer = Specializer(own, dict(_forwards(classes)), exporting)
     found: list[str] = []
     for name, node in specializer.run().items():

@@ -65,7 +65,7 @@ class If:
 
 @dataclass(eq=False, slots=True)
 class Delete:
-    """Lets go of what variables hold."""
+    """Releases the values of variables."""
 
     variables: list[Variable]
 

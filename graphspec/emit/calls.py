@@ -21,7 +21,7 @@ Argument = ast.expr | list[ast.expr] | None
 
 
 def turned(x: ast.expr, rank: int, first: bool, wish: bool | None) -> ast.expr:
-    """An expression in the memory order that is wished for."""
+    """An expression in the requested memory order."""
     if wish is None or wish == first or rank not in TO_FIRST:
         return x
     return fill("{x}" + (TO_FIRST if wish else TO_SPEC)[rank], {"x": x})
@@ -29,7 +29,7 @@ def turned(x: ast.expr, rank: int, first: bool, wish: bool | None) -> ast.expr:
 
 @dataclass(eq=False, slots=True)
 class Values:
-    """How the values of one `forward` are read, and which of them have their channels at axis 1."""
+    """The expressions that read the values of one `forward`, and which of them have channels at axis 1."""
 
     code: dict[Value, ast.expr] = field(default_factory=dict)
     first: dict[Value, bool] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Values:
         self.code[value], self.first[value] = code, first
 
     def read(self, value: Value, first: bool | None = None) -> ast.expr:
-        """The expression that reads a value, in the memory order asked for."""
+        """The expression that reads a value, in the requested memory order."""
         return turned(self.code[value], value.tensor.rank, self.first[value], first)
 
 
@@ -101,7 +101,7 @@ class Calls:
         return found
 
     def wish(self, op: Op, place: int) -> bool:
-        """Whether an op takes an argument with channels at axis 1."""
+        """Whether an op reads an argument with channels at axis 1."""
         wish = self.layout.wish(op, place)
         return self.layout.op_first(op) if wish == "any" and op.layer is not None else wish == "first"
 
@@ -204,7 +204,7 @@ class Calls:
         return alone if alone is not None else listed(parts)
 
     def _peers(self, slot: Slot, number: int) -> dict[Cell, Op]:
-        """The ops that one statement stands for: of all bodies, and of all instances of a loop."""
+        """The ops of one statement: of all bodies, and of all instances of a loop."""
         if not slot.repeated or slot.loop:
             return self.group.cells(slot.position)
         ops = {(body, 0): slots[slot.position].ops[number] for body, slots in enumerate(self.group.slots)}

@@ -25,7 +25,7 @@ from graphspec.passes.logits import ending, ends_in, inside
 
 @dataclass(frozen=True, slots=True)
 class OpShape:
-    """What two ops must share to be one statement. One that is left out has its node alone."""
+    """What two ops must share to be one statement. One that is left out has only its node."""
 
     node: str
     present: bool = True
@@ -115,7 +115,7 @@ class Classes:
         self._name()
 
     def _import(self, graphs: list[Graph]) -> None:
-        """Names what is imported: as it is called, unless something else of the file is called so."""
+        """Names the imports: by their own names, unless something else in the file has the name."""
         space = names.Namespace({*names.RESERVED, *library()})
         ops = (op for graph in graphs for op in graph.ops if op.present and op.layer is not None)
         for code in (op.layer.code(op.site()) for op in ops if isinstance(op.layer, Own)):
@@ -124,7 +124,7 @@ class Classes:
                 self.imported[key] = self.imported.get(key) or space.claim(key[1])
 
     def _named(self, graphs: list[Graph]) -> Iterator[str]:
-        """The names that the source may read of what it carries."""
+        """The names of library code that the source may use."""
         for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
             code = self.code(op)
             texts = [code.call, *_activation_texts(code.activation)]
@@ -153,7 +153,7 @@ class Classes:
                         self.ending.setdefault(each, word)
 
     def code(self, op: Op) -> Code:
-        """The code of an op's layer, where it stands."""
+        """The code of an op's layer at its place."""
         if op not in self._codes:
             assert op.layer is not None
             first = self.layout.op_first(op)
@@ -230,11 +230,11 @@ class Classes:
         return self._reads[value]
 
     def is_held(self, op: Op) -> bool:
-        """Whether a layer is nothing but a tensor of its own, which the module holds."""
+        """Whether a layer is only a tensor that the module holds."""
         return op.layer is not None and self.code(op).call == "{self}"
 
     def hands_on(self, op: Op) -> bool:
-        """Whether a layer's code is nothing but its input."""
+        """Whether a layer's code is only its input."""
         code = self.code(op)
         return code.call == "{x}" and code.activation == LINEAR
 
@@ -256,8 +256,8 @@ class Classes:
                 self._absorbed.add(pad)
 
     def _overwrites(self, op: Op, code: Code) -> bool:
-        """Whether an activation may overwrite what it reads: a new tensor, which nothing else reads, and
-        which the gradients of what made it do not need.
+        """Whether an activation may work in place: on a new tensor that nothing else reads, and that no
+        gradient needs.
         """
         assert op.layer is not None
         if not self.inplace:
@@ -341,7 +341,7 @@ class Classes:
         )
 
     def _loop_values(self, slot: Slot) -> bool:
-        """Whether what stands in `forward` is the same in all instances."""
+        """Whether the code in `forward` is the same in all instances."""
         codes = [self.code(op) for op in slot.ops if op.layer is not None]
         if not codes:
             return True
@@ -411,7 +411,7 @@ def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
 
 
 def _either(a: InputShape, b: InputShape) -> InputShape | None:
-    """One input for two bodies: the same in both, or given in one of them alone."""
+    """One input for two bodies: the same in both, or given in only one."""
     if a.name != b.name or (a.rank and b.rank and a != b):
         return None
     return a if a.rank else b
@@ -434,12 +434,12 @@ def _target(code: Code) -> str:
 
 
 def _activation_texts(activation: ActivationFunction) -> list[str]:
-    """The ways in which an activation may be written."""
+    """The possible texts of an activation."""
     return [activation.expression(), activation.callable(), *(activation.overwriting or ())]
 
 
 def _inner_first(graph: Graph) -> Iterator[Graph]:
-    """A graph and all inside it, what is inside first."""
+    """A graph and all graphs inside it, inner ones first."""
     for op in graph.ops:
         if op.graph is not None:
             yield from _inner_first(op.graph)

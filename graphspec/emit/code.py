@@ -26,7 +26,7 @@ Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
 
 @dataclass(eq=False, slots=True)
 class Variable:
-    """What a statement of `forward` assigns. `word` is its name where it needs one of its own."""
+    """A variable that a statement of `forward` assigns. `word` is its name if it needs a specific one."""
 
     word: str
     holds: list[Value] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Variable:
 
 
 class Read(ast.expr):
-    """Reads a variable, whose name is chosen once its `forward` is whole."""
+    """Reads a variable, whose name is chosen once its `forward` is complete."""
 
     _fields = ()
 

@@ -31,7 +31,7 @@ class Shape:
 
 
 def merge_variants(parts: Parts) -> bool:
-    """Lets parts take in the places that are like them but for some nodes; tells whether any did."""
+    """Merges into parts the places that differ from them only in some nodes; whether any was merged."""
     changed = False
     for part in sorted(parts.all, key=lambda part: -len(part.instances) * _weight(part)):
         if part is parts.root or part not in parts.all or part.hands or part.given:

@@ -62,7 +62,7 @@ class Solved:
 
 
 class Solver:
-    """Finds the params of one part. Those of the parts inside it are found before it."""
+    """Finds the params of one part, after those of the parts inside it."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Solver:
         return found
 
     def _when(self, present: list[bool]) -> str:
-        """A condition that tells where an item is there: by other params, or by one of its own."""
+        """The condition for an item: by other params, or by its own."""
         params = [param for param in self.solved.params if MISSING not in param.values]
         for param in params:
             if param.values == present and all(type(value) is bool for value in param.values):
@@ -165,7 +165,7 @@ class Solver:
         return {key: [[self._value(unit, key) for unit in item.units] for item in items] for key in keys}
 
     def _value(self, unit: ConvertedNode | Instance, key: str) -> Any:
-        """What an argument is, written or not."""
+        """The value of an argument, written or default."""
         if isinstance(unit, Instance) or key in given(unit):
             return given(unit)[key]
         if unit.form == "parameter":

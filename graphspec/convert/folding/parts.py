@@ -39,7 +39,7 @@ class Item:
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """A part at one place. `sources` are the values that its inputs are, `values` its params there."""
+    """A part at one place. `sources` are the values of its inputs, `values` those of its params there."""
 
     part: RepeatedPart
     items: list[Item]
@@ -81,7 +81,7 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class RepeatedPart:
-    """A graph that stands at one or more places."""
+    """A graph that occurs at one or more places."""
 
     keys: list[Any]
     wiring: list[Wires]
@@ -185,7 +185,7 @@ class Parts:
 
 
 def leaf_key(node: ConvertedNode) -> Any:
-    """What two nodes must have in common to be one node of a part: all but the values of arguments."""
+    """What two nodes must share to be one node of a part: everything but the values of arguments."""
     if node.form == "call" or node.body is not None or node.entry is not None:
         return ("alone", id(node))
     fixed = tuple(

@@ -36,7 +36,7 @@ MOST_LISTS = 3
 
 @dataclass(slots=True)
 class RunPlace:
-    """Where a run stands: `part.keys[start : start + length]`, and what it reads from outside."""
+    """The place of a run: `part.keys[start : start + length]`, and what it reads from outside."""
 
     part: RepeatedPart
     start: int
@@ -44,7 +44,7 @@ class RunPlace:
 
 
 def fold(parts: Parts) -> None:
-    """Makes parts of all that repeats and is worth a block."""
+    """Makes parts of all repetitions that are worth a block."""
     for part in parts.all:
         collapse(part, parts.root)
     while (found := _best(parts)) is not None:
@@ -59,7 +59,7 @@ def fold(parts: Parts) -> None:
 
 
 def _best(parts: Parts) -> tuple[int, list[RunPlace]] | None:
-    """The run that saves most lines, and where it stands."""
+    """The run that saves most lines, and its places."""
     found: dict[tuple[int, int], list[RunPlace]] = defaultdict(list)
     for part in parts.all:
         for length, code, place in _runs(part) if not part.hands else ():
@@ -136,7 +136,7 @@ def _chained(before: RunPlace, place: RunPlace, length: int, readers: dict[int, 
 
 
 def _lines(part: RepeatedPart) -> list[int]:
-    """How many lines each item of a part takes."""
+    """The number of lines of each item of a part."""
     counts = []
     for item in part.instances[0].items:
         unit = item.units[0]

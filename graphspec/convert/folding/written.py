@@ -212,7 +212,7 @@ class DocumentWriter:
     def _reading(
         self, part: RepeatedPart, position: int, unit: ConvertedNode | Instance, above: Target | None
     ) -> Any:
-        """What stands after `from`; None where it is the node above."""
+        """The value of `from`; None if it is the node above."""
         wires = part.wiring[position]
         if not wires:
             return None
