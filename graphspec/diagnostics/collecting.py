@@ -73,7 +73,7 @@ class Diagnostics:
         return sorted(unique.values(), key=lambda diagnostic: diagnostic.span or nowhere)
 
     def silence(self, sources: Mapping[str, str], whole: bool = False) -> None:
-        """Leaves out warnings whose code stands behind `# ok:` on their line; `sources` are texts by file.
+        """Removes warnings whose code follows `# ok:` on their line; `sources` are texts by file.
 
         Where the `whole` of a program was looked at, a comment that silences nothing is told.
         """

@@ -13,14 +13,14 @@ from graphspec.objectives.settings import Family, Members, Named, Problem, Setti
 
 
 class CallbackSettings(Named):
-    """Something that happens during a training. In a spec its name is its key."""
+    """The settings of a callback. In a spec its name is its key."""
 
     sets_rate: ClassVar[bool] = False
     """Whether it sets the learning rate, which then stands among the values of an epoch, as in Keras."""
 
     @property
     def monitored(self) -> str | None:
-        """The value that it watches."""
+        """The value that it monitors."""
         return None
 
     def misfits(self, config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
@@ -81,8 +81,8 @@ def _read(key: str, arguments: object) -> CallbackSettings:
 
 
 def misfits(config: Any, directions: Mapping[str, Direction]) -> Iterator[Problem]:
-    """What is wrong with the callbacks of a `train:` section, given the values of an epoch and which way is
-    better in each; paths begin below `train`.
+    """The errors in the callbacks of a `train:` section, given the values of an epoch and the better
+    direction of each; paths begin below `train`.
     """
     for callback in config.callbacks:
         monitor = callback.monitored

@@ -129,7 +129,7 @@ class Muon(OptimizerSettings):
 
     @property
     def adam(self) -> Adam:
-        """What the weights that are no matrices follow."""
+        """The optimizer of the weights that are not matrices."""
         return Adam(
             learning_rate=self.learning_rate,
             beta_1=self.adam_beta_1,
