@@ -312,10 +312,10 @@ class Constructor:
             code = self._leaf(values, cells, hint, word, looped)
             if (
                 place < by_place
-                and isinstance(code, ast.Name)
+                and next(names_of(code), None) is not None
                 and len(made.args) == len(first.positional) + place
             ):
-                made.args.append(code)  # its name says what it is
+                made.args.append(code)  # the names in it say what it is
             else:
                 made.keywords.append(ast.keyword(word, code))
         if any(construct.around != first.around for construct in constructs.values()):

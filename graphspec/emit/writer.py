@@ -6,8 +6,9 @@ import ast
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from graphspec import names
 from graphspec.diagnostics import Span
-from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, read_by
+from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Construction, Constructor, parameters
 from graphspec.emit.forward import Forward
@@ -120,7 +121,9 @@ def write_definition(
     result, defaults = _result(group, program), program.defaults if program is not None else ()
     writer.add(*_signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:"))
     if program is not None:
-        writer.add(*default_fills(program, constructor), *size_checks(program, group))
+        writer.add(*default_fills(program, constructor))
+        taken = {variable.name for each in forward.body for variable in (*assigned_by(each), *read_by(each))}
+        writer.add(*size_checks(program, group, taken | {variable.name for variable in forward.given}))
     writer.statements(forward, 8)
 
 
@@ -209,10 +212,11 @@ def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
     return f"{single} * {unit[1]}" if unit[1] > 1 else single
 
 
-def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:
+def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> list[str]:
     """The statements that refuse sequences too short or too long for the model, sizes that are no multiple of
-    what they should be, and sizes that should be one and are two.
+    what they should be, and sizes that should be one and are two. `taken` are the names of its variables.
     """
+    variable = names.Namespace(taken | group.helpers).claim("size")
     out: list[str] = []
     seen: dict[str, tuple[str, int]] = {}
     for name, tensor in program.inputs.items():
@@ -222,32 +226,38 @@ def size_checks(program: Elaborated, group: ModuleClass) -> list[str]:
                 continue
             word, factor = unit
             here = f"{group.local(name)}.shape[{axis}]"
-            label = "size" if word.startswith("?") else str(size)
+            label = f"{name}: `{'size' if word.startswith('?') else size}`"
             if word in seen:
                 before, other = seen[word]
                 if factor == other:
-                    message = f"{name}: `{label}` is {{{here}}}, and {{{before}}} before"
-                    out += _check(f"{here} != {before}", message)
+                    out += _check(here, f"!= {before}", f"{label} is {{}}, and {{{before}}} before", variable)
                 else:
                     wanted = f"{before} // {other}" if other > 1 else before
                     wanted = f"{wanted} * {factor}" if factor > 1 else wanted
-                    out += _check(f"{here} != {wanted}", f"{name}: `{label}` is {{{here}}}, not {{{wanted}}}")
+                    out += _check(here, f"!= {wanted}", f"{label} is {{}}, not {{{wanted}}}", variable)
                 continue
             seen[word] = here, factor
             if factor > 1:
-                message = f"{name}: `{label}` must be a multiple of {factor}, not {{{here}}}"
-                out += _check(f"{here} % {factor} != 0", message)
+                message = f"{label} must be a multiple of {factor}, not {{}}"
+                out += _check(here, f"% {factor} != 0", message, variable)
             least = program.minimum_sizes.get(word, 1) * factor
             if least > factor:
-                out += _check(
-                    f"{here} < {least}", f"{name}: `{label}` must be at least {least}, not {{{here}}}"
-                )
+                out += _check(here, f"< {least}", f"{label} must be at least {least}, not {{}}", variable)
             if (most := program.maximum_sizes.get(word)) is not None:
                 most *= factor
-                out += _check(f"{here} > {most}", f"{name}: `{label}` must be at most {most}, not {{{here}}}")
+                out += _check(here, f"> {most}", f"{label} must be at most {most}, not {{}}", variable)
     return out
 
 
-def _check(condition: str, message: str) -> list[str]:
-    error = ast.parse(f'ValueError(f"{message}")', mode="eval").body
-    return [f"        if {condition}:", *lines("raise ", error, 12)]
+def _check(size: str, condition: str, message: str, variable: str) -> list[str]:
+    """A size that is refused under a condition; `{}` of the message is the size, which gets a variable where
+    the line is too long without.
+    """
+
+    def written(read: str) -> list[str]:
+        text = message.replace("{}", f"{{{read}}}")
+        return lines("raise ", ast.parse(f'ValueError(f"{text}")', mode="eval").body, 12)
+
+    if len(short := written(variable)) < len(written(size)):
+        return [f"        if ({variable} := {size}) {condition}:", *short]
+    return [f"        if {size} {condition}:", *written(size)]

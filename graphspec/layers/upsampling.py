@@ -74,9 +74,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a pixel off
         exact = self.interpolation == "nearest" and max(self.size) > 40
-        mode = "nearest-exact" if exact else self.interpolation
-        text = f'F.interpolate({{x}}, scale_factor={{size}}, mode="{mode}")'
-        return Code(text, constants={"size": short(self.size)})
+        return interpolated("nearest-exact" if exact else self.interpolation, self.size)
 
     def flops(self, site: Site) -> Dim:
         each = {"nearest": 0, "bilinear": 8, "bicubic": 32}[self.interpolation]
@@ -109,6 +107,10 @@ class UpSampling3D(Spatial):
 
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a place off
-        mode = "nearest-exact" if max(self.size) > 40 else "nearest"
-        text = f'F.interpolate({{x}}, scale_factor={{size}}, mode="{mode}")'
-        return Code(text, constants={"size": short(self.size)})
+        return interpolated("nearest-exact" if max(self.size) > 40 else "nearest", self.size)
+
+
+def interpolated(mode: str, size: tuple[int, ...]) -> Code:
+    """`F.interpolate` by whole factors; `nearest` is its own default."""
+    named = "" if mode == "nearest" else f', mode="{mode}"'
+    return Code(f"F.interpolate({{x}}, scale_factor={{size}}{named})", constants={"size": short(size)})

@@ -88,10 +88,8 @@ class Bert(nn.Module):
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, segments: Tensor) -> dict[str, Tensor]:
-        if tokens.shape[1] > 64:
-            raise ValueError(
-                f"tokens: `length` must be at most 64, not {tokens.shape[1]}"
-            )
+        if (size := tokens.shape[1]) > 64:
+            raise ValueError(f"tokens: `length` must be at most 64, not {size}")
         if segments.shape[1] != tokens.shape[1]:
             raise ValueError(
                 f"segments: `length` is {segments.shape[1]}, and {tokens.shape[1]} before",

@@ -85,10 +85,8 @@ class Gpt(nn.Module):
         self.apply(init_weights)
 
     def forward(self, tokens: Tensor, *, logits: bool = False) -> Tensor:
-        if tokens.shape[1] > 128:
-            raise ValueError(
-                f"tokens: `length` must be at most 128, not {tokens.shape[1]}"
-            )
+        if (size := tokens.shape[1]) > 128:
+            raise ValueError(f"tokens: `length` must be at most 128, not {size}")
         x = self.embedding(tokens)  # [N, length, 64]
         x = x + self.positions(x)  # [N, length, 64]
         x = self.drop(x)  # [N, length, 64]

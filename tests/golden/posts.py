@@ -31,10 +31,8 @@ class Posts(nn.Module):
         self.apply(init_weights)
 
     def forward(self, posts: Tensor, *, logits: bool = False) -> dict[str, Tensor]:
-        if posts.shape[1] < 149:
-            raise ValueError(
-                f"posts: `length` must be at least 149, not {posts.shape[1]}"
-            )
+        if (size := posts.shape[1]) < 149:
+            raise ValueError(f"posts: `length` must be at least 149, not {size}")
         x = self.vectors(posts)  # [N, length, 256]
         x = F.relu(self.conv1(x.transpose(1, 2)), inplace=True)  # [N, 256, length - 4]
         x = F.max_pool1d(x, 5)  # [N, 256, (length - 4) // 5]

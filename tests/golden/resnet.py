@@ -59,12 +59,7 @@ class ConvNorm(nn.Module):
     ):
         super().__init__()
         self.conv = nn.Conv2d(
-            in_channels,
-            filters,
-            kernel_size,
-            strides,
-            padding=kernel_size // 2,
-            bias=False,
+            in_channels, filters, kernel_size, strides, kernel_size // 2, bias=False
         )
         self.norm = KerasBatchNorm2d(filters, eps=1.001e-05, momentum=0.01)
         self.relu = relu

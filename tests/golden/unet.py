@@ -49,8 +49,7 @@ class Up(nn.Module):
         self.fused = Double(in_channels, filters)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], 1)
-        return self.fused(x)
+        return self.fused(torch.cat([F.interpolate(x, scale_factor=2), skip], 1))
 
 
 class Unet(nn.Module):
@@ -64,14 +63,10 @@ class Unet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
-        if image.shape[1] % 8 != 0:
-            raise ValueError(
-                f"image: `8 * height` must be a multiple of 8, not {image.shape[1]}"
-            )
-        if image.shape[2] % 8 != 0:
-            raise ValueError(
-                f"image: `8 * width` must be a multiple of 8, not {image.shape[2]}"
-            )
+        if (size := image.shape[1]) % 8 != 0:
+            raise ValueError(f"image: `8 * height` must be a multiple of 8, not {size}")
+        if (size := image.shape[2]) % 8 != 0:
+            raise ValueError(f"image: `8 * width` must be a multiple of 8, not {size}")
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:

@@ -39,9 +39,9 @@ class Decoder(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         x = F.relu(self.wide(code), inplace=True)  # [N, 128]
         x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
-        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="nearest")
+        x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2)  # [N, 32, 4, 4]
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
-        x = F.interpolate(x, scale_factor=2, mode="nearest")  # [N, 16, 8, 8]
+        x = F.interpolate(x, scale_factor=2)  # [N, 16, 8, 8]
         return self.pixels(x).sigmoid() * 16  # [N, 1, 8, 8]
 
 
