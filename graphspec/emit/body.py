@@ -57,10 +57,10 @@ class For:
 
 @dataclass(eq=False, slots=True)
 class If:
-    """`if test: return value`."""
+    """`if test: body`."""
 
     test: ast.expr
-    body: Return
+    body: list[Assign | Return]
 
 
 @dataclass(eq=False, slots=True)
@@ -75,13 +75,10 @@ Statement = Assign | Effect | Return | For | If | Delete
 
 def expressions(statement: Statement) -> Iterator[ast.expr]:
     """The expressions of a statement, those inside it included, in order."""
-    if isinstance(statement, For):
-        yield statement.source
+    if isinstance(statement, For | If):
+        yield statement.source if isinstance(statement, For) else statement.test
         for inner in statement.body:
             yield inner.value
-    elif isinstance(statement, If):
-        yield statement.test
-        yield statement.body.value
     elif not isinstance(statement, Delete):
         yield statement.value
 
@@ -99,7 +96,7 @@ def assigned_by(statement: Statement) -> Iterator[Variable]:
         yield from (target for target in statement.targets if target is not None)
     if isinstance(statement, Assign) and isinstance(statement.value, ast.ListComp):
         yield from (read.variable for loop in statement.value.generators for read in reads(loop.target))
-    if isinstance(statement, For):
+    if isinstance(statement, For | If):
         for inner in statement.body:
             yield from assigned_by(inner)
 
@@ -109,7 +106,7 @@ def rename(statement: Statement, same: Mapping[Variable, Variable]) -> None:
     for expression in expressions(statement):
         for read in reads(expression):
             read.variable = same.get(read.variable, read.variable)
-    for each in [statement, *(statement.body if isinstance(statement, For) else [])]:
+    for each in [statement, *(statement.body if isinstance(statement, For | If) else [])]:
         if isinstance(each, Assign | For):
             each.targets = [
                 same.get(target, target) if target is not None else None for target in each.targets

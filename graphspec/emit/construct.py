@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from graphspec import names
@@ -14,7 +14,8 @@ from graphspec.emit.classes import Classes
 from graphspec.emit.code import Variable, call, choice, fill, item, listed, literal, name, own, template
 from graphspec.emit.code import names as names_of
 from graphspec.emit.group import MISSING, Arg, Cell, ModuleClass, same
-from graphspec.emit.printer import flat
+from graphspec.emit.printer import flat, lines
+from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
 from graphspec.graph import Graph, Op
 
@@ -193,8 +194,7 @@ class Constructor:
 
     def _comprehension(self, element: ast.expr, slot: Slot, kind: str, index: str) -> ast.expr:
         source = call("range", self.count(slot))
-        every = ast.GeneratorExp(element, [ast.comprehension(ast.Name(index, ast.Store()), source, [], 0)])
-        return call(kind, ast.Starred(every) if kind == "nn.Sequential" else every)
+        return _of_all(kind, over(element, index, source))
 
     def _counts_agree(self, slot: Slot) -> bool:
         return len({len(slots[slot.position].ops) for slots in self.group.slots}) == 1
@@ -209,7 +209,43 @@ class Constructor:
             }
             made = self.expression(cells, f"{slot.node}_{number}") if cells else None
             items.append(made or call("nn.Identity"))
-        return call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
+        every = call(kind, *items) if kind == "nn.Sequential" else call(kind, listed(items))
+        ways = [every, *(_of_all(kind, each) for each in self._over_one(items))]
+        return min(ways, key=lambda way: len(lines(f"self.{names.attribute(slot.node)} = ", way, 8)))
+
+    def _over_one(self, items: list[ast.expr]) -> Iterator[ast.GeneratorExp]:
+        """Comprehensions over the one argument in which modules of a list differ, if there is one."""
+        series = series_of(items)
+        if series is None:
+            return
+        types = {self._type(value) for value in series.values}
+        if len(types) > 1 or "" in types:
+            return
+        taken = {*self.group.args, *(word for each in items for word in names_of(each))}
+        words = [self._parameter_name(series), *(["n"] if types == {"int"} else [])]
+        yield from (series.over(word) for word in words if word and word not in taken)
+
+    def _parameter_name(self, series: Series) -> str:
+        """What the argument that differs is called; "" for one that a module of PyTorch takes by place."""
+        if isinstance(series.key, str):
+            return series.key
+        function = series.call.func
+        for child in self.classes.groups if isinstance(function, ast.Name) else ():
+            if child.name == function.id:  # type: ignore[attr-defined]
+                return ordered(child.args.values())[series.key].name
+        return ""
+
+    def _type(self, value: ast.expr) -> str:
+        """The type of a value of `__init__`, where it is plain."""
+        match value:
+            case ast.Constant():
+                return type(value.value).__name__
+            case ast.Name(id=word) if word in self.group.args:
+                return self.group.args[word].annotation
+            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv(), right=right):
+                types = {self._type(left), self._type(right)}
+                return types.pop() if len(types) == 1 else ""
+        return ""
 
     def count(self, slot: Slot) -> ast.expr:
         """The code for the number of instances."""
@@ -341,12 +377,14 @@ class Constructor:
             return None
         made = call(name(child.name))
         required = [arg for arg in child.args.values() if arg.default is MISSING]
-        for arg in ordered(child.args.values()):
+        for place, arg in enumerate(ordered(child.args.values())):
             values = {cell: arg.values[child.numbers[graph]] for cell, graph in graphs.items()}
             if arg.default is not MISSING and all(same(value, arg.default) for value in values.values()):
                 continue
             code = self._leaf(values, cells, hint, arg.name, looped)
-            if arg.default is MISSING and (len(required) <= 2 or arg.is_channels):
+            plain = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
+            third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as nn.Conv2d has it
+            if plain or third:
                 made.args.append(code)
             else:
                 made.keywords.append(ast.keyword(arg.name, code))
@@ -362,6 +400,11 @@ class Constructor:
         if not weight.trainable:
             made.keywords.append(ast.keyword("requires_grad", ast.Constant(False)))
         return made
+
+
+def _of_all(kind: str, every: ast.GeneratorExp) -> ast.Call:
+    """A list or sequence of the modules that a comprehension makes."""
+    return call(kind, ast.Starred(every) if kind == "nn.Sequential" else every)
 
 
 def _keeps_statistics(op: Op) -> bool:

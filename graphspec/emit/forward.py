@@ -10,11 +10,12 @@ from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, If, Return
 from graphspec.emit.calls import Ending, turned
 from graphspec.emit.chains import is_chain
-from graphspec.emit.code import Read, Variable, call, choice, item, name
+from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
 from graphspec.emit.group import activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
 from graphspec.emit.nest import Nesting
+from graphspec.emit.printer import WIDTH, bare
 from graphspec.emit.representative import representative
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
@@ -255,9 +256,24 @@ class Forward(ForwardScope):
         if len(found) == 1:
             self.body.append(Return(next(iter(found.values()))))
         elif self.root:
-            self.body.append(Return(_dictionary(found)))
+            self.body.append(Return(_dictionary(self._activate_together(found))))
         else:
             self.body.append(Return(ast.Tuple(list(found.values()), ast.Load())))
+
+    def _activate_together(self, found: dict[str, ast.expr]) -> dict[str, ast.expr]:
+        """Outputs that are activated unless logits are asked for: two or more are so under one condition."""
+        late = {key: parts for key, code in found.items() if (parts := _late(code)) is not None}
+        changed = [read.variable for read, _ in late.values()]
+        others = {read.variable for key in found.keys() - late.keys() for read in reads(found[key])}
+        if len(late) < 2 or len(set(changed)) < len(changed) or others.intersection(changed):
+            return found
+        steps: list[Assign | Return] = [Assign([read.variable], code) for read, code in late.values()]
+        targets = ", ".join(variable.word for variable in changed)
+        values = ast.Tuple([step.value for step in steps], ast.Load())
+        if 12 + len(targets) + 3 + len(bare(values)) <= WIDTH:
+            steps = [Assign(list(changed), values)]
+        self.body.append(If(ast.UnaryOp(ast.Not(), name("logits")), steps))
+        return found | {key: read for key, (read, _) in late.items()}
 
     def _return_masks(self, outputs: Mapping[str, Value]) -> None:
         """Returns everything where logits are asked for, else what the model gives."""
@@ -267,7 +283,7 @@ class Forward(ForwardScope):
             asked[key] = logits
             plain[key] = ending.apply(logits) if ending is not None else self.values.read(value, False)
         asked |= {key: self.values.read(value, False) for key, value in self.masks.items()}
-        self.body.append(If(name("logits"), Return(_dictionary(asked))))
+        self.body.append(If(name("logits"), [Return(_dictionary(asked))]))
         alone = next(iter(plain.values())) if len(plain) == 1 else None
         self.body.append(Return(alone if alone is not None else _dictionary(plain)))
 
@@ -301,6 +317,14 @@ class Forward(ForwardScope):
         if known is None or value not in self.constructor.classes.logits or _same_read(known, self, value):
             return plain
         return choice(name("logits"), logits, plain)
+
+
+def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
+    """The variable that an output is where logits are asked for, and the activation of it that it is else."""
+    if not isinstance(code, ast.IfExp) or not isinstance(code.body, Read) or code.body.variable.given:
+        return None
+    alone = {read.variable for read in reads(code.orelse)} == {code.body.variable}
+    return (code.body, code.orelse) if alone else None
 
 
 def _same_read(logits: ast.expr, forward: Forward, value: Value) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from graphspec.emit.body import Assign, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Read, Variable, reads, replace
 from graphspec.emit.memory import Peaks, size, storage
-from graphspec.emit.printer import WIDTH, bare, flat
+from graphspec.emit.printer import WIDTH, bare, flat, lines
 
 DEPTH = 3
 """So many calls stand in one another."""
@@ -62,17 +62,20 @@ class Nesting:
         statement = placed.statement
         assert isinstance(statement, Assign | Return)
         while self.written:
+            for before, read in self._items(statement, held):
+                self._join(before, placed, read)
+            if not self.written:
+                break
             before = self.written[-1]
-            read = self._readable(before.statement, statement)
-            if read is None:
+            nearest = self._readable(before.statement, statement)
+            if nearest is None:
                 break
             assert isinstance(before.statement, Assign)
-            several = self._several(statement.value, read)
-            if several > 1 and not self._all_of(statement, several):
+            if calls_module(before.statement.value) and _is_item(nearest, statement.value):
                 break
-            if not self._fits(before, placed, read, held):
+            if not self._fits(before, placed, nearest, held):
                 break
-            self._join(before, placed, read)
+            self._join(before, placed, nearest)
 
     def _readable(self, before: Statement, statement: Assign | Return) -> Read | None:
         """Where a statement reads what the one before it assigns, if nothing else does."""
@@ -83,35 +86,40 @@ class Nesting:
             return None
         return next((read for read in unconditional(statement.value) if read.variable is variable), None)
 
-    def _several(self, value: ast.expr, read: Read) -> int:
-        """How many items the list has in which a variable is read; 0 where it is in none."""
-        for node in ast.walk(value):
-            if isinstance(node, ast.List) and read in node.elts:
-                return len(node.elts)
-        return 0
-
-    def _all_of(self, statement: Assign | Return, count: int) -> bool:
-        """Whether the items of a list can all be nested into it, or what is left are names that others read,
-        too; what calls no module may always be.
+    def _items(self, statement: Assign | Return, held: int) -> list[tuple[PlacedStatement, Read]]:
+        """The statements that make the items of a list, the last first, where all that nothing else reads can
+        stand in it, on one line or on one of its own. Functions between them are computed before the list.
         """
-        before = self.written[-1].statement
-        assert isinstance(before, Assign)
-        if not calls_module(before.value):
-            return True
-        if self.shows:
-            return False
-        trial = statement.value
+        if self.shows or not any(_is_list(node) for node in ast.walk(statement.value)):
+            return []
+        trial, found = statement.value, list[tuple[PlacedStatement, Read]]()
         alone = {r.variable for r in reads(trial) if self.counts[r.variable] == 1 and not r.variable.several}
         for placed in reversed(self.written):
             read = self._readable(placed.statement, statement)
-            if read is None or read.variable not in alone:
+            if not alone:
                 break
+            if read is None or read.variable not in alone:
+                if _only_computes(placed.statement):
+                    continue
+                return []
             assert isinstance(placed.statement, Assign)
-            if depth(placed.statement.value) >= DEPTH - 1:
-                return False
-            trial = replace(trial, read, placed.statement.value)
+            value = placed.statement.value
+            if isinstance(value, ast.IfExp | ast.ListComp) or depth(value) >= DEPTH - 1:
+                return []
+            trial = replace(trial, read, value)
             alone.discard(read.variable)
-        return not alone and self._line(statement, trial) <= WIDTH
+            found.append((placed, read))
+        makes = max((self.peaks.during(op) for op in statement.ops), default=0)
+        kept = sum(self._let_go(placed) for placed, _ in found)
+        if alone or depth(trial) > DEPTH or held + kept + makes > self.room:
+            return []
+        return found if self._is_short(statement, trial, len(found)) else []
+
+    def _is_short(self, statement: Assign | Return, value: ast.expr, saved: int) -> bool:
+        """Whether a list is one line, or one in brackets of which more lines are saved."""
+        if self._line(statement, value) <= WIDTH:
+            return True
+        return saved >= 3 == len(lines(_head(statement), value, 8))
 
     def _fits(self, before: PlacedStatement, placed: PlacedStatement, read: Read, held: int) -> bool:
         statement, source = placed.statement, before.statement
@@ -137,13 +145,14 @@ class Nesting:
         return before.kept + sum(bytes_of(variable) for variable in mine if not variable.given)
 
     def _line(self, statement: Assign | Return, value: ast.expr) -> int:
-        """How long the line would be; of a dictionary, the longest of its lines."""
+        """How long the line would be; of a dictionary, the longest of its lines. What is returned may lose
+        its shape to what is nested: the shape stands where this is called.
+        """
         if isinstance(value, ast.Dict) and len(value.values) > 1:
             pairs = zip(value.keys, value.values, strict=True)
             return 12 + max(len(f"{flat(key)}: {flat(each)},") for key, each in pairs if key is not None)
-        shape = self.shown.get(statement, "")
-        head = "return " if isinstance(statement, Return) else f"{_targets(statement)} = "
-        return 8 + len(head) + len(bare(value)) + (len(shape) + 4 if shape else 0)
+        shape = self.shown.get(statement, "") if isinstance(statement, Assign) else ""
+        return 8 + len(_head(statement)) + len(bare(value)) + (len(shape) + 4 if shape else 0)
 
     def _join(self, before: PlacedStatement, placed: PlacedStatement, read: Read) -> None:
         statement, source = placed.statement, before.statement
@@ -159,7 +168,7 @@ class Nesting:
         statement.value = replace(statement.value, read, source.value)
         statement.span = statement.span or source.span
         statement.ops = [*source.ops, *statement.ops]
-        self.written.pop()
+        self.written.remove(before)
 
 
 def _are_one_formula(before: Assign, statement: Assign | Return) -> bool:
@@ -168,8 +177,35 @@ def _are_one_formula(before: Assign, statement: Assign | Return) -> bool:
     return None not in formulas and len(formulas) == 1
 
 
-def _targets(statement: Assign) -> str:
-    return ", ".join(target.word if target is not None else "_" for target in statement.targets)
+def _head(statement: Assign | Return) -> str:
+    """What stands before a statement's expression."""
+    if isinstance(statement, Return):
+        return "return "
+    return ", ".join(target.word if target is not None else "_" for target in statement.targets) + " = "
+
+
+def _is_list(node: ast.AST) -> bool:
+    return isinstance(node, ast.List) and len(node.elts) > 1
+
+
+def _is_item(read: Read, value: ast.expr) -> bool:
+    """Whether a variable is read as one of several items of a list."""
+    return any(_is_list(node) and read in node.elts for node in ast.walk(value))  # type: ignore[attr-defined]
+
+
+def _only_computes(statement: Statement) -> bool:
+    """Whether a statement may as well be computed before modules that it does not read: it calls none, draws
+    nothing and overwrites nothing.
+    """
+    targets = statement.targets if isinstance(statement, Assign) else [None]
+    if not isinstance(statement, Assign) or any(each is None or each.several for each in targets):
+        return False
+    if any(op.layer is None or op.layer.random for op in statement.ops) or not statement.ops:
+        return False
+    parts = list(ast.walk(statement.value))
+    words = {part.id for part in parts if isinstance(part, ast.Name)}
+    words |= {part.arg or "" for part in parts if isinstance(part, ast.keyword)}
+    return not words & {"self", "inplace"}
 
 
 def bytes_of(variable: Variable) -> int:

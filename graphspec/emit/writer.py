@@ -78,7 +78,8 @@ class SourceWriter:
                     self._statement(forward, inner, indent + 4)
             case If():
                 self.line("if ", statement.test, indent, None, ":")
-                self._statement(forward, statement.body, indent + 4)
+                for part in statement.body:
+                    self._statement(forward, part, indent + 4)
             case Delete():
                 self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
 

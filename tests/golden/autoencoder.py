@@ -42,8 +42,7 @@ class Decoder(nn.Module):
         x = x.unflatten(1, (2, 2, 32))  # [N, 2, 2, 32]
         x = F.interpolate(x.permute(0, 3, 1, 2), scale_factor=2)  # [N, 32, 4, 4]
         x = F.relu(self.conv(x), inplace=True)  # [N, 16, 4, 4]
-        x = F.interpolate(x, scale_factor=2)  # [N, 16, 8, 8]
-        return self.pixels(x).sigmoid() * 16  # [N, 1, 8, 8]
+        return self.pixels(F.interpolate(x, scale_factor=2)).sigmoid() * 16
 
 
 class Autoencoder(nn.Module):

@@ -74,36 +74,31 @@ class InceptionA(nn.Module):
     def __init__(self, in_channels: int, pool_filters: int):
         super().__init__()
         self.branch1 = Conv(in_channels, 64)
-        self.branch5 = nn.Sequential(Conv(in_channels, 48), Conv(48, 64, kernel_size=5))
+        self.branch5 = nn.Sequential(Conv(in_channels, 48), Conv(48, 64, 5))
         self.branch3 = nn.Sequential(
-            Conv(in_channels, 64),
-            Conv(64, 96, kernel_size=3),
-            Conv(96, 96, kernel_size=3),
+            Conv(in_channels, 64), Conv(64, 96, 3), Conv(96, 96, 3)
         )
         self.pooled = Conv(in_channels, pool_filters)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch1 = self.branch1(x)
-        branch5 = self.branch5(x)
-        branch3 = self.branch3(x)
-        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        x = self.pooled(x)
-        return torch.cat([branch1, branch5, branch3, x], 1)
+        y = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        return torch.cat(
+            [self.branch1(x), self.branch5(x), self.branch3(x), self.pooled(y)], 1
+        )
 
 
 class ReductionA(nn.Module):
     def __init__(self):
         super().__init__()
-        self.branch3 = Conv(288, 384, kernel_size=3, strides=2, padding="valid")
-        self.double3 = nn.Sequential(Conv(288, 64), Conv(64, 96, kernel_size=3))
-        self.branch3x = Conv(96, 96, kernel_size=3, strides=2, padding="valid")
+        self.branch3 = Conv(288, 384, 3, strides=2, padding="valid")
+        self.double3 = nn.Sequential(Conv(288, 64), Conv(64, 96, 3))
+        self.branch3x = Conv(96, 96, 3, strides=2, padding="valid")
 
     def forward(self, x: Tensor) -> Tensor:
         branch3 = self.branch3(x)  # [N, 384, 17, 17]
         y = self.double3(x)  # [N, 96, 35, 35]
-        branch3x = self.branch3x(y)  # [N, 96, 17, 17]
-        y = F.max_pool2d(x, 3, stride=2)  # [N, 288, 17, 17]
-        return torch.cat([branch3, branch3x, y], 1)  # [N, 768, 17, 17]
+        y = self.branch3x(y)  # [N, 96, 17, 17]
+        return torch.cat([branch3, y, F.max_pool2d(x, 3, stride=2)], 1)
 
 
 class InceptionB(nn.Module):
@@ -112,52 +107,49 @@ class InceptionB(nn.Module):
         self.branch1 = Conv(768, 192)
         self.branch7 = nn.Sequential(
             Conv(768, filters),
-            Conv(filters, filters, kernel_size=(1, 7)),
-            Conv(filters, 192, kernel_size=(7, 1)),
+            Conv(filters, filters, (1, 7)),
+            Conv(filters, 192, (7, 1)),
         )
         self.double7 = nn.Sequential(
             Conv(768, filters),
-            Conv(filters, filters, kernel_size=(7, 1)),
-            Conv(filters, filters, kernel_size=(1, 7)),
-            Conv(filters, filters, kernel_size=(7, 1)),
-            Conv(filters, 192, kernel_size=(1, 7)),
+            Conv(filters, filters, (7, 1)),
+            Conv(filters, filters, (1, 7)),
+            Conv(filters, filters, (7, 1)),
+            Conv(filters, 192, (1, 7)),
         )
         self.pooled = Conv(768, 192)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch1 = self.branch1(x)
-        branch7 = self.branch7(x)
-        double7 = self.double7(x)
-        x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-        x = self.pooled(x)
-        return torch.cat([branch1, branch7, double7, x], 1)
+        y = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        return torch.cat(
+            [self.branch1(x), self.branch7(x), self.double7(x), self.pooled(y)], 1
+        )
 
 
 class ReductionB(nn.Module):
     def __init__(self):
         super().__init__()
         self.branch3 = nn.Sequential(
-            Conv(768, 192), Conv(192, 320, kernel_size=3, strides=2, padding="valid")
+            Conv(768, 192), Conv(192, 320, 3, strides=2, padding="valid")
         )
         self.branch7 = nn.Sequential(
             Conv(768, 192),
-            Conv(192, 192, kernel_size=(1, 7)),
-            Conv(192, 192, kernel_size=(7, 1)),
-            Conv(192, 192, kernel_size=3, strides=2, padding="valid"),
+            Conv(192, 192, (1, 7)),
+            Conv(192, 192, (7, 1)),
+            Conv(192, 192, 3, strides=2, padding="valid"),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         branch3 = self.branch3(x)  # [N, 320, 8, 8]
-        branch7 = self.branch7(x)  # [N, 192, 8, 8]
-        x = F.max_pool2d(x, 3, stride=2)  # [N, 768, 8, 8]
-        return torch.cat([branch3, branch7, x], 1)  # [N, 1280, 8, 8]
+        y = self.branch7(x)  # [N, 192, 8, 8]
+        return torch.cat([branch3, y, F.max_pool2d(x, 3, stride=2)], 1)
 
 
 class Fork(nn.Module):
     def __init__(self):
         super().__init__()
-        self.wide = Conv(384, 384, kernel_size=(1, 3))
-        self.tall = Conv(384, 384, kernel_size=(3, 1))
+        self.wide = Conv(384, 384, (1, 3))
+        self.tall = Conv(384, 384, (3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.wide(x), self.tall(x)], 1)
@@ -169,9 +161,7 @@ class InceptionC(nn.Module):
         self.branch1 = Conv(in_channels, 320)
         self.reduce3 = Conv(in_channels, 384)
         self.branch3 = Fork()
-        self.double3 = nn.Sequential(
-            Conv(in_channels, 448), Conv(448, 384, kernel_size=3)
-        )
+        self.double3 = nn.Sequential(Conv(in_channels, 448), Conv(448, 384, 3))
         self.branch9 = Fork()
         self.pooled = Conv(in_channels, 192)
 
@@ -187,18 +177,16 @@ class InceptionC(nn.Module):
 class InceptionV3(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem1 = Conv(3, 32, kernel_size=3, strides=2, padding="valid")
-        self.stem2 = Conv(32, 32, kernel_size=3, padding="valid")
-        self.stem3 = Conv(32, 64, kernel_size=3)
+        self.stem1 = Conv(3, 32, 3, strides=2, padding="valid")
+        self.stem2 = Conv(32, 32, 3, padding="valid")
+        self.stem3 = Conv(32, 64, 3)
         self.stem4 = Conv(64, 80, padding="valid")
-        self.stem5 = Conv(80, 192, kernel_size=3, padding="valid")
+        self.stem5 = Conv(80, 192, 3, padding="valid")
         self.mixed_a = nn.Sequential(
             InceptionA(192, 32), InceptionA(256, 64), InceptionA(288, 64)
         )
         self.reduced_a = ReductionA()
-        self.mixed_b = nn.Sequential(
-            InceptionB(128), InceptionB(160), InceptionB(160), InceptionB(192)
-        )
+        self.mixed_b = nn.Sequential(*(InceptionB(n) for n in (128, 160, 160, 192)))
         self.reduced_b = ReductionB()
         self.mixed_c = nn.Sequential(InceptionC(1280), InceptionC(2048))
         self.probs = nn.Linear(2048, 1000)

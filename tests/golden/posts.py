@@ -42,9 +42,7 @@ class Posts(nn.Module):
         features = F.relu(self.features(x), inplace=True)  # [N, 128]
         age = self.age(features)  # [N, 1]
         income = self.income(features)  # [N, 10]
-        x = self.gender(features)  # [N, 1]
-        return {
-            "age": age,
-            "income": income if logits else income.softmax(-1),
-            "gender": x if logits else x.sigmoid(),
-        }
+        gender = self.gender(features)  # [N, 1]
+        if not logits:
+            income, gender = income.softmax(-1), gender.sigmoid()
+        return {"age": age, "income": income, "gender": gender}

@@ -41,8 +41,7 @@ class Projection(nn.Module):
         y = x
         for conv in self.convs:
             y = F.relu(conv(y), inplace=True)  # [N, 64, 32, 32]
-        y = F.max_pool2d(y, 2, ceil_mode=True)  # [N, 64, 16, 16]
-        return y + self.shortcut(x)  # [N, 64, 16, 16]
+        return F.max_pool2d(y, 2, ceil_mode=True) + self.shortcut(x)  # [N, 64, 16, 16]
 
 
 class Residual(nn.Module):

@@ -80,7 +80,7 @@ class Bottleneck(nn.Module):
             else None
         )
         self.reduce = ConvNorm(in_channels, filters, strides=strides)
-        self.spatial = ConvNorm(filters, filters, kernel_size=3)
+        self.spatial = ConvNorm(filters, filters, 3)
         self.expand = ConvNorm(filters, 4 * filters, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Stage(nn.Module):
 class Resnet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
+        self.stem = ConvNorm(3, 64, 7, strides=2)
         self.stages = nn.Sequential(
             Stage(64, filters=64, strides=1, depth=3),
             Stage(256, filters=128, strides=2, depth=4),

@@ -74,8 +74,8 @@ class Basic(nn.Module):
         self, in_channels: int, filters: int, strides: int = 1, project: bool = False
     ):
         super().__init__()
-        self.conv1 = ConvNorm(in_channels, filters, kernel_size=3, strides=strides)
-        self.conv2 = ConvNorm(filters, filters, kernel_size=3, relu=False)
+        self.conv1 = ConvNorm(in_channels, filters, 3, strides=strides)
+        self.conv2 = ConvNorm(filters, filters, 3, relu=False)
         self.shortcut = (
             ConvNorm(in_channels, filters, strides=2, relu=False) if project else None
         )
@@ -101,7 +101,7 @@ class Stage(nn.Module):
 class TorchvisionResnet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = ConvNorm(3, 64, kernel_size=7, strides=2)
+        self.stem = ConvNorm(3, 64, 7, strides=2)
         self.stages = nn.Sequential(
             Stage(64, filters=64, strides=1, first_project=False),
             Stage(64, filters=128, strides=2, first_project=True),

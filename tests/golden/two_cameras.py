@@ -134,8 +134,8 @@ class Residual(nn.Module):
 class Xception(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem1 = Conv(3, 32, kernel_size=3, strides=2)
-        self.stem2 = Conv(32, 64, kernel_size=3)
+        self.stem1 = Conv(3, 32, 3, strides=2)
+        self.stem2 = Conv(32, 64, 3)
         self.entry = nn.Sequential(
             Down(64, first=128, filters=128, pool_padding=0),
             Down(128, first=256, filters=256, pool_padding=1),

@@ -21,10 +21,7 @@ class Double(nn.Module):
     def __init__(self, in_channels: int, filters: int):
         super().__init__()
         self.convs = nn.ModuleList(
-            [
-                nn.Conv2d(in_channels, filters, 3, padding="same"),
-                nn.Conv2d(filters, filters, 3, padding="same"),
-            ]
+            nn.Conv2d(n, filters, 3, padding="same") for n in (in_channels, filters)
         )
 
     def forward(self, x: Tensor) -> Tensor:
