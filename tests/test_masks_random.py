@@ -13,7 +13,7 @@ from torch import Tensor
 import graphspec
 from bench.keras_models import Builder, copy
 from graphspec import passes
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.graph import Op, Value
 from tests import oracle
 from tests.random_specs import sequences
@@ -62,7 +62,7 @@ class MaskBuilder(Builder):
 def unmasked(spec: str) -> Program:
     """The program before masks are carried along its graph."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "carry_masks", lambda graph, masked: {})
+        patch.setattr(passes, "carry_masks", lambda graph, masked: (graph, {}))
         return graphspec.compile(spec)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Layer, Memory, Site
 from graphspec.contract.penalties import Regularizer
@@ -33,6 +35,11 @@ class Watched(Layer, abstract=True):
 
 class WatchedActivity(Watched, abstract=True):
     """What the output of a layer with an `activity_regularizer` goes through."""
+
+    title: ClassVar[str] = "ActivityRegularization"
+    by_hand: ClassVar[str] = (
+        f"put {{layer: {title}, l2: 0.01}} after it, or the layer into a block"  # where none can stand
+    )
 
     regularizer_: Regularizer
 

@@ -61,6 +61,7 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     found = run_passes(graph, [name for name in outputs if _is_masked(outputs[name])], context.diagnostics)
     if found is None:
         return None
+    graph = found.graph
     words = _mask_names(outputs, found)
     inputs = {name: value.tensor for name, value in graph.inputs.items() if value is not None}
     inputs |= {name: given_tensor(inputs[name]) for name in channels_first if name in inputs}

@@ -62,8 +62,7 @@ def fold(program: Elaborated) -> Folded:
     plans = plans_of(program.graph)
     leave_out(plans)
     rewriter = Rewriter(plans)
-    graph = rewriter.graph(program.graph, "", True)
-    prune(graph)
+    graph = prune(rewriter.graph(program.graph, "", True))
     folded = dataclasses.replace(program, graph=graph, masks={})  # masks are for losses
     return Folded(folded, tuple(rewriter.steps), rewriter.dropped)
 

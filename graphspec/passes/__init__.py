@@ -1,4 +1,8 @@
-"""The passes over an elaborated graph, and what is derived from it, in order."""
+"""The passes over an elaborated graph, and what is derived from it, in order.
+
+A pass takes a graph and returns one: the same one if there is nothing to do, otherwise a new one. No pass
+changes the graph that it takes.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,11 @@ from graphspec.tensor import Limit
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The results of the passes: the masks and final activations of outputs, the ranges of inputs, and the
-    bounds of symbolic sizes.
+    """The results of the passes: the graph, the masks and final activations of outputs, the ranges of inputs,
+    and the bounds of symbolic sizes.
     """
 
+    graph: Graph
     masks: dict[str, Value]
     activations: dict[str, str | None]
     ranges: dict[str, Limit]
@@ -34,16 +39,16 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
 
     None after an error. Only emission runs `layout`, which decides where axes are permuted.
     """
-    prune(graph)
-    leave_out_idle(graph)
-    if not watch_activities(graph, diagnostics):
+    watched = watch_activities(leave_out_idle(prune(graph)), diagnostics)
+    if watched is None:
         return None
-    integers = counted(graph)
+    integers = counted(watched)
     if not _in_range(integers, diagnostics):
         return None
-    masks = carry_masks(graph, masked)
+    graph, masks = carry_masks(watched, masked)
     activations = {name: ends_in(value) for name, value in graph.outputs.items()}
-    return Findings(masks, activations, ranges(graph), minimum_sizes(graph), maximum_sizes(graph, integers))
+    sizes = minimum_sizes(graph), maximum_sizes(graph, integers)
+    return Findings(graph, masks, activations, ranges(graph), *sizes)
 
 
 def _in_range(integers: Iterable[CountedIntegers], diagnostics: Diagnostics) -> bool:

@@ -6,19 +6,34 @@ from graphspec.contract.activity import WatchedActivity
 from graphspec.contract.penalties import Regularizer
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Unit, Value
+from graphspec.passes.copying import Copy
 
 
-def watch_activities(graph: Graph, diagnostics: Diagnostics) -> bool:
-    """Inserts the nodes into a program; false if one is not possible, which is reported."""
+def watch_activities(root: Graph, diagnostics: Diagnostics) -> Graph | None:
+    """The graph with these nodes; None if one is not possible, which is reported."""
+    if not any(_regularizer(op) is not None for op in root.walk()):
+        return root
+    graph = Copy(root).graph
+    return graph if _watch(graph, diagnostics) else None
+
+
+def _regularizer(op: Op) -> Regularizer | None:
+    """The regularizer of a layer's output, if the layer is present."""
+    regularizer = getattr(op.layer, "activity_regularizer", None)
+    return regularizer if isinstance(regularizer, Regularizer) and op.present else None
+
+
+def _watch(graph: Graph, diagnostics: Diagnostics) -> bool:
+    """Inserts the nodes into a graph and the graphs inside it; false if one is not possible."""
     well, ops = True, []
     taken = {op.node for op in graph.ops} | graph.inputs.keys()
     for op in graph.ops:
         ops.append(op)
         if op.graph is not None and op.wrapper is None:
-            well &= watch_activities(op.graph, diagnostics)
+            well &= _watch(op.graph, diagnostics)
         for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
-            regularizer = getattr(inner.layer, "activity_regularizer", None)
-            if isinstance(regularizer, Regularizer) and inner.present:
+            regularizer = _regularizer(inner)
+            if regularizer is not None:
                 watched = _watched(graph, diagnostics, op, regularizer, taken)
                 well &= watched is not None
                 ops += [watched] if watched is not None else []
@@ -33,8 +48,7 @@ def _watched(
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
         what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
         message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"
-        help = "put {layer: ActivityRegularization, l2: 0.01} after it, or the layer into a block"
-        diagnostics.add(Diagnostic("not-supported", message, op.span, help=help))
+        diagnostics.add(Diagnostic("not-supported", message, op.span, help=WatchedActivity.by_hand))
         return None
     why = regularizer.misfit(op.output.tensor.rank)
     if why is not None:
@@ -48,8 +62,7 @@ def _watched(
     inner = Value(value.tensor, value.name, op)
     op.outputs = {key: inner for key in op.outputs}
     layer = WatchedActivity(regularizer_=regularizer)
-    title = "ActivityRegularization"
-    watched = Op(name, None, op.span, "layer", (inner,), {"": value}, layer=layer, title=title)
+    watched = Op(name, None, op.span, "layer", (inner,), {"": value}, layer=layer, title=layer.title)
     watched.unit = Unit(name, None, op.span, calls=[watched])
     graph.units.append(watched.unit)
     value.op = watched

@@ -6,21 +6,30 @@ from collections import defaultdict
 
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op
+from graphspec.passes.copying import Copy
 
 
-def leave_out_idle(root: Graph) -> None:
-    """Leaves out the merges that only pass on their input, where other uses of the block merge more: so the
-    uses stay one class, to which the optional input is an argument.
+def leave_out_idle(root: Graph) -> Graph:
+    """The graph without the merges that only pass on their input, where other uses of the block merge more:
+    so the uses stay one class, to which the optional input is an argument.
     """
     mates: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)
     for op in root.walk():
         if op.present and op.kind == "merge" and op.wrapper is None:
             mates[op.span, op.node].append(op)
-    for ops in mates.values():
-        if any(len(op.inputs) > 1 for op in ops):
-            for op in ops:
-                if len(op.inputs) == 1 and _hands_on(op):
-                    op.layer, op.unit, op.present = None, None, False
+    idle = [
+        op
+        for ops in mates.values()
+        if any(len(op.inputs) > 1 for op in ops)
+        for op in ops
+        if len(op.inputs) == 1 and _hands_on(op)
+    ]
+    if not idle:
+        return root
+    copy = Copy(root)
+    for op in (copy.ops[each] for each in idle):
+        op.layer, op.unit, op.present = None, None, False
+    return copy.graph
 
 
 def _hands_on(op: Op) -> bool:

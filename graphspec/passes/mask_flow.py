@@ -129,6 +129,10 @@ class MaskFlow:
                 source = ahead
         return source
 
+    def is_empty(self) -> bool:
+        """Whether no value carries a mask."""
+        return all(mask is None for mask in self._masks.values())
+
     # --- which mask a value carries
 
     def of(self, value: Value) -> Mask:

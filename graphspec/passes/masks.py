@@ -8,18 +8,22 @@ from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
 from graphspec.graph import Graph, Op, Value, types
+from graphspec.passes.copying import Copy
 from graphspec.passes.mask_flow import DerivedMask, EnteringMask, LeavingMask, Mask, MaskFlow
 
 
-def carry_masks(root: Graph, judged: Iterable[str]) -> dict[str, Value]:
-    """Fills the `mask` arguments of the layers of a program that has been pruned; gives the masks of those
-    outputs that are judged.
+def carry_masks(root: Graph, judged: Iterable[str]) -> tuple[Graph, dict[str, Value]]:
+    """The graph with the `mask` arguments of its layers filled, once it has been pruned, and the masks of
+    those outputs that are judged.
     """
-    maker = _MaskMaker(root)
-    maker.fill(root)
-    masks = {name: maker.value(maker.masks.of(root.outputs[name])) for name in judged}
+    if MaskFlow(root).is_empty():
+        return root, {}
+    graph = Copy(root).graph
+    maker = _MaskMaker(graph)
+    maker.fill(graph)
+    masks = {name: maker.value(maker.masks.of(graph.outputs[name])) for name in judged}
     maker.place()
-    return {name: mask for name, mask in masks.items() if mask is not None}
+    return graph, {name: mask for name, mask in masks.items() if mask is not None}
 
 
 class _MaskMaker:

@@ -6,18 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from graphspec.graph import Graph, Op, Value
+from graphspec.passes.copying import Copy
 
 
-def prune(root: Graph) -> None:
-    """Removes from all graphs the ops that no output needs, and from ops the outputs that nobody reads.
+def prune(root: Graph) -> Graph:
+    """The graph without the ops that no output needs, and without the outputs of ops that nobody reads.
 
     Instances that are one class when emitted keep the same: all of a repeated node, and all calls of a
     shared one.
     """
     need = _Need(root)
     need.trace(root.outputs.values())
-    for graph in need.graphs:
-        _sweep(graph, need.live, need.outputs)
+    if need.is_all():
+        return root
+    copy = Copy(root)
+    live = {copy.ops[op] for op in need.live}
+    outputs = {(copy.ops[op], key) for op, key in need.outputs}
+    for graph in [copy.graph, *(op.graph for op in copy.ops.values() if op.graph is not None)]:
+        _sweep(graph, live, outputs)
+    return copy.graph
 
 
 class _Need:
@@ -47,6 +54,16 @@ class _Need:
             value = self._work.pop()
             if value.op is not None:
                 self._read(value.op, next(k for k, output in value.op.outputs.items() if output is value))
+
+    def is_all(self) -> bool:
+        """Whether everything is needed, and every graph gives what its op has of it."""
+        return all(op in self.live and self._gives_all(op) for graph in self.graphs for op in graph.ops)
+
+    def _gives_all(self, op: Op) -> bool:
+        if op.graph is None:
+            return True
+        needed = all((op, key) in self.outputs for key in op.outputs)
+        return needed and list(op.graph.outputs.items()) == list(op.results.items())
 
     def _read(self, op: Op, key: str) -> None:
         self._enliven(op)

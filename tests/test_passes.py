@@ -1,0 +1,94 @@
+"""Passes: each takes a graph and returns one, and leaves the one that it is given as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+import graphspec
+from graphspec.diagnostics import Diagnostics
+from graphspec.elaborate import root
+from graphspec.graph import Graph, Op
+from graphspec.passes import Findings, run_passes
+
+MASKS = """
+inputs: {words: {shape: [8], dtype: int64}}
+blocks:
+  reader:
+    inputs: [x]
+    nodes: {rows: {layer: LSTM, units: 4, return_sequences: true}, more: {merge: add, from: [rows, x]}}
+nodes:
+  vectors: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}
+  readers: {block: reader, repeat: 2}
+  last: {layer: GRU, units: 3}
+outputs: [last]
+"""
+ACTIVITIES = """
+inputs: {x: {shape: [8]}}
+blocks: {b: {inputs: [x], nodes: {d: {layer: Dense, units: 4, activity_regularizer: {name: l2, l2: 0.1}}}}}
+nodes: {a: {block: b}, b: {block: b}}
+outputs: [b]
+"""
+UNREAD = """
+inputs: {x: {shape: [8]}}
+blocks:
+  b:
+    inputs: [x]
+    nodes: {c: {layer: Dense, units: 8}, d: {layer: Dense, units: 8, from: x}}
+    outputs: {c: c, d: d}
+nodes: {a: {block: b, repeat: 2}, e: {layer: Dense, units: 2, from: a.c}}
+outputs: [e]
+"""
+IDLE = """
+inputs: {x: {shape: [8]}}
+blocks:
+  b:
+    inputs: {x: required, more: null}
+    nodes: {d: {layer: Dense, units: 8, from: x}, sum: {merge: add, from: [d, more]}}
+nodes: {a: {block: b, from: {x: x}}, c: {block: b, from: {x: a, more: x}}}
+outputs: [c]
+"""
+NOTHING = "inputs: {x: {shape: [8]}}\nnodes: {d: {layer: Dense, units: 2}}\noutputs: [d]\n"
+
+
+def state(graph: Graph) -> Iterator[Any]:
+    """Everything that a pass could change, of a graph and of those inside it."""
+    yield tuple(graph.inputs.items()), tuple(graph.units), tuple(graph.ops), tuple(graph.outputs.items())
+    for unit in graph.units:
+        yield tuple(unit.calls)
+    for value in (*graph.inputs.values(), *(value for op in graph.ops for value in op.outputs.values())):
+        if value is not None:
+            yield value.tensor, value.name, value.op
+    for op in graph.ops:
+        yield [_frozen(getattr(op, field.name)) for field in fields(Op)]
+        if op.graph is not None:
+            yield from state(op.graph)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [(MASKS, True), (ACTIVITIES, True), (UNREAD, True), (IDLE, True), (NOTHING, False)],
+    ids=["masks", "activities", "unread", "idle", "nothing"],
+)
+def test_the_graph_that_passes_are_given_stays_as_it_is(
+    text: str, changes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def watched(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) -> Findings | None:
+        before = list(state(graph))
+        found = run_passes(graph, masked, diagnostics)
+        assert found is not None and list(state(graph)) == before
+        seen.append(found.graph is not graph)
+        return found
+
+    monkeypatch.setattr(root, "run_passes", watched)
+    program = graphspec.compile(text)
+    assert seen == [changes] and program.source
