@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import graphspec
 from graphspec.contract import REGISTRY, load_all
 from graphspec.contract.layer import Layer
 from graphspec.contract.registry import LayerClasses, scan
@@ -36,6 +40,45 @@ def test_a_word_of_another_library_means_one_class() -> None:
         words = [(word, name) for name, header in headers.items() for word in header.also]
         assert words and dict(words) == REGISTRY[kind].synonyms and len(words) == len(dict(words))
         assert REGISTRY[kind].synonyms.keys().isdisjoint(REGISTRY[kind])
+
+
+STAGES = (
+    *("elaborate", "passes", "fold", "emit", "plot", "train"),
+    *("program.py", "graph.py", "compiler.py", "summary.py", "costs.py", "load.py", "weights.py"),
+)
+
+
+def names_in(source: str) -> set[str]:
+    """The layers that the text of a file names, but for docstrings and what PyTorch calls so."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+    words = {word for text in texts for word in re.findall(r"(?<!nn\.)\b[A-Z]\w*", text)}
+    stems = {re.sub(r"[123]D.*", "", name) for name in REGISTRY["layer"]} - {""}
+    return {word for word in words if word in REGISTRY["layer"] or word in stems}
+
+
+def test_no_stage_names_a_layer() -> None:
+    package = Path(graphspec.__file__).parent
+    files = [
+        path
+        for stage in STAGES
+        for path in [*(package / stage).rglob("*.py"), package / stage]
+        if path.is_file()
+    ]
+    found = {str(path): names_in(path.read_text(encoding="utf-8")) for path in files}
+    assert len(files) > 60 and {path: names for path, names in found.items() if names} == {}
+    assert names_in('x = f"put {{layer: Cropping{axes}}} behind"\ny = "nn.Softmax"\n"""Dense"""') == {
+        "Cropping"
+    }
 
 
 def test_a_name_imports_its_family_and_no_other() -> None:

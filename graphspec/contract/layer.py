@@ -270,11 +270,19 @@ class Layer(Setting):
     halves: ClassVar[bool] = True  # it computes on float16 and bfloat16, too
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     training_only: ClassVar[bool] = False  # passes on its input in inference
+    recurrent: ClassVar[bool] = False  # it computes its steps one after another
     supports_masking: ClassVar[bool] = False  # passes on the mask of its first input
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     examples: ClassVar[tuple[Example, ...]] = ()
+
+    @classmethod
+    def instead(cls, argument: str, given: object) -> str | None:
+        """What to write instead of a value that an argument refuses; None if the values that it takes are the
+        best advice.
+        """
+        return None
 
     @classmethod
     def __pydantic_init_subclass__(
@@ -407,6 +415,8 @@ class Wrapper(Layer, abstract=True):
     """A layer around the layer, block or model under `wraps`, which may see other types than the wrapper. A
     wrapper with its own weights or module becomes one layer together with the wrapped one: `around`.
     """
+
+    inside_it: ClassVar[str] = "wraps: {layer: Dense, units: 8}"  # an example of what it wraps
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""Remedies where shapes differ: both shapes, and a layer that converts one to the other.
+"""Remedies for wrong shapes: both shapes, and a layer that converts one to the other.
 
 In every text `{inputN}` stands for the reference that names input N.
 """
@@ -7,6 +7,21 @@ from __future__ import annotations
 
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Dim, Tensor, names_of, show_size
+
+OF_AXES = (
+    "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` leaves out the "
+    "batch axis"
+)
+"""What gives a tensor another number of axes."""
+ONE_CLASS = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
+"""What makes one vector of an image."""
+
+
+def of_ids(x: Tensor | None) -> str | None:
+    """What makes vectors of a tensor that may be the ids of sequences."""
+    if x is None or x.rank != 2 or x.dtype not in ("int64", "int32"):
+        return None
+    return "ids become vectors by {layer: Embedding, input_dim: ..., output_dim: ...}"
 
 
 def misfit(name: str, inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None) -> LayerError:

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Layer, LayerError, Leaf, Memory, Site
+from graphspec.objectives.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 DataFormat = Literal["channels_last", "channels_first"]
@@ -129,6 +130,16 @@ def slide(
             )
         left.append((size - span) // stride + 1)
     return tuple(left)
+
+
+def margin_instead(argument: str, given: object, layer: str) -> str | None:
+    """How to pad or crop by any number: by a `layer`, `ZeroPadding2D` before windows, or `Cropping2D` after a
+    transposed convolution.
+    """
+    if argument != "padding" or given in ("valid", "same"):
+        return None
+    word, place = ("cropping", "after") if layer.startswith("Cropping") else ("padding", "before")
+    return f"write `same`, or put {{layer: {layer}, {word}: {show(given)}}} {place} it"
 
 
 class Spatial(Layer, abstract=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from graphspec.contract.proposals import ONE_CLASS
 from graphspec.diagnostics import Diagnostic, Span
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.graph import Graph, Op, Value, types
@@ -92,8 +93,7 @@ def _of_output(spec: OutputSpec, value: Value) -> Iterator[tuple[str, str, str, 
     dense = bool(weights) and len(weights[0].shape) == 2 and layer is not None and layer.linear() is not None
     if isinstance(spec.loss, Categorical | Binary) and dense and rows is not None and rows.rank >= 4:
         message = f"`{spec.loss.name}` gets {spec.tensors[0]}: a class for each position of an image"
-        help = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for a class for each image"
-        yield "loss", "flatten-missing", message, help
+        yield "loss", "flatten-missing", message, ONE_CLASS
 
 
 def _is_turned(declared: Input, value: Value, graph: Graph) -> bool:

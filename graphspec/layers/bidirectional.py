@@ -80,6 +80,7 @@ class Bidirectional(Layer):
     """
 
     arguments = Recurrent.arguments
+    recurrent = True
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:

@@ -296,6 +296,7 @@ class RNN(Layer):
     """
 
     arguments = Recurrent.arguments
+    recurrent = True
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:

@@ -22,7 +22,15 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.contract.windows import DataFormat, Window1, Window2, Window3, need_spatial, slide
+from graphspec.contract.windows import (
+    DataFormat,
+    Window1,
+    Window2,
+    Window3,
+    margin_instead,
+    need_spatial,
+    slide,
+)
 from graphspec.layers.recurrent import Rate, more_arguments
 from graphspec.tensor import Dim, Tensor, product
 
@@ -35,6 +43,7 @@ class _ConvLSTM(Layer, abstract=True):
         Argument("initial_state", required=False, many=True),
         Argument("mask", required=False),
     )
+    recurrent = True
     rank: ClassVar[int]
 
     filters: Positive
@@ -64,6 +73,10 @@ class _ConvLSTM(Layer, abstract=True):
     return_state: bool = False
     go_backwards: bool = False
     stateful: Literal[False] = False
+
+    @classmethod
+    def instead(cls, argument: str, given: object) -> str | None:
+        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 
     @property
     def last(self) -> bool:

@@ -30,6 +30,7 @@ from graphspec.contract.windows import (
     Window2,
     Window3,
     assemble,
+    margin_instead,
     need_spatial,
     same_pads,
     short,
@@ -71,6 +72,10 @@ class Convolving(Layer, abstract=True):
         activation: ActivationFunction
         use_bias: bool
         bias_initializer: Initializer
+
+    @classmethod
+    def instead(cls, argument: str, given: object) -> str | None:
+        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 
     def channels(self, x: Tensor) -> int:
         """The input's channels. Raises `LayerError` where they are symbolic."""

@@ -12,6 +12,7 @@ from graphspec.contract.windows import (
     Window2,
     Window3,
     assemble,
+    margin_instead,
     need_spatial,
     same_pads,
     short,
@@ -41,6 +42,10 @@ class _Pooling(Layer, abstract=True):
     padding: Literal["valid", "same"] = "valid"
     data_format: DataFormat = "channels_last"
     ceil_mode: bool = False
+
+    @classmethod
+    def instead(cls, argument: str, given: object) -> str | None:
+        return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -51,6 +51,7 @@ class Recurrent(Layer, abstract=True):
         Argument("mask", required=False),
     )
     remedies = RECURRENT
+    recurrent = True
     gates: ClassVar[int]
     order: ClassVar[tuple[int, ...] | None] = None  # of the gates, where PyTorch's is not Keras'
     pointwise: ClassVar[int] = 0  # operations of one step and unit beside products and activations

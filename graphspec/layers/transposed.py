@@ -21,6 +21,7 @@ from graphspec.contract.windows import (
     Window2,
     Window3,
     assemble,
+    margin_instead,
     short,
     spatial,
 )
@@ -59,6 +60,10 @@ class _ConvTranspose(Convolving, abstract=True):
     activity_regularizer: Regularizer | None = None
     kernel_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
+
+    @classmethod
+    def instead(cls, argument: str, given: object) -> str | None:
+        return margin_instead(argument, given, f"Cropping{cls.rank}D")
 
     def infer(self, x: Tensor) -> Tensor:
         self.need(x)

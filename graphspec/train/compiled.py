@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
-from graphspec.graph import Graph, Op
+from graphspec.graph import Graph
 from graphspec.tensor import Size, value_of
 from graphspec.train.judge import Judge, Whole
 from graphspec.train.judgement import Judgement, Reading, Term
@@ -38,7 +38,6 @@ OVERHEAD, SAVED_OVERHEAD = 60e-6, 0.5
 """Seconds of an eager step for each op, beside what it computes, and what share of them compiling saves."""
 SPEED, SAVED = {"cpu": 3e10, "cuda": 3e13}, 0.05
 """FLOPs a second of a step, and the share of that time that compiling saves."""
-RECURRENT = frozenset({"Recurrent", "RNN", "Bidirectional", "_ConvLSTM"})
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -65,7 +64,7 @@ def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Com
     if way == "off":
         return CompileChoice("off")
     ops = [op for op in program.graph.walk() if op.graph is None and op.layer is not None]
-    if any(map(_recurrent, ops)):
+    if any(op.layer is not None and op.layer.recurrent for op in ops):
         return CompileChoice("recurrent layers would be unrolled step by step, which is slower")
     if any(isinstance(size, Size) for tensor in program.inputs.values() for size in tensor.shape[1:]):
         return CompileChoice("lengths differ from batch to batch")
@@ -191,11 +190,6 @@ def _compiled_step(module: nn.Module) -> Any:
 
     torch._dynamo.config.trace_autograd_ops = True  # a context around each step would cost as much as a step
     return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND)
-
-
-def _recurrent(op: Op) -> bool:
-    names = {kind.__name__ for kind in type(op.layer).__mro__}
-    return bool(names & RECURRENT)
 
 
 def _regions(program: Any) -> tuple[tuple[str, ...], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
@@ -13,7 +12,7 @@ from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
-from graphspec.objectives.settings import Problem, SettingError, a, show, validate
+from graphspec.objectives.settings import Problem, SettingError, a, validate
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
@@ -95,8 +94,8 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         span = node.key_of(str(problem.path[0])) if len(problem.path) == 1 else nested
         help = _misplaced(cls, problem.path) or help
     raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
-    if problem.path == ("padding",) and raw not in ("valid", "same"):
-        help = _padding(cls, raw) or help
+    if len(problem.path) == 1:
+        help = cls.instead(str(problem.path[0]), raw) or help
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         help = node.body.scope.insertion(raw, node.index) or help
     labels = [
@@ -127,13 +126,3 @@ def _wrapped_takes(cls: type[Layer], key: str) -> bool:
     """Whether a layer that this one can wrap takes an argument of this name."""
     wrapped = {example.arguments["wraps"]["layer"] for example in cls.examples}
     return any(key in REGISTRY["layer"][name].model_fields for name in wrapped)
-
-
-def _padding(cls: type[Layer], given: Any) -> str | None:
-    """How to pad by any number for a layer with windows; None for a layer without."""
-    axes = re.search(r"[123]D", cls.spec_name)
-    if axes is None or "strides" not in cls.model_fields:
-        return None
-    if "Transpose" in cls.spec_name:
-        return f"write `same`, or put {{layer: Cropping{axes[0]}, cropping: {show(given)}}} after it"
-    return f"write `same`, or put {{layer: ZeroPadding{axes[0]}, padding: {show(given)}}} before it"

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphspec.contract.layer import Layer, LayerError
+from graphspec.contract.proposals import OF_AXES, of_ids
 from graphspec.diagnostics import Label, Span
 from graphspec.elaborate.instance import NodeInstance, near_help
 from graphspec.elaborate.values import NOTHING, Bound
 from graphspec.graph import Value
 from graphspec.schema import MISSING
-
-HELP = {
-    "wrong-rank": "`Reshape` adds and removes axes, global pooling and `Flatten` remove them; a `shape` "
-    "leaves out the batch axis",
-}
 
 
 def bind(node: NodeInstance, title: str, cls: type[Layer]) -> tuple[Any, ...] | None:
@@ -112,9 +108,10 @@ def report(node: NodeInstance, error: LayerError) -> None:
     feeds = node.inputs.all()
     words = [bound.text for bound in feeds]
     at = [feeds[i] for i in error.inputs if i < len(feeds)]
-    help = named(error.help, words) if error.help else HELP.get(error.code)
-    if error.code == "wrong-rank" and at and _is_ids(at[0]):
-        help = "ids become vectors by {layer: Embedding, input_dim: ..., output_dim: ...}"
+    help = named(error.help, words) if error.help else None
+    if error.code == "wrong-rank":
+        x = at[0].value.tensor if at and isinstance(at[0].value, Value) else None
+        help = of_ids(x) or help or OF_AXES
     labels: list[Label] = []
     span: Span | None
     own = ("from", "wraps", "parameter", "constant")
@@ -147,12 +144,6 @@ def report(node: NodeInstance, error: LayerError) -> None:
         label=label,
         labels=labels,
     )
-
-
-def _is_ids(bound: Bound) -> bool:
-    """Whether a value may be the ids of a sequence."""
-    tensor = bound.value.tensor if isinstance(bound.value, Value) else None
-    return tensor is not None and tensor.rank == 2 and tensor.dtype in ("int64", "int32")
 
 
 def named(text: str, inputs: Sequence[str]) -> str:

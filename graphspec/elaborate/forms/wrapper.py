@@ -20,8 +20,7 @@ WRAPPED = ("layer", "block", "model", "call", "module")
 def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
     """The result of a wrapper; `build_inner` builds what it wraps."""
     if node.declared.wraps is MISSING:
-        help = "write wraps: {layer: Dense, units: 8}"
-        node.error("missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", help)
+        node.error("missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", f"write {cls.inside_it}")
         return failed()
     wrapped = _wrapped(node)
     wrapper = read_layer(node, cls, arguments)
