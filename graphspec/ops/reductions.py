@@ -126,12 +126,16 @@ class Min(_Extreme, spec_name="min"):
     bound = "max"
 
 
-table(
-    __name__,
-    _Reduction,
-    row("amax", "The largest along axes.", method="amax"),
-    row("amin", "The smallest along axes.", method="amin"),
-)
+class Amax(_Reduction, spec_name="amax"):
+    """The largest along axes."""
+
+    method = "amax"
+
+
+class Amin(_Reduction, spec_name="amin"):
+    """The smallest along axes."""
+
+    method = "amin"
 
 
 class Ptp(_Reduction, spec_name="ptp"):
@@ -144,7 +148,31 @@ class Ptp(_Reduction, spec_name="ptp"):
         return Code(text, constants={"axis": self.axis})
 
 
-class Prod(_Reduction, spec_name="prod"):
+class Product(_Reduction, abstract=True):
+    """The product along axes."""
+
+    examples: ClassVar[tuple[Example, ...]] = ()
+
+    def result(self, dtype: str) -> str:
+        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+
+    def is_cast(self, x: Tensor) -> bool:
+        """Whether PyTorch gives another type unless it is told."""
+        return not x.is_float and x.dtype != "int64"
+
+    def code(self, site: Site) -> Code:
+        axes = self.axes(site.x) if isinstance(self.axis, tuple) else [self.axis]
+        constants: dict[str, Leaf] = {f"axis{i}": axis for i, axis in enumerate(reversed(axes))}
+        keep = ", keepdim=True" if self.keepdims else ""
+        if self.is_cast(site.x):
+            keep, constants["dtype"] = keep + ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
+        # PyTorch multiplies along one axis at a time
+        return Code(
+            "{x}" + "".join(f".prod({{axis{i}}}{keep})" for i in range(len(axes))), constants=constants
+        )
+
+
+class Prod(Product, spec_name="prod"):
     """The product along axes, in another type if `dtype` says so."""
 
     dtype: NumberType | None = None
@@ -152,20 +180,10 @@ class Prod(_Reduction, spec_name="prod"):
     examples = (*_Reduction.examples, Example({"axis": 1, "dtype": "float32"}, ((3, 4),), dtype="int32"))
 
     def result(self, dtype: str) -> str:
-        if self.dtype is not None:
-            return self.dtype
-        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+        return self.dtype if self.dtype is not None else super().result(dtype)
 
-    def code(self, site: Site) -> Code:
-        axes = self.axes(site.x) if isinstance(self.axis, tuple) else [self.axis]
-        constants: dict[str, Leaf] = {f"axis{i}": axis for i, axis in enumerate(reversed(axes))}
-        keep = ", keepdim=True" if self.keepdims else ""
-        if self.dtype is not None or (not site.x.is_float and site.x.dtype != "int64"):
-            keep, constants["dtype"] = keep + ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
-        # PyTorch multiplies along one axis at a time
-        return Code(
-            "{x}" + "".join(f".prod({{axis{i}}}{keep})" for i in range(len(axes))), constants=constants
-        )
+    def is_cast(self, x: Tensor) -> bool:
+        return self.dtype is not None or super().is_cast(x)
 
 
 class _OfFloats(_Reduction, abstract=True):
