@@ -6,7 +6,7 @@ import keras
 import torch
 from torch import Tensor, nn
 
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.graph import Graph, Op, Unit, Value

@@ -9,7 +9,8 @@ from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from graphspec import export
-    from graphspec.compiler import Program, compile
+    from graphspec.compiled_spec import Program
+    from graphspec.compiler import compile
     from graphspec.convert import from_keras
     from graphspec.diagnostics import SpecError
     from graphspec.runs.run import Run
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Program", "Run", "SpecError", "__version__", "compile", "export", "from_keras"]
 
 _HOMES = {
-    "Program": "compiler",
+    "Program": "compiled_spec",
     "Run": "runs.run",
     "SpecError": "diagnostics",
     "compile": "compiler",

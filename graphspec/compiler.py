@@ -1,392 +1,23 @@
-"""The pipeline, in order: text, document, declarations, graph, source, module."""
+"""The pipeline, in order: text, document, declarations, program."""
 
 from __future__ import annotations
 
-import copy
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graphspec import augmentation
+from graphspec.compiled_spec import Program
 from graphspec.declarations import File, read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
-from graphspec.graph import Graph
-from graphspec.objectives.settings import show
-from graphspec.program import Elaborated, OutputSpec
-from graphspec.schema import Spec
+from graphspec.overriding import override
+from graphspec.program import Elaborated
 from graphspec.source import Document, read
-from graphspec.source import Path as Keys
 from graphspec.source.overrides import Overrides, from_python
-from graphspec.tensor import Limit, Tensor
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from graphspec.data.config import DataConfig
-    from graphspec.emit import Emitted
-    from graphspec.fold import Folded
-    from graphspec.summary import Summary
-    from graphspec.train.config import TrainConfig
-    from graphspec.train.objective import Metrics
-    from graphspec.train.progress import Result
-    from graphspec.tune.config import TuneConfig
-
-
-class Program:
-    """A compiled spec. Nothing here imports torch before `module` or `example_inputs` is called."""
-
-    def __init__(
-        self,
-        elaborated: Elaborated,
-        document: Document,
-        path: Path | None,
-        sources: Mapping[str, str],
-        allow: Iterable[str] = (),
-    ):
-        self._elaborated, self._document = elaborated, document
-        self.allow = tuple(allow)
-        """The Python packages that custom modules may be imported from."""
-        self._emitted: dict[tuple[bool, bool], Emitted] = {}
-        self.folding: Folding | None = None
-        """The unfolded program and the plan, if this program is folded."""
-        self.path = path
-        self.sources = sources
-        """The text of every file that was read, by the name diagnostics call it."""
-
-    @property
-    def name(self) -> str:
-        """The name of the spec: its `name`, else that of its file."""
-        return self._elaborated.name
-
-    @property
-    def graph(self) -> Graph:
-        """The graph: nodes and the values between them."""
-        return self._elaborated.graph
-
-    @property
-    def inputs(self) -> dict[str, Tensor]:
-        """The type of each input; the batch axis first."""
-        return self._elaborated.inputs
-
-    @property
-    def defaults(self) -> dict[str, int | float | bool]:
-        """What fills the inputs that may be left out."""
-        return self._elaborated.defaults
-
-    @property
-    def outputs(self) -> dict[str, OutputSpec]:
-        """Each output by name: its values, its loss and its metrics."""
-        return self._elaborated.outputs
-
-    @property
-    def takes_logits(self) -> bool:
-        """Whether `forward` of the module has the argument `logits`."""
-        return self._elaborated.takes_logits
-
-    @property
-    def training(self) -> TrainConfig:
-        """The settings of `train`, with their defaults."""
-        return self._elaborated.training
-
-    @property
-    def data(self) -> DataConfig | None:
-        """The settings of `data`."""
-        return self._elaborated.data
-
-    @property
-    def tuning(self) -> TuneConfig | None:
-        """The settings of `tune`."""
-        return self._elaborated.tuning
-
-    @property
-    def ranges(self) -> dict[str, Limit]:
-        """For each integer input, the exclusive upper bound that its readers accept: one for all elements, or
-        one for each position of the last axis.
-        """
-        return self._elaborated.ranges
-
-    @property
-    def minimum_sizes(self) -> dict[str, int]:
-        """The smallest legal value of each symbolic size."""
-        return self._elaborated.minimum_sizes
-
-    @property
-    def maximum_sizes(self) -> dict[str, int]:
-        """The largest legal value of each symbolic size that has one."""
-        return self._elaborated.maximum_sizes
-
-    def span(self, path: tuple[str | int, ...], key: bool = False) -> Span:
-        """The place in the spec of the value at a path of keys, or of its key; else of the nearest parent."""
-        return self._document.key(path) if key else self._document.span(path)
-
-    @property
-    def resolved(self) -> str:
-        """The spec as YAML text, with its name, and with `--set` and `--preset` applied."""
-        return self.resolve()
-
-    def resolve(self, defaults: bool = False) -> str:
-        """The resolved spec, as YAML text that compiles to the same source: its name, its params with their
-        values, and the changes of `settings`; with `defaults`, also every default that it leaves out.
-        """
-        from graphspec.source.writing import write
-
-        found = {"name": self.name, **self._document.value}
-        if defaults:
-            from graphspec.resolution import with_defaults
-
-            found = with_defaults(found, self.training)
-        return write(found)
-
-    @cached_property
-    def emitted(self) -> Emitted:
-        """The emitted source, with the place in the spec of each line."""
-        return self.emit()
-
-    def emit(self, inplace: bool = True, exporting: bool = False) -> Emitted:
-        """The emitted source, with options.
-
-        Without `inplace`, activations do not work in place: hooks see every value, full backward hooks work,
-        and training needs more memory. `exporting` is for torch.export with dynamic sizes.
-        """
-        from graphspec.emit import emit
-
-        kept = (inplace, exporting)
-        if kept not in self._emitted:
-            initialize = self.folding is None
-            self._emitted[kept] = emit(self._elaborated, initialize, inplace, exporting)
-        return self._emitted[kept]
-
-    @property
-    def source(self) -> str:
-        """The emitted Python source: a file that needs only torch."""
-        return self.emitted.source
-
-    @property
-    def class_name(self) -> str:
-        """The name of the emitted class of the program."""
-        return self.emitted.class_name
-
-    def summary(self) -> Summary:
-        """The summary: rows and totals as data; `str()` gives the table."""
-        from graphspec.summary import summarize
-
-        return summarize(self._elaborated)
-
-    def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
-        """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
-        without memory; kernels' own workspaces are not among them. `sizes` are those of named sizes.
-
-        None where shapes alone do not tell: see `graphspec.train.footprint.step_bytes`.
-        """
-        from graphspec.train.footprint import step_bytes
-
-        return step_bytes(self, batch_size, sizes)
-
-    def fold(self) -> Program:
-        """The same program for inference only, and faster: normalizations are folded into the layers before
-        them, layers on one input are joined, and training-only layers are removed.
-
-        Its `module` takes the weights of this program; its state dict has other keys.
-        """
-        from graphspec.fold import fold
-
-        if self.folding is not None:
-            return self
-        folded = fold(self._elaborated)
-        program = Program(folded.program, self._document, self.path, self.sources, self.allow)
-        program.folding = Folding(self, folded)
-        return program
-
-    def module(
-        self,
-        device: str = "cpu",
-        seed: int = 0,
-        weights: str | Path | Mapping[str, Any] | None = None,
-        *,
-        inplace: bool = True,
-        exporting: bool = False,
-    ) -> nn.Module:
-        """The emitted module on a device, initialized from `seed`, then loaded from `weights` if given: a
-        `.safetensors` file or a state dict; `inplace` and `exporting` as in `emit`.
-
-        Raises `SpecError`; (module-not-allowed) for custom code that `allow` does not name.
-        """
-        from graphspec import own
-        from graphspec.load import load_folded, load_module
-
-        classes = own.bring(self, own.nodes(self))
-        emitted = self.emit(inplace, exporting)
-        if self.folding is None:
-            module = load_module(self._elaborated, emitted, self.path, seed, weights, classes)
-        else:
-            unfolded = self.folding.program.module(seed=seed, weights=weights)
-            module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
-        return module.to(device)
-
-    def augmentations(self) -> dict[str, nn.Module]:
-        """By input, the modules of the features' `augment`, which apply to a batch of float images."""
-        return {
-            name: compile(augmentation.chain(layers, self.inputs[name])).module().train()
-            for name, layers in _augmented(self._elaborated).items()
-        }
-
-    def fit(
-        self,
-        data: Any = None,
-        *,
-        device: str = "auto",
-        run_dir: str | Path | None = None,
-        epochs: int | None = None,
-        limit: int | None = None,
-        resume: bool = False,
-        overwrite: bool = False,
-        callbacks: Iterable[Any] = (),
-    ) -> Result:
-        """Trains as `graphspec train` does. The result has `history`, `metrics` and `run_dir`, for
-        `graphspec.Run`.
-
-        `data` is a path, a dict of arrays, a pandas or polars frame, or a torch Dataset of dicts, by the
-        names of columns; by default the data of the spec. The other arguments are those of
-        `graphspec.train.loop.train`. Raises `SpecError`.
-        """
-        from graphspec.data.given import given
-        from graphspec.train.loop import train
-
-        return train(
-            self,
-            data=given(data),
-            root=self.path.parent if self.path is not None else None,
-            device=device,
-            run_dir=Path(run_dir) if run_dir is not None else None,
-            epochs=epochs,
-            limit=limit,
-            resume=resume,
-            overwrite=overwrite,
-            callbacks=callbacks,
-        )
-
-    def loss(self, outputs: Any, targets: Any, *, logits: bool = False) -> dict[str, Any]:
-        """The training loss: `loss`, a scalar to differentiate, and that of each output, `<name>_loss`.
-
-        `outputs` is the return value of the module, called with the same `logits`; `targets` are tensors by
-        name, or one tensor for a single output.
-        """
-        from graphspec.train.objective import objective
-
-        return objective(self, outputs, targets, logits)
-
-    def metrics(self, *, logits: bool = False) -> Metrics:
-        """The values that an epoch reports, `loss` and the metrics by name, accumulated batch by batch.
-
-        `update(outputs, targets)` takes the arguments of `loss`, `compute()` returns the values over all
-        batches so far, `reset()` starts again. Means are over examples, not over batches.
-        """
-        from graphspec.train.objective import Metrics
-
-        return Metrics(self, logits)
-
-    def with_batch_size(self, size: int) -> Program:
-        """The same program with another `train.batch_size`."""
-        written = self._document.value
-        training = {**(written.get("train") or {}), "batch_size": size}
-        document = replace(self._document, value={**written, "train": training})
-        config = self.training.model_copy(update={"batch_size": size})
-        found = Program(
-            replace(self._elaborated, training=config), document, self.path, self.sources, self.allow
-        )
-        found._emitted = self._emitted
-        return found
-
-    def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:
-        """The outputs of nodes, named as in `from`: `stem`, `stages.1`, `encoder.attention`.
-
-        `module` is a module of this program, in training or inference mode; `inputs` is a tensor, a list of
-        them, or a dict by name. Gradients flow back into its weights. Raises `SpecError` for an unknown name.
-        """
-        from graphspec.load import run_as
-
-        names = list(names)
-        probe, keys = self._probe(names)
-        outputs = run_as(probe.module(), module, inputs)
-        return {name: outputs[key] for name, key in zip(names, keys, strict=True)}
-
-    def _probe(self, names: list[str]) -> tuple[Program, list[str]]:
-        """This program with an additional output for each name, and the names of these outputs."""
-        from graphspec.source.writing import write
-
-        keys = [f"activation_{index}" for index in range(len(names))]
-        written = self._document.value["outputs"]
-        kept = written if isinstance(written, dict) else {name: {} for name in self.outputs}
-        outputs = {**kept, **{key: {"from": name} for key, name in zip(keys, names, strict=True)}}
-        text = write({"name": self.name, **self._document.value, "outputs": outputs})
-        diagnostics, sources = Diagnostics(), dict[str, str]()
-        program = _check_text(text, "<activations>", self.path, diagnostics, sources, allow=self.allow)
-        diagnostics.raise_if_errors()
-        assert program is not None
-        return program, keys
-
-    def __repr__(self) -> str:
-        inputs = ", ".join(f"{name} {tensor}" for name, tensor in self.inputs.items())
-        outputs = ", ".join(self.outputs)
-        return f"<Program {self.name}: {inputs} -> {outputs}; {self.summary().total_params:,} params>"
-
-    def _repr_svg_(self) -> str:
-        """The graph as a picture, for notebooks."""
-        from graphspec.plot import plot
-
-        return plot(self, ".svg")
-
-    def example_inputs(
-        self, batch_size: int = 2, sizes: Mapping[str, int] | None = None, seed: int = 0
-    ) -> dict[str, Any]:
-        """Random tensors in the ranges that the graph accepts. Symbolic sizes come from `sizes`; by default
-        each is the smallest legal one, but at least 8.
-        """
-        from graphspec.load import example_inputs
-
-        return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
-
-    def bundle(self, inplace: bool = True, prove: bool = True) -> str:
-        """The emitted Python source with custom modules copied into it; it is run once unless `prove` is
-        false. Raises `SpecError` (bundle-misfit) if they need more than torch.
-        """
-        from graphspec import own
-        from graphspec.bundle import bundle
-
-        bundled = bundle(self, self.emit(inplace))
-        if prove:
-            from graphspec.load import load_module
-
-            own.need_permission(self, own.nodes(self))
-            self.prove(load_module(self._elaborated, bundled, self.path, 0, None, {}))
-        return bundled.source
-
-    def prove(self, module: nn.Module) -> None:
-        """Runs a module of this program once, on small random inputs. Raises `SpecError` (module-differs)
-        if a custom module returns something else than its node declares.
-        """
-        from graphspec.proof import prove
-
-        prove(self._elaborated, module)
-
-    def place_of(self, error: BaseException) -> Span | None:
-        """The place in the spec of the innermost line of the module in an error's traceback."""
-        from graphspec.load import place_of
-
-        return place_of(self._emitted.values(), error)
-
-
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """The origin of a folded program."""
-
-    program: Program
-    folded: Folded
 
 
 def compile(
@@ -482,7 +113,7 @@ def _check_text(
     params = dict(params or {})
     places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in (settings or {}).items():
-        _set(document, key, value, params, diagnostics, places.get(key))
+        override(document, key, value, params, diagnostics, places.get(key))
     file = read_file(document, path.stem if path else "model", diagnostics)
     context = Context(diagnostics, path)
     elaborated = elaborate(context, file, params, preset) if file is not None else None
@@ -493,7 +124,16 @@ def _check_text(
     diagnostics.silence(sources, whole=elaborated is not None and not diagnostics.errors)
     if elaborated is None or diagnostics.errors:
         return None
-    return Program(elaborated, document, path, sources, allow)
+    return Program(elaborated, document, path, sources, _compile_text, allow)
+
+
+def _compile_text(text: str, shown: str, path: Path | None, allow: Iterable[str]) -> Program:
+    """As `_check_text`, but raises `SpecError`."""
+    diagnostics, sources = Diagnostics(), dict[str, str]()
+    program = _check_text(text, shown, path, diagnostics, sources, allow=allow)
+    diagnostics.raise_if_errors()
+    assert program is not None
+    return program
 
 
 def _fix_params(document: Document, file: File | None, params: Mapping[str, Any], preset: str | None) -> None:
@@ -506,7 +146,7 @@ def _fix_params(document: Document, file: File | None, params: Mapping[str, Any]
 
 def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diagnostics) -> None:
     """Reports errors in the `augment` of features, at its entries."""
-    for name, layers in _augmented(elaborated).items():
+    for name, layers in elaborated.augmentations.items():
         path = ("data", "features", name, "augment")
         wrong = list(augmentation.misfits(layers))
         for index, message, help in wrong:
@@ -525,81 +165,8 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
             diagnostics.add(Diagnostic("feature-misfit", message, document.span(path)))
 
 
-def _augmented(elaborated: Elaborated) -> dict[str, list[dict[str, Any]]]:
-    """The layers of `augment` by the input that they apply to."""
-    features = elaborated.data.features if elaborated.data is not None else {}
-    found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
-    return {name: layers for name, layers in found.items() if layers and name in elaborated.inputs}
-
-
 def _other_specs(path: Path) -> str | None:
     folder = path.parent
     names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
     near = nearest(str(path), names)
     return f"did you mean `{near}`?" if near else None
-
-
-NAMED = ("inputs", "blocks", "shared", "nodes")
-"""Sections whose entries `--set` may change, but not add."""
-
-
-def _set(
-    document: Document,
-    key: str,
-    value: Any,
-    params: dict[str, Any],
-    diagnostics: Diagnostics,
-    place: tuple[Document, Keys] | None,
-) -> None:
-    """Applies one `--set`: a param by its name, or a dotted path into the file; `place` is where it is
-    written.
-    """
-    head, *rest = key.split(".")
-    if place is not None:
-        steps = (int(step) if step.isdigit() else step for step in rest)
-        document.grafts[(head, *steps) if rest else ("params", head)] = place
-
-    def error(message: str, help: str | None = None) -> None:
-        span = place[0].key(place[1]) if place is not None else None
-        diagnostics.add(Diagnostic("unknown-key", message, span, help=help))
-
-    if not rest:
-        params[head] = value
-        if isinstance(declared := document.value.get("params"), dict) and head in declared:
-            declared[head] = value
-        return
-    if head not in Spec.model_fields:
-        near = nearest(head, Spec.model_fields)
-        help = (
-            f"did you mean `{near}`?"
-            if near
-            else f"a path begins with one of: {', '.join(Spec.model_fields)}"
-        )
-        error(f"a spec has no `{head}`", help)
-        return
-    value, parent = copy.deepcopy(value), document.value
-    for position, step in enumerate([head, *rest[:-1]]):
-        if isinstance(parent, dict):
-            item = parent.get(step)
-            if item is None and position == 1 and head in NAMED:
-                near = nearest(step, parent)
-                help = f"did you mean `{near}`?" if near else f"`{head}` has: {', '.join(map(str, parent))}"
-                error(f"`{head}` has no `{step}`", help)
-                return
-            if item is None:
-                item = parent[step] = {}
-            elif isinstance(item, str) and step in ("optimizer", "loss"):
-                item = parent[step] = {"name": item}
-        elif isinstance(parent, list) and step.isdigit() and int(step) < len(parent):
-            item = parent[int(step)]
-        else:
-            where = ".".join([head, *rest][: position + 1])
-            error(f"`{where}` is {show(parent)}, and has nothing below it")
-            return
-        parent = item
-    if isinstance(parent, dict):
-        parent[rest[-1]] = value
-    elif isinstance(parent, list) and rest[-1].isdigit() and int(rest[-1]) < len(parent):
-        parent[int(rest[-1])] = value
-    else:
-        error("there is nothing of that name to set")

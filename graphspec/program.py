@@ -6,7 +6,7 @@ Elaboration makes it; folding, emission, the summary and the plot read it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.data.config import DataConfig
 from graphspec.data.features import Judged
@@ -70,3 +70,10 @@ class Elaborated:
     def takes_logits(self) -> bool:
         """Whether `forward` has the argument `logits`: it leaves something off, or returns masks beside."""
         return any(output.activation is not None for output in self.outputs.values()) or bool(self.masks)
+
+    @property
+    def augmentations(self) -> dict[str, list[dict[str, Any]]]:
+        """The layers of `augment` by the input that they apply to."""
+        features = self.data.features if self.data is not None else {}
+        found = {name: getattr(feature, "augment", None) for name, feature in features.items()}
+        return {name: layers for name, layers in found.items() if layers and name in self.inputs}

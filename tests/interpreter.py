@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Code, Construct, Leaf, Ref
 from graphspec.emit.library import FOLDER
 from graphspec.graph import Graph, Op, Unit, Value

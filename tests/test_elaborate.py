@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import graphspec
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
 from graphspec.graph import Graph, Op
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import graphspec
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.contract.layer import Weight
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.library import library, needed

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec import folded_weights
 from graphspec.cli import app
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.folded_weights import difference, fold_weights
 from tests.test_emit import CASES, SPECS, example, named, randomized
 from tests.test_specs import SMALL

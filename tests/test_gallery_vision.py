@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import graphspec
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.data.fields import fields
 from graphspec.data.synthetic import synthetic
 from graphspec.diagnostics import SpecError

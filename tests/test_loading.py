@@ -14,7 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphspec.compiler import Program, compile
+from graphspec.compiled_spec import Program
+from graphspec.compiler import compile
 from graphspec.data.batches import InMemory
 from graphspec.data.loading import Data, load
 from graphspec.data.streamed import Streamed

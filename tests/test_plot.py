@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 
 import graphspec
 from graphspec.cli import app
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.plot import CONVERTED, SUFFIXES, plot
 from graphspec.plot.layout import LABEL, PlacedBox, Placement, place
 from graphspec.plot.ordering import ranks

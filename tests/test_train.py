@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from graphspec import tensor_files
-from graphspec.compiler import Program, compile
+from graphspec.compiled_spec import Program
+from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
 from graphspec.train import device as devices

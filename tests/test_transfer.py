@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 import graphspec
 from graphspec.cli import app
 from graphspec.cli.weights import as_data, table
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
 from graphspec.train.files import write_weights
 from graphspec.transfer import Transferred, transfer

@@ -19,7 +19,7 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 import graphspec
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import SpecError
 from graphspec.transfer import Transferred, transfer
 from graphspec.transfer.rules import load_rules, read_rules

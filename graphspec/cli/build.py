@@ -16,7 +16,7 @@ from graphspec.cli.common import Allow, Json, Preset, Set, Spec, compiling, prin
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
     from graphspec.export import Exported, Range
 
 FORMATS = ("py", "pt2", "onnx")

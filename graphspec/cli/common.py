@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from graphspec.train.parallel.launched import launched, speaks
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
     from graphspec.diagnostics import Diagnostic
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]

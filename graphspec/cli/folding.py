@@ -14,7 +14,7 @@ from graphspec.cli.common import running
 if TYPE_CHECKING:
     from torch import nn
 
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 MARK = "graphspec"
 """The key that says, in the metadata of a file of weights, that `build --fold` wrote it."""

@@ -13,7 +13,7 @@ from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json
 from graphspec.train.parallel.launched import launched
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
     from graphspec.reporting import TrainingReport
     from graphspec.train.progress import Result, Start
 

@@ -21,7 +21,7 @@ from graphspec.convert.refusals import as_keras_writes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
     from graphspec.convert.nodes import StoredPlace
 
 __all__ = ["Imported", "from_keras", "import_keras"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.convert.nodes import identifier
 
 

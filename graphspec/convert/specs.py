@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphspec.compiler import Program, check
+from graphspec.compiled_spec import Program
+from graphspec.compiler import check
 from graphspec.convert.document import document, nodes_of
 from graphspec.convert.folding import folded
 from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, places

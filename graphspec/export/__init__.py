@@ -19,7 +19,7 @@ from graphspec.tensor import BATCH
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 FORMATS = ("pt2", "onnx")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from graphspec.diagnostics import Diagnostic, SpecError
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 FAILURES = (
     RuntimeError,

@@ -20,7 +20,7 @@ from graphspec.export.tracing import Traced, Unit, label
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 PRODUCER = "graphspec"

@@ -14,7 +14,7 @@ from graphspec.export.tracing import Traced, label
 from graphspec.tensor import BATCH
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 Run = Callable[[list[Tensor]], dict[str, Tensor]]
 """From the inputs, in the spec's order, to the outputs by name."""

@@ -19,7 +19,7 @@ from graphspec.export.recurrent import scans
 from graphspec.tensor import BATCH, factors, unit_of
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 EXAMPLE_BATCH, EXAMPLE_SIZE = 3, 8
 """What is traced: so many examples, and named sizes of at least this."""

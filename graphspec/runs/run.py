@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.compiler import Program, compile
+from graphspec.compiled_spec import Program
+from graphspec.compiler import compile
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles

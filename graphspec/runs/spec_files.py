@@ -12,7 +12,7 @@ from graphspec.load import without_file
 from graphspec.runs.directory import Values, places
 
 if TYPE_CHECKING:
-    from graphspec.compiler import Program
+    from graphspec.compiled_spec import Program
 
 SUFFIXES = (".yaml", ".yml")
 SHOWN = 3

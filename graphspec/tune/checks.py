@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec import compiler
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label
 from graphspec.objectives.settings import show
 from graphspec.tune.config import Range

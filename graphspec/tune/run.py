@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from graphspec.compiler import Program
+from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
