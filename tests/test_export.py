@@ -314,6 +314,19 @@ def test_packages_that_are_missing_are_named(spec: Path, monkeypatch: pytest.Mon
     assert 'pip install "graphspec[onnx]"' in result.stderr
 
 
+def test_a_package_that_is_too_old_is_named(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_11'")
+
+    monkeypatch.setattr("torch.onnx.export", export)
+    result = build(spec, "--format", "onnx")
+    assert result.exit_code == 1
+    assert (
+        "error[package-missing]: `onnxscript` " in result.stderr and "is too old for torch" in result.stderr
+    )
+    assert "pip install --upgrade onnxscript" in result.stderr and not Path("spec.onnx").exists()
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_program_that_differs_is_refused(spec: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def other_weights(program: graphspec.Program, module: nn.Module) -> Traced:

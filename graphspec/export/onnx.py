@@ -48,7 +48,7 @@ def write(
     """
     from onnx_ir.passes.common import NameFixPass
 
-    with failing(program, "the exported program cannot be written as ONNX"), _quiet():
+    with failing(program, "the exported program cannot be written as ONNX"), _quiet(), _new_enough():
         converted = torch.onnx.export(
             traced.program,
             dynamo=True,
@@ -107,6 +107,19 @@ def _first_mentions(
                 seen.add(text)
                 mentions[argument][axis] = text
     return mentions
+
+
+@contextmanager
+def _new_enough() -> Iterator[None]:
+    """Raises `SpecError` (package-missing) where torch asks onnxscript for what it does not have yet."""
+    try:
+        yield
+    except ImportError as error:
+        import onnxscript
+
+        held = f"`onnxscript` {onnxscript.__version__} is too old for torch {torch.__version__}"
+        help = "pip install --upgrade onnxscript"
+        raise SpecError([Diagnostic("package-missing", held, None, notes=(str(error),), help=help)]) from None
 
 
 @contextmanager
