@@ -288,6 +288,10 @@ def test_the_command(saved: Path, tmp_path: Path) -> None:
     assert f"wrote {tmp_path / 'small.yaml'}, 6 lines, and {tmp_path / 'small.safetensors'}" in done.output
     assert "equal to Keras to" in done.output
     assert CliRunner().invoke(app, arguments).exit_code == 2  # it overwrites nothing
+    done = CliRunner().invoke(app, [*arguments, "--force", "--progress", "json"])
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert said == [{"event": "stage", "name": name} for name in ("read", "compare", "write")]
+    assert CliRunner().invoke(app, [*arguments, "--force", "--progress", "bar"]).exit_code == 2
     done = CliRunner().invoke(app, [*arguments, "--force", "--json", "--no-check"])
     answer = json.loads(done.output)
     assert answer["ok"] and answer["parameters"] == 26 and answer["difference"] is None

@@ -198,7 +198,9 @@ def test_the_command_line_evaluates_and_predicts(trained: Path, tmp_path: Path) 
     assert found["ok"] and found["examples"] == 24 and "species_accuracy" in found["metrics"]
     output = tmp_path / "p.csv"
     arguments = ["predict", str(trained / "run"), "--data", str(without_targets(trained)), "-o", str(output)]
-    assert runner.invoke(app, [*arguments, "--device", "cpu"]).stdout == f"wrote {output}: 120 rows\n"
+    done = runner.invoke(app, [*arguments, "--device", "cpu", "--progress", "json"])
+    assert done.stdout == f"wrote {output}: 120 rows\n"
+    assert json.loads(done.stderr.splitlines()[-1]) == {"event": "rows", "rows": 120}
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert len(rows) == 120 and rows[3]["id"] == "p3" and rows[3]["species"] in NUMBERS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,9 @@ Allow = Annotated[
     typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
+Events = Annotated[
+    str, typer.Option("--progress", metavar="json|none", help="json is an object a line on standard error.")
+]
 
 
 class Commands(TyperGroup):
@@ -240,6 +243,23 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
             raise typer.BadParameter(f"`{name}` is {bounds}", param_hint="--size")
         found[name] = int(text)
     return found
+
+
+def events(progress: str) -> Callable[..., None]:
+    """What writes an event of long work, where `--progress json` wants it: `tell("stage", name="read")`.
+
+    Raises `typer.BadParameter` for another way to show progress.
+    """
+    if progress not in ("json", "none"):
+        raise typer.BadParameter(f"`{progress}` is none of json, none", param_hint="--progress")
+
+    def tell(event: str, **values: Any) -> None:
+        if progress == "json":
+            import json
+
+            print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
+
+    return tell
 
 
 def print_json(value: Any) -> None:

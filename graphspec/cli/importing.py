@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Json, print_json, replacing, reporting
+from graphspec.cli.common import Events, Json, events, print_json, replacing, reporting
 
 if TYPE_CHECKING:
     from graphspec.convert import Imported
@@ -39,6 +39,7 @@ def keras(
         bool, typer.Option("--no-check", help="Do not compare the model with Keras, if Keras is installed.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    progress: Events = "none",
     as_json: Json = False,
 ) -> None:
     """Write a Keras model as a spec and a file of weights.
@@ -47,11 +48,16 @@ def keras(
 
     Example: graphspec import keras model.keras -o models
     """
+    tell = events(progress)
     with reporting(as_json, {}):
         from graphspec.convert import import_keras
 
+        tell("stage", name="read")
         imported = import_keras(file, flat)
+        if not no_check:
+            tell("stage", name="compare")
         difference, why = (None, "--no-check") if no_check else _compared(file, imported)
+        tell("stage", name="write")
         spec, weights = _write(imported, output, force)
     summary = imported.program.summary()
     lines = len(imported.text.splitlines())

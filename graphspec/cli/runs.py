@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Allow, Json, colors, print_json, reporting, running, show
+from graphspec.cli.common import Allow, Events, Json, colors, events, print_json, reporting, running, show
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -81,6 +81,7 @@ def predict(
             "--probabilities/--no-probabilities", help="Write the probability of each class as well."
         ),
     ] = True,
+    progress: Events = "none",
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
@@ -90,6 +91,7 @@ def predict(
     """
     from graphspec.data.writers import writing
 
+    tell = events(progress)
     with using(run, weights, as_json, allow) as found, writing(output) as write:
         rows = 0
         for part in found.predictions(
@@ -97,6 +99,7 @@ def predict(
         ):
             write(part)
             rows += part.num_rows
+            tell("rows", rows=rows)
     if as_json:
         print_json({"ok": True, "file": str(output), "rows": rows})
     else:
