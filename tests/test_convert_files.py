@@ -247,8 +247,8 @@ def test_weights_that_lie_elsewhere(saved: Path, tmp_path: Path) -> None:
     for change, words in (
         (link, "is a link"),
         (soft, "is a link"),
-        (virtual, "lies in another file"),
-        (external, "lies in another file"),
+        (virtual, "is in another file"),
+        (external, "is in another file"),
         (bomb, "unpacks from"),
     ):
         code, message = refusal(hostile_weights(saved, tmp_path / "bad.keras", change))

@@ -159,13 +159,13 @@ def test_training_on_synthetic_data_leaves_it_out(program: graphspec.Program, tm
         ("{x: {shape: [3]}, s: {shape: [3], dtype: int64, default: 0.5}}", "a default of int64 is not 0.5"),
         ("{x: {shape: [3]}, s: {shape: [3], dtype: uint8, default: 300}}", "uint8 does not hold 300"),
         ("{x: {shape: [3]}, s: {shape: [3], default: 1e39}}", "float32 does not hold 1e+39"),
-        ("{x: {shape: [3]}, s: {shape: [n], default: 0}}", "the size `n` of `s` is told by no input that"),
+        ("{x: {shape: [3]}, s: {shape: [n], default: 0}}", "no required input has the size `n` of `s`"),
         (
             "{x: {shape: [3]}, s: {shape: [null], default: 0}}",
-            "a size that is null of `s` is told by no input",
+            "no required input has a null size of `s`",
         ),
-        ("{s: {shape: [3], default: 0}, x: {shape: [3]}}", "`s` may be left out, and `x` behind it may not"),
-        ("{x: {shape: [3], default: 0}, s: {shape: [3], default: 0}}", "one input has to be given"),
+        ("{s: {shape: [3], default: 0}, x: {shape: [3]}}", "`s` has a default, but `x` after it has none"),
+        ("{x: {shape: [3], default: 0}, s: {shape: [3], default: 0}}", "at least one input must be required"),
     ],
 )
 def test_a_default_that_an_input_cannot_have_is_told(inputs: str, message: str) -> None:

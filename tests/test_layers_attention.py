@@ -254,8 +254,8 @@ REFUSED: list[tuple[str, dict[str, Any], list[Any], str, str]] = [
     ),
     ("GroupQueryAttention", {**GROUPS, "num_query_heads": 3}, [X, X], "out-of-range", "do not divide"),
     ("GroupQueryAttention", GROUPS, [Type((BATCH, 4, 4, 8))] * 2, "wrong-rank", "features"),
-    ("Attention", {}, [X, Type((BATCH, LENGTH, 7))], "shapes-differ", "as many features"),
-    ("AdditiveAttention", {}, [X, X, Type((BATCH, LENGTH, 7))], "shapes-differ", "as many features"),
+    ("Attention", {}, [X, Type((BATCH, LENGTH, 7))], "shapes-differ", "equally many features"),
+    ("AdditiveAttention", {}, [X, X, Type((BATCH, LENGTH, 7))], "shapes-differ", "equally many features"),
     ("ReversibleEmbedding", {"input_dim": 9, "output_dim": 4, "reverse": True}, [X], "shapes-differ", "4"),
 ]
 

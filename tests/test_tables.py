@@ -249,7 +249,7 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.jsonl", b'{"a": 1}\n\n{"a": 1', ["line 3", "not a JSON object"]),
     ("t.jsonl", b'{"a": 1} {"a": 2}\n', ["line 1"]),
     ("t.jsonl", b'{"a":\n1}\n', ["line 2"]),
-    ("t.jsonl", b'{"a": 1, "a": 2}\n', ["line 1", "`a` is there twice"]),
+    ("t.jsonl", b'{"a": 1, "a": 2}\n', ["line 1", "`a` occurs twice"]),
     ("t.jsonl", b'{"a": 1}\n{"a": "x"}\n', ["column `a`", 'text ("x") in line 2', "1 in line 1"]),
     ("t.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', ["line 2", "UTF-8"]),
     ("t.jsonl", b'{"a": 1}\n{"a": 1e999}\n', ["line 2", "too big"]),

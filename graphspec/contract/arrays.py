@@ -76,7 +76,7 @@ def shape_of(array: Any) -> tuple[int, ...]:
         raise ValueError("a list of a constant is empty")
     shapes = {shape_of(item) for item in array}
     if len(shapes) > 1:
-        raise ValueError("the lists of a constant are of different lengths")
+        raise ValueError("the lists of a constant have different lengths")
     (shape,) = shapes
     if len(array) * _count(shape) > MAX_ELEMENTS:
         raise ValueError(

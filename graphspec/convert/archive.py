@@ -123,7 +123,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
         elif stat.S_ISLNK(member.external_attr >> 16):
             why = "is a link"
         elif name in seen:
-            why = "is there twice"
+            why = "occurs twice"
         elif name.endswith((".pkl", ".pickle", ".pt", ".pth")):
             why = "is a pickle, which would run code when it is loaded"
         elif member.file_size > max(MAX_INFLATION * member.compress_size, 1 << 20):

@@ -129,7 +129,7 @@ def _model(entry: dict[str, Any]) -> KerasModel:
     if kind not in MODELS or foreign(entry):
         raise refusal(
             "import-unsupported",
-            f"the model is a `{kind}` of its own class, whose code is not in the file",
+            f"the model is a custom class `{kind}`, whose code is not in the file",
             "build it with keras.Model(inputs, outputs), and save that; or write the spec by hand",
         )
     if kind == "Sequential":

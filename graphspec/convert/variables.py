@@ -137,7 +137,7 @@ def array(group: Any, name: str, shown: str) -> Any:
     if dataset is None or not hasattr(dataset, "dtype"):
         raise refusal("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")
     if dataset.is_virtual or dataset.external:
-        message = f"the array `{name[:80]}` in the weights of `{shown}` lies in another file"
+        message = f"the array `{name[:80]}` in the weights of `{shown}` is in another file"
         raise refusal("import-unsafe", message, "save the model again with Keras, which stores them inside")
     if dataset.dtype.kind not in "fiub":
         raise refusal(

@@ -203,7 +203,7 @@ class Checker:
             yield Diagnostic("data-empty", f"`{self.file}` holds no examples", None)
 
     def _too_small(self) -> Iterator[Diagnostic]:
-        help = "its windows and strides leave nothing of a shorter one: use longer examples, or pad them"
+        help = "shorter ones are too short for its windows and strides: use longer examples, or pad them"
         for name, (value, array) in self.sizes.items():
             if value < self.minimum.get(name, 1):
                 held, factor = self._held(name, value, array)

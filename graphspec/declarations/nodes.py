@@ -160,7 +160,7 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
                 reader.error("unknown-key", (*path, key), f"a call takes no `{key}`", help, key=True)
     if "checkpoint" in node.model_fields_set and (shared or node.form not in ("block", "model", "call")):
         where = "a shared entry" if shared else f"{a(f'`{node.form}`')} node"
-        help = "write it on its calls" if shared else "write it on a `block` that the node stands in"
+        help = "write it on its calls" if shared else "write it on the `block` around the node"
         reader.error("unknown-key", (*path, "checkpoint"), f"{where} takes no `checkpoint`", help, key=True)
     for key in ("weights", "preset"):
         if (

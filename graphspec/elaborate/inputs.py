@@ -108,16 +108,19 @@ def declared_defaults(
         problem = _default_misfit(default, value.tensor, ranges.get(name))
         unknown = [size for size in map(_unit, value.tensor.shape) if size not in known]
         if problem is None and not given:
-            problem = "one input has to be given: it says how large the batch is", "leave its `default` out"
+            problem = (
+                "at least one input must be required: it gives the batch size",
+                "leave its `default` out",
+            )
         elif problem is None and unknown:
             size = str(unknown[0])
-            named = "a size that is null" if size.startswith("?") else f"the size `{size}`"
-            message = f"{named} of `{name}` is told by no input that has to be given"
+            named = "a null size" if size.startswith("?") else f"the size `{size}`"
+            message = f"no required input has {named} of `{name}`"
             problem = message, "write a number, or the name of a size of another input"
         elif problem is None and (behind := [each for each in given if each in [*inputs][position:]]):
             problem = (
-                f"`{name}` may be left out, and `{behind[0]}` behind it may not",
-                "write inputs with a `default` behind the others",
+                f"`{name}` has a default, but `{behind[0]}` after it has none",
+                "write inputs with a `default` after the others",
             )
         if problem is not None:
             body.error("default-misfit", body.declared.document.span(path), *problem)

@@ -98,7 +98,7 @@ def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items
         body.error("duplicate-key", document.key((*here, word)), message)
         return False
     if word in ("when", "else", "trainable", "weights", "checkpoint") or (word == "from" and key == "repeat"):
-        help = "it may use `index` where it stands"
+        help = "it may use `index` in its own value"
         body.error("unknown-key", document.key((*here, word)), f"`{word}` cannot vary in `{key}`", help)
         return False
     return True
@@ -128,7 +128,7 @@ def _elaborate_instance(node: NodeInstance, previous: NodeResult | None) -> Node
 def _checkpoint(node: NodeInstance, op: Op) -> None:
     """Marks an instance for activation checkpointing, if computing it twice gives the same."""
     if op.graph is None:
-        message = f"`{node.declared.target}` is a layer, and `checkpoint` stands on blocks and models"
+        message = f"`{node.declared.target}` is a layer, and `checkpoint` is for blocks and models"
         node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
         return
     own = {unit for graph in _graphs(op.graph) for unit in graph.units}

@@ -170,7 +170,7 @@ def _check_fit(body: BodyElaborator, spec: OutputSpec, activation: str) -> None:
 def _together(spec: OutputSpec) -> tuple[str, Misfit]:
     """Why a loss cannot take the nodes of an output together, and the key at fault."""
     if len(spec.tensors) > 1 and spec.metrics:
-        help = "give one of them an output of its own"
+        help = "give one of them a separate output"
         return "metrics", ("a metric takes one node, but `from` names several", help)
     if spec.loss is None:
         return "loss", None

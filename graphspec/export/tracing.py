@@ -61,7 +61,7 @@ Unit = tuple[str, int]
 
 
 def axes(program: Program, module: nn.Module) -> dict[str, dict[int, Unit]]:
-    """For each argument of `forward`, the size of each axis that is no number."""
+    """For each argument of `forward`, the size of each axis that is not a number."""
     return {
         argument: {
             axis: unit for axis, size in enumerate(tensor.shape) if (unit := unit_of(size)) is not None

@@ -39,7 +39,7 @@ def need_stretching(mask: Tensor, x: Tensor) -> None:
         raise LayerError("wrong-dtype", f"a mask is boolean, and {{input1}} is {mask}", inputs=(1,))
     if mask.rank != x.rank or any(stretch(a, b) != b for a, b in zip(mask.shape, x.shape, strict=True)):
         message = f"the mask {{input1}}, {mask}, does not broadcast to {{input0}}, {x}"
-        help = "a mask has as many axes as what it masks, each equal or of size 1"
+        help = "a mask has the number of axes of the tensor that it masks, each equal or of size 1"
         raise LayerError("shapes-differ", message, help=help, inputs=(0, 1))
 
 
@@ -220,7 +220,7 @@ class PReLU(_Elementwise):
         super().infer(x)
         if x.rank < 2:
             raise LayerError(
-                "wrong-rank", f"PReLU takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+                "wrong-rank", f"PReLU takes at least one axis besides the batch, and gets {x}", inputs=(0,)
             )
         wrong = next((axis for axis in self.shared() if not 1 <= axis < x.rank), None)
         if wrong is not None:

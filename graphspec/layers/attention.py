@@ -41,7 +41,7 @@ class Scoring(Layer, abstract=True):
             position = 1 if key is None else 2
             raise LayerError(
                 "shapes-differ",
-                f"{self.spec_name} compares queries with keys of as many features, "
+                f"{self.spec_name} compares queries with keys of equally many features, "
                 f"and {{input0}} is {query}, {{input{position}}} {scored}",
                 help="a Dense layer before it changes the number of features",
                 inputs=(0, position),

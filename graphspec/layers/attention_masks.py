@@ -82,7 +82,7 @@ def _need_tensor(name: str, word: str, x: Tensor, query: Tensor, position: int) 
     """Refuses the input at `position` where its rank, type or features are not those of attention."""
     code, help = "", None
     if x.rank < 3 or x.rank != query.rank:
-        code, wanted = "wrong-rank", "`[batch, length, features]`, all of as many axes"
+        code, wanted = "wrong-rank", "`[batch, length, features]`, all with the same number of axes"
     elif not x.is_float or x.dtype != query.dtype:
         code, wanted = "wrong-dtype", "floats of one type"
         help = f"floats of it: {{op: cast, from: {{input{position}}}, dtype: {query.dtype}}}"

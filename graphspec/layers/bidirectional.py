@@ -51,7 +51,7 @@ def _recurrent(value: Any) -> Any:
 def _of_cell(rnn: Any) -> Recurrent:
     """The recurrent layer that an `RNN` of one cell is."""
     if len(rnn.stack().layers) > 1:
-        message = "Bidirectional wraps an RNN of one cell: give each cell a Bidirectional of its own"
+        message = "Bidirectional wraps an RNN of one cell: wrap each cell in a separate Bidirectional"
         raise PydanticCustomError("wraps_type", message)
     layer = rnn.stack().layers[0]
     given = {name: getattr(layer, name) for name in type(layer).model_fields}
@@ -217,7 +217,7 @@ class Bidirectional(Layer):
             message = f"{back.spec_name} has another number of states than {cell.spec_name}"
             raise LayerError("out-of-range", message, argument="backward_layer")
         if self.merge_mode not in ("concat", None) and back.units != cell.units:
-            message = f"`merge_mode: {self.merge_mode}` takes layers of as many `units`"
+            message = f"`merge_mode: {self.merge_mode}` takes layers with the same `units`"
             raise LayerError("shapes-differ", message, argument="backward_layer")
         return back
 

@@ -41,7 +41,7 @@ class Dense(Layer, also="Linear LazyLinear FullyConnected"):
         need_float(x, layer="Dense")
         if x.rank < 2:
             raise LayerError(
-                "wrong-rank", f"Dense takes at least one axis beside the batch, and gets {x}", inputs=(0,)
+                "wrong-rank", f"Dense takes at least one axis besides the batch, and gets {x}", inputs=(0,)
             )
         known_channels(x, layer="Dense")
         need_fillable(self, bias_initializer=1)

@@ -29,7 +29,7 @@ def _pair(value: Any, wanted: str) -> tuple[int, int]:
 
 
 def _around_sequence(value: Any) -> Margins:
-    return (_pair(value, "an integer of 0 or more, or a list [before, behind]"),)
+    return (_pair(value, "an integer of 0 or more, or a list [before, after]"),)
 
 
 def _around(value: Any, rank: int, wanted: str) -> Margins:

@@ -293,7 +293,7 @@ class Region(Loss):
             axes = self.summed(output.rank)
             if any(axis not in range(-output.rank, output.rank) for axis in self.axis):
                 message = f"`{self.name}` sums over axes {list(self.axis)}, and the output is {output}"
-                return (message, "axes count from the batch's 0; without `axis` it sums over everything")
+                return (message, "axes count from 0, the batch; without `axis` it sums over everything")
             if len(set(axes)) < len(axes):
                 return (f"`{self.name}` sums over an axis twice: {list(self.axis)}", "name each once")
         if activation in (None, "linear"):
@@ -403,7 +403,7 @@ class VectorLoss(Loss):
         return (f"`{self.name}` compares vectors, [batch, size], and gets {wrong}", "flatten or pool it")
 
 
-_PROJECT = "end both in layers of as many `units`"
+_PROJECT = "end both in layers with the same `units`"
 
 
 class Contrastive(VectorLoss):

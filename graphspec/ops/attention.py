@@ -69,7 +69,7 @@ class DotProductAttention(Operation, spec_name="dot_product_attention", also="sc
             return
         position = 3 if mask is None else 4
         if given.is_float != (mask is None) or (mask is not None and mask.dtype != "bool"):
-            message = f"a `bias` is made of floats and a `mask` of booleans, not {given}"
+            message = f"a `bias` holds floats and a `mask` booleans, not {given}"
             raise LayerError("wrong-dtype", message, inputs=(position,))
         sizes = zip(given.shape, wanted, strict=False)
         if given.rank != 4 or any(own not in (1, size) for own, size in sizes):

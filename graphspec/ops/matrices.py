@@ -105,7 +105,7 @@ class Einsum(Operation, spec_name="einsum"):
             raise self._refuse(f"is for {len(labels)} inputs, and there are {len(inputs)}")
         for position, (letters, x) in enumerate(zip(labels, inputs, strict=True)):
             if len(letters) != x.rank or len(set(letters)) != len(letters):
-                raise self._refuse(f"needs a letter of its own for each axis of {{input{position}}}, {x}")
+                raise self._refuse(f"needs a separate letter for each axis of {{input{position}}}, {x}")
             if letters[0] != output[0] or output[0] in letters[1:]:
                 raise self._refuse("must begin every input and the output with the same letter, the batch")
         if len(set(output)) != len(output) or not set(output) <= set(left):

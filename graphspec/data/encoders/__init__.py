@@ -290,7 +290,7 @@ class Encoders:
         `SpecError`.
         """
         if state.get("version") != VERSION:
-            message = f"the encoders are of version {state.get('version')}, and this is {VERSION}"
+            message = f"the encoders have version {state.get('version')}, and this graphspec reads {VERSION}"
             raise fail("data-format", message, "train again")
         try:
             for fill in self.plan.fills:

@@ -206,7 +206,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"the key `{name}` is there twice")
+            raise ValueError(f"the key `{name}` occurs twice")
         found[name] = value
     return found
 
