@@ -140,7 +140,7 @@ def test_targets_follow_the_output() -> None:
     ("loss", "output", "activation", "words"),
     [
         ("categorical_crossentropy", NARROW, "softmax", "at least 2 classes"),
-        ("sparse_categorical_crossentropy", WIDE, "sigmoid", "one choice among several"),
+        ("sparse_categorical_crossentropy", WIDE, "sigmoid", "one class among several"),
         ("sparse_categorical_crossentropy", WIDE, "linear", "from_logits"),
         ("binary_crossentropy", WIDE, "softmax", "softmax"),
         ("binary_crossentropy", NARROW, None, "sigmoid"),
@@ -650,7 +650,7 @@ def test_circles_are_those_of_keras(arguments: dict[str, Any]) -> None:
         ("ctc", WIDE, "softmax", "[batch, steps, classes]"),
         ("ctc", Tensor((BATCH, 9, 6)), "sigmoid", "ends in sigmoid"),
         ("circle", Tensor((BATCH, 9, 6)), None, "flatten"),
-        (GENERALIZED, WIDE, "sigmoid", "one choice among several"),
+        (GENERALIZED, WIDE, "sigmoid", "one class among several"),
     ],
 )
 def test_losses_of_regions_and_sequences_say_what_they_need(

@@ -219,7 +219,7 @@ def test_a_marked_png_is_a_png() -> None:
 
 def test_a_model_that_learned_from_synthetic_data_says_so(spec: str) -> None:
     code, output = run("train", spec, "--run-dir", "run", "--set", "train.epochs=1")
-    assert code == 0 and "it learned from synthetic data" in output
+    assert code == 0 and "it was trained on synthetic data" in output
     np.savez("data.npz", x=np.ones((4, 8), "float32"), y=np.ones((4, 4), "float32"))
     for command in (
         ["evaluate", "run", "--data", "data.npz"],
