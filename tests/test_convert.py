@@ -98,6 +98,21 @@ def test_shared_layers_and_settings_of_compile() -> None:
     assert "from_logits: true}, loss_weight: 0.2}" in text
 
 
+def test_masks_that_the_language_carries_are_not_written() -> None:
+    keras.utils.clear_session()  # which numbers names
+    assert graphspec.from_keras(ZOO["masks_that_meet"](), flat=True).text.split("nodes:\n")[1] == (
+        "  embedding:     {layer: Embedding, from: a, input_dim: 50, output_dim: 8, mask_zero: true}\n"
+        "  embedding_1:   {layer: Embedding, from: a, input_dim: 50, output_dim: 8, mask_zero: true}\n"
+        "  add:           {merge: add, from: [embedding, embedding_1]}\n"
+        "  concatenate:   {merge: concatenate, from: [add, embedding]}\n"
+        "  lstm:          {layer: LSTM, units: 3}\n"
+        "  embedding_2:   {layer: Embedding, from: b, input_dim: 50, output_dim: 8, mask_zero: true}\n"
+        "  concatenate_2: {merge: concatenate, from: [embedding, embedding_2], axis: 1}\n"
+        "  lstm_1:        {layer: LSTM, units: 3}\n"
+        "outputs: [lstm, lstm_1]\n"
+    )
+
+
 def test_repetition_is_folded() -> None:
     x = given = keras.Input((8,), name="x")
     for index in range(6):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
-from graphspec.convert.refusals import as_keras_writes
+from graphspec.convert.refusals import as_keras_writes, refusal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,12 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
     """Converts a Keras model in memory, as `import_keras` does. Raises `SpecError`."""
     with tempfile.TemporaryDirectory(prefix="graphspec-") as folder:
         path = Path(folder) / f"{model.name}.keras"
-        model.save(path)
+        try:
+            model.save(path)
+        except (NotImplementedError, TypeError, ValueError) as error:  # Keras' own, of what no file holds
+            why = " ".join(str(error).split())[:200]
+            help = "build the model of what a `.keras` file holds: numbers in place of tensors in calls"
+            raise refusal("import-unsupported", f"Keras cannot save the model: {why}", help) from error
         return import_keras(path, flat)
 
 

@@ -234,10 +234,26 @@ def snake_case(name: str) -> str:
 
 
 SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+FUNCTIONS = {
+    "AllClose": "allclose",
+    "BatchNorm": "batch_normalization",
+    "CTCDecode": "ctc_decode",
+    "CTCLoss": "ctc_loss",
+    "HSVToRGB": "hsv_to_rgb",
+    "IsIn": "isin",
+    "LayerNorm": "layer_normalization",
+    "RGBToGrayscale": "rgb_to_grayscale",
+    "RGBToHSV": "rgb_to_hsv",
+    "RMSNorm": "rms_normalization",
+    "SearchSorted": "searchsorted",
+}
+"""Classes of Keras whose functions have other names than they."""
 
 
 def function_name(class_name: str) -> str:
     """The function of keras.ops behind an operation's class: `TakeAlongAxis` is take_along_axis."""
+    if class_name in FUNCTIONS:
+        return FUNCTIONS[class_name]
     return SNAKE.sub("_", class_name).lower()
 
 

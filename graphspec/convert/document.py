@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphspec.convert.nodes import (
+    SOURCES,
     CalledEntry,
     ConvertedBody,
     ConvertedInput,
@@ -88,7 +89,7 @@ def _graph(
             _block(node.body, blocks, names, known) if node.body is not None and node.entry is None else None
         )
         nodes[node.name] = written(node, above, block)
-        if node.form != "parameter":
+        if node.form not in SOURCES:
             above = node
     found["nodes"] = nodes
     return found

@@ -7,11 +7,12 @@ carries can be compared: `("unlike", tensor, 0)`, `("steps", tensor, 0.0)`, `("o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
 from graphspec.contract.masks import MaskAny, MaskConcat, MaskNotEqual
-from graphspec.convert.config import Call, KerasTensor
+from graphspec.convert.config import Call, KerasLayer, KerasTensor
 from graphspec.tensor import Tensor
 
 Description = Any
@@ -56,22 +57,39 @@ def describe(mask: Any) -> Description | None:
     return ("all", sources[0])
 
 
-def written(class_name: str, call: Call, known: dict[KerasTensor, Description]) -> Description | None:
+def written(layer: KerasLayer, call: Call, known: dict[KerasTensor, Description]) -> Description | None:
     """What an operation of Keras computes, where masks are computed so; `known` are those before it."""
-    args = list(call.args)
-    if class_name == "NotEqual" and len(args) == 2 and isinstance(args[0], KerasTensor):
-        value = args[1] if not isinstance(args[1], KerasTensor) else None
-        return ("unlike", args[0], float(value)) if isinstance(value, (int, float)) else None
-    if class_name == "Any" and args and isinstance(args[0], KerasTensor):
-        inner = known.get(args[0])
-        if isinstance(inner, tuple) and inner[0] == "unlike":
-            return ("steps", inner[1], inner[2])
-    if class_name == "LogicalOr" and len(args) == 2:
-        a, b = (known.get(arg) if isinstance(arg, KerasTensor) else None for arg in args)
-        if a is not None and b is not None:
-            return ("or", a, b)
-    if class_name == "Concatenate" and args and isinstance(args[0], list):
-        parts = [known.get(item) if isinstance(item, KerasTensor) else None for item in args[0]]
-        if all(part is not None for part in parts):
-            return ("joined", *parts)
+    kind, axis = layer.class_name, layer.config.get("axis")
+    args = [item for arg in call.args for item in (arg if isinstance(arg, list) else [arg])]
+    found = [known.get(arg) if isinstance(arg, KerasTensor) else None for arg in args]
+    if kind == "NotEqual" and len(args) == 2 and isinstance(args[0], KerasTensor):
+        return ("unlike", args[0], float(args[1])) if isinstance(args[1], (int, float)) else None
+    if kind in ("ZerosLike", "OnesLike") and isinstance(args[0], KerasTensor):
+        whole = {"ZerosLike": ("nowhere",), "OnesLike": ("wide", ("all", args[0]))}
+        return whole[kind] if _bool(layer.config.get("dtype")) else None
+    if not found or any(part is None for part in found):
+        return None
+    first: Any = found[0]
+    last = axis in (-1, [-1]) or (kind == "Concatenate" and axis == 2)
+    match kind:
+        case "Any" if first[0] == "unlike":
+            return ("steps", first[1], first[2])
+        case "Any" if first[0] == "wide" and last:
+            return first[1]
+        case "ExpandDims" if last:
+            return ("wide", first)
+        case "LogicalOr" if ("nowhere",) in found:  # the same, in as many features as a tensor has
+            return first if found[1] == ("nowhere",) else found[1]
+        case "LogicalOr":
+            return ("or", first, found[1])
+        case "Concatenate" if first[0] == "wide":
+            parts = [part[1] for part in found if part is not None]
+            return ("wide", reduce(lambda a, b: ("or", a, b), parts) if last else ("joined", *parts))
+        case "Concatenate":
+            return ("joined", *found)
     return None
+
+
+def _bool(dtype: Any) -> bool:
+    """Whether a dtype of a config is that of masks: a name, or a policy."""
+    return dtype == "bool" or (isinstance(dtype, dict) and dtype.get("config", {}).get("name") == "bool")

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from graphspec.names import Namespace, attribute
 
-Form = Literal["layer", "merge", "op", "block", "call", "parameter"]
+Form = Literal["layer", "merge", "op", "block", "call", "parameter", "constant"]
+SOURCES = ("parameter", "constant")
+"""Forms that read nothing."""
 RESERVED = frozenset(["index", "logits", "batch"])
 """Names that mean something in expressions and emitted code."""
 

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract import REGISTRY
-from graphspec.contract.keras_names import OPS, PER_EXAMPLE
+from graphspec.contract.keras_names import OPS
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
+from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, beside_batch, check, depth
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
-from graphspec.convert.nodes import ConvertedNode, ConvertedValue
+from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import nearest
+
+CALLED_WITH = {
+    "searchsorted": ("sorted_sequence", "values"),
+    "slice_update": ("inputs", "start_indices", "updates"),
+}
+"""What Keras calls functions with by place, where that is not the order of tensors before constants."""
+UNSAID: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("axis", "axisa", "axisb", "axisc"), (-1,)),
+    **dict.fromkeys(("flash_attention", "attn_logits_soft_cap", "x"), (None,)),
+    **dict.fromkeys(("rms_scaling", "retstep", "synchronized", "sparse"), (False,)),
+    **dict.fromkeys(("crop_to_aspect_ratio", "pad_to_aspect_ratio"), (False,)),
+    "assume_unique": (False, True),
+    "dilation_rate": (1,),
+    "fill_mode": ("constant",),
+    "fill_value": (0.0,),
+}
+"""Arguments of functions that an op has not, each with the values that change nothing."""
+
+
+@dataclass(slots=True)
+class _Operands:
+    """What a function is called with, by our names: tensors, constants in the place of tensors, arguments."""
+
+    tensors: list[tuple[str, KerasTensor]] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, ConvertedValue]) -> ConvertedNode:
@@ -23,85 +51,132 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
     if name in ("concatenate", "stack"):
         cls = REGISTRY["merge"][name]
         given = arguments(cls, layer, rank)
-        slots = [("", values[tensor]) for tensor in tensors_in(call.args)]
+        slots = [("", values[tensor]) for tensor in only_tensors(call.args)]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
         raise Unsupported(f"`{name}` is not an op of a spec: {OPS[name][0]}", OPS[name][1])
-    if name in PER_EXAMPLE:
-        raise Unsupported(
-            f"`{name}` of Keras treats the batch axis like any other axis",
-            f"in a spec, `{name}` applies to each example separately: write this part by hand",
-        )
     if name not in REGISTRY["op"]:
         near = nearest(name, REGISTRY["op"])
         help = "use layers and functions that `graphspec layers` lists" + (f": `{near}`?" if near else "")
         raise Unsupported(f"the language has no op `{name}`", help)
+    if name == "eig":
+        raise Unsupported(
+            "its eigenvalues and vectors are complex tensors", "`op: eig` has them as real pairs"
+        )
     cls = REGISTRY["op"][name]
-    read, given = _operands(cls, layer, call)
-    for key in given:
-        if key in cls.model_fields:
-            continue
-        raise Unsupported(f"`{key}` of `{name}` has no counterpart", f"call it without `{key}`")
-    node = ConvertedNode(layer.name, "op", name, {}, [(slot, values[t]) for slot, t in read])
-    node.arguments = shortened(cls, given)
-    node.outputs = parsed(cls, given).output_names()
+    found = _operands(cls, layer, call)
+    if _is_dot(name, found.constants):
+        name, cls = "dot", REGISTRY["op"]["dot"]
+    if name == "unstack" and found.given.get("num") is None:
+        found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
+    check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
+    read: list[tuple[str, Read]] = [(slot, values[tensor]) for slot, tensor in found.tensors]
+    for slot, value in found.constants.items():
+        array = ConvertedNode(f"{layer.name}_{slot}", "constant", value)
+        read.append((slot, ConvertedValue(array)))
+    if not cls.variadic:
+        order = [argument.name for argument in cls.arguments]
+        read.sort(key=lambda item: order.index(item[0]))
+    node = ConvertedNode(layer.name, "op", name, {}, read)
+    node.arguments = shortened(cls, found.given)
+    node.outputs = parsed(cls, found.given).output_names()
     named = [slot for slot, _ in read]
     whole = cls.variadic or named == [argument.name for argument in cls.arguments][: len(named)]
-    constants = any(argument.name in given for argument in cls.arguments)
-    node.style = "one" if len(read) == 1 and (whole or constants) else "list" if whole else "named"
+    beside = any(argument.name in found.given for argument in cls.arguments)
+    node.style = "one" if len(read) == 1 and (whole or beside) else "list" if whole else "named"
     return node
 
 
-def _operands(
-    cls: type[Layer], layer: KerasLayer, call: Call
-) -> tuple[list[tuple[str, KerasTensor]], dict[str, Any]]:
-    """The inputs of an operation, by our names, and its constants."""
+def _size(x: KerasTensor, axis: int) -> int:
+    """The size of an axis, which Keras reads off the tensor."""
+    size = None if x.shape is None else x.shape[axis]
+    if size is None:
+        raise Unsupported("it depends on a size that the model leaves open", "give its input a size there")
+    return size
+
+
+def only_tensors(value: Any) -> list[KerasTensor]:
+    """The tensors of a call that takes a list of them. Raises `Unsupported` for a constant among them."""
+    listed = value[0] if len(value) == 1 and isinstance(value[0], list) else value
+    for item in listed:
+        if not isinstance(item, KerasTensor):
+            help = "write it as a `constant` node, and this part by hand; or make it an input"
+            raise Unsupported("a constant tensor stands in its list", help)
+    return list(listed)
+
+
+def _configured(cls: type[Layer], layer: KerasLayer) -> dict[str, Any]:
+    """The arguments that a config holds, without those that change nothing."""
+    found = {}
+    for key, value in layer.config.items():
+        if key == "name":
+            continue
+        if key in cls.model_fields:
+            field = cls.model_fields[key]
+            if value is None and not field.is_required() and key in ("epsilon", "dtype", "data_format"):
+                continue
+            found[key] = constant(value)
+        elif key == "dtype" and constant(value) in (None, "float32"):  # what an op gives without it
+            continue
+        elif key not in UNSAID or value not in UNSAID[key]:
+            raise Unsupported(f"`{key}` of `{cls.spec_name}` has no counterpart", f"call it without `{key}`")
+    return found
+
+
+def _operands(cls: type[Layer], layer: KerasLayer, call: Call) -> _Operands:
+    """What an operation is called with. Raises `Unsupported`."""
+    found = _Operands(given=_configured(cls, layer))
+    if cls.variadic:
+        found.tensors = [("", tensor) for tensor in only_tensors(call.args)]
+        return found
     names = [argument.name for argument in cls.arguments]
-    positional = [*names, *(name for name in cls.model_fields if name not in names)]
-    config = {key: value for key, value in layer.config.items() if key != "name"}
-    positional = [name for name in positional if name not in config]
-    given = {key: constant(value) for key, value in config.items() if key in cls.model_fields or value}
-    given = {key: value for key, value in given.items() if key != "dtype" or key in cls.model_fields}
+    positional = CALLED_WITH.get(cls.spec_name) or (*names, *(n for n in cls.model_fields if n not in names))
+    positional = tuple(name for name in positional if name not in layer.config)
     args = list(call.args)
     if len(args) == 1 and isinstance(args[0], list) and all(isinstance(a, KerasTensor) for a in args[0]):
         args = args[0]
-    read: list[tuple[str, KerasTensor]] = []
-    if cls.variadic:
-        return [("", tensor) for tensor in tensors_in(args)], given
+    while args and args[-1] is None:
+        args.pop()
     if len(args) > len(positional):
         raise Unsupported("it is called with more arguments than the language knows", "call it with fewer")
     for name, value in [*zip(positional, args, strict=False), *call.kwargs.items()]:
         if isinstance(value, KerasTensor):
             if name not in names:
                 raise Unsupported(f"its `{name}` is a tensor", f"a spec has a constant for `{name}`")
-            read.append((name, value))
+            found.tensors.append((name, value))
         elif name == "key":
-            given[name] = key_text(value)
+            found.given[name] = key_text(value)
         elif value is not None:
-            given[name] = constant(value)
-    if not read:
+            found.given[name] = constant(value)
+    if not found.tensors:
         raise Unsupported("it reads no tensor of the graph", "compute it from an input")
-    rank = next((len(tensor.shape) for _, tensor in read if tensor.shape is not None), None)
+    _settle(cls, found)
+    return found
+
+
+def _settle(cls: type[Layer], found: _Operands) -> None:
+    """Tells constants that stand for tensors from arguments."""
+    rank = next((len(tensor.shape) for _, tensor in found.tensors if tensor.shape is not None), None)
+    names = [argument.name for argument in cls.arguments]
     for name in names:
-        if isinstance(given.get(name), list):
-            if name not in cls.model_fields:
-                help = "make it the weight of a layer, or an input"
+        value = found.given.get(name)
+        if not isinstance(value, list):
+            continue
+        if name in cls.model_fields and cls.spec_name not in BESIDE_CONSTANT:
+            found.given[name] = beside_batch(value, rank)
+        elif name not in cls.model_fields or (cls.spec_name, name) != ("take", "indices"):
+            if cls.spec_name not in BESIDE_CONSTANT and cls.spec_name not in ALIGNED:
+                help = "write it as a `constant` node, and this part by hand; or make it an input"
                 raise Unsupported(f"its `{name}` is a constant tensor", help)
-            given[name] = _beside_batch(given[name], rank)
-    return read, given
+            del found.given[name]
+            found.constants[name] = value
+    if cls.spec_name in ALIGNED and not _is_dot(cls.spec_name, found.constants):
+        found.constants = {name: beside_batch(value, rank) for name, value in found.constants.items()}
 
 
-def _beside_batch(value: Any, rank: int | None) -> Any:
-    """A constant without the axis that meets the batch, where it has one. Raises `Unsupported`."""
-    depth, inner = 0, value
-    while isinstance(inner, list) and inner:
-        depth, inner = depth + 1, inner[0]
-    if rank is None or depth < rank:
-        return value
-    if depth > rank or len(value) != 1:
-        help = "give it the axes of one example, or one more of size 1"
-        raise Unsupported("a constant tensor has a value for each example of the batch", help)
-    return value[0]
+def _is_dot(name: str, constants: Mapping[str, Any]) -> bool:
+    """Whether it multiplies by a matrix or vector what has any number of axes, which `matmul` does not."""
+    return name == "matmul" and "x2" in constants and depth(constants["x2"]) < 3
 
 
 def constant(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def load(path: Path) -> Any:
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
-    """The difference of the outputs of Keras' model and of the module, relative to the largest output."""
+    """By how much the outputs of Keras' model and of the module differ, of the largest number of each output;
+    infinite where they are of other shapes, or one has no number where the other has.
+    """
     module = program.module().eval()
     module.load_state_dict({**module.state_dict(), **weights})
     inputs = program.example_inputs()
@@ -44,12 +47,19 @@ def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> f
         by_name = {identifier(str(key), "output"): value for key, value in theirs.items()}
         found, theirs = [ours[name] for name in by_name], list(by_name.values())
     expected = _flat(theirs)
-    worst = 0.0
-    for a, b in zip(found, expected, strict=True):
-        b = torch.as_tensor(b.detach().cpu().numpy() if isinstance(b, Tensor) else _array(b))
-        scale = max(float(b.abs().double().max()), 1e-30)
-        worst = max(worst, float((a.double() - b.double()).abs().max()) / scale)
-    return worst
+    arrays = (
+        torch.as_tensor(b.detach().cpu().numpy() if isinstance(b, Tensor) else _array(b)) for b in expected
+    )
+    return max(_apart(a, b) for a, b in zip(found, arrays, strict=True))
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        return math.inf
+    a, b = a.double(), b.double()
+    gaps = torch.where((a == b) | (a.isnan() & b.isnan()), 0, (a - b).abs()).nan_to_num(math.inf, math.inf)
+    scale = b[b.isfinite()].abs().amax() if b.isfinite().any() else b.new_ones(())
+    return float(gaps.amax() / scale.clamp(min=1e-30)) if a.numel() else 0.0
 
 
 def _structured(model: Any, tensors: list[Tensor]) -> Any:

@@ -41,7 +41,7 @@ from graphspec.convert.nodes import (
     Stored,
     rename,
 )
-from graphspec.convert.operations import operation
+from graphspec.convert.operations import only_tensors, operation
 from graphspec.convert.ordering import ordered
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
@@ -106,7 +106,7 @@ class Translator:
         body.nodes = ordered(body)
         self._report(body)
         read = [*body.outputs.values(), *(value for node in body.nodes for value in node.sources())]
-        for value in read:
+        for value in (value for value in read if value.maker not in self.failed):
             if value.output > (len(value.maker.outputs) if isinstance(value.maker, ConvertedNode) else 0):
                 raise ValueError(f"{value.maker.name} has no output {value.output}")
         called = {id(node.entry) for node in body.nodes}
@@ -168,7 +168,7 @@ class Translator:
     def _node(self, layer: KerasLayer, index: int, call: Call) -> ConvertedNode:
         if layer.module.startswith(OPS):
             first = KerasTensor(layer.name, index, 0)
-            self.written[first] = written(layer.class_name, call, self.written)
+            self.written[first] = written(layer, call, self.written)
             return operation(layer, call, self.values)
         if layer.model is not None:
             return self._nested(layer, index, call)
@@ -180,7 +180,7 @@ class Translator:
         cls = self._class(layer)
         rank = next((len(t.shape) for t in tensors_in(call.args) if t.shape is not None), None)
         if kind == "merge":
-            read, masks = tuple(tensors_in(call.args)), call.kwargs.get("mask")
+            read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
             made = parsed(cls, given := arguments(cls, layer, rank))
             slots = [("", self.values[tensor]) for tensor in read]
             node = ConvertedNode(layer.name, "merge", cls.spec_name, given, slots, "list")

@@ -6,18 +6,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from graphspec.contract.buffers import need_held
 from graphspec.contract.fields import Finite
 from graphspec.contract.layer import (
     Argument,
     Code,
     Example,
     LayerError,
+    Leaf,
     Moved,
     Ref,
     Site,
 )
-from graphspec.ops.operation import NUMBERS, UnaryOperation, row, table
+from graphspec.ops.operation import NUMBERS, UnaryOperation, need_numbers, row, table
 from graphspec.tensor import Tensor
+
+Dtype = Literal[
+    "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"
+]
 
 
 class _Function(UnaryOperation, abstract=True):
@@ -137,47 +143,65 @@ class StopGradient(_Function, spec_name="stop_gradient", also="detach"):
         return x
 
 
-class ZerosLike(_Function, spec_name="zeros_like"):
-    """Zeros in the shape of `x`."""
+class _Like(_Function, abstract=True):
+    """One number in the shape of `x`, of its type or of `dtype`."""
 
-    template = "torch.zeros_like({x})"
-
-    def infer(self, x: Tensor) -> Tensor:
-        return x
-
-
-class OnesLike(_Function, spec_name="ones_like"):
-    """Ones in the shape of `x`."""
-
-    template = "torch.ones_like({x})"
-
-    def infer(self, x: Tensor) -> Tensor:
-        return x
-
-
-class FullLike(_Function, spec_name="full_like"):
-    """`fill_value` in the shape of `x`, and of its type."""
-
-    fill_value: int | Finite
+    dtype: Dtype | None = None
 
     floats = False
+
+    def infer(self, x: Tensor) -> Tensor:
+        return x if self.dtype is None else x.with_dtype(self.dtype)
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {}
+        if self.dtype not in (None, site.x.dtype):
+            constants["dtype"] = Ref(f"torch.{self.dtype}")
+        given = ", dtype={dtype}" if constants else ""
+        return Code(self.template.replace(")", f"{given})"), constants=constants)
+
+
+class ZerosLike(_Like, spec_name="zeros_like"):
+    """Zeros in the shape of `x`, of its type or of `dtype`."""
+
+    template = "torch.zeros_like({x})"
+    examples = (Example({}, ((3, 4),)), Example({"dtype": "bool"}, ((3, 4),)))
+
+
+class OnesLike(_Like, spec_name="ones_like"):
+    """Ones in the shape of `x`, of its type or of `dtype`."""
+
+    template = "torch.ones_like({x})"
+    examples = (Example({}, ((3, 4),)), Example({"dtype": "int32"}, ((3, 4),)))
+
+
+class FullLike(_Like, spec_name="full_like"):
+    """`fill_value` in the shape of `x`, of its type or of `dtype`."""
+
+    template = "torch.full_like({x}, {fill_value})"
+
+    fill_value: int | Finite
+    dtype: Dtype | None = None
+
     examples = (
         Example({"fill_value": 0.5}, ((3, 4),)),
         Example({"fill_value": 2}, ((4,),), dtype="int32", high=9),
+        Example({"fill_value": 2, "dtype": "int64"}, ((4,),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
+        x = super().infer(x)
+        need_numbers(self.spec_name, x)
         if isinstance(self.fill_value, float) and not x.is_float:
             raise LayerError(
                 "wrong-dtype", f"`full_like` fills {x} with integers", argument="fill_value", inputs=(0,)
             )
-        return super().infer(x)
+        need_held(x.dtype, [self.fill_value], "fill_value")
+        return x
 
     def code(self, site: Site) -> Code:
-        return Code("torch.full_like({x}, {fill_value})", constants={"fill_value": self.fill_value})
-
-
-DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
+        code = super().code(site)
+        return Code(code.call, constants={**code.constants, "fill_value": self.fill_value})
 
 
 class Cast(UnaryOperation, spec_name="cast"):
@@ -185,7 +209,7 @@ class Cast(UnaryOperation, spec_name="cast"):
 
     arguments = (Argument("x"), Argument("like", required=False))
 
-    dtype: Literal[DTYPES] | None = None  # type: ignore[valid-type]
+    dtype: Dtype | None = None
 
     examples = (
         Example({"dtype": "float32"}, ((3, 4),), dtype="int64", high=9),

@@ -7,7 +7,7 @@ import re
 from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import begin, common
-from graphspec.convert.nodes import RESERVED, ConvertedNode, identifier
+from graphspec.convert.nodes import RESERVED, SOURCES, ConvertedNode, identifier
 from graphspec.names import Namespace
 
 SHORT = {
@@ -54,9 +54,9 @@ _PARTS = frozenset(
 
 
 def kind(node: ConvertedNode) -> str:
-    """A short word for the kind of a node."""
-    if node.form == "parameter":
-        return "weight"
+    """A short word for what a node is."""
+    if node.form in SOURCES:
+        return "weight" if node.form == "parameter" else "constant"
     word = snake_case(str(node.what))
     if word in SHORT:
         return SHORT[word]

@@ -192,7 +192,7 @@ def leaf_key(node: ConvertedNode) -> Any:
         (key, repr(value)) for key, value in sorted(node.arguments.items()) if isinstance(value, dict)
     )
     names = tuple(sorted(node.arguments)) if node.form == "op" else ()
-    what = len(node.what) if node.form == "parameter" else node.what
+    what = len(node.what) if node.form == "parameter" else repr(node.what)
     return ("leaf", node.form, what, node.style, node.trainable, fixed, names, node.outputs)
 
 

@@ -13,6 +13,7 @@ from graphspec.convert.folding.parameters import MISSING, Solved, Solver, Writte
 from graphspec.convert.folding.parts import Instance, Parts, RepeatedPart, Target, targets
 from graphspec.convert.folding.search import fold
 from graphspec.convert.nodes import (
+    SOURCES,
     CalledEntry,
     ConvertedBody,
     ConvertedNode,
@@ -154,7 +155,7 @@ class DocumentWriter:
         for position, name in enumerate(self.names[id(part)]):
             nodes[name] = self._node(part, position, self.solved[id(part)].items[position], above)
             unit = part.unit(position)
-            if not (isinstance(unit, ConvertedNode) and unit.form == "parameter"):
+            if not (isinstance(unit, ConvertedNode) and unit.form in SOURCES):
                 above = (position, 0)
         found["nodes"] = nodes
         return found

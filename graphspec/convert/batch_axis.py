@@ -1,0 +1,92 @@
+"""Where a function of keras.ops and the op of a spec are the same, though only the op knows of examples.
+
+To Keras the batch is an axis like others: `take` reads the same indices in every example, `conv` has one
+kernel for all. A spec does to each example what Keras does to whole tensors. Both are equal where what stands
+beside the batch is a constant: it has no batch in Keras, and in a spec one of size 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphspec.contract.arrays import as_array, shape_of
+from graphspec.contract.keras_names import PER_EXAMPLE
+from graphspec.convert.refusals import Unsupported
+
+BESIDE_CONSTANT = {
+    "batch_normalization": "x",
+    "conv": "inputs",
+    "depthwise_conv": "inputs",
+    "dot": "x1",
+    "inner": "x1",
+    "take": "indices",
+    "tensordot": "x1",
+}
+"""Ops that are the same as Keras' where this argument is the only tensor, and the others are constants."""
+ALIGNED = frozenset(["cross", "ldexp", "matmul", "take_along_axis", "where"])
+"""Ops whose tensors meet by their last axes, so that a constant with fewer axes has no batch."""
+INSTEAD = {
+    **dict.fromkeys(
+        ("conv", "depthwise_conv"),
+        "a kernel that a spec computes belongs to one example: make it a constant, or the weight of a layer",
+    ),
+    "take": "{op: take, from: [x, indices], axis: 1} picks in each example by its own indices; the rows of a "
+    "table are {layer: Embedding}",
+    "dot": "{op: dot, from: [x1, x2]} multiplies each example's two tensors",
+    "outer": "{op: outer, from: [x1, x2]} multiplies each example's two vectors",
+    "ravel": "{op: ravel} makes one vector of each example",
+    "diag": "{op: diagonal, axis1: 1, axis2: 2} reads each example's diagonal",
+}
+"""What a spec has for the function."""
+
+
+def depth(value: Any) -> int:
+    """How many axes a nested list has."""
+    try:
+        return len(shape_of(as_array(value)))
+    except ValueError as error:
+        raise Unsupported(f"a constant tensor is no tensor of a spec: {error}", "pass numbers") from None
+
+
+def check(name: str, tensors: Sequence[str], constants: Mapping[str, Any], given: dict[str, Any]) -> None:
+    """Refuses what an op does to each example, and Keras to the batch. `tensors` names the arguments that are
+    tensors, `constants` has those without a batch. Changes the axes in `given` to those of a spec.
+    """
+    if name == "take" and "x" in constants:
+        _from_table(constants["x"], given)
+        return
+    if name not in PER_EXAMPLE and name not in BESIDE_CONSTANT:
+        return
+    if name == "take" and "indices" in given:
+        return
+    if list(tensors) != [BESIDE_CONSTANT.get(name)]:
+        raise Unsupported(
+            f"`{name}` of Keras treats the batch axis like any other axis, and in a spec applies to each example",
+            INSTEAD.get(name, f"write this part by hand: {{op: {name}}} does it to each example"),
+        )
+    if name == "tensordot" and isinstance(given.get("axes"), list):
+        left, right = (side if isinstance(side, list) else [side] for side in given["axes"])
+        given["axes"] = [left, [axis + 1 if axis >= 0 else axis for axis in right]]
+
+
+def _from_table(table: Any, given: dict[str, Any]) -> None:
+    """Rows of a constant by a tensor: along its first axis, which a spec counts as 1."""
+    axes, axis = depth(table), given.get("axis")
+    if not (axis in (0, -axes) or (axis is None and axes == 1)):
+        raise Unsupported(
+            "it takes from a constant along another axis than the first, which puts the batch elsewhere",
+            "transpose the constant, and take along axis 0",
+        )
+    given["axis"] = 1
+
+
+def beside_batch(value: Any, rank: int | None) -> Any:
+    """A constant without the axis that meets the batch, where it has one. Raises `Unsupported`."""
+    axes = depth(value)
+    if rank is None or axes < rank:
+        return value
+    if axes > rank or len(value) != 1:
+        help = "give it the axes of one example, or one more of size 1"
+        raise Unsupported("a constant tensor has a value for each example of the batch", help)
+    return value[0]
