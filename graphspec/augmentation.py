@@ -12,8 +12,8 @@ import yaml
 
 from graphspec.tensor import Tensor
 
-PREFIX = "Random"
-"""What the names of the layers begin with that augment."""
+PREFIX, OTHERS = "Random", ("Solarization",)
+"""What the names of the layers begin with that augment, and those that have other names."""
 IMAGE = "image"
 
 
@@ -38,8 +38,8 @@ def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None
     """Entries that are no augmentation: their position, what is wrong, and a remedy."""
     for index, layer in enumerate(layers):
         name = layer.get("layer")
-        if not isinstance(name, str) or not name.startswith(PREFIX):
-            what = f"`augment` takes layers whose names begin with `{PREFIX}`"
+        if not isinstance(name, str) or not name.startswith((PREFIX, *OTHERS)):
+            what = f"`augment` takes layers whose names begin with `{PREFIX}`, and `{'`, `'.join(OTHERS)}`"
             yield index, what, "write {layer: RandomFlip, mode: horizontal}"
         elif "from" in layer or "repeat" in layer or "when" in layer:
             yield index, "an entry of `augment` has only a layer and its arguments", None

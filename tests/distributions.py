@@ -57,10 +57,12 @@ def starts_differ(a: Tensor, b: Tensor) -> str | None:
     return None
 
 
-def outcomes(call: Call, example: list[Tensor]) -> Tensor:
-    """What independent calls make of two equal examples: [outcomes, 2, ...]."""
+def outcomes(call: Call, example: list[Tensor], shared: bool = False) -> Tensor:
+    """What independent calls make of two equal examples: [outcomes, 2, ...]. `shared`: one draw of several is
+    for all examples of a batch.
+    """
     y = call([x.expand(2 * PAIRS, *x.shape[1:]).clone() for x in example]).detach().double()
-    if (y == y[:1]).all():
+    if shared or (y == y[:1]).all():
         pair = [x.expand(2, *x.shape[1:]).clone() for x in example]
         y = torch.cat([call(pair).detach().double() for _ in range(CALLS)])
     return y.unflatten(0, (-1, 2))

@@ -151,8 +151,8 @@ def test_what_cannot_be_said_is_named() -> None:
         keras.Model(x, layers.Lambda(lambda x: x + 1, name="lambda")(x))
     )
     image = keras.Input((8, 8, 3), name="image")
-    assert "`RandomHue` is not a layer of a spec" in refused(
-        keras.Model(image, layers.RandomHue(0.5, name="hue")(image))
+    assert "`RandomElasticTransform` is not a layer of a spec" in refused(
+        keras.Model(image, layers.RandomElasticTransform(name="wave")(image))
     )
 
 

@@ -14,6 +14,16 @@ nodes:
   zoom: {layer: RandomZoom, height_factor: 0.2}
   bright: {layer: RandomBrightness, factor: 0.2, value_range: [0, 1]}
   contrast: {layer: RandomContrast, factor: 0.2, value_range: [0, 1]}
+  hue: {layer: RandomHue, factor: 0.2, value_range: [0, 1]}
+  saturation: {layer: RandomSaturation, factor: [0.3, 0.7], value_range: [0, 1]}
+  jitter: {layer: RandomColorJitter, contrast_factor: 0.2, hue_factor: 0.1, value_range: [0, 1]}
+  paler: {layer: RandomColorDegeneration, factor: 0.5, value_range: [0, 1]}
+  sharp: {layer: RandomSharpness, factor: 0.6, value_range: [0, 1]}
+  blur: {layer: RandomGaussianBlur, value_range: [0, 1]}
+  tones: {layer: RandomPosterization, factor: [4, 8], value_range: [0, 1]}
+  solar: {layer: Solarization, threshold_factor: 0.5, value_range: [0, 1]}
+  slant: {layer: RandomShear, x_factor: 0.2}
+  side: {layer: RandomPerspective, scale: 0.2}
   erase: {layer: RandomErasing, value_range: [0, 1]}
 """
 CROP = "  crop: {layer: RandomCrop, height: 6, width: 5}\n"
@@ -48,6 +58,24 @@ def test_images_of_any_size_are_brought_to_one() -> None:
     for size in ((8, 9), (6, 9), (3, 20), (5, 2)):
         images = torch.rand(2, *size, 3)
         assert module.train()(images).shape == module.eval()(images).shape == (2, 6, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "code"),
+    [
+        ("RandomHue, factor: 0.5", "shapes-differ"),
+        ("RandomHue, factor: 1.5", "out-of-range"),
+        ("RandomPosterization, factor: 9", "wrong-type"),
+        ("RandomGaussianBlur, kernel_size: 4", "out-of-range"),
+        ("RandomGaussianBlur, kernel_size: [3, 5]", "out-of-range"),
+        ("RandomPerspective, scale: 2", "out-of-range"),
+        ("Solarization, threshold_factor: -1", "out-of-range"),
+    ],
+)
+def test_what_they_do_not_take_is_told(layer: str, code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(inputs().replace("3]", "2]") + f"nodes:\n  y: {{layer: {layer}}}\noutputs: [y]")
+    assert [found.code for found in caught.value.diagnostics] == [code]
 
 
 def test_a_color_for_each_channel_needs_three() -> None:

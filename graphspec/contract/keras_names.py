@@ -22,10 +22,6 @@ _STRINGS = (
     "it must be adapted to data, outside of the model",
     "encode columns in `data: {features: ...}`: `category`, `hash`, `text`",
 )
-_PIXELS = (
-    "it changes pixels in a way that is not yet written for PyTorch",
-    "`RandomBrightness`, `RandomContrast`, `RandomGrayscale`, `RandomInvert` or `RandomErasing`",
-)
 LAYERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("JaxLayer", "FlaxLayer", "TFSMLayer", "TorchModuleWrapper"), _OWN_CODE),
     **dict.fromkeys(("Layer", "Wrapper", "InputSpec"), _BASE),
@@ -40,18 +36,27 @@ LAYERS: dict[str, tuple[str, str]] = {
         "pad the arrays of boxes in the data to one length",
     ),
     **dict.fromkeys(
+        ("AugMix", "RandAugment"),
         (
-            *("AugMix", "AutoContrast", "ContrastLimitedAdaptiveHistogramEqualization", "Equalization"),
-            *("RandAugment", "RandomColorDegeneration", "RandomColorJitter", "RandomElasticTransform"),
-            *("RandomGaussianBlur", "RandomHue", "RandomPerspective"),
-            *("RandomPosterization", "RandomSaturation", "RandomSharpness", "RandomShear", "Solarization"),
+            "it chooses among other augmentations, which differ from example to example",
+            "a few in a row, each drawn for itself: `RandomShear`, `RandomHue`, `RandomPosterization`, ...",
         ),
-        _PIXELS,
+    ),
+    **dict.fromkeys(
+        ("Equalization", "ContrastLimitedAdaptiveHistogramEqualization"),
+        (
+            "it counts how often each tone occurs, in Keras in a whole batch at once",
+            "{layer: AutoContrast}, or `RandomContrast`; or equalize the images before you train",
+        ),
+    ),
+    "RandomElasticTransform": (
+        "it is not yet written for PyTorch",
+        "{layer: RandomPerspective, scale: 0.3}, or `RandomShear`",
     ),
     **dict.fromkeys(
         ("MixUp", "CutMix"),
         (
-            "it mixes the examples of a batch, and their targets with them",
+            "it mixes the examples of a batch and their targets, and a node does not see targets",
             "mix them in your own training loop, with `program.loss`",
         ),
     ),

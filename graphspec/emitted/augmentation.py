@@ -130,6 +130,48 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
     return F.grid_sample(x, grid, mode, align_corners=True)
 
 
+class RandomPerspective(nn.Module):
+    """A random perspective of [N, C, H, W] in training, with a probability from `factor`:
+    corners move by up to half of `scale` times their distance from the first.
+    """
+
+    def __init__(self, factor, scale: float, mode="bilinear", fill=0.0):
+        super().__init__()
+        self.factor, self.scale, self.mode, self.fill = factor, scale, mode, fill
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        chosen = x.new_empty(x.shape[0], 1, 1, 1).uniform_(*self.factor)
+        chosen = torch.rand_like(chosen) < chosen
+        height, width = x.shape[2:]
+        right, bottom = width - 1.0, height - 1.0
+        corners = x.new_tensor([[0, 0], [right, 0], [0, bottom], [right, bottom]])
+        moved = x.new_empty(x.shape[0], 4, 2).uniform_(-self.scale / 2, self.scale / 2)
+        matrix = homography(corners + corners * moved, corners)
+        rows = torch.arange(height, dtype=x.dtype, device=x.device)
+        columns = torch.arange(width, dtype=x.dtype, device=x.device)
+        columns, rows = torch.meshgrid(columns, rows, indexing="xy")
+        places = torch.stack([columns, rows, torch.ones_like(rows)], -1)
+        places = places.flatten(0, 1) @ matrix.mT
+        places = places[..., :2] / places[..., 2:]
+        grid = (2 * places + 1) / x.new_tensor([width, height]) - 1
+        grid = grid.view(-1, height, width, 2)
+        y = F.grid_sample(x - self.fill, grid, self.mode, align_corners=False)
+        return torch.where(chosen, y + self.fill, x)
+
+
+def homography(source: Tensor, target: Tensor) -> Tensor:
+    """The projective maps [N, 3, 3] of four points [N, 4, 2] each to points [4, 2]."""
+    point = torch.cat([source, torch.ones_like(source[..., :1])], -1)
+    zero = torch.zeros_like(point)
+    x = torch.cat([point, zero, -target[:, :1] * source], -1)
+    y = torch.cat([zero, point, -target[:, 1:] * source], -1)
+    wanted = target.flatten().expand(len(source), 8)
+    found = torch.linalg.solve(torch.stack([x, y], 2).flatten(1, 2), wanted)
+    return F.pad(found, (0, 1), value=1.0).view(-1, 3, 3)
+
+
 class RandomRotation(nn.Module):
     """Rotates each image of [N, C, H, W] in training, by `factor` turns."""
 
@@ -145,6 +187,29 @@ class RandomRotation(nn.Module):
         tall = x.shape[2] / x.shape[3]
         theta = torch.stack([cos, -sin * tall, zero, sin / tall, cos, zero], 1)
         return warp(x, theta, *self.how)
+
+
+class RandomShear(nn.Module):
+    """Shears each image of [N, C, H, W] at random in training, along the width by
+    `across` and along the height by `down`, both with a random sign.
+    """
+
+    def __init__(self, across, down, mode="bilinear", fill_mode="reflect", fill=0.0):
+        super().__init__()
+        self.across, self.down, self.how = across, down, (mode, fill_mode, fill)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        height, width = x.shape[2:]
+        across = x.new_empty(x.shape[0]).uniform_(*self.across)
+        down = x.new_empty(x.shape[0]).uniform_(*self.down)
+        sign = torch.where(torch.rand_like(down) < 0.5, -1.0, 1.0)
+        across, down = sign * across / width, sign * down / height
+        one = torch.ones_like(down)
+        theta = [one, across * height, across * (height - 1)]
+        theta += [down * width, one, down * (width - 1)]
+        return warp(x, torch.stack(theta, 1), *self.how)
 
 
 class RandomTranslation(nn.Module):

@@ -33,7 +33,7 @@ def _factored(schema: Schema) -> Schema:
     return schema
 
 
-RUNS, SHORTEST, WORTH = 60, 2, 60
+RUNS, SHORTEST, WORTH = 300, 2, 5
 """At most so many runs, of at least so many properties, each of which saves so many characters."""
 Run = tuple[tuple[str, str], ...]
 

@@ -240,7 +240,9 @@ class Writer:
         for kind, classes in REGISTRY.items():
             self._kind(kind, {name: classes[name] for name in sorted(classes)})
             forms[kind] = {"anyOf": [_ref(f"{kind}s"), EXPRESSION]}
-        forms = {form: {**forms[form], "description": meaning(form, "Node")} for form in FORMS}
+        for form in FORMS:
+            self.definitions[f"form.{form}"] = {**forms[form], "description": meaning(form, "Node")}
+            forms[form] = _ref(f"form.{form}")
         rule: Schema = {"properties": forms, "required": ["layer"], "unevaluatedProperties": True}
         for form in reversed(FORMS):
             then = _ref(f"node.{form}") if form in REGISTRY else {"additionalProperties": True}

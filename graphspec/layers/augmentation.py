@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site
-from graphspec.contract.windows import DataFormat, assemble, need_axes
+from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
 
 Range = tuple[float, float]
@@ -242,6 +242,73 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
         return {"height": self.height_factor, "width": self.width_factor}
 
 
+class RandomShear(_Warp):
+    """Shears each image at random in training: along the width between two `x_factor`s, along the height
+    between two `y_factor`s; the sign of both is inverted for half of the images.
+
+    A single factor is the maximum in both directions.
+    """
+
+    x_factor: BothWays = (0.0, 0.0)
+    y_factor: BothWays = (0.0, 0.0)
+    interpolation: Interpolation = "bilinear"
+    fill_mode: FillMode = "reflect"
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+    seed: None = None
+
+    examples = (
+        Example({"x_factor": 0.4, "y_factor": 0.2}, ((5, 6, 2),)),
+        Example({"x_factor": [0.2, 0.7], "fill_mode": "constant", "fill_value": 2.0}, ((5, 4, 1),)),
+        Example({"y_factor": 0.6, "fill_mode": "nearest", "interpolation": "nearest"}, ((4, 5, 1),)),
+        Example({"x_factor": 0.5, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
+        Example({"y_factor": [0.1, 0.3], "data_format": "channels_first"}, ((2, 5, 6),)),
+    )
+
+    def ranges(self) -> dict[str, Leaf]:
+        return {"across": self.x_factor, "down": self.y_factor}
+
+
+class RandomPerspective(Augmentation):
+    """A random perspective of each image in training, with a probability between two `factor`s.
+
+    A single factor is `[0, factor]`. Each corner but the first moves by up to half of `scale` times its
+    distance from the first. Pixels from outside of the image are `fill_value`.
+    """
+
+    factor: UpTo = (0.0, 1.0)
+    scale: Annotated[Finite, Field(ge=0, le=1)] = 1.0
+    interpolation: Interpolation = "bilinear"
+    fill_value: Finite = 0.0
+    seed: None = None
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"factor": 0.7}, ((5, 6, 2),)),
+        Example({"scale": 0.5, "fill_value": 2.0, "seed": None}, ((4, 5, 1),)),
+        Example({"factor": [0.8, 1], "interpolation": "nearest"}, ((5, 4, 1),)),
+        Example({"scale": 0.3, "data_format": "channels_first"}, ((2, 5, 4),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        output = super().infer(x)
+        if 1 in spatial(x, self.data_format):
+            message = f"RandomPerspective takes images of two rows and columns or more, and gets {x}"
+            raise LayerError("window-too-large", message, inputs=(0,))
+        return output
+
+    def module(self, site: Site) -> Construct:
+        positional: dict[str, Leaf] = {"factor": self.factor, "scale": float(self.scale)}
+        keyword: dict[str, tuple[Leaf, Leaf]] = {
+            "mode": (self.interpolation, "bilinear"),
+            "fill": (float(self.fill_value), 0.0),
+        }
+        return Construct("RandomPerspective", positional, keyword)
+
+    def flops(self, site: Site) -> Dim:
+        return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
+
+
 class RandomCrop(Augmentation):
     """A random window of `height` and `width` in training, the same for all images of a batch.
 
@@ -277,7 +344,7 @@ class RandomCrop(Augmentation):
         return 7 * product(site.outputs[0].shape[1:])
 
 
-class RandomBrightness(Augmentation, also="ColorJitter"):
+class RandomBrightness(Augmentation):
     """Adds a share of `value_range`, between two `factor`s, to each image in training; clips to the range.
 
     A single factor is the maximum in both directions.

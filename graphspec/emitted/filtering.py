@@ -1,0 +1,51 @@
+"""Random filters of images in training."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def filtered(x: Tensor, kernel: Tensor) -> Tensor:
+    """Each channel of [N, C, H, W] under one kernel [size, size], with zeros around."""
+    channels = x.shape[1]
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return F.conv2d(x, weight, padding=len(kernel) // 2, groups=channels)
+
+
+class RandomSharpness(nn.Module):
+    """Sharpens or blurs images in training; a `factor` of 0.5 changes nothing."""
+
+    def __init__(self, factor, value_range: tuple[float, float]):
+        super().__init__()
+        self.factor, self.value_range = factor, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        factor = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        kernel = x.new_tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
+        smooth = filtered(x, kernel)
+        return (x + (1 - 2 * factor) * (smooth - x)).clamp(*self.value_range)
+
+
+class RandomGaussianBlur(nn.Module):
+    """Blurs images in training, with a probability from `factor`, by a Gaussian whose
+    standard deviations are from `sigma`, the same for all images of a batch.
+    """
+
+    def __init__(self, factor, sigma, value_range, kernel_size: int = 3):
+        super().__init__()
+        self.factor, self.sigma, self.value_range = factor, sigma, value_range
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        chosen = x.new_empty(len(x), 1, 1, 1).uniform_(*self.factor)
+        chosen = torch.rand_like(chosen) < chosen
+        sigma = x.new_empty(2, 1).uniform_(*self.sigma) + 1e-6
+        places = torch.arange(self.kernel_size, dtype=x.dtype, device=x.device)
+        places = places - self.kernel_size // 2
+        rows, columns = (-0.5 * (places / sigma) ** 2).softmax(1)
+        blurred = filtered(x, torch.outer(rows, columns))
+        return torch.where(chosen, blurred, x).clamp(*self.value_range)

@@ -1,0 +1,53 @@
+"""Changes of tones of images."""
+
+import torch
+from torch import Tensor, nn
+
+
+class RandomPosterization(nn.Module):
+    """Reduces images in training to a random number of bits per value: at least the
+    first of `bits`, and below the second.
+    """
+
+    def __init__(self, bits: tuple[int, int], value_range: tuple[float, float]):
+        super().__init__()
+        self.bits, self.value_range = bits, value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        low, high = self.value_range
+        least, end = self.bits
+        bits = torch.randint(
+            least, max(end, least + 1), (len(x), 1, 1, 1), device=x.device
+        )
+        step = 2.0 ** (8 - bits)
+        x = ((x - low) / (high - low) * 255).clamp(0, 255).floor()
+        return (x / step).floor() * step / 255 * (high - low) + low
+
+
+class Solarization(nn.Module):
+    """Adds a number from `addition` to images in training, and inverts what is above one
+    from `threshold`; both on a scale of 0 to 255.
+    """
+
+    def __init__(self, addition, threshold, value_range: tuple[float, float]):
+        super().__init__()
+        self.addition, self.threshold = addition, threshold
+        self.value_range = value_range
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        low, high = self.value_range
+        addition = x.new_empty(len(x), 1, 1, 1).uniform_(*self.addition)
+        threshold = torch.empty_like(addition).uniform_(*self.threshold)
+        x = ((x - low) / (high - low) * 255 + addition).clamp(0, 255)
+        return torch.where(x < threshold, x, 255 - x) / 255 * (high - low) + low
+
+
+def auto_contrast(x: Tensor, low: float, high: float) -> Tensor:
+    """Each channel of images [N, C, H, W] from `low` to `high`, if it has two tones."""
+    least, most = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    span = torch.where(most > least, most - least, 1)
+    return torch.where(most > least, (x - least) / span * (high - low) + low, x)
