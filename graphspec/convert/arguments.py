@@ -18,6 +18,7 @@ IGNORED = frozenset(
         *("renorm", "renorm_clipping", "renorm_momentum", "rms_scaling", "fused", "virtual_batch_size"),
         *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "autocast"),
         *("input_length", "batch_size", "interpolation_order", "noise_shape_", "flash_attention"),
+        "epsilon",  # of Discretization: how exact it learns its bins
     ]
 )
 """Keys that say nothing about what a layer computes, where they have their default."""
@@ -208,6 +209,8 @@ def _shortest(cls: type[Layer], given: Mapping[str, Any], name: str, value: Any)
     """One value, as short as it can be for the layer to be the same."""
     written = given[name]
     candidates = [written]
+    if isinstance(written, list) and len(written) == 2 and written[0] != written[1]:
+        candidates = [written[1], *candidates]  # of bounds, which one number may stand for
     if isinstance(written, list) and written and all(item == written[0] for item in written):
         candidates = [written[0], *candidates]
         if isinstance(written[0], list) and all(item == written[0][0] for item in written[0]):

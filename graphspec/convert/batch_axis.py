@@ -24,7 +24,7 @@ BESIDE_CONSTANT = {
     "tensordot": "x1",
 }
 """Ops that are the same as Keras' where this argument is the only tensor, and the others are constants."""
-ALIGNED = frozenset(["cross", "ldexp", "matmul", "take_along_axis", "where"])
+ALIGNED = frozenset(["average", "cross", "ldexp", "matmul", "take_along_axis", "where"])
 """Ops whose tensors meet by their last axes, so that a constant with fewer axes has no batch."""
 INSTEAD = {
     **dict.fromkeys(

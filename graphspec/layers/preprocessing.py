@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from graphspec.contract.fields import Finite, Positive
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.fields import Finite, Positive, as_tuple
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
     Code,
@@ -18,27 +20,52 @@ from graphspec.contract.layer import (
 from graphspec.contract.windows import AXES, DataFormat, assemble, need_axes, need_spatial, spatial
 from graphspec.tensor import Dim, Tensor, product
 
+Each = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+"""A number for each element of the last axis."""
+
 
 class Rescaling(Layer):
-    """`x * scale + offset`, in floats."""
+    """`x * scale + offset`, in floats: numbers, or lists of one for each channel, along the last axis."""
 
     supports_masking = True
 
-    scale: float
-    offset: float = 0.0
+    scale: float | Each
+    offset: float | Each = 0.0
 
     examples = (
         Example({"scale": 0.0625}, ((3, 4),)),
         Example({"scale": 2, "offset": -1.0}, ((2, 2, 1),)),
+        Example({"scale": [0.5, 2, 1], "offset": [0.0, -1, 1]}, ((2, 4, 3),)),
+        Example({"scale": 0.5, "offset": [0.0, -1, 1]}, ((3,),), dtype="uint8", high=9),
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        return x if x.is_float else x.with_dtype("float32")
+        for name in ("scale", "offset"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and x.shape[-1] not in (len(value), 1):
+                message = f"`{name}` has {len(value)} numbers, and the last axis of {x} another size"
+                raise LayerError("shapes-differ", message, argument=name, inputs=(0,))
+        shape = x.shape
+        for value in (self.scale, self.offset):
+            if isinstance(value, tuple):
+                shape = (*shape[:-1], len(value))
+        return Tensor(shape, x.dtype if x.is_float else "float32")
 
     def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
+        lists = isinstance(self.scale, tuple) or isinstance(self.offset, tuple)
+        return "spec" if lists else "any"
 
     def code(self, site: Site) -> Code:
+        x = "{x}" if site.x.is_float else "{x}.to({float})"
+        offset = ""
+        constants: dict[str, Leaf] = {"offset": self.offset}
+        if isinstance(self.offset, tuple):
+            offset = f" + {x}.new_tensor({{offset}})"
+        elif self.offset:
+            offset, constants["offset"] = " + {offset}", float(self.offset)
+        if isinstance(self.scale, tuple):
+            constants["scale"] = self.scale
+            return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
         whole = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
         parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as it is written
         scale: Leaf = float(self.scale)
@@ -46,10 +73,8 @@ class Rescaling(Layer):
             scale = whole
         elif self.scale == int(self.scale):
             scale = int(self.scale)
-        x = "{x}" if site.x.is_float else "{x}.to({float})"
         text = f"{x} / {{scale}}" if parts else f"{x} * {{scale}}"
-        text += " + {offset}" if self.offset else ""
-        return Code(text, constants={"scale": scale, "offset": float(self.offset)})
+        return Code(text + offset, constants={**constants, "scale": scale})
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * (2 if self.offset else 1)
