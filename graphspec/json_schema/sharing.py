@@ -20,6 +20,7 @@ def shared(schema: Schema, named: Iterable[str]) -> Schema:
 def _factored(schema: Schema) -> Schema:
     """The same schema, with runs of properties that many settings have in `$defs`: the longest first."""
     holders = [each for each in _walk(schema) if isinstance(each.get("properties"), dict)]
+    _neighbours(holders)
     for number in range(1, RUNS + 1):
         run, found = max(_runs(holders).items(), key=lambda item: _saved(*item), default=((), []))
         if _saved(run, found) < WORTH:
@@ -31,6 +32,21 @@ def _factored(schema: Schema) -> Schema:
             holder.setdefault("allOf", []).append({"$ref": f"#/$defs/{name}"})
         schema["$defs"][name] = {"properties": {key: json.loads(text) for key, text in run}}
     return schema
+
+
+def _neighbours(holders: Iterable[Schema]) -> None:
+    """Brings properties that many settings have next to each other, behind those that are a setting's own."""
+    open_ones = [each for each in holders if each.get("additionalProperties", True) is not False]
+    counts = Counter(
+        (key, json.dumps(item)) for each in open_ones for key, item in each["properties"].items()
+    )
+    for each in open_ones:
+        required = each.get("required", ())
+        order = {
+            key: (key not in required, key not in required and counts[key, json.dumps(item)])
+            for key, item in each["properties"].items()
+        }
+        each["properties"] = {key: each["properties"][key] for key in sorted(order, key=order.__getitem__)}
 
 
 RUNS, SHORTEST, WORTH = 300, 2, 5
