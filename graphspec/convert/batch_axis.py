@@ -62,7 +62,7 @@ def check(name: str, tensors: Sequence[str], constants: Mapping[str, Any], given
         return
     if list(tensors) != [BESIDE_CONSTANT.get(name)]:
         raise Unsupported(
-            f"`{name}` of Keras treats the batch axis like any other axis, and in a spec applies to each example",
+            f"`{name}` of Keras treats the batch axis like any other, and in a spec applies to each example",
             INSTEAD.get(name, f"write this part by hand: {{op: {name}}} does it to each example"),
         )
     if name == "tensordot" and isinstance(given.get("axes"), list):

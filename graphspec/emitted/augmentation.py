@@ -131,8 +131,8 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
 
 
 class RandomPerspective(nn.Module):
-    """A random perspective of [N, C, H, W] in training, with a probability from `factor`:
-    corners move by up to half of `scale` times their distance from the first.
+    """A random perspective of [N, C, H, W] in training, with a probability from
+    `factor`: corners move by up to half of `scale` of their distance from the first.
     """
 
     def __init__(self, factor, scale: float, mode="bilinear", fill=0.0):

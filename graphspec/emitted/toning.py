@@ -27,8 +27,8 @@ class RandomPosterization(nn.Module):
 
 
 class Solarization(nn.Module):
-    """Adds a number from `addition` to images in training, and inverts what is above one
-    from `threshold`; both on a scale of 0 to 255.
+    """Adds a number from `addition` to images in training, and inverts what is above
+    one from `threshold`; both on a scale of 0 to 255.
     """
 
     def __init__(self, addition, threshold, value_range: tuple[float, float]):

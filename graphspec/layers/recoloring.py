@@ -32,7 +32,7 @@ class _Recoloring(Augmentation, abstract=True):
 
 
 class RandomHue(_Recoloring):
-    """Shifts the hue of each image in training, in either direction, by half of a number between two `factor`s.
+    """Shifts the hue of each image in training, either way, by half of a number between two `factor`s.
 
     A shift of 1 is the full circle. A single factor is `[0, factor]`.
     """
@@ -103,7 +103,7 @@ class RandomColorDegeneration(_Recoloring):
 
 
 class RandomColorJitter(_Recoloring, also="ColorJitter"):
-    """RandomBrightness, RandomContrast, RandomSaturation and RandomHue in this order, where a factor is given."""
+    """RandomBrightness, RandomContrast, RandomSaturation and RandomHue, those whose factor is given."""
 
     value_range: ValueRange = (0, 255)
     brightness_factor: BothWays | None = None
