@@ -33,7 +33,7 @@ def load(path: Path) -> Any:
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
-    """By how much the outputs of Keras' model and of the module differ, of the largest number of each output;
+    """The difference of the outputs of Keras' model and of the module, relative to the largest of each output;
     infinite where they are of other shapes, or one has no number where the other has.
     """
     module = program.module().eval()
