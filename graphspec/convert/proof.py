@@ -33,8 +33,9 @@ def load(path: Path) -> Any:
 
 
 def difference(program: Program, weights: Mapping[str, Tensor], model: Any) -> float:
-    """The difference of the outputs of Keras' model and of the module, relative to the largest of each output;
-    infinite where they are of other shapes, or one has no number where the other has.
+    """The difference of the outputs of Keras' model and of the module, relative to the largest output.
+
+    It is infinite where shapes differ, or only one of the two is NaN.
     """
     module = program.module().eval()
     module.load_state_dict({**module.state_dict(), **weights})
