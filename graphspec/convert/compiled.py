@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from graphspec.convert.arguments import setting
 from graphspec.convert.refusals import Unsupported
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family, SettingError
-from graphspec.train.config import OPTIMIZERS
+from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
+KERAS_THRESHOLDS = 200
+"""How many points Keras gives to a curve, unless said."""
 OMITTED = frozenset(
     [
         *(
@@ -52,9 +55,30 @@ def settings(config: Any, names: list[str], notes: list[str]) -> dict[str, Any]:
             entry["metrics"] = [item for item in kept if item is not None]
     if not any(found.values()):
         return {}
-    optimizer = _named(config.get("optimizer"), OPTIMIZERS, "the optimizer", notes)
+    first, schedule = _schedule(config.get("optimizer"), notes)
+    optimizer = _named(first, OPTIMIZERS, "the optimizer", notes)
     train = {"optimizer": optimizer} if optimizer not in (None, "rmsprop") else {}
+    if optimizer is not None and schedule is not None:
+        train["schedule"] = schedule
     return {"outputs": found, "train": train}
+
+
+def _schedule(optimizer: Any, notes: list[str]) -> tuple[Any, Any]:
+    """The optimizer with the rate that its schedule begins or warms up to, and the schedule, or None."""
+    inner = optimizer.get("config") if isinstance(optimizer, dict) else None
+    rate = inner.get("learning_rate") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict) or not isinstance(rate, dict):
+        return optimizer, None
+    config = dict(rate["config"])
+    warm = config.get("warmup_target") is not None
+    first = config.pop("warmup_target" if warm else "initial_learning_rate", None)
+    if warm and config.get("initial_learning_rate") == 0:
+        del config["initial_learning_rate"]  # from where a spec warms up
+    if not warm and config.get("warmup_steps") == 0:
+        del config["warmup_steps"]
+    found = _named({**rate, "config": config}, SCHEDULES, "the schedule", notes)
+    others = {key: value for key, value in inner.items() if key != "learning_rate"}
+    return {**optimizer, "config": others if first is None else {**others, "learning_rate": first}}, found
 
 
 def _each(value: Any, names: list[str], listed: bool = False) -> dict[str, Any]:
@@ -79,12 +103,10 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
         found = setting(value)
         found = {"name": found} if isinstance(found, str) else dict(found)
         word = str(found.pop("name"))
-        word = next((w for w in (word, word.replace("_", ""), _joined(word)) if w in family.members), word)
+        word = next((w for w in (_joined(word), word, word.replace("_", "")) if w in family.members), word)
         rest = {key: item for key, item in found.items() if key not in OMITTED and not isinstance(item, dict)}
-        if isinstance(found.get("learning_rate"), dict):
-            notes.append(f"{what} has a schedule, of which only the first rate is kept")
-            initial = found["learning_rate"].get("config", {}).get("initial_learning_rate")
-            rest |= {"learning_rate": initial} if initial is not None else {}
+        if rest.get("num_thresholds") == KERAS_THRESHOLDS:
+            del rest["num_thresholds"]  # a spec's curves are exact
         member = family.read({"name": word, **_known(family, word, rest)})
         fields = type(member).model_fields
         kept = {
@@ -101,7 +123,8 @@ def _named(value: Any, family: Family, what: str, notes: list[str]) -> Any:
 
 def _joined(word: str) -> str:
     """`auc` for AUC and its like, whose capitals Keras' rule for snake case takes apart."""
-    return {"a_u_c": "auc", "r2score": "r2_score", "f1score": "f1_score", "sgd": "sgd"}.get(word, word)
+    word = {"a_u_c": "auc", "r2score": "r2_score", "f1score": "f1_score"}.get(word, word)
+    return re.sub(r"\bio_u$|(?<=_)io_u$", "iou", word)
 
 
 def _known(family: Family, word: str, rest: dict[str, Any]) -> dict[str, Any]:
