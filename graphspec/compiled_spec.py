@@ -49,6 +49,8 @@ class Program:
         self._elaborated, self._document, self._compile_text = elaborated, document, compile_text
         self.allow = tuple(allow)
         """The Python packages that custom modules may be imported from."""
+        self.allow_url = False
+        """Whether `data:` may name files in object storage."""
         self._emitted: dict[tuple[bool, bool], Emitted] = {}
         self.folding: Folding | None = None
         """The unfolded program and the plan, if this program is folded."""
@@ -297,7 +299,7 @@ class Program:
         config = self.training.model_copy(update={"batch_size": size})
         elaborated = replace(self._elaborated, training=config)
         found = Program(elaborated, document, self.path, self.sources, self._compile_text, self.allow)
-        found._emitted = self._emitted
+        found._emitted, found.allow_url = self._emitted, self.allow_url
         return found
 
     def activations(self, module: nn.Module, inputs: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -84,8 +84,7 @@ def test_losses_gradients_and_statistics_are_the_same(spec: str) -> None:
     kept, twice = (graphspec.compile(spec, params={"save": save}) for save in (False, True))
     assert "recomputed" in twice.source
     assert "recomputed" not in kept.source
-    (shape,) = (tensor.shape[1:] for tensor in twice.inputs.values())
-    inputs = [torch.randn(5, *shape, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+    inputs = [next(iter(twice.example_inputs(5, seed=n).values())) for n in range(3)]
     expected, found = (trained(p.module(seed=0).train(), inputs) for p in (kept, twice))
     assert len(found) == len(expected) > 6
     for mine, theirs in zip(found, expected, strict=True):

@@ -42,7 +42,10 @@ SETTINGS = {
 
 SpecOrRun = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec file, or a run directory to resume.")]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="PATH", help="Training data: a file or folder.")
+    Path | None,
+    typer.Option(
+        "--data", metavar="PATH", help="Training data: a file or folder; or s3://BUCKET/PATTERN.parquet."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Devices = Annotated[
@@ -81,6 +84,7 @@ Progress = Annotated[
         help="How to show progress; json: an object per line on standard error.",
     ),
 ]
+AllowUrl = Annotated[bool, typer.Option("--allow-url", help="Let the spec's `data` name s3://BUCKET/...")]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the curves into the run: curves.svg.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Show the model's inputs and outputs for one batch.")
@@ -111,6 +115,7 @@ def train(
     plot: Plot = False,
     verbose: Verbose = False,
     allow: Allow = None,
+    allow_url: AllowUrl = False,
     settings: Set = None,
     preset: Preset = None,
     as_json: Json = False,
@@ -145,6 +150,7 @@ def train(
         compiling(spec, settings, preset, as_json, allow) as program,
         TrainingReport(progress, as_json, verbose) as report,
     ):
+        program.allow_url = allow_url
         _train(program, report, options, progress != "json", plot, as_json)
 
 

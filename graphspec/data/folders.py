@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphspec.data import remote
 from graphspec.data.files import READ, format_of
 from graphspec.data.given import Given
 from graphspec.data.mistakes import fail, missing, unreadable
@@ -42,6 +43,9 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
     """
     if isinstance(path, Given):
         return Found(Path(path.name), path.kind, (), held=path)
+    if remote.is_remote(path):
+        files = remote.files_at(path)
+        return Found(path, "parquet", files, whole=files == (path,))
     try:
         if MAGIC & set(path.name) and not path.exists():
             return _shards(path, [p for p in sorted(path.parent.glob(path.name)) if not _hidden(p)], within)

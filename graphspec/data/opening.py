@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphspec.data import remote
 from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
 from graphspec.data.given import Given
@@ -39,6 +40,11 @@ def opening(
     if file is None:
         return None
     root, span = root or Path(), program.span(("data", key))
+    if remote.is_remote(file.path):
+        if not program.allow_url:
+            message = f"`{file.path}` lies in object storage, which a spec reads by permission alone"
+            raise fail("data-outside", message, "allow it: `--allow-url`", span=span)
+        return Opening(Path(file.path), file, span)
     full = root / file.path
     if not full.resolve().is_relative_to(root.resolve()):
         help = "move it next to the spec, or name it with `--data`"

@@ -132,7 +132,9 @@ def _checkpoint(node: NodeInstance, op: Op) -> None:
         node.error("unknown-key", node.key("checkpoint"), message, "call it in a block")
         return
     own = {unit for graph in _graphs(op.graph) for unit in graph.units}
-    for inner in (each for each in op.graph.walk() if each.layer is not None and each.present):
+    for inner in (each for each in op.graph.walk() if each.present):
+        if inner.layer is None:
+            continue
         outside = inner.unit is not None and inner.unit not in own
         if not inner.layer.rerunnable or (
             outside and any(not weight.trainable for weight in inner.weights())

@@ -22,6 +22,7 @@ from torch import nn
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.given import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
+from graphspec.data.remote import is_remote, shown
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
@@ -139,7 +140,9 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
 
 def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> dict[str, Any]:
     """The origin of a run's data, for its record."""
-    named = str(data.resolve()) if isinstance(data, Path) else None
+    named = None
+    if isinstance(data, Path):
+        named = shown(data) if is_remote(data) else str(data.resolve())
     return {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
 
 

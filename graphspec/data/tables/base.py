@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from graphspec.data.memory import limit
 from graphspec.data.mistakes import lacks, remedy
+from graphspec.data.remote import shown
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import Span, SpecError
 
@@ -29,7 +30,7 @@ class Table(ABC):
     """The decimal mark of numbers in columns of text."""
 
     def __init__(self, path: Path, na_values: Sequence[str]):
-        self.file = str(path)
+        self.file = shown(path)
         """What messages call it."""
         self.root = path.parent
         """What paths in its columns are relative to."""

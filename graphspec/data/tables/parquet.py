@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as reader
 
+from graphspec.data import remote
 from graphspec.data.files import DataFile
 from graphspec.data.mistakes import fail, in_row
 from graphspec.data.tables.base import CHUNK, Table
@@ -22,7 +24,7 @@ class Parquet(Table):
     def __init__(self, path: Path, options: DataFile, na_values: Sequence[str]):
         super().__init__(path, na_values)
         self.path = path
-        with self._whole(), reader.ParquetFile(path, page_checksum_verification=True) as file:
+        with self._whole(), self._open() as file:
             self.schema, self._length = file.schema_arrow, file.metadata.num_rows
             groups = range(file.metadata.num_row_groups)
             size = sum(file.metadata.row_group(index).total_byte_size for index in groups)
@@ -43,9 +45,13 @@ class Parquet(Table):
         return in_row(self.file, row, f"column {name}")
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        with self._whole(), reader.ParquetFile(self.path, page_checksum_verification=True) as file:
+        with self._whole(), self._open() as file:
             for batch in file.iter_batches(self._rows, columns=list(columns)):
                 yield pa.table({name: batch.column(name) for name in columns})
+
+    def _open(self) -> Any:
+        source, system = remote.located(self.path)
+        return reader.ParquetFile(source, filesystem=system, page_checksum_verification=True)
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -55,6 +61,8 @@ class Parquet(Table):
         except (pa.ArrowException, EOFError, ValueError) as error:
             raise self._damaged(error) from None
         except OSError as error:
+            if remote.is_remote(self.path):
+                raise remote.unreadable(self.path, error) from None
             if error.errno is not None:
                 raise
             raise self._damaged(error) from None
