@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from graphspec.compiler import compile
+from graphspec.diagnostics import SpecError
 from graphspec.train import compiled
 from graphspec.train.compiled import Way, choose
 from graphspec.train.loop import train
@@ -76,6 +78,55 @@ def test_whole_steps_are_compiled_once_and_give_the_same_losses(place: Path) -> 
     assert_alike(*both(place, lines.append))
     assert "compiling whole steps: asked for" in lines
     assert re.search(r"compiled once, in \d+\.\d s", "\n".join(lines))
+
+
+OPTIMIZERS = [
+    "{name: sgd, learning_rate: 0.05, momentum: 0.9, nesterov: true, weight_decay: 0.01}",
+    "{name: rmsprop, learning_rate: 0.01, momentum: 0.5, centered: true, global_clipnorm: 0.5}",
+    "{name: adamw, learning_rate: 0.01, amsgrad: true, use_ema: true, clipnorm: 0.3}",
+    "{name: lion, learning_rate: 0.001}",
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "rmsprop", "adamw", "lion"])
+def test_updates_in_the_graph_are_those_outside_of_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """Clipping, schedules and averages with them; `lion` has none in the graph."""
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    lines: list[str] = []
+    spec = BLOCKS.replace("optimizer: adam", f"optimizer: {optimizer}, schedule: cosine_decay")
+    assert_alike(*both(place, lines.append, spec))
+    assert any(line.startswith("compiled once") for line in lines), lines
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_loss_that_is_not_finite_moves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    spec = """
+inputs: {x: {shape: [6]}}
+nodes: {near: {layer: Dense, units: 1}}
+outputs: {near: {loss: mse}}
+train: {optimizer: {name: sgd, learning_rate: 1e12}, epochs: 2, batch_size: 14}
+data: {train: d.npz}
+"""
+    weights = []
+    for way in WAYS:
+        torch._dynamo.reset()
+        with pytest.raises(SpecError, match="became infinite at step 3"):
+            train(
+                compile(spec),
+                root=place,
+                run_dir=place / way,
+                device="cpu",
+                compile=way,
+                tell=lambda line: None,
+            )
+        weights.append(load_file(place / way / "last.safetensors"))
+    for name, weight in weights[0].items():
+        assert weight.isfinite().all()
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-5, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -1,8 +1,9 @@
 """Compiling training steps with torch.compile: whether, which parts, and at what cost.
 
-Of a model that is not large, forward pass, loss and backward pass are one graph; what autograd and Python
-cost between kernels is gone, and the optimizer's kernel is one call already. Of a large one the blocks that
-are repeated are compiled by themselves: instances of one class share what was compiled for the first.
+Of a model that is not large, forward pass, loss, backward pass, clipping and optimizer are one graph; what
+autograd and Python cost between kernels is gone. Of optimizers that a graph has no updates of, the graph ends
+with the gradients. Of a large model the blocks that are repeated are compiled by themselves: instances of one
+class share what was compiled for the first.
 Batches of another size than the spec's, and validation, run eagerly, so that nothing is compiled twice.
 """
 
@@ -24,6 +25,7 @@ from graphspec.graph import Graph
 from graphspec.tensor import Size, value_of
 from graphspec.train.judge import Judge, Whole
 from graphspec.train.judgement import Judgement, Reading, Term
+from graphspec.train.optimizers import Optimizer
 from graphspec.train.parallel.spread import is_sharded
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
@@ -92,20 +94,34 @@ class Compiled:
     """The steps of a training, compiled or not, and what compiling took."""
 
     def __init__(
-        self, module: nn.Module, choice: CompileChoice, batch_size: int, tell: Callable[[str], None]
+        self,
+        module: nn.Module,
+        optimizer: Optimizer,
+        choice: CompileChoice,
+        batch_size: int,
+        tell: Callable[[str], None],
+        closed: bool = False,
     ):
-        self.module, self.batch_size, self.tell = module, batch_size, tell
+        """`closed` says that nothing but the training changes the module: then a graph is not asked, at each
+        step, whether it still holds.
+        """
+        self.module, self.optimizer = module, optimizer
+        self.batch_size, self.tell = batch_size, tell
+        self.updated = False
+        """Whether the last step moved the weights, too, unless its loss was not finite."""
         self.active = choice.step or bool(choice.paths)
         self.count, self.seconds, self._began = 0, 0.0, 0.0
         self._step: Any = None
         self._weights: list[Tensor] = []
+        self._numbers: list[Tensor] = []
         if choice.step:
-            self._step = _compiled_step(module)
+            self._step = _compiled_step(module, optimizer, closed)
         for path in choice.paths:
             module.get_submodule(path).compile(backend=BACKEND, dynamic=False)
 
     def step(self, judge: Judge, called: nn.Module, batch: Batch, whole: Whole | None) -> Judgement:
-        """A forward and a backward pass: weights have their gradients afterwards."""
+        """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
+        self.updated = False
         with self._eagerly() if len(batch) != self.batch_size else nullcontext():
             if self._step is not None and len(batch) == self.batch_size:
                 found = self._compiled(judge, batch)
@@ -116,14 +132,23 @@ class Compiled:
         return judgement
 
     def _compiled(self, judge: Judge, batch: Batch) -> Judgement | None:
-        """The same by the compiled graph; None where torch cannot compile it, which is told once."""
+        """The same by the compiled graph; None in the first step, which shows what the loss reaches, and
+        where torch cannot compile it, which is told once.
+        """
+        if not self.optimizer.moved:
+            return None
+        whole = self.optimizer.traceable
         if not self._weights:
-            self._weights = [weight for weight in self.module.parameters() if weight.requires_grad]
-            self._weights += judge.log_variances.values()
-        weights = self._weights
+            self._weights = self.optimizer.moved
+            self._numbers = [torch.zeros((), dtype=torch.float64, device=judge.device) for _ in range(2)]
+        weights, (rate, number) = self._weights, self._numbers
+        rate.fill_(self.optimizer.learning_rate)
+        number.fill_(self.optimizer.iterations + 1)
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
         try:
-            loss, terms, outputs, targets, counted, gradients = self._step(judge, weights, *groups)
+            loss, terms, outputs, targets, counted, gradients = self._step(
+                judge, weights, *groups, rate, number
+            )
         except Exception as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
@@ -131,8 +156,9 @@ class Compiled:
             self.tell(f"not compiled, as torch cannot: {lines[0]}")
             self._step = None
             return None
-        for weight, gradient in zip(weights, gradients, strict=True):
-            if gradient is not None and gradient.stride() != weight.stride():
+        self.updated = whole
+        for weight, gradient in zip(weights, gradients, strict=False):
+            if gradient.stride() != weight.stride():
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
             weight.grad = gradient
         parts = {name: Term(*term) for name, term in terms.items()}
@@ -177,19 +203,30 @@ class Compiled:
         self.seconds += time.perf_counter() - self._began
 
 
-def _compiled_step(module: nn.Module) -> Any:
-    """A function of a judge, weights and a batch to the judgement's parts and the weights' gradients."""
+def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any:
+    """A function of a judge, weights and a batch to the judgement's parts, and to the weights' gradients, of
+    which there are none where it has updated the weights.
+    """
     import torch._dynamo
 
-    def step(judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any) -> Any:
+    def step(
+        judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, rate: Any, number: Any
+    ) -> Any:
         loss, terms, *found = judge.judged_parts(module, Batch(arrays, counts, counted))
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        gradients = torch.autograd.grad(loss, weights)
+        if optimizer.traceable:
+            finite = loss.detach().isfinite()  # else nothing moves
+            with torch.no_grad():
+                kept = [torch.where(finite, gradient, 0) for gradient in gradients]
+                optimizer.trace(kept, torch.where(finite, rate, 0), number)
+            gradients = ()
         outputs = {name: value.detach() for name, value in found[0].items()}
         numbers = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
         return loss.detach(), numbers, outputs, found[1], found[2], gradients
 
     torch._dynamo.config.trace_autograd_ops = True  # a context around each step would cost as much as a step
-    return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND)
+    options = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
+    return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
 
 
 def _regions(program: Any) -> tuple[tuple[str, ...], int]:

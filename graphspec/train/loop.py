@@ -96,7 +96,7 @@ def train(
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
     SIGINT or SIGTERM.
     """
-    began, place = time.monotonic(), devices.choose(device)
+    began, place, callbacks = time.monotonic(), devices.choose(device), tuple(callbacks)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
@@ -113,7 +113,7 @@ def train(
         epochs = epochs or program.training.epochs
         training, best, examination = _prepare(program, found, world, place, epochs, callbacks, state is None)
         training.tell = tell
-        training.compiled = _compiled(training, found, compile)
+        training.compiled = _compiled(training, found, compile, not callbacks)
         if run is None:
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
@@ -216,7 +216,7 @@ def _prepare(
     return training, best, examination
 
 
-def _compiled(training: Training, found: Data, way: Way) -> Compiled:
+def _compiled(training: Training, found: Data, way: Way, closed: bool) -> Compiled:
     """What is compiled of the module; the choice is reported, unless nothing is compiled."""
     program, spread = training.program, training.spread
     steps = training.epochs * -(-len(found.training) // effective_batch(program.training))
@@ -224,7 +224,7 @@ def _compiled(training: Training, found: Data, way: Way) -> Compiled:
     if way != "off":
         training.tell(str(choice))
     size = -(-program.training.batch_size // training.world.size)
-    return Compiled(training.module, choice, size, training.tell)
+    return Compiled(training.module, training.optimizer, choice, size, training.tell, closed)
 
 
 def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
@@ -332,7 +332,10 @@ def _epoch(training: Training, found: Data, saver: Saver, reporter: Reporter, st
             meter.add(judgement, batch)
             training.seen += batch.total
         spread.finish()
-        optimizer.step()
+        if training.compiled.updated:
+            optimizer.advance()
+        else:
+            optimizer.step()
         training.penalties.constrain()
         if callbacks.watches_batches:
             callbacks.call("on_train_batch_end", step, {"loss": meter.loss()})

@@ -16,6 +16,7 @@ from torch import Tensor
 from graphspec.contract.layer import Weight
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.train import config
+from graphspec.train.optimizers import traced
 from graphspec.train.optimizers.updates import Group, Tensors, groups_of
 from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.shards import is_sharded, like, local
@@ -85,11 +86,33 @@ class Optimizer:
         for group in self._groups:
             group.step(gradients[start : start + len(group.weights)], rate, step)
             start += len(group.weights)
-        self.iterations = step
-        if self.config.use_ema:
-            self._average()
+        self.advance()
         for name in self._moved:
             self.weights[name].grad = None
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """A step is done: it counts, and averages follow the weights."""
+        self.iterations += 1
+        if self.config.use_ema:
+            self._average()
+
+    @property
+    def traceable(self) -> bool:
+        """Whether `trace` has the updates of this optimizer; not before its first step."""
+        return traced.traceable(self._groups)
+
+    @property
+    def moved(self) -> Tensors:
+        """The weights that the loss reaches, in the order of the gradients that `trace` takes."""
+        return [self.weights[name] for name in self._moved]
+
+    def trace(self, gradients: Tensors, rate: Tensor, step: Tensor) -> None:
+        """The update of a step as torch.compile takes it into its graph; `advance` follows outside of it.
+
+        Learning rate and number of the step, from 1, are float64 tensors of no axes.
+        """
+        traced.update(self._groups, self._clip(gradients) if self._clips else gradients, rate, step)
 
     def _begin(self, moved: list[str]) -> None:
         """Groups of the weights that the loss reaches; the graph is static, so they stay the same."""
