@@ -85,7 +85,7 @@ def predict(
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
-    """Predict with a trained model: write a row for each row of a file.
+    """Predict with a trained model: a row for each row of a file.
 
     Example: graphspec predict runs/digits-1 --data new.csv -o predictions.csv
     """
