@@ -19,10 +19,10 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
 def bundle(program: Any, emitted: Emitted) -> Emitted:
-    """The emitted file of a program, with its custom modules in it in place of their imports.
+    """The emitted file of a program, with its custom modules copied in instead of imported.
 
-    Raises `SpecError` (bundle-misfit) for what needs more than torch and Python's own modules, does not lie
-    beside the spec, or has names that the file has for something else.
+    Raises `SpecError` (bundle-misfit) for modules that need more than torch and the standard library, are not
+    next to the spec, or has names that the file has for something else.
     """
     named = own.nodes(program)
     if not named:
@@ -148,9 +148,7 @@ BUILTINS = frozenset([*dir(builtins), "__name__", "__class__"])
 
 
 def _reads(node: ast.AST) -> Iterator[str]:
-    """The names that a definition reads from outside, as far as that can be told: those it binds are no
-    reads.
-    """
+    """The names that a definition reads from outside, as far as is known, without those that it binds."""
     bound = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and not _loads(each)}
     bound |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
     bound |= {each.name for each in ast.walk(node) if isinstance(each, ast.ClassDef | ast.FunctionDef)}
@@ -196,7 +194,7 @@ def _imports(brought: dict[str, str], known: dict[str, str]) -> list[str]:
 
 
 def _placed(emitted: Emitted, imports: list[ast.ImportFrom], copied: list[str], future: bool) -> Emitted:
-    """The file with lines in the place of imports; the places of its other lines are moved along."""
+    """The file with lines instead of imports; the places of its other lines are shifted."""
     lines = emitted.source.split("\n")
     start = min(node.lineno for node in imports) - 1
     end = max(node.end_lineno or node.lineno for node in imports)

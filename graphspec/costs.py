@@ -63,7 +63,7 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
 
 
 def slots(optimizer: OptimizerSettings) -> int:
-    """How many numbers the optimizer keeps for each trainable one."""
+    """The number of state values of the optimizer for each trainable weight."""
     return optimizer.slots + optimizer.use_ema
 
 
@@ -87,7 +87,9 @@ class StepCosts:
 
     @property
     def total_bytes(self) -> Dim:
-        """Of the whole step: what was found, else the sum of the parts, which is a rough estimate."""
+        """The bytes of the whole step: measured on shapes, else the sum of the parts, which is a rough
+        estimate.
+        """
         if self.peak_bytes is not None:
             return self.peak_bytes
         return self.activation_bytes + self.weight_bytes + self.gradient_bytes + self.optimizer_bytes

@@ -23,7 +23,7 @@ _HELD: Counter[str] = Counter()
 
 
 def file_name(source: str, program: str) -> str:
-    """What tracebacks call the emitted source of a program."""
+    """The file name of a program's emitted source in tracebacks."""
     if source not in _FILES:
         name, number = f"<graphspec {program}>", 1
         while name in linecache.cache:
@@ -64,7 +64,7 @@ def make(source: str, program: str, name: str) -> Any:
 
 
 def hold(module: ModuleType, made: object) -> None:
-    """Keeps an executed module for as long as an object of it lives."""
+    """Keeps an executed module as long as an object of it lives."""
     name = module.__name__
     sys.modules[name] = module
     _HELD[name] += 1

@@ -57,7 +57,7 @@ def load_folded(
 
 
 def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
-    """The module as its emitted source initialises it; `classes` are those that it imports, by their path."""
+    """The module as its emitted source initializes it; `classes` are those that it imports, by path."""
     for path, made in classes.items():
         if not (isinstance(made, type) and issubclass(made, nn.Module)):
             message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
@@ -84,7 +84,7 @@ def inside(path: Path | None, name: str, span: Span | None) -> Path:
 
 
 def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
-    """The spec's place of the innermost line of emitted sources that an error passed through."""
+    """The place in the spec of the innermost emitted line in an error's traceback."""
     places = {file_name(each.source, each.program): each.places for each in emitted}
     found, trace = None, error.__traceback__
     while trace is not None:
@@ -112,7 +112,7 @@ def without_file(graph: Graph) -> list[str]:
 
 
 def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:
-    """What `made` gives with the weights, and in the mode, of a module with the same keys."""
+    """The outputs of `made` with the weights and in the mode of a module with the same keys."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     made.train(module.training)
     if isinstance(inputs, Mapping):

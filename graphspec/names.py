@@ -82,32 +82,29 @@ called so.
 
 
 def attribute(word: str) -> str:
-    """The attribute that a node's name becomes: itself, with an underscore where Python or nn.Module uses
-    it.
-    """
+    """The attribute for a node's name: the name, with an underscore if Python or nn.Module uses it."""
     return (
         f"{word}_" if word in MODULE_ATTRIBUTES or keyword.iskeyword(word) or word.startswith("__") else word
     )
 
 
 def local(word: str, helpers: Collection[str] = ()) -> str:
-    """The variable or argument that a name becomes: no keyword, and nothing that the source calls, such as
-    one of
-    its helpers.
+    """The variable or argument for a name: not a keyword, and not a name that the source calls, such as a
+    helper.
     """
     word = re.sub(r"\W", "_", word)
     return f"{word}_" if word in RESERVED or word in helpers else word
 
 
 def class_name(word: str) -> str:
-    """`conv_norm` is `ConvNorm`; what is no identifier is made one."""
+    """`conv_norm` is `ConvNorm`; anything else becomes an identifier."""
     parts = [part for part in re.split(r"[^A-Za-z0-9]+", word) if part]
     name = "".join(part[0].upper() + part[1:] for part in parts) or "Model"
     return f"Model{name}" if name[0].isdigit() else name
 
 
 def function_name(word: str) -> str:
-    """`ConvNorm` is `conv_norm`; what is no identifier is made one."""
+    """`ConvNorm` is `conv_norm`; anything else becomes an identifier."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", word)
     name = "_".join(part.lower() for part in parts) or "block"
     return f"block_{name}" if name[0].isdigit() else name

@@ -32,7 +32,7 @@ class NamedCode:
 
     @property
     def home(self) -> str:
-        """The Python module that has it."""
+        """The Python module that contains it."""
         return self.path.rpartition(".")[0]
 
     @property
@@ -70,7 +70,7 @@ def _once(found: Iterable[tuple[str, Span | None]]) -> list[NamedCode]:
 
 
 def found_beside(named: NamedCode, root: Path | None) -> ModuleSpec | None:
-    """Where the directory of the spec has the module; None where it has not. Nothing is run."""
+    """The place of the module in the directory of the spec; None if it is not there. Nothing is run."""
     if root is None:
         return None
     found = PathFinder.find_spec(named.top, [str(root.resolve())])
@@ -117,7 +117,7 @@ def _imported_below(root: Path) -> Iterator[Path]:
 
 
 def bring(program: Any, wanted: Iterable[NamedCode]) -> dict[str, Any]:
-    """What is named, imported: from the spec's directory, else from the environment. By its path.
+    """Imports the named code from the spec's directory, else from the environment; by path.
 
     Raises `SpecError` (module-not-allowed) where the program's `allow` names it not, and nothing of it is
     run; (module-missing) where it cannot be imported.

@@ -53,7 +53,9 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The entry point. Startup is most of what `check` costs: no plugin is sought, no garbage collected."""
+    """The entry point. Most of the time of `check` is startup: no plugin is searched for, and no garbage is
+    collected.
+    """
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()
     for stream in (sys.stdout, sys.stderr):

@@ -208,7 +208,7 @@ def _export(
 
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:
-    """Where the weights come from."""
+    """The origin of the weights."""
     from graphspec.load import weight_files
 
     if weights is not None:
@@ -219,7 +219,7 @@ def _origin(program: Program, weights: Path | None, seed: int) -> str:
 
 
 def written(exported: Exported, weights: list[str], least: Mapping[str, int]) -> list[str]:
-    """What was written, for people; `least` are the smallest sizes that the spec takes."""
+    """The report of an export; `least` are the smallest sizes that the spec takes."""
     lines = [f"wrote {exported.file}"]
     if exported.free:
         free = ", ".join(_range(name, span) for name, span in exported.free.items())
@@ -246,7 +246,7 @@ def _range(name: str, span: Range) -> str:
 
 
 def check_target(path: Path, format: str, force: bool) -> None:
-    """Refuses to write over a file that this command did not write."""
+    """Refuses to overwrite a file that this command did not write."""
     if path.is_dir():
         raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
     if not path.parent.is_dir():
@@ -262,7 +262,7 @@ def check_target(path: Path, format: str, force: bool) -> None:
 
 
 def _ours(path: Path, format: str) -> bool:
-    """Whether a file is empty, or of this format and begins as what this command writes."""
+    """Whether a file is empty, or starts like a file of this format from this command."""
     if format == "pt2" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/graphspec.json") for name in archive.namelist())
@@ -284,7 +284,7 @@ def stamped(source: str) -> str:
 
 
 def is_edited(source: str) -> bool:
-    """Whether a file with a checksum is another than that was made for. Line ends do not count."""
+    """Whether a file differs from the one that its checksum was made for, line endings aside."""
     found = STAMP.search(source)
     return found is not None and _checksum(source[: found.start()] + source[found.end() :]) != found[1]
 
@@ -294,6 +294,6 @@ def _checksum(source: str) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

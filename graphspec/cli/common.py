@@ -79,7 +79,7 @@ def compiling(
     allow: list[str] | None = None,
     warnings: bool = True,
 ) -> Iterator[Program]:
-    """The program of a spec; its mistakes, and those of what is done with it, end the command."""
+    """Compiles a spec; errors in it, or in its use inside, end the command."""
     from graphspec import compiler
     from graphspec.diagnostics import Diagnostics
 
@@ -102,7 +102,7 @@ def compiling(
 
 
 def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that paths name: of a directory every `.yaml` and `.yml` below it, hidden ones left out."""
+    """The files that paths name; for a directory, every `.yaml` and `.yml` below it, without hidden ones."""
     for path in paths:
         if not path.is_dir():
             yield path
@@ -120,9 +120,7 @@ FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
 
 @contextmanager
 def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
-    """Turns what torch, or custom code, raises for a module into a diagnostic at the node whose code
-    raised it.
-    """
+    """Turns an error of torch or custom code into a diagnostic at the node whose code raised it."""
     try:
         yield
     except Exception as error:
@@ -141,7 +139,7 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
 
 @contextmanager
 def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
-    """Turns what is wrong with a spec, its data or its run into diagnostics and exit code 1."""
+    """Turns errors of a spec, its data or its run into diagnostics and exit code 1."""
     from graphspec.diagnostics import SpecError
 
     try:
@@ -176,7 +174,7 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write, which then takes its place: it is written whole or not at all."""
+    """A temporary file next to `path`, which then replaces it: it is written completely or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
@@ -218,7 +216,7 @@ def colors(stream: TextIO) -> bool:
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """How many columns there are to write to; None where that is no terminal, whose lines have no end."""
+    """The width of the terminal; None if the output is not a terminal."""
     if not stream.isatty() and "COLUMNS" not in os.environ:
         return None
     return shutil.get_terminal_size().columns

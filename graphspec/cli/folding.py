@@ -29,7 +29,7 @@ class Proved:
     difference: float | None
 
     def lines(self) -> list[str]:
-        """What was done, for people."""
+        """The report of the folding."""
         assert self.program.folding is not None
         done = self.program.folding.folded.summary()
         if self.difference is None:
@@ -42,7 +42,7 @@ class Proved:
 
 
 def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Proved:
-    """Folds a program. Raises `SpecError` (fold-differs) where that changes what it computes."""
+    """Folds a program. Raises `SpecError` (fold-differs) if the outputs differ."""
     from graphspec.folded_weights import difference
 
     folded, help = program.fold(), "try without `--fold` first"
@@ -62,7 +62,7 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
 
 
 def weights_target(path: Path, given: Path | None, force: bool) -> Path:
-    """Where the weights of a folded file go: beside it. Refuses to write over others' weights."""
+    """The path of a folded file's weights, next to it. Refuses to overwrite other weights."""
     target = path.with_suffix(".safetensors")
     if given is not None and target.exists() and given.exists() and target.samefile(given):
         message = f"the folded weights would be written over {given}"
@@ -84,7 +84,7 @@ def _ours(path: Path) -> bool:
 
 
 def write_weights(path: Path, module: nn.Module) -> None:
-    """Writes a module's weights whole or not at all."""
+    """Writes a module's weights completely or not at all."""
     from graphspec.cli.common import replacing
     from graphspec.tensor_files import save
     from graphspec.train.files import untied

@@ -75,7 +75,7 @@ def keras(
 
 
 def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
-    """By how much the outputs differ from those of Keras, or why that is not known.
+    """The difference of the outputs from Keras', or why it is unknown.
 
     Raises `SpecError` (import-differs) where they differ by more than rounding.
     """
@@ -99,7 +99,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
 
 
 def _write(imported: Imported, folder: Path, force: bool) -> tuple[Path, Path | None]:
-    """Writes both files whole or not at all."""
+    """Writes both files completely or not at all."""
     from graphspec.convert.weights import write_weights
 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"

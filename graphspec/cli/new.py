@@ -91,7 +91,7 @@ def _schema() -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file that must not be there yet."""
+    """Writes a file that must not exist yet."""
     try:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)

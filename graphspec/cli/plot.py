@@ -82,7 +82,7 @@ def plot(
 
 
 def _suffix(path: Path | None, slide: bool, force: bool) -> str:
-    """What kind of file is drawn. Raises `BadParameter` for a path that cannot be one."""
+    """The suffix of the picture. Raises `BadParameter` for an invalid path."""
     from graphspec.plot import PICTURES, SUFFIXES
 
     if path is None:
@@ -103,7 +103,7 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
 
 
 def marked(data: bytes, suffix: str) -> bytes:
-    """A picture that says at its end who made it, where its format has room for that."""
+    """A picture with graphspec's mark at its end, if its format allows that."""
     if suffix == ".png":  # a text chunk before the last, which is empty
         chunk = b"tEXtSoftware\0" + MARK
         size, check = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))

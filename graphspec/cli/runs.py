@@ -108,7 +108,7 @@ def predict(
 
 @contextmanager
 def using(path: Path, weights: str, as_json: bool, allow: list[str] | None = None) -> Iterator[Run]:
-    """The run in a directory; its mistakes, and those of its use, end the command."""
+    """The run in a directory; errors in it, or in its use inside, end the command."""
     from graphspec.runs.run import Run
 
     sources: dict[str, str] = {}
@@ -124,7 +124,7 @@ def using(path: Path, weights: str, as_json: bool, allow: list[str] | None = Non
 
 
 def synthetic(path: Path) -> Diagnostic:
-    """The warning that a run has learned nothing of the world."""
+    """The warning about a run that was trained on synthetic data."""
     from graphspec.diagnostics import Diagnostic
 
     message = f"`{path}` was trained on synthetic data: its results on other data mean nothing"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> None:
-    """What many expect to be an option is a key of the spec."""
+    """Refuses an option that is a key of the spec."""
     if value is not None:
         key = SETTINGS[parameter.name or ""]
         message = f"is a key of the spec: write --set {key}={value}"
@@ -185,7 +185,7 @@ def _places(
 def _train(
     program: Program, report: TrainingReport, options: dict[str, Any], told: bool, plot: bool, as_json: bool
 ) -> None:
-    """Trains, and shows what comes of it; `told` are the warnings that a look at a batch gives."""
+    """Trains, and shows the result; `told` are the warnings about a batch."""
     from graphspec.objectives.history import directions
     from graphspec.train.loop import Interrupted
     from graphspec.train.loop import train as run
@@ -227,7 +227,7 @@ def _launch(
     restarts: int,
     allow: list[str] | None,
 ) -> int:
-    """The same command in several processes; a spec with a mistake starts none."""
+    """Runs the same command in several processes; a spec with an error starts none."""
     with compiling(spec, settings, preset, as_json, allow, warnings=False):
         from graphspec.train.parallel.launch import launch
 
@@ -242,7 +242,7 @@ def _draw(result: Result, name: str) -> None:
 
 
 def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
-    """The directory of a run that goes on."""
+    """The directory of the run to resume."""
     from graphspec.run_files import SPEC
 
     if not (run / SPEC).is_file():

@@ -102,7 +102,7 @@ def tune(
 
 
 def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
-    """Ends the command where Optuna is missing, or the spec does not take what would be tried."""
+    """Ends the command if Optuna is missing, or the spec does not accept the values to try."""
     from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError
     from graphspec.tune.checks import check_search
 
@@ -125,7 +125,7 @@ def _options(
     device: str,
     allow: list[str] | None,
 ) -> Iterator[str]:
-    """What every trial is told beside its own values."""
+    """The options of every trial besides its values."""
     for pair in settings or ():
         yield from ("--set", pair)
     for package in allow or ():

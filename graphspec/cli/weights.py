@@ -148,7 +148,7 @@ def as_data(plan: Plan, written: Path | None, wrong: list[Diagnostic]) -> dict[s
 
 
 def table(plan: Plan) -> str:
-    """What went where and how, and what is left of the file, for people."""
+    """The matches, and what remains in the file, as a table."""
     from graphspec.transfer.generalizing import folded, rows
 
     found = rows(plan)

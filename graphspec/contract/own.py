@@ -40,7 +40,7 @@ class Own(Layer, abstract=True):
 
     @property
     def home(self) -> str:
-        """The Python module that has it."""
+        """The Python module that contains it."""
         return self.path.rpartition(".")[0]
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:

@@ -97,7 +97,7 @@ class Writer:
         self._known: dict[str, str] = {}
 
     def schema(self) -> Schema:
-        """The whole of it."""
+        """The whole schema."""
         defined = self.definitions
         defined["nodes"] = _named(_ref("node"))
         for family in (LOSSES, METRICS, OPTIMIZERS, SCHEDULES):

@@ -118,10 +118,10 @@ METRICS = Family(
 
 
 def parse_loss(value: object) -> Loss:
-    """The loss that a spec's `loss:` means. Raises `SettingError`."""
+    """Reads a spec's `loss:`. Raises `SettingError`."""
     return own_loss(value) if isinstance(value, dict) and "module" in value else LOSSES.read(value)
 
 
 def parse_metric(value: object) -> Metric:
-    """The metric that an entry of a spec's `metrics:` means. Raises `SettingError`."""
+    """Reads an entry of a spec's `metrics:`. Raises `SettingError`."""
     return own_metric(value) if isinstance(value, dict) and "module" in value else METRICS.read(value)

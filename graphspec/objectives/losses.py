@@ -18,7 +18,7 @@ Misfit = tuple[str, str] | None
 
 
 class Loss(Named):
-    """What training makes small: a function of output and target, averaged over all examples and positions.
+    """The settings of a loss: a function of output and target, averaged over all examples and positions.
 
     Weights of examples multiply its values, and their number divides the sum; `reduction:
     mean_with_sample_weight` divides by the sum of the weights, `sum` by nothing, as in Keras; a batch's size
@@ -46,7 +46,7 @@ class Loss(Named):
         return output.with_dtype("float32") if not output.is_float else output
 
     def count_misfit(self, count: int) -> Misfit:
-        """Why it cannot judge so many nodes together; None when it can."""
+        """Why it cannot take this many nodes; None if it can."""
         if count == len(self.takes):
             return None
         if len(self.takes) == 1:
@@ -55,7 +55,7 @@ class Loss(Named):
         return (f"`{self.name}` compares {names}, and `from` names {count}", f"write `from: [{names}]`")
 
     def misfit(self, output: Tensor, activation: str | None) -> Misfit:
-        """Why this loss cannot judge `output`, which ends in `activation`; None when it can.
+        """Why this loss does not fit `output`, which ends in `activation`; None if it does.
 
         `activation` is the activation's name; None or `linear` for a layer without one; `unknown` where the
         values come from elsewhere, as in an average of several models' probabilities.

@@ -32,8 +32,8 @@ def _is_name(word: str) -> str:
 
 
 class Metric(Named):
-    """What is reported beside the loss. Its name in the history is the name that was written, as in Keras,
-    or `as`. It looks at all examples alike, unless `weighted` (Keras' `weighted_metrics`).
+    """The settings of a metric. Its name in the history is the name that was written, as in Keras,
+    or `as`. It weights all examples equally, unless `weighted` (Keras' `weighted_metrics`).
 
     Unless a class says otherwise the target has the output's shape.
     """
@@ -50,11 +50,11 @@ class Metric(Named):
         return output if output.is_float else output.with_dtype("float32")
 
     def resolve(self, output: Tensor, loss: Loss | None) -> Metric:
-        """The metric that this one means for an output; itself unless it is `accuracy`."""
+        """The metric for an output; itself unless it is `accuracy`."""
         return self
 
     def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        """Why it cannot judge `output` beside `loss`; None when it can.
+        """Why it does not fit `output` with `loss`; None if it does.
 
         `activation` is as in `Loss.misfit`.
         """
@@ -75,7 +75,7 @@ class Metric(Named):
 
     @property
     def other_kind(self) -> str:
-        """What to write for targets of the other kind."""
+        """The remedy for targets of the other kind."""
         return "`accuracy` fits either kind of target"
 
 

@@ -76,7 +76,7 @@ class OwnMetric(Metric):
 
 
 def own_loss(value: dict[str, Any]) -> OwnLoss:
-    """The loss that a mapping with `module` means. Raises `SettingError`."""
+    """Reads a mapping with `module` as a loss. Raises `SettingError`."""
     found = _read(value, ("reduction",), "loss")
     reduction = value.get("reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "sum"):
@@ -86,7 +86,7 @@ def own_loss(value: dict[str, Any]) -> OwnLoss:
 
 
 def own_metric(value: dict[str, Any]) -> OwnMetric:
-    """The metric that a mapping with `module` means. Raises `SettingError`."""
+    """Reads a mapping with `module` as a metric. Raises `SettingError`."""
     found = _read(value, ("as", "weighted", "direction"), "metric")
     way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
     if way not in ("up", "down"):

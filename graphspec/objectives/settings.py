@@ -115,7 +115,7 @@ class Family:
     """Keras' names that are none of a spec: why, and what to write instead."""
 
     def read(self, value: object) -> Any:
-        """The setting that a name, or a mapping with a `name` and arguments, stands for.
+        """Reads a setting: a name, or a mapping with a `name` and arguments.
 
         Raises `SettingError`.
         """
@@ -151,7 +151,7 @@ class Family:
         return f"write {show({'name': Word('...'), **value})}"
 
     def suggest(self, name: str) -> str:
-        """What to write in place of an unknown name."""
+        """The remedy for an unknown name."""
         plain = name.partition("(")[0].strip()
         if plain != name and plain in self.members:
             return f"write arguments next to the name: {{name: {plain}, ...}}"
@@ -269,7 +269,7 @@ def _own(detail: ErrorDetails, value: Any) -> tuple[Path, Path]:
 
 
 def _wanted(detail: ErrorDetails) -> str | None:
-    """Which type was expected, where it is the type that is wrong."""
+    """The expected type, if the type is wrong."""
     if detail["type"] == "literal_error":
         return _literals(detail["ctx"]["expected"])
     if detail["type"] == "is_instance_of":
@@ -373,12 +373,12 @@ def _known_name(context: Mapping[str, Any]) -> str:
 
 
 def _key(path: Path, what: str) -> str:
-    """What a path leads to, in words: `axis` of `kernel_constraint` of `Dense`."""
+    """The end of a path, as text: `axis` of `kernel_constraint` of `Dense`."""
     return " of ".join([*(f"`{step}`" for step in reversed(path) if isinstance(step, str)), what])
 
 
 def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
-    """What to write in place of an unknown key."""
+    """The remedy for an unknown key."""
     near, known = nearest(word, legal, synonyms), ", ".join(legal)
     if near is not None:
         return f"did you mean `{near}`?"
