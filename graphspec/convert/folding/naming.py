@@ -54,7 +54,7 @@ _PARTS = frozenset(
 
 
 def kind(node: ConvertedNode) -> str:
-    """A short word for what a node is."""
+    """A short word for the kind of a node."""
     if node.form in SOURCES:
         return "weight" if node.form == "parameter" else "constant"
     word = snake_case(str(node.what))
