@@ -46,6 +46,7 @@ ELSEWHERE = {
     "nothing-to-tune",
     "tune-storage",
     "tune-differs",
+    "tune-fails",
     "run-missing",
     "usage",
     "output-file",

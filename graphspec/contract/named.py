@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from graphspec.objectives.settings import Word, show
+from graphspec.objectives.settings import Word, forget_class_variables, show
 
 
 class NamedValue(BaseModel):
@@ -44,6 +44,7 @@ class NamedValue(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__()
+        forget_class_variables(cls)
 
     @classmethod
     def parse(cls, value: Any) -> Any:
@@ -107,3 +108,6 @@ class NamedValue(BaseModel):
         mapping["family"] = cls.family
         none: list[dict[str, Any]] = [{"type": "null"}] if cls.nullable else []
         return {"anyOf": [names, mapping, *none]}
+
+
+forget_class_variables(NamedValue)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import get_annotations
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -76,9 +77,28 @@ class Setting(BaseModel):
     """What to do about keys that have no word here, and belong elsewhere or nowhere."""
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        forget_class_variables(cls)
+
+    @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:
         """The class that reads the value of a key, where the value says which."""
         return None
+
+
+def forget_class_variables(cls: type[BaseModel]) -> None:
+    """Remove the annotations of class variables from a finished class.
+
+    pydantic knows their names by now. It would evaluate their types again for every class below, which takes
+    longer than everything else about a class.
+    """
+    variables = cls.__class_vars__ - cls.model_fields.keys()  # a field may replace a variable of a base
+    for name in variables & get_annotations(cls).keys():
+        del cls.__annotations__[name]
+
+
+forget_class_variables(Setting)
 
 
 class Named(Setting):
