@@ -3,7 +3,7 @@
 # make test-lowest  the suite again, with the oldest versions that pyproject.toml allows, in .venv-lowest
 # make lint    ruff and mypy
 # make bench   speed, side by side, as a table
-# make parity  the published networks at full size: beside keras.applications, and exported
+# make parity  the published networks at full size: beside keras.applications, trained, exported; and four processes
 # make fuzz    the property tests again, with many random examples
 # make clean   remove what runs and tools left behind; `make distclean` removes .venv, too
 #
