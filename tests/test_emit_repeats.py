@@ -73,3 +73,76 @@ def test_no_layer_is_lost(spec: str) -> None:
     program = graphspec.compile(spec)
     agrees(program)
     assert set(randomized(program).state_dict()) == {key for key, _, _ in weights_of(program.graph)}
+
+
+def emitted(text: str) -> str:
+    """The source of a spec whose module computes what the spec says."""
+    program = graphspec.compile(text)
+    agrees(program)
+    return program.source
+
+
+def test_modules_that_differ_in_one_argument_are_a_comprehension() -> None:
+    source = emitted("""
+inputs: {x: {shape: [24, 24, 12]}}
+nodes: {convs: {layer: Conv2D, filters: 12, repeat: {kernel_size: [3, 2, 1, 3, 2]}}}
+outputs: [convs]
+""")
+    assert "*(nn.Conv2d(12, 12, n) for n in (3, 2, 1, 3, 2))" in source
+    several = emitted("""
+inputs: {x: {shape: [12]}}
+nodes: {rows: {layer: Dense, repeat: {units: [12, 13, 14, 15, 16, 17]}}}
+outputs: [rows]
+""")
+    assert "nn.Linear(12, 12)," in several and "nn.Linear(16, 17)," in several
+    mixed = emitted("""
+inputs: {x: {shape: [24, 24, 12]}}
+nodes: {convs: {layer: Conv2D, filters: 12, repeat: {kernel_size: [3, [1, 2], 1, [2, 1], 2]}}}
+outputs: [convs]
+""")
+    assert " for " not in mixed and "nn.Conv2d(12, 12, (1, 2))," in mixed
+
+
+HEADS = """
+inputs: {{x: {{shape: [4]}}}}
+nodes:
+  a: {{layer: Dense, units: 3, activation: softmax, from: x}}
+  b: {{layer: Dense, units: 1, activation: sigmoid, from: x}}
+  c: {{layer: Dense, units: 2, from: {c}}}
+outputs: {{a: {{loss: categorical_crossentropy}}, b: {{loss: binary_crossentropy}}, c: {{loss: mse}}{more}}}
+"""
+
+
+def test_outputs_are_activated_under_one_condition() -> None:
+    source = emitted(HEADS.format(c="x", more=""))
+    assert "if not logits:\n            a, b = a.softmax(-1), b.sigmoid()\n" in source
+    assert 'return {"a": a, "b": b, "c": ' in source
+    read = emitted(HEADS.format(c="a", more=""))  # what is read inside has a variable of its own
+    assert "if not logits" not in read and "a_logits if logits else a" in read
+    twice = emitted(HEADS.format(c="x", more=", again: {from: a, loss: categorical_crossentropy}"))
+    assert "if not logits" not in twice
+
+
+BRANCHES = """
+inputs: {{x: {{shape: [8, 8, 3]}}}}
+blocks:
+  mixed:
+    params: {{width: required}}
+    inputs: [x]
+    nodes:
+      first_branch:  {{layer: Conv2D, from: x, filters: $width, kernel_size: 1}}
+      second_branch: {{layer: Conv2D, from: x, filters: $width, kernel_size: 1}}
+      pool: {pool}
+      pooled: {{layer: Conv2D, filters: $width, kernel_size: 1}}
+      joined: {{merge: concatenate, from: [first_branch, second_branch, pooled]}}
+nodes: {{mixed: {{block: mixed, repeat: {{width: [3, 4]}}}}}}
+outputs: [mixed]
+"""
+
+
+def test_branches_stand_in_one_list() -> None:
+    pool = "{layer: AveragePooling2D, from: x, pool_size: 5, strides: 1, padding: same}"
+    source = emitted(BRANCHES.format(pool=pool))
+    assert "            [self.first_branch(x), self.second_branch(x), self.pooled(y)], 1\n" in source
+    drawn = emitted(BRANCHES.format(pool="{layer: GaussianNoise, from: x, stddev: 0.1}"))
+    assert "first_branch = self.first_branch(x)\n" in drawn  # nothing is drawn earlier than the spec has it

@@ -109,9 +109,9 @@ def assemble(
         top.add(f'"""{docstring}"""', "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     own = ast.parse("\n".join([*initializers, *bodies.lines]))
-    carried = carry(classes, own, exporting)
+    carried, names = carry(classes, own, exporting)
     middle = [*carried, *initializers]
-    used = {*read_names(ast.parse("\n".join(carried))), *read_names(own)}
+    used = {*names, *read_names(own)}
     imports = ["import math"] if "math" in used else []
     imports += ["from collections.abc import Callable"] if "Callable" in used else []
     imports += ["from functools import partial"] if "partial" in used else []
@@ -144,13 +144,15 @@ def origin(program: Elaborated) -> list[str]:
     return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
 
 
-def carry(classes: Classes, own: ast.Module, exporting: bool) -> list[str]:
-    """The library code at the top of a file, cut down to what its own code uses."""
+def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
+    """The library code at the top of a file, cut down to what its own code uses; and the names it reads."""
     specializer = Specializer(own, dict(_forwards(classes)), exporting)
     found: list[str] = []
+    read: set[str] = set()
     for name, node in specializer.run().items():
         found += ["", "", *DefinitionWriter(library()[name]).write(node)]
-    return found
+        read.update(read_names(node))
+    return found, read
 
 
 def own_imports(classes: Classes) -> list[str]:
