@@ -109,6 +109,9 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
+        height, width = image.shape[1:3]
+        if height % 8 or width % 8:
+            raise ValueError(f"image: {height} x {width} is no multiple of 8")
         x = image.permute(0, 3, 1, 2)
         skips = []
         for down in self.downs:
