@@ -340,7 +340,7 @@ def test_ops_take_sizes_by_name() -> None:
     inputs = program.example_inputs(2, {"length": 5, "n": 2})
     module = program.module()
     found = module(**inputs)
-    words = module.words(inputs["tokens"])
+    words = module.get_submodule("words")(inputs["tokens"])
     torch.testing.assert_close(found["heads"], words.reshape(2, 5, 2, 4))
     torch.testing.assert_close(found["back"], words)
     torch.testing.assert_close(found["thirds"], inputs["film"].reshape(2, 2, 12))

@@ -457,7 +457,8 @@ def write_table(file: str, columns: dict[str, list[Any]]) -> None:
     if file.endswith(".parquet"):
         parquet.write_table(pa.table(columns), file)
     else:
-        np.savez(file, **{name: np.array(values).reshape(-1, 1) for name, values in columns.items()})
+        arrays: dict[str, Any] = {name: np.array(values).reshape(-1, 1) for name, values in columns.items()}
+        np.savez(file, **arrays)
 
 
 @pytest.mark.parametrize(

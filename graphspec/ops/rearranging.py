@@ -62,9 +62,10 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
         return Reshape(target_shape=self.newshape[1:])
 
     def code(self, site: Site) -> Code:
-        if any(not isinstance(size, int) for size in self.newshape):
+        known = tuple(size for size in self.newshape if isinstance(size, int))
+        if len(known) < len(self.newshape):
             return self._layer().code(site)
-        return Code("{x}.reshape({newshape})", constants={"newshape": self.newshape})
+        return Code("{x}.reshape({newshape})", constants={"newshape": known})
 
 
 class Transpose(Operation, spec_name="transpose", also="permute"):
@@ -374,11 +375,12 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
         return size_code(like, size, "like") if known is None and like is not None else known
 
     def code(self, site: Site) -> Code:
-        if any(not isinstance(size, int) for size in self.shape):
+        known = tuple(size for size in self.shape if isinstance(size, int))
+        if len(known) < len(self.shape):
             x, like = site.inputs
             sizes = [self._size(x, like, size) or "-1" for size in self.shape[1:]]
             return Code(f"{{x}}.expand(-1, {', '.join(sizes)})")
-        return Code("{x}.expand({shape})", constants={"shape": self.shape})
+        return Code("{x}.expand({shape})", constants={"shape": known})
 
 
 def _shown(sizes: tuple[Dim, ...]) -> str:

@@ -225,7 +225,7 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
         return loss.detach(), numbers, outputs, found[1], found[2], gradients
 
     torch._dynamo.config.trace_autograd_ops = True  # a context around each step would cost as much as a step
-    options = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
+    options: Any = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
     return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
 
 
