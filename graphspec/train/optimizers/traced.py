@@ -56,13 +56,13 @@ def _rmsprop(group: Group, gradients: Tensors, rate: Tensor, step: Tensor) -> No
         below = torch._foreach_add(below, config.epsilon)
     else:
         below = torch._foreach_add(velocity, config.epsilon)
-    moves: Tensors = torch._foreach_div(gradients, torch._foreach_sqrt(below))
+    moves = torch._foreach_div(gradients, torch._foreach_sqrt(below))
     moves = torch._foreach_mul(moves, rate.float())
     if config.momentum:
         held = group.state["momentum"]
         torch._foreach_mul_(held, config.momentum)
         torch._foreach_add_(held, moves)
-        moves = held
+        moves = tuple(held)
     torch._foreach_sub_(group.weights, moves)
 
 
