@@ -40,10 +40,10 @@ def flops(op: Op, inside: Iterable[Dim]) -> Dim:
 
 
 def activation_bytes(op: Op, inside: Iterable[Dim]) -> Dim:
-    """Bytes of a node's outputs for one example; of all nodes inside a block or model. 0 for parameters and
-    constants.
+    """Bytes of a node's outputs for one example; of all nodes inside a block or model, unless training
+    computes them again. 0 for parameters and constants.
     """
-    if op.graph is not None:
+    if op.graph is not None and not op.checkpoint:
         return _times(op, inside)
     held = op.parameter is not None or op.kind == "constant"
     return 0 if held else _sum(nbytes(value.tensor) for value in op.outputs.values())

@@ -21,7 +21,7 @@ from graphspec.train.loop import train
 WIDE = """
 inputs: {x: {shape: [4]}}
 nodes:
-  wide: {layer: Dense, units: 100000, activation: relu}
+  wide: {layer: Dense, units: 30000, activation: relu}
   y: {layer: Dense, units: 1}
 outputs: {y: {loss: mse}}
 train: {optimizer: adam, epochs: 1, batch_size: 16}
@@ -50,15 +50,15 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs a limit on a process' memory")
 def test_a_process_that_runs_out_of_memory_takes_half(place: Path) -> None:
-    """3,000 examples: 2,048 of them take 1.6 GB in the backward pass, which are not there."""
+    """3,000 examples: 2,048 of them take 0.7 GB in the backward pass, which are not there."""
     arguments = ["train", "wide.yaml", "--batch-size", "auto", "--progress", "lines", "--run-dir", "run"]
-    command = [sys.executable, "-c", LIMITED, str(1200 * 2**20), *arguments]
+    command = [sys.executable, "-c", LIMITED, str(500 * 2**20), *arguments]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "batch size 2048 does not fit" in said
     about = json.loads((place / "run" / "environment.json").read_text())
-    assert about["batch_size"] in (512, 1024)
+    assert about["batch_size"] in (256, 512, 1024)
     assert f"batch size {about['batch_size']}: the largest that fits" in said
     assert f"batch_size: {about['batch_size']}" in (place / "run" / "spec.yaml").read_text()
 
@@ -139,7 +139,7 @@ data: {train: d.jsonl, features: {ids: {encode: tokens, vocabulary: 4}}}
 def test_a_run_goes_on_with_its_own_size_and_the_same_losses(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = graphspec.compile(WIDE.replace("100000", "8").replace("epochs: 1", "epochs: 2"))
+    small = graphspec.compile(WIDE.replace("30000", "8").replace("epochs: 1", "epochs: 2"))
     monkeypatch.setattr(batch_size, "free", lambda device: 0)
     options: dict[str, Any] = {
         "root": place,

@@ -49,9 +49,12 @@ outputs: {y: {loss: mse}}
 
 def test_what_is_computed_again_is_not_kept() -> None:
     """Of six blocks, the inside of one is there at a time."""
-    kept, saved = (graphspec.compile(BLOCKS, params={"save": save}).memory(1000) for save in (False, True))
+    programs = [graphspec.compile(BLOCKS, params={"save": save}) for save in (False, True)]
+    kept, saved = (program.memory(1000) for program in programs)
     assert kept is not None and saved is not None
     assert saved < 0.35 * kept
+    rows = [program.summary().rows[1].activation_bytes for program in programs]
+    assert rows == [4 * (512 + 512 + 64), 4 * 64]
 
 
 def test_a_model_larger_than_any_machine_is_estimated() -> None:
