@@ -150,6 +150,36 @@ def test_configs_that_were_damaged_end_in_diagnostics(saved: Path, tmp_path: Pat
         assert {d.code for d in error.diagnostics} <= {"import-format", "import-unsupported", "import-unsafe"}
 
 
+def test_bytes_that_were_damaged_end_in_diagnostics(saved: Path, tmp_path: Path) -> None:
+    """A few bytes anywhere replaced by others, under each compression: a diagnostic, or a spec."""
+    random = np.random.default_rng(0)
+    kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)
+    for kind in kinds:
+        with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(tmp_path / "packed", "w", kind) as target:
+            target.writestr("config.json", archive.read("config.json"))
+        whole = (tmp_path / "packed").read_bytes()
+        for _ in range(40):
+            content = bytearray(whole)
+            for place in random.integers(len(content), size=3):
+                content[place] = random.integers(256)
+            (tmp_path / "damaged.keras").write_bytes(content)
+            try:
+                import_keras(tmp_path / "damaged.keras")
+            except SpecError as error:
+                codes = {found.code for found in error.diagnostics}
+                assert codes <= {"import-format", "import-unsupported", "import-unsafe"}
+
+
+def test_a_text_of_hdf5_that_is_no_text(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "bytes.h5", "w") as file:
+        file.attrs["model_config"] = np.void(b'{"class_name": "\xe5"}')
+    assert refusal(tmp_path / "bytes.h5")[0] == "import-format"
+    with h5py.File(tmp_path / "text.h5", "w") as file:
+        kind = h5py.string_dtype("utf-8", 18)
+        file.attrs.create("model_config", np.array(b'{"class_name": "\xe5"}', kind), dtype=kind)
+    assert refusal(tmp_path / "text.h5")[0] == "import-format"
+
+
 # --- hostile files
 
 

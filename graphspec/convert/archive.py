@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from graphspec.convert.refusals import refusal
-from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5
+from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
 
 MAX_CONFIG = 64 << 20
 """Bytes of a config: the largest of keras.applications has 2 MiB."""
@@ -27,6 +30,10 @@ MAX_INFLATION = 200
 MAX_DEPTH = 200
 """How deeply a config may nest."""
 WEIGHTS = "model.weights.h5"
+
+
+_OF_DAMAGE = (NotImplementedError, OSError, RuntimeError, EOFError, ValueError, struct.error)
+"""What zipfile raises for a damaged archive, beside errors of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ def _open_keras(path: Path, stack: ExitStack) -> Archive:
                 shutil.copyfileobj(packed, target, 1 << 20)
             file = stack.enter_context(open_hdf5(folder / WEIGHTS, str(path)))
             return Archive(path.stem, config, StoredVariables(file, str(path)))
-    except (zipfile.BadZipFile, NotImplementedError, OSError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, LZMAError, *_OF_DAMAGE) as error:
         raise refusal("import-format", f"`{path}` cannot be unpacked: {error}") from None
     if any(name.endswith(".npz") for name in members):
         message = f"the weights of `{path}` are an .npz of pickled objects, which is never loaded"
@@ -138,18 +145,22 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
 
 def _open_legacy(path: Path, stack: ExitStack) -> Archive:
     file = stack.enter_context(open_hdf5(path, str(path)))
-    config = file.attrs.get("model_config")
+    with readable(str(path)):
+        config, training = file.attrs.get("model_config"), file.attrs.get("training_config")
     if config is None:
         help = "save the whole model: model.save('name.keras')"
         raise refusal("import-format", f"`{path}` holds weights without a model's config", help)
-    text = config.encode() if isinstance(config, str) else bytes(config)
+    text = _bytes(config)
     if len(text) > MAX_CONFIG:
         raise refusal("import-unsafe", f"the config in `{path}` has {len(text):,} bytes")
     model = parse_json(text, f"model_config of `{path}`")
-    training = file.attrs.get("training_config")
     if isinstance(training, (str, bytes)):
-        text = training.encode() if isinstance(training, str) else training
-        settings = parse_json(text, f"training_config of `{path}`")
+        settings = parse_json(_bytes(training), f"training_config of `{path}`")
         optimizer = settings.get("optimizer_config", settings.get("optimizer"))
         model["compile_config"] = {**settings, "optimizer": optimizer}
     return Archive(path.stem, model, LegacyVariables(file, str(path)))
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """A text of HDF5 as it is stored, be it UTF-8 or not."""
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)

@@ -38,6 +38,16 @@ class Variables(Protocol):
 
 
 @contextmanager
+def readable(shown: str) -> Iterator[None]:
+    """Where HDF5 is read: what h5py raises for a damaged file becomes a `SpecError` (import-format)."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise refusal("import-format", f"the weights in `{shown}` cannot be read: {why}") from None
+
+
+@contextmanager
 def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
     """An HDF5 file. Raises `SpecError` (package-missing, import-format)."""
     try:
@@ -47,10 +57,8 @@ def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
         raise refusal(
             "package-missing", "weights of Keras are HDF5, and h5py is not installed", help
         ) from None
-    try:
+    with readable(shown):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise refusal("import-format", f"the weights in `{shown}` cannot be read: {error}") from None
     with file:
         yield file
 
@@ -112,7 +120,9 @@ class LegacyVariables:
         group = member(self.root, name, self.shown) if self.root is not None else None
         if group is None:
             return []
-        names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs.get("weight_names", [])]
+        with readable(self.shown):
+            listed = group.attrs.get("weight_names", [])
+            names = [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
         return [array(group, name, self.shown) for name in names]
 
 
@@ -121,21 +131,30 @@ def member(group: Any, name: str, shown: str) -> Any:
     import h5py
 
     for step in name.split("/"):
-        link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
+        with readable(shown):
+            link = group.get(step, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
             message = f"`{step[:80]}` in the weights of `{shown}` is a link, and may lead anywhere"
             raise refusal("import-unsafe", message, "save the model again with Keras, which writes no links")
-        group = group[step]
+        with readable(shown):
+            group = group[step]
     return group
 
 
 def array(group: Any, name: str, shown: str) -> Any:
     """One stored array. Refuses data outside of the file, or that unpack to far more than is stored."""
+    import h5py
+
     dataset = member(group, name, shown)
-    if dataset is None or not hasattr(dataset, "dtype"):
+    if not isinstance(dataset, h5py.Dataset):
         raise refusal("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")
+    with readable(shown):
+        return _numbers(dataset, name, shown)
+
+
+def _numbers(dataset: Any, name: str, shown: str) -> Any:
     if dataset.is_virtual or dataset.external:
         message = f"the array `{name[:80]}` in the weights of `{shown}` is in another file"
         raise refusal("import-unsafe", message, "save the model again with Keras, which stores them inside")
