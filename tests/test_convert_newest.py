@@ -55,6 +55,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
     "spectral-norm": lambda: chain((6, 6, 2), L.SpectralNormalization(L.Conv2D(3, 3))),
     "mel": lambda: chain((400,), L.MelSpectrogram(64, sequence_stride=32, num_mel_bins=8, power_to_db=False)),
+    "stft": lambda: chain((64, 2), L.STFTSpectrogram(frame_length=16, window="hamming", padding="same")),
     "crop-and-resize": lambda: chain(
         (6, 7, 3), L.CenterCrop(5, 6), L.Resizing(4, 4, pad_to_aspect_ratio=True, fill_value=1.0)
     ),

@@ -27,10 +27,6 @@ LAYERS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("Layer", "Wrapper", "InputSpec"), _BASE),
     "HashedCrossing": _STRINGS,
     "Pipeline": ("nodes without `from` are one", "write the layers as nodes, one below the other"),
-    "STFTSpectrogram": (
-        "it is a few steps of others",
-        "{op: stft, ...}, and the magnitude of its two outputs: `compute: sqrt(a * a + b * b)`",
-    ),
     "MaxNumBoundingBoxes": (
         "a spec has tensors, but no bounding boxes",
         "pad the arrays of boxes in the data to one length",

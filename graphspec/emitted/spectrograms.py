@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graphspec.emitted.padding import same_padding
 
 
 def mel_bands(bins: int, bands: int, rate: int, low: float, high: float) -> Tensor:
@@ -71,3 +74,78 @@ class MelSpectrogram(nn.Module):
         y = 10 * y.clamp(min=self.min_power).log10()
         y = y - 10 * math.log10(max(self.ref_power, self.min_power))
         return torch.maximum(y, y.amax((1, 2), keepdim=True) - self.top_db)
+
+
+class STFTSpectrogram(nn.Module):
+    """Spectrograms of signals [batch, samples, channels], by convolutions whose kernels
+    start as the waves of the Fourier transform.
+    """
+
+    def __init__(
+        self,
+        frame_length: int,
+        stride: int,
+        n_fft: int,
+        mode: str = "log",
+        window: Callable[..., Tensor] | None = torch.hann_window,
+        periodic: bool = False,
+        scaling: str | None = "density",
+        padding: str = "valid",
+        expand_dims: bool = False,
+        channels_last: bool = True,
+    ):
+        super().__init__()
+        self.mode, self.stride, self.padding = mode, stride, padding
+        self.expand_dims, self.channels_last = expand_dims, channels_last
+        self.window, self.periodic, self.scaling = window, periodic, scaling
+        shape = (n_fft // 2 + 1, 1, frame_length)
+        if mode != "imag":
+            self.real_kernel = nn.Parameter(torch.empty(shape))
+        if mode != "real":
+            self.imag_kernel = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for name, kernel in self.named_parameters():
+            bins, _, length = kernel.shape
+            time = torch.arange(length, dtype=torch.float64)
+            frequency = torch.arange(bins, dtype=torch.float64) / (2 * bins - 2)
+            angle = -2 * math.pi * frequency[:, None, None] * time
+            wave = angle.cos() if name == "real_kernel" else angle.sin()
+            if self.window is not None:
+                weights = self.window(length, self.periodic, dtype=torch.float64)
+                total = {
+                    "density": weights.square().sum().sqrt(),
+                    "spectrum": weights.abs().sum(),
+                    None: 1,
+                }
+                wave = wave * weights / total[self.scaling]
+            kernel.data.copy_(wave)
+
+    def part(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """One part of all transforms: [batch, channels, bins, frames]."""
+        y = x.flatten(0, 1)[:, None]
+        if self.padding == "same":
+            y = F.pad(y, same_padding(y, kernel.shape[2:], (self.stride,), (1,)))
+        return F.conv1d(y, kernel, stride=self.stride).unflatten(0, x.shape[:2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.channels_last:
+            x = x.mT
+        parts = [self.part(x, kernel) for kernel in self.parameters()]
+        if len(parts) == 1:
+            y = parts[0]
+        elif self.mode == "stft":
+            y = torch.cat(parts, 2)
+        elif self.mode == "angle":
+            y = torch.atan2(parts[1], parts[0])
+        else:
+            y = parts[0].square() + parts[1].square()
+            if self.mode == "psd":
+                y = y + F.pad(y[:, :, 1:-1], (0, 0, 1, 1))
+            else:
+                y = y.clamp(min=1e-7).sqrt()
+                y = y.clamp(min=1e-7).log() if self.mode == "log" else y
+        if self.expand_dims:
+            return y.permute(0, 3, 2, 1) if self.channels_last else y.mT
+        return y.flatten(1, 2).mT if self.channels_last else y.flatten(1, 2)

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from graphspec.contract.fields import Finite, Positive
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Ref, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Ref, Site, Weight
+from graphspec.contract.windows import DataFormat, need_spatial, slide
 from graphspec.tensor import Dim, Tensor, product
 
 NotNegative = Annotated[Finite, Field(ge=0)]
@@ -109,3 +110,103 @@ class MelSpectrogram(Layer):
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * self.fft_length
+
+
+class STFTSpectrogram(Layer):
+    """Spectrograms of signals `[samples, channels]`, by convolutions whose kernels are trained.
+
+    The kernels start as the waves of the short-time Fourier transform. `mode: stft` returns the real and the
+    imaginary parts, concatenated. `expand_dims: true` keeps a separate axis for the channels.
+    """
+
+    mode: Literal["log", "magnitude", "psd", "real", "imag", "angle", "stft"] = "log"
+    frame_length: Annotated[int, Field(ge=2)] = 256
+    frame_step: Positive | None = None
+    fft_length: Positive | None = None
+    window: Literal["hann", "hamming", "blackman", "bartlett"] | None = "hann"
+    periodic: bool = False
+    scaling: Literal["density", "spectrum"] | None = "density"
+    padding: Literal["valid", "same"] = "valid"
+    expand_dims: bool = False
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"frame_length": 8}, ((30, 2),)),
+        Example({"mode": "psd", "frame_length": 6, "frame_step": 4, "window": "hamming"}, ((20, 1),)),
+        Example({"mode": "stft", "frame_length": 8, "fft_length": 16, "expand_dims": True}, ((20, 2),)),
+        Example({"mode": "real", "frame_length": 8, "periodic": True, "padding": "same"}, ((21, 2),)),
+        Example({"mode": "imag", "frame_length": 5, "scaling": "spectrum", "window": "blackman"}, ((20, 1),)),
+        Example(
+            {"mode": "angle", "frame_length": 8, "window": None, "data_format": "channels_first"},
+            ((2, 20),),
+        ),
+        Example(
+            {
+                "mode": "magnitude",
+                "frame_length": 8,
+                "scaling": None,
+                "expand_dims": True,
+                "window": "bartlett",
+            },
+            ((20, 2),),
+        ),
+    )
+
+    @property
+    def step(self) -> int:
+        """Samples from one frame to the next."""
+        return self.frame_step or self.frame_length // 2
+
+    @property
+    def length(self) -> int:
+        """The length of the transform: a power of two, unless it is given."""
+        return self.fft_length or 1 << (self.frame_length - 1).bit_length()
+
+    @property
+    def bins(self) -> int:
+        """How many frequencies there are."""
+        return self.length // 2 + 1
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, 1, self.data_format, layer=self.spec_name)
+        if self.step > self.frame_length:
+            message = f"`frame_step` is at most `frame_length`, {self.frame_length}"
+            raise LayerError("out-of-range", message, argument="frame_step")
+        if self.length < self.frame_length:
+            message = f"`fft_length` is at least `frame_length`, {self.frame_length}"
+            raise LayerError("out-of-range", message, argument="fft_length")
+        last = self.data_format == "channels_last"
+        samples, channels = (x.shape[1], x.shape[2]) if last else (x.shape[2], x.shape[1])
+        window, strides = (self.frame_length,), (self.step,)
+        (frames,) = slide(
+            x, (samples,), window, strides, self.padding, layer=self.spec_name, argument="frame_length"
+        )
+        bins = self.bins * (2 if self.mode == "stft" else 1)
+        if self.expand_dims:
+            return x.with_shape(x.shape[0], *((frames, bins, channels) if last else (channels, frames, bins)))
+        return x.with_shape(x.shape[0], *((frames, bins * channels) if last else (bins * channels, frames)))
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        shape = (self.bins, 1, self.frame_length)
+        names = [n for n, other in (("real_kernel", "imag"), ("imag_kernel", "real")) if self.mode != other]
+        return tuple(Weight(name, shape, name, (2, 1, 0)) for name in names)
+
+    def code(self, site: Site) -> Code:
+        window = None if self.window is None else Ref(f"torch.{self.window}_window")
+        construct = Construct(
+            "STFTSpectrogram",
+            {"frame_length": self.frame_length, "stride": self.step, "n_fft": self.length},
+            {
+                "mode": (self.mode, "log"),
+                "window": (window, Ref("torch.hann_window")),
+                "periodic": (self.periodic, False),
+                "scaling": (self.scaling, "density"),
+                "padding": (self.padding, "valid"),
+                "expand_dims": (self.expand_dims, False),
+                "channels_last": (self.data_format == "channels_last", True),
+            },
+        )
+        return Code("{self}({x})", construct)
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.outputs[0].shape[1:]) * self.frame_length * 4
