@@ -204,8 +204,9 @@ class RandomShear(nn.Module):
         height, width = x.shape[2:]
         across = x.new_empty(x.shape[0]).uniform_(*self.across)
         down = x.new_empty(x.shape[0]).uniform_(*self.down)
-        sign = torch.where(torch.rand_like(down) < 0.5, -1.0, 1.0)
-        across, down = sign * across / width, sign * down / height
+        flipped = torch.rand_like(down) < 0.5
+        across = torch.where(flipped, -across, across) / width
+        down = torch.where(flipped, -down, down) / height
         one = torch.ones_like(down)
         theta = [one, across * height, across * (height - 1)]
         theta += [down * width, one, down * (width - 1)]

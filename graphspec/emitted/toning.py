@@ -21,7 +21,7 @@ class RandomPosterization(nn.Module):
         bits = torch.randint(
             least, max(end, least + 1), (len(x), 1, 1, 1), device=x.device
         )
-        step = 2.0 ** (8 - bits)
+        step = (2 ** (8 - bits)).to(x.dtype)
         x = ((x - low) / (high - low) * 255).clamp(0, 255).floor()
         return (x / step).floor() * step / 255 * (high - low) + low
 

@@ -276,6 +276,8 @@ class RandomPerspective(Augmentation):
     distance from the first. Pixels from outside of the image are `fill_value`.
     """
 
+    halves = False
+
     factor: UpTo = (0.0, 1.0)
     scale: Annotated[Finite, Field(ge=0, le=1)] = 1.0
     interpolation: Interpolation = "bilinear"
