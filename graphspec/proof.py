@@ -67,15 +67,17 @@ class DeclaredOutputs:
         declared = [self._declared(op) for op in self.unit.calls]
         if any(self._fits(types, output) for types in declared):
             return
-        wanted = ", ".join(str(tensor) for tensor in declared[0])
+        rank = output.dim() if isinstance(output, torch.Tensor) else None
+        near = next((number for number, types in enumerate(declared) if types[0].rank == rank), 0)
+        wanted, call = ", ".join(map(str, declared[near])), self.unit.calls[near]
         given = describe(output)
         help = (
             "declare its output with `shape` and `dtype`; several outputs with `outputs`, returned as a tuple"
         )
-        message = f"`{self.unit.first.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
+        message = f"`{call.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
         sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name[0] != "?")
         notes = (f"tried with {sizes}",)
-        raise SpecError([Diagnostic("module-differs", message, self.unit.first.span, notes=notes, help=help)])
+        raise SpecError([Diagnostic("module-differs", message, call.span, notes=notes, help=help)])
 
     def _declared(self, op: Op) -> list[Tensor]:
         """The types of the outputs in the order of axes that the module has."""

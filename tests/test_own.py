@@ -19,6 +19,7 @@ from graphspec.cli import app
 from graphspec.compiler import check
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.runs.run import Run
+from graphspec.train.loop import train
 
 LAYERS = '''
 import torch
@@ -178,6 +179,63 @@ outputs: [both]
     module = program.module()
     torch.testing.assert_close(module(**inputs), wanted)
     program.prove(module)
+
+
+def test_a_mapping_as_an_argument_arrives_as_a_dict(folder: Path) -> None:
+    (folder / "my_layers.py").write_text(
+        "from torch import nn\nclass Options(nn.Module):\n"
+        "    def __init__(self, options):\n        super().__init__()\n        self.options = options\n"
+        "    def forward(self, x):\n        return x * self.options['scale']\n"
+    )
+    written = "{scale: $scale, sizes: [1, 2], more: {deep: null, word: it's}}"
+    program = compiled(f"params: {{scale: 3}}\n{node(f'{{module: my_layers.Options, options: {written}}}')}")
+    module = program.module()
+    assert module.own.options == {"scale": 3, "sizes": (1, 2), "more": {"deep": None, "word": "it's"}}
+    x = torch.ones(2, 4, 8)
+    assert torch.equal(module(x), 3 * x)
+
+
+def test_calls_of_a_shared_module_may_give_different_shapes() -> None:
+    text = """
+inputs: {x: {shape: [4, 8]}, y: {shape: [8]}}
+shared:
+  same: {module: my_layers.Same, shape: [4, 8]}
+nodes:
+  a: {call: same, from: x}
+  b: {call: same, from: y, shape: [8]}
+outputs: [a, b]
+"""
+    Path("my_layers.py").write_text(
+        "from torch import nn\nclass Same(nn.Module):\n    def forward(self, x):\n        return x\n"
+    )
+    program = compiled(text)
+    program.prove(program.module())
+    assert program.source.count("Same(") == 1
+    with pytest.raises(SpecError) as error:
+        wrong = compiled(text.replace("from: y, shape: [8]", "from: y, shape: [7]"))
+        wrong.prove(wrong.module())
+    (found,) = error.value.diagnostics
+    assert found.code == "module-differs" and found.span is not None and found.span.line == 7
+    assert codes(text.replace("from: y, shape: [8]", "from: y, kind: a")) == ["unknown-key"]
+
+
+def test_a_loss_with_parameters_is_refused(folder: Path) -> None:
+    (folder / "my_layers.py").write_text(
+        "import torch\nfrom torch import nn\nclass Scaled(nn.Module):\n"
+        "    def __init__(self, learns=True):\n        super().__init__()\n"
+        "        self.scale = nn.Parameter(torch.ones(1), requires_grad=learns)\n"
+        "    def forward(self, y, target):\n        return (self.scale * (y - target)).square().mean()\n"
+    )
+    text = """
+inputs: {x: {shape: [8]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: {module: my_layers.Scaled, learns: LEARNS}}}
+train: {epochs: 1}
+"""
+    with pytest.raises(SpecError, match=r"`my_layers\.Scaled` has the parameter `scale`") as error:
+        train(compiled(text.replace("LEARNS", "true")), run_dir=folder / "a")
+    assert error.value.diagnostics[0].span is not None
+    assert losses(train(compiled(text.replace("LEARNS", "false")), run_dir=folder / "b"))
 
 
 def test_channels_first_hands_images_over_as_pytorch_has_them() -> None:

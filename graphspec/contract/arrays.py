@@ -20,6 +20,12 @@ class Nested(tuple[Any, ...]):
         return is_instance_schema(cls)
 
 
+class Pairs(tuple[Any, ...]):
+    """A mapping: its keys, each with its value. In emitted source it is a dict."""
+
+    __slots__ = ()
+
+
 MAX_ELEMENTS = 100_000
 """Numbers in one constant: more belong into a file of weights."""
 MAX_RANK = 8

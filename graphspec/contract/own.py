@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphspec.contract.arrays import Pairs
 from graphspec.contract.layer import Argument, Code, Construct, Layer, Leaf, Memory, Ref, Site
 from graphspec.tensor import Dim, Tensor, symbol
 
@@ -67,5 +68,7 @@ class Own(Layer, abstract=True):
 
 
 def _leaf(value: Any) -> Leaf:
-    """A plain value of a spec; a list arrives as a tuple."""
+    """A plain value of a spec; a list arrives as a tuple, a mapping as a dict."""
+    if isinstance(value, dict):
+        return Pairs((key, _leaf(item)) for key, item in value.items())
     return tuple(_leaf(item) for item in value) if isinstance(value, list) else value

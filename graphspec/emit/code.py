@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from graphspec.contract.arrays import Nested
+from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.graph import Value
 
@@ -124,6 +124,8 @@ def literal(value: Leaf) -> ast.expr:
         return ast.Constant(value)
     if isinstance(value, Nested):
         return listed([literal(item) for item in value])
+    if isinstance(value, Pairs):
+        return ast.Dict([literal(key) for key, _ in value], [literal(item) for _, item in value])
     if isinstance(value, tuple | list):
         return ast.Tuple([literal(item) for item in value], ast.Load())
     raise TypeError(f"no literal for {type(value).__name__}")

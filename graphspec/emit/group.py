@@ -15,7 +15,7 @@ from typing import Any
 
 from graphspec import names
 from graphspec.contract.activations import ACTIVATIONS, LINEAR, ActivationFunction, AlongAxis
-from graphspec.contract.arrays import Nested
+from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Code, Leaf, Ref
 from graphspec.emit.code import HOLE, Variable, choice, fill, folded, literal, name, template
 from graphspec.emit.slots import Slot, Wiring
@@ -386,12 +386,13 @@ def annotation(values: Collection[Leaf]) -> str:
         return "Callable[[Tensor], Tensor]"
     if float in kinds:
         kinds -= {int}
-    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple, Nested}}
+    words = {"None" if kind is type(None) else kind.__name__ for kind in kinds - {tuple, Nested, Pairs}}
     words |= {"list" for value in values if isinstance(value, Nested)}
+    words |= {"dict[str, Any]" for value in values if isinstance(value, Pairs)}
     words |= {
         f"tuple[{_items(value)}]"
         for value in values
-        if isinstance(value, tuple) and not isinstance(value, Nested)
+        if isinstance(value, tuple) and not isinstance(value, Nested | Pairs)
     }
     return " | ".join(sorted(words))
 

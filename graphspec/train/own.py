@@ -65,7 +65,14 @@ def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: tor
         raise SpecError([Diagnostic("build-failed", message, span, notes=own.raised_at(error))]) from error
     if not callable(made):
         raise SpecError([Diagnostic("module-missing", f"an object of `{path}` cannot be called", span)])
-    return made.to(device) if isinstance(made, nn.Module) else made
+    if not isinstance(made, nn.Module):
+        return made
+    trainable = next((name for name, each in made.named_parameters() if each.requires_grad), None)
+    if trainable is not None:
+        message = f"`{path}` has the parameter `{trainable}`, and a loss or a metric is not trained"
+        help = "make it a module of the graph, whose output has `loss: mean`; or `requires_grad_(False)` it"
+        raise SpecError([Diagnostic("not-supported", message, span, help=help)])
+    return made.to(device)
 
 
 def values(

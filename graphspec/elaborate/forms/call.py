@@ -6,7 +6,9 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
+from graphspec.elaborate.forms.module import MADE
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
+from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Unit
 from graphspec.schema import Node
 
@@ -61,20 +63,24 @@ def _visible(node: NodeInstance) -> list[BodyElaborator]:
     return [node.body] if file is None else [node.body, file]
 
 
-def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, bool] | None:
-    """The arguments of a call besides its inputs, such as `use_causal_mask`; None after an error."""
+def _call_arguments(node: NodeInstance, name: str, declared: Node) -> dict[str, Any] | None:
+    """The arguments of a call besides its inputs: `use_causal_mask`, or the output shape of a custom module.
+    None after an error.
+    """
     cls = REGISTRY["layer"].get(declared.target) if declared.form == "layer" else None
-    legal = cls.call_arguments if cls is not None else ()
-    found: dict[str, bool | None] = {}
+    flags = cls.call_arguments if cls is not None else ()
+    legal = (*flags, *(MADE if declared.form == "module" else ()))
+    found: dict[str, Any] = {}
     for key, value in node.declared.extra.items():
         if key in legal:
-            found[key] = node.flag(key, value)
+            given = node.flag(key, value) if key in flags else node.evaluate(value, key)
+            found[key] = None if given is FAILED else given
             continue
         help = near_help(key, list(legal)) if legal else None
         help = help or f"write it on `{name}` in `shared`"
         node.error("unknown-key", node.key(key), f"a call takes no `{key}`", help)
         found[key] = None
-    return None if None in found.values() else found  # type: ignore[return-value]
+    return None if any(value is None for value in found.values()) else found
 
 
 def _open_entry(body: BodyElaborator, name: str, declared: Node) -> SharedEntry:

@@ -17,7 +17,9 @@ from graphspec.schema import IDENTIFIER, is_plain
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
 TYPE = ("shape", "dtype")
-OWN_KEYS = (*TYPE, "outputs", "data_format", "arguments")
+MADE = (*TYPE, "outputs")
+"""What a node says of what its module gives; each call of a shared one may say its own."""
+OWN_KEYS = (*MADE, "data_format", "arguments")
 """What a node with a module says beside the constructor's arguments."""
 
 
@@ -76,9 +78,10 @@ def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict
             if not isinstance(word, str) or not IDENTIFIER.match(word) or word.startswith("__"):
                 node.error("bad-name", node.key(*keys), f"`{word}` cannot name an argument")
                 ok = False
-            elif not is_plain(value):
+            elif not _is_argument(value):
                 message = (
-                    f"an argument is a number, a text, a boolean, null or a list of them, not {show(value)}"
+                    "an argument is a number, a text, a boolean, null, or a list or a mapping of them, "
+                    f"not {show(value)}"
                 )
                 node.error("wrong-type", node.span_of(*keys), message)
                 ok = False
@@ -88,6 +91,13 @@ def _constructor(node: NodeInstance, beside: dict[str, Any], under: Any) -> dict
         )
         ok = False
     return {**beside, **under} if ok else None
+
+
+def _is_argument(value: Any) -> bool:
+    """Whether a constructor may be given this value: plain, or lists and mappings by name of such."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_argument(item) for key, item in value.items())
+    return all(map(_is_argument, value)) if isinstance(value, list) else is_plain(value)
 
 
 def _channels_first(node: NodeInstance, written: Any) -> bool | None:
