@@ -338,7 +338,7 @@ def test_ops_take_sizes_by_name() -> None:
     shapes = {row.name: row.output_shape[1:] for row in program.summary().rows}
     assert shapes["heads"] == (length, 2, 4) and shapes["thirds"] == (n, 12) and shapes["thick"] == (3 * n, 2)
     inputs = program.example_inputs(2, {"length": 5, "n": 2})
-    module = program.module()
+    module: Any = program.module()
     found = module(**inputs)
     words = module.get_submodule("words")(inputs["tokens"])
     torch.testing.assert_close(found["heads"], words.reshape(2, 5, 2, 4))

@@ -189,7 +189,7 @@ def test_a_mapping_as_an_argument_arrives_as_a_dict(folder: Path) -> None:
     )
     written = "{scale: $scale, sizes: [1, 2], more: {deep: null, word: it's}}"
     program = compiled(f"params: {{scale: 3}}\n{node(f'{{module: my_layers.Options, options: {written}}}')}")
-    module = program.module()
+    module: Any = program.module()
     assert module.own.options == {"scale": 3, "sizes": (1, 2), "more": {"deep": None, "word": "it's"}}
     x = torch.ones(2, 4, 8)
     assert torch.equal(module(x), 3 * x)
