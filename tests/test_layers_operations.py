@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import pytest
 import torch
 from hypothesis import given
@@ -419,3 +420,24 @@ def test_slices_with_any_step_are_those_of_numpy(size, ends):
         assert error.code == "unknown-size"
     else:
         assert (left if isinstance(left, int) else left.evaluate({"length": size})) == len(expected)
+
+
+NAN, INF = float("nan"), float("inf")
+SIGNED = [[7, -7, 7, -7, 0, 6]], [[3, 3, -3, -3, 5, -2]]
+TIES = [[1.0, 1.0, 1.0], [2.0, 2.0, 1.0], [NAN, 0.0, 1.0], [INF, 1.0, INF], [NAN, NAN, NAN]]
+EDGES = [
+    *(("floor_divide", {}, pair) for pair in (SIGNED, [[[7.5, -7.5, 0.0]], [[2.0, 2.0, -3.0]]])),
+    *(("mod", {}, pair) for pair in (SIGNED, [[[7.5, -7.5, -0.5]], [[2.0, 2.0, -3.0]]])),
+    ("floor_divide", {"x2": -3}, [[[7, -7, 0]]]),
+    ("mod", {"x2": -3}, [[[7, -7, 0]]]),
+    *(("in_top_k", {"k": k}, [[2, 0, 1, 2, 0], TIES]) for k in (1, 2, 3)),
+    *(("cholesky", {"upper": upper}, [[[[4.0, 2.0], [2.0, 3.0]]]]) for upper in (False, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "values"), EDGES, ids=lambda value: str(value)[:24])
+def test_signs_ties_and_numbers_without_end_are_those_of_keras(name, arguments, values):
+    inputs = [torch.tensor(value) for value in values]
+    found = run(op(name, **arguments), *inputs)
+    expected = getattr(keras.ops, name)(*inputs, **arguments)
+    torch.testing.assert_close(found, expected, equal_nan=True, check_dtype=inputs[0].dtype != torch.int64)
