@@ -1,5 +1,6 @@
 """The program of a spec as a model of Keras' functional API, with the same weights."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -40,6 +41,14 @@ class Noise(keras.layers.Layer):
 
 
 OWN = {"PositionEmbedding": PositionEmbedding}
+
+
+def _argument(name: str, value: Any) -> Any:
+    """An argument as Keras takes it: an activation with arguments is a function."""
+    if not name.endswith("activation") or not isinstance(value, dict):
+        return value
+    options = {key: item for key, item in value.items() if key != "name"}
+    return partial(getattr(keras.activations, value["name"]), **options)
 
 
 class Builder:
@@ -89,7 +98,7 @@ class Builder:
                 tensors[name] = given.pop(name)
         if path not in self.layers:
             make = OWN.get(op.title) or getattr(keras.layers, op.title)
-            self.layers[path] = make(**given)
+            self.layers[path] = make(**{key: _argument(key, value) for key, value in given.items()})
         return self.layers[path](first, **tensors)
 
 

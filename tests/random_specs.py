@@ -16,7 +16,12 @@ from graphspec.expressions.formula import parse_formula
 
 Node = dict[str, Any]
 
-ACTIVATIONS = ("relu", "linear", "relu", "relu", "tanh", "sigmoid", "softmax")
+WITH_ARGUMENTS: tuple[Node, ...] = (
+    {"name": "leaky_relu", "negative_slope": 0.3},
+    {"name": "gelu", "approximate": True},
+    {"name": "relu", "max_value": 1.0, "negative_slope": 0.1},
+)
+ACTIVATIONS = ("relu", "linear", "relu", "relu", "tanh", "sigmoid", "softmax", *WITH_ARGUMENTS)
 MERGES = ("add", "add", "multiply", "average", "maximum", "minimum", "subtract")
 NAMES = ("n", "x", "y", "class", "mask", "del_")
 

@@ -21,6 +21,7 @@ from graphspec.contract.layer import Layer, LayerError, Wrapper
 from graphspec.diagnostics import Diagnostics, render
 from graphspec.objectives.settings import validate
 from graphspec.tensor import BATCH, Tensor, symbol, value_of
+from tests.random_specs import WITH_ARGUMENTS
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.yaml"))
 SECONDS = 2.0  # of processor time, for any text of up to a mebibyte
@@ -84,6 +85,7 @@ class Writer:
             self.spec["inputs"][name] = {"shape": list(shape), "dtype": dtype}
             sizes = (symbol(size) if isinstance(size, str) else size for size in shape)
             self.values[name] = Tensor((symbol(BATCH), *sizes), dtype)
+        self.default()
         for _ in range(draw.randint(1, 9)):
             draw.choice(
                 (self.layer, self.layer, self.layer, self.merge, self.repeat, self.block, self.shared)
@@ -94,6 +96,20 @@ class Writer:
         self.spec["outputs"] = {name: {} for name in self.spec["nodes"]}
         return self.spec
 
+    def default(self) -> None:
+        """Lets the last input be left out, where another one tells its sizes."""
+        *others, last = self.spec["inputs"].values()
+        told = {size for other in others for size in other["shape"]}
+        if others and all(isinstance(size, int) or size in told for size in last["shape"]):
+            last.update(self.random.choice(({}, {"default": 0})))
+
+    def activated(self, kind: Any, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The same arguments, or with an activation that has arguments of its own."""
+        words = [word for word in REGISTRY[kind][name].model_fields if word.endswith("activation")]
+        if not words or self.random.random() < 0.7:
+            return arguments
+        return {**arguments, self.random.choice(words): dict(self.random.choice(WITH_ARGUMENTS))}
+
     def fitting(self) -> Iterator[tuple[str, str, dict[str, Any], str, Tensor]]:
         """Layers with a value that they take and what they make of it, in random order."""
         for kind, name, arguments in self.random.sample(UNARY, len(UNARY)):
@@ -101,6 +117,7 @@ class Writer:
             computed = self.values[source].is_integer and not source.startswith("in")
             if self.values[source].is_integer and (kind == "op" or computed):
                 continue  # a computed integer may be no index of an embedding, and a divisor of zero
+            arguments = self.activated(kind, name, arguments)
             output = infer(kind, name, arguments, self.values[source])
             if output is not None:
                 yield kind, name, plain(arguments), source, output
@@ -187,12 +204,16 @@ def test_inferred_shapes_are_the_real_ones(seed: int) -> None:
     most = program.maximum_sizes
     sizes = {name: min(least + 8, most.get(name, least + 8)) for name, least in program.minimum_sizes.items()}
     with torch.no_grad():
-        outputs = module(**program.example_inputs(batch_size=3, sizes=sizes))
-    outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(program.outputs, outputs)
-    for name, judgement in program.outputs.items():
-        (tensor,) = judgement.tensors
-        expected = tuple(value_of(size, {**sizes, BATCH: 3}) for size in tensor.shape)
-        assert (tuple(outputs[name].shape), str(outputs[name].dtype)) == (expected, f"torch.{tensor.dtype}")
+        inputs = program.example_inputs(batch_size=3, sizes=sizes)
+        given = {name: value for name, value in inputs.items() if name not in program.defaults}
+        both = [module(**inputs), module(**given)]
+    for found in both:
+        outputs = found if isinstance(found, dict) else dict.fromkeys(program.outputs, found)
+        for name, judgement in program.outputs.items():
+            (tensor,) = judgement.tensors
+            expected = tuple(value_of(size, {**sizes, BATCH: 3}) for size in tensor.shape)
+            kind = str(outputs[name].dtype)
+            assert (tuple(outputs[name].shape), kind) == (expected, f"torch.{tensor.dtype}")
 
 
 # --- random damage
@@ -204,6 +225,7 @@ presets: {wide: {width: 16}}
 inputs:
   image: {shape: [16, 16, 3]}
   text: {shape: [length], dtype: int64}
+  start: {shape: [$width], default: 0}
 blocks:
   residual:
     params: {filters: required, project: $(channels(x) != filters)}
@@ -216,14 +238,19 @@ blocks:
       sum: {merge: add, from: [twice, shortcut]}
     outputs: {x: sum, skip: conv}
 shared:
-  head: {layer: Dense, units: $width, trainable: false}
+  head: {layer: Dense, units: $width, trainable: false, activation: {name: gelu, approximate: $deep}}
 nodes:
   tower: {block: residual, from: image, repeat: {filters: $widths}}
   flat: {layer: GlobalAveragePooling2D}
   skips: {merge: concatenate, from: tower.*.skip}
   pooled: {layer: GlobalAveragePooling2D}
   vectors: {layer: Embedding, from: text, input_dim: 100, output_dim: 8}
-  code: {layer: LSTM, units: $width, return_state: true}
+  code:
+    layer: LSTM
+    units: $width
+    return_state: true
+    recurrent_activation: {name: relu, max_value: 1, negative_slope: 0.1}
+    from: {sequences: vectors, initial_state: [start, start]}
   both: {layer: Bidirectional, from: vectors, wraps: {layer: LSTM, units: 3}}
   experts: {layer: Dense, units: $(index + 3), parallel: $depth, from: flat}
   bias: {parameter: [8], initializer: zeros}
