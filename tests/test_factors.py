@@ -361,3 +361,44 @@ def test_ops_take_sizes_by_name() -> None:
 )
 def test_ops_refuse_sizes_that_nothing_tells(old: str, new: str, code: str) -> None:
     assert codes(OPS.replace(old, new)) == [code]
+
+
+LISTS = """
+inputs: {x: {shape: [4 * length]}}
+nodes:
+  steps: {op: expand_dims, axis: 2}
+  means: {layer: AveragePooling1D, pool_size: 4}
+  mean:  {layer: GlobalAveragePooling1D}
+  y:     {layer: Dense, units: 1}
+outputs: {y: {loss: mse}}
+data: {train: a.jsonl}
+train: {epochs: 1, batch_size: 4}
+"""
+
+
+def lists(tmp_path: Path, lengths: list[int], word: str = "0.5") -> None:
+    rows = (f'{{"x": [{", ".join([word] * length)}], "y": 1.0}}' for length in lengths)
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+
+
+def test_lists_are_padded_to_a_common_multiple(tmp_path: Path) -> None:
+    lists(tmp_path, [4, 8, 12, 4, 16, 4])
+    assert train(graphspec.compile(LISTS), root=tmp_path, run_dir=tmp_path / "run").history["loss"]
+
+
+def test_a_list_that_is_no_multiple_is_refused_with_its_row(tmp_path: Path) -> None:
+    lists(tmp_path, [4, 8, 6, 4])
+    with pytest.raises(SpecError) as error:
+        train(graphspec.compile(LISTS), root=tmp_path, run_dir=tmp_path / "run")
+    (found,) = error.value.diagnostics
+    assert found.code == "data-shape" and "is 6 long at" in found.message and "3" in found.message
+    assert "`4 * length` is a multiple of 4" in found.message
+
+
+def test_tokens_are_padded_to_a_multiple(tmp_path: Path) -> None:
+    lists(tmp_path, [3, 8, 6, 1], '"a"')
+    text = LISTS.replace("[4 * length]}", "[4 * length], dtype: int64}").replace(
+        "{op: expand_dims, axis: 2}", "{layer: Embedding, input_dim: 4, output_dim: 2}"
+    )
+    text = text.replace("a.jsonl}", "a.jsonl, features: {x: {encode: tokens, vocabulary: 4}}}")
+    assert train(graphspec.compile(text), root=tmp_path, run_dir=tmp_path / "run").history["loss"]

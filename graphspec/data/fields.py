@@ -8,7 +8,7 @@ it is reshaped.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -44,6 +44,7 @@ class Field:
     ignored: int | None = None
     loss: Loss | None = None
     role: str = "input"
+    padded: bool = False  # lists are brought to a multiple of a factor; a feature's, whose 0 is padding
 
 
 def fields(program: Any, absent: Collection[str] = ()) -> list[Field]:
@@ -58,7 +59,8 @@ def fields(program: Any, absent: Collection[str] = ()) -> list[Field]:
         if wanted is not None:
             known = found.setdefault(output.target, _target(output.target, wanted, output))
             _same(name, known, wanted)
-    return list(found.values())
+    features = program.data.features if program.data is not None else {}
+    return [replace(field, padded=field.name in features) for field in found.values()]
 
 
 def absent_inputs(program: Any, there: Collection[str]) -> frozenset[str]:
@@ -180,6 +182,16 @@ class Checker:
             held = f"`{field.name}` of `{self.file}` is {rows.lengths[row]} long at {self.place(row)}"
             help = "cut it: `length: ...` at its feature; or raise the `sequence_length` of its positions"
             raise fail("data-shape", f"{held}; the model takes at most {longest}", help)
+        factor = unit[1] if unit is not None and not field.padded else 1
+        odd = rows.lengths % factor != 0
+        if odd.any():
+            row = int(odd.argmax())
+            held = f"`{field.name}` of `{self.file}` is {rows.lengths[row]} long at {self.place(row)}"
+            help = (
+                "fill or cut the list; those of a feature with `encode: tokens` or `text` are filled with 0"
+            )
+            message = f"{held}; `{size}` is a multiple of {factor}"
+            raise fail("data-shape", message, help, span=self.span(row, field.name))
         if rows.values.shape[1:] != field.tensor.shape[2:]:
             raise _differs(self, field, rows.values, "each element of its lists must be of the inner shape")
         self._row = rows.row_of
