@@ -480,7 +480,6 @@ def test_bundle_refuses_what_it_cannot_copy(code: str, says: str, folder: Path) 
         ("{module: [a, b]}", "wrong-type"),
         ("{module: my_layers.GatedMix, __class__: 1}", "bad-name"),
         ("{module: my_layers.GatedMix, 'a b': 1}", "bad-name"),
-        ("{module: my_layers.GatedMix, dim: {a: 1}}", "wrong-type"),
         ("{module: my_layers.GatedMix, arguments: {from: 1, dim: [1]}, dim: 2}", "duplicate-key"),
         ("{module: my_layers.GatedMix, shape: [lenght, 8]}", "unknown-reference"),
         ("{module: my_layers.GatedMix, shape: [length / 2]}", "wrong-type"),
