@@ -117,7 +117,7 @@ class STFTSpectrogram(nn.Module):
                 total = {
                     "density": weights.square().sum().sqrt(),
                     "spectrum": weights.abs().sum(),
-                    None: 1,
+                    None: weights.new_ones(()),
                 }
                 wave = wave * weights / total[self.scaling]
             kernel.data.copy_(wave)
