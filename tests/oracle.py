@@ -286,6 +286,8 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: _edged(xs[0], constants["pad_width"]))
     if name == "cast":
         return Twin(lambda xs, training: function(xs[0], constants.get("dtype") or xs[1].dtype))
+    if name == "broadcast_to":
+        return Twin(lambda xs, training: function(xs[0], **constants))
     if name == "sparsemax":
         return Twin(lambda xs, training: _sparsemax(xs[0].movedim(axis, -1)).movedim(-1, axis))
     if name in ("layer_normalization", "rms_normalization") and axis == -2:  # on torch, Keras takes the last

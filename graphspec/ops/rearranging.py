@@ -363,7 +363,7 @@ class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
             if self._size(x, like, size) is None:
                 raise LayerError(
                     "unknown-size",
-                    f"{x if like is None else like} does not determine the sizes of `{size}` is",
+                    f"{x if like is None else like} does not tell the size `{size}`",
                     help="name a tensor with an axis of this size: {op: broadcast_to, like: node, ...}",
                     argument="shape",
                 )
