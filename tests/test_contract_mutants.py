@@ -11,13 +11,21 @@ from graphspec.contract.initializers import LecunNormal
 from graphspec.contract.layer import Code, Layer, Site, Weight
 from graphspec.diagnostics import SpecError
 from tests import oracle, test_contract
-from tests.contract import Case
+from tests.contract import Case, compiled
 
 
 @pytest.fixture(autouse=True)
 def double_precision() -> Iterator[None]:
     with oracle.double_precision():
         yield
+
+
+@pytest.fixture(autouse=True)
+def programs_of_this_test() -> Iterator[None]:
+    """No program outlives the layer that it was compiled with."""
+    compiled.cache_clear()
+    yield
+    compiled.cache_clear()
 
 
 def complaint(cls: type[Layer]) -> str | None:
