@@ -137,7 +137,7 @@ class CeluFunction(ParametricFunction, word="celu"):
 
 
 class SoftShrinkFunction(ParametricFunction, word="soft_shrink"):
-    """`x` brought `threshold` nearer to 0, and 0 within it."""
+    """`x` shrunk towards 0 by `threshold`, and 0 within the threshold."""
 
     target, keyword, default = "F.softshrink", "lambd", 0.5
 
@@ -145,7 +145,7 @@ class SoftShrinkFunction(ParametricFunction, word="soft_shrink"):
 
 
 class HardShrinkFunction(ParametricFunction, word="hard_shrink"):
-    """`x`, and 0 within `threshold` of 0."""
+    """`x`, but 0 within `threshold` of 0."""
 
     target, keyword, default = "F.hardshrink", "lambd", 0.5
 
@@ -172,7 +172,7 @@ class SquareplusFunction(ParametricFunction, word="squareplus"):
 
 
 class GeluFunction(ActivationFunction, word="gelu"):
-    """The Gaussian error linear unit, by the hyperbolic tangent where `approximate`."""
+    """The Gaussian error linear unit; `approximate` uses the tanh approximation."""
 
     approximate: bool = False
 
@@ -282,7 +282,7 @@ class LogSoftmaxFunction(AlongAxis, word="log_softmax"):
 
 
 class GluFunction(AlongAxis, word="glu"):
-    """The first half of an axis, times the sigmoid of the second."""
+    """The first half of an axis, multiplied by the sigmoid of the second half."""
 
     inline, function, target = "F.glu({x}, {axis})", "glu", "nn.GLU({axis})"
 

@@ -1,1 +1,1 @@
-"""What `keras.ops` and `keras.random` have. A file is a family; adding an op edits one file."""
+"""The functions of `keras.ops` and `keras.random`. Each file holds one family; a new op edits one file."""

@@ -1,4 +1,4 @@
-"""The activations of keras.ops, and their arguments."""
+"""The activation functions of keras.ops, and their arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphspec.tensor import Tensor
 
 
 class _Activation(UnaryOperation, abstract=True):
-    """One of Keras' activations as a function."""
+    """One of Keras' activation functions."""
 
     examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 4),)),)
 
@@ -67,7 +67,7 @@ table(
 
 
 class _Parametric(_Activation, abstract=True):
-    """An activation with one argument, the second of PyTorch's function `torch`."""
+    """An activation with one argument, which is the second argument of PyTorch's function `torch`."""
 
     torch: ClassVar[str]
 
@@ -104,7 +104,7 @@ class LeakyRelu(_Parametric, spec_name="leaky_relu"):
 
 
 class SoftShrink(_Parametric, spec_name="soft_shrink"):
-    """`x` brought `threshold` nearer to 0, and 0 within it."""
+    """`x` shrunk towards 0 by `threshold`, and 0 within the threshold."""
 
     threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
@@ -113,7 +113,7 @@ class SoftShrink(_Parametric, spec_name="soft_shrink"):
 
 
 class HardShrink(_Parametric, spec_name="hard_shrink"):
-    """`x`, and 0 within `threshold` of 0."""
+    """`x`, but 0 within `threshold` of 0."""
 
     threshold: Annotated[Finite, Field(ge=0)] = 0.5
 
@@ -122,7 +122,7 @@ class HardShrink(_Parametric, spec_name="hard_shrink"):
 
 
 class Threshold(_Activation, spec_name="threshold"):
-    """`x` where it is more than `threshold`, else `default_value`."""
+    """`x` where it is above `threshold`, else `default_value`."""
 
     threshold: Finite
     default_value: Finite
@@ -138,7 +138,7 @@ class Threshold(_Activation, spec_name="threshold"):
 
 
 class Gelu(_Activation, spec_name="gelu"):
-    """The Gaussian error linear unit, by the hyperbolic tangent where `approximate`."""
+    """The Gaussian error linear unit; `approximate` uses the tanh approximation."""
 
     approximate: bool = True
 
@@ -160,7 +160,7 @@ class Squareplus(_Activation, spec_name="squareplus"):
 
 
 class _Along(_Activation, abstract=True):
-    """An activation along an axis."""
+    """An activation along one axis."""
 
     axis: int = -1
 
@@ -175,7 +175,7 @@ class _Along(_Activation, abstract=True):
         return Code("{x}", activation=function)
 
     def output_activation(self) -> str | None:
-        return self.spec_name if self.axis == -1 else None  # a loss takes logits along the last axis
+        return self.spec_name if self.axis == -1 else None  # a loss takes logits along the last axis only
 
 
 table(
@@ -188,7 +188,7 @@ table(
 
 
 class Glu(_Along, spec_name="glu"):
-    """The first half of an axis, times the sigmoid of the second."""
+    """The first half of an axis, multiplied by the sigmoid of the second half."""
 
     def infer(self, x: Tensor) -> Tensor:
         super().infer(x)

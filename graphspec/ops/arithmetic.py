@@ -1,4 +1,4 @@
-"""Functions of keras.ops of two tensors, or of a tensor and a constant."""
+"""Functions of keras.ops that take two tensors, or a tensor and a constant."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Arithmetic(BinaryOperation, abstract=True):
-    """A function of floats or integers."""
+    """A function of two numbers, floats or integers."""
 
     examples = (
         *PAIRS,
@@ -54,7 +54,7 @@ table(
 
 
 class Mod(BinaryOperation, spec_name="mod", also="remainder"):
-    """The rest of `x1 / x2`, with the sign of `x2`."""
+    """The remainder of `x1 / x2`, with the sign of `x2`."""
 
     template = "{} % {}"
     divides = True
@@ -67,7 +67,7 @@ class Mod(BinaryOperation, spec_name="mod", also="remainder"):
 
 
 class FloorDivide(BinaryOperation, spec_name="floor_divide"):
-    """`x1 / x2`, rounded down; without a gradient."""
+    """`x1 / x2`, rounded down. It has no gradient."""
 
     template = "{} // {}"
     divides = True
@@ -78,7 +78,7 @@ class FloorDivide(BinaryOperation, spec_name="floor_divide"):
             return self.template.format(left, right)
         if constant == 0:
             left = f"torch.full_like({right}, {left})"
-        return f'torch.div({left}, {right}, rounding_mode="floor")'  # `//` cannot be differentiated
+        return f'torch.div({left}, {right}, rounding_mode="floor")'  # PyTorch cannot differentiate `//`
 
 
 class Power(BinaryOperation, spec_name="power", also="pow"):
@@ -94,7 +94,7 @@ class Power(BinaryOperation, spec_name="power", also="pow"):
 
 
 class _ExtremeOfTwo(BinaryOperation, abstract=True):
-    """The larger or the smaller of two."""
+    """The larger or the smaller of two values."""
 
     bound: ClassVar[str]  # the keyword of clamp
     examples = (*PAIRS, Example({"x1": 0}, ((4,),)))
@@ -115,7 +115,7 @@ table(
 
 
 class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
-    """`x1 / x2`, and 0 where `x2` is 0; integers give floats."""
+    """`x1 / x2`, and 0 where `x2` is 0. Integers give floats."""
 
     floats = True
     divides = True
@@ -124,12 +124,12 @@ class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
         if constant == 1:
             return f"{left} / {right}"
-        safe = f"torch.where({right} == 0, 1, {right})"  # what is not chosen has a gradient, too
+        safe = f"torch.where({right} == 0, 1, {right})"  # the branch that is not chosen has a gradient, too
         return f"torch.where({right} == 0, 0, {left} / {safe})"
 
 
 class _OfTwoFloats(BinaryOperation, abstract=True):
-    """A function that PyTorch has for two tensors of floats only."""
+    """A function that PyTorch has only for two tensors of floats."""
 
     examples = (
         Example({}, ((3, 4), (3, 1))),
@@ -167,14 +167,14 @@ table(
     row("hypot", "`sqrt(x1**2 + x2**2)`.", "torch.hypot({}, {})"),
     row("logaddexp", "`log(exp(x1) + exp(x2))`.", "torch.logaddexp({}, {})"),
     row("logaddexp2", "`log2(2**x1 + 2**x2)`.", "torch.logaddexp2({}, {})"),
-    row("fmod", "The rest of `x1 / x2`, with the sign of `x1`.", "torch.fmod({}, {})", divides=True),
+    row("fmod", "The remainder of `x1 / x2`, with the sign of `x1`.", "torch.fmod({}, {})", divides=True),
     row("fmax", "The larger of `x1` and `x2`, or the one that is not NaN.", "torch.fmax({}, {})"),
     row("fmin", "The smaller of `x1` and `x2`, or the one that is not NaN.", "torch.fmin({}, {})"),
 )
 
 
 class Heaviside(Operation, spec_name="heaviside"):
-    """0 where `x1` is negative, 1 where it is positive, `x2`, a tensor or a constant, where it is 0."""
+    """0 where `x1` is negative, 1 where it is positive, and `x2` (a tensor or a constant) where it is 0."""
 
     arguments = (Argument("x1"), Argument("x2", required=False))
 
@@ -215,7 +215,7 @@ class Heaviside(Operation, spec_name="heaviside"):
             middle, construct = "{self}", held(self.x2, site.outputs[0])
         elif self.x2 is not None:
             middle, constants["constant"] = "{constant}", self.x2
-        # torch.heaviside cannot be differentiated
+        # PyTorch cannot differentiate torch.heaviside
         text = f"torch.where({{x1}} == 0, {middle}, ({{x1}} > 0).to({{dtype}}))"
         return Code(text, construct, constants)
 
@@ -224,7 +224,7 @@ class Heaviside(Operation, spec_name="heaviside"):
 
 
 class Ldexp(Operation, spec_name="ldexp"):
-    """Floats `x1` times 2 to the power of integers `x2`."""
+    """`x1 * 2**x2` of floats `x1` and integers `x2`."""
 
     arguments = (Argument("x1"), Argument("x2"))
     examples = (

@@ -1,4 +1,4 @@
-"""Attention as a function of keras.ops."""
+"""Dot-product attention as a function of keras.ops."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from graphspec.tensor import Dim, Tensor
 class DotProductAttention(Operation, spec_name="dot_product_attention", also="scaled_dot_product_attention"):
     """`softmax(query @ key * scale) @ value` of tensors `[batch, length, heads, size]`.
 
-    `scale` is 1 / sqrt(size) unless said. Added to the products is `bias`, or only those are looked at where
-    `mask` holds; both stretch to `[batch, heads, queries, keys]`. `is_causal` looks at nothing behind.
+    `scale` is 1 / sqrt(size) by default. `bias` is added to the scores, and `mask` says which scores count;
+    both broadcast to `[batch, heads, queries, keys]`. With `is_causal`, a query sees only keys up to its own
+    position.
     """
 
     arguments = (

@@ -1,4 +1,4 @@
-"""Functions of keras.ops of integers: their bits, and what divides them."""
+"""Functions of keras.ops on integers: bitwise operations and divisors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
-    """Refuses floats, and booleans unless they are allowed."""
+    """Refuses floats, and booleans unless `booleans` allows them."""
     for position, x in enumerate(inputs):
         if not (x.is_integer or (booleans and x.dtype == "bool")):
             raise LayerError(
@@ -27,7 +27,7 @@ def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
 
 
 class _Bits(Operation, abstract=True):
-    """A function of the bits of two integers, the second a tensor or a constant."""
+    """A function of the bits of two integers; the second is a tensor or a constant."""
 
     arguments = (Argument("x"), Argument("y", required=False))
     template: ClassVar[str]
@@ -81,7 +81,7 @@ table(
 
 
 class _Shift(_Bits, abstract=True):
-    """Bits moved by `y` places, which is not negative."""
+    """A bit shift by `y` places; `y` is not negative."""
 
     booleans = False
 
@@ -100,15 +100,19 @@ table(
     row("left_shift", "`x` times 2 to the power of `y`: bits moved to the left.", "{} << {}"),
     row(
         "bitwise_right_shift",
-        "`x` over 2 to the power of `y`, rounded down: bits moved to the right.",
+        "`x` divided by 2 to the power of `y`, rounded down: bits moved to the right.",
         "{} >> {}",
     ),
-    row("right_shift", "`x` over 2 to the power of `y`, rounded down: bits moved to the right.", "{} >> {}"),
+    row(
+        "right_shift",
+        "`x` divided by 2 to the power of `y`, rounded down: bits moved to the right.",
+        "{} >> {}",
+    ),
 )
 
 
 class _Inversion(UnaryOperation, abstract=True):
-    """The bits that `x` has not."""
+    """The bits that are not set in `x`."""
 
     template = "~{x}"
     examples = (
@@ -131,7 +135,7 @@ table(
 
 
 class _Divisors(BinaryOperation, abstract=True):
-    """What divides integers, or is divided by them."""
+    """A common divisor or multiple of two integers."""
 
     examples = (
         Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),

@@ -1,4 +1,4 @@
-"""Comparisons and logic of keras.ops."""
+"""Comparisons and logical functions of keras.ops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Comparison(BinaryOperation, abstract=True):
-    """Whether something holds of two tensors, or of a tensor and a constant, as booleans."""
+    """A comparison of two tensors, or of a tensor and a constant; gives booleans."""
 
     result = "bool"
     examples = (
@@ -86,7 +86,7 @@ class Isclose(_Comparison, spec_name="isclose"):
 
 
 class _Logic(Operation, abstract=True):
-    """Logic with booleans; of numbers, those but 0 are true."""
+    """A logical function of booleans. A number counts as true unless it is 0."""
 
     arguments = (Argument("x1"), Argument("x2"))
     template: ClassVar[str]
@@ -114,14 +114,14 @@ class _Logic(Operation, abstract=True):
 table(
     __name__,
     _Logic,
-    row("logical_and", "Whether both hold.", "{} & {}"),
-    row("logical_or", "Whether at least one holds.", "{} | {}"),
-    row("logical_xor", "Whether exactly one holds.", "{} ^ {}"),
+    row("logical_and", "Whether both are true.", "{} & {}"),
+    row("logical_or", "Whether at least one is true.", "{} | {}"),
+    row("logical_xor", "Whether exactly one is true.", "{} ^ {}"),
 )
 
 
 class LogicalNot(UnaryOperation, spec_name="logical_not"):
-    """Whether it does not hold; of numbers, whether it is 0."""
+    """Whether `x` is false; a number counts as false if it is 0."""
 
     examples = (Example({}, ((3, 4),), dtype="bool"), Example({}, ((3, 4),), dtype="int32"))
 
@@ -133,7 +133,7 @@ class LogicalNot(UnaryOperation, spec_name="logical_not"):
 
 
 class Where(Operation, spec_name="where"):
-    """`x1` where `condition` holds, else `x2`: tensors or constants; tensors fill what constants leave."""
+    """`x1` where `condition` is true, else `x2`. Both are tensors or constants."""
 
     arguments = (Argument("condition"), Argument("x1", required=False), Argument("x2", required=False))
 
@@ -150,7 +150,7 @@ class Where(Operation, spec_name="where"):
     )
 
     def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
-        """What to choose from, each with the hole that stands for it in a call."""
+        """The two choices, each with its placeholder in a call."""
         names = [argument.name for argument in self.arguments]
         tensors = [(name, x) for name, x in zip(names, inputs, strict=False) if x is not None][1:]
         others = [x for _, x in tensors]
@@ -171,7 +171,7 @@ class Where(Operation, spec_name="where"):
         return found
 
     def _beside(self, word: str, array: Nested, condition: Tensor | None, others: list[Tensor]) -> Tensor:
-        """The type of a list to choose from: that of the tensor which is the other choice."""
+        """The type of a list that is one of the choices: the type of the tensor that is the other choice."""
         if isinstance(self.x1, Nested) and isinstance(self.x2, Nested):
             help = "write the other as a node: {constant: [...]}"
             raise LayerError("input-count", "`where` takes one list of numbers", help=help, argument="x2")
@@ -212,7 +212,7 @@ class Where(Operation, spec_name="where"):
         first, second = (f"{{{name}}}" for name, _ in found)
         text = f"torch.where({condition}, {first}, {second})"
         numbers = all(not isinstance(x, Tensor) or x.dtype == "bool" for _, x in found)
-        if numbers and site.outputs[0].dtype == "int32":  # of integers and booleans PyTorch makes int64
+        if numbers and site.outputs[0].dtype == "int32":  # PyTorch promotes integers and booleans to int64
             text, constants["dtype"] = f"{text}.to({{dtype}})", Ref("torch.int32")
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
         construct = held(array, dict(found)["self"]) if isinstance(array, Nested) else None

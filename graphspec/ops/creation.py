@@ -1,6 +1,6 @@
-"""Functions of keras.ops that make a tensor: of nothing, or along an axis of another.
+"""Functions of keras.ops that create a tensor, from nothing or along an axis of another tensor.
 
-Shapes leave out the batch axis, which is 1: it stretches where it meets other tensors.
+Shapes leave out the batch axis. It has size 1, and broadcasts with the batch of other tensors.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ FIRST = "nn.Buffer({module}[None], persistent=False)"
 
 
 def typed(dtype: str, natural: str = "float32") -> tuple[Leaf, Leaf]:
-    """The keyword `dtype` of a function of PyTorch that gives `natural` without it."""
+    """The keyword `dtype` of a PyTorch function whose default type is `natural`."""
     return (None if dtype == natural else Ref(f"torch.{dtype}")), None
 
 
 class _Filled(Operation, abstract=True):
-    """One number throughout."""
+    """A tensor filled with one number."""
 
     arguments = ()
 
@@ -52,15 +52,15 @@ class _Filled(Operation, abstract=True):
 
 
 class ZerosOf(_Filled, spec_name="zeros"):
-    """Zeros of this shape, the batch axis of 1 left out."""
+    """A tensor of zeros. `shape` leaves out the batch axis, which has size 1."""
 
 
 class OnesOf(_Filled, spec_name="ones"):
-    """Ones of this shape, the batch axis of 1 left out."""
+    """A tensor of ones. `shape` leaves out the batch axis, which has size 1."""
 
 
 class Full(Operation, spec_name="full"):
-    """`fill_value` in this shape, the batch axis of 1 left out."""
+    """A tensor filled with `fill_value`. `shape` leaves out the batch axis, which has size 1."""
 
     arguments = ()
 
@@ -91,7 +91,7 @@ class Full(Operation, spec_name="full"):
 
 
 class EyeOf(Operation, spec_name="eye"):
-    """A matrix of `N` rows and `M` columns, or `N`: 1 on the diagonal, or the `k`th above, else 0."""
+    """A matrix with 1 on diagonal `k` and 0 elsewhere: `N` rows, and `M` columns (`N` by default)."""
 
     arguments = ()
 
@@ -119,7 +119,7 @@ class EyeOf(Operation, spec_name="eye"):
 
 
 class Linspace(Operation, spec_name="linspace"):
-    """`num` numbers at equal distances from `start` to `stop`, which is one of them if `endpoint`."""
+    """`num` evenly spaced numbers from `start` to `stop`; `endpoint` includes `stop`."""
 
     arguments = ()
 
@@ -146,9 +146,9 @@ class Linspace(Operation, spec_name="linspace"):
 
 
 class Arange(Operation, spec_name="arange"):
-    """0, 1, 2 and so on: as many as `x` has elements along `axis`, or without `x` those below `stop`.
+    """The numbers 0, 1, 2 and so on: one per element of `x` along `axis`, or all below `stop`.
 
-    They begin with `start` and grow by `step`. The batch axis is 1.
+    They start at `start` and grow by `step`. The batch axis has size 1.
     """
 
     arguments = (Argument("x", required=False),)
@@ -242,9 +242,9 @@ class Arange(Operation, spec_name="arange"):
 
 
 class SequenceMask(Operation, spec_name="sequence_mask"):
-    """Which steps of each example are there: the first `lengths`, of `maxlen`, or of as many as `like` has.
+    """A mask that keeps the first `lengths` steps of each example, out of `maxlen` or of the steps of `like`.
 
-    The steps are a new last axis: `[batch]` gives `[batch, steps]`, which masks a layer that takes a mask.
+    The steps are a new last axis: `[batch]` gives `[batch, steps]`, the mask of a layer that takes one.
     """
 
     arguments = (Argument("lengths"), Argument("like", required=False))

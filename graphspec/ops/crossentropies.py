@@ -1,4 +1,4 @@
-"""Crossentropies of tensors, without a mean: terms of a custom loss (`loss: mean`)."""
+"""Cross-entropies without the mean: terms of a custom loss (`loss: mean`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Crossentropy(Operation, abstract=True):
-    """How far probabilities, or logits, are from what is the case; without a mean."""
+    """The cross-entropy of probabilities or logits and their targets, without the mean."""
 
     arguments = (Argument("target"), Argument("output"))
     probabilities: ClassVar[str]
@@ -32,7 +32,7 @@ class _Crossentropy(Operation, abstract=True):
 
 
 class BinaryCrossentropyOperation(_Crossentropy, spec_name="binary_crossentropy"):
-    """How far each probability, or logit, is from a target of 0 or 1; `loss: mean` makes it a loss."""
+    """The cross-entropy of each probability or logit and a target of 0 or 1; `loss: mean` makes it a loss."""
 
     probabilities = "binary_crossentropy({target}, {output})"
     logits = "F.softplus({output}) - {target} * {output}"
@@ -44,8 +44,9 @@ class BinaryCrossentropyOperation(_Crossentropy, spec_name="binary_crossentropy"
 
 
 class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_crossentropy"):
-    """How far the probabilities, or logits, of the last axis are from one-hot targets; `loss: mean` makes it
-    a loss.
+    """The cross-entropy of the last axis (probabilities or logits) and one-hot targets.
+
+    `loss: mean` makes it a loss.
     """
 
     probabilities = "categorical_crossentropy({target}, {output})"
@@ -68,8 +69,9 @@ class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_cro
 
 
 class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_categorical_crossentropy"):
-    """How far the probabilities, or logits, of the last axis are from class numbers; `loss: mean` makes it a
-    loss.
+    """The cross-entropy of the last axis (probabilities or logits) and class numbers.
+
+    `loss: mean` makes it a loss.
     """
 
     arguments = (Argument("target"), Argument("output"))

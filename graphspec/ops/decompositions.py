@@ -1,4 +1,4 @@
-"""Matrix decompositions of keras.ops, over the last two axes."""
+"""Matrix decompositions of keras.ops along the last two axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), de
 
 
 class _Factors(Operation, abstract=True):
-    """What a matrix of any height and width is made of."""
+    """A decomposition of matrices of any height and width."""
 
     halves = False
 
@@ -26,7 +26,7 @@ class _Factors(Operation, abstract=True):
         return x
 
     def shorter(self, x: Tensor) -> Dim:
-        """The smaller of height and width. Raises `LayerError` where that is not known."""
+        """The smaller of height and width. Raises `LayerError` where it is unknown."""
         rows, columns = x.shape[-2:]
         if rows == columns:
             return rows
@@ -40,7 +40,7 @@ class _Factors(Operation, abstract=True):
 
 
 class Cholesky(Inv, spec_name="cholesky"):
-    """The triangular `l` of symmetric, positive definite matrices `l @ l.T`; with `upper`, its transpose."""
+    """The triangular factor `l` of symmetric, positive definite `l @ l.T`; `upper` gives its transpose."""
 
     upper: bool = False
 
@@ -51,7 +51,7 @@ class Cholesky(Inv, spec_name="cholesky"):
 
 
 class CholeskyInverse(Cholesky, spec_name="cholesky_inverse"):
-    """The inverse of `x @ x.T`, for `x` as `cholesky` gives it."""
+    """The inverse of `x @ x.T`, where `x` is the result of `cholesky`."""
 
     def code(self, site: Site) -> Code:
         return Code("{x}.cholesky_inverse(" + ("upper=True)" if self.upper else ")"))
@@ -92,9 +92,9 @@ class Slogdet(Operation, spec_name="slogdet"):
 
 
 class Eigh(Operation, spec_name="eigh"):
-    """The eigenvalues of symmetric matrices, in rising order; `vectors` are its columns' eigenvectors.
+    """The eigenvalues of symmetric matrices, ascending; the columns of `vectors` are the eigenvectors.
 
-    A vector's sign is up to the machine, and only the lower triangle is read.
+    The signs of the eigenvectors may differ between machines. Only the lower triangle is read.
     """
 
     halves = False
@@ -117,7 +117,7 @@ class Eigh(Operation, spec_name="eigh"):
 
 
 class Qr(_Factors, spec_name="qr"):
-    """Orthonormal columns `q` and, as `r`, the upper triangle, of `q @ r`; `complete`: a square `q`."""
+    """The QR decomposition `q @ r`: `q` orthonormal, `r` upper triangular. `complete` gives a square `q`."""
 
     mode: Literal["reduced", "complete"] = "reduced"
 
@@ -142,9 +142,10 @@ class Qr(_Factors, spec_name="qr"):
 
 
 class Svd(_Factors, spec_name="svd"):
-    """`u`, singular values `s` in falling order and `vh`, of `u @ diag(s) @ vh`: the node is `u`.
+    """The singular value decomposition `u @ diag(s) @ vh`. The node is `u`; `s` is in descending order.
 
-    Vectors' signs are up to the machine. Without `compute_uv` the node is the singular values, alone.
+    The signs of the vectors may differ between machines. Without `compute_uv` the node is the singular values
+    alone.
     """
 
     full_matrices: bool = True
@@ -176,7 +177,7 @@ class Svd(_Factors, spec_name="svd"):
 
 
 class Pinv(_Factors, spec_name="pinv"):
-    """The pseudoinverse of matrices; singular values below `rcond` times the largest count as 0."""
+    """The pseudoinverse of matrices. Singular values below `rcond` times the largest count as 0."""
 
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
@@ -194,7 +195,7 @@ class Pinv(_Factors, spec_name="pinv"):
 
 
 class MatrixRank(_Factors, spec_name="matrix_rank"):
-    """How many singular values are more than `tol`, or than what rounding leaves of 0, as int64."""
+    """The number of singular values above `tol`, as int64. By default `tol` is the rounding error."""
 
     tol: Annotated[Finite, Field(ge=0)] | None = None
 
@@ -212,7 +213,7 @@ class MatrixRank(_Factors, spec_name="matrix_rank"):
 
 
 class SolveTriangular(Solve, spec_name="solve_triangular"):
-    """The `x` of `a @ x = b`, for upper triangular matrices `a`, or lower ones with `lower`."""
+    """The solution `x` of `a @ x = b`, where `a` is upper triangular, or lower triangular with `lower`."""
 
     lower: bool = False
 
@@ -224,8 +225,9 @@ class SolveTriangular(Solve, spec_name="solve_triangular"):
 
 
 class Lstsq(Operation, spec_name="lstsq"):
-    """The `x` for which `a @ x` is nearest to `b`, for matrices, the last two axes; singular values below
-    `rcond` times the largest count as 0.
+    """The least-squares solution `x` of `a @ x = b`, for matrices along the last two axes.
+
+    Singular values below `rcond` times the largest count as 0.
     """
 
     arguments = (Argument("a"), Argument("b"))
@@ -255,9 +257,9 @@ class Lstsq(Operation, spec_name="lstsq"):
 
 
 class Eig(Operation, spec_name="eig"):
-    """The eigenvalues of square matrices: the node is their real part, `imag` the other.
+    """The eigenvalues of square matrices: the node is the real part, `imag` the imaginary part.
 
-    Eigenvectors have no gradient, but those of symmetric matrices: `eigh`.
+    There is no gradient through the eigenvectors. For symmetric matrices, use `eigh`.
     """
 
     halves = False
@@ -279,8 +281,9 @@ class Eig(Operation, spec_name="eig"):
 
 
 class LuFactor(Operation, spec_name="lu_factor"):
-    """The factors of square matrices, below and above the diagonal, with `pivots`, int32: the row that each
-    was changed with.
+    """The LU factors of square matrices, in one matrix: below and above the diagonal.
+
+    `pivots`, int32, has the row that each row was swapped with.
     """
 
     halves = False

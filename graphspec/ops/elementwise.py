@@ -1,4 +1,4 @@
-"""Functions of keras.ops of each element of one tensor."""
+"""Elementwise functions of keras.ops that take one tensor."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ table(
     row("abs", "The absolute value.", "{x}.abs()", floats=False),
     row("absolute", "The absolute value.", "{x}.abs()", floats=False),
     row("sign", "-1, 0 or 1.", "{x}.sign()", floats=False),
-    row("floor", "The next integer below; without a gradient.", "{x}.floor()", floats=False),
-    row("ceil", "The next integer above; without a gradient.", "{x}.ceil()", floats=False),
-    row("trunc", "The next integer towards 0; without a gradient.", "{x}.trunc()", floats=False),
+    row("floor", "The next integer below. It has no gradient.", "{x}.floor()", floats=False),
+    row("ceil", "The next integer above. It has no gradient.", "{x}.ceil()", floats=False),
+    row("trunc", "The next integer towards 0. It has no gradient.", "{x}.trunc()", floats=False),
     row("sin", "The sine of an angle in radians.", "{x}.sin()"),
     row("cos", "The cosine of an angle in radians.", "{x}.cos()"),
     row("tan", "The tangent of an angle in radians.", "{x}.tan()"),
@@ -82,7 +82,7 @@ table(
 
 
 class Round(_Function, spec_name="round"):
-    """The nearest number with so many decimals, the even one of two; without a gradient."""
+    """`x` rounded to `decimals` decimal places, half to even. It has no gradient."""
 
     decimals: Annotated[int, Field(ge=0)] = 0
 
@@ -96,7 +96,7 @@ class Round(_Function, spec_name="round"):
 
 
 class NanToNum(_Function, spec_name="nan_to_num"):
-    """`x` with numbers in place of NaN and infinity: `nan`, and the largest unless `posinf`, `neginf` say."""
+    """`x` without NaN (`nan` instead) and infinity (`posinf`, `neginf`, by default the largest numbers)."""
 
     nan: Finite = 0.0
     posinf: Finite | None = None
@@ -111,7 +111,7 @@ class NanToNum(_Function, spec_name="nan_to_num"):
 
 
 class Clip(_Function, spec_name="clip", also="clamp"):
-    """`x`, at least `x_min` and at most `x_max`."""
+    """`x` limited to the range from `x_min` to `x_max`."""
 
     x_min: int | Finite
     x_max: int | Finite
@@ -135,7 +135,7 @@ class Clip(_Function, spec_name="clip", also="clamp"):
 
 
 class StopGradient(_Function, spec_name="stop_gradient", also="detach"):
-    """`x`, as a constant to whatever trains: no gradient flows back through it."""
+    """`x` as a constant: no gradient flows back through it."""
 
     template = "{x}.detach()"
 
@@ -144,7 +144,7 @@ class StopGradient(_Function, spec_name="stop_gradient", also="detach"):
 
 
 class _Like(_Function, abstract=True):
-    """One number in the shape of `x`, of its type or of `dtype`."""
+    """A tensor filled with one number, with the shape of `x` and its type or `dtype`."""
 
     dtype: Dtype | None = None
 
@@ -162,21 +162,21 @@ class _Like(_Function, abstract=True):
 
 
 class ZerosLike(_Like, spec_name="zeros_like"):
-    """Zeros in the shape of `x`, of its type or of `dtype`."""
+    """Zeros with the shape of `x`, and its type or `dtype`."""
 
     template = "torch.zeros_like({x})"
     examples = (Example({}, ((3, 4),)), Example({"dtype": "bool"}, ((3, 4),)))
 
 
 class OnesLike(_Like, spec_name="ones_like"):
-    """Ones in the shape of `x`, of its type or of `dtype`."""
+    """Ones with the shape of `x`, and its type or `dtype`."""
 
     template = "torch.ones_like({x})"
     examples = (Example({}, ((3, 4),)), Example({"dtype": "int32"}, ((3, 4),)))
 
 
 class FullLike(_Like, spec_name="full_like"):
-    """`fill_value` in the shape of `x`, of its type or of `dtype`."""
+    """`fill_value` in the shape of `x`, with its type or `dtype`."""
 
     template = "torch.full_like({x}, {fill_value})"
 
@@ -205,7 +205,7 @@ class FullLike(_Like, spec_name="full_like"):
 
 
 class Cast(UnaryOperation, spec_name="cast"):
-    """The same numbers in another type: a `dtype`, or that of a tensor, `like`."""
+    """The same numbers in another type: `dtype`, or the type of the tensor `like`."""
 
     arguments = (Argument("x"), Argument("like", required=False))
 

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that make vectors of integers."""
+"""Functions of keras.ops that turn integers into vectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphspec.tensor import Tensor
 
 
 class MultiHot(Operation, spec_name="multi_hot"):
-    """The integers of each row, from 0 to `num_classes` - 1, as one vector: 1 for those that are there."""
+    """One vector for the integers of each row, from 0 to `num_classes` - 1: 1 for each integer in it."""
 
     num_classes: Positive
 

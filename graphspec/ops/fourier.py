@@ -1,7 +1,7 @@
 """Fourier transforms of keras.ops.
 
-A complex signal is two tensors, its real and imaginary parts, where Keras has a tuple of them. Of a complex
-result the node is the real part, and `imag` the other.
+A complex signal is two tensors, its real and imaginary parts, where Keras has a tuple of them. The node of a
+complex result is the real part, and its output `imag` is the imaginary part.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
-    """Refuses all but floats of one shape and type, with `axes` axes of numbers after the batch."""
+    """Refuses all but floats of one shape and type, with at least `axes` axes after the batch."""
     for position, x in enumerate(inputs):
         if x.dtype not in ("float32", "float64") or x.dtype != inputs[0].dtype:
             raise LayerError(
@@ -33,7 +33,7 @@ def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
 
 
 class _Complex(Operation, abstract=True):
-    """A complex signal out of one."""
+    """A function from one complex signal to another."""
 
     arguments = (Argument("real"), Argument("imag"))
     axes: ClassVar[int] = 1
@@ -71,7 +71,7 @@ class Ifft2(_Complex, spec_name="ifft2"):
 
 
 class Rfft(Operation, spec_name="rfft"):
-    """The Fourier transform of a real signal along the last axis, cut or filled with zeros to `fft_length`.
+    """The Fourier transform of a real signal along the last axis, cropped or zero-padded to `fft_length`.
 
     It has the frequencies up to half of `fft_length`; `imag` is the imaginary part.
     """
@@ -103,7 +103,7 @@ class Rfft(Operation, spec_name="rfft"):
 
 
 class Irfft(Operation, spec_name="irfft"):
-    """The real signal of `fft_length` along the last axis that `rfft` has taken apart; without it, even."""
+    """The inverse of `rfft`: the real signal along the last axis, by default of even `fft_length`."""
 
     arguments = (Argument("real"), Argument("imag"))
 
@@ -130,10 +130,10 @@ class Irfft(Operation, spec_name="irfft"):
 
 
 class Stft(Operation, spec_name="stft"):
-    """The Fourier transforms of windows that slide along signals, `[batch, frames, frequencies]`.
+    """The short-time Fourier transform of signals: `[batch, frames, frequencies]`.
 
-    Windows of `sequence_length` samples stand every `sequence_stride` samples, in the middle of `fft_length`;
-    with `center`, the signal is mirrored at both ends. `imag` is the imaginary part.
+    A window of `sequence_length` samples starts every `sequence_stride` samples, centered within
+    `fft_length`. `center` pads the signal at both ends by reflection. `imag` is the imaginary part.
     """
 
     sequence_length: Positive
@@ -169,7 +169,7 @@ class Stft(Operation, spec_name="stft"):
         if isinstance(samples, int) and samples < least:
             message = f"`stft` with this `fft_length` takes {least} samples or more, and {x} has {samples}"
             raise LayerError("window-too-large", message, argument="fft_length", inputs=(0,))
-        # the mirrored ends add an even number of samples
+        # the padding adds an even number of samples
         span = samples + self.fft_length // 2 * 2 if self.center else samples
         frames = (span - self.fft_length) // self.sequence_stride + 1
         return (x.with_shape(x.shape[0], frames, self.fft_length // 2 + 1),) * 2
@@ -194,7 +194,7 @@ class Stft(Operation, spec_name="stft"):
 
 
 class Istft(Operation, spec_name="istft"):
-    """The signals, `[batch, samples]`, whose windows `stft` has taken apart; `length` cuts them.
+    """The inverse of `stft`: signals `[batch, samples]`; `length` crops them.
 
     Windows are as wide as `fft_length`, and centered.
     """

@@ -1,4 +1,4 @@
-"""Functions of keras.ops.image, and those that trade channels of images for pixels.
+"""Functions of keras.ops.image, and those that move pixels to channels and back.
 
 Images are `[batch, height, width, channels]`.
 """
@@ -19,14 +19,14 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def _need_images(name: str, x: Tensor, data_format: DataFormat) -> None:
-    """Refuses what has another rank than a batch of images."""
+    """Refuses a tensor whose rank is not that of a batch of images."""
     last = data_format == "channels_last"
     shape = "[height, width, channels]" if last else "[channels, height, width]"
     need_rank(x, 4, layer=f"`{name}`", shape=shape)
 
 
 class _Colours(Operation, abstract=True):
-    """Images of three channels in other colours."""
+    """A conversion of images with three channels to another color space."""
 
     function: ClassVar[str]
 
@@ -39,7 +39,7 @@ class _Colours(Operation, abstract=True):
 
     @property
     def axis(self) -> int:
-        """Where the channels lie."""
+        """The axis of the channels."""
         return -1 if self.data_format == "channels_last" else 1
 
     def infer(self, x: Tensor) -> Tensor:
@@ -59,19 +59,19 @@ class _Colours(Operation, abstract=True):
 
 
 class RgbToHsv(_Colours, spec_name="image_rgb_to_hsv"):
-    """Hue, saturation and value of red, green and blue."""
+    """Converts red, green and blue to hue, saturation and value."""
 
     function = "rgb_to_hsv"
 
 
 class HsvToRgb(_Colours, spec_name="image_hsv_to_rgb"):
-    """Red, green and blue of hue, saturation and value."""
+    """Converts hue, saturation and value to red, green and blue."""
 
     function = "hsv_to_rgb"
 
 
 class RgbToGrayscale(_Colours, spec_name="image_rgb_to_grayscale"):
-    """One channel of red, green and blue, as bright as they look."""
+    """Converts red, green and blue to one channel of perceived brightness."""
 
     def infer(self, x: Tensor) -> Tensor:
         x = super().infer(x)
@@ -87,18 +87,18 @@ Size = Annotated[int, Field(ge=0)]
 
 
 class _Border(Operation, abstract=True):
-    """Images with another border: two of what lies before, behind, and the size left, for each axis."""
+    """Images with a border added or removed. For each axis, two of both ends and the size are given."""
 
-    before: ClassVar[dict[str, str]]  # the fields of an axis, by its name: those of both its ends
+    before: ClassVar[dict[str, str]]  # the axis' argument for both of its ends, by the axis' name
     behind: ClassVar[dict[str, str]]
-    sign: ClassVar[int]  # 1 where the border is added
+    sign: ClassVar[int]  # 1 where the border is added, -1 where it is removed
 
     target_height: Positive | None = None
     target_width: Positive | None = None
     data_format: DataFormat = "channels_last"
 
     def borders(self, x: Tensor) -> list[tuple[int | None, int | None, Dim]]:
-        """What is added or taken before and behind each axis, and its size then; None where not known."""
+        """The border before and after each axis, and the output size; None where unknown."""
         _need_images(self.spec_name, x, self.data_format)
         found = []
         for axis, size in zip(("height", "width"), spatial(x, self.data_format), strict=True):
@@ -133,7 +133,7 @@ class _Border(Operation, abstract=True):
         return (before, rest, target) if before is not None else (rest, behind, target)
 
     def refuse(self, x: Tensor, argument: str) -> LayerError:
-        """The error of sizes that cannot be."""
+        """The error for sizes that are impossible."""
         message = f"`{self.spec_name}` has no such border for {x}"
         return LayerError("out-of-range", message, argument=argument, inputs=(0,))
 
@@ -143,7 +143,7 @@ class _Border(Operation, abstract=True):
 
 
 class CropImages(_Border, spec_name="image_crop_images"):
-    """Images without what lies beyond a border."""
+    """Crops images: removes a border."""
 
     before = {"height": "top_cropping", "width": "left_cropping"}
     behind = {"height": "bottom_cropping", "width": "right_cropping"}
@@ -179,7 +179,7 @@ class CropImages(_Border, spec_name="image_crop_images"):
 
 
 class PadImages(_Border, spec_name="image_pad_images"):
-    """Images within a border of zeros."""
+    """Pads images with a border of zeros."""
 
     before = {"height": "top_padding", "width": "left_padding"}
     behind = {"height": "bottom_padding", "width": "right_padding"}
@@ -211,7 +211,7 @@ class PadImages(_Border, spec_name="image_pad_images"):
 
 
 class ExtractPatches(Operation, spec_name="image_extract_patches"):
-    """Patches of `size`, every `strides` pixels or side by side, each as the channels of one pixel."""
+    """Patches of `size`, flattened to channels, every `strides` pixels (by default side by side)."""
 
     size: Window2
     strides: Window2 | None = None
@@ -253,27 +253,27 @@ class ExtractPatches(Operation, spec_name="image_extract_patches"):
             if any(pads):
                 x, constants["pads"] = "F.pad({x}, {pads})", (*((0, 0) if last else ()), *pads)
         rows, columns = (1, 2) if last else (2, 3)
-        # of a patch, channels change first, then columns
+        # within a patch the channels change fastest, then the columns
         order = "0, 1, 2, 4, 5, 3).flatten(3)" if last else "0, 4, 5, 1, 2, 3).flatten(1, 3)"
         text = f"{x}.unfold({rows}, {{size0}}, {{step0}}).unfold({columns}, {{size1}}, {{step1}})"
         return Code(f"{text}.permute({order}", constants=constants)
 
 
 class _Blocks(Operation, abstract=True):
-    """Blocks of `block_size` times `block_size` pixels."""
+    """A conversion of blocks of `block_size` times `block_size` pixels."""
 
     block_size: Annotated[int, Field(ge=2)]
     data_format: DataFormat = "channels_last"
 
     def parts(self, x: Tensor) -> tuple[tuple[Dim, ...], Dim]:
-        """Height and width, and channels. Raises `LayerError` for what is no image."""
+        """Height and width, and channels. Raises `LayerError` where `x` is not a batch of images."""
         last = self.data_format == "channels_last"
         shape = "[height, width, channels]" if last else "[channels, height, width]"
         need_rank(x, 4, layer=f"`{self.spec_name}`", shape=shape)
         return spatial(x, self.data_format), x.shape[-1 if last else 1]
 
     def divided(self, x: Tensor, size: Dim, by: int, what: str) -> Dim:
-        """A size that must be a multiple."""
+        """`size` divided by a number that it must be a multiple of."""
         if size // by * by != size:
             message = f"`{self.spec_name}` divides the {what} by {by}, and {x} has {size}"
             raise LayerError("shapes-differ", message, argument="block_size", inputs=(0,))
@@ -281,7 +281,7 @@ class _Blocks(Operation, abstract=True):
 
 
 class DepthToSpace(_Blocks, spec_name="depth_to_space"):
-    """Images with a block of pixels in place of each, of fewer channels."""
+    """Moves channels to pixels: each pixel becomes a block of pixels, with fewer channels."""
 
     examples = (
         Example({"block_size": 2}, ((3, 5, 8),)),
@@ -296,13 +296,13 @@ class DepthToSpace(_Blocks, spec_name="depth_to_space"):
     def code(self, site: Site) -> Code:
         if self.data_format == "channels_first":
             return Code("F.pixel_shuffle({x}, {size})", constants={"size": self.block_size})
-        # unlike F.pixel_shuffle, the channels of one pixel lie together
+        # unlike in F.pixel_shuffle, the channels of one pixel are adjacent
         text = "{x}.unflatten(3, {block}).permute(0, 1, 3, 2, 4, 5).flatten(3, 4).flatten(1, 2)"
         return Code(text, constants={"block": (self.block_size, self.block_size, -1)})
 
 
 class SpaceToDepth(_Blocks, spec_name="space_to_depth"):
-    """Images with one pixel in place of each block of them, of more channels."""
+    """Moves pixels to channels: each block of pixels becomes one pixel, with more channels."""
 
     examples = (
         Example({"block_size": 2}, ((4, 6, 3),)),
@@ -325,7 +325,7 @@ class SpaceToDepth(_Blocks, spec_name="space_to_depth"):
 
 
 class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
-    """Images `[batch, height, width, channels]` in another `size`, `[height, width]`, as `Resizing` does."""
+    """Resizes images `[batch, height, width, channels]` to `size`, `[height, width]`, as `Resizing` does."""
 
     size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]
     interpolation: Interpolation = "bilinear"
@@ -339,7 +339,7 @@ class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
 
     @property
     def halves(self) -> bool:  # type: ignore[override]
-        """Only what smooths needs more."""
+        """Only antialiasing needs more precision."""
         return not self.antialias
 
     def infer(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that join tensors. The merges of these names do the same, and carry masks."""
+"""Functions of keras.ops that join tensors. The merges of these names do the same, and pass masks on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from graphspec.tensor import Dim, Tensor
 
 
 class ConcatenateOperation(Concatenate, kind="op", spec_name="concatenate", also="concat cat"):
-    """All tensors one after another along an axis, the last unless said; along others their sizes agree."""
+    """Concatenates tensors along an axis, the last by default; along other axes their sizes are equal."""
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return None
 
 
 class StackOperation(Stack, kind="op", spec_name="stack"):
-    """All tensors, of one shape, along a new axis. Axis 0 is the batch, so the new axis is 1 unless said."""
+    """Stacks tensors of one shape along a new axis. Axis 0 is the batch, so the new axis is 1 by default."""
 
 
 class _Beside(Operation, abstract=True):
-    """Tensors one after another along an axis."""
+    """A concatenation along an axis."""
 
     variadic = True
     least_inputs = 2
@@ -49,19 +49,19 @@ class _Beside(Operation, abstract=True):
 
 
 def without(shape: tuple[Dim, ...], axis: int) -> tuple[Dim, ...]:
-    """All sizes but that of an axis."""
+    """The shape without one axis."""
     return (*shape[:axis], *shape[axis + 1 :])
 
 
 class Hstack(_Beside, spec_name="hstack"):
-    """Tensors one after another along axis 1, the first after the batch."""
+    """Concatenates tensors along axis 1, the first after the batch."""
 
     axis = 1
     examples = (Example({}, ((3,), (4,))), Example({}, ((3, 2), (1, 2), (2, 2))))
 
 
 class Dstack(_Beside, spec_name="dstack"):
-    """Tensors one after another along axis 2, which vectors get."""
+    """Concatenates tensors along axis 2; vectors get this axis."""
 
     axis = 2
     examples = (Example({}, ((3,), (3,))), Example({}, ((3, 2), (3, 4))))

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that take matrices and vectors, one or several in each example."""
+"""Functions of keras.ops on matrices and vectors, one or several in each example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def need_floats(name: str, *inputs: Tensor) -> None:
-    """Refuses all but floats of one type, which is what PyTorch multiplies everywhere."""
+    """Refuses all but floats of one type: PyTorch multiplies these on every device."""
     for position, x in enumerate(inputs):
         if not x.is_float or x.dtype != inputs[0].dtype:
             raise LayerError(
@@ -24,7 +24,7 @@ def need_floats(name: str, *inputs: Tensor) -> None:
 
 
 class Matmul(Operation, spec_name="matmul", also="bmm"):
-    """Products of matrices, the last two axes of each tensor; the axes before meet as in `multiply`."""
+    """Matrix products along the last two axes; the axes before them broadcast as in `multiply`."""
 
     arguments = (Argument("x1"), Argument("x2"))
 
@@ -64,7 +64,7 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
 
 
 class Einsum(Operation, spec_name="einsum"):
-    """Einstein's sum: `bij,bjk->bik`. Every input's first letter is the output's first: the batch."""
+    """Einstein summation: `bij,bjk->bik`. The first letter of each input and of the output is the batch."""
 
     variadic = True
 
@@ -127,7 +127,7 @@ class Einsum(Operation, spec_name="einsum"):
 
 
 class Cross(Operation, spec_name="cross"):
-    """The cross product of vectors of three along an axis."""
+    """The cross product of 3-vectors along an axis."""
 
     arguments = (Argument("x1"), Argument("x2"))
 
@@ -157,7 +157,7 @@ class Cross(Operation, spec_name="cross"):
 
 
 class Diagonal(Operation, spec_name="diagonal"):
-    """The diagonal of matrices along two axes, as the last axis; `offset` counts diagonals to the right."""
+    """The diagonal of matrices along two axes, as the last axis; `offset` shifts it to the right."""
 
     offset: int = 0
     axis1: int
@@ -196,7 +196,7 @@ class Diagonal(Operation, spec_name="diagonal"):
 
 
 class Trace(Diagonal, spec_name="trace"):
-    """The sum of the diagonal of matrices along two axes."""
+    """The trace of matrices along two axes: the sum of the diagonal."""
 
     function = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
     examples = (
@@ -212,7 +212,7 @@ class Trace(Diagonal, spec_name="trace"):
 
 
 class _Triangle(Operation, abstract=True):
-    """Matrices, the last two axes, with zeros on one side of a diagonal."""
+    """Matrices along the last two axes, with zeros on one side of a diagonal."""
 
     method: ClassVar[str]
 
@@ -232,13 +232,13 @@ class _Triangle(Operation, abstract=True):
 table(
     __name__,
     _Triangle,
-    row("tril", "Matrices, the last two axes, with zeros above diagonal `k`.", method="tril"),
-    row("triu", "Matrices, the last two axes, with zeros below diagonal `k`.", method="triu"),
+    row("tril", "Matrices along the last two axes, with zeros above diagonal `k`.", method="tril"),
+    row("triu", "Matrices along the last two axes, with zeros below diagonal `k`.", method="triu"),
 )
 
 
 def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0) -> None:
-    """Refuses what has no matrices in each example."""
+    """Refuses a tensor without matrices in each example, or without square ones if `square`."""
     if x.rank < 3:
         message = f"`{name}` takes matrices, `[batch, ..., rows, columns]`, and gets {x}"
         raise LayerError("wrong-rank", message, inputs=(position,))
@@ -248,7 +248,7 @@ def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0)
 
 
 class _Square(Operation, abstract=True):
-    """A function of square matrices, the last two axes."""
+    """A function of square matrices along the last two axes."""
 
     halves = False
 
@@ -267,18 +267,18 @@ class _Square(Operation, abstract=True):
 
 
 class Inv(_Square, spec_name="inv"):
-    """The inverse of square matrices, the last two axes."""
+    """The inverse of square matrices along the last two axes."""
 
 
 class Det(_Square, spec_name="det"):
-    """The determinant of square matrices, the last two axes."""
+    """The determinant of square matrices along the last two axes."""
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(*super().infer(x).shape[:-2])
 
 
 class Solve(Operation, spec_name="solve"):
-    """The `x` of `a @ x = b`, for square matrices `a` and matrices `b`, the last two axes."""
+    """The solution `x` of `a @ x = b`, for square matrices `a` and matrices `b` along the last two axes."""
 
     halves = False
 

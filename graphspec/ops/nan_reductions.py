@@ -20,19 +20,19 @@ from graphspec.ops.reductions import (
 
 
 def _called(template: str, name: str, axis: Leaf, keepdims: bool) -> Code:
-    """`template` with the call of a helper above in place of its braces."""
+    """`template`, with the call of the helper `name` in place of its braces."""
     keep = ", keepdim=True" if keepdims else ""
     return Code(template.format(f"{{axis}}{keep}"), constants={"axis": axis})
 
 
 def _without(code: Code, value: int) -> Code:
-    """The same reduction of `{x}` with a number in place of NaN."""
+    """The same reduction of `{x}`, with NaN replaced by a number."""
     call = code.call.replace("{x}", f"{{x}}.masked_fill({{x}}.isnan(), {value})", 1)
     return Code(call, constants=code.constants)
 
 
 class Nanmax(Amax, spec_name="nanmax"):
-    """The largest along axes that is not NaN."""
+    """The maximum along axes, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
@@ -41,7 +41,7 @@ class Nanmax(Amax, spec_name="nanmax"):
 
 
 class Nanmin(Amin, spec_name="nanmin"):
-    """The smallest along axes that is not NaN."""
+    """The minimum along axes, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
@@ -50,7 +50,7 @@ class Nanmin(Amin, spec_name="nanmin"):
 
 
 class Nanprod(Product, spec_name="nanprod"):
-    """The product along axes, without what is NaN."""
+    """The product along axes, ignoring NaN."""
 
     examples = Amax.examples
 
@@ -59,7 +59,7 @@ class Nanprod(Product, spec_name="nanprod"):
 
 
 class Nanvar(Var, spec_name="nanvar"):
-    """The variance along axes of what is not NaN, without Bessel's correction."""
+    """The variance along axes, ignoring NaN, without Bessel's correction."""
 
     after: ClassVar[str] = ""
 
@@ -69,13 +69,13 @@ class Nanvar(Var, spec_name="nanvar"):
 
 
 class Nanstd(Nanvar, spec_name="nanstd"):
-    """The standard deviation along axes of what is not NaN, without Bessel's correction."""
+    """The standard deviation along axes, ignoring NaN, without Bessel's correction."""
 
     after = ".sqrt()"
 
 
 class Nanargmax(Argmax, spec_name="nanargmax"):
-    """Where the largest along an axis stands that is not NaN, as int64; -1 where there is none."""
+    """The index of the maximum along an axis, ignoring NaN, as int64; -1 where all are NaN."""
 
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
@@ -84,7 +84,7 @@ class Nanargmax(Argmax, spec_name="nanargmax"):
 
 
 class Nanargmin(Argmin, spec_name="nanargmin"):
-    """Where the smallest along an axis stands that is not NaN, as int64; -1 where there is none."""
+    """The index of the minimum along an axis, ignoring NaN, as int64; -1 where all are NaN."""
 
     def code(self, site: Site) -> Code:
         if not site.x.is_float:
@@ -93,7 +93,7 @@ class Nanargmin(Argmin, spec_name="nanargmin"):
 
 
 class Nanquantile(Quantile, spec_name="nanquantile"):
-    """What a share `q` along an axis is at most, of all that is not NaN."""
+    """The quantile `q` along an axis, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
@@ -101,7 +101,7 @@ class Nanquantile(Quantile, spec_name="nanquantile"):
 
 
 class Nanmedian(Median, spec_name="nanmedian"):
-    """What half along an axis is at most, of all that is not NaN."""
+    """The median along an axis, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
@@ -109,14 +109,14 @@ class Nanmedian(Median, spec_name="nanmedian"):
 
 
 class Nancumsum(Cumsum, spec_name="nancumsum"):
-    """The sum of all up to each place along an axis, without what is NaN."""
+    """The cumulative sum along an axis, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         return _without(super().code(site), 0) if site.x.is_float else super().code(site)
 
 
 class Nancumprod(Cumprod, spec_name="nancumprod"):
-    """The product of all up to each place along an axis, without what is NaN."""
+    """The cumulative product along an axis, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         return _without(super().code(site), 1) if site.x.is_float else super().code(site)

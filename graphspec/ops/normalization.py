@@ -1,4 +1,4 @@
-"""Functions of keras.ops that bring vectors to unit size, or to mean 0 and variance 1."""
+"""Functions of keras.ops that normalize vectors, to unit norm or to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Small = Annotated[Finite, Field(gt=0)]
 
 
 class _Normalizing(Operation, abstract=True):
-    """What these functions share."""
+    """The base of the normalizations."""
 
     axis: Axes = -1
 
@@ -32,7 +32,7 @@ class _Normalizing(Operation, abstract=True):
 
 
 class Normalize(_Normalizing, spec_name="normalize"):
-    """Vectors along an axis divided by their norm of this order, which is at least `epsilon`."""
+    """Divides vectors along an axis by their norm of order `order`, or by `epsilon` where it is larger."""
 
     axis: int = -1
     order: Annotated[int, Field(ge=1)] = 2
@@ -54,7 +54,7 @@ class Normalize(_Normalizing, spec_name="normalize"):
 
 
 class _AlongAxes(_Normalizing, abstract=True):
-    """Along one or more axes; PyTorch's own functions run over the last ones."""
+    """A normalization along one or more axes. PyTorch's own functions run along the last ones."""
 
     epsilon: Small = 1e-7
 
@@ -77,7 +77,7 @@ class _AlongAxes(_Normalizing, abstract=True):
 
 
 class LayerNormalize(_AlongAxes, spec_name="layer_normalization"):
-    """Mean 0 and variance 1 along axes; `gamma` and `beta` are a `multiply` and an `add` behind it."""
+    """Normalizes to mean 0, variance 1 on axes. For `gamma` and `beta`, a `multiply` and an `add` follow."""
 
     own = "F.layer_norm"
     written = (
@@ -87,14 +87,14 @@ class LayerNormalize(_AlongAxes, spec_name="layer_normalization"):
 
 
 class RMSNormalize(_AlongAxes, spec_name="rms_normalization"):
-    """Divided by the root mean square along axes; `scale` is a `multiply` behind it."""
+    """Divides by the root mean square along axes. For `scale`, a `multiply` follows."""
 
     own = "F.rms_norm"
     written = "{x} * ({x}.square().mean({axis}, keepdim=True) + {epsilon}).rsqrt()"
 
 
 class Moments(Operation, spec_name="moments"):
-    """The mean along axes, and as `variance` that: without Bessel's correction."""
+    """The mean along axes. The output `variance` is the variance, without Bessel's correction."""
 
     axes: Axes
     keepdims: bool = False
@@ -123,8 +123,9 @@ class Moments(Operation, spec_name="moments"):
 
 
 class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
-    """`(x - mean) / sqrt(variance + epsilon) * scale + offset`, each [batch, channels], for the channels of
-    `axis`.
+    """`(x - mean) / sqrt(variance + epsilon) * scale + offset`, with each tensor [batch, channels].
+
+    `axis` is the axis of the channels.
     """
 
     arguments = (

@@ -1,6 +1,6 @@
-"""What functions of keras.ops share, and tables of those that are one expression of PyTorch.
+"""The base classes of the ops, and tables of those that are one PyTorch expression.
 
-Two tensors meet as in keras.ops, their last axes aligned. (The merges align after the batch.)
+Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges align after the batch.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Operation(Layer, kind="op", abstract=True):
 
 
 def need_numbers(name: str, *inputs: Tensor) -> None:
-    """Refuses booleans, of which every framework makes other numbers."""
+    """Refuses booleans, whose result would depend on the framework."""
     for position, x in enumerate(inputs):
         if x.dtype == "bool":
             raise LayerError(
@@ -49,9 +49,9 @@ def need_numbers(name: str, *inputs: Tensor) -> None:
 
 
 def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
-    """The shape in which two tensors meet, their last axes aligned; batches meet batches, or sizes of 1.
+    """The shape that two tensors broadcast to, their last axes aligned; a batch meets a batch, or size 1.
 
-    The last `spare` axes of both take no part.
+    The last `spare` axes of both are left out.
     """
     small, large = (0, 1) if a.rank < b.rank else (1, 0)
     few, many = (a, b) if small == 0 else (b, a)
@@ -74,7 +74,7 @@ def meet(name: str, a: Tensor, b: Tensor, spare: int = 0) -> tuple[Dim, ...]:
 
 
 def beside(name: str, argument: str, value: Nested, other: Tensor) -> Tensor:
-    """The type of a list of numbers in the place of a tensor beside another, of at most as many axes."""
+    """The type of a list of numbers in place of a tensor next to another. It has at most as many axes."""
     array = met(value, other)
     sizes = zip(reversed(array.shape[1:]), reversed(other.shape[1:]), strict=False)
     if array.rank > other.rank or any(stretch(a, b) is None for a, b in sizes):
@@ -95,21 +95,22 @@ def held(value: Nested, type: Tensor | int | float) -> Construct:
 
 
 class BinaryOperation(Operation, abstract=True):
-    """A function of two tensors, or of a tensor and a constant, which is a number or a list of them; tensors
-    fill what the constant leaves.
+    """A function of two tensors, or of a tensor and a constant: a number or a list of numbers.
+
+    Tensors take the places that the constant leaves, in order.
     """
 
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
     template: ClassVar[str]  # of {0} and {1}
     floats: ClassVar[bool] = False  # integers give floats
-    result: ClassVar[str] = ""  # the output's type, where it does not follow from the operands'
+    result: ClassVar[str] = ""  # the output's type, where the operands' types do not determine it
     divides: ClassVar[bool] = False  # the second operand may not be 0
 
     x1: Constant = None
     x2: Constant = None
 
     def operands(self, inputs: tuple[Tensor | None, ...]) -> list[tuple[str, Tensor | int | float]]:
-        """Both operands, each with the hole that stands for it in a call."""
+        """Both operands, each with its placeholder in a call."""
         tensors = [
             (argument.name, x) for argument, x in zip(self.arguments, inputs, strict=False) if x is not None
         ]
@@ -144,7 +145,7 @@ class BinaryOperation(Operation, abstract=True):
         return Tensor(shape, self.result or dtype)
 
     def check(self, *tensors: Tensor) -> None:
-        """Refuses operands of types that the function does not take."""
+        """Refuses operands of types that the function does not support."""
         need_numbers(self.spec_name, *tensors)
 
     def memory(self, *inputs: Tensor | None) -> Memory:
@@ -153,7 +154,7 @@ class BinaryOperation(Operation, abstract=True):
         return "any" if len({x.rank for x in inputs if x is not None}) == 1 else "spec"
 
     def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
-        """The expression for two operands; `constant` is the position of the one that is no tensor."""
+        """The expression for two operands; `constant` is the position of the one that is not a tensor."""
         return self.template.format(left, right)
 
     def code(self, site: Site) -> Code:
@@ -175,12 +176,12 @@ class BinaryOperation(Operation, abstract=True):
 
 
 class UnaryOperation(Operation, abstract=True):
-    """A function of each element."""
+    """An elementwise function of one tensor."""
 
     template: ClassVar[str] = "{x}"
     function: ClassVar[str] = "linear"  # one of Keras' activations
     floats: ClassVar[bool] = True  # integers give floats
-    result: ClassVar[str] = ""  # the output's type, where it does not follow from the input's
+    result: ClassVar[str] = ""  # the output's type, where the input's type does not determine it
 
     def infer(self, x: Tensor) -> Tensor:
         need_numbers(self.spec_name, x)
@@ -210,7 +211,7 @@ PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class OpRow:
-    """An op that is a base with these class attributes."""
+    """A table row: a base class, with these class attributes."""
 
     name: str
     doc: str
@@ -219,12 +220,12 @@ class OpRow:
 
 
 def row(name: str, doc: str, template: str | None = None, *, also: str = "", **attributes: Any) -> OpRow:
-    """A line of a table: an op's name, its description, and the expression that it becomes."""
+    """A row of a table: an op's name, description and PyTorch expression."""
     return OpRow(name, doc, also, attributes if template is None else {"template": template, **attributes})
 
 
 def table(module: str, base: type[Operation], *rows: OpRow) -> None:
-    """Makes an op of each row: a class that inherits `base`, and belongs to a module."""
+    """Creates an op for each row: a class in `module` that inherits `base`."""
     for row in rows:
         name = "".join(part.capitalize() for part in row.name.split("_"))
         body = {"__doc__": row.doc, "__module__": module, **row.attributes}

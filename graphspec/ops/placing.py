@@ -1,6 +1,6 @@
 """Functions of keras.ops that write elements: slices, scattered indices, segments.
 
-What keras.ops does to whole tensors by indices, these do to each example by its own.
+keras.ops applies one set of indices to a whole tensor. These apply each example's own indices to it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def _check_end(op: Operation, argument: str, axis: int, start: int, size: Dim, o
 
 
 class SliceOperation(Operation, spec_name="slice"):
-    """What begins at `start_indices` and has this `shape`; both begin with the batch: 0, and -1 for all.
+    """A slice of this `shape` that starts at `start_indices`. For the batch, they have 0 and -1 (all).
 
-    Elsewhere -1 is all that is left.
+    Along other axes, -1 is all that follows.
     """
 
     start_indices: Starts
@@ -77,7 +77,7 @@ class SliceOperation(Operation, spec_name="slice"):
 
 
 class SliceUpdate(Operation, spec_name="slice_update"):
-    """The first tensor with `updates` in the place of what begins at `start_indices`, 0 for the batch."""
+    """The first tensor, with `updates` in place of the slice at `start_indices` (0 for the batch)."""
 
     arguments = (Argument("inputs"), Argument("updates"))
 
@@ -106,7 +106,7 @@ class SliceUpdate(Operation, spec_name="slice_update"):
 
 
 def _check_indices(name: str, indices: Tensor, values: Tensor, shape: tuple[Dim, ...]) -> None:
-    """Refuses indices [batch, n, axes] and values [batch, n, ...] that do not fit examples of a shape."""
+    """Refuses indices [batch, n, axes] and values [batch, n, ...] that do not fit examples of this shape."""
     if not indices.is_integer or indices.rank != 3 or not isinstance(indices.shape[2], int):
         message = f"the indices of `{name}` are integers, [batch, n, axes], and not {indices}"
         raise LayerError("wrong-dtype", message, inputs=(0,))
@@ -156,7 +156,7 @@ class Scatter(Operation, spec_name="scatter"):
 
 
 class ScatterUpdate(Operation, spec_name="scatter_update"):
-    """Each example with `updates` at its `indices`, [batch, n, axes]; `reduction: add` adds them to it."""
+    """Each example, with `updates` written at its `indices`, [batch, n, axes]; `reduction: add` adds them."""
 
     arguments = (Argument("inputs"), Argument("indices"), Argument("updates"))
 
@@ -186,8 +186,9 @@ class ScatterUpdate(Operation, spec_name="scatter_update"):
 
 
 class _Segments(Operation, abstract=True):
-    """The elements along axis 1 that have the same id as one, [batch, num_segments, ...]; ids that are not
-    from 0 to `num_segments` - 1 are left out.
+    """A reduction of the elements along axis 1 with equal ids: [batch, num_segments, ...].
+
+    Ids outside of 0 to `num_segments` - 1 are ignored.
     """
 
     arguments = (Argument("data"), Argument("segment_ids"))
@@ -195,7 +196,7 @@ class _Segments(Operation, abstract=True):
     empty: ClassVar[float]
 
     num_segments: Positive
-    sorted: bool = False  # whether the ids rise, which changes nothing
+    sorted: bool = False  # whether the ids ascend; it has no effect
 
     examples = (
         Example({"num_segments": 3}, ((6, 2), (6,)), dtypes=("float32", "int64"), high=3),
@@ -225,22 +226,27 @@ class _Segments(Operation, abstract=True):
 table(
     __name__,
     _Segments,
-    row("segment_sum", "The sum of each example's elements of one id; 0 of none.", reduce="sum", empty=0.0),
+    row(
+        "segment_sum",
+        "The sum of each example's elements with equal ids; 0 of none.",
+        reduce="sum",
+        empty=0.0,
+    ),
     row(
         "segment_prod",
-        "The product of each example's elements of one id; 1 of none.",
+        "The product of each example's elements with equal ids; 1 of none.",
         reduce="prod",
         empty=1.0,
     ),
     row(
         "segment_max",
-        "The largest of each example's elements of one id; -infinity of none.",
+        "The maximum of each example's elements with equal ids; -infinity of none.",
         reduce="amax",
         empty=float("-inf"),
     ),
     row(
         "segment_min",
-        "The smallest of each example's elements of one id; infinity of none.",
+        "The minimum of each example's elements with equal ids; infinity of none.",
         reduce="amin",
         empty=float("inf"),
     ),

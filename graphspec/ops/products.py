@@ -1,6 +1,7 @@
 """Products of keras.ops of tensors other than matrices, for each example.
 
-What keras.ops does to two tensors, these do to the two of each example: the axes after the batch.
+keras.ops multiplies two whole tensors. These multiply the two tensors of each example: the axes after the
+batch.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ LETTERS = ascii_lowercase.replace("b", "")
 
 
 class _Contraction(Operation, abstract=True):
-    """Products of the elements of two tensors of each example, summed over pairs of their axes."""
+    """Products of the elements of two tensors of each example, summed over pairs of axes."""
 
     arguments = (Argument("x1"), Argument("x2"))
 
     def pairs(self, x1: Tensor, x2: Tensor) -> list[tuple[int, int]]:
-        """The axes that are summed over, those of both tensors side by side."""
+        """The pairs of axes that are summed over, one axis of each tensor."""
         raise TypeError(f"{type(self).__name__} says no pairs")
 
     def infer(self, x1: Tensor, x2: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class _Contraction(Operation, abstract=True):
         return x1.with_shape(batch, *kept)
 
     def equation(self, x1: Tensor, x2: Tensor) -> str:
-        """What it is for einsum; `b` is the batch."""
+        """The einsum equation; `b` is the batch."""
         first = ["b", *LETTERS[: x1.rank - 1]]
         second = ["b", *LETTERS[x1.rank - 1 : x1.rank + x2.rank - 2]]
         summed = set()
@@ -63,8 +64,9 @@ class _Contraction(Operation, abstract=True):
 
 
 class DotOperation(_Contraction, spec_name="dot"):
-    """The dot product of each example's two: the last axis of the first with the last but one of the second,
-    or with its only axis.
+    """The dot product of the two tensors of each example.
+
+    It sums over the last axis of the first, and over the second to last axis of the second, or its only axis.
     """
 
     examples = (
@@ -81,7 +83,7 @@ class DotOperation(_Contraction, spec_name="dot"):
 
 
 class Inner(_Contraction, spec_name="inner"):
-    """The inner product of each example's two: over the last axis of both."""
+    """The inner product of the two tensors of each example: summed over the last axis of both."""
 
     examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (4, 3))), Example({}, ((3,), (2, 4, 3))))
 
@@ -92,7 +94,7 @@ class Inner(_Contraction, spec_name="inner"):
 
 
 class Outer(_Contraction, spec_name="outer"):
-    """The products of all elements of an example's first vector with all of its second."""
+    """The outer product of the two tensors of each example, as vectors."""
 
     examples = (Example({}, ((3,), (4,))), Example({}, ((1,), (2,))))
 
@@ -106,7 +108,7 @@ class Outer(_Contraction, spec_name="outer"):
 
 
 def _axes(value: Any) -> Any:
-    """Pairs of axes: a number of axes, or two lists; an axis alone is a list."""
+    """Pairs of axes: a number of axes, or two lists; a single axis becomes a list."""
     value = as_tuple(value)
     return (
         tuple(as_tuple(side) if isinstance(side, list) else side for side in value)
@@ -119,8 +121,10 @@ Side = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 
 
 class Tensordot(_Contraction, spec_name="tensordot"):
-    """The products of each example's two, summed over axes: as many of the last of one as of the first of the
-    other, or a list for each, which count the batch as 0.
+    """The products of the two tensors of each example, summed over `axes`.
+
+    A number is that many last axes of the first tensor and first axes of the second. Two lists are axes of
+    each, counted with the batch as 0.
     """
 
     axes: Annotated[int, Field(ge=0)] | Annotated[tuple[Side, Side], BeforeValidator(_axes)] = 2
@@ -148,7 +152,7 @@ class Tensordot(_Contraction, spec_name="tensordot"):
 
 
 class Vdot(Operation, spec_name="vdot"):
-    """The sum of the products of all elements of each example's two."""
+    """The sum of the elementwise products of the two tensors of each example."""
 
     arguments = (Argument("x1"), Argument("x2"))
     examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (2, 3))))
@@ -170,7 +174,7 @@ class Vdot(Operation, spec_name="vdot"):
 
 
 class Kron(Operation, spec_name="kron"):
-    """The Kronecker product of each example's two, of one rank: each element of one times all of another."""
+    """The Kronecker product of the two tensors of each example, which have one rank."""
 
     arguments = (Argument("x1"), Argument("x2"))
     examples = (Example({}, ((3,), (2,))), Example({}, ((2, 3), (3, 2))), Example({}, ((2, 2, 3), (1, 3, 2))))
@@ -195,7 +199,7 @@ class Kron(Operation, spec_name="kron"):
 
 
 class Cdist(Operation, spec_name="cdist"):
-    """The Euclidean distance of each vector of the first to each of the second, along the last axis."""
+    """The Euclidean distance between each vector of the first and of the second, along the last axis."""
 
     halves = False
     arguments = (Argument("x"), Argument("y"))

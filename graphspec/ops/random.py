@@ -1,6 +1,6 @@
-"""Random tensors, as functions of a tensor whose shape they take, and what else is drawn: keras.random.
+"""Functions of keras.random: random tensors with the shape of another tensor, and random choices.
 
-They draw at every call, in training and in inference.
+They draw at each call, in training and in inference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Noise(Operation, abstract=True):
-    """Fresh random floats in the shape of a tensor, at every call."""
+    """New random floats at each call, with the shape of a tensor."""
 
     arguments = (Argument("like"),)
     random = True
@@ -32,11 +32,11 @@ class _Noise(Operation, abstract=True):
         return "any"
 
     def call(self, function: str, site: Site) -> str:
-        """A call of one of PyTorch's `..._like` functions; like integers, floats."""
+        """A call of one of PyTorch's `..._like` functions. For integers it gives floats."""
         return f"torch.{function}({{like}}{'' if site.x.is_float else ', dtype=torch.float32'})"
 
     def full(self, argument: str, site: Site) -> str:
-        """A tensor filled with an argument."""
+        """A tensor filled with the value of an argument."""
         return (
             f"torch.full_like({{like}}, {{{argument}}}{'' if site.x.is_float else ', dtype=torch.float32'})"
         )
@@ -46,7 +46,7 @@ class _Noise(Operation, abstract=True):
 
 
 class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
-    """Normal noise in the shape of `like`."""
+    """Normal noise with the shape of `like`."""
 
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
@@ -61,7 +61,7 @@ class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
 
 
 class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like"):
-    """Uniform noise between `minval` and `maxval` in the shape of `like`."""
+    """Uniform noise between `minval` and `maxval` with the shape of `like`."""
 
     minval: Finite = 0.0
     maxval: Finite = 1.0
@@ -81,7 +81,7 @@ class RandomUniform(_Noise, spec_name="random_uniform", also="rand_like"):
 
 
 class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
-    """Normal noise in the shape of `like`, without what lies beyond two standard deviations."""
+    """Normal noise within two standard deviations, with the shape of `like`."""
 
     mean: Finite = 0.0
     stddev: Annotated[Finite, Field(gt=0)] = 1.0
@@ -98,7 +98,7 @@ class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
 
 
 class RandomRandint(_Noise, spec_name="random_randint"):
-    """Integers from `minval` to `maxval` - 1, all as likely, in the shape of `like`."""
+    """Uniform integers from `minval` to `maxval` - 1, with the shape of `like`."""
 
     minval: int
     maxval: int
@@ -119,7 +119,7 @@ Probability = Annotated[Finite, Field(ge=0, le=1)]
 
 
 class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
-    """How many of `counts` tries succeed with this probability, as floats in the shape of `like`."""
+    """The number of successes in `counts` trials with `probabilities`, as floats with the shape of `like`."""
 
     halves = False
 
@@ -142,7 +142,7 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
 
 
 class RandomGamma(_Noise, spec_name="random_gamma"):
-    """Draws of the gamma distribution with this shape and scale 1, in the shape of `like`."""
+    """Samples of the gamma distribution with shape `alpha` and scale 1, in the shape of `like`."""
 
     halves = False
 
@@ -156,7 +156,7 @@ class RandomGamma(_Noise, spec_name="random_gamma"):
 
 
 class RandomBeta(_Noise, spec_name="random_beta"):
-    """Draws of the beta distribution, in the shape of `like`."""
+    """Samples of the beta distribution, in the shape of `like`."""
 
     halves = False
 
@@ -171,7 +171,7 @@ class RandomBeta(_Noise, spec_name="random_beta"):
 
 
 class RandomCategorical(Operation, spec_name="random_categorical", also="multinomial"):
-    """`num_samples` classes for each row of logits `[batch, classes]`, drawn as their softmax says: int64."""
+    """`num_samples` classes for each row of logits `[batch, classes]`, sampled from their softmax: int64."""
 
     arguments = (Argument("logits"),)
     random = True
@@ -194,7 +194,7 @@ class RandomCategorical(Operation, spec_name="random_categorical", also="multino
 
 
 class RandomShuffle(Operation, spec_name="random_shuffle"):
-    """The elements along an axis in random order, another one for each index of the axes before it."""
+    """Shuffles the elements along an axis, separately for each index of the axes before it."""
 
     random = True
 
@@ -213,7 +213,7 @@ class RandomShuffle(Operation, spec_name="random_shuffle"):
 
 
 class RandomDropout(Operation, spec_name="random_dropout"):
-    """0 for a share `rate` of the elements, the rest times `1 / (1 - rate)`: in inference, too."""
+    """Sets a share `rate` of the elements to 0 and scales the rest by `1 / (1 - rate)`, in inference, too."""
 
     arguments = (Argument("inputs"),)
     random = True

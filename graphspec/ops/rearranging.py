@@ -1,6 +1,6 @@
-"""Functions of keras.ops that bring elements into other shapes.
+"""Functions of keras.ops that change the shape of a tensor or the order of its elements.
 
-Axes count the batch as 0; what would mix examples is refused.
+Axes count the batch as 0. What would mix examples is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from graphspec.tensor import Dim, Tensor, product
 class ReshapeOperation(Operation, spec_name="reshape", also="view"):
     """The same elements in another shape, whose first size, -1, is the batch.
 
-    Sizes may be named as the inputs name theirs: `[-1, length, 8, 64]`.
+    A size may be a name from the shapes of the inputs: `[-1, length, 8, 64]`.
     """
 
     keeps = True
@@ -58,7 +58,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
             raise
 
     def _layer(self) -> Reshape:
-        """The layer that is the same."""
+        """The layer that does the same."""
         return Reshape(target_shape=self.newshape[1:])
 
     def code(self, site: Site) -> Code:
@@ -69,7 +69,7 @@ class ReshapeOperation(Operation, spec_name="reshape", also="view"):
 
 
 class Transpose(Operation, spec_name="transpose", also="permute"):
-    """The axes in another order; the batch stays first."""
+    """Permutes the axes; the batch stays first."""
 
     keeps = True
 
@@ -78,7 +78,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
     examples = (Example({"axes": [0, 2, 1]}, ((3, 4),)), Example({"axes": [0, -1, 1, 2]}, ((2, 3, 4),)))
 
     def order(self, x: Tensor) -> tuple[int, ...]:
-        """The axes as positive numbers."""
+        """The axes as nonnegative numbers."""
         axes = () if self.axes is None else self.axes
         positive = tuple(axis % x.rank for axis in axes if -x.rank <= axis < x.rank)
         if positive[:1] != (0,) or sorted(positive) != list(range(x.rank)):
@@ -100,7 +100,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
 
 
 class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
-    """New axes of size 1, at these places of the result."""
+    """Adds axes of size 1, at these positions of the result."""
 
     keeps = True
 
@@ -119,7 +119,7 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
         return x.with_shape(*shape)
 
     def places(self, x: Tensor) -> list[int]:
-        """The places of the new axes in the result, in order."""
+        """The positions of the new axes in the result, in order."""
         count = len(self.axis) if isinstance(self.axis, tuple) else 1
         return example_axes(self.spec_name, self.axis, x.rank + count)
 
@@ -131,7 +131,7 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
 
 
 class Squeeze(Operation, spec_name="squeeze"):
-    """Without axes of size 1: those of `axis`, or all whose size is known to be 1, but the batch."""
+    """Removes axes of size 1: those of `axis`, or all whose size is known to be 1, except the batch."""
 
     keeps = True
 
@@ -144,7 +144,7 @@ class Squeeze(Operation, spec_name="squeeze"):
     )
 
     def axes(self, x: Tensor) -> list[int]:
-        """The axes to leave out, in order."""
+        """The axes to remove, in order."""
         if self.axis is None:
             return [i for i, size in enumerate(x.shape) if i and size == 1]
         axes = example_axes(self.spec_name, self.axis, x.rank)
@@ -173,7 +173,7 @@ Places = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 
 
 class Swapaxes(Operation, spec_name="swapaxes"):
-    """Two axes in each other's place."""
+    """Swaps two axes."""
 
     keeps = True
 
@@ -197,7 +197,7 @@ class Swapaxes(Operation, spec_name="swapaxes"):
 
 
 class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
-    """Axes moved to other places; the others keep their order."""
+    """Moves axes to other positions; the others keep their order."""
 
     keeps = True
 
@@ -210,7 +210,7 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     )
 
     def places(self, x: Tensor, argument: str) -> list[int]:
-        """The axes of an argument as positive numbers, as they stand."""
+        """The axes of an argument as nonnegative numbers, in their order."""
         value = getattr(self, argument)
         given = value if isinstance(value, tuple) else (value,)
         found = [example_axis(self.spec_name, axis, x.rank, argument) for axis in given]
@@ -234,7 +234,7 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
 
 
 class Flip(Operation, spec_name="flip"):
-    """The other way around along axes."""
+    """Reverses the order of the elements along axes."""
 
     keeps = True
 
@@ -251,7 +251,7 @@ class Flip(Operation, spec_name="flip"):
 
 
 class Roll(Operation, spec_name="roll"):
-    """Shifted along axes; what falls out at the end comes in at the front."""
+    """Shifts elements along axes; those shifted past the end reappear at the start."""
 
     keeps = True
 
@@ -276,7 +276,7 @@ class Roll(Operation, spec_name="roll"):
 
 
 class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
-    """Each element along an axis, `repeats` times in a row."""
+    """Repeats each element along an axis `repeats` times."""
 
     keeps = True
 
@@ -298,7 +298,7 @@ class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
 
 
 class Tile(Operation, spec_name="tile"):
-    """The whole, so many times along each of the last axes."""
+    """Repeats the whole tensor `repeats` times along each of the last axes."""
 
     keeps = True
 
@@ -311,7 +311,7 @@ class Tile(Operation, spec_name="tile"):
     )
 
     def counts(self, x: Tensor) -> tuple[int, ...]:
-        """The number for each axis."""
+        """The number of repeats of each axis."""
         given = self.repeats if isinstance(self.repeats, tuple) else (self.repeats,)
         counts = (*[1] * (x.rank - len(given)), *given)
         if len(counts) != x.rank or counts[0] != 1:
@@ -330,9 +330,10 @@ class Tile(Operation, spec_name="tile"):
 
 
 class BroadcastTo(Operation, spec_name="broadcast_to", also="expand"):
-    """Stretched to a shape, whose first size, -1, is the batch; sizes of 1 stretch, new axes come before.
+    """Broadcasts to a shape, whose first size, -1, is the batch.
 
-    Sizes may be named as the inputs name theirs, where `x` or a tensor `like` has them: `[-1, length, 8]`.
+    A size may be a name from the shapes of the inputs, where `x` or the tensor `like` has it: `[-1, length,
+    8]`.
     """
 
     arguments = (Argument("x"), Argument("like", required=False))
@@ -397,7 +398,7 @@ NotNegative = Annotated[int, Field(ge=0)]
 
 
 class Pad(Operation, spec_name="pad"):
-    """A constant around, the mirrored, or the edge: `[before, behind]` for each axis, the batch `[0, 0]`."""
+    """Pads each axis by `[before, after]`, the batch by `[0, 0]`: constant, mirrored or edge values."""
 
     pad_width: Annotated[tuple[tuple[NotNegative, NotNegative], ...], BeforeValidator(_pairs)]
     mode: Literal["constant", "reflect", "edge"] = "constant"
@@ -466,7 +467,7 @@ class Pad(Operation, spec_name="pad"):
 
 
 class Rot90(Operation, spec_name="rot90"):
-    """Turned by `k` quarters, from the first of two axes towards the second."""
+    """Rotates by `k` quarter turns, from the first of two axes towards the second."""
 
     k: int = 1
     axes: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
@@ -491,7 +492,7 @@ class Rot90(Operation, spec_name="rot90"):
 
 
 class ExtractSequences(Operation, spec_name="extract_sequences"):
-    """Windows of `sequence_length`, every `sequence_stride` along the last axis, on an axis before it."""
+    """Windows of `sequence_length`, every `sequence_stride` along the last axis, on a new axis before it."""
 
     sequence_length: Positive
     sequence_stride: Positive
@@ -518,7 +519,7 @@ class ExtractSequences(Operation, spec_name="extract_sequences"):
 
 
 class Ravel(Operation, spec_name="ravel"):
-    """All elements of each example as one vector."""
+    """Flattens each example to a vector."""
 
     keeps = True
     examples = (Example({}, ((3, 4),)), Example({}, ((2, 3, 4),), dtype="int32"), Example({}, ((3,),)))
@@ -531,7 +532,7 @@ class Ravel(Operation, spec_name="ravel"):
 
 
 class Diag(Operation, spec_name="diag"):
-    """Of each example's vector the matrix that has it on diagonal `k`; of its matrix that diagonal."""
+    """The matrix with each example's vector on diagonal `k`; or diagonal `k` of each example's matrix."""
 
     k: int = 0
 
@@ -567,7 +568,7 @@ class Diag(Operation, spec_name="diag"):
 
 
 class Diagflat(Diag, spec_name="diagflat"):
-    """The matrix that has all elements of an example on diagonal `k`."""
+    """The matrix with all elements of each example on diagonal `k`."""
 
     examples = (Example({}, ((3,),)), Example({"k": 2}, ((2, 2),)))
 

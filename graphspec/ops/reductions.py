@@ -1,6 +1,6 @@
 """Reductions and cumulative functions of keras.ops, along axes.
 
-Axes count the batch as 0; what would mix examples is refused.
+Axes count the batch as 0. What would mix examples is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Reduction(Operation, abstract=True):
-    """One number out of all along one or more axes."""
+    """A reduction along one or more axes."""
 
     method: ClassVar[str]
 
@@ -40,11 +40,11 @@ class _Reduction(Operation, abstract=True):
         return Tensor(tuple(kept), self.result(x.dtype))
 
     def check(self, x: Tensor) -> None:
-        """Refuses types that the function does not take."""
+        """Refuses types that the function does not support."""
         need_numbers(self.spec_name, x)
 
     def axes(self, x: Tensor) -> list[int]:
-        """The axes as positive numbers in order."""
+        """The axes as nonnegative numbers, in order."""
         if self.axis is None or self.axis == ():
             raise without_axis(self.spec_name, x, many=True)
         return example_axes(self.spec_name, self.axis, x.rank)
@@ -79,7 +79,7 @@ class Sum(_Reduction, spec_name="sum"):
 
 
 class MeanOperation(_Reduction, spec_name="mean"):
-    """The mean along axes; integers give floats."""
+    """The mean along axes. Integers give floats."""
 
     method = "mean"
 
@@ -88,7 +88,7 @@ class MeanOperation(_Reduction, spec_name="mean"):
 
 
 class _Extreme(_Reduction, abstract=True):
-    """The largest or the smallest, beside `initial`."""
+    """The maximum or the minimum, also of `initial`."""
 
     bound: ClassVar[str]  # the keyword of clamp
 
@@ -113,33 +113,33 @@ class _Extreme(_Reduction, abstract=True):
 
 
 class Max(_Extreme, spec_name="max"):
-    """The largest along axes, and of `initial`."""
+    """The maximum along axes, and of `initial`."""
 
     method = "amax"
     bound = "min"
 
 
 class Min(_Extreme, spec_name="min"):
-    """The smallest along axes, and of `initial`."""
+    """The minimum along axes, and of `initial`."""
 
     method = "amin"
     bound = "max"
 
 
 class Amax(_Reduction, spec_name="amax"):
-    """The largest along axes."""
+    """The maximum along axes."""
 
     method = "amax"
 
 
 class Amin(_Reduction, spec_name="amin"):
-    """The smallest along axes."""
+    """The minimum along axes."""
 
     method = "amin"
 
 
 class Ptp(_Reduction, spec_name="ptp"):
-    """The largest minus the smallest along axes."""
+    """The maximum minus the minimum along axes."""
 
     def code(self, site: Site) -> Code:
         assert self.axis is not None
@@ -157,7 +157,7 @@ class Product(_Reduction, abstract=True):
         return "int32" if dtype in ("uint8", "int8", "int16") else dtype
 
     def is_cast(self, x: Tensor) -> bool:
-        """Whether PyTorch gives another type unless it is told."""
+        """Whether PyTorch needs to be told the type."""
         return not x.is_float and x.dtype != "int64"
 
     def code(self, site: Site) -> Code:
@@ -173,7 +173,7 @@ class Product(_Reduction, abstract=True):
 
 
 class Prod(Product, spec_name="prod"):
-    """The product along axes, in another type if `dtype` says so."""
+    """The product along axes, as `dtype` if given."""
 
     dtype: NumberType | None = None
 
@@ -187,7 +187,7 @@ class Prod(Product, spec_name="prod"):
 
 
 class _OfFloats(_Reduction, abstract=True):
-    """A reduction of floats; of integers, as floats."""
+    """A reduction of floats; integers are converted to floats."""
 
     keywords: ClassVar[str] = ""
 
@@ -202,7 +202,7 @@ class _OfFloats(_Reduction, abstract=True):
 
 
 class Var(_OfFloats, spec_name="var"):
-    """The variance along axes, of all that there is: without Bessel's correction."""
+    """The variance along axes, without Bessel's correction."""
 
     method = "var"
     keywords = ", correction=0"
@@ -224,7 +224,7 @@ table(
 
 
 class Norm(_Reduction, spec_name="norm"):
-    """The norm of vectors along an axis, of order 2 unless `ord` says; of all along several axes, order 2."""
+    """The norm along an axis, of order 2 unless `ord` is given; along several axes always of order 2."""
 
     ord: Finite | None = None
 
@@ -249,7 +249,7 @@ class Norm(_Reduction, spec_name="norm"):
 
 
 class _Whether(_Reduction, abstract=True):
-    """A boolean out of many; of numbers, those but 0 are true."""
+    """A boolean reduction; a number counts as true unless it is 0."""
 
     examples = (
         Example({"axis": 1}, ((3, 4),), dtype="bool"),
@@ -273,13 +273,13 @@ class _Whether(_Reduction, abstract=True):
 table(
     __name__,
     _Whether,
-    row("all", "Whether all along axes hold.", method="all"),
-    row("any", "Whether at least one along axes holds.", method="any"),
+    row("all", "Whether all elements along axes are true.", method="all"),
+    row("any", "Whether any element along axes is true.", method="any"),
 )
 
 
 class _AlongOne(Operation, abstract=True):
-    """One number out of all along one axis."""
+    """A reduction along a single axis."""
 
     method: ClassVar[str]
 
@@ -313,19 +313,19 @@ class _AlongOne(Operation, abstract=True):
 
 
 class Argmax(_AlongOne, spec_name="argmax"):
-    """Where the largest along an axis stands, as int64, PyTorch's type of indices."""
+    """The index of the maximum along an axis, as int64, PyTorch's type of indices."""
 
     method = "argmax"
 
 
 class Argmin(_AlongOne, spec_name="argmin"):
-    """Where the smallest along an axis stands, as int64, PyTorch's type of indices."""
+    """The index of the minimum along an axis, as int64, PyTorch's type of indices."""
 
     method = "argmin"
 
 
 class CountNonzero(Operation, spec_name="count_nonzero"):
-    """How many along axes are not 0, as int64."""
+    """The number of elements along axes that are not 0, as int64."""
 
     axis: Axis = None
 
@@ -350,7 +350,7 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
 
 
 class Quantile(_AlongOne, spec_name="quantile"):
-    """What a share `q` of all along an axis is at most; `method` says what to take between two of them."""
+    """The quantile `q` along an axis; `method` says how to interpolate."""
 
     halves = False
 
@@ -378,7 +378,7 @@ class Quantile(_AlongOne, spec_name="quantile"):
 
 
 class Median(_AlongOne, spec_name="median"):
-    """What half of all along an axis is at most; of an even number, the mean of the middle two."""
+    """The median along an axis; of an even number of elements, the mean of the middle two."""
 
     halves = False
 
@@ -392,7 +392,7 @@ class Median(_AlongOne, spec_name="median"):
 
 
 class _Running(Operation, abstract=True):
-    """A number at each place along an axis, of all up to there."""
+    """A cumulative function along an axis."""
 
     method: ClassVar[str]
 
@@ -427,19 +427,19 @@ class _Running(Operation, abstract=True):
 
 
 class Cumsum(_Running, spec_name="cumsum"):
-    """The sum of all up to each place along an axis."""
+    """The cumulative sum along an axis."""
 
     method = "cumsum"
 
 
 class Cumprod(_Running, spec_name="cumprod"):
-    """The product of all up to each place along an axis."""
+    """The cumulative product along an axis."""
 
     method = "cumprod"
 
 
 class Percentile(Quantile, spec_name="percentile"):
-    """What `q` percent of all along an axis are at most; `method` says what to take between two of them."""
+    """The percentile `q` along an axis; `method` says how to interpolate."""
 
     q: Annotated[Finite, Field(ge=0, le=100)]
 
@@ -455,7 +455,7 @@ class Percentile(Quantile, spec_name="percentile"):
 
 
 class Nanpercentile(Percentile, spec_name="nanpercentile"):
-    """What `q` percent along an axis are at most, of all that are not NaN."""
+    """The percentile `q` along an axis, ignoring NaN."""
 
     def code(self, site: Site) -> Code:
         code = super().code(site)
@@ -463,8 +463,9 @@ class Nanpercentile(Percentile, spec_name="nanpercentile"):
 
 
 class AverageOperation(Operation, spec_name="average"):
-    """The mean along an axis, in which elements count as `weights` say: of the shape of `x`, or [batch, size]
-    for the places of the axis.
+    """The weighted mean along an axis.
+
+    `weights` has the shape of `x`, or is [batch, size] with one weight for each index of the axis.
     """
 
     arguments = (Argument("x"), Argument("weights", required=False))
@@ -506,7 +507,7 @@ class AverageOperation(Operation, spec_name="average"):
 
 
 class Trapezoid(Operation, spec_name="trapezoid"):
-    """The integral of `y` along an axis, whose values stand `dx` apart."""
+    """The integral of `y` along an axis by the trapezoidal rule, with samples `dx` apart."""
 
     arguments = (Argument("y"),)
 

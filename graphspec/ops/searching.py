@@ -1,4 +1,4 @@
-"""Searching functions of keras.ops."""
+"""Search functions of keras.ops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_len
 
 
 class Digitize(UnaryOperation, spec_name="digitize"):
-    """How many of rising `bins` are at most `x`: the bin that it falls into, as int64."""
+    """The index of the bin of `x`, as int64: the number of ascending `bins` that are at most `x`."""
 
     bins: Numbers
 
@@ -38,7 +38,7 @@ class Digitize(UnaryOperation, spec_name="digitize"):
 
 
 class Searchsorted(UnaryOperation, spec_name="searchsorted"):
-    """Where `values` would stand in a rising `sorted_sequence`, as int64; among equals first or last."""
+    """The index, int64, where `values` fit into ascending `sorted_sequence`; `side` decides among equals."""
 
     arguments = (Argument("values"),)
 
@@ -64,7 +64,7 @@ class Searchsorted(UnaryOperation, spec_name="searchsorted"):
 
 
 class Isin(UnaryOperation, spec_name="isin"):
-    """Whether `x1` is one of the constants `x2`; with `invert`, whether it is none of them."""
+    """Whether `x1` is one of the constants `x2`; `invert` negates it."""
 
     arguments = (Argument("x1"),)
 
@@ -92,7 +92,7 @@ class Isin(UnaryOperation, spec_name="isin"):
 
 
 class InTopK(Operation, spec_name="in_top_k"):
-    """Whether the number at `targets` is among the `k` largest of the same row of `predictions`."""
+    """Whether the class at `targets` is among the `k` largest of its row of `predictions`."""
 
     arguments = (Argument("targets"), Argument("predictions"))
 

@@ -1,6 +1,6 @@
 """Functions of keras.ops that select elements, by index or by order.
 
-Axes count the batch as 0; what would mix examples is refused.
+Axes count the batch as 0. What would mix examples is refused.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from graphspec.tensor import Dim, Tensor
 
 
 def size_of_floats(x: Tensor, axis: int) -> int | None:
-    """The size of an axis, where it is known; integers themselves have no limit by it."""
+    """The size of an axis, which bounds indices into it; None where it is unknown or `x` has integers."""
     size = x.shape[axis]
     return size if isinstance(size, int) and not x.is_integer else None
 
 
 class Take(Operation, spec_name="take", also="index_select"):
-    """The elements at `indices` along an axis; one index takes the axis away, a list does not.
+    """The elements at `indices` along an axis. A single index removes the axis, a list keeps it.
 
-    A tensor of indices, [batch, ...], picks in each example by its own.
+    A tensor of indices, [batch, ...], selects from each example by its own indices.
     """
 
     arguments = (Argument("x"), Argument("indices", required=False))
@@ -107,7 +107,7 @@ class Take(Operation, spec_name="take", also="index_select"):
 
 
 class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
-    """The elements at `indices`, integers from 0 on, along an axis; along the others sizes of 1 stretch."""
+    """The elements at `indices`, integers from 0 up, along an axis; other axes of size 1 broadcast."""
 
     arguments = (Argument("x"), Argument("indices"))
 
@@ -142,7 +142,7 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
 
 
 class Diff(Operation, spec_name="diff"):
-    """Each element along an axis but the first minus the one before, `n` times over."""
+    """The difference of each element along an axis and the one before it, `n` times over."""
 
     n: Positive = 1
     axis: int = -1
@@ -163,7 +163,7 @@ class Diff(Operation, spec_name="diff"):
 
 
 class Sort(Operation, spec_name="sort"):
-    """In rising order along an axis."""
+    """Sorts in ascending order along an axis."""
 
     axis: int = -1
 
@@ -179,7 +179,7 @@ class Sort(Operation, spec_name="sort"):
 
 
 class Argsort(Operation, spec_name="argsort"):
-    """The places of the elements in rising order along an axis, as int64; the first of equal ones first."""
+    """The indices that sort an axis in ascending order, as int64; equal elements keep their order."""
 
     axis: int = -1
 
@@ -195,7 +195,7 @@ class Argsort(Operation, spec_name="argsort"):
 
 
 class TopK(Operation, spec_name="top_k", also="topk"):
-    """The `k` largest of the last axis, in falling order if `sorted`; `indices`, int64, are their places."""
+    """The `k` largest of the last axis, descending if `sorted`; `indices`, int64, are their positions."""
 
     k: Positive
     sorted: bool = True
@@ -222,7 +222,7 @@ class TopK(Operation, spec_name="top_k", also="topk"):
 
 
 class OneHot(Operation, spec_name="one_hot"):
-    """Integers from 0 to `num_classes` - 1 as vectors of that many floats along a new axis: one 1, else 0."""
+    """One-hot vectors along a new axis, of integers from 0 to `num_classes` - 1."""
 
     num_classes: Positive
     axis: int = -1
@@ -251,7 +251,7 @@ class OneHot(Operation, spec_name="one_hot"):
 
 
 class _Several(Operation, abstract=True):
-    """Parts of a tensor: `part0`, which is the node itself, `part1` and so on; `*` stands for all."""
+    """Parts of a tensor: `part0`, which is the node itself, `part1` and so on; `*` stands for all of them."""
 
     first_part = "part0"
 
@@ -261,7 +261,7 @@ class _Several(Operation, abstract=True):
         return tuple(f"part{i}" for i in range(1, self.parts()))
 
     def parts(self) -> int:
-        """How many there are."""
+        """The number of parts."""
         raise TypeError(f"{type(self).__name__} says no parts")
 
     def moves(self, x: Tensor) -> tuple[Moved, ...]:
@@ -278,14 +278,14 @@ class _Several(Operation, abstract=True):
         return tuple(found)
 
     def sizes(self, x: Tensor, axis: int) -> list[Dim]:
-        """The parts' sizes, along the axis."""
+        """The parts' sizes along the axis."""
         raise TypeError(f"{type(self).__name__} says no sizes")
 
 
 class SplitOperation(_Several, spec_name="split", also="chunk"):
-    """Parts of an axis: so many of equal size, or cut at a list of places.
+    """Splits an axis: into this many equal parts, or at a list of indices.
 
-    They are `node.part0`, which is also the node itself, `node.part1` and so on; `node.*` is all of them.
+    The parts are `node.part0`, which is the node itself, `node.part1` and so on; `node.*` is all of them.
     """
 
     indices_or_sections: Annotated[
@@ -308,7 +308,7 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
         return tuple(x.with_shape(*x.shape[:axis], s, *x.shape[axis + 1 :]) for s in self.sizes(x, axis))
 
     def sizes(self, x: Tensor, axis: int) -> list[Dim]:
-        """The parts' sizes."""
+        """The parts' sizes along the axis."""
         size, cuts = x.shape[axis], self.indices_or_sections
         if isinstance(cuts, int):
             if size // cuts * cuts != size:
@@ -327,9 +327,9 @@ class SplitOperation(_Several, spec_name="split", also="chunk"):
 
 
 class Unstack(_Several, spec_name="unstack", also="unbind"):
-    """The slices of an axis of size `num`, which takes the axis away.
+    """The `num` slices along an axis, without that axis.
 
-    They are `node.part0`, which is also the node itself, `node.part1` and so on; `node.*` is all of them.
+    The slices are `node.part0`, which is the node itself, `node.part1` and so on; `node.*` is all of them.
     """
 
     num: Annotated[int, Field(ge=2)]

@@ -1,4 +1,4 @@
-"""Slices of a tensor, as Python writes them between brackets."""
+"""Slices of a tensor, as Python writes them in brackets."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Slice:
 
     @property
     def ahead(self) -> Slice:
-        """The slice of the axis the other way around that a negative step is."""
+        """The forward slice of the reversed axis that equals this slice of negative step."""
         start, stop = (None if end is None else -(end + 1) for end in (self.start, self.stop))
         return Slice(start, stop, -self.step)
 
     def size(self, size: Dim) -> Dim | None:
-        """How many of `size` elements are left; None where that depends on an unknown size."""
+        """How many of `size` elements the slice has; None where that depends on an unknown size."""
         if self.step < 0:
             return self.ahead.size(size)
         if isinstance(size, int):
@@ -45,7 +45,7 @@ class Slice:
         return 1 if (start, stop) == (0, 1) else None
 
     def places(self, size: int) -> tuple[int, ...]:
-        """The elements that are left of `size`."""
+        """The indices that the slice selects out of `size`."""
         return tuple(range(size)[self.start : self.stop : self.step])
 
 
@@ -56,9 +56,9 @@ WHOLE = Slice()
 
 
 class GetItem(Operation, spec_name="get_item", also="getitem"):
-    """A slice, as Python writes it between brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
+    """A slice, as Python writes it in brackets: `key: ":, 0"`, `":, 1:-1, ::2"`, `"..., None"`.
 
-    The batch comes first, whole. An index takes its axis away, `None` adds one. A negative step goes back.
+    The batch comes first, whole. An index removes its axis, `None` adds one. A negative step reverses.
     """
 
     key: str
@@ -75,7 +75,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
     )
 
     def items(self, x: Tensor) -> list[Item]:
-        """The key, with a slice or an index for every axis."""
+        """The key, with a slice or an index for each axis."""
         words = [word.strip() for word in self.key.split(",")]
         if words.count("...") > 1:
             raise self._refuse("holds `...` at most once")
@@ -160,7 +160,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
 
 
 def _written(item: Item, constants: dict[str, Leaf]) -> str:
-    """An item between brackets, its numbers as holes: they may differ between the instances of a block."""
+    """An item in brackets. Its numbers are placeholders: they may differ between instances of a block."""
 
     def hole(number: int | None, word: str) -> str:
         if number is None:

@@ -1,6 +1,6 @@
-"""Functions of keras.ops whose windows slide over sequences, images and volumes.
+"""Functions of keras.ops with a sliding window over sequences, images and volumes.
 
-Pooling is what the layers do. A convolution's kernel is a tensor: a `parameter`, or each example's own.
+Pooling is what the layers do. The kernel of a convolution is a tensor: a `parameter`, or each example's own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
 
 class _AsLayer(Operation, abstract=True):
-    """What a layer without weights does, which there is for sequences, images and volumes."""
+    """What a layer without weights does, as one function for sequences, images and volumes."""
 
     arguments = (Argument("inputs"),)
     family: ClassVar[str]
@@ -65,7 +65,7 @@ class _AsLayer(Operation, abstract=True):
 
 
 class _Pool(_AsLayer, abstract=True):
-    """A pooling over windows."""
+    """Pooling over windows."""
 
     pool_size: Sizes
     strides: Sizes | None = None
@@ -73,7 +73,7 @@ class _Pool(_AsLayer, abstract=True):
 
 
 class MaxPool(_Pool, spec_name="max_pool"):
-    """The largest value of each window of a sequence, image or volume."""
+    """The maximum of each window of a sequence, image or volume."""
 
     family = "MaxPooling"
     examples = (
@@ -95,7 +95,7 @@ class AveragePool(_Pool, spec_name="average_pool"):
 
 
 class _AdaptivePool(_AsLayer, abstract=True):
-    """A pooling over as many windows as make `output_size`."""
+    """Adaptive pooling: windows that follow from the size of the output, `output_size`."""
 
     output_size: Sizes
 
@@ -107,20 +107,21 @@ class _AdaptivePool(_AsLayer, abstract=True):
 
 
 class AdaptiveMaxPool(_AdaptivePool, spec_name="adaptive_max_pool"):
-    """The largest value of each of as many windows as make `output_size`."""
+    """The maximum of each window; the windows follow from the size of the output, `output_size`."""
 
     family = "AdaptiveMaxPooling"
 
 
 class AdaptiveAveragePool(_AdaptivePool, spec_name="adaptive_average_pool"):
-    """The mean of each of as many windows as make `output_size`."""
+    """The mean of each window; the windows follow from the size of the output, `output_size`."""
 
     family = "AdaptiveAveragePooling"
 
 
 class Conv(Operation, spec_name="conv"):
-    """A convolution whose kernel is a tensor, [*window, channels / groups, filters]: a `parameter`, or each
-    example's own.
+    """A convolution whose kernel is a tensor, [*window, channels / groups, filters].
+
+    The kernel is a `parameter`, or each example's own.
     """
 
     arguments = (Argument("inputs"), Argument("kernel"))
@@ -139,7 +140,7 @@ class Conv(Operation, spec_name="conv"):
     )
 
     def windows(self, inputs: Tensor, kernel: Tensor) -> tuple[tuple[int, ...], ...]:
-        """Width, stride and dilation for each axis under the window."""
+        """Width, stride and dilation for each spatial axis."""
         rank = inputs.rank - 2
         need_floats(self.spec_name, inputs, kernel)
         if rank not in (1, 2, 3) or kernel.rank != rank + 3:
@@ -162,7 +163,7 @@ class Conv(Operation, spec_name="conv"):
         return width, *given
 
     def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
-        """How many groups there are, and filters."""
+        """The number of groups, and of filters."""
         last = self.data_format == "channels_last"
         channels, (each, filters) = inputs.shape[-1 if last else 1], kernel.shape[-2:]
         sizes = (channels, each, filters)
@@ -236,8 +237,9 @@ class Conv(Operation, spec_name="conv"):
 
 
 class DepthwiseConv(Conv, spec_name="depthwise_conv"):
-    """A convolution of each channel by itself, whose kernel is a tensor, [*window, channels, multiplier]: a
-    `parameter`, or each example's own.
+    """A depthwise convolution whose kernel is a tensor, [*window, channels, multiplier].
+
+    The kernel is a `parameter`, or each example's own.
     """
 
     depthwise = True
@@ -259,7 +261,7 @@ def _two(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 class Unfold(Operation, spec_name="unfold"):
-    """The windows of images [batch, channels, height, width], each as one column of the result."""
+    """The windows of images [batch, channels, height, width], each flattened to a column of the result."""
 
     kernel_size: Pair
     dilation: Pair = 1
@@ -283,13 +285,13 @@ class Unfold(Operation, spec_name="unfold"):
         return x.with_shape(x.shape[0], x.shape[1] * product(_two(self.kernel_size)), product(counts))
 
     def counts(self, sizes: tuple[Dim, ...]) -> list[Dim]:
-        """How many windows there are along both axes."""
+        """The number of windows along both axes."""
         arguments = (self.kernel_size, self.dilation, self.padding, self.stride)
         each = zip(sizes, *(_two(value) for value in arguments), strict=True)
         return [(size + 2 * pad - gap * (width - 1) - 1) // step + 1 for size, width, gap, pad, step in each]
 
     def options(self) -> tuple[str, dict[str, Leaf]]:
-        """The keywords that are not at their defaults."""
+        """The keyword arguments that differ from their defaults."""
         given: dict[str, Leaf] = {"dilation": self.dilation, "padding": self.padding, "stride": self.stride}
         kept = {name: value for name, value in given.items() if value != (0 if name == "padding" else 1)}
         return "".join(f", {name}={{{name}}}" for name in kept), kept
@@ -301,7 +303,7 @@ class Unfold(Operation, spec_name="unfold"):
 
 
 class Fold(Unfold, spec_name="fold"):
-    """Images of `output_size`, [batch, channels, height, width], of the columns of `unfold`, added up."""
+    """Adds the columns of `unfold` up to images of `output_size`, [batch, channels, height, width]."""
 
     output_size: Pair
 
