@@ -210,6 +210,56 @@ def test_an_activity_that_cannot_be_watched_is_told() -> None:
     assert error.value.diagnostics[0].code == "not-supported"
 
 
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "value_dim": 5}),
+        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "use_gate": True, "output_shape": [2, 5]}),
+        ("GroupQueryAttention", {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}),
+    ],
+)
+@pytest.mark.parametrize("call", [{}, {"return_attention_scores": True}], ids=["output", "scores"])
+def test_projections_of_attention(name: str, arguments: dict[str, Any], call: dict[str, Any]) -> None:
+    """Keras penalizes each projection; of grouped attention its outputs, too."""
+    penalty = {"activity_regularizer": {"name": "l1_l2", "l1": 0.5, "l2": 0.25}}
+    case = Case(REGISTRY["layer"][name], Example(arguments | penalty, ((6, 8), (5, 7)), call=call))
+    given = {"activity_regularizer": keras.regularizers.L1L2(0.5, 0.25)}
+    inputs = case.tensors()
+    twin = oracle.build(case.cls, replace(case.example, arguments=arguments | given), inputs)
+    twin.randomize()
+    module = case.module()
+    copy_weights(case, twin.variables, module)
+    penalties = Penalties(graphspec.compile(case.spec()).graph, module)
+    twin(inputs, training=False)
+    module(*inputs)
+    found = penalties.loss()
+    assert_equal(found, functools.reduce(operator.add, twin.layer.losses), name)
+    assert found.requires_grad
+
+
+@pytest.mark.parametrize("penalty, code", [("l2", "not-supported"), ("orthogonal", "out-of-range")])
+def test_attention_whose_penalty_cannot_be_is_told(penalty: str, code: str) -> None:
+    """Inside TimeDistributed, and where it takes a matrix."""
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(f"""
+inputs: {{x: {{shape: [3, 6, 8]}}}}
+blocks:
+  seen:
+    inputs: [x]
+    nodes:
+      a:
+        layer: MultiHeadAttention
+        num_heads: 2
+        key_dim: 3
+        from: [x, x]
+        activity_regularizer: {penalty}
+nodes:
+  y: {{layer: TimeDistributed, wraps: {{block: seen}}}}
+outputs: [y]
+""")
+    assert [one.code for one in error.value.diagnostics] == [code]
+
+
 @pytest.mark.parametrize("cell", ["LSTM", "GRU", "SimpleRNN"])
 def test_both_directions_of_a_recurrent_layer(cell: str) -> None:
     penalties = {"kernel_regularizer": "l1", "recurrent_regularizer": "l2", "bias_regularizer": "l2"}

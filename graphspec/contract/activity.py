@@ -28,10 +28,6 @@ class Watched(Layer, abstract=True):
     def flops(self, site: Site) -> Dim:
         return 3 * product(site.x.shape[1:])
 
-    def penalty(self) -> Regularizer:
-        """What is added to the loss for a batch, divided by its size."""
-        raise TypeError(f"{type(self).__name__} says no penalty")
-
 
 class WatchedActivity(Watched, abstract=True):
     """What the output of a layer with an `activity_regularizer` goes through."""
@@ -43,5 +39,5 @@ class WatchedActivity(Watched, abstract=True):
 
     regularizer_: Regularizer
 
-    def penalty(self) -> Regularizer:
-        return self.regularizer_
+    def activities(self) -> dict[str, Regularizer]:
+        return {"": self.regularizer_}

@@ -349,6 +349,12 @@ class Layer(Setting):
         """The constraint of a weight, applied after each step."""
         return getattr(self, f"{weight.word}_constraint", None)
 
+    def activities(self) -> dict[str, Regularizer]:
+        """Penalties on outputs of modules in its own, by their paths; "" is its own module. What a penalty
+        gives for a batch is divided by the size of the batch.
+        """
+        return {}
+
     def memory(self, *inputs: Any) -> Memory:
         """The memory layout that it needs for inputs that `infer` accepts."""
         return "spec"

@@ -28,11 +28,6 @@ class Heads(Layer, abstract=True):
     """What attention of several heads shares: projections, masks, and what is asked of a call."""
 
     synonyms = WORDS
-    remedies = {
-        **Layer.remedies,
-        "activity_regularizer": "put {layer: ActivityRegularization, l2: 0.01} after it; Keras' applies to "
-        "the projections inside",
-    }
     arguments = TENSORS_AND_MASKS
     supports_masking = True
     call_arguments = ("use_causal_mask", "return_attention_scores")
@@ -44,6 +39,7 @@ class Heads(Layer, abstract=True):
         flash_attention: bool | None
         kernel_initializer: Initializer
         bias_initializer: Initializer
+        activity_regularizer: Regularizer | None
         use_gate: bool
         use_causal_mask: bool
         return_attention_scores: bool
@@ -105,6 +101,8 @@ class Heads(Layer, abstract=True):
 
     def _need_arguments(self, axes: tuple[int, ...]) -> None:
         need_fillable(self, kernel_initializer=3, bias_initializer=1)
+        if self.activity_regularizer is not None and (why := self.activity_regularizer.misfit(4)):
+            raise LayerError("out-of-range", why, argument="activity_regularizer")
         queries, values = self.heads
         if queries % values:
             raise LayerError(
@@ -178,6 +176,13 @@ class Heads(Layer, abstract=True):
             found += self._projection(name, name, (features,), (heads, each))
         shape = self.output_features(inputs[0])
         return (*found, *self._projection("output", "attention_output", (queries, width), shape))
+
+    def activities(self) -> dict[str, Regularizer]:
+        """Keras penalizes what each projection gives."""
+        if self.activity_regularizer is None:
+            return {}
+        gate = ("sigmoid",) if self.use_gate else ()
+        return dict.fromkeys(("query", "key", *gate, "value", "output"), self.activity_regularizer)
 
     def _projection(
         self, name: str, keras: str, inputs: tuple[int, ...], outputs: tuple[int, ...]
@@ -373,6 +378,7 @@ class MultiHeadAttention(Heads):
     bias_initializer: Initializer = Zeros()
     kernel_regularizer: Regularizer | None = None
     bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
     kernel_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
     use_gate: bool = False
@@ -458,6 +464,7 @@ class GroupQueryAttention(Heads):
     bias_initializer: Initializer = Zeros()
     kernel_regularizer: Regularizer | None = None
     bias_regularizer: Regularizer | None = None
+    activity_regularizer: Regularizer | None = None
     kernel_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
     use_gate: bool = False
@@ -483,6 +490,11 @@ class GroupQueryAttention(Heads):
     @property
     def sizes(self) -> tuple[int, int]:
         return self.head_dim, self.head_dim
+
+    def activities(self) -> dict[str, Regularizer]:
+        """Keras penalizes what each projection gives, and the result, too."""
+        found = super().activities()
+        return found if self.activity_regularizer is None else {**found, "": self.activity_regularizer}
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         need_rank(inputs[0], 3, layer=self.spec_name, shape="[length, features]")

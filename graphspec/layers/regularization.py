@@ -239,5 +239,5 @@ class ActivityRegularization(Watched):
         Example({"l2": 0.5}, ((5, 3),)),
     )
 
-    def penalty(self) -> Regularizer:
-        return L1L2(l1=self.l1, l2=self.l2)
+    def activities(self) -> dict[str, Regularizer]:
+        return {"": L1L2(l1=self.l1, l2=self.l2)}

@@ -23,6 +23,11 @@ def _regularizer(op: Op) -> Regularizer | None:
     return regularizer if isinstance(regularizer, Regularizer) and op.present else None
 
 
+def _penalizes_itself(op: Op) -> bool:
+    """Whether the layer's own modules are penalized, and no node is needed."""
+    return op.layer is not None and bool(op.layer.activities())
+
+
 def _watch(graph: Graph, diagnostics: Diagnostics) -> bool:
     """Inserts the nodes into a graph and the graphs inside it; false if one is not possible."""
     well, ops = True, []
@@ -33,7 +38,7 @@ def _watch(graph: Graph, diagnostics: Diagnostics) -> bool:
             well &= _watch(op.graph, diagnostics)
         for inner in op.graph.walk() if op.graph is not None and op.wrapper is not None else [op]:
             regularizer = _regularizer(inner)
-            if regularizer is not None:
+            if regularizer is not None and (op.wrapper is not None or not _penalizes_itself(inner)):
                 watched = _watched(graph, diagnostics, op, regularizer, taken)
                 well &= watched is not None
                 ops += [watched] if watched is not None else []

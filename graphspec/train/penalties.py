@@ -8,7 +8,6 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
-from graphspec.contract.activity import Watched
 from graphspec.contract.layer import Weight
 from graphspec.contract.penalties import (
     L1,
@@ -41,9 +40,10 @@ class Penalties:
     def __init__(self, graph: Graph, module: nn.Module):
         self._activities: list[Tensor] = []
         self._watches = [
-            module.get_submodule(path).register_forward_hook(self._watch(op.layer.penalty()))
+            module.get_submodule(f"{path}.{part}".strip(".")).register_forward_hook(self._watch(regularizer))
             for path, op in layers(graph)
-            if isinstance(op.layer, Watched)
+            if op.layer is not None
+            for part, regularizer in op.layer.activities().items()
         ]
         self._variables = variables(list(held(graph)))
         self.bind(module)
@@ -65,8 +65,9 @@ class Penalties:
         self._regularized, self._constrained = regularized, constrained
 
     def _watch(self, regularizer: Regularizer) -> Callable[..., None]:
-        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._activities.append(penalty(regularizer)(output) / len(output))
+        def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+            outputs = output if isinstance(output, tuple) else (output,)
+            self._activities += [penalty(regularizer)(x) / len(x) for x in outputs]
 
         return add
 
