@@ -1,6 +1,7 @@
 """The command line.
 
-Only what every command needs is imported here: a command imports the rest, so that `check` starts fast.
+Only what every command needs is imported here: a command imports the rest, and the commands of other files are
+imported when they are named, so that `check` starts fast.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.build import build
 from graphspec.cli.common import (
     Commands,
     Json,
@@ -33,13 +33,6 @@ from graphspec.cli.common import (
     spec_files,
     terminal_width,
 )
-from graphspec.cli.importing import app as importing
-from graphspec.cli.new import new, schema
-from graphspec.cli.plot import plot
-from graphspec.cli.runs import evaluate, predict, runs
-from graphspec.cli.train import train
-from graphspec.cli.tune import tune
-from graphspec.cli.weights import weights
 
 app = typer.Typer(
     name="graphspec",
@@ -193,19 +186,6 @@ def resolve(
             print_json({"ok": True, "spec": text})
         else:
             typer.echo(text, nl=False)
-
-
-app.command()(build)
-app.command()(plot)
-app.command()(tune)
-app.add_typer(importing, name="import")
-app.command()(weights)
-app.command()(train)
-app.command()(evaluate)
-app.command()(predict)
-app.command()(runs)
-app.command()(schema)
-app.command()(new)
 
 
 @app.command()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from graphspec.train.parallel.launched import launched, speaks
 
@@ -41,8 +43,59 @@ Events = Annotated[
 ]
 
 
+ELSEWHERE = {
+    "build": "build:build",
+    "plot": "plot:plot",
+    "tune": "tune:tune",
+    "weights": "weights:weights",
+    "train": "train:train",
+    "evaluate": "runs:evaluate",
+    "predict": "runs:predict",
+    "runs": "runs:runs",
+    "schema": "new:schema",
+    "new": "new:new",
+    "import": "importing:app",
+}
+"""Commands that stand in other files of `graphspec.cli`, as `file:function`, or `file:app` for a group."""
+
+
+class CommandTable(MutableMapping[str, Any]):
+    """Typer's commands by name. One of `ELSEWHERE` is imported and made when it is asked for: to make all of
+    them takes as long as importing Typer. Iterating names makes none.
+    """
+
+    def __init__(self, made: Mapping[str, Any]):
+        self._made = dict(made)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            file, word = ELSEWHERE[name].split(":")
+            found = getattr(import_module(f"graphspec.cli.{file}"), word)
+            if not isinstance(found, typer.Typer):
+                function, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+                found.command(name)(function)
+            self._made[name] = get_command(found)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._made, **ELSEWHERE})
+
+    def __len__(self) -> int:
+        return len({**self._made, **ELSEWHERE})
+
+
 class Commands(TyperGroup):
     """The commands. With `--json`, wrong usage is a JSON document, too."""
+
+    def __init__(self, *, commands: Mapping[str, Any], **options: Any):
+        super().__init__(**options)
+        self.commands = CommandTable(commands)
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
         as_json = "--json" in args

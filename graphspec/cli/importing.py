@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Of the largest output: what float32 may differ by in another order of sums, and no more."""
 
-app = typer.Typer(no_args_is_help=True, help="Convert models of other frameworks to specs and weights.")
+app = typer.Typer(
+    name="import",
+    no_args_is_help=True,
+    help="Convert models of other frameworks to specs and weights.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.callback()
