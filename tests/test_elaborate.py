@@ -1094,3 +1094,23 @@ def test_an_input_without_space_has_no_data_format() -> None:
     with pytest.raises(SpecError) as error:
         graphspec.compile(spec)
     assert [d.code for d in error.value.diagnostics] == ["wrong-rank"]
+
+
+@pytest.mark.parametrize(
+    ("node", "least"),
+    [
+        ("{layer: MelSpectrogram, fft_length: 64, sequence_stride: 16, num_mel_bins: 8}", 33),
+        ("{op: stft, sequence_length: 64, sequence_stride: 16, fft_length: 64}", 33),
+        ("{op: stft, sequence_length: 64, sequence_stride: 16, fft_length: 64, center: false}", 64),
+        ("{op: pad, mode: reflect, pad_width: [[0, 0], [5, 2]]}", 6),
+        ("{op: pad, mode: edge, pad_width: [[0, 0], [5, 2]]}", 1),
+    ],
+)
+def test_an_axis_that_is_mirrored_has_a_smallest_length(node: str, least: int) -> None:
+    program = graphspec.compile(f"inputs: {{x: {{shape: [length]}}}}\nnodes:\n  y: {node}\noutputs: [y]\n")
+    assert program.minimum_sizes == {"length": least}
+    module = program.module()
+    module(**program.example_inputs(2, {"length": least}))
+    if least > 1:
+        with pytest.raises(ValueError, match=f"`length` must be at least {least}, not {least - 1}"):
+            module(program.example_inputs(2, {"length": least})["x"][:, 1:])

@@ -395,6 +395,12 @@ class Layer(Setting):
         """Sizes of its inputs, each with the largest value that it may have when the module runs."""
         return ()
 
+    def shortest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
+        """Sizes of its inputs, each with the smallest value that it may have when the module runs, where
+        outputs of at least one element do not imply it: padding that mirrors an axis needs a longer one.
+        """
+        return ()
+
     def limit_for(self, *inputs: Any) -> int | None:
         """`limit`, where it follows from its inputs: of indices, the size that they count along."""
         return self.limit()

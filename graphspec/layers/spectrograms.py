@@ -84,6 +84,9 @@ class MelSpectrogram(Layer):
         frames = (samples + self.fft_length // 2 * 2 - self.fft_length) // self.sequence_stride + 1
         return x.with_shape(x.shape[0], self.num_mel_bins, frames)
 
+    def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        return ((x.shape[1], self.fft_length // 2 + 1),)
+
     @property
     def highest(self) -> float:
         """The upper end of the last band."""

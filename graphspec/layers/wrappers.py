@@ -137,6 +137,9 @@ class Normalized(Layer, abstract=True):
     def longest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
         return self.layer.longest(*inputs)
 
+    def shortest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
+        return self.layer.shortest(*inputs)
+
     def limit(self) -> int | None:
         return self.layer.limit()
 

@@ -174,6 +174,9 @@ class Stft(Operation, spec_name="stft"):
         frames = (span - self.fft_length) // self.sequence_stride + 1
         return (x.with_shape(x.shape[0], frames, self.fft_length // 2 + 1),) * 2
 
+    def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        return ((x.shape[1], self.fft_length // 2 + 1),) if self.center else ()
+
     def output_names(self) -> tuple[str, ...]:
         return ("imag",)
 

@@ -451,6 +451,11 @@ class Pad(Operation, spec_name="pad"):
                 message = f"`pad` mirrors fewer elements than there are, and {x} has {size} of them"
                 raise LayerError("window-too-large", message, argument="pad_width", inputs=(0,))
 
+    def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        if self.mode != "reflect":
+            return ()
+        return tuple((size, max(pair) + 1) for size, pair in zip(x.shape, self.pad_width, strict=True))
+
     def code(self, site: Site) -> Code:
         pads = [side for pair in reversed(self.pad_width[1:]) for side in pair]
         if self.mode != "constant":

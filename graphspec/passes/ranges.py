@@ -128,9 +128,12 @@ def _picked(columns: Columns, places: Moved) -> Columns:
 
 def minimum_sizes(graph: Graph) -> dict[str, int]:
     """The smallest legal value of each named size: every tensor of the graph must have at least one element
-    on each axis.
+    on each axis, and more where a layer says so.
     """
     sizes = {size for op in graph.walk() for value in op.outputs.values() for size in value.tensor.shape}
+    for op in graph.walk():
+        if op.present and op.layer is not None:
+            sizes |= {size - (least - 1) for size, least in op.layer.shortest(*op.site().inputs)}
     return {name: smallest(sizes, name) for name in _sizes(graph)}
 
 
