@@ -22,7 +22,8 @@ from graphspec.data.mistakes import fail, nowhere
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import CTC, Binary, Categorical, Contrastive, Region, SparseLoss
+from graphspec.objectives.losses import Binary, Categorical, SparseLoss
+from graphspec.objectives.rare_losses import CTC, Contrastive, Region
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]

@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from graphspec import objectives
 from graphspec.data.batches import InMemory
 from graphspec.data.fields import Field
-from graphspec.objectives.losses import (
+from graphspec.objectives.losses import Binary, Categorical
+from graphspec.objectives.own import OwnLoss
+from graphspec.objectives.rare_losses import (
     CTC,
-    Binary,
     CategoricalHinge,
     Contrastive,
     Hinge,
+    KLDivergence,
     Region,
     SquaredHinge,
 )
-from graphspec.objectives.own import OwnLoss
 from graphspec.tensor import Tensor
 
 BATCHES = 10
@@ -67,7 +67,7 @@ def _target(value: torch.Tensor, output: Any, wanted: Tensor) -> torch.Tensor:
         choice = torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1])
         values = {"softmax": choice, "sigmoid": relative > 0}.get(output.activation, value)
         return values.to(value.dtype)
-    if isinstance(loss, objectives.losses.Categorical | CategoricalHinge | objectives.losses.KLDivergence):
+    if isinstance(loss, Categorical | CategoricalHinge | KLDivergence):
         return torch.nn.functional.one_hot(relative.argmax(-1), value.shape[-1]).to(value.dtype)
     if isinstance(loss, Contrastive):
         return (relative[:, 0] > 0).to(value.dtype)

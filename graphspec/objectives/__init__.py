@@ -14,14 +14,15 @@ from importlib import import_module
 
 from graphspec.objectives.losses import Loss
 from graphspec.objectives.metrics import Metric
-from graphspec.objectives.own import own_loss, own_metric
-from graphspec.objectives.settings import Family, Members, Problem, SettingError, family, leaves
+from graphspec.objectives.settings import Family, Members, Problem, SettingError
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "Problem", "SettingError", "parse_loss", "parse_metric"]
 
-LOSSES = family(
+_FURTHER_METRICS = ("rare_metrics", "confusion", "loss_metrics")
+
+LOSSES = Family(
     "loss",
-    leaves(Loss),
+    Members(Loss, lambda: import_module(f"{__name__}.rare_losses")),
     {
         "crossentropy": "sparse_categorical_crossentropy",
         "ce": "sparse_categorical_crossentropy",
@@ -81,7 +82,7 @@ LOSSES = family(
 )
 METRICS = Family(
     "metric",
-    Members(Metric, lambda: [import_module(f"{__name__}.{file}") for file in ("confusion", "loss_metrics")]),
+    Members(Metric, lambda: [import_module(f"{__name__}.{file}") for file in _FURTHER_METRICS]),
     {
         "top_k_accuracy": "top_k_categorical_accuracy",
         "top_5": "top_k_categorical_accuracy",
@@ -119,9 +120,19 @@ METRICS = Family(
 
 def parse_loss(value: object) -> Loss:
     """Reads a spec's `loss:`. Raises `SettingError`."""
-    return own_loss(value) if isinstance(value, dict) and "module" in value else LOSSES.read(value)
+    if isinstance(value, dict) and "module" in value:
+        from graphspec.objectives.own import own_loss
+
+        return own_loss(value)
+    found: Loss = LOSSES.read(value)
+    return found
 
 
 def parse_metric(value: object) -> Metric:
     """Reads an entry of a spec's `metrics:`. Raises `SettingError`."""
-    return own_metric(value) if isinstance(value, dict) and "module" in value else METRICS.read(value)
+    if isinstance(value, dict) and "module" in value:
+        from graphspec.objectives.own import own_metric
+
+        return own_metric(value)
+    found: Metric = METRICS.read(value)
+    return found

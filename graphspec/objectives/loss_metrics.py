@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphspec.objectives import losses
+from graphspec.objectives import losses, rare_losses
 from graphspec.objectives.losses import Fraction, Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.tensor import Tensor
@@ -56,21 +56,21 @@ class MeanAbsolutePercentageError(OfLoss):
     """100 times the mean of the absolute differences, each relative to its target."""
 
     name: Literal["mean_absolute_percentage_error", "mape", "MAPE"] = "mean_absolute_percentage_error"
-    of = losses.MeanAbsolutePercentageError
+    of = rare_losses.MeanAbsolutePercentageError
 
 
 class MeanSquaredLogarithmicError(OfLoss):
     """The mean of the squared differences of `log(1 + x)`."""
 
     name: Literal["mean_squared_logarithmic_error", "msle", "MSLE"] = "mean_squared_logarithmic_error"
-    of = losses.MeanSquaredLogarithmicError
+    of = rare_losses.MeanSquaredLogarithmicError
 
 
 class Huber(OfLoss):
     """The mean of differences, squared near zero, linear where they are more than `delta`."""
 
     name: Literal["huber", "huber_loss"] = "huber"
-    of = losses.Huber
+    of = rare_losses.Huber
     delta: Annotated[float, Field(gt=0)] = 1.0
 
 
@@ -78,42 +78,42 @@ class LogCoshError(OfLoss):
     """The mean of `log(cosh(difference))`."""
 
     name: Literal["log_cosh", "log_cosh_error", "logcosh"] = "log_cosh"
-    of = losses.LogCosh
+    of = rare_losses.LogCosh
 
 
 class Poisson(OfLoss):
     """The mean of `output - target * log(output)`."""
 
     name: Literal["poisson"] = "poisson"
-    of = losses.Poisson
+    of = rare_losses.Poisson
 
 
 class Hinge(OfLoss):
     """The mean of `max(1 - target * output, 0)`, for targets of -1 and 1, or 0 and 1."""
 
     name: Literal["hinge"] = "hinge"
-    of = losses.Hinge
+    of = rare_losses.Hinge
 
 
 class SquaredHinge(OfLoss):
     """The mean of the squares of `hinge`."""
 
     name: Literal["squared_hinge"] = "squared_hinge"
-    of = losses.SquaredHinge
+    of = rare_losses.SquaredHinge
 
 
 class CategoricalHinge(OfLoss):
     """The mean of `max(largest wrong score - right score + 1, 0)`, for one-hot targets."""
 
     name: Literal["categorical_hinge"] = "categorical_hinge"
-    of = losses.CategoricalHinge
+    of = rare_losses.CategoricalHinge
 
 
 class KLDivergence(OfLoss):
     """The mean divergence of the output from the target, both distributions over the last axis."""
 
     name: Literal["kl_divergence", "kld", "KLD", "kullback_leibler_divergence"] = "kl_divergence"
-    of = losses.KLDivergence
+    of = rare_losses.KLDivergence
 
 
 class BinaryCrossentropy(OfLoss):
@@ -130,7 +130,7 @@ class BinaryFocalCrossentropy(OfLoss):
     """The mean of `binary_crossentropy` times `(1 - probability) ** gamma`."""
 
     name: Literal["binary_focal_crossentropy"] = "binary_focal_crossentropy"
-    of = losses.BinaryFocalCrossentropy
+    of = rare_losses.BinaryFocalCrossentropy
     apply_class_balancing: bool = False
     alpha: Fraction = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
@@ -157,7 +157,7 @@ class CategoricalFocalCrossentropy(OfLoss):
     """The mean of `categorical_crossentropy` times `alpha * (1 - probability) ** gamma`."""
 
     name: Literal["categorical_focal_crossentropy"] = "categorical_focal_crossentropy"
-    of = losses.CategoricalFocalCrossentropy
+    of = rare_losses.CategoricalFocalCrossentropy
     alpha: Annotated[float, Field(gt=0)] = 0.25
     gamma: Annotated[float, Field(ge=0)] = 2.0
     from_logits: bool = False

@@ -213,18 +213,6 @@ class Members(Mapping[str, type[Named]]):
         return len(self._all())
 
 
-def family(
-    kind: str,
-    classes: Iterable[type[Named]],
-    synonyms: Mapping[str, str],
-    unknown: str,
-    refused: Mapping[str, tuple[str, str]] | None = None,
-) -> Family:
-    return Family(
-        kind, {name: cls for cls in classes for name in cls.names()}, synonyms, unknown, refused or {}
-    )
-
-
 def leaves(cls: type[NamedT]) -> list[type[NamedT]]:
     """The concrete settings below `cls`, in the order of their definition."""
     found: list[type[NamedT]] = []

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import CTC, Circle, Region, SparseLoss, Tversky
+from graphspec.objectives.losses import SparseLoss
 from graphspec.objectives.own import OWN
+from graphspec.objectives.rare_losses import CTC, Circle, Region, Tversky
 from graphspec.train import own
 
 EPSILON = 1e-7

@@ -8,7 +8,8 @@ from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import nearest
-from graphspec.objectives.losses import Binary, Categorical, Circle, SparseLoss
+from graphspec.objectives.losses import Binary, Categorical, SparseLoss
+from graphspec.objectives.rare_losses import Circle
 from graphspec.objectives.settings import Problem
 from graphspec.tensor import Limit, Tensor
 

@@ -8,7 +8,7 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.elaborate.body import NodeResult
-from graphspec.elaborate.forms import block, call, compute, constant, layer, module, parameter
+from graphspec.elaborate.forms import block, call, compute, constant, layer, parameter
 from graphspec.elaborate.forms.compute import first_reference
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
@@ -28,6 +28,8 @@ def build(node: NodeInstance) -> NodeResult:
         case "constant":
             return constant.build(node)
         case "module":
+            from graphspec.elaborate.forms import module  # few specs have one
+
             return module.build(node)
         case "compute":
             return compute.build(node)
