@@ -1,1 +1,1 @@
-"""What Keras has a layer for, merges among them. A file is a family; adding a layer edits one file."""
+"""The layers of Keras, merges among them. Each file holds one family; a new layer edits one file."""

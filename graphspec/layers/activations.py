@@ -68,7 +68,7 @@ class Activation(Layer):
 
 
 class _Elementwise(Layer, abstract=True):
-    """What activations of each element share."""
+    """The base of elementwise activations."""
 
     supports_masking = True
 
@@ -167,7 +167,7 @@ class Softmax(_Elementwise, also="Softmax2d"):
         return "any" if mask is None else "spec"
 
     def single(self) -> int | None:
-        """The axis, where it is one."""
+        """The axis, if there is only one."""
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return axes[0] if len(axes) == 1 else None
 
@@ -186,13 +186,13 @@ class Softmax(_Elementwise, also="Softmax2d"):
         return 5 * product(site.x.shape[1:])
 
     def output_activation(self) -> str | None:
-        return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis
+        return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis only
 
 
 class PReLU(_Elementwise):
-    """`x` above 0, and below `alpha * x` with a learned `alpha` for each element of an example.
+    """`x` above 0, `alpha * x` below, with a learned `alpha` for each element of an example.
 
-    Along `shared_axes`, counted from 1, elements share it: `[1, 2]` has one for each channel of an image.
+    Elements share it along `shared_axes`, counted from 1: `[1, 2]` has one for each channel of an image.
     """
 
     alpha_initializer: Initializer = Zeros()
@@ -248,7 +248,7 @@ class PReLU(_Elementwise):
         )
 
     def channel(self, x: Tensor) -> int | None:
-        """The one axis that has slopes of its own, or 1 where all elements share one; None for several."""
+        """The only axis along which slopes differ; 1 where all elements share one, None for several axes."""
         own = [axis for axis in range(1, x.rank) if axis not in self.shared()]
         return None if len(own) > 1 else own[0] if own else 1
 
@@ -266,7 +266,7 @@ class PReLU(_Elementwise):
         channel, initializer = self.channel(x), self.alpha_initializer
         if channel is None or x.rank == 2 or not (initializer.uses_fans or initializer.ranks[0] > 1):
             return initializer.unturned(x.rank - 1)
-        # a vector [C] that Keras lays out [.., C], [.., C, 1] or [C, .., 1, 1]
+        # a vector [C], in Keras' layout [.., C], [.., C, 1] or [C, .., 1, 1]
         turned = {1: "{w}[:, None]", 2: "{w}[None]"}.get(x.rank - channel, "{w}[None, None]")
         return initializer.statement().replace("{w}", turned)
 

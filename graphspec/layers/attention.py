@@ -12,14 +12,14 @@ from graphspec.tensor import Dim, Tensor
 
 
 class Scoring(Layer, abstract=True):
-    """What attention without projections shares."""
+    """The base of attention without projections."""
 
     synonyms = WORDS
     arguments = TENSORS
     supports_masking = True
     call_arguments = ("return_attention_scores", "use_causal_mask")
 
-    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         use_scale: bool
         dropout: Rate
         return_attention_scores: bool
@@ -60,7 +60,7 @@ class Scoring(Layer, abstract=True):
         return inputs[3] if masks[0] is None else masks[0]
 
     def module(self, features: int) -> Construct:
-        """What makes its module, for queries of `features`."""
+        """The construction of its module, for queries of `features`."""
         raise TypeError(f"{type(self).__name__} says no module")
 
     def code(self, site: Site) -> Code:
@@ -98,8 +98,8 @@ _SCORES = {"return_attention_scores": True}
 class Attention(Scoring):
     """Dot-product attention (Luong, 2015) of query and value [batch, length, features]; the key is the value.
 
-    `score_mode: concat` scores by the sum of tanh(query + key) instead. Masks are boolean [batch, length]:
-    values that are masked are not seen, and queries that are masked give zeros.
+    `score_mode: concat` scores by the sum of tanh(query + key) instead. Masks are boolean, [batch, length]:
+    masked values are ignored, and masked queries give zeros.
     """
 
     use_scale: bool = False
@@ -141,8 +141,8 @@ class Attention(Scoring):
 class AdditiveAttention(Scoring):
     """Additive attention (Bahdanau, 2014) of query and value [batch, length, features]; the key is the value.
 
-    Scores are the sum of tanh(query + key), with `use_scale` weighted by feature. Masks are boolean
-    [batch, length]: values that are masked are not seen, and queries that are masked give zeros.
+    Scores are the sum of tanh(query + key), weighted by feature with `use_scale`. Masks are boolean, [batch,
+    length]: masked values are ignored, and masked queries give zeros.
     """
 
     use_scale: bool = True

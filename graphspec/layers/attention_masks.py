@@ -1,4 +1,4 @@
-"""What attention layers share: the tensors they take, and the masks that say what a query sees."""
+"""Inputs and masks of attention layers."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ def need_attention(
     key: Tensor | None,
     masks: Mapping[str, tuple[Tensor | None, Tensor]],
 ) -> Dim:
-    """Refuses tensors that do not fit one another; gives the batch size of the output.
+    """Refuses tensors that do not fit together; returns the batch size of the output.
 
-    `masks` has a mask of steps by its name, and the tensor whose steps it masks. Raises `LayerError`.
+    `masks` maps the name of each mask of steps to the mask and the tensor whose steps it masks. Raises
+    `LayerError`.
     """
     given = {"query": query, "value": value, "key": key}
     tensors = {word: x for word, x in given.items() if x is not None}
@@ -79,7 +80,7 @@ def need_attention(
 
 
 def _need_tensor(name: str, word: str, x: Tensor, query: Tensor, position: int) -> None:
-    """Refuses the input at `position` where its rank, type or features are not those of attention."""
+    """Refuses the input at `position` if its rank, type or features do not fit attention."""
     code, help = "", None
     if x.rank < 3 or x.rank != query.rank:
         code, wanted = "wrong-rank", "`[batch, length, features]`, all with the same number of axes"
@@ -112,6 +113,6 @@ def need_boolean(name: str, word: str, mask: Tensor, position: int) -> None:
 
 
 def whole(word: str, x: Tensor, batch: Dim, other: str) -> str:
-    """A template for the tensor `word`, with the batch axis of `other` where it has one of size 1."""
+    """A template for the tensor `word`. A batch axis of size 1 is broadcast to that of `other`."""
     kept = ", ".join(["-1"] * (x.rank - 1))
     return f"{{{word}}}.expand({{{other}}}.shape[0], {kept})" if x.shape[0] != batch else f"{{{word}}}"

@@ -1,7 +1,7 @@
 """Random augmentation of images in training: flips, rotations, translations, crops, brightness, erasing.
 
-Images are float, `[batch, height, width, channels]`. Each draws for itself, except that `RandomCrop` cuts one
-window out of all images of a batch.
+Images are float, `[batch, height, width, channels]`. Each image is changed independently, but `RandomCrop`
+crops one window from all images of a batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Range = tuple[float, float]
 
 
 def _pair(low: float, high: float, single: float, least: bool = True) -> BeforeValidator:
-    """Reads two numbers from `low` to `high`; one number stands for itself and `single` times itself."""
+    """Reads two numbers from `low` to `high`. A single number means itself and `single` times itself."""
 
     def parse(value: Any) -> Range:
         pair = tuple(value) if isinstance(value, (list, tuple)) else (value,)
@@ -56,14 +56,14 @@ FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 
 
 class Augmentation(Layer, abstract=True):
-    """A layer that changes images in training, and hands them on as floats in inference."""
+    """A layer that changes images in training, and only converts them to floats in inference."""
 
     random = True
     training_only = True
 
     @property
     def layout(self) -> DataFormat:
-        """The data format, which some of Keras' layers do not have."""
+        """The data format. Some of Keras' layers do not have the option."""
         return getattr(self, "data_format", "channels_last")
 
     def infer(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Augmentation(Layer, abstract=True):
         return "first" if self.layout == "channels_last" else "spec"
 
     def module(self, site: Site) -> Construct:
-        """The helper that the layer becomes, which has its name."""
+        """The construction of the helper module, which has the name of the layer."""
         raise TypeError(f"{type(self).__name__} says no module")
 
     def code(self, site: Site) -> Code:
@@ -110,16 +110,16 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
 
 
 class _Warp(Augmentation, abstract=True):
-    """What layers share that read each pixel from another place. Outside, an image is as `fill_mode` says."""
+    """The base of layers that move pixels. `fill_mode` says what is outside of the image."""
 
-    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         fill_mode: FillMode
         interpolation: Interpolation
         fill_value: float
         data_format: DataFormat
 
     def ranges(self) -> dict[str, Leaf]:
-        """What is drawn from, by the module's names."""
+        """The ranges to draw from, by the names of the module's arguments."""
         raise TypeError(f"{type(self).__name__} says no ranges")
 
     def module(self, site: Site) -> Construct:
@@ -314,8 +314,8 @@ class RandomPerspective(Augmentation):
 class RandomCrop(Augmentation):
     """A random window of `height` and `width` in training, the same for all images of a batch.
 
-    In inference, and where images are not larger both ways, the largest window in the middle that has this
-    aspect, brought to this size.
+    In inference, and where images are not larger in both directions, it takes the largest centered window of
+    this aspect ratio and resizes it.
     """
 
     training_only = False

@@ -1,4 +1,4 @@
-"""Normalizations."""
+"""Batch normalization."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ RANKS = {2: 1, 3: 1, 4: 2, 5: 3}
 
 
 class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchNorm"):
-    """Normalizes each channel to mean 0 and variance 1: of the batch in training, running ones in inference.
+    """Normalizes each channel: by the batch's mean and variance in training, by running ones in inference.
 
     `trainable: false` keeps it in inference mode. In training the running statistics move by `1 - momentum`;
     `unbiased: true` keeps the variance as PyTorch does, times `n / (n - 1)`, in a bare `nn.BatchNorm2d`.
-    `synchronized: true` takes the statistics of all processes that train together, not each its own.
+    `synchronized: true` computes the statistics over all processes that train together.
     """
 
     arguments = (Argument("x"), Argument("mask", required=False))
@@ -132,7 +132,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         masked = any(site.inputs[1:])
         plain = f"BatchNorm{RANKS.get(rank, 1)}d"
         sizes: dict[str, Leaf] = {"num_features": features}
-        # 0.01, and not 0.010000000000000009
+        # 0.01, not 0.010000000000000009
         eps, momentum = float(self.epsilon), round(1 - self.momentum, 12)
         if self.unbiased:
             affine: tuple[Leaf, Leaf] = (self.scale, True)

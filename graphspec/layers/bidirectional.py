@@ -28,7 +28,7 @@ from graphspec.tensor import Dim, Tensor
 
 
 def _recurrent(value: Any) -> Any:
-    """The layer that a mapping under `wraps` describes. Errors are pydantic's, placed inside it."""
+    """The layer that a mapping under `wraps` describes. Pydantic's errors are placed inside the mapping."""
     if isinstance(value, Recurrent):
         return value
     if not isinstance(value, dict) or not isinstance(value.get("layer"), str):
@@ -49,7 +49,7 @@ def _recurrent(value: Any) -> Any:
 
 
 def _of_cell(rnn: Any) -> Recurrent:
-    """The recurrent layer that an `RNN` of one cell is."""
+    """The recurrent layer that is equivalent to an `RNN` of one cell."""
     if len(rnn.stack().layers) > 1:
         message = "Bidirectional wraps an RNN of one cell: wrap each cell in a separate Bidirectional"
         raise PydanticCustomError("wraps_type", message)
@@ -75,8 +75,9 @@ WrappedRecurrent = Annotated[
 class Bidirectional(Layer):
     """A recurrent layer over the sequence and a second one over its reverse; the outputs are merged.
 
-    `backward_layer` is another for the reverse, with as many states. `merge_mode: null` gives both outputs:
-    the bare name, and `backward`. Initial states are those of the forward layer, then those of the other.
+    `backward_layer` sets another layer for the reverse, with as many states. `merge_mode: null` gives both
+    outputs: the bare name, and `backward`. Initial states are those of the forward layer, then those of the
+    backward layer.
     """
 
     arguments = Recurrent.arguments
@@ -190,7 +191,7 @@ class Bidirectional(Layer):
     def _batch(
         self, sequences: Tensor, states: tuple[Tensor, ...] | None, mask: Tensor | None, title: str
     ) -> Dim:
-        """Refuses inputs that do not fit; gives the batch size."""
+        """Refuses inputs that do not fit; returns the batch size."""
         cell, back = self.wraps, self.back
         count = len(cell.state_names)
         if not states or len(states) != 2 * count or cell.units == back.units:
@@ -205,7 +206,7 @@ class Bidirectional(Layer):
         return self.wraps if self.backward_layer is None else self.backward_layer
 
     def agreeing(self, cell: Recurrent) -> Recurrent:
-        """The layer that runs over the reverse, if it goes together with the other."""
+        """The layer that runs over the reverse. Raises an error if it does not go with the forward layer."""
         back = self.back
         if back is cell:
             return back
@@ -232,7 +233,7 @@ class Bidirectional(Layer):
 
     @property
     def fused(self) -> bool:
-        """Whether one bidirectional kernel of PyTorch does it; each direction has its own dropout."""
+        """Whether one bidirectional PyTorch kernel can run it; each direction has its own dropout."""
         return self.backward_layer is None and self.wraps.fast and not self.wraps.input_dropout
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
@@ -263,7 +264,7 @@ class Bidirectional(Layer):
         keyword: dict[str, tuple[Leaf, Leaf]] = {**inner.keyword, "merge_mode": (self.merge_mode, "concat")}
         names: tuple[str, ...]
         if self.fused:
-            del keyword["zero_output_for_mask"]  # `MaskedBothWays` does as Keras' Bidirectional
+            del keyword["zero_output_for_mask"]  # `MaskedBothWays` treats it as Keras' Bidirectional does
             target = f"Bidirectional{cell.module}"
             target = masked(target) if with_mask else target
             construct, names = Construct(target, inner.positional, keyword), (target,)

@@ -1,6 +1,6 @@
-"""Cells of recurrent layers: one step of them, alone or in a stack, and the layer that runs them, `RNN`.
+"""Cells of recurrent layers: one step, alone or stacked, and `RNN`, the layer that runs them.
 
-A cell is the recurrent layer of its name, on one step; what computes is the same.
+A cell is the recurrent layer of the same name, applied to one step. Both share the same code.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from graphspec.tensor import Dim, Tensor
 
 
 class CellStack:
-    """Recurrent layers one above another, the first at the bottom: what runs one cell or several."""
+    """Recurrent layers one above another, the first at the bottom; runs one cell or several."""
 
     def __init__(self, layers: tuple[Recurrent, ...]):
         self.layers = layers
 
     def state_names(self) -> tuple[str, ...]:
-        """Those of the layer, or of each with its number."""
+        """The names of the layer's states, or of each layer's states with its number."""
         if len(self.layers) == 1:
             return self.layers[0].state_names
         return tuple(f"{name}_{i}" for i, layer in enumerate(self.layers) for name in layer.state_names)
@@ -57,7 +57,7 @@ class CellStack:
     def accept(
         self, sequences: Tensor, states: tuple[Tensor, ...] | None, mask: Tensor | None, layer: str
     ) -> Tensor:
-        """Refuses inputs that do not fit; gives the top layer's outputs of all steps."""
+        """Refuses inputs that do not fit; returns the top layer's outputs at all steps."""
         count = sum(len(each.state_names) for each in self.layers)
         if states and len(states) != count:
             raise LayerError(
@@ -79,7 +79,7 @@ class CellStack:
         return (features, *(layer.units for layer in self.layers[:-1]))
 
     def weights(self, features: int) -> tuple[Weight, ...]:
-        """Those of all layers, numbered where there are several."""
+        """The weights of all layers, numbered if there are several."""
         widths = zip(self.layers, self.features(features), strict=True)
         if len(self.layers) == 1:
             return self.layers[0].cell_weights(features)
@@ -107,7 +107,7 @@ class CellStack:
         return Construct("StackedRNN", layers, keyword)
 
     def flops(self, site: Site) -> Dim:
-        """Those of all layers over the sequences of a site."""
+        """The FLOPs of all layers over the sequences of a site."""
         total: Dim = 0
         x = site.x
         for each in self.layers:
@@ -140,7 +140,7 @@ class Cell(Layer, abstract=True):
         return self.stack().state_names()
 
     def output_activation(self) -> str | None:
-        return None  # `activation` acts inside the cell
+        return None  # `activation` is applied inside the cell
 
     def weights(self, inputs: Tensor, *others: Any) -> tuple[Weight, ...]:
         return self.stack().weights(known_channels(inputs, layer=self.spec_name))
@@ -165,7 +165,7 @@ class Cell(Layer, abstract=True):
 
 
 def one_step(x: Tensor) -> Tensor:
-    """The sequence of one step."""
+    """A sequence of one step."""
     return x.with_shape(x.shape[0], 1, *x.shape[1:])
 
 
@@ -207,20 +207,20 @@ _COMMON = (
 
 
 def _examples(states: int, **more: Any) -> tuple[Example, ...]:
-    """One with the defaults, one with each of `_COMMON`, one with `more`."""
+    """Examples: one with the defaults, one with each of `_COMMON`, and one with `more`."""
     given = ({}, *_COMMON, *([more] if more else []))
     return tuple(Example({"units": 4, **options}, ((3,), *[(4,)] * states)) for options in given)
 
 
 class SimpleRNNCell(_OneCell):
-    """One step of `SimpleRNN`: its output is its state. Run over a sequence by `RNN`."""
+    """One step of `SimpleRNN`. Its output is its state. `RNN` runs it over a sequence."""
 
     layer = SimpleRNN
     examples = _examples(1)
 
 
 class GRUCell(_OneCell):
-    """One step of `GRU`: its output is its state. Run over a sequence by `RNN`."""
+    """One step of `GRU`. Its output is its state. `RNN` runs it over a sequence."""
 
     layer = GRU
     recurrent_activation: ActivationFunction = SIGMOID
@@ -229,7 +229,7 @@ class GRUCell(_OneCell):
 
 
 class LSTMCell(_OneCell):
-    """One step of `LSTM`: its output is `state_h`. Run over a sequence by `RNN`."""
+    """One step of `LSTM`. Its output is `state_h`. `RNN` runs it over a sequence."""
 
     layer = LSTM
     recurrent_activation: ActivationFunction = SIGMOID
@@ -238,7 +238,7 @@ class LSTMCell(_OneCell):
 
 
 def _cell(value: Any) -> Cell:
-    """The cell that a mapping describes, or a list of them."""
+    """The cell that a mapping describes, or a stack for a list of them."""
     if isinstance(value, Cell):
         return value
     if isinstance(value, list | tuple):
@@ -290,9 +290,9 @@ class StackedRNNCells(Cell):
 
 
 class RNN(Layer):
-    """A recurrent layer of a `cell`, {layer: LSTMCell, units: 32}, or of a list of stacked cells.
+    """Runs a `cell`, {layer: LSTMCell, units: 32}, or a list of stacked cells, over a sequence.
 
-    The states of several are `state_h_0`, `state_c_0`, `state_h_1` and so on.
+    The states of several cells are `state_h_0`, `state_c_0`, `state_h_1` and so on.
     """
 
     arguments = Recurrent.arguments
@@ -308,7 +308,7 @@ class RNN(Layer):
     return_state: bool = False
     go_backwards: bool = False
     stateful: Literal[False] = False
-    unroll: bool = False  # how Keras runs the loop; nothing here to choose
+    unroll: bool = False  # how Keras runs the loop; it has no effect here
     zero_output_for_mask: bool = False
 
     examples = (
@@ -350,7 +350,7 @@ class RNN(Layer):
     )
 
     def stack(self) -> CellStack:
-        """The layers that run it: those below the top hand all steps on."""
+        """The layers that run it; all layers below the top pass on all steps."""
         own = {"go_backwards": False, "return_state": self.return_state}
         *below, _ = self.cell.layers(**own, return_sequences=True)
         last = {"return_sequences": self.return_sequences, "zero_output_for_mask": self.zero_output_for_mask}

@@ -1,4 +1,4 @@
-"""ConvLSTM: an LSTM whose products are convolutions."""
+"""ConvLSTM: an LSTM that uses convolutions in place of matrix products."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _ConvLSTM(Layer, abstract=True):
-    """What these layers share: the state is an image, [*sizes, filters], and a cell's state like it."""
+    """The base of these layers: the hidden state and the cell state are images, [*sizes, filters]."""
 
     arguments = (
         Argument("sequences"),
@@ -84,7 +84,7 @@ class _ConvLSTM(Layer, abstract=True):
         return self.data_format == "channels_last"
 
     def step(self, sequences: Tensor) -> Tensor:
-        """The type of one step of sequences that fit."""
+        """The type of one step of valid sequences."""
         if sequences.rank < 3:
             message = f"{self.spec_name} takes [batch, steps, *sizes, channels], and gets {sequences}"
             raise LayerError("wrong-rank", message, inputs=(0,))
@@ -137,7 +137,7 @@ class _ConvLSTM(Layer, abstract=True):
                 raise LayerError("shapes-differ", message, inputs=(position,))
 
     def functions(self) -> dict[str, ActivationFunction]:
-        """The activations that the cell calls, by their arguments."""
+        """The activations that the cell calls, by argument name."""
         return {"activation": self.activation, "recurrent_activation": self.recurrent_activation}
 
     def output_names(self) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class _ConvLSTM(Layer, abstract=True):
         return "return_state" if "state" in output.split("_") else None
 
     def output_activation(self) -> str | None:
-        return None  # `activation` acts inside the cell
+        return None  # `activation` is applied inside the cell
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return masks[0] if self.return_sequences else None
@@ -169,7 +169,7 @@ class _ConvLSTM(Layer, abstract=True):
         return tuple(found)
 
     def _bias(self) -> str:
-        """The statement that fills the bias; "" where the module's own is Keras' default."""
+        """The statement that initializes the bias; "" if the module starts as in Keras."""
         fill = self.bias_initializer.vector_statement()
         if not self.unit_forget_bias:
             return fill
@@ -218,7 +218,7 @@ class _ConvLSTM(Layer, abstract=True):
 
 
 def _examples(size: tuple[int, ...]) -> tuple[Example, ...]:
-    """For sequences of three steps of images of a size, with two channels."""
+    """Examples with sequences of three images of this size, with two channels."""
     rank = len(size)
     shape, plain = (3, *size, 2), {"filters": 3, "kernel_size": 2}
     state = (*(n - 1 for n in size), 3)
@@ -262,7 +262,7 @@ def _examples(size: tuple[int, ...]) -> tuple[Example, ...]:
 
 
 class ConvLSTM1D(_ConvLSTM):
-    """An LSTM over sequences of sequences, `[steps, length, channels]`, whose products are convolutions."""
+    """An LSTM with convolutions in place of matrix products, over sequences `[steps, length, channels]`."""
 
     rank = 1
     kernel_size: Window1
@@ -272,7 +272,10 @@ class ConvLSTM1D(_ConvLSTM):
 
 
 class ConvLSTM2D(_ConvLSTM):
-    """An LSTM over videos `[steps, height, width, channels]`, whose products are convolutions (Shi, 2015)."""
+    """An LSTM with convolutions in place of matrix products, over videos `[steps, height, width, channels]`.
+
+    Source: Shi, 2015.
+    """
 
     rank = 2
     kernel_size: Window2
@@ -282,7 +285,7 @@ class ConvLSTM2D(_ConvLSTM):
 
 
 class ConvLSTM3D(_ConvLSTM):
-    """An LSTM over sequences of volumes, whose products are convolutions."""
+    """An LSTM with convolutions in place of matrix products, over sequences of volumes."""
 
     rank = 3
     kernel_size: Window3

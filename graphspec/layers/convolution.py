@@ -44,13 +44,13 @@ Pads = tuple[tuple[int, int], ...]
 
 
 def even(pads: Pads) -> tuple[Leaf, Leaf]:
-    """The argument `padding` of PyTorch's convolutions, and its default; 0 where a call pads, too."""
+    """The argument `padding` of PyTorch's convolutions, and its default; 0 where the call pads, too."""
     alike = all(before == behind for before, behind in pads)
     return (short(tuple(before for before, _ in pads)) if alike else 0), 0
 
 
 def padded_call(pads: Pads | None) -> str:
-    """The call of a convolution that pads evenly itself."""
+    """The call of a convolution with symmetric padding."""
     if pads is None or all(before == behind for before, behind in pads):
         return "{self}({x})"
     flat = tuple(side for axis in reversed(pads) for side in axis)
@@ -58,12 +58,12 @@ def padded_call(pads: Pads | None) -> str:
 
 
 class Convolving(Layer, abstract=True):
-    """What layers with a kernel that slides share, whatever they make of channels."""
+    """The base of layers with a sliding kernel."""
 
     rank: ClassVar[int]
     module: ClassVar[str]
 
-    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         kernel_size: tuple[int, ...]
         strides: tuple[int, ...]
         padding: Literal["valid", "same", "causal"]
@@ -78,11 +78,11 @@ class Convolving(Layer, abstract=True):
         return margin_instead(argument, given, f"ZeroPadding{cls.rank}D")
 
     def channels(self, x: Tensor) -> int:
-        """The input's channels. Raises `LayerError` where they are symbolic."""
+        """The number of input channels. Raises `LayerError` where it is a dynamic size."""
         return known_channels(x, -1 if self.data_format == "channels_last" else 1, layer=self.spec_name)
 
     def need(self, x: Tensor) -> int:
-        """Refuses what no convolution takes; returns the input's channels."""
+        """Refuses inputs that are not valid for a convolution; returns the number of input channels."""
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise LayerError(
@@ -95,7 +95,7 @@ class Convolving(Layer, abstract=True):
         return self.channels(x)
 
     def slid(self, x: Tensor, filters: int) -> Tensor:
-        """The type of the output with this many channels before the activation."""
+        """The type of the output with this many channels, before the activation."""
         sizes = slide(
             x,
             spatial(x, self.data_format),
@@ -109,7 +109,7 @@ class Convolving(Layer, abstract=True):
         return activated(assemble(x, sizes, filters, self.data_format), self.activation)
 
     def bias(self, filters: int, name: str = "bias") -> tuple[Weight, ...]:
-        """The bias, where there is one."""
+        """The bias, if there is one."""
         fill = self.bias_initializer.vector_statement()
         return (Weight(name, (filters,), "bias", initializer=fill),) if self.use_bias else ()
 
@@ -117,21 +117,19 @@ class Convolving(Layer, abstract=True):
         return "first" if self.data_format == "channels_last" else "spec"
 
     def is_plain(self) -> bool:
-        """Whether torch pads as Keras does: it refuses `same` with strides, and warns at even kernels."""
+        """Whether PyTorch's padding is Keras': it refuses `same` with strides, and warns at even kernels."""
         if self.padding == "same":
             spans = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)]
             return max(self.strides) == 1 and not any(span % 2 for span in spans)
         return self.padding != "causal"
 
     def _padding(self, plain: bool) -> tuple[Leaf, Leaf]:
-        """The argument of PyTorch's module, or of the one that pads, and its default: a word, or what
-        `with_zeros` has put there in numbers.
-        """
+        """The padding argument of the module, and its default: a word, or numbers set by `with_zeros`."""
         own = "valid" if plain else "same"
         return (self.padding, own) if isinstance(self.padding, str) else (short(self.padding), 0)
 
     def with_zeros(self, pad: Layer) -> Self | None:
-        """The same layer with the zeros that `pad` adds, if they are the same on both sides."""
+        """The same layer with the zeros that `pad` adds as its padding, if they are symmetric."""
         margins = pad.pads()
         if (
             margins is None
@@ -144,7 +142,7 @@ class Convolving(Layer, abstract=True):
         return self.model_copy(update={"padding": tuple(b for b, _ in margins)}) if alike and slides else None
 
     def pads_at(self, site: Site) -> Pads | None:
-        """The zeros around the input where torch's own `same` is not Keras' and the sizes are known."""
+        """The zeros to add where torch's `same` is not Keras' and the sizes are known."""
         if self.is_plain() or not site.settled:
             return None
         if self.padding == "causal":
@@ -153,14 +151,16 @@ class Convolving(Layer, abstract=True):
         return same_pads(sizes, self.kernel_size, self.strides, self.dilation_rate)
 
     def _skips(self, x: Tensor) -> bool:
-        """Whether it only leaves out rows and columns of an image of few channels. There oneDNN, in torch
-        2.13, writes out of bounds on the way back, so that the rows are left out before.
+        """Whether it only skips rows and columns of an image with few channels.
+
+        There oneDNN, in torch 2.13, writes out of bounds in the backward pass, so the rows are skipped
+        before.
         """
         one = self.rank == 2 and max(self.kernel_size) == 1
         return one and max(self.strides) > 1 and self.channels(x) < 16
 
     def convolution(self, site: Site, filters: int, groups: int) -> Code:
-        """PyTorch's convolution, or the helper of its name where it pads otherwise than Keras."""
+        """PyTorch's convolution, or the helper of the same name where its padding differs from Keras'."""
         general = f"Padded{self.module.removeprefix('nn.')}"
         skips = self._skips(site.x)
         pads = None if skips else self.pads_at(site)
@@ -199,12 +199,12 @@ class Convolving(Layer, abstract=True):
         return Code(call, construct, constants, activation=self.activation.laid(site.axis))
 
     def places(self, site: Site) -> Dim:
-        """How many places the kernel slides to."""
+        """The number of positions of the kernel."""
         return product(spatial(site.outputs[0], self.data_format))
 
 
 class _Convolution(Convolving, abstract=True):
-    """What all convolutions share: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
+    """The base of all convolutions: `weight` [filters, channels / groups, *kernel] and `bias` [filters]."""
 
     filters: Positive
     kernel_size: tuple[int, ...]
@@ -258,7 +258,7 @@ class _Convolution(Convolving, abstract=True):
 
 
 class Conv1D(_Convolution, also="Conv1d Convolution1D"):
-    """A convolution over a sequence `[length, channels]`. `padding: causal` looks only backwards."""
+    """A convolution over a sequence `[length, channels]`. `padding: causal` sees no future steps."""
 
     rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.Conv1d"

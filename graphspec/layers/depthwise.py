@@ -15,14 +15,14 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class _Depthwise(Convolving, abstract=True):
-    """What depthwise and separable convolutions share: a depthwise kernel [channels * M, 1, *kernel]."""
+    """The base of depthwise and separable convolutions: a depthwise kernel [channels * M, 1, *kernel]."""
 
     if TYPE_CHECKING:  # fields of the subclasses
         depth_multiplier: int
         depthwise_initializer: Initializer
 
     def kernel(self, x: Tensor, name: str, keras: str) -> Weight:
-        """The depthwise kernel. Keras counts its fans on [*kernel, channels, M]."""
+        """The depthwise kernel. Keras computes fan-in and fan-out from [*kernel, channels, M]."""
         channels, multiplier = self.channels(x), self.depth_multiplier
         front = (self.rank, self.rank + 1, *range(self.rank))
         fill = self.depthwise_initializer.statement()
@@ -43,7 +43,7 @@ class _Depthwise(Convolving, abstract=True):
         )
 
     def _is_turned(self) -> bool:
-        """Whether a view of the kernel does not do for an initializer that tells its axes apart."""
+        """Whether the initializer distinguishes axes, so that a view of the kernel is not enough."""
         initializer = self.depthwise_initializer
         return initializer.ranks[0] > 1 or (initializer.uses_fans and self.depth_multiplier > 1)
 

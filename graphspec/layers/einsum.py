@@ -22,7 +22,7 @@ _EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a
 
 @dataclass(frozen=True, slots=True)
 class Shapes:
-    """What an equation means for one input. `summed` are the kernel's axes that the output lacks."""
+    """The shapes of an equation for one input. `summed` are the kernel's axes that the output lacks."""
 
     output: tuple[Dim, ...]
     kernel: tuple[int, ...]
@@ -34,7 +34,7 @@ class EinsumDense(Layer):
     """A fully connected layer over any axes: `activation(einsum(equation, x, kernel) + bias)`.
 
     `equation` is `abc,cd->abd`, `...x,xy->...y` or `ab...,bc->ac...`; the batch comes first. `output_shape`
-    has the sizes of its output but the batch and what `...` stands for, null where the input's is kept.
+    has the sizes of the output without the batch and the axes of `...`; null keeps the size of the input.
     """
 
     equation: str
@@ -117,8 +117,10 @@ class EinsumDense(Layer):
         )
 
     def parse(self) -> tuple[bool, str, bool, str, str]:
-        """Whether an ellipsis comes first, the input's letters, whether one comes last; the kernel's letters
-        and the output's. Raises `LayerError`.
+        """The parts of the equation.
+
+        They are: whether an ellipsis comes first, the input's letters, whether an ellipsis comes last, the
+        kernel's letters, the output's letters. Raises `LayerError`.
         """
         match = _EQUATION.fullmatch(self.equation)
         forms = "is of the form `ab,bc->ac`, `...a,ab->...b` or `ab...,bc->ac...`"
@@ -149,7 +151,7 @@ class EinsumDense(Layer):
         return tuple(known)
 
     def _bias(self, output: str, sizes: dict[str, Dim], behind: int) -> tuple[int, ...]:
-        """The shape of the bias: from its first axis on, 1 where it is the same."""
+        """The shape of the bias from its first axis on, with 1 along axes that share it."""
         if not self.bias_axes:
             return ()
         if not set(self.bias_axes) <= set(output):
@@ -168,7 +170,7 @@ class EinsumDense(Layer):
         return LayerError("out-of-range", message, argument="equation")
 
     def _fill(self, shapes: Shapes) -> str:
-        """The statement that fills the kernel."""
+        """The statement that initializes the kernel."""
         initializer, rank = self.kernel_initializer, len(shapes.kernel)
         if not initializer.uses_fans or (rank == 2 and shapes.summed == (0,)):
             return initializer.unturned(rank)

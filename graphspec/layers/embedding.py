@@ -1,4 +1,4 @@
-"""Layers that turn integers and positions into vectors, and vectors back into scores of integers."""
+"""Layers that map integers and positions to vectors, and vectors back to scores of integers."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 class Embedding(Layer):
-    """Turns integers below `input_dim` into vectors of `output_dim` floats.
+    """Maps integers below `input_dim` to vectors of `output_dim` floats.
 
-    With `mask_zero` the integer 0 is padding, which layers that read masks skip.
+    With `mask_zero` the integer 0 is padding, and layers that take masks skip it.
     """
 
     input_dim: Positive
@@ -71,7 +71,7 @@ class Embedding(Layer):
         construct = Construct(
             "nn.Embedding", {"num_embeddings": self.input_dim, "embedding_dim": self.output_dim}
         )
-        small = site.x.dtype not in ("int64", "int32")  # which PyTorch does not look up
+        small = site.x.dtype not in ("int64", "int32")  # PyTorch has no lookup by these types
         call = "{self}({x}.int())" if small else "{self}({x})"
         return Code(call, construct)
 
@@ -86,10 +86,10 @@ _BACK = {"reverse": True}
 
 
 class ReversibleEmbedding(Embedding):
-    """An embedding that, called with `reverse: true`, computes scores of the integers from vectors.
+    """An embedding that, called with `reverse: true`, maps vectors to scores of the integers.
 
-    The reverse uses the same weight, or with `tie_weights: false` its own. Scores are computed in
-    `reverse_dtype`, and kept below `logit_soft_cap` in size by a tanh.
+    The reverse uses the same weight, or its own with `tie_weights: false`. Scores are computed in
+    `reverse_dtype`, and limited to `logit_soft_cap` by a tanh.
     """
 
     call_arguments = ("reverse",)

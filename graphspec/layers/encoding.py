@@ -1,4 +1,4 @@
-"""Integers as vectors of zeros, ones and counts, and numbers as integers."""
+"""Integers as one-hot, multi-hot and count vectors, and numbers as bin indices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from graphspec.tensor import Tensor
 
 
 def single(x: Tensor) -> bool:
-    """Whether the last axis has one integer, in whose place its vector comes."""
+    """Whether the last axis has size 1, so that the vector replaces it."""
     return x.rank > 1 and x.shape[-1] == 1
 
 
 def encoding(name: str, x: Tensor, mode: str, num_tokens: int) -> Tensor:
-    """The type of integers as vectors of `num_tokens` floats."""
+    """The type of integers encoded as vectors of `num_tokens` floats."""
     if mode == "one_hot":
         return Tensor((*(x.shape[:-1] if single(x) else x.shape), num_tokens))
     if x.rank != 2:
@@ -32,9 +32,9 @@ def encoding(name: str, x: Tensor, mode: str, num_tokens: int) -> Tensor:
 
 
 def encoded(x: str, mode: str, alone: bool) -> str:
-    """The expression for int64 integers `x` as vectors of `{num_tokens}` floats.
+    """The expression that encodes int64 integers `x` as vectors of `{num_tokens}` floats.
 
-    `alone` says that the last axis has one integer, in whose place its vector comes.
+    `alone` says that the last axis has size 1, so that the vector replaces it.
     """
     if mode == "one_hot":
         return f"F.one_hot({x}{'.squeeze(-1)' if alone else ''}, {{num_tokens}}).float()"
@@ -43,11 +43,11 @@ def encoded(x: str, mode: str, alone: bool) -> str:
 
 
 class CategoryEncoding(Layer, also="OneHot"):
-    """Integers below `num_tokens` as vectors of `num_tokens` floats.
+    """Encodes integers below `num_tokens` as vectors of `num_tokens` floats.
 
-    `one_hot` makes a vector of each integer, `multi_hot` and `count` one of all integers of an example: 1 for
-    those that are there, or their number, in which each counts as `count_weights`, a tensor of their shape,
-    says. A last axis of size 1 is the vector's in `one_hot`.
+    `one_hot` makes one vector of each integer. `multi_hot` and `count` make one of all integers of an
+    example: 1 for each integer in it, or how often it occurs, weighted by the tensor `count_weights` if
+    given. In `one_hot` the vector replaces a last axis of size 1.
     """
 
     arguments = (Argument("x"), Argument("count_weights", required=False))
@@ -99,9 +99,9 @@ class CategoryEncoding(Layer, also="OneHot"):
 
 
 class Discretization(Layer):
-    """The index of the bin that a number is in, between `bin_boundaries`: 0 is below the first.
+    """The index of the bin of a number, by `bin_boundaries`; bin 0 is below the first boundary.
 
-    As an integer, int64, or encoded as `CategoryEncoding` does.
+    The index is int64, or encoded as `CategoryEncoding` does.
     """
 
     remedies = {

@@ -36,7 +36,7 @@ Numbers = Annotated[
 
 
 class Normalization(Layer):
-    """`(x - mean) / sqrt(variance)` with given means and variances, or with `invert` the inverse.
+    """`(x - mean) / sqrt(variance)` with given means and variances, or the inverse with `invert`.
 
     Both are a number, or a list with a number for each index of `axis`, nested for several axes.
     """
@@ -74,7 +74,7 @@ class Normalization(Layer):
         return x.with_dtype(to_float(x.dtype))
 
     def placed(self, argument: str, x: Tensor) -> Nested:
-        """The numbers, nested as they stretch to the input."""
+        """The numbers, nested so that they broadcast to the input."""
         value = getattr(self, argument)
         if not isinstance(value, tuple):
             return value
@@ -118,7 +118,7 @@ def _flat(value: Nested) -> Iterator[Any]:
 
 
 def _shape(value: Nested) -> tuple[int, ...] | None:
-    """The sizes of nested lists; None where they are not regular."""
+    """The shape of nested lists; None if they are ragged."""
     if not isinstance(value, tuple):
         return ()
     inner = {_shape(item) for item in value}

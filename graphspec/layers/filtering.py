@@ -37,7 +37,7 @@ class RandomGaussianBlur(Augmentation, also="GaussianBlur"):
     """Blurs images in training, with a probability between two `factor`s; clips to `value_range`.
 
     The standard deviation of the Gaussian kernel, along each axis, is drawn between two `sigma`s, once for
-    all images of a batch. A single factor or sigma is the upper bound, from 0.
+    all images of a batch. A single factor or sigma is the upper bound; the lower is 0.
     """
 
     factor: UpTo = (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""GRU, in PyTorch's kernel and step by step."""
+"""GRU, by PyTorch's kernel or step by step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graphspec.layers.recurrent import Recurrent
 class GRU(Recurrent):
     """Gated recurrent unit (Cho, 2014). `reset_after: false` resets the state before the product with it.
 
-    The gates lie in the order reset, update, new, which is PyTorch's.
+    The gates are in PyTorch's order: reset, update, new.
     """
 
     gates = 3
@@ -23,7 +23,7 @@ class GRU(Recurrent):
 
     recurrent_activation: ActivationFunction = SIGMOID
     reset_after: bool = True
-    use_cudnn: bool | Literal["auto"] = "auto"  # as `unroll`
+    use_cudnn: bool | Literal["auto"] = "auto"  # no effect, as `unroll`
 
     examples = (
         Example({"units": 5}, ((6, 3),)),
@@ -56,7 +56,7 @@ class GRU(Recurrent):
 
     @property
     def two_biases(self) -> bool:
-        """Whether the product with the state has a bias of its own."""
+        """Whether the product with the state has its own bias."""
         return self.use_bias and self.reset_after
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:

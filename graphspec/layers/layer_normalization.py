@@ -1,4 +1,4 @@
-"""Normalizations of each example by itself: layer, group, root mean square and unit."""
+"""Normalizations of each example on its own: layer, group, root mean square and unit normalization."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Axes = Annotated[
 
 
 def positive_axes(name: str, axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """Axes in order, counted from 0. Refuses the batch, none at all, and the same axis twice."""
+    """Axes in order, counted from 0. Refuses the batch axis, an empty list, and repeated axes."""
     given = axis if isinstance(axis, tuple) else (axis,)
     axes = sorted(example_axis(name, a, rank) for a in given)
     if not axes or len(set(axes)) != len(axes):
@@ -42,14 +42,14 @@ def positive_axes(name: str, axis: int | tuple[int, ...], rank: int) -> tuple[in
 
 
 def brief(axes: tuple[int, ...]) -> Leaf:
-    """Axes as people write them: a single one without brackets."""
+    """Axes as people write them: a single axis without brackets."""
     return axes[0] if len(axes) == 1 else axes
 
 
 def affine(
     scale: Initializer | None, center: Initializer | None, shape: tuple[int, ...], name: str = "gamma"
 ) -> tuple[Weight, ...]:
-    """The weight and the bias that are there, in Keras' layout. PyTorch starts them as Keras' defaults do."""
+    """The weight and the bias, if used, in Keras' layout. PyTorch's initial values are Keras' defaults."""
     rows = (("weight", name, scale, Ones()), ("bias", "beta", center, Zeros()))
     return tuple(
         Weight(key, shape, keras, initializer="" if fill == own else fill.unturned(len(shape)))
@@ -59,7 +59,7 @@ def affine(
 
 
 class _OverAxes(Layer, abstract=True):
-    """What normalizations over any axes of an example share: PyTorch's run over the last ones."""
+    """The base of normalizations along any axes of an example. PyTorch's run along the last ones."""
 
     axis: Axes = -1
 
@@ -114,7 +114,7 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
         Example({"axis": [-1, -2]}, ((4, 3, 5),)),
         Example({"axis": 2, "epsilon": 1e-5}, ((4, 5),)),
         Example({"axis": [3, 1], "scale": False}, ((4, 3, 5),)),
-        Example({"axis": [1, 3]}, ((4, 3, 5),)),  # along axis 1 alone Keras fails on torch
+        Example({"axis": [1, 3]}, ((4, 3, 5),)),  # Keras fails on torch along axis 1 alone
         Example({"center": False}, ((4, 5),)),
         Example({"scale": False}, ((4, 5),)),
         Example({"scale": False, "center": False}, ((4, 5),)),
@@ -134,7 +134,7 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
         return x
 
     def fills(self) -> tuple[Initializer | None, Initializer | None]:
-        """What fills the weight and the bias; None where there is none."""
+        """The initializers of the weight and the bias; None where there is none."""
         return self.gamma_initializer if self.scale else None, self.beta_initializer if self.center else None
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
@@ -265,7 +265,7 @@ class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
         return x
 
     def fills(self) -> tuple[Initializer | None, Initializer | None]:
-        """What fills the weight and the bias; None where there is none."""
+        """The initializers of the weight and the bias; None where there is none."""
         return self.gamma_initializer if self.scale else None, self.beta_initializer if self.center else None
 
     def weights(self, x: Tensor) -> tuple[Weight, ...]:
@@ -275,7 +275,7 @@ class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
         return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
 
     def module(self, x: Tensor) -> Construct:
-        """PyTorch's module where it knows the case: weight and bias or neither, several values a group."""
+        """PyTorch's module where it covers the case: weight and bias or neither, several values per group."""
         channels = known_channels(x, self.axis, layer="GroupNormalization")
         groups = channels if self.groups == -1 else self.groups
         values = product(size for axis, size in enumerate(x.shape) if axis not in (0, self.axis % x.rank))

@@ -1,4 +1,4 @@
-"""LSTM, in PyTorch's kernel and step by step."""
+"""LSTM, by PyTorch's kernel or step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from graphspec.layers.recurrent import Recurrent
 
 
 class LSTM(Recurrent):
-    """Long short-term memory (Hochreiter, 1997). The gates lie in the order input, forget, cell, output."""
+    """Long short-term memory (Hochreiter, 1997). The gates are in the order input, forget, cell, output."""
 
     gates = 4
     state_names = ("state_h", "state_c")
@@ -19,7 +19,7 @@ class LSTM(Recurrent):
 
     recurrent_activation: ActivationFunction = SIGMOID
     unit_forget_bias: bool = True
-    use_cudnn: bool | Literal["auto"] = "auto"  # as `unroll`
+    use_cudnn: bool | Literal["auto"] = "auto"  # no effect, as `unroll`
 
     examples = (
         Example({"units": 5}, ((6, 3),)),

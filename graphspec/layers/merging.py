@@ -1,4 +1,4 @@
-"""The merges: several tensors become one.
+"""Merges: layers that combine several tensors into one.
 
 Tensors of different ranks are aligned after the batch axis: the smaller one gets axes of size 1 there.
 """
@@ -40,7 +40,7 @@ class _Merge(Layer, kind="merge", abstract=True):
 
 
 class _ElementwiseMerge(_Merge, abstract=True):
-    """Combines tensors element by element; sizes of 1 stretch, and so does the batch axis of a parameter."""
+    """Combines tensors elementwise. Sizes of 1 broadcast, and so does the batch axis of a parameter."""
 
     def infer(self, *inputs: Tensor) -> Tensor:
         self.need_count(inputs)
@@ -60,14 +60,14 @@ class _ElementwiseMerge(_Merge, abstract=True):
         return either(masks)
 
     def result(self, dtype: str) -> str:
-        """The dtype of the output, given that of the promoted inputs."""
+        """The dtype of the output, given the promoted dtype of the inputs."""
         return dtype
 
     def memory(self, *inputs: Tensor) -> Memory:
         return "any" if len({x.rank for x in inputs}) == 1 else "spec"
 
     def terms(self, site: Site) -> list[str]:
-        """A template for each input, with the axes that it lacks."""
+        """A template for each input, with the axes that it lacks added."""
         rank = site.outputs[0].rank
         return [unsqueezed(str(i), rank - x.rank) for i, x in enumerate(site.inputs)]
 
@@ -76,7 +76,7 @@ class _ElementwiseMerge(_Merge, abstract=True):
 
 
 def _sum(merge: _ElementwiseMerge, site: Site) -> str:
-    """The inputs' sum as an expression."""
+    """The sum of the inputs as an expression."""
     alike = len({x.rank for x in site.inputs}) == 1 and all(x.dtype != "bool" for x in site.inputs)
     if len(site.inputs) > CHAINED and alike:
         return "torch.stack({list}).sum(0)" if _stacks(site) else "sum({list})"
@@ -84,7 +84,7 @@ def _sum(merge: _ElementwiseMerge, site: Site) -> str:
 
 
 def _stacks(site: Site) -> bool:
-    """Whether the inputs are of one shape, and floats: integers would become larger ones."""
+    """Whether all inputs are floats of one shape: summing a stack of integers changes their type."""
     return len({x.shape for x in site.inputs}) == 1 and all("float" in x.dtype for x in site.inputs)
 
 
@@ -180,7 +180,7 @@ class _ExtremeMerge(_ElementwiseMerge, abstract=True):
 
     def code(self, site: Site) -> Code:
         terms = self.terms(site)
-        while len(terms) > NESTED:  # pairs, pairs of pairs: Python nests 200 parentheses and no more
+        while len(terms) > NESTED:  # pairs, pairs of pairs: Python nests at most 200 parentheses
             pairs = [terms[start : start + 2] for start in range(0, len(terms), 2)]
             terms = [reduce(self._call, pair) for pair in pairs]
         return Code(reduce(self._call, terms))
@@ -190,21 +190,21 @@ class _ExtremeMerge(_ElementwiseMerge, abstract=True):
 
 
 class Maximum(_ExtremeMerge, spec_name="maximum", also="max"):
-    """The largest of all inputs, element by element."""
+    """The maximum of all inputs, elementwise."""
 
     function = "torch.maximum"
     examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
 
 
 class Minimum(_ExtremeMerge, spec_name="minimum", also="min"):
-    """The smallest of all inputs, element by element."""
+    """The minimum of all inputs, elementwise."""
 
     function = "torch.minimum"
     examples = (Example({}, ((7,), (7,))), Example({}, _STRETCHED), Example({}, ((3, 4),) * 3))
 
 
 def _joined(merge: _Merge, inputs: tuple[Tensor, ...], skip: int | None) -> list[Dim]:
-    """The shape that all inputs share, except along the axis `skip`; only a batch axis of 1 stretches."""
+    """The shape that all inputs share, except along the axis `skip`; only a batch axis of 1 broadcasts."""
     shape = list(inputs[0].shape)
     for position, x in enumerate(inputs):
         if x.rank != inputs[0].rank:
@@ -219,7 +219,7 @@ def _joined(merge: _Merge, inputs: tuple[Tensor, ...], skip: int | None) -> list
 
 
 def _stretched_list(site: Site) -> str:
-    """The list of inputs as an expression, each with the batch axis of the output."""
+    """The list of inputs as an expression, each broadcast to the batch axis of the output."""
     batches = [x.shape[0] for x in site.inputs]
     whole = next((i for i, batch in enumerate(batches) if batch != 1), None)
     if whole is None or 1 not in batches:
@@ -232,7 +232,7 @@ def _stretched_list(site: Site) -> str:
 
 
 class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
-    """All inputs one after another along an axis; along the other axes they have the same sizes."""
+    """Concatenates all inputs along an axis; along the other axes their sizes are equal."""
 
     keeps = True
 
@@ -266,7 +266,7 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
 
 
 class Stack(_Merge, spec_name="stack"):
-    """All inputs, of one shape, along a new axis. Axis 0 is the batch, so the new axis is 1 unless said."""
+    """Stacks all inputs, of one shape, along a new axis. Axis 0 is the batch, so the default is 1."""
 
     keeps = True
 
@@ -293,7 +293,7 @@ Axes = Annotated[int | tuple[int, int], BeforeValidator(as_tuple)]
 
 
 class Dot(_Merge, spec_name="dot"):
-    """The product of two tensors, summed over one axis of each; `normalize` makes it a cosine.
+    """The product of two tensors, summed over one axis of each; `normalize` makes it a cosine similarity.
 
     The output has the batch, the other axes of the first input, then those of the second, or one of size 1.
     """
@@ -382,7 +382,7 @@ class Dot(_Merge, spec_name="dot"):
 
 
 def _equation(rank_a: int, rank_b: int, first: int, second: int) -> str:
-    """The einsum of a dot: `n` is the batch, `k` the summed axis."""
+    """The einsum equation of a dot: `n` is the batch, `k` the summed axis."""
     letters = iter("abcdefghij")
     left = ["n" if axis == 0 else "k" if axis == first else next(letters) for axis in range(rank_a)]
     right = ["n" if axis == 0 else "k" if axis == second else next(letters) for axis in range(rank_b)]

@@ -1,4 +1,4 @@
-"""Attention of several heads, each with projections of its own: `MultiHeadAttention` and its grouped kin."""
+"""Attention with several heads and projections: `MultiHeadAttention`, and the grouped variant."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ TENSORS_AND_MASKS = (
 
 
 class Heads(Layer, abstract=True):
-    """What attention of several heads shares: projections, masks, and what is asked of a call."""
+    """The base of attention with several heads: projections, masks, and the checks of a call."""
 
     synonyms = WORDS
     arguments = TENSORS_AND_MASKS
     supports_masking = True
     call_arguments = ("use_causal_mask", "return_attention_scores")
 
-    if TYPE_CHECKING:  # fields of the subclasses, which list all of theirs in Keras' order
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
         dropout: Rate
         use_bias: bool
         sliding_window: Positive | None
@@ -47,7 +47,7 @@ class Heads(Layer, abstract=True):
     @property
     @abstractmethod
     def heads(self) -> tuple[int, int]:
-        """How many heads queries have, and keys and values."""
+        """The number of query heads, and of key and value heads."""
 
     @property
     @abstractmethod
@@ -55,11 +55,11 @@ class Heads(Layer, abstract=True):
         """The features of a head's key and value."""
 
     def output_features(self, query: Tensor) -> tuple[int, ...]:
-        """The axes of the output that take the place of the query's features."""
+        """The axes of the output that replace the query's features."""
         return (known_channels(query, layer=self.spec_name, what="features"),)
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The axes along which queries see values."""
+        """The axes that attention runs along."""
         return (1,)
 
     def infer(
@@ -128,8 +128,9 @@ class Heads(Layer, abstract=True):
                 )
 
     def _need_mask(self, mask: Tensor, scores: Tensor, axes: int, position: int) -> None:
-        """Refuses an `attention_mask` whose sizes are not those of the scores; heads may be left out, and so
-        may axes that attention leaves alone.
+        """Refuses an `attention_mask` whose sizes are not those of the scores.
+
+        The mask may leave out the heads, and axes that attention does not run along.
         """
         need_boolean(self.spec_name, "attention_mask", mask, position)
         rows = scores.shape[-2 * axes :]
@@ -187,7 +188,7 @@ class Heads(Layer, abstract=True):
     def _projection(
         self, name: str, keras: str, inputs: tuple[int, ...], outputs: tuple[int, ...]
     ) -> list[Weight]:
-        """The weight of a Linear, whose kernel Keras has as [*inputs, *outputs], and its bias [*outputs]."""
+        """The weight of a Linear and its bias [*outputs]. In Keras the kernel is [*inputs, *outputs]."""
         order = (*range(len(inputs), len(inputs) + len(outputs)), *range(len(inputs)))
         rows, columns = prod(outputs), prod(inputs)
         blocks = rows // outputs[-1]
@@ -244,14 +245,14 @@ class Heads(Layer, abstract=True):
         return Code(call, construct, constants)
 
     def _call(self, site: Site, axes: tuple[int, ...]) -> tuple[str, dict[str, Leaf]]:
-        """The call and its constants."""
+        """The call, and its constants."""
         batch = site.outputs[0].shape[0]
         tensors = {argument.name: x for argument, x in zip(self.arguments, site.inputs, strict=True)}
         named = {word: tensors[word] for word in ("query", "value", "key") if tensors[word] is not None}
         full = next(word for word, x in named.items() if x.shape[0] == batch)
         parts = [whole(word, x, batch, full) for word, x in named.items()]
         constants: dict[str, Leaf] = {}
-        # With dropout a query that sees nothing gets zeros, which come afterwards: a mask of keys alone is
+        # With dropout, the zeros of queries that see nothing are set afterwards: a mask of keys alone is
         # [batch, 1, 1, length], and one of queries and keys as large as the scores.
         apart = tensors["query_mask"] is not None and self.dropout > 0 and site.x.rank == 3
         apart = apart and not self.return_attention_scores
@@ -269,7 +270,7 @@ class Heads(Layer, abstract=True):
     def _masks(
         self, tensors: dict[str, Tensor | None], axes: tuple[int, ...], constants: dict[str, Leaf]
     ) -> list[str]:
-        """Templates of the masks but a causal one, each of as many axes as the scores."""
+        """Templates of all masks except a causal one, each with as many axes as the scores."""
         query = tensors["query"]
         assert query is not None
         found, count = list[str](), len(axes)
@@ -298,7 +299,7 @@ class Heads(Layer, abstract=True):
 
     @staticmethod
     def _places(text: str, axes: tuple[int, ...], constants: dict[str, Leaf]) -> str:
-        """A mask of places, told along which axis where that is not the first."""
+        """A mask of steps, with the axis that it belongs to where that is not the first."""
         if axes == (1,):
             return text
         constants["axis"] = axes[0]
@@ -359,7 +360,7 @@ _GROUPS = {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}
 
 
 class MultiHeadAttention(Heads):
-    """Attention of `num_heads` heads (Vaswani, 2017): each query averages the values whose keys match it.
+    """Attention with `num_heads` heads (Vaswani, 2017): each query averages the values whose keys match it.
 
     Reads query, value and key [batch, length, features]; the key is the value unless given. Masks are
     boolean: of steps [batch, length], or `attention_mask` [batch, query length, value length].

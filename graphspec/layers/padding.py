@@ -1,4 +1,4 @@
-"""Margins around sequences, images and volumes: added, or cropped away."""
+"""Zero padding and cropping of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ Margins3 = Annotated[
 
 
 class _ZeroPadding(Spatial, abstract=True):
-    """Zeros around a sequence or image."""
+    """Zero padding around a sequence, image or volume."""
 
     padding: Margins
     data_format: DataFormat = "channels_last"
@@ -91,7 +91,7 @@ class _ZeroPadding(Spatial, abstract=True):
 
     def code(self, site: Site) -> Code:
         around = dict(zip(self.axes(site), self.padding, strict=True))
-        # F.pad counts from the last axis on
+        # F.pad takes the last axis first
         backwards = range(site.x.rank - 1, min(around) - 1, -1)
         pads = [side for axis in backwards for side in around.get(axis, (0, 0))]
         return Code("F.pad({x}, {padding})", constants={"padding": tuple(pads)})
@@ -146,7 +146,7 @@ class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
 
 
 class _Cropping(Spatial, abstract=True):
-    """A sequence or image without its margins."""
+    """Cropping at both ends of each axis."""
 
     cropping: Margins
 

@@ -23,15 +23,16 @@ from graphspec.tensor import Dim, Tensor, product
 
 
 def _count(size: Any, side: int, width: int, stride: int, ceil_mode: bool) -> int:
-    """How many windows PyTorch's pooling has along an axis."""
+    """The number of windows of PyTorch's pooling along an axis."""
     count = (size + 2 * side - width + (stride - 1) * ceil_mode) // stride + 1
     begins_behind = ceil_mode and (count - 1) * stride >= size + side
     return count - begins_behind
 
 
 class _Pooling(Layer, abstract=True):
-    """What poolings over windows share. Without `strides` windows stand side by side. `ceil_mode` is
-    PyTorch's: what is left at the end is a window, too.
+    """The base of pooling over windows. Without `strides` windows do not overlap.
+
+    `ceil_mode` is PyTorch's: a partial window at the end counts as a window, too.
     """
 
     rank: ClassVar[int]
@@ -49,7 +50,7 @@ class _Pooling(Layer, abstract=True):
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The strides, written or not."""
+        """The strides, given or default."""
         return self.strides or self.pool_size
 
     def infer(self, x: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class _Pooling(Layer, abstract=True):
         return -1 if self.data_format == "channels_last" else 1
 
     def _rounded_up(self, x: Tensor) -> tuple[Dim, ...]:
-        """The sizes that are left where the last window may end behind its axis."""
+        """The output sizes where the last window may extend past the end."""
         if self.padding == "same":
             message = "`ceil_mode` rounds up what `padding: valid` leaves; `same` has a window for all"
             raise LayerError("out-of-range", message, argument="ceil_mode")
@@ -92,7 +93,7 @@ class _Pooling(Layer, abstract=True):
         return "first" if self.data_format == "channels_last" else "spec"
 
     def padded(self, pad: Layer, positive: bool) -> Layer | None:
-        """PyTorch pads a maximum with what is below all: the same as zeros where nothing is below 0."""
+        """PyTorch pads a maximum with the lowest value: the same as zeros where no value is negative."""
         margins = pad.pads() if self.rank > 1 and (positive or self.mode == "avg") else None
         if (
             margins is None
@@ -118,7 +119,7 @@ class _Pooling(Layer, abstract=True):
         padding: Any = self.padding
         if self.ceil_mode:
             return Code(f"{function}({text}, ceil_mode=True)", constants=constants)
-        if isinstance(padding, tuple):  # of `padded`
+        if isinstance(padding, tuple):  # from `padded`
             constants["padding"] = short(padding)
             text += ", padding={padding}"
         elif padding == "valid":
@@ -136,8 +137,9 @@ class _Pooling(Layer, abstract=True):
         return Code(f"{function}({text})", constants=constants, defaults=defaults)
 
     def _own_padding(self, site: Site) -> dict[str, Leaf] | None:
-        """PyTorch's arguments that give Keras' `same` at these sizes, if there are such: its padding is even,
-        and `ceil_mode` adds the windows that end past the input.
+        """PyTorch's arguments that give Keras' `same` at these sizes; None where there are none.
+
+        PyTorch's padding is symmetric, and `ceil_mode` adds the windows that end past the input.
         """
         sizes = spatial(site.x, self.data_format)
         pads = same_pads(sizes, self.pool_size, self.steps, (1,) * self.rank)
@@ -153,7 +155,7 @@ class _Pooling(Layer, abstract=True):
         return None
 
     def _padded(self) -> Code:
-        """Where the padding depends on the size: a helper that looks at it."""
+        """A helper, where the padding depends on the size."""
         name = f"{self.mode}_pool3d_same" if self.rank == 3 else f"{self.mode}_pool_same"
         if self.rank > 1:
             text, pool_size, strides = "({x}, {pool_size}, {strides})", self.pool_size, self.steps
@@ -280,7 +282,7 @@ class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
 
 
 class _GlobalPooling(Layer, abstract=True):
-    """What poolings over all of a sequence or image share. `keepdims` leaves axes of size 1."""
+    """The base of pooling over a whole sequence, image or volume. `keepdims` leaves axes of size 1."""
 
     rank: ClassVar[int]
     method: ClassVar[Literal["amax", "mean"]]
@@ -401,7 +403,7 @@ class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D"):
 
 
 class _AdaptivePooling(Layer, abstract=True):
-    """What poolings share whose windows follow from the size of their output. Windows may overlap."""
+    """The base of pooling whose windows follow from the size of the output. Windows may overlap."""
 
     rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
@@ -445,7 +447,7 @@ _ADAPTIVE_3D = (
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
-    """The mean of each of as many windows as make `output_size`, of a sequence of any size."""
+    """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "avg"
@@ -456,7 +458,7 @@ class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d Adaptiv
 
 
 class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
-    """The mean of each of as many windows as make `output_size`, of a image of any size."""
+    """The mean of each window of an image. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "avg"
@@ -467,7 +469,7 @@ class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d Adaptiv
 
 
 class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
-    """The mean of each of as many windows as make `output_size`, of a volume of any size."""
+    """The mean of each window of a volume. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "avg"
@@ -478,7 +480,7 @@ class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d Adaptiv
 
 
 class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
-    """The largest value of each of as many windows as make `output_size`, of a sequence of any size."""
+    """The maximum of each window of a sequence. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "max"
@@ -489,7 +491,7 @@ class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMax
 
 
 class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
-    """The largest value of each of as many windows as make `output_size`, of a image of any size."""
+    """The maximum of each window of an image. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "max"
@@ -500,7 +502,7 @@ class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMax
 
 
 class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
-    """The largest value of each of as many windows as make `output_size`, of a volume of any size."""
+    """The maximum of each window of a volume. The windows follow from the output size, `output_size`."""
 
     rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "max"

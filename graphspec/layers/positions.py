@@ -1,4 +1,4 @@
-"""Position encodings without weights: sines, and rotations. From KerasHub, not Keras."""
+"""Position encodings without weights: sinusoids and rotations. From KerasHub, not Keras."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ Wavelength = Annotated[float, Field(gt=0)]
 
 
 class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalEncoding"):
-    """Sines and cosines of each position, in the shape of its input `[..., length, features]`, to be added
-    to it (Vaswani et al., 2017). Wavelengths grow along the features, up to `max_wavelength` times 2 pi.
+    """Sines and cosines of each position, in the shape of its input `[..., length, features]`, to add to it.
+
+    Wavelengths grow along the features, up to `max_wavelength` times 2 pi. Source: Vaswani et al., 2017.
     """
 
     supports_masking = True
@@ -43,10 +44,10 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
 
 
 class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
-    """Each pair of features, one of the first half and its peer in the second, turned by the position along
-    `sequence_axis` (Su et al., 2021): queries and keys of attention, `[batch, length, heads, features]`.
+    """Rotates each pair of features by the position along `sequence_axis` (Su et al., 2021).
 
-    `scaling_factor` divides the positions.
+    A pair is a feature of the first half and the same one of the second half. It is applied to queries and
+    keys of attention, `[batch, length, heads, features]`. `scaling_factor` divides the positions.
     """
 
     supports_masking = True
@@ -76,7 +77,7 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
         return x
 
     def axis(self, x: Tensor) -> int:
-        """The axis of positions, from 0."""
+        """The axis of positions, counted from 0."""
         return self.sequence_axis + x.rank if self.sequence_axis < 0 else self.sequence_axis
 
     def code(self, site: Site) -> Code:

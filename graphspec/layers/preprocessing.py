@@ -25,7 +25,7 @@ Each = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length
 
 
 class Rescaling(Layer):
-    """`x * scale + offset`, in floats: numbers, or lists of one for each channel, along the last axis."""
+    """`x * scale + offset`, in floats. Both are numbers, or lists with one per channel (last axis)."""
 
     supports_masking = True
 
@@ -67,7 +67,7 @@ class Rescaling(Layer):
             constants["scale"] = self.scale
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
         whole = round(1 / self.scale) if 0 < abs(self.scale) < 1 else 0
-        parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as it is written
+        parts = abs(whole) > 1 and 1 / whole == self.scale  # 1/255, as people write it
         scale: Leaf = float(self.scale)
         if parts:
             scale = whole
@@ -84,14 +84,14 @@ Interpolation = Literal["bilinear", "nearest", "bicubic"]
 
 
 def resized(name: str, x: Tensor, size: tuple[int, int], data_format: DataFormat) -> Tensor:
-    """The type of images in another size."""
+    """The type of the resized images."""
     need_float(x, layer=name)
     need_spatial(x, 2, data_format, layer=name)
     return assemble(x, size, x.shape[-1 if data_format == "channels_last" else 1], data_format)
 
 
 def interpolated(x: str, size: tuple[int, int], interpolation: Interpolation, antialias: bool) -> Code:
-    """The call that resizes images whose channels lie at axis 1 in memory."""
+    """The call that resizes images that have their channels at axis 1 in memory."""
     constants: dict[str, Leaf] = {"size": size}
     if interpolation == "nearest":
         return Code(f'F.interpolate({x}, {{size}}, mode="nearest-exact")', constants=constants)
@@ -114,8 +114,8 @@ SMALL = ((6, 5, 2),)
 class Resizing(Layer):
     """Resizes images to `height` and `width`; `antialias` smooths before bilinear and bicubic downscaling.
 
-    To keep their aspect, `crop_to_aspect_ratio` cuts at both sides what is too much before, and
-    `pad_to_aspect_ratio` puts `fill_value` there.
+    To keep the aspect ratio, `crop_to_aspect_ratio` first crops both sides, and `pad_to_aspect_ratio` first
+    pads them with `fill_value`.
     """
 
     height: Positive
@@ -140,7 +140,7 @@ class Resizing(Layer):
     )
 
     def fitted(self, x: Tensor) -> str:
-        """The images cut or padded to the aspect, whose channels lie at axis 1. Raises `LayerError`."""
+        """The images cropped or padded to the aspect ratio, with channels at axis 1. Raises `LayerError`."""
         if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
             return "{x}"
         if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
@@ -164,7 +164,7 @@ class Resizing(Layer):
 
     @property
     def halves(self) -> bool:  # type: ignore[override]
-        """Only what smooths needs more."""
+        """Only antialiasing needs more precision."""
         return not self.antialias
 
     def infer(self, x: Tensor) -> Tensor:
@@ -184,9 +184,9 @@ class Resizing(Layer):
 
 
 class CenterCrop(Layer):
-    """A window of `height` and `width` in the middle of each image.
+    """A window of `height` and `width` in the center of each image.
 
-    In smaller images, the largest window in the middle with this aspect ratio, resized to this size.
+    For smaller images, the largest centered window of this aspect ratio, resized.
     """
 
     height: Positive

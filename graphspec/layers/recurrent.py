@@ -1,8 +1,8 @@
-"""Recurrent layers: what they share.
+"""The base of the recurrent layers.
 
-Where Keras and PyTorch agree on the cell, a thin subclass of PyTorch's module runs its kernels; other
-activations, and dropout of the state, are scanned step by step. Both have the same keys in the state dict,
-with masks and without.
+Where Keras and PyTorch define the same cell, a thin subclass of PyTorch's module runs its kernels. Other
+activations, and dropout of the state, run step by step. Both have the same keys in the state dict, with masks
+and without.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recurrent(Layer, abstract=True):
-    """What recurrent layers share: sequences [batch, length, features] become one step or all, and a state.
+    """The base of recurrent layers: sequences [batch, length, features] become one step or all, and states.
 
-    `module` is a class around PyTorch's kernel, `Masked<module>` the one that takes masks, and
-    `Bidirectional<module>` the one that runs both ways; `Scanned<module>` does every other configuration.
-    Their weights: `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units],
-    `bias_ih_l0`.
+    `module` is a class around PyTorch's kernel, `Masked<module>` takes masks, and `Bidirectional<module>`
+    runs in both directions; `Scanned<module>` covers all other configurations. Their weights are
+    `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units] and `bias_ih_l0`.
     """
 
     arguments = (
@@ -53,8 +52,8 @@ class Recurrent(Layer, abstract=True):
     remedies = RECURRENT
     recurrent = True
     gates: ClassVar[int]
-    order: ClassVar[tuple[int, ...] | None] = None  # of the gates, where PyTorch's is not Keras'
-    pointwise: ClassVar[int] = 0  # operations of one step and unit beside products and activations
+    order: ClassVar[tuple[int, ...] | None] = None  # of the gates, if PyTorch's is not Keras'
+    pointwise: ClassVar[int] = 0  # operations per step and unit, without products and activations
     state_names: ClassVar[tuple[str, ...]]
     module: ClassVar[str]
 
@@ -78,7 +77,7 @@ class Recurrent(Layer, abstract=True):
     return_state: bool = False
     go_backwards: bool = False
     stateful: Literal[False] = False
-    unroll: bool = False  # how Keras runs the loop; nothing here to choose
+    unroll: bool = False  # how Keras runs the loop; it has no effect here
     zero_output_for_mask: bool = False
 
     masked_examples: ClassVar[tuple[Example, ...]] = tuple(
@@ -112,7 +111,7 @@ class Recurrent(Layer, abstract=True):
         count: int,
         layer: str,
     ) -> Dim:
-        """Refuses inputs that do not fit `layer` with `count` initial states; gives the batch size."""
+        """Refuses inputs that do not fit `layer` with `count` initial states; returns the batch size."""
         need_rank(sequences, 3, layer=layer, shape="[length, features]")
         need_float(sequences, layer=layer)
         known_channels(sequences, layer=layer, what="features")
@@ -151,7 +150,7 @@ class Recurrent(Layer, abstract=True):
         return "return_state" if "state" in output.split("_") else None
 
     def output_activation(self) -> str | None:
-        return None  # `activation` acts inside the cell
+        return None  # `activation` is applied inside the cell
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return masks[0] if self.return_sequences else None
@@ -163,15 +162,15 @@ class Recurrent(Layer, abstract=True):
 
     @property
     def input_dropout(self) -> float:
-        """The rate of a dropout before the module; beside one of the state, the scan does it."""
+        """The rate of a dropout before the module. With dropout of the state, the scan applies both."""
         return 0.0 if self.recurrent_dropout else self.dropout
 
     def bias_statement(self) -> str:
-        """The statement that fills the bias; "" where the module's own is Keras' default."""
+        """The statement that initializes the bias; "" if the module starts as in Keras."""
         return "" if self.bias_initializer == Zeros() else self.bias_initializer.vector_statement()
 
     def bias_weight(self, name: str, row: int | None = None) -> Weight:
-        """A bias, or a row of it."""
+        """A bias, or one row of it."""
         shape = (self.gates * self.units,)
         return Weight(name, shape, "bias", gates=self.order, initializer=self.bias_statement(), row=row)
 
@@ -180,7 +179,7 @@ class Recurrent(Layer, abstract=True):
         return (self.bias_weight(f"{prefix}bias_ih_l0{suffix}"),) if self.use_bias else ()
 
     def cell_weights(self, features: int, prefix: str = "", suffix: str = "") -> tuple[Weight, ...]:
-        """The weights of one direction; `prefix` and `suffix` tell its names apart."""
+        """The weights of one direction; `prefix` and `suffix` are added to the names in the state dict."""
         kernel, recurrent = self.kernel_initializer, self.recurrent_initializer
         rows = self.gates * self.units
         return (
@@ -207,7 +206,7 @@ class Recurrent(Layer, abstract=True):
         return self.cell_weights(known_channels(sequences, layer=self.spec_name))
 
     def options(self) -> dict[str, tuple[Leaf, Leaf]]:
-        """The keywords of the scan; those that `module` lacks are at their defaults where it stands."""
+        """The keywords of the scan. Where `module` is used, those that it lacks have their defaults."""
         return {
             "bias": (self.use_bias, True),
             "return_sequences": (self.return_sequences, False),
@@ -226,7 +225,7 @@ class Recurrent(Layer, abstract=True):
         return Construct(target, sizes, options, general=scan)
 
     def functions(self) -> dict[str, ActivationFunction]:
-        """The activations that the cell calls, by their arguments."""
+        """The activations that the cell calls, by argument name."""
         return {"activation": self.activation}
 
     def code(self, site: Site) -> Code:
@@ -248,7 +247,7 @@ class Recurrent(Layer, abstract=True):
 
 
 def masked(module: str) -> str:
-    """The class that is `module`, which is around one of PyTorch's kernels, and takes a mask."""
+    """The subclass of `module`, a class around one of PyTorch's kernels, that takes a mask."""
     return f"Masked{module}"
 
 
@@ -258,13 +257,13 @@ def takes_mask(site: Site) -> bool:
 
 
 def more_arguments(site: Site, flip: str = "") -> str:
-    """The arguments of a recurrent module after the sequences; `flip` turns the mask round."""
+    """The arguments of a recurrent module after the sequences; `flip` reverses the mask."""
     state = ", {initial_state}" if any(site.inputs[1:2]) else ""
     return f"{state}, mask={{mask}}{flip}" if takes_mask(site) else state
 
 
 def spelled(construct: Construct) -> str:
-    """A module inside another's constructor, as Python."""
+    """A module as Python, for use in another module's constructor."""
     given = [_text(value) for value in construct.positional.values()]
     given += [f"{k}={_text(value)}" for k, (value, default) in construct.keyword.items() if value != default]
     return f"{construct.target}({', '.join(given)})"

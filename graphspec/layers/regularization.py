@@ -1,4 +1,4 @@
-"""Layers that act in training only: dropout, noise, a penalty on activity."""
+"""Layers that act only in training: dropout, noise, activity regularization."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Dropout(Layer):
     """Sets a share `rate` of the elements to 0 in training, and scales the rest by `1 / (1 - rate)`.
 
-    `noise_shape` has an entry for each axis, the batch first: null decides for each index, 1 once for all.
-    `seed` is accepted where it is null: the run has one seed.
+    `noise_shape` has an entry for each axis, the batch first: null draws for each index, 1 once for all.
+    `seed` may only be null: the run has one seed.
     """
 
     supports_masking = True
@@ -70,7 +70,7 @@ class Dropout(Layer):
         return Code("{self}({x})", construct)
 
     def noise(self, site: Site) -> tuple[int | None, ...]:
-        """`noise_shape`, as the axes lie in memory."""
+        """`noise_shape` in the memory order of the axes."""
         assert self.noise_shape is not None
         noise = list(self.noise_shape)
         for axis, size in enumerate(self.noise_shape):
@@ -82,9 +82,9 @@ class Dropout(Layer):
 
 
 class AlphaDropout(Dropout):
-    """Sets a share `rate` of the elements to where SELU saturates in training, keeping mean and variance.
+    """Sets a share `rate` of elements to SELU's saturation value in training; keeps mean and variance.
 
-    `noise_shape` has an entry for each axis, the batch first: null decides for each index, 1 once for all.
+    `noise_shape` has an entry for each axis, the batch first: null draws for each index, 1 once for all.
     """
 
     rate: Share
@@ -119,7 +119,7 @@ class _SpatialDropout(Layer, abstract=True):
 
     @property
     def layout(self) -> DataFormat:
-        """The data format, which Keras' layer for sequences cannot be told."""
+        """The data format; Keras' layer for sequences has no such option."""
         return getattr(self, "data_format", "channels_last")
 
     def infer(self, x: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
 
 
 class GaussianNoise(Layer):
-    """Adds normal noise of deviation `stddev` in training."""
+    """Adds normal noise with standard deviation `stddev` in training."""
 
     supports_masking = True
     random = True
@@ -202,7 +202,7 @@ class GaussianNoise(Layer):
 
 
 class GaussianDropout(Layer):
-    """Multiplies with normal noise of mean 1 and deviation `sqrt(rate / (1 - rate))` in training."""
+    """Multiplies by normal noise of mean 1, standard deviation `sqrt(rate / (1 - rate))`, in training."""
 
     supports_masking = True
     random = True
@@ -229,7 +229,7 @@ class GaussianDropout(Layer):
 
 
 class ActivityRegularization(Watched):
-    """Adds `l1` times the sum of absolute values, and `l2` times that of squares, to the loss."""
+    """Adds `l1` times the sum of absolute values, and `l2` times the sum of squares, to the loss."""
 
     l1: Factor = 0.0
     l2: Factor = 0.0

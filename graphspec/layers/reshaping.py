@@ -1,4 +1,4 @@
-"""The same elements in another shape."""
+"""Layers that change the shape or the order of axes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from graphspec.tensor import Dim, Shape, Tensor, product, quotient
 
 
 class Flatten(Layer):
-    """One axis out of all axes but the batch, in the spec's order (images: height, width, channels).
+    """Merges all axes but the batch into one, in the spec's order (images: height, width, channels).
 
-    With `data_format: channels_first`, axis 1 goes last before that, as in Keras.
+    With `data_format: channels_first`, axis 1 first moves to the end, as in Keras.
     """
 
     rearranges = True
@@ -43,7 +43,7 @@ class Flatten(Layer):
 
 
 def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
-    """The code for a size: an axis of the input `name`, or a multiple or a part of one; else None."""
+    """The code for a size: an axis of the input `name`, or a multiple or a fraction of one; else None."""
     if isinstance(size, int):
         return str(size)
     for axis, own in enumerate(x.shape[1:], 1):
@@ -60,7 +60,8 @@ def size_code(x: Tensor, size: Dim, name: str = "x") -> str | None:
 class Reshape(Layer, also="Unflatten"):
     """The same elements in another shape, in the spec's order. One size may be -1, which is inferred.
 
-    Sizes may be named as the inputs name theirs, where the tensor has them along an axis: `[length, 8, 64]`.
+    A size may be a name from the shapes of the inputs, where the tensor has it along an axis: `[length, 8,
+    64]`.
     """
 
     rearranges = True
@@ -120,7 +121,7 @@ class Reshape(Layer, also="Unflatten"):
         )
 
     def code(self, site: Site) -> Code:
-        """Axes in front and behind that stay are left alone where the rest becomes one axis, or was one."""
+        """Unchanged axes at both ends are left alone where the rest becomes one axis, or was one."""
         before, after = site.x.shape, site.outputs[0].shape
         shorter = min(len(before), len(after))
         front = next((i for i in range(shorter) if before[i] != after[i]), shorter)
@@ -143,13 +144,13 @@ class Reshape(Layer, also="Unflatten"):
         return Code(flat + ".unflatten(1, {shape})", constants={"shape": shape})
 
     def _general(self, x: Tensor, after: Shape) -> str:
-        """Every size written, by the axes of the input, but for one that follows from the others."""
+        """All sizes, by the axes of the input, except one that follows from the others."""
         sizes = [size_code(x, size) or "-1" for size in after[1:]]
         return f"{{x}}.reshape({', '.join(['{x}.shape[0]', *sizes])})"
 
 
 class Permute(Layer):
-    """The axes of an example in the order `dims`, which counts them from 1."""
+    """Permutes the axes of an example to the order `dims`, which counts them from 1."""
 
     rearranges = True
     dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
@@ -193,7 +194,7 @@ class RepeatVector(Layer):
 
 
 class Identity(Layer):
-    """The input itself."""
+    """Returns its input."""
 
     supports_masking = True
     rearranges = True

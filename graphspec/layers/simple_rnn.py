@@ -1,4 +1,4 @@
-"""SimpleRNN, in PyTorch's kernel and step by step."""
+"""SimpleRNN, by PyTorch's kernel or step by step."""
 
 from __future__ import annotations
 

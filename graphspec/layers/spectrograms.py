@@ -1,4 +1,4 @@
-"""Signals as images of their frequencies."""
+"""Spectrograms of signals."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Above = Annotated[Finite, Field(gt=0)]
 
 
 class MelSpectrogram(Layer):
-    """Signals `[samples]` as `[num_mel_bins, frames]`: their power in frequency bands of the mel scale.
+    """Maps signals `[samples]` to `[num_mel_bins, frames]`: their power in frequency bands of the mel scale.
 
-    In decibels, `power_to_db`, an example's values are at most `top_db` below its largest; in Keras, below
+    With `power_to_db` (decibels), an example's values are at most `top_db` below its largest; in Keras, below
     the largest of the batch.
     """
 
@@ -116,7 +116,7 @@ class MelSpectrogram(Layer):
 
 
 class STFTSpectrogram(Layer):
-    """Spectrograms of signals `[samples, channels]`, by convolutions whose kernels are trained.
+    """Spectrograms of signals `[samples, channels]`, by convolutions with trainable kernels.
 
     The kernels start as the waves of the short-time Fourier transform. `mode: stft` returns the real and the
     imaginary parts, concatenated. `expand_dims: true` keeps a separate axis for the channels.
@@ -157,17 +157,17 @@ class STFTSpectrogram(Layer):
 
     @property
     def step(self) -> int:
-        """Samples from one frame to the next."""
+        """The number of samples from one frame to the next."""
         return self.frame_step or self.frame_length // 2
 
     @property
     def length(self) -> int:
-        """The length of the transform: a power of two, unless it is given."""
+        """The length of the transform: by default a power of two."""
         return self.fft_length or 1 << (self.frame_length - 1).bit_length()
 
     @property
     def bins(self) -> int:
-        """How many frequencies there are."""
+        """The number of frequencies."""
         return self.length // 2 + 1
 
     def infer(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Changes of tones: fewer bits, inverted highlights, stretched contrast."""
+"""Changes of tone: fewer bits, inverted highlights, stretched contrast."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class RandomPosterization(Augmentation, also="Posterization RandomPosterize"):
 
 
 class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
-    """Inverts the values above a random threshold in training, after a random number was added.
+    """Inverts the values above a random threshold in training, after adding a random number.
 
     On a scale of 0 to 255, the threshold is drawn up to `threshold_factor` times 255, the number up to
     `addition_factor` times 255. The first of two factors is the lower bound itself.

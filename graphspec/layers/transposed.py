@@ -1,4 +1,4 @@
-"""Transposed convolutions of sequences, images and volumes: they spread each place over a window."""
+"""Transposed convolutions of sequences, images and volumes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from graphspec.tensor import Dim, Tensor, product
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """What one axis' output lacks of the whole, which has `(size - 1) * stride + span` places.
+    """What is cut off the full output along one axis; it has `(size - 1) * stride + span` places.
 
-    PyTorch cuts `padding` off both ends and adds `output_padding` at the end; `crop` is cut there, too.
+    PyTorch cuts `padding` off both ends and adds `output_padding` at the end; `crop` is cut off there, too.
     """
 
     padding: int
@@ -42,7 +42,7 @@ class Margin:
 
 
 class _ConvTranspose(Convolving, abstract=True):
-    """What transposed convolutions share: `weight` [channels, filters, *kernel] and `bias` [filters]."""
+    """The base of transposed convolutions: `weight` [channels, filters, *kernel] and `bias` [filters]."""
 
     filters: Positive
     kernel_size: tuple[int, ...]
@@ -73,7 +73,7 @@ class _ConvTranspose(Convolving, abstract=True):
         return activated(assemble(x, sizes, self.filters, self.data_format), self.activation)
 
     def _need_output_padding(self) -> None:
-        """Refuses to add a whole stride."""
+        """Refuses an output padding of a whole stride or more."""
         if self.output_padding is None:
             return
         for added, stride in zip(self.output_padding, self.strides, strict=True):
@@ -110,18 +110,18 @@ class _ConvTranspose(Convolving, abstract=True):
         return grown
 
     def spans(self) -> tuple[int, ...]:
-        """How far the kernel reaches."""
+        """The extent of the kernel along each axis."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
 
     def margins(self) -> tuple[Margin, ...]:
-        """What is cut off the whole output, and added to it, along each axis."""
+        """What is cut off the full output, and added to it, along each axis."""
         wanted = self.output_padding or (None,) * self.rank
         return tuple(map(self._margin, self.spans(), self.strides, wanted))
 
     def _margin(self, span: int, stride: int, wanted: int | None) -> Margin:
         if self.padding == "valid":
             return Margin(0, max(stride - span, 0) if wanted is None else wanted, 0)
-        # `same` leaves size * stride places, or what `output_padding` says; an odd one is cut off the end
+        # `same` leaves size * stride places, or what `output_padding` says; an odd rest is cut off at the end
         cut = span - stride if wanted is None else span - span % 2 - wanted
         front = max(cut // 2, 0)
         behind = cut - front
@@ -166,7 +166,7 @@ class _ConvTranspose(Convolving, abstract=True):
 
 
 class Conv1DTranspose(_ConvTranspose, also="ConvTranspose1d Convolution1DTranspose"):
-    """A transposed convolution of a sequence `[length, channels]`, `strides` times as long afterwards."""
+    """A transposed convolution of a sequence `[length, channels]`, which grows `strides` times."""
 
     rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.ConvTranspose1d"
@@ -213,7 +213,7 @@ class Conv1DTranspose(_ConvTranspose, also="ConvTranspose1d Convolution1DTranspo
 
 
 class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspose"):
-    """A transposed convolution of an image `[height, width, channels]`, `strides` times as large after it."""
+    """A transposed convolution of an image `[height, width, channels]`, which grows `strides` times."""
 
     rank: ClassVar[int] = 2
     module: ClassVar[str] = "nn.ConvTranspose2d"
@@ -263,7 +263,7 @@ class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspo
 
 
 class Conv3DTranspose(_ConvTranspose, also="ConvTranspose3d Convolution3DTranspose"):
-    """A transposed convolution of a volume `[depth, height, width, channels]`, `strides` times as large."""
+    """A transposed convolution of a volume `[depth, height, width, channels]`; it grows `strides` times."""
 
     rank: ClassVar[int] = 3
     module: ClassVar[str] = "nn.ConvTranspose3d"

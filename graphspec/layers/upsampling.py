@@ -42,7 +42,7 @@ class UpSampling1D(Spatial):
 
 
 class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
-    """Enlarges an image `size` times, by repeated or interpolated rows and columns."""
+    """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
 
     rank: ClassVar[int] = 2
 
@@ -72,7 +72,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
         return "first" if self.data_format == "channels_last" else "spec"
 
     def code(self, site: Site) -> Code:
-        # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a pixel off
+        # `nearest` multiplies by a rounded 1 / size, which can be a pixel off from 41 on
         exact = self.interpolation == "nearest" and max(self.size) > 40
         return interpolated("nearest-exact" if exact else self.interpolation, self.size)
 
@@ -106,11 +106,11 @@ class UpSampling3D(Spatial):
         return "first" if self.data_format == "channels_last" else "spec"
 
     def code(self, site: Site) -> Code:
-        # `nearest` multiplies by a rounded 1 / size, which from 41 on can be a place off
+        # `nearest` multiplies by a rounded 1 / size, which can be a place off from 41 on
         return interpolated("nearest-exact" if max(self.size) > 40 else "nearest", self.size)
 
 
 def interpolated(mode: str, size: tuple[int, ...]) -> Code:
-    """`F.interpolate` by whole factors; `nearest` is its own default."""
+    """`F.interpolate` by integer factors; `nearest` is its default."""
     named = "" if mode == "nearest" else f', mode="{mode}"'
     return Code(f"F.interpolate({{x}}, scale_factor={{size}}{named})", constants={"size": short(size)})

@@ -1,4 +1,4 @@
-"""Layers around others: TimeDistributed and SpectralNormalization."""
+"""Layers that wrap other layers: TimeDistributed and SpectralNormalization."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from graphspec.tensor import Dim, Tensor
 
 
 class TimeDistributed(Wrapper):
-    """Applies a layer, block or model to each step of axis 1, with one set of weights.
+    """Applies a layer, block or model to each step of axis 1, with shared weights.
 
-    A mask of the steps is passed on; what is wrapped sees none.
+    A mask of the steps is passed on; the wrapped layer does not see it.
     """
 
     supports_masking = True
@@ -47,9 +47,9 @@ class TimeDistributed(Wrapper):
 
 
 class SpectralNormalization(Wrapper):
-    """Divides the kernel, or table of embeddings, of the layer that it wraps by its largest singular value.
+    """Divides the kernel, or embedding table, of the wrapped layer by its largest singular value.
 
-    That is done before each call in training, and stays; the norm is estimated by `power_iterations`.
+    It does so before each call in training, in place; `power_iterations` steps estimate the norm.
     """
 
     power_iterations: Positive = 1
@@ -88,11 +88,11 @@ class SpectralNormalization(Wrapper):
 
 
 class Normalized(Layer, abstract=True):
-    """A layer whose kernel `SpectralNormalization` divides by its norm: the layer, in all but this."""
+    """A layer whose kernel `SpectralNormalization` divides by its norm; otherwise the layer itself."""
 
     layer: Layer
     power_iterations: int
-    rerunnable = False  # it divides its kernel each time
+    rerunnable = False  # it divides its kernel at each call
 
     def infer(self, *inputs: Any) -> Tensor | tuple[Tensor, ...]:
         return self.layer.infer(*inputs)
@@ -131,7 +131,7 @@ class Normalized(Layer, abstract=True):
 
     @property
     def activity_regularizer(self) -> Regularizer | None:
-        """That of the layer."""
+        """The regularizer of the layer."""
         return getattr(self.layer, "activity_regularizer", None)
 
     def longest(self, *inputs: Any) -> tuple[tuple[Dim, int], ...]:
