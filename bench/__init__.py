@@ -1,1 +1,1 @@
-"""Speed, side by side in one run: `make bench`, or `python -m bench --help`."""
+"""Benchmarks that compare alternatives within one run: `make bench`, or `python -m bench --help`."""

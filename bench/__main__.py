@@ -1,4 +1,4 @@
-"""Measure and print: `python -m bench --help`."""
+"""Measures and prints: `python -m bench --help`."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from bench.report import Table, environment
 
 SECTIONS = ("startup", "scaling", "training", "libraries", "modules", "fold", "memory", "source", "tuning")
 
-# glibc hands large blocks back to the system and takes them again, page by page, at every step: 8 % of noise.
+# By default glibc returns large blocks to the system and maps them again at each step: 8 % of noise.
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _measure(section: str, arguments: argparse.Namespace, directory: Path) -> Iterator[Table]:
-    # These take torch into this process; the other sections need none.
+    # These import torch into this process; the other sections do not need it.
     if section == "memory":
         from bench import cases, memory
 

@@ -44,7 +44,7 @@ def tokens(below: int, *shape: int) -> MakeInput:
 
 
 def padded(below: int, length: int) -> MakeInput:
-    """Texts of different lengths, at least half of `length`; zeros fill the rest."""
+    """Texts of different lengths, at least half of `length`, padded with zeros."""
     return partial(_padded, below, length)
 
 
@@ -54,8 +54,9 @@ def pixels(below: int, *shape: int) -> MakeInput:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`inputs` maps each input of the spec to what fills it, batch axis first. `spec` is the file's name
-    where it is not that of the case.
+    """`inputs` maps each input of the spec to the function that creates it, batch axis first.
+
+    `spec` is the name of the spec file, if it is not that of the case.
     """
 
     twin: Callable[[], nn.Module]
@@ -126,15 +127,15 @@ CASES: dict[str, Case] = {
 
 
 def available() -> list[str]:
-    """The cases that can be measured here: all, where torchvision is installed."""
-    there = find_spec("torchvision") and find_spec("PIL")  # without which it does not load
+    """The cases that can be measured here: all of them if torchvision is installed."""
+    there = find_spec("torchvision") and find_spec("PIL")  # torchvision does not load without both
     return [name for name in CASES if there or "torchvision" not in name]
 
 
 def copy_weights(source: nn.Module, twin: nn.Module) -> None:
-    """Give `twin` the weights and statistics of `source`, in order; they must agree in number and shape.
+    """Copies the weights and statistics of `source` to `twin`, in order; their number and shapes must agree.
 
-    Keras' LSTM has one bias where nn.LSTM has two: the second is filled with zeros. Batch counters are left.
+    Keras' LSTM has one bias where nn.LSTM has two: the second is set to zero. Batch counters are not copied.
     """
     given = [(key, value) for key, value in source.state_dict().items() if _is_weight(key)]
     second = second_biases(twin)
@@ -168,10 +169,10 @@ def _is_weight(key: str) -> bool:
 
 
 def outputs(result: Tensor | Mapping[str, Tensor]) -> list[Tensor]:
-    """The outputs of a module as a list, in the order it returns them."""
+    """The outputs of a module as a list, in the order in which it returns them."""
     return [result] if isinstance(result, Tensor) else list(result.values())
 
 
 def loss(result: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """Half the mean square of every output, summed: a scalar that needs no target."""
+    """Half the mean square of each output, summed: a scalar loss without a target."""
     return torch.stack([0.5 * output.square().mean() for output in outputs(result)]).sum()

@@ -1,4 +1,4 @@
-"""A folded module beside the hand-written one, which is not folded: inference."""
+"""Inference with a folded module and with the hand-written one, which is not folded."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +61,7 @@ def table(budget_seconds: float) -> Table:
 
 
 def _pair(name: str, case: Case) -> tuple[nn.Module, nn.Module, float]:
-    """The folded module and the twin with its weights, and by how much their logits differ."""
+    """The folded module and the twin with the same weights, and the largest difference of their logits."""
     program = case.program(name)
     module = program.module(seed=0)
     generator = torch.Generator().manual_seed(1)

@@ -1,8 +1,8 @@
-"""Specs made for measuring: ResNet-50 without blocks, a line a layer, and chains of any length."""
+"""Generated specs: ResNet-50 without blocks, one line per layer, and chains of any length."""
 
 
 def flat_resnet50() -> str:
-    """The 175 layers of Keras' ResNet-50 (its input among them), written out one by one."""
+    """The 175 layers of Keras' ResNet-50 (including its input), written one by one."""
     lines = ["inputs:", "  image: {shape: [224, 224, 3]}", "nodes:"]
 
     def conv_norm(name: str, source: str, filters: int, kernel_size: int, strides: int, relu: bool) -> str:
@@ -39,7 +39,7 @@ def flat_resnet50() -> str:
 
 
 def chain(nodes: int) -> str:
-    """`nodes` nodes in a line: two dense layers and the sum that closes a residual, over and over."""
+    """`nodes` nodes in a chain: repeatedly two dense layers and the sum that closes a residual connection."""
     lines = ["inputs:", "  x: {shape: [16]}", "nodes:"]
     names = ["x"]
     for number in range(nodes):

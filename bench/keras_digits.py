@@ -1,7 +1,7 @@
-"""What `graphspec train specs/digits.yaml` does, in Keras: build, fit, validate, save; as a whole process.
+"""`graphspec train specs/digits.yaml` in Keras, as a whole process: build, fit, validate, save.
 
-The recipe is read from the spec, whose words are Keras' own, so that both sides do the same work whatever the
-spec says. Prints `{"val_accuracy": ...}`; leaves `digits.weights.h5` in the working directory.
+It reads the recipe from the spec, which uses Keras' names, so both sides always do the same work. It prints
+`{"val_accuracy": ...}` and writes `digits.weights.h5` to the working directory.
 """
 
 import json
@@ -14,7 +14,7 @@ import yaml
 
 
 def stack(spec: dict) -> keras.Model:
-    """The model of a spec that is one stack of layers."""
+    """The model of a spec that is a single stack of layers."""
     ((name, given),) = spec["inputs"].items()
     x = image = keras.Input(given["shape"], dtype=given["dtype"], name=name)
     for name, arguments in spec["nodes"].items():
@@ -38,7 +38,7 @@ def main(path: Path) -> None:
     (source,) = spec["inputs"]
     shuffled = np.random.permutation(
         len(arrays[output])
-    )  # `fit` holds out the last ones, graphspec random ones
+    )  # `fit` holds out the last examples, graphspec random ones
     history = model.fit(
         arrays[source][shuffled],
         arrays[output][shuffled],

@@ -15,7 +15,7 @@ from graphspec.weights import key_prefix, layers
 
 
 class PositionEmbedding(keras.layers.Layer):
-    """As KerasHub has it."""
+    """The layer of KerasHub."""
 
     def __init__(self, sequence_length: int) -> None:
         super().__init__()
@@ -29,8 +29,9 @@ class PositionEmbedding(keras.layers.Layer):
 
 
 class Noise(keras.layers.Layer):
-    """A normal distribution in the shape of its input; Keras' own counts its draws in a tensor, which no
-    inference mode may change.
+    """Normal noise in the shape of its input.
+
+    Keras' own counts its draws in a tensor, which inference mode may not change.
     """
 
     def call(self, x: Any) -> Any:
@@ -44,7 +45,7 @@ OWN = {"PositionEmbedding": PositionEmbedding}
 
 
 def _argument(name: str, value: Any) -> Any:
-    """An argument as Keras takes it: an activation with arguments is a function."""
+    """An argument in Keras' form: an activation with arguments is a function."""
     if not name.endswith("activation") or not isinstance(value, dict):
         return value
     options = {key: item for key, item in value.items() if key != "name"}
@@ -59,7 +60,7 @@ class Builder:
         self._prefixes: dict[Unit, str] = {}
 
     def body(self, graph: Graph, prefix: str, inputs: list[Any]) -> dict[Value, Any]:
-        """The tensors of a graph, given those of its inputs."""
+        """The tensors of a graph, given its input tensors."""
         self._prefixes |= {unit: key_prefix(prefix, unit) for unit in graph.units}
         tensors = {
             value: tensor
@@ -103,7 +104,7 @@ class Builder:
 
 
 class KerasModel(nn.Module):
-    """A Keras model that is called as the emitted module is; its outputs are never logits."""
+    """A Keras model with the call signature of the emitted module; its outputs are never logits."""
 
     def __init__(self, model: Any, names: list[str]) -> None:
         super().__init__()
@@ -115,7 +116,7 @@ class KerasModel(nn.Module):
 
 
 def functional(program: Program) -> tuple[Any, dict[str, Any]]:
-    """The model on any backend, with weights of its own, and its layers by the path of their weights."""
+    """The model on any backend, with its own weights, and its layers by the path of their weights."""
     inputs = {
         name: keras.Input(
             [size if isinstance(size, int) else None for size in tensor.shape[1:]],
@@ -133,7 +134,7 @@ def functional(program: Program) -> tuple[Any, dict[str, Any]]:
 
 
 def keras_model(program: Program, module: nn.Module) -> KerasModel:
-    """The model, with the weights of `module`, which is the program's."""
+    """The model, with the weights of `module`, the program's module."""
     model, made = functional(program)
     copy(program, module, made)
     return KerasModel(model, list(program.graph.outputs))
@@ -141,7 +142,7 @@ def keras_model(program: Program, module: nn.Module) -> KerasModel:
 
 @torch.no_grad()
 def copy(program: Program, module: nn.Module, built: dict[str, Any]) -> None:
-    """Gives Keras' layers the weights of `module`, each in the form that Keras stores."""
+    """Copies the weights of `module` to Keras' layers, in the layout that Keras stores."""
     state = module.state_dict()
     for path, op in layers(program.graph):
         rest = iter(built[path].weights) if op.weights() else iter(())
@@ -153,7 +154,7 @@ def copy(program: Program, module: nn.Module, built: dict[str, Any]) -> None:
 
 
 def stored(weight: Weight, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The numbers of a module's weight as a Keras variable of this shape holds them."""
+    """The values of a module's weight in the layout of a Keras variable of this shape."""
     if weight.gates:
         blocks = value.chunk(len(weight.gates))
         value = torch.cat([blocks[weight.gates.index(gate)] for gate in range(len(blocks))])

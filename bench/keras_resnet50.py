@@ -1,4 +1,4 @@
-"""The flat ResNet-50 of generate.py in Keras: build it and print its summary. Run as a whole process."""
+"""Builds the flat ResNet-50 of generate.py in Keras and prints its summary, as a whole process."""
 
 import keras
 from keras import layers

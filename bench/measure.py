@@ -1,4 +1,4 @@
-"""Interleaved timing: every subject runs in every round, so that the machine's moods fall on all alike."""
+"""Interleaved timing: every subject runs in every round, so that changes of the machine affect all alike."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ SAMPLE_SECONDS = 0.005  # a sample repeats its call until it lasts about this lo
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Seconds a call, one value a round; and of these, those that this process spent on a processor."""
+    """Seconds per call, one value per round: elapsed time, and processor time of this process."""
 
     seconds: tuple[float, ...]
     processor: tuple[float, ...]
@@ -28,11 +28,11 @@ class Samples:
         return min(self.seconds)
 
     def ratio(self, other: "Samples") -> float:
-        """The median over rounds of self / other; each pair ran within one round."""
+        """The median over rounds of self / other; both ran within each round."""
         return _median_ratio(self.seconds, other.seconds)
 
     def processor_ratio(self, other: "Samples") -> float:
-        """As `ratio`, of processor time: what other processes on the machine take does not count."""
+        """As `ratio`, but of processor time, which other processes on the machine do not affect."""
         return _median_ratio(self.processor, other.processor)
 
 
@@ -48,7 +48,7 @@ def interleave(
     min_rounds: int = 5,
     max_rounds: int = 200,
 ) -> dict[str, Samples]:
-    """Time the subjects round by round, in turned order every other round, until the budget is spent."""
+    """Times the subjects round by round, in reverse order every other round, until the budget is used up."""
     slowest = 0.0
     for call in subjects.values():
         for _ in range(warmup):
@@ -81,8 +81,9 @@ def _sample(call: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 
 def process(command: Sequence[str], directory: Path | None = None) -> Callable[[], str]:
-    """A subject that runs `command` as a whole process, in `directory`, and returns what it printed;
-    it must exit with 0.
+    """A subject that runs `command` as a whole process in `directory`, and returns its output.
+
+    The command must exit with 0.
     """
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}

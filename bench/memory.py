@@ -1,4 +1,4 @@
-"""Peak memory: of an inference pass, emitted beside its twin; of a training step, estimated and measured."""
+"""Peak memory: of inference, emitted module and twin; of a training step, estimate and measurement."""
 
 import gc
 import json
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def peak(module: nn.Module, inputs: Mapping[str, Tensor]) -> int:
-    """The peak of one call in inference, in bytes."""
+    """The peak memory of one call in inference, in bytes."""
     module.eval()
     with torch.no_grad():
         module(**inputs)
@@ -86,7 +86,7 @@ STEP_COLUMNS = (
 
 
 def training_table(names: Sequence[str]) -> Table:
-    """A training step of each spec that has a loss: what is estimated, and what the allocator says."""
+    """A training step of each spec that has a loss: the estimate, and the allocator's measurement."""
     rows: list[Mapping[str, Value]] = []
     for name in names:
         case = CASES[name]
@@ -110,7 +110,7 @@ def training_table(names: Sequence[str]) -> Table:
 
 
 def named_sizes(program: Any, inputs: Mapping[str, Tensor]) -> dict[str, int]:
-    """The named sizes of inputs, by these."""
+    """The values of the named sizes of these inputs."""
     found = {}
     for key, tensor in program.inputs.items():
         for wanted, given in zip(tensor.shape[1:], inputs[key].shape[1:], strict=True):
@@ -120,7 +120,7 @@ def named_sizes(program: Any, inputs: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def measured(program: Any, inputs: Mapping[str, Tensor]) -> int:
-    """The bytes at the peak of a training step. Its targets are zeros, which every loss takes."""
+    """The peak memory of a training step, in bytes. Its targets are zeros, which all losses accept."""
     count, cpu = len(next(iter(inputs.values()))), torch.device("cpu")
     sizes = named_sizes(program, inputs)
     arrays = dict(inputs)
@@ -143,7 +143,7 @@ def measured(program: Any, inputs: Mapping[str, Tensor]) -> int:
 
 
 def _allocated(run: Callable[[], None]) -> int:
-    """The most bytes that the allocator gave out at once, beyond those before."""
+    """The most bytes that the allocator had given out at once, beyond those before."""
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         run()

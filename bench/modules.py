@@ -1,4 +1,4 @@
-"""Forward and training step: the emitted module beside its hand-written twin, with the same weights."""
+"""Forward pass and training step of the emitted module and its hand-written twin, with the same weights."""
 
 import copy
 import inspect
@@ -34,8 +34,9 @@ def _columns() -> tuple[Column, ...]:
 
 
 def table(names: Sequence[str], budget_seconds: float, noise: bool = False) -> Table:
-    """Each case of `names` beside its twin; with `noise` twin beside twin, which shows the noise of the
-    machine.
+    """A row for each case of `names` and its twin.
+
+    With `noise` it compares the twin with itself, which shows the noise of the machine.
     """
     rows: list[Mapping[str, Value]] = []
     for name in names:
@@ -80,7 +81,7 @@ def _compared(phase: str, other: str, samples: Mapping[str, Samples]) -> dict[st
 
 
 def _keras(program: Program, module: nn.Module, case: Case) -> nn.Module:
-    """The same network in Keras; unless it draws numbers, with the same outputs."""
+    """The same network in Keras, with the same outputs unless it draws random numbers."""
     from bench.keras_models import keras_model
 
     model, example = keras_model(program, module).eval(), case.example()
@@ -92,14 +93,14 @@ def _keras(program: Program, module: nn.Module, case: Case) -> nn.Module:
 
 
 def _assert_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
-    """To a thousandth of the largest value."""
+    """Checks equality to a thousandth of the largest value."""
     for actual, expected in zip(ours, theirs, strict=True):
         scale = float(expected.abs().max())
         torch.testing.assert_close(actual, expected, rtol=1e-3, atol=max(1e-3 * scale, 1e-7))
 
 
 def verify(module: nn.Module, twin: nn.Module, case: Case) -> None:
-    """Outputs in both modes and the gradients of one step must agree, or the comparison means nothing."""
+    """Checks that outputs in both modes and gradients agree; otherwise the comparison means nothing."""
     example, second = case.example(), second_biases(twin)
     for training in (False, True):
         results = []
@@ -122,7 +123,7 @@ def verify(module: nn.Module, twin: nn.Module, case: Case) -> None:
 
 
 def asked(module: nn.Module) -> dict[str, bool]:
-    """Asks for logits, where a module gives them."""
+    """The arguments that ask for logits, if a module supports it."""
     return {"logits": True} if "logits" in inspect.signature(module.forward).parameters else {}
 
 

@@ -1,10 +1,9 @@
-"""A large training on paper: what one process of many holds, sends and writes, without the memory for it.
+"""A plan of a large training: what each of many processes holds, sends and writes.
 
 python -m bench.plan [--processes 1000] [--set width=4096 ...]
 
-The module is built on torch's meta device, sharded over a process group that only pretends (torch's fake
-backend), and its checkpoint is planned by torch.distributed.checkpoint. The numbers of docs/scaling.md are
-these.
+It builds the module on torch's meta device, shards it over a simulated process group (torch's fake backend),
+and plans its checkpoint with torch.distributed.checkpoint. docs/scaling.md quotes the numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ BF16, FLOAT32 = 2, 4
 
 
 def plan(processes: int, params: Mapping[str, Any], batch: int = 1) -> dict[str, Any]:
-    """The numbers of one process, the first of so many, for `batch` sequences a step each."""
+    """The numbers of the first of `processes` processes, with `batch` sequences per step each."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     program = graphspec.compile(SPEC, params=params)
@@ -74,13 +73,13 @@ def plan(processes: int, params: Mapping[str, Any], batch: int = 1) -> dict[str,
 
 
 def _parameters(unit: Any) -> int:
-    """The weights that a unit gathers: those of its own, and of no unit within."""
+    """The weights that a unit gathers: its own, without those of units inside it."""
     group = unit._get_fsdp_state()._fsdp_param_group
     return sum(each.sharded_param.numel() for each in group.fsdp_params) if group is not None else 0
 
 
 def _state(module: torch.nn.Module, optimizer: Any) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, after a first step."""
+    """The tensors of a checkpoint after the first step."""
     optimizer.load_state_dict({}, {"iterations": 0, "learning_rate": 0.0, "moved": [], "products": []})
     optimizer._begin(list(optimizer.weights))
     tensors, _ = optimizer.state_dict()
@@ -88,7 +87,7 @@ def _state(module: torch.nn.Module, optimizer: Any) -> dict[str, Tensor]:
 
 
 def _planned(state: Mapping[str, Tensor]) -> int:
-    """How much of a checkpoint this process writes, by the planner of torch.distributed.checkpoint."""
+    """The bytes of a checkpoint that this process writes, by the planner of torch.distributed.checkpoint."""
     planner = DefaultSavePlanner()
     planner.set_up_planner(dict(state), is_coordinator=True)
     items = planner.create_local_plan().items

@@ -1,4 +1,4 @@
-"""Whole processes: the time a person waits between typing a command and reading its answer."""
+"""Whole processes: the time from typing a command to reading its answer."""
 
 import json
 import statistics
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def startup(directory: Path, budget_seconds: float) -> Table:
-    """`check` and `summary` of ResNet-50 beside importing torch and Keras doing the same."""
+    """`check` and `summary` of ResNet-50, importing torch, and the same work in Keras."""
     flat = directory / "flat_resnet50.yaml"
     flat.write_text(flat_resnet50())
     blocks = str(SPECS / "resnet50.yaml")
@@ -51,7 +51,7 @@ def startup(directory: Path, budget_seconds: float) -> Table:
 
 
 def scaling(directory: Path, budget_seconds: float) -> Table:
-    """`check` on chains of growing length; a node costs the minimum above that of the shortest."""
+    """`check` on chains of growing length; the time per node is the minimum above the shortest chain."""
     subjects = {}
     for nodes in CHAIN_LENGTHS:
         path = directory / f"chain{nodes}.yaml"
@@ -78,7 +78,7 @@ def scaling(directory: Path, budget_seconds: float) -> Table:
 
 
 def training(directory: Path, budget_seconds: float) -> Table:
-    """`graphspec train specs/digits.yaml` beside Keras with the same layers, data and recipe."""
+    """`graphspec train specs/digits.yaml`, and Keras with the same layers, data and recipe."""
     spec = str(SPECS / "digits.yaml")
     keras = str(Path(__file__).with_name("keras_digits.py"))
     reached: dict[str, list[float]] = {
@@ -110,7 +110,7 @@ def training(directory: Path, budget_seconds: float) -> Table:
 
 
 def _reaching(accuracies: list[float], run: Callable[[], str]) -> Callable[[], None]:
-    """A subject that notes the validation accuracy that `run` prints as JSON, alone or in its last line."""
+    """A subject that records the validation accuracy that `run` prints as JSON, alone or in its last line."""
 
     def call() -> None:
         printed = run()

@@ -1,4 +1,4 @@
-"""Result tables: data first, then markdown."""
+"""Result tables: data first, then Markdown."""
 
 import datetime
 import os
@@ -13,7 +13,7 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`key` names the value in a row; `show` turns it into text (an absent value is a dash)."""
+    """`key` is the key of the value in a row; `show` formats it (a missing value is a dash)."""
 
     key: str
     heading: str
@@ -52,7 +52,7 @@ def seconds(value: float) -> str:
 
 
 def duration(value: float) -> str:
-    """Microseconds, milliseconds or seconds, to four digits."""
+    """Microseconds, milliseconds or seconds, with four digits."""
     for unit, scale in (("us", 1e6), ("ms", 1e3)):
         if value * scale < 1000:
             return f"{value * scale:.1f} {unit}"
@@ -60,7 +60,7 @@ def duration(value: float) -> str:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What the numbers depend on: date, machine, versions, threads."""
+    """The conditions of a run: date, machine, versions, threads."""
     packages = ("torch", "keras", "pydantic", "pyyaml", "typer")
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -1,4 +1,4 @@
-"""Lines of code: the emitted file beside its hand-written twin."""
+"""Lines of code of the emitted file and its hand-written twin."""
 
 import ast
 import importlib
@@ -82,14 +82,14 @@ def count(source: str) -> int:
 
 
 def own_source(source: str) -> str:
-    """The classes and functions that the spec's own words became."""
+    """The classes and functions that the spec itself became."""
     carried = {*library(), "init_weights", "init_recurrent"}
     nodes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
     return "\n".join(ast.get_source_segment(source, n) or "" for n in nodes if n.name not in carried)
 
 
 def twin_source(twin: Any) -> str:
-    """A twin's class and what it uses of its file, imports included."""
+    """A twin's class and the parts of its file that it uses, imports included."""
     used: list[Any] = []
     while isinstance(twin, partial):
         used += [each for each in twin.args if isinstance(each, type)]
@@ -105,7 +105,7 @@ def twin_source(twin: Any) -> str:
 
 
 def _imports(source: str, used: set[str]) -> Iterator[str]:
-    """The imports of a file, of the names that are used."""
+    """The imports in a file of the names that are used."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             node.names = [each for each in node.names if (each.asname or each.name) in used]
@@ -131,6 +131,6 @@ def _reached(name: str, defined: dict[str, Any], seen: set[str] | None = None) -
 
 
 def formatted(source: str) -> str:
-    """Source in the width of emitted files."""
+    """Source formatted to the line width of emitted files."""
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "88", "-"]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout

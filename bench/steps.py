@@ -1,4 +1,4 @@
-"""A step of training as `graphspec train` runs it, beside the best loop that is written by hand."""
+"""A training step of `graphspec train`, and of the best hand-written loop."""
 
 import tempfile
 import time
@@ -31,8 +31,9 @@ EPOCHS = 4
 
 
 def table(directory: Path, budget_seconds: float) -> Table:
-    """Rounds of whole runs, in turns, from the second epoch to the last: time on the clock, and processor
-    time, in which what other processes on the machine take does not count.
+    """Rounds of whole runs, in turns, timed from the second epoch to the last.
+
+    It reports elapsed time, and processor time, which other processes on the machine do not affect.
     """
     rows: list[Mapping[str, Value]] = []
     for name, settings in SUBJECTS.items():
@@ -77,13 +78,13 @@ class Stopwatch(Callback):
         self.ended = (time.perf_counter(), time.process_time())
 
     def each(self, steps: float) -> tuple[float, float]:
-        """Seconds on the clock, and of processor time, of each of so many steps."""
+        """Elapsed seconds and processor seconds per step, for this number of steps."""
         wall, processor = (end - start for start, end in zip(self.started, self.ended, strict=True))
         return wall / steps, processor / steps
 
 
 def _data(program: graphspec.Program, directory: Path) -> Path | None:
-    """A file of synthetic examples for a spec that names no data."""
+    """A file of synthetic examples for a spec without data."""
     if program.data is not None:
         return None
     path = directory / f"{program.name}.npz"
@@ -95,7 +96,7 @@ def _data(program: graphspec.Program, directory: Path) -> Path | None:
 
 
 def _ours(program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
-    """What a step takes of a run by `train`."""
+    """A function that runs `train` and returns the time per step."""
     data = _data(program, directory)
     count = len(load(program, data, SPECS, torch.device("cpu")).training)
     steps = (EPOCHS - 1) * -(-count // program.training.batch_size)
@@ -119,7 +120,7 @@ def _ours(program: graphspec.Program, directory: Path) -> Callable[[], tuple[flo
 
 
 def _by_hand(name: str, program: graphspec.Program, directory: Path) -> Callable[[], tuple[float, float]]:
-    """What a step takes of the loop by hand on the twin of the spec."""
+    """A function that trains the twin of the spec in a hand-written loop and returns the time per step."""
     examples = load(program, _data(program, directory), SPECS, torch.device("cpu")).training
     (whole,) = examples.batches(len(examples))
     inputs, targets = (whole.arrays[next(iter(names))] for names in (program.inputs, program.outputs))

@@ -1,4 +1,4 @@
-"""A training of one subject by one way, as a process of its own.
+"""Trains one subject in one way, as its own process.
 
 python -m bench.trainers WAY SPEC DATA.npz prints the seconds of each epoch as JSON. The data, the batches,
 the optimizer (Adam) and the number of epochs are the same in all ways.
@@ -21,7 +21,7 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """How many examples an epoch has, and the loss by hand: of what the twin gives, and of targets."""
+    """The number of examples per epoch, and the hand-written loss of the twin's outputs and the targets."""
 
     batch_size: int
     examples: int
@@ -80,11 +80,11 @@ class Epochs:
         self.seconds.append(time.perf_counter() - self._began)
 
     def started(self, start: object) -> None:
-        """What graphspec calls before the first step."""
+        """The callback of graphspec before the first step."""
         self.on_epoch_begin(0)
 
     def progress(self, progress: Any) -> None:
-        """What graphspec calls as it goes on."""
+        """The callback of graphspec for progress."""
         if progress.done:
             self.on_epoch_end(progress.epoch)
             self.on_epoch_begin(progress.epoch)
@@ -121,7 +121,7 @@ def compiled(spec: str, data: Path) -> list[float]:
 
 
 def _tensors(spec: str, data: Path) -> tuple[list[Any], dict[str, Any]]:
-    """Inputs in order and targets by name."""
+    """Inputs in order, and targets by name."""
     import torch
 
     from bench.cases import CASES
@@ -133,7 +133,7 @@ def _tensors(spec: str, data: Path) -> tuple[list[Any], dict[str, Any]]:
 
 
 def by_hand(spec: str, data: Path) -> list[float]:
-    """A loop as one writes it for speed: one gather an epoch, a fused optimizer, no checks."""
+    """A loop written for speed: one gather per epoch, a fused optimizer, no checks."""
     import torch
 
     from bench.cases import CASES
@@ -196,7 +196,7 @@ def by_lightning(spec: str, data: Path) -> list[float]:
 
 
 def by_keras(spec: str, data: Path) -> list[float]:
-    """Keras' `fit`, on the backend that KERAS_BACKEND names."""
+    """Keras' `fit`, on the backend in KERAS_BACKEND."""
     import keras
 
     from bench.keras_models import functional
@@ -237,7 +237,7 @@ NEEDS = {ON_JAX: "jax", "Lightning": "lightning"}
 
 
 def write_data(spec: str, path: Path) -> None:
-    """Random inputs, as long as the case has them, and random targets that the losses take."""
+    """Random inputs of the case's length, and random targets that the losses accept."""
     import torch
 
     from bench.cases import CASES

@@ -1,4 +1,4 @@
-"""Trainings beside each other: graphspec, a loop by hand, Keras on torch and on JAX, Lightning."""
+"""Compares trainings: graphspec, a hand-written loop, Keras on torch and on JAX, Lightning."""
 
 import json
 import os
@@ -33,7 +33,7 @@ LONGEST = 900
 
 
 def table(directory: Path, budget_seconds: float, names: list[str] | None = None) -> Table:
-    """Rounds of whole processes, at least one, until the budget of a subject is spent."""
+    """Rounds of whole processes, at least one, until the budget per subject is used up."""
     rows: list[Mapping[str, Value]] = []
     for name in names or SUBJECTS:
         if name not in SUBJECTS:

@@ -1,4 +1,4 @@
-"""A search beside another one of the same time: TPE with pruning, and random values without."""
+"""Compares two searches of equal time: TPE with pruning, and random values without pruning."""
 
 import json
 import os
@@ -19,7 +19,7 @@ LOOK = 0.2
 
 
 def table(directory: Path) -> Table:
-    """The best validation accuracy of 30 trials, and of as long a search at random, for five seeds."""
+    """The best validation accuracy of 30 trials, and of a random search of equal time, for five seeds."""
     rows = [_seed(directory, seed) for seed in SEEDS]
     names = ("tpe", "random", "tpe_trials", "random_trials", "seconds")
     rows.append({"seed": "median", **{name: statistics.median(row[name] for row in rows) for name in names}})
@@ -55,7 +55,7 @@ def _seed(directory: Path, seed: int) -> dict[str, Any]:
 def _search(
     place: Path, seed: int, settings: tuple[str, ...] = (), limit: float | None = None
 ) -> tuple[dict[str, Any], float]:
-    """What a search came to, and its seconds of processor time; beyond `limit` of them it is told to stop."""
+    """The result of a search, and its processor time in seconds; it is stopped at `limit` seconds."""
     command = [*GRAPHSPEC, "tune", SPEC, "--run-dir", str(place), "--device", "cpu", "--json"]
     for setting in (f"train.seed={seed}", *settings):
         command += ["--set", setting]
@@ -68,7 +68,7 @@ def _search(
 
 
 def _watch(process: subprocess.Popen[bytes], limit: float | None) -> float:
-    """The seconds of processor time that a search has taken at its end; it is told to end at `limit`."""
+    """The processor time in seconds of a search when it ends; it is stopped at `limit`."""
     told = False
     while True:
         ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -83,6 +83,6 @@ def _watch(process: subprocess.Popen[bytes], limit: float | None) -> float:
 
 
 def _processor_seconds(pid: int) -> float:
-    """What a process has taken and the children that it has waited for, in user and system mode (Linux)."""
+    """The user and system time of a process and of the children that it has waited for (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,7 @@
-"""The networks of specs/ as a PyTorch engineer writes them by hand: the measure of the emitted modules.
+"""The networks of specs/ as a PyTorch engineer writes them by hand: the reference for emitted modules.
 
-One class a spec, by family in the files of this folder. It takes the inputs of the spec by name (images
-channels-last), returns what the emitted module returns (a tensor for one output, a dict for several; logits
-on demand), and declares its weights in the order of the spec, so that they can be copied over one by one.
-Nothing here is slower than it could be: activations overwrite their input where code by hand does so.
+There is one class per spec, grouped by family into files. It takes the inputs of the spec by name (images
+channels-last), and returns what the emitted module returns: a tensor for one output, a dict for several,
+logits on request. It declares its weights in the order of the spec, so that they can be copied one by one.
+The twins are written for speed: activations work in place where hand-written code does so.
 """

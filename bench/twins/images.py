@@ -1,4 +1,4 @@
-"""The gallery's own networks for images."""
+"""The image networks of the gallery."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class Conv(nn.Conv2d):
-    """Of odd width, padded so that the size stays; then ReLU."""
+    """A convolution of odd width, padded to keep the size, then ReLU."""
 
     def __init__(self, in_channels: int, channels: int, kernel_size: int = 3) -> None:
         super().__init__(in_channels, channels, kernel_size, padding=kernel_size // 2)
@@ -23,7 +23,7 @@ class Conv(nn.Conv2d):
 
 
 class Halving(nn.Conv2d):
-    """3x3 at stride 2, then ReLU; Keras pads an even image by one row and column, at the end."""
+    """A 3x3 convolution of stride 2, then ReLU. Keras pads even sizes by one row and column at the end."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(in_channels, channels, 3, stride=2)

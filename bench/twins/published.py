@@ -1,4 +1,4 @@
-"""Published networks for images, with the numbers of keras.applications."""
+"""Published image networks, with the hyperparameters of keras.applications."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -91,10 +91,10 @@ class ResNet(nn.Module):
 
 
 class Torchvision(nn.Module):
-    """torchvision's ResNet-50, called as the other twins are.
+    """torchvision's ResNet-50, with the call signature of the other twins.
 
-    It strides in a block's middle convolution, and costs 6 % more for it. Here its strides and epsilons are
-    those of the paper, of Keras and of the spec, so that both compute the same.
+    It has the stride in a block's middle convolution, and costs 6 % more for it. Here its strides and
+    epsilons are those of the paper, of Keras and of the spec, so that both compute the same.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Torchvision(nn.Module):
         for block in self.model.modules():
             if isinstance(block, resnet.Bottleneck):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-                children = block._modules  # the shortcut's weights come first in the spec
+                children = block._modules  # in the spec, the shortcut's weights come first
                 children |= {name: children.pop(name) for name in list(children) if name != "downsample"}
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -115,7 +115,7 @@ class Torchvision(nn.Module):
 
 
 class InceptionConv(nn.Module):
-    """A convolution, a normalization without scales, ReLU; padded to keep the size where its stride is 1."""
+    """A convolution, a normalization without scales, ReLU; padded to keep the size if its stride is 1."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class InceptionConv(nn.Module):
 
 
 def convs(in_channels: int, *layers: tuple) -> nn.Sequential:
-    """Convolutions one after another, each (channels, kernel size, ...)."""
+    """A sequence of convolutions, each (channels, kernel size, ...)."""
     found = []
     for channels, *rest in layers:
         found.append(InceptionConv(in_channels, channels, *rest))
@@ -255,7 +255,7 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(F.relu(self.first(F.relu(x)), inplace=True))
-        # Keras pads an even side at its end alone
+        # Keras pads an even side only at its end
         pooled = F.max_pool2d(y, 3, 2, (y.shape[2] % 2, y.shape[3] % 2), ceil_mode=True)
         pooled += self.norm(self.shortcut(x))
         return pooled

@@ -1,4 +1,4 @@
-"""A stack of dense layers, and the networks of the handwritten digits: 8x8 pixels of one byte."""
+"""A stack of dense layers, and the networks for handwritten digits: 8x8 pixels of one byte."""
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ class Digits(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Trained networks, frozen: there is nothing to learn."""
+    """Trained, frozen networks: there is nothing to train."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Ensemble(nn.Module):
 
 
 class Features(nn.Module):
-    """An image to 128 numbers; Keras pads an even image by one row and column, at the end."""
+    """Maps an image to 128 features. Keras pads an even image by one row and column at the end."""
 
     def __init__(self) -> None:
         super().__init__()

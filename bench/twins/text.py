@@ -15,7 +15,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 def init_recurrent(module: nn.Module) -> None:
-    """Keras' initializers. An LSTM has one bias, which leaves its forget gate open."""
+    """Keras' initializers. An LSTM has one bias, whose forget gate starts at 1."""
     if isinstance(module, (nn.LSTM, nn.GRU)):
         nn.init.xavier_uniform_(module.weight_ih_l0)  # type: ignore[arg-type]
         nn.init.orthogonal_(module.weight_hh_l0)  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ class Siamese(nn.Module):
 
 
 class ItemPrice(nn.Module):
-    """Token 0 pads a description at its end: the state behind its last word is its code."""
+    """Token 0 is padding at the end of a description: the state after its last word is its code."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class ItemPrice(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with a projection each for queries, keys and values, as its state dict has them."""
+    """Self-attention with separate projections for queries, keys and values, as in its state dict."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
 
 
 class TransformerClassifier(nn.Module):
-    """Token 0 is padding: no word attends to it, and the mean leaves it out."""
+    """Token 0 is padding: no word attends to it, and the mean ignores it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A program as a picture: SVG, a page to explore, Mermaid. The same bytes for the same spec."""
+"""Draws a program: as SVG, an interactive page, or Mermaid. The same spec gives the same bytes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def plot(
     right: bool | None = None,
     slide: bool = False,
 ) -> str:
-    """The text of a picture of a program: SVG, an HTML page, or Mermaid, as the suffix of its file says.
+    """The text of a picture of a program. The suffix of its file selects SVG, an HTML page, or Mermaid.
 
-    Blocks and models are open while the picture stays readable, or all of them where it is to `expand`, or
-    those of the outermost `depth` levels; on the page they can be opened and closed. It runs down, or to the
-    `right`. An SVG for a `slide` is 16:9, and chooses the depth and the direction that are not given. Raises
-    ValueError for another suffix.
+    By default blocks and models are open while the picture stays readable; `expand` opens all of them, and
+    `depth` opens those of the outermost `depth` levels. On the page the reader can open and close them. The
+    picture runs down, or to the `right`. An SVG for a `slide` is 16:9, and chooses a depth and a direction
+    that are not given. Raises ValueError for another suffix.
     """
     from graphspec.plot.html import html
     from graphspec.plot.mermaid import mermaid
@@ -50,7 +50,7 @@ def plot(
 
 
 def converted(svg: str, suffix: str) -> bytes:
-    """An SVG file as .png or .pdf. Raises `SpecError` (package-missing) without the extra `plot`."""
+    """Converts an SVG file to .png or .pdf. Raises `SpecError` (package-missing) without the extra `plot`."""
     from graphspec.plot.raster import converted
 
     return converted(svg, suffix)

@@ -1,7 +1,7 @@
-"""A picture as an interactive page: it loads nothing, and no text of a spec can become markup or script.
+"""A picture as an interactive page. It loads nothing, and no text of a spec can become markup or script.
 
-What a spec says is in the page twice: as escaped text in the title, and as JSON in which `<` does not occur.
-The script makes text of it, never markup, and the page's policy forbids every script and style but its own.
+The page contains text of the spec in two places: escaped in the title, and as JSON without any `<`. The
+script inserts it as text, never as markup, and the page's policy forbids all other scripts and styles.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TYPICAL = 64
 def html(body: Picture, program: Any, right: bool = False, fixed: bool = False) -> str:
     """The text of the page. The picture runs down, or to the `right`.
 
-    Where it is not `fixed` which groups are open, the page closes some until all of it can be read.
+    Unless the open groups are `fixed`, the page closes some until all of it is readable.
     """
     places = Places(program)
     folder = files("graphspec.plot")
@@ -58,7 +58,7 @@ def html(body: Picture, program: Any, right: bool = False, fixed: bool = False) 
 
 
 def _hash(text: str) -> str:
-    """Names a script or style in the page's policy."""
+    """The hash of a script or style, for the page's policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -72,7 +72,7 @@ def _body(body: Picture, places: Places) -> dict[str, Any]:
 
 
 def _box(box: Box, places: Places) -> dict[str, Any]:
-    """What the page knows of a box; it fills in what is empty or 0."""
+    """The data of a box on the page. The script fills in what is left out because it is empty or 0."""
     shape = face(box)
     name, title = heading(box)
     found: dict[str, Any] = {
@@ -98,14 +98,14 @@ def _box(box: Box, places: Places) -> dict[str, Any]:
 
 
 def _costs(box: Box) -> list[int]:
-    """Parameters, FLOPs and bytes of activations as numbers; none where all are 0."""
+    """Parameters, FLOPs and bytes of activations as numbers; empty if all are 0."""
     sizes = (box.params, box.flops, box.memory)
     costs = [value_of(size, dict.fromkeys(names_of(size), TYPICAL)) for size in sizes]
     return costs if any(costs) else []
 
 
 def _facts(box: Box) -> list[tuple[str, str]]:
-    """What the panel says of costs, for one example."""
+    """The costs that the panel shows, for one example."""
     if box.kind in ENDS:
         return [("loss", f"{box.title} {box.detail}".strip())] if box.title else []
     facts = []

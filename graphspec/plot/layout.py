@@ -1,11 +1,12 @@
 """Positions: boxes in ranks from top to bottom, bodies within their boxes, edges between ranks.
 
-An edge runs straight down through a rank and bends only in the gap behind it, where no box is, so no edge
-crosses a box. `page.js` has the same rules, for groups opened and closed there; a test compares the two.
+An edge runs straight down through a rank and bends only in the gap below it, where there are no boxes, so no
+edge crosses a box. `page.js` follows the same rules for groups opened and closed there; a test compares the
+two.
 
-A picture that runs to the right is one from top to bottom, mirrored: here `x` and `width` always lie across
-the flow, `y` and `height` along it; those who draw exchange the two. What stays upright, text and the heads
-of groups, has its size exchanged here.
+A picture that runs to the right is a picture from top to bottom with x and y exchanged: here `x` and `width`
+are always across the flow, `y` and `height` along it, and the drawing code exchanges them. Text and the heads
+of groups stay upright, so their sizes are exchanged here.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A box with its body folded: its size on the screen, and the widths of its ports' labels."""
+    """The size of a closed box on the screen, and the widths of its ports' labels."""
 
     width: float
     height: float
@@ -52,11 +53,12 @@ class Face:
 
 @dataclass(eq=False, slots=True)
 class PlacedBox:
-    """A box in its body: its middle, its top, its size. Ports and slots are relative to the middle, `starts`
-    and `head` are from the top: where the lines of ports and the body begin.
+    """A box in its body: its center, its top, its size.
 
-    `left` and `right` are how far it reaches from its middle with all that belongs to it, `reach` how far
-    down: labels and the boxes of a stack. The body begins `side` from the left and `head` from the top.
+    Ports and slots are relative to the center. `starts` and `head` are relative to the top: they are where
+    the lines of ports and the body begin. `left` and `right` are the extent to both sides of the center, and
+    `reach` the extent downward, labels and the boxes of a stack included. The body begins `side` from the
+    left and `head` from the top.
     """
 
     box: Box
@@ -77,7 +79,7 @@ class PlacedBox:
 
 @dataclass(frozen=True, slots=True)
 class EdgePiece:
-    """A piece of an edge: straight down from the first point, in a bend from the second to the third."""
+    """A piece of an edge: straight down from the first point, then a curve from the second to the third."""
 
     points: tuple[Point, Point, Point]
     arrow: bool
@@ -86,7 +88,7 @@ class EdgePiece:
 
 @dataclass(eq=False, slots=True)
 class Placement:
-    """A body with coordinates; its upper left corner is the origin."""
+    """A body with coordinates, relative to its upper left corner."""
 
     width: float = 0
     height: float = 0
@@ -97,7 +99,7 @@ class Placement:
 
 
 def face(box: Box) -> Face:
-    """The size of a box with its body folded."""
+    """The size of a closed box."""
     texts = lines(box)
     if not texts:
         return Face(0, 0, tuple(0 for _ in box.ports))
@@ -108,7 +110,7 @@ def face(box: Box) -> Face:
 
 
 def place(body: Picture, right: bool = False, room: float = 0) -> Placement:
-    """A body with coordinates, and the bodies of its open boxes; at least `room` along the flow."""
+    """Lays out a body and those of its open boxes, with a length of at least `room` along the flow."""
     found = ranks(body)
     placed = [
         _opened(box, box.body, right) if box.body and box.open else _folded(box, right) for box in body.boxes
@@ -163,7 +165,7 @@ def _opened(box: Box, body: Picture, right: bool) -> PlacedBox:
 
 
 def _spread(widths: Sequence[float]) -> list[float]:
-    """Where lines start that have labels of these widths on their right: around 0."""
+    """The positions, centered around 0, of lines with labels of these widths to their right."""
     if len(widths) == 1:
         return [0.0]
     at = -(sum(widths) + (BESIDE + MARGIN) * len(widths) - MARGIN) / 2
@@ -175,7 +177,7 @@ def _spread(widths: Sequence[float]) -> list[float]:
 
 
 def slot_at(placed: PlacedBox, segment: Segment) -> float:
-    """Where a segment arrives, relative to the middle."""
+    """The position at which a segment arrives, relative to the center."""
     if segment.weights and placed.body is not None:
         return MARGIN - placed.width / 2
     return 0 if segment.slot is None or not placed.slots else placed.slots[segment.slot]
@@ -185,7 +187,7 @@ Neighbour = tuple[int, float, float]
 
 
 def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: list[float]) -> list[float]:
-    """The middles of all items: sweeps down and up move each towards its neighbours in the rank before."""
+    """The centers of all items. Sweeps down and up move each towards its neighbors in the previous rank."""
     boxes = len(placed)
     above: list[list[Neighbour]] = [[] for _ in left]
     below: list[list[Neighbour]] = [[] for _ in left]
@@ -195,7 +197,7 @@ def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: li
         end = slot_at(placed[lower], segment) if lower < boxes else 0
         above[lower].append((upper, start - end, segment.pull))
         below[upper].append((lower, end - start, segment.pull))
-    for segment in found.segments:  # the ends of a long edge go where its middle finds room
+    for segment in found.segments:  # the ends of a long edge follow the position of its middle
         upper, lower = segment.upper, segment.lower
         if segment.pull == BEND and all(pull == SKIP for _, _, pull in above[upper]):
             above[upper].append((lower, 0, BEND))
@@ -224,13 +226,13 @@ def _settle(
     left: list[float],
     right: list[float],
 ) -> None:
-    """Moves the items of a rank as near to where they would be as their order and sizes allow.
+    """Moves the items of a rank as close to their wishes as their order and sizes allow.
 
-    The least sum of squares, by pooling neighbours that would overlap.
+    It minimizes the sum of squares, by pooling neighbors that would overlap.
     """
     offset = 0.0
     offsets = []
-    pools: list[list[float]] = []  # the wish of the pool, its weight, how many items
+    pools: list[list[float]] = []  # for each pool: its wish, its weight, its number of items
     for at, item in enumerate(rank):
         if at:
             offset += right[rank[at - 1]] + BETWEEN + left[item]
@@ -253,7 +255,7 @@ def _settle(
 
 
 def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
-    """The weighted median of where the neighbours would have an item; the middle of two that are equal."""
+    """The weighted median of where the neighbors want an item; between two equal ones, their middle."""
     if not neighbours:
         return None
     wishes = sorted((x[other] + shift, weight) for other, shift, weight in neighbours)
@@ -269,7 +271,7 @@ def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
 
 
 def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
-    """Tops of boxes, and the lines between them; a gap is higher where lines run far to the side."""
+    """The tops of boxes, and the lines between them. A gap is higher if its lines run far to the side."""
     placed, boxes = result.boxes, len(result.boxes)
     gaps: list[list[Segment]] = [[] for _ in found.ranks]
     depth = {item: number for number, rank in enumerate(found.ranks) for item in rank}
@@ -281,7 +283,7 @@ def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
         far = max([abs(_start(s, placed, x) - _end(s, placed, x)) for s in gap], default=0)
         spaces.append(GAP + min(40, far / 12))
     result.height = sum(heights) + sum(spaces[:-1])
-    if len(spaces) > 1 and result.height < room:  # so that what leaves the body reaches its border
+    if len(spaces) > 1 and result.height < room:  # lines that leave the body reach its border
         spaces[-2] += room - result.height
         result.height = room
     y = 0.0
@@ -299,7 +301,7 @@ def _rows(found: Ranks, result: Placement, x: list[float], room: float) -> None:
             target = placed[segment.lower] if segment.lower < boxes else None
             arrow = target is not None and target.box.kind not in ("exit", "entry") and not segment.weights
             if target is not None and target.box.kind == "exit" and not target.width:
-                following += MARGIN  # to the border
+                following += MARGIN  # up to the border
             points = ((start, begin), (start, bottom), (end, following))
             result.lines.append(EdgePiece(points, arrow, segment.weights))
 

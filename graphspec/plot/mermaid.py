@@ -1,4 +1,4 @@
-"""A picture as Mermaid text, for pages that draw it themselves."""
+"""A picture as Mermaid text, for pages that render it themselves."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PLAIN = f" _.,·…[]()+-=/:{TIMES}"
 
 
 def mermaid(body: Picture, right: bool = False) -> str:
-    """The text of a flowchart, from top to bottom or to the `right`; a group that is open is a subgraph.
+    """The text of a flowchart, from top to bottom or to the `right`. An open group is a subgraph.
 
-    Mermaid writes the title of a subgraph where arrows enter it, across the text. So a subgraph has none: its
-    first node names it and takes its first input, and its other inputs have nodes of their own.
+    Mermaid draws arrows into a subgraph across its title. So a subgraph has no title: its first node shows
+    the name and takes the first input, and the other inputs have nodes of their own.
     """
     names: dict[int, str] = {}
     head = f"flowchart {'LR' if right else 'TD'}"
@@ -60,7 +60,7 @@ def _label(box: Box, between: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text in a label: what Mermaid, Markdown or HTML would read as more than that becomes entities."""
+    """The text of a label. Characters with a meaning in Mermaid, Markdown or HTML become entities."""
     return "".join(c if c.isalnum() or c in PLAIN else f"#{ord(c)};" for c in text)
 
 
@@ -77,14 +77,14 @@ Origin = tuple[Box, str]
 
 
 def _join(body: Picture, entries: list[Box], edges: list[tuple[Box, Box, str, bool]]) -> list[list[Origin]]:
-    """Adds the edges between boxes that are shown to `edges`; returned is what the body's exits stand for.
+    """Adds the edges between visible boxes to `edges`. Returns the origins of each of the body's exits.
 
     `entries` are the boxes that stand for the body's inputs.
     """
     incoming: list[list[Edge]] = [[] for _ in body.boxes]
     for edge in body.edges:
         incoming[edge.target].append(edge)
-    made: list[list[list[Origin]]] = []  # for each box what each of its ports stands for
+    made: list[list[list[Origin]]] = []  # for each box, the origins of each of its ports
     exits = []
     entry = iter(entries)
     for box, arriving in zip(body.boxes, incoming, strict=True):
@@ -99,7 +99,7 @@ def _join(body: Picture, entries: list[Box], edges: list[tuple[Box, Box, str, bo
             made.append([[(box, port.label)] for port in box.ports])
         else:
             inputs = [each for each in box.body.boxes if each.kind == "entry"]
-            inputs[:1] = [box]  # whose own node takes the first
+            inputs[:1] = [box]  # its own node takes the first input
             edges += [
                 (source, inputs[edge.slot or 0], label, edge.weights) for edge, (source, label) in found
             ]

@@ -1,7 +1,7 @@
-"""The ranks of a body: which boxes are below and next to each other; no sizes yet.
+"""The ranks of a body: the vertical and horizontal order of boxes, without sizes.
 
-Edges that pass a rank have a bend there. All edges of one port share their bends, so a value that many read
-is one line that branches. Items are boxes, by their numbers, and then bends.
+Edges that pass a rank have a bend there. All edges of one port share their bends, so a value with many
+readers is one line that branches. Items are first the boxes, by number, then the bends.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ BEND, BRANCH, SKIP = 8.0, 3.0, 0.01
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of an edge between items of neighbouring ranks. `slot` as in `Edge`; port 0 for a bend.
+    """A piece of an edge between items of neighboring ranks. `slot` is as in `Edge`; the port of a bend is 0.
 
-    `pull` is how strongly its ends want to stand one below the other.
+    `pull` is the weight with which its ends are aligned.
     """
 
     upper: int
@@ -33,7 +33,7 @@ class Segment:
 
 @dataclass(eq=False, slots=True)
 class Ranks:
-    """Items of each rank from left to right, and the segments between ranks."""
+    """The items of each rank from left to right, and the segments between ranks."""
 
     ranks: list[list[int]]
     segments: list[Segment]
@@ -43,7 +43,7 @@ class Ranks:
 
 
 def ranks(body: Picture) -> Ranks:
-    """The body in ranks, with few crossings."""
+    """The ranks of a body, ordered for few crossings."""
     rank = _depths(body)
     found = _bent(body, rank)
     _connect(body, found)
@@ -61,7 +61,7 @@ def ranks(body: Picture) -> Ranks:
 
 
 def _depths(body: Picture) -> list[int]:
-    """Ranks by the longest path; what reads nothing stands right above what reads it first."""
+    """Ranks by the longest path. A box without inputs is placed directly above its first reader."""
     depth = [0] * len(body.boxes)
     nearest = [len(body.boxes)] * len(body.boxes)
     sources = [True] * len(body.boxes)
@@ -83,7 +83,7 @@ def _depths(body: Picture) -> list[int]:
 
 
 def _bent(body: Picture, rank: list[int]) -> Ranks:
-    """The ranks, with bends where edges pass a rank, in the order of a walk along the edges."""
+    """The ranks, with bends where edges pass a rank, in depth-first order along the edges."""
     ends: dict[tuple[int, int, bool], dict[tuple[int, int | None], None]] = {}
     for edge in body.edges:
         ends.setdefault((edge.source, edge.port, edge.weights), {})[edge.target, edge.slot] = None
@@ -111,7 +111,7 @@ def _bent(body: Picture, rank: list[int]) -> Ranks:
 
 
 def _skips(body: Picture, rank: list[int]) -> set[tuple[int, int]]:
-    """The long edges whose ends are joined by another way, too."""
+    """The long edges whose ends are also connected by another path."""
     following: list[set[int]] = [set() for _ in body.boxes]
     for edge in body.edges:
         following[edge.source].add(edge.target)
@@ -131,7 +131,7 @@ def _skips(body: Picture, rank: list[int]) -> set[tuple[int, int]]:
 
 
 def _connect(body: Picture, found: Ranks) -> None:
-    """For each item its neighbours above and below, with the fraction of a place that ports move them."""
+    """For each item its neighbors above and below, with the fraction of a position that ports add."""
     count = found.boxes + sum(item >= found.boxes for rank in found.ranks for item in rank)
     found.above, found.below = [[] for _ in range(count)], [[] for _ in range(count)]
     for segment in found.segments:
@@ -143,7 +143,7 @@ def _connect(body: Picture, found: Ranks) -> None:
 
 
 def _swept(found: Ranks, order: list[list[int]], downward: bool) -> list[list[int]]:
-    """Each rank anew by the mean place of the neighbours in the rank before it."""
+    """Sorts each rank by the mean position of the neighbors in the previous rank."""
     place: dict[int, float] = {}
     swept = []
     neighbours = found.above if downward else found.below

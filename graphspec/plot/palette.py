@@ -1,7 +1,7 @@
-"""The colours of pictures, light and dark, and which part of a picture has which.
+"""The colors of pictures, light and dark, and the parts that use them.
 
-An SVG file carries the light ones as plain attributes, since many readers know no CSS variables, and the dark
-ones as a style on top; the page has both as variables.
+An SVG file has the light colors as plain attributes, because many viewers do not support CSS variables, and
+the dark ones as a style sheet on top. The page has both as variables.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DARK = {
 }
 
 PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    # part: its selector, and its properties; a later part wins over an earlier one
+    # part: its selector, and its properties; a later part overrides an earlier one
     "text": ("text", {"font-size": "12px", "fill": "ink"}),
     "page": (".page", {"fill": "page"}),
     "caption": (".caption", {"font-weight": "600"}),
@@ -98,13 +98,13 @@ OF_KINDS: Mapping[Kind, str] = {
 
 
 def attributes(*parts: str) -> str:
-    """The light look of parts, the last of which wins, as XML attributes with a space before each."""
+    """The light style of parts as XML attributes, each after a space; the last part wins."""
     properties = {name: value for part in parts for name, value in PARTS[part][1].items()}
     return "".join(f' {name}="{LIGHT.get(value, value)}"' for name, value in properties.items())
 
 
 def dark_style() -> str:
-    """A style sheet that overrides `attributes` where the reader's system is dark."""
+    """A style sheet that overrides `attributes` where the viewer's system is dark."""
     rules = "\n".join(
         f"  {selector} {{ {'; '.join(coloured)} }}"
         for selector, properties in PARTS.values()
@@ -114,7 +114,7 @@ def dark_style() -> str:
 
 
 def page_style() -> str:
-    """The style sheet of the page: the colours as variables, for its own style to use as well."""
+    """The style sheet of the page: the colors as variables, which its own styles use, too."""
 
     def variables(colours: Mapping[str, str]) -> str:
         return " ".join(f"--{name}: {colour};" for name, colour in colours.items())

@@ -1,7 +1,7 @@
-"""A program as nested boxes and edges: what is drawn, without positions.
+"""A program as nested boxes and edges: the content of a drawing, without positions.
 
-A box is a node, an input, an output, a set of shared weights, or a stack: instances of a repeated node that
-do not differ. Blocks and models have a body of boxes.
+A box is a node, an input, an output, a set of shared weights, or a stack of identical instances of a repeated
+node. Blocks and models have a body of boxes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LABEL_WIDTH = 44
 
 @dataclass(eq=False, slots=True)
 class Port:
-    """An output of a box that something reads; its label is its type, and how many instances have it."""
+    """An output of a box that is read. Its label is its type, and the number of instances that have it."""
 
     name: str
     label: str
@@ -53,13 +53,12 @@ class Port:
 
 @dataclass(eq=False, slots=True)
 class Box:
-    """One box, and its body if it is a block, a model or a section.
+    """One box, with its body if it is a block, a model or a section.
 
-    `params` and costs are of all instances of a stack, which are `count`. `nodes` is for how many nodes it
-    stands, those inside a block or model not counted; `path` is the name from the root; `again` a call of
-    shared weights that is not the first. `reads` are its inputs: where each comes from, and its type.
-    An `entry` and an `exit` are the ends of a body: in its boxes they stand in the order of the slots and
-    ports of its owner.
+    `params` and costs cover all `count` instances of a stack. `nodes` is the number of nodes that the box
+    stands for, without those inside a block or model; `path` is the name from the root; `again` marks a later
+    call of shared weights. `reads` are its inputs: the source of each, and its type. An `entry` and an `exit`
+    are the ends of a body. Among its boxes they have the order of the slots and ports of the owner.
     """
 
     kind: Kind
@@ -86,9 +85,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a port of a box to a slot of another, by their numbers in the body; `weights` are not data.
+    """An edge from a port of a box to a slot of another, by their numbers in the body.
 
-    The slot is an entry of the target's body; None where the target has none for it.
+    `weights` marks edges that are not data. The slot is an entry of the target's body; None if the target has
+    none for it.
     """
 
     source: int
@@ -106,7 +106,7 @@ class Picture:
     edges: list[Edge] = field(default_factory=list)
 
     def walk(self) -> Iterator[Box]:
-        """All boxes, those inside others behind them."""
+        """All boxes, each followed by the boxes inside it."""
         for box in self.boxes:
             yield box
             if box.body is not None:
@@ -114,7 +114,7 @@ class Picture:
 
 
 def draw(program: Any) -> Picture:
-    """The picture of a program, everything folded."""
+    """The picture of a program, with all groups closed."""
     rows = program.summary().rows
     count = sum(value is not None for value in program.graph.inputs.values())
     return _Drawer(Kinship(), program).body(program.graph, rows[count:])
@@ -164,7 +164,7 @@ class _Drawer:
         calls: Mapping[Unit, int],
         values: tuple[Value, ...],
     ) -> None:
-        """One box for a node, or for instances of it that do not differ; the first reads `values`."""
+        """One box for a node, or for identical instances of it; the first instance reads `values`."""
         op, row, unit = run[0], rows[0], run[0].unit
         spans = [each for each in (op.span, unit.span if unit else None) if each is not None]
         box = Box(
@@ -211,7 +211,7 @@ class _Drawer:
 
 
 class _Canvas:
-    """A body as it is drawn: which box and output each value is."""
+    """A body while it is built: the box and output of each value."""
 
     def __init__(self, body: Picture):
         self.body = body
@@ -221,7 +221,7 @@ class _Canvas:
         self._edges: set[Edge] = set()
 
     def add(self, box: Box, values: Mapping[str, Value]) -> int:
-        """The number of a new box, which makes these values. A port is made for each."""
+        """The number of a new box that computes these values. Each gets a port."""
         index = len(self.body.boxes)
         self.body.boxes.append(box)
         for key, value in values.items():
@@ -234,7 +234,7 @@ class _Canvas:
         return index
 
     def adopt(self, index: int, values: Mapping[str, Value]) -> None:
-        """Values that further instances of a stack make."""
+        """Adds the values that further instances of a stack compute."""
         self._origins |= {value: (index, key) for key, value in values.items()}
 
     def alias(self, value: Value, other: Value) -> None:
@@ -250,7 +250,7 @@ class _Canvas:
             self.body.edges.append(edge)
 
     def label(self) -> None:
-        """Ports say how many instances of a stack are read, where it is not one."""
+        """Labels ports with the number of instances that are read, if it is not one."""
         for (index, key), values in self._read.items():
             if len(values) > 1:
                 self.body.boxes[index].ports[self._ports[index, key]].label += f" {TIMES} {len(values)}"
@@ -265,7 +265,7 @@ def _weights(unit: Unit) -> Box:
 
 
 def _slots(op: Op, values: tuple[Value, ...]) -> Iterator[tuple[int | None, Value]]:
-    """The values that a node reads; of a block or model, with the entry of its body that takes them."""
+    """The values that a node reads. For a block or model, each comes with the entry of its body."""
     if op.graph is None:
         yield from ((None, value) for value in values)
         return
@@ -304,7 +304,7 @@ def _plain(value: Any) -> str:
 
 
 def _type(tensor: Tensor) -> str:
-    """A tensor's sizes but for the batch axis, as a spec writes them; its dtype unless it is float32."""
+    """A tensor's sizes without the batch axis, as a spec writes them, and its dtype unless it is float32."""
     batched = bool(tensor.shape) and tensor.shape[0] in (symbol(BATCH), 1)
     text = f"[{', '.join(show_size(size) for size in tensor.shape[batched:])}]"
     text = text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 2] + "…]"
@@ -325,11 +325,11 @@ SMALL = 60
 
 
 def unfold(body: Picture, everything: bool = False, depth: int | None = None) -> None:
-    """Opens groups: `everything`, or those of the outermost `depth` levels, or what stays readable.
+    """Opens groups: `everything`, or those of the outermost `depth` levels, or as many as stay readable.
 
-    The last goes from the outside in, all groups of one depth or none. Groups that only chain some layers
-    come last: their own line says as much. A further call of a shared block or model stays folded: the first
-    one shows what is in it.
+    The last option goes from the outside in, and opens all groups of one depth or none. Groups that only
+    chain some layers are last, because their own line says as much. A later call of a shared block or model
+    stays closed: the first call shows its content.
     """
     if depth is not None:
         _unfold_to(body, depth)
@@ -360,7 +360,7 @@ def _unfold_to(body: Picture, depth: int) -> None:
 
 
 def depth_of(body: Picture) -> int:
-    """How many levels of groups a picture has."""
+    """The number of levels of groups in a picture."""
     return max((1 + depth_of(box.body) for box in body.boxes if box.body is not None), default=0)
 
 

@@ -1,4 +1,4 @@
-"""Where boxes come from: the YAML of a node, and the lines of Python that it became."""
+"""The sources of boxes: the YAML of a node, and the lines of Python compiled from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graphspec.source.reader import Node
 
 
 class Places:
-    """The places of boxes, numbered as they are asked for."""
+    """The sources of boxes, numbered in the order of requests."""
 
     def __init__(self, program: Any):
         self._file = program.graph.definition.file
@@ -32,7 +32,7 @@ class Places:
         self._numbers: dict[Span, int] = {}
 
     def numbers(self, box: Box) -> list[int]:
-        """The numbers of a box's places in `listed`."""
+        """The numbers of a box's sources in `listed`."""
         spans = list(box.spans)
         if box.kind in ("input", "output") and (document := self._document(self._file)) is not None:
             section = f"{box.kind}s"
@@ -41,7 +41,7 @@ class Places:
         return [self._numbers.setdefault(span, len(self._numbers)) for span in spans]
 
     def listed(self) -> list[dict[str, Any]]:
-        """For each place its name, its YAML, and its lines of Python with their numbers."""
+        """For each source its name, its YAML, and its lines of Python with their numbers."""
         return [
             {"place": f"{span.file}:{span.line}", "text": self._yaml(span), "code": self._python(span)}
             for span in self._numbers
@@ -56,7 +56,7 @@ class Places:
         return self._documents[file]
 
     def _yaml(self, span: Span) -> str:
-        """The text from a key to the end of its value, moved to the left margin."""
+        """The text from a key to the end of its value, without its indentation."""
         document = self._document(span.file)
         if document is None:
             return ""
@@ -67,12 +67,12 @@ class Places:
         text = document.text[start : self._ends[span.file].get(start, start)]
         lines = textwrap.dedent(" " * (start - line) + text).rstrip().splitlines()
         while len(lines) > 1 and lines[-1].lstrip().startswith("#"):
-            lines.pop()  # what stands before the next key
+            lines.pop()  # lines that belong to the next key
         return "\n".join(lines)
 
 
 def _ends(node: Node) -> Iterator[tuple[int, int]]:
-    """For the start of each key in a node the end of its value."""
+    """For each key in a node, the start of the key and the end of its value."""
     waiting = [node]
     while waiting:
         children = waiting.pop()[2]

@@ -1,6 +1,6 @@
-"""SVG as pixels or as PDF, by the typesetter Typst: one wheel, which needs no library of the system.
+"""SVG as pixels or as PDF, by the typesetter Typst: a single wheel that needs no system library.
 
-It brings DejaVu Sans Mono, a font that pictures name: a file is the same on every machine.
+It includes the pictures' font, DejaVu Sans Mono, so a file is the same on each machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAGE = """#set page(width: {width:.2f}pt, height: {height:.2f}pt, margin: 0pt)
 
 
 def converted(svg: str, suffix: str) -> bytes:
-    """An SVG file as a file of the kind of `suffix`, .png or .pdf."""
+    """Converts an SVG file to the format of `suffix`, .png or .pdf."""
     try:
         import typst
     except ImportError:

@@ -1,4 +1,4 @@
-"""Which instances of a repeated node do not differ, and so are drawn once."""
+"""Finds identical instances of a repeated node, which are drawn once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from graphspec.graph import Graph, Op, Value
 
 
 class Kinship:
-    """Numbers what ops compute: two ops with one number have the same arguments, types and insides."""
+    """Numbers what ops compute: ops with equal numbers have the same arguments, types and bodies."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, int] = {}
 
     def runs(self, ops: Iterable[Op]) -> list[list[Op]]:
-        """The ops in order, in one list those that follow one another and do not differ."""
+        """The ops in order, grouped into lists of consecutive identical ones."""
         runs: list[list[Op]] = []
         for op in ops:
             if op.repeated is not None and runs and self._continues(runs[-1], op):
@@ -60,8 +60,9 @@ class Kinship:
 
 
 def _pattern(last: Op, op: Op) -> tuple[str | None, ...] | None:
-    """For each input of `op` the output of the instance before it that it is, or None where both read the
-    same; None where it is something else.
+    """For each input of `op`, the output of the previous instance that feeds it.
+
+    An entry is None where both instances read the same value. The result is None if any input is neither.
     """
     names = {value: key for key, value in last.outputs.items()}
     pattern: list[str | None] = []

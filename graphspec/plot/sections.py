@@ -1,4 +1,4 @@
-"""Bodies too long to read, cut into sections: neighbouring boxes in one box that can be opened."""
+"""Cuts bodies that are too long to read into sections: consecutive boxes in one box that can be opened."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Link = tuple[Box, int, Box, int | None, bool]
 
 
 def cut(body: Picture) -> Picture:
-    """The same picture, with every body of more than `LONG` boxes cut into sections, and those again."""
+    """The same picture, with each body of more than `LONG` boxes cut into sections, recursively."""
     for box in body.boxes:
         if box.body is not None:
             box.body = cut(box.body)
@@ -50,7 +50,7 @@ def _sectioned(body: Picture) -> Picture:
 
 
 class _Section:
-    """Boxes that become the body of one."""
+    """Consecutive boxes that become the body of one box."""
 
     def __init__(self, boxes: list[Box]):
         self.boxes, self.links = boxes, list[Link]()
@@ -70,7 +70,7 @@ class _Section:
         return self.box, self._exits[key]
 
     def enter(self, start: tuple[Box, int], target: Box, edge: Edge) -> int | None:
-        """Leads what comes from `start` on to a box inside; the slot that it takes, if it is a new one."""
+        """Connects `start` to a box inside. Returns the slot of the section, if it is a new one."""
         key, new = (id(start[0]), start[1]), None
         if key not in self._entries:
             new = len(self._entries)
@@ -109,7 +109,7 @@ def _assembled(boxes: list[Box], links: list[Link]) -> Picture:
 
 
 def _starts(body: Picture, inner: list[int]) -> list[int]:
-    """Where sections begin, as positions in `inner`: near every `LENGTH`th, where the fewest values cross."""
+    """Where sections begin, as positions in `inner`: near each `LENGTH`th, where the fewest values cross."""
     position = {index: at for at, index in enumerate(inner)}
     last: dict[tuple[int, int], int] = {}
     for edge in body.edges:
@@ -124,7 +124,7 @@ def _starts(body: Picture, inner: list[int]) -> list[int]:
     crossing, count = [], 0
     for change in changes:
         count += change
-        crossing.append(count)  # of the cut before this position
+        crossing.append(count)  # for a cut before this position
     starts = [0]
     while len(inner) - starts[-1] > LENGTH * 3 // 2:
         middle = starts[-1] + LENGTH

@@ -1,4 +1,4 @@
-"""A picture that suits a slide: as deep as its text can be read, in as many columns as fill the space."""
+"""A picture for a slide: as deep as its text stays readable, in as many columns as fill the space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TURN = 14.0
 
 @dataclass(frozen=True, slots=True)
 class Slide:
-    """What was chosen: the picture with some groups open, its coordinates, and how large it is drawn."""
+    """The choice: the picture with some groups open, its coordinates, and the scale."""
 
     body: Picture
     placed: Placement
@@ -35,9 +35,9 @@ class Slide:
 
 
 def choose(body: Picture, rights: Sequence[bool], depths: Iterable[int]) -> Slide:
-    """The deepest view whose text can be read on a slide; if there is none, the one with the largest text.
+    """The deepest view with readable text on a slide; if there is none, the one with the largest text.
 
-    `rights` are the directions to try, `depths` how deep groups may be open, in rising order.
+    `rights` are the directions to try, `depths` the depths of open groups, in ascending order.
     """
     best: tuple[int, Slide] | None = None
     for depth in depths:
@@ -66,7 +66,7 @@ def _fitted(body: Picture, right: bool) -> Slide:
 
 
 def columns(placed: Placement, count: int) -> Placement:
-    """The same picture in at most so many columns of about one height, each begun where one line arrives."""
+    """The same picture in at most `count` columns of similar height; one line leads into each."""
     ends = _ends(placed)
     low, high = 0.0, placed.height
     for _ in range(24):  # the least height that `count` columns need
@@ -83,7 +83,7 @@ Gap = tuple[float, float]
 
 
 def _ends(placed: Placement) -> list[Gap]:
-    """The gaps between ranks that a single line crosses, from the top: where it ends and begins again."""
+    """The gaps between ranks that a single line crosses, from the top. A column can end and begin there."""
     crossing: dict[float, list[Gap]] = {}
     for line in placed.lines:
         (_, _), (_, bottom), (_, top) = line.points
@@ -92,7 +92,7 @@ def _ends(placed: Placement) -> list[Gap]:
 
 
 def _parts(ends: list[Gap], height: float, limit: float) -> list[int]:
-    """The gaps at which a picture is cut so that its parts are at most `limit` high, where that can be."""
+    """The gaps at which to cut a picture so that its parts are at most `limit` high, if possible."""
     cuts: list[int] = []
     start = 0.0
     for at, (_, top) in enumerate(ends):
@@ -105,7 +105,7 @@ def _parts(ends: list[Gap], height: float, limit: float) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """By how much a part of the picture moves."""
+    """The shift of a part of the picture."""
 
     x: float
     y: float
@@ -122,7 +122,7 @@ class _Move:
 
 
 def _wrapped(placed: Placement, cuts: list[Gap]) -> Placement:
-    """The parts of a picture between cuts, beside one another."""
+    """The parts of a picture between cuts, next to each other."""
     starts = [0.0, *(top for _, top in cuts)]
     bottoms = [*(bottom for bottom, _ in cuts), placed.height]
     result = Placement()

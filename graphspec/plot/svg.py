@@ -1,4 +1,4 @@
-"""A picture as SVG: one file without scripts, light and dark as the reader's system is."""
+"""A picture as SVG: one file without scripts, in light or dark colors as the viewer's system is set."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def _file(title: str, width: float, height: float, drawn: Iterable[str], large: 
 
 
 class _Drawing:
-    """Draws what `layout` placed; a picture that runs to the `right` has x and y exchanged there."""
+    """Draws what `layout` placed. In a picture that runs to the `right`, x and y are exchanged there."""
 
     def __init__(self, right: bool):
         self._right = right
 
     def body(self, placed: Placement, left: float, top: float) -> Iterator[str]:
-        """The boxes and lines of a body whose corner is at (left, top) of the file."""
+        """The boxes and lines of a body whose upper left corner is at (left, top) of the file."""
         shown = [(box, *self._corner(box, left, top)) for box in placed.boxes]
         for box, x, y in shown:
             if box.body is not None:
@@ -85,7 +85,7 @@ class _Drawing:
         return (box.height, box.width) if self._right else (box.width, box.height)
 
     def _group(self, placed: PlacedBox, body: Placement, x: float, y: float) -> Iterator[str]:
-        """An open block or model: its frame, and what is in it."""
+        """An open block or model: its frame, and its body."""
         yield from _rects(placed.box, x, y, self._size(placed), "frame", "frame")
         yield from self.body(body, *self._at((placed.side, placed.head), x, y))
 
@@ -152,21 +152,21 @@ class _Drawing:
 
 
 def _towards(start: Point, end: Point) -> Point:
-    """The point that is `CORNER` from the start of a straight line, or its middle where it is short."""
+    """The point at a distance of `CORNER` from the start of a straight line, or its middle if it is short."""
     length = abs(end[0] - start[0]) + abs(end[1] - start[1])
     part = min(CORNER, length / 2) / (length or 1)
     return start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
 
 
 def _part(box: Box) -> str:
-    """The part of the palette that a box is drawn with."""
+    """The part of the palette that a box uses."""
     return OF_KINDS.get(box.kind, "layer" if box.params or box.shared or box.opaque else "plain")
 
 
 def _rects(
     box: Box, left: float, top: float, size: tuple[float, float], name: str, part: str
 ) -> Iterator[str]:
-    """The outline of a box; of a stack, also those behind it."""
+    """The outline of a box, and for a stack also those behind it."""
     for shift in (STACK, STACK / 2) if box.count > 1 else ():
         yield _rect(left + shift, top + shift, size, "behind", "behind" if name else part)
     yield _rect(left, top, size, name, part)
@@ -179,5 +179,5 @@ def _rect(left: float, top: float, size: tuple[float, float], name: str, part: s
 
 
 def _n(number: float) -> str:
-    """A coordinate in tenths."""
-    return f"{round(number, 1) + 0:.1f}".removesuffix(".0")  # + 0 makes 0 of -0
+    """A coordinate, rounded to tenths."""
+    return f"{round(number, 1) + 0:.1f}".removesuffix(".0")  # + 0 turns -0 into 0

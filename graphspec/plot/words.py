@@ -1,4 +1,4 @@
-"""The text in boxes, and how wide it is."""
+"""The text in boxes, and its width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADVANCE = 0.605
 
 
 def text_width(text: str, small: bool = False) -> float:
-    """In pixels, to a tenth."""
+    """The width of a text in pixels, rounded to tenths."""
     return round(len(text) * ADVANCE * (SMALL if small else FONT), 1)
 
 
@@ -25,7 +25,7 @@ def heading(box: Box) -> tuple[str, str]:
 
 
 def second(box: Box) -> str:
-    """The second line: weights and arguments. Empty where there are none."""
+    """The second line: weights and arguments. Empty if there are none."""
     parts = []
     if box.shared:
         parts.append(f"weights of {box.shared}")
@@ -43,7 +43,7 @@ def lines(box: Box) -> list[str]:
 
 
 def caption(name: str, boxes: list[Box]) -> str:
-    """What stands above a picture: the program's name, weights and forward cost."""
+    """The text above a picture: the program's name, weights and forward cost."""
     flops: Dim = 0
     for box in boxes:
         flops = flops + box.flops
@@ -53,5 +53,5 @@ def caption(name: str, boxes: list[Box]) -> str:
 
 
 def count(params: int, opaque: bool) -> str:
-    """How many params there are; those of custom modules are not known."""
+    """The number of parameters; those of custom modules are unknown."""
     return f"{params:,}" if not opaque else f"{params:,} + ?" if params else "?"

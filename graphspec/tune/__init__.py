@@ -1,1 +1,1 @@
-"""Hyperparameter search: `config` is what `tune:` may say, and needs neither torch nor Optuna."""
+"""Hyperparameter search. `config` has the settings of `tune:`, and needs neither torch nor Optuna."""

@@ -1,4 +1,4 @@
-"""Checks that a spec accepts the values that `tune:` would try."""
+"""Checks that a spec accepts the values that `tune:` tries."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ SAMPLES = 8
 def check_search(
     program: Program, diagnostics: Diagnostics, preset: str | None, settings: Mapping[str, Any]
 ) -> None:
-    """Reports the keys of `search` that the spec does not have, or whose values it does not take.
+    """Reports the keys of `search` that the spec does not have, or whose values it does not accept.
 
-    Values of a key are tried one by one, everything else as it stands in the file. One that does not compile
-    may do beside other values; only a key of which none does is a mistake.
+    It tries the values of a key one by one, and leaves everything else as it is in the file. A value that
+    does not compile on its own may compile with other values of other keys. Only a key without any value that
+    compiles is a mistake.
     """
     for key, values in program.tuning.search.items() if program.tuning is not None else ():
         _check_key(program, key, values, diagnostics, preset, settings)

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class IntRange(Setting):
-    """Whole numbers from the first to the second, both included; `log` draws on a logarithmic scale."""
+    """Integers from the first to the second, both included; `log` samples on a logarithmic scale."""
 
     bounds: Annotated[tuple[int, int], Field(alias="int", strict=False)]
     log: bool = False
@@ -28,11 +28,11 @@ class IntRange(Setting):
 
     @property
     def samples(self) -> tuple[int, ...]:
-        """Values that show whether the spec takes this range: its ends."""
+        """Values that show whether the spec accepts this range: its ends."""
         return self.bounds
 
     def grid(self) -> list[int] | None:
-        """Every value; None where they are too many to try."""
+        """Every value; None if there are too many to try."""
         low, high = self.bounds
         count = (high - low) // self.step + 1
         return list(range(low, high + 1, self.step)) if count <= MOST else None
@@ -65,7 +65,7 @@ class FloatRange(Setting):
 
 
 class Choice(Setting):
-    """One of the listed values, each of any kind that the key takes: a number, a text, a list."""
+    """One of the listed values. They may have any type that the key accepts: a number, a text, a list."""
 
     choice: Annotated[list[Any], Field(min_length=1)]
 
@@ -107,11 +107,11 @@ MOST = 10_000
 
 
 class TuneConfig(Setting):
-    """What a search looks for.
+    """The settings of a search.
 
-    `objective` is a value that a run reports, `val_accuracy` for instance; its direction is that of the
-    metric unless `direction` says otherwise. `search` maps what `--set` takes, a param's name or a dotted
-    path, to the values to try.
+    `objective` is a value that a run reports, such as `val_accuracy`; its direction is that of the metric
+    unless `direction` is given. `search` maps each key, as `--set` takes it (a param's name or a dotted
+    path), to the values to try.
     """
 
     objective: Annotated[str, Field(min_length=1)] = "val_loss"
@@ -138,7 +138,7 @@ class TuneConfig(Setting):
 
 
 def parse_tune(value: object) -> TuneConfig:
-    """The `tune:` section of a spec. Raises `SettingError` with every problem."""
+    """The `tune:` section of a spec. Raises `SettingError` with all problems."""
     if not isinstance(value, dict):
         raise SettingError(
             Problem("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
@@ -208,7 +208,7 @@ def _check_range(bounds: tuple[float, float], log: bool, kind: str) -> None:
 
 
 def _grid_problems(config: TuneConfig) -> list[Problem]:
-    """A grid needs every value of every key."""
+    """The keys whose values a grid cannot list."""
     if config.sampler != "grid":
         return []
     return [

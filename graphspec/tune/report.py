@@ -1,4 +1,4 @@
-"""Reports of a search: a table of the best trials, and the running ones."""
+"""Reports of a search: a table of the best trials, and the running trials."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ SHOWN = 5
 
 
 class SearchReport:
-    """Called with each `Status`; a context manager. On a terminal a table that stays in place and a bar,
-    elsewhere one line for each trial that has ended. `quiet` prints no line; `lines` of JSON on standard
-    error have an object for each trial that has ended, and for each epoch of those that run.
+    """Reports each `Status` that it is called with; a context manager.
+
+    On a terminal it shows a table that updates in place and a progress bar, elsewhere one line for each
+    finished trial. `quiet` prints no lines. `lines` prints JSON lines to standard error: an object for each
+    finished trial, and for each epoch of the running trials.
     """
 
     def __init__(self, objective: str, quiet: bool = False, lines: bool = False):
@@ -68,7 +70,7 @@ class SearchReport:
                     self._print(f"trial {trial.number}  {line(trial, self._objective)}")
 
     def _write(self, status: Status) -> None:
-        """What is new, as lines of JSON."""
+        """Prints news as JSON lines."""
         best = status.best[0].number if status.best else None
         for number, epoch in status.running.items():
             if epoch and self._told.get(number) != epoch:
@@ -101,7 +103,7 @@ class SearchReport:
 
 
 def table(trials: Sequence[Finished], objective: str) -> Table:
-    """Trials as rows: number, objective, and a column for each key that varies."""
+    """A table of trials: number, objective, and a column for each key that varies."""
     from rich.table import Table
 
     keys = list(trials[0].params) if trials else []
@@ -113,7 +115,7 @@ def table(trials: Sequence[Finished], objective: str) -> Table:
 
 
 def line(trial: Finished, objective: str) -> str:
-    """A trial that has ended, on one line."""
+    """A finished trial, on one line."""
     if trial.state == "failed":
         return f"failed  {parameters(trial)}  {trial.reason or ''}".rstrip()
     value = _objective(trial)
@@ -126,7 +128,7 @@ def parameters(trial: Finished) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value to read, numbers to four digits."""
+    """A value as readable text, numbers with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -26,7 +26,7 @@ STUDY, TRIALS, BEST = "study.log", "trials", "best"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a search came to: its trials, and the best of them, first the very best."""
+    """The result of a search: its trials, and the best of them in order."""
 
     run_dir: Path
     objective: str
@@ -34,7 +34,7 @@ class Outcome:
     best: list[Finished]
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `tune --json`."""
+        """The document of `tune --json`."""
         best = self.best[0] if self.best else None
         return {
             "run_dir": str(self.run_dir),
@@ -55,11 +55,11 @@ def tune(
     progress: Callable[[Status], None] | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Search as the `tune:` of a program's file says, or go on with the search that `run_dir` holds.
+    """Searches as the `tune:` section of a program's file says, or continues the search in `run_dir`.
 
-    `storage` is a database's URL that several machines share; `jobs` trials run at a time. The weights of the
-    best `keep` trials are kept. `options` are those of `graphspec train` that every trial gets. Raises
-    `SpecError` (nothing-to-tune, tune-storage, tune-differs, tune-fails, run-directory).
+    `storage` is the URL of a database that several machines share; `jobs` trials run at the same time. The
+    weights of the best `keep` trials are kept. `options` are the `graphspec train` options of every trial.
+    Raises `SpecError` (nothing-to-tune, tune-storage, tune-differs, tune-fails, run-directory).
     """
     config = program.tuning
     if config is None:
@@ -98,8 +98,9 @@ def tune(
 
 
 def _leave(folder: Path, search: Search, best: list[Finished]) -> None:
-    """Copies the best trials' specs and weights, and what the specs read, to where they are looked for:
-    `best.yaml`, `best-2.yaml`, ...
+    """Copies the specs and weights of the best trials to `best.yaml`, `best-2.yaml` and so on.
+
+    Files that the specs read are copied, too.
     """
     for old in folder.glob(f"{BEST}*.*"):
         old.unlink()

@@ -25,7 +25,7 @@ POLL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a search is: its trials so far, the last epoch of each that runs, how many there will be."""
+    """The progress of a search: its trials, the last epoch of each running one, and the total number."""
 
     trials: list[Finished]
     best: list[Finished]
@@ -47,9 +47,9 @@ class Running:
 
 @dataclass(slots=True)
 class Search:
-    """Trains trials of a study, `jobs` at a time, each in a directory of its own below `folder`.
+    """Trains the trials of a study, `jobs` at the same time, each in its own directory in `folder`.
 
-    The weights of the best `keep` trials stay; those of all others are deleted when they end.
+    It keeps the weights of the best `keep` trials, and deletes those of the others when they end.
     """
 
     study: Study
@@ -65,9 +65,7 @@ class Search:
     _began: float = field(default_factory=time.monotonic)
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Until there are enough trials, or `stopping` says so: then what runs is told to leave, and does not
-        count.
-        """
+        """Runs until there are enough trials, or `stopping()` is true; running trials then do not count."""
         self.study.close_lost()
         try:
             while self._fill(stopping() or self.common_failure is not None):
@@ -82,12 +80,12 @@ class Search:
 
     @property
     def common_failure(self) -> str | None:
-        """Why every trial has failed, once there are `ALIKE` of them."""
+        """The reason why all trials failed, once there are `ALIKE` of them."""
         reasons = set(self._reasons)
         return self._reasons[0] if len(self._reasons) >= ALIKE and len(reasons) == 1 else None
 
     def _fill(self, stopping: bool) -> bool:
-        """Begins as many trials as there is room for. Whether any runs."""
+        """Starts as many trials as there are free slots. Returns whether any trial is running."""
         while not stopping and len(self._running) < self.jobs:
             trial = self.study.ask()
             if trial is None:
@@ -99,7 +97,7 @@ class Search:
         return bool(self._running)
 
     def _handle(self) -> None:
-        """Takes in one event, if there is one within `POLL` seconds."""
+        """Handles one event, if there is one within `POLL` seconds."""
         try:
             event = self._events.get(timeout=POLL)
         except queue.Empty:
@@ -119,14 +117,14 @@ class Search:
         value = event.values.get(self.study.config.objective)
         running.epoch = event.epoch or 0
         if value is None or not math.isfinite(value):
-            return  # the trial ends by itself if its loss is not finite
+            return  # the trial stops on its own if its loss is not finite
         running.value = value
         if self.study.report(running.trial, running.epoch, value):
             running.pruned = True
             running.process.stop()
 
     def _end(self, running: Running) -> None:
-        """A process has ended: the trial is complete, pruned, failed, or was only interrupted."""
+        """Records the end of a process: the trial is complete, pruned, failed, or was only interrupted."""
         process, code = running.process, running.process.code
         reason = None
         if code == 0:
@@ -147,7 +145,7 @@ class Search:
         self._clean()
 
     def _clean(self) -> None:
-        """Deletes the weights of every trial that is over and not among the best."""
+        """Deletes the weights of each finished trial that is not among the best."""
         best = {trial.number for trial in self.study.ranking()[: self.keep]}
         for folder in self.folder.glob("*"):
             if folder.name.isdecimal() and int(folder.name) not in best | self._running.keys():
@@ -156,7 +154,7 @@ class Search:
                     weights.unlink(missing_ok=True)
 
     def run_dir(self, number: int) -> Path:
-        """Where a trial's run lies."""
+        """The directory of a trial's run."""
         return self.folder / f"{number:04d}"
 
     def status(self) -> Status:
@@ -171,6 +169,6 @@ class Search:
 
 
 def threads_of_each(jobs: int) -> int:
-    """The cores that this process may use, shared among the trials that run at a time."""
+    """The number of threads per trial: the cores of this process, divided among the concurrent trials."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // jobs)

@@ -1,8 +1,8 @@
 """A study: the trials of one search with their results, stored by Optuna in a file or a database.
 
-Optuna draws the values and judges which trials are hopeless; what a trial is, and when one is lost, is said
-here. A trial's number is unique over all machines that share a study, and everything drawn at random follows
-from the seed and that number: one job and one seed give the same trials.
+Optuna samples the values and prunes trials. This module defines what a trial is, and when it is lost. A
+trial's number is unique over all machines that share a study, and all random numbers follow from the seed and
+that number: with one job and one seed, a search gives the same trials.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ABANDONED, PROCESS, DIGEST = "abandoned", "process", "digest"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One trial of a study as it is shown: `value` is the objective's, `reason` why it failed."""
+    """One trial of a study for display: `value` is that of the objective, `reason` why it failed."""
 
     number: int
     state: State
@@ -66,7 +66,7 @@ class Finished:
 
 
 class Study:
-    """The trials of a search. `direction` says which way the objective is better."""
+    """The trials of a search. `direction` is the better direction of the objective."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Study:
         seed: int,
         parallel: bool = False,
     ):
-        """Opens the study `name` in `storage`, a file's path or a database's URL; begins it if it is new.
+        """Opens the study `name` in `storage`, a file's path or a database's URL; creates it if it is new.
 
-        `epochs` is how many a trial runs for, `parallel` whether several trials run at a time. Raises
+        `epochs` is the length of a trial, `parallel` whether several trials run at the same time. Raises
         `SpecError` (tune-storage, tune-differs).
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -103,20 +103,20 @@ class Study:
         except ImportError:
             message, help = "the study's storage needs a driver that is not installed", DRIVERS
             raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
-        except Exception as error:  # of a driver or a server: each has classes of its own
+        except Exception as error:  # drivers and servers have their own exception classes
             shown = str(error).strip().splitlines()
             message = f"the study's storage cannot be opened: {shown[0] if shown else type(error).__name__}"
             help = "give a path, or a URL such as postgresql://user@host/database"
             raise SpecError([Diagnostic("tune-storage", message, None, help=help)]) from error
 
     def close(self) -> None:
-        """Lets go of a database's connections."""
+        """Closes the connections to a database."""
         self._storage.remove_session()
         if isinstance(self._storage, optuna.storages.RDBStorage):
             self._storage.engine.dispose()
 
     def _same_search(self) -> None:
-        """A study is of one search: other ranges or another objective begin another."""
+        """Checks that the study has the same search: other ranges or another objective need a new study."""
         digest = _digest(self.config, self.direction)
         known = self._study.user_attrs.get(DIGEST)
         if known is None:
@@ -130,7 +130,7 @@ class Study:
 
     @property
     def limit(self) -> int:
-        """How many trials there will be in all: those asked for, and one for each that was lost."""
+        """The total number of trials: the requested ones, and one for each that was lost."""
         trials = self.config.trials
         if self.config.sampler == "grid":
             trials = min(trials, len(_grid(self.config, self._seed)))
@@ -151,11 +151,11 @@ class Study:
         return trial
 
     def values(self, trial: Trial | FrozenTrial) -> Values:
-        """What a trial tries, by the keys of `search`."""
+        """The values of a trial, by the keys of `search`."""
         return {key: _plain(self.config.search[key], value) for key, value in trial.params.items()}
 
     def report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Takes in the objective after an epoch (from 1). Whether the trial should stop: it is hopeless."""
+        """Records the objective after an epoch (from 1). Returns whether the trial should be pruned."""
         trial.report(value, epoch)
         return trial.should_prune()
 
@@ -170,12 +170,12 @@ class Study:
         self._study.tell(trial, state=TrialState.FAIL)
 
     def give_up(self, trial: Trial) -> None:
-        """The search stops before the trial is over: another one takes its place when it goes on."""
+        """Gives up a trial because the search stops. Another trial replaces it when the search continues."""
         trial.set_user_attr(ABANDONED, "interrupted")
         self._study.tell(trial, state=TrialState.FAIL)
 
     def close_lost(self) -> list[int]:
-        """Closes the trials of processes of this host that are gone, and gives their numbers."""
+        """Closes the trials of dead processes on this host, and returns their numbers."""
         lost = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _is_lost(trial):
@@ -188,10 +188,10 @@ class Study:
         trials = self._study.get_trials(deepcopy=False)
         return [trial.number for trial in trials if ABANDONED in trial.user_attrs]
 
-    # --- what they came to
+    # --- results
 
     def finished(self) -> list[Finished]:
-        """Every trial that has begun and was not lost, in the order of their numbers."""
+        """All trials that have started and were not lost, in the order of their numbers."""
         return [
             Finished(
                 trial.number,
@@ -206,19 +206,19 @@ class Study:
         ]
 
     def ranking(self) -> list[Finished]:
-        """The complete trials, the best first; of equals the earlier."""
+        """The complete trials, the best first; of equal ones the earlier first."""
         complete = [trial for trial in self.finished() if trial.state == "complete"]
         sign = 1 if self.direction == "minimize" else -1
         return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
     def importances(self) -> dict[str, float]:
-        """How much of the objective's variance each key explains, by PED-ANOVA; empty with too few trials."""
+        """How much of the objective each key explains, by PED-ANOVA; empty with too few trials."""
         if len(self.ranking()) < 4:
             return {}
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
             found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
-        except (RuntimeError, ValueError):  # every value the same: nothing explains anything
+        except (RuntimeError, ValueError):  # all values are equal: no key explains anything
             return {}
         return {key: float(value) for key, value in found.items()}
 
@@ -228,9 +228,9 @@ def _last(trial: FrozenTrial) -> float | None:
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
-    """Whether the process that ran a trial on this host is gone; of other hosts nothing is known."""
+    """Whether the process of a trial on this host is gone; the state of other hosts is unknown."""
     about = trial.user_attrs.get(PROCESS)
-    if about is None:  # it died, or is about to say who it is
+    if about is None:  # it died, or has not registered yet
         begun = trial.datetime_start
         return begun is not None and (datetime.datetime.now() - begun).total_seconds() > SILENT
     if about["host"] != socket.gethostname():
@@ -242,13 +242,13 @@ def _is_lost(trial: FrozenTrial) -> bool:
 
 
 def _digest(config: TuneConfig, direction: str) -> str:
-    """What two runs of one study must agree on."""
+    """The settings that runs of one study must agree on."""
     search = {key: _distribution(values)._asdict() for key, values in config.search.items()}
     facts = {"objective": config.objective, "direction": direction, "search": search}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-# --- Optuna's words for ours
+# --- conversion to Optuna
 
 
 def _storage(place: str) -> optuna.storages.BaseStorage:
@@ -277,12 +277,12 @@ def _distribution(values: Range) -> BaseDistribution:
 
 
 def _plain(values: Range, drawn: Any) -> Any:
-    """The value itself: choices are kept as JSON text, since Optuna takes no lists."""
+    """The value itself. Choices are stored as JSON text, because Optuna does not accept lists."""
     return json.loads(drawn) if isinstance(values, Choice) else drawn
 
 
 def _grid(config: TuneConfig, seed: int) -> list[Values]:
-    """Every combination, in an order that follows from the seed, so that a part of them is a fair sample."""
+    """All combinations, shuffled by the seed, so that the first ones are a fair sample."""
     keys = list(config.search)
     lists = [config.search[key].grid() or [] for key in keys]
     combinations = [dict(zip(keys, values, strict=True)) for values in itertools.product(*lists)]
@@ -291,9 +291,9 @@ def _grid(config: TuneConfig, seed: int) -> list[Values]:
 
 
 class _Numbered(BaseSampler):
-    """Draws a trial's values from the seed and its number, with what the trials before it came to.
+    """Samples a trial's values from the seed, its number, and the results of earlier trials.
 
-    The grid is counted through by number: the trials beyond it repeat those that were lost.
+    A grid is enumerated by number: trials beyond its end repeat those that were lost.
     """
 
     def __init__(self, config: TuneConfig, seed: int, parallel: bool, lost: Any):

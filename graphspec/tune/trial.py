@@ -1,4 +1,4 @@
-"""One trial: a `graphspec train` in its own process, whose output is read line by line."""
+"""One trial: a `graphspec train` process, whose output is read line by line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a trial says: the values of an epoch (counted from 1), or, with neither, that it has ended."""
+    """A message of a trial: the values of an epoch (counted from 1), or, without both, that it has ended."""
 
     trial: int
     epoch: int | None = None
@@ -30,7 +30,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How trials are trained: `spec`, and the options of `graphspec train` that are the same for all."""
+    """How trials are trained: `spec`, and the `graphspec train` options that all trials share."""
 
     spec: Path
     options: tuple[str, ...]
@@ -47,7 +47,7 @@ class Command:
 
 
 class Process:
-    """A trial that is running. Its events go to `events`; the last one says that it has ended."""
+    """A running trial. Its events go to `events`; the last one says that it has ended."""
 
     def __init__(
         self,
@@ -70,14 +70,14 @@ class Process:
             text=True,
             errors="replace",
             env=environment,
-            start_new_session=True,  # Ctrl-C is the search's to pass on
+            start_new_session=True,  # the search passes Ctrl-C on
         )
         self._output: list[str] = []
         self._reader = threading.Thread(target=self._watch, daemon=True)
         self._reader.start()
 
     def _watch(self) -> None:
-        """Turns lines of progress into events, and keeps the rest for `reason`."""
+        """Turns lines of progress into events, and keeps the others for `reason`."""
         with self._process as process:
             drain = threading.Thread(target=lambda: self._output.extend(process.stdout or ()), daemon=True)
             drain.start()
@@ -91,7 +91,7 @@ class Process:
         self._events.put(Event(self.number))
 
     def stop(self) -> None:
-        """Asks the trial to save and leave; one that does not is killed."""
+        """Asks the trial to save and exit; kills it if it does not."""
         if self._stopped_at is None:
             self._stopped_at = time.monotonic()
             self._signal(signal.SIGTERM)
@@ -105,7 +105,7 @@ class Process:
         try:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
-            return  # it has ended; its last event tells so
+            return  # it has ended, and its last event says so
 
     @property
     def code(self) -> int | None:
@@ -113,7 +113,7 @@ class Process:
         return self._process.poll()
 
     def result(self) -> dict[str, Any]:
-        """The document that `train --json` printed; empty where it did not get so far."""
+        """The JSON document that `train --json` printed; empty if it did not get that far."""
         try:
             found = json.loads("".join(self._output))
         except json.JSONDecodeError:
@@ -121,7 +121,7 @@ class Process:
         return found if isinstance(found, dict) else {}
 
     def reason(self) -> str:
-        """Why the trial failed, in one line."""
+        """The reason why the trial failed, in one line."""
         diagnostics: Sequence[Mapping[str, Any]] = self.result().get("diagnostics") or ()
         if diagnostics:
             first = diagnostics[0]
