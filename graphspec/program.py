@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphspec.data.config import DataConfig
-from graphspec.data.features import Judged
+from graphspec.data.judged import Judged
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
     from graphspec.tune.config import TuneConfig
 
 

@@ -77,7 +77,7 @@ ALLOWED = {
 
 SETTINGS_ONLY = {
     "train": ("graphspec.train.config",),
-    "data": ("graphspec.data.config", "graphspec.data.features"),
+    "data": ("graphspec.data.config", "graphspec.data.features", "graphspec.data.judged"),
     "tune": ("graphspec.tune.config",),
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""

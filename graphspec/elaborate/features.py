@@ -1,14 +1,19 @@
-"""Compares the features of `data` with the inputs and outputs that they fill."""
+"""Compares the features of `data` with the inputs and outputs that they fill.
+
+A spec without data does not import their settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from graphspec.data.config import DataConfig
-from graphspec.data.features.plan import misfits, plan, unread, vocabulary_of
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.program import OutputSpec
 from graphspec.tensor import Limit, Tensor
+
+if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
 
 PATH = ("data", "features")
 
@@ -26,6 +31,8 @@ def read_features(body: BodyElaborator, data: DataConfig | None) -> None:
         sizes.update({f"vocabulary({name})": None for name in features or ()})
         body.scope.unknown |= sizes.keys()
         return
+    from graphspec.data.features.plan import unread, vocabulary_of
+
     inputs, outputs = body.declared.inputs, body.declared.outputs
     for name, feature in data.features.items():
         sizes[f"vocabulary({name})"] = vocabulary_of(feature, target=name not in inputs)
@@ -42,6 +49,8 @@ def check_features(
     ranges: Mapping[str, Limit],
 ) -> bool:
     """Whether each feature fits the input or target that it fills; misfits are reported."""
+    from graphspec.data.features.plan import misfits, plan
+
     found = plan(inputs, outputs, data.features, ranges)
     problems = list(misfits(found, outputs))
     body.scope.problems(problems, PATH)

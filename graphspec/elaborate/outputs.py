@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from graphspec.data.features import Judged, parse_judged
+from graphspec.data.judged import Judged, parse_judged
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.lookup import reference

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from graphspec.data.config import DataConfig, parse_data
 from graphspec.declarations import File
 from graphspec.diagnostics import nearest
 from graphspec.elaborate.body import BodyElaborator
@@ -31,6 +30,7 @@ from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, misfits, parse_train
 
 if TYPE_CHECKING:
+    from graphspec.data.config import DataConfig
     from graphspec.tune.config import TuneConfig
 
 
@@ -156,7 +156,7 @@ class _Sections:
 
 def _sections(body: BodyElaborator) -> _Sections:
     parsed: dict[str, Any] = {}
-    for section, parse in (("train", parse_train), ("data", parse_data), ("tune", _parse_tune)):
+    for section, parse in (("train", parse_train), ("data", _parse_data), ("tune", _parse_tune)):
         value = body.scope.evaluate(body.file.sections.get(section), (section,))
         if value is None or value is FAILED:
             continue
@@ -176,6 +176,12 @@ def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: di
     wrong = list(misfits(training or TrainConfig(), ways))
     body.scope.problems(wrong, ("train",))
     return not wrong and (sections.tune is None or check_objective(body, sections.tune, ways))
+
+
+def _parse_data(value: Any) -> DataConfig:
+    from graphspec.data.config import parse_data  # a spec of an architecture has no such section
+
+    return parse_data(value)
 
 
 def _parse_tune(value: Any) -> TuneConfig:

@@ -15,7 +15,8 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ActivationFunction
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
-from graphspec.data.features import FEATURES, Judged
+from graphspec.data.features import FEATURES
+from graphspec.data.judged import Judged
 from graphspec.glossary import meaning
 from graphspec.json_schema.sharing import Schema, shared
 from graphspec.objectives import LOSSES, METRICS

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, numbers, texts
-from graphspec.data.features import Judged
+from graphspec.data.judged import Judged
 from graphspec.data.mistakes import fail, shown
 from graphspec.diagnostics import nearest
 

@@ -4,11 +4,11 @@ or torch.
 
 from __future__ import annotations
 
-from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Judged, Made
+from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
 from graphspec.diagnostics import nearest
 from graphspec.objectives.settings import Problem, SettingError, show, validate
 
-__all__ = ["FEATURES", "Feature", "Judged", "Made", "parse_features", "parse_judged"]
+__all__ = ["FEATURES", "Feature", "Made", "parse_features"]
 
 
 def parse_features(value: object) -> dict[str, Feature]:
@@ -49,8 +49,3 @@ def _feature(name: str, value: object) -> Feature:
         help = f"did you mean `{word}`?" if word else f"one of: {', '.join(FEATURES)}"
         raise SettingError(Problem("unknown-encoder", f"unknown encoder {show(encoder)}", help, ("encode",)))
     return validate(FEATURES[encoder], value, f"the feature `{name}`")
-
-
-def parse_judged(value: dict[str, object], what: str) -> Judged:
-    """What an output says of its rows. Raises `SettingError` with every problem."""
-    return validate(Judged, {key: item for key, item in value.items() if item is not None}, what)

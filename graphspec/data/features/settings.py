@@ -14,7 +14,6 @@ from graphspec.objectives.settings import Setting
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
 Value = bool | int | float | str
 """A value of a category as a spec may write it; a column has its text."""
 Statistic = Literal["mean", "median", "zero"]
@@ -341,19 +340,6 @@ def text_of(value: object) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return str(int(value))
     return str(value)
-
-
-class Judged(Setting):
-    """What an output says of the rows that it is judged on. Classes are named by their value."""
-
-    missing: Literal["error", "ignore"] = "error"
-    class_weight: Literal["balanced"] | Annotated[dict[str, Weight], Field(min_length=1)] | None = None
-    sample_weight: Text | None = None
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @property
-    def weighted(self) -> bool:
-        return self.class_weight is not None or self.sample_weight is not None
 
 
 FEATURES: dict[str, type[Feature]] = {
