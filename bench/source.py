@@ -83,7 +83,7 @@ def count(source: str) -> int:
 
 def own_source(source: str) -> str:
     """The classes and functions that the spec itself became."""
-    carried = {*library(), "init_weights", "init_recurrent"}
+    carried = {*library().nodes, "init_weights", "init_recurrent"}
     nodes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
     return "\n".join(ast.get_source_segment(source, n) or "" for n in nodes if n.name not in carried)
 

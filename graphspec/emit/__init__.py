@@ -149,8 +149,9 @@ def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str]
     specializer = Specializer(own, dict(_forwards(classes)), exporting)
     found: list[str] = []
     read: set[str] = set()
-    for name, node in specializer.run().items():
-        found += ["", "", *DefinitionWriter(library()[name]).write(node)]
+    writer = DefinitionWriter(library())
+    for node in specializer.run().values():
+        found += ["", "", *writer.write(node)]
         read.update(read_names(node))
     return found, read
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from graphspec.emit.library import LibraryDefinition, Node
+from graphspec.emit.library import Library, Node
 from graphspec.emit.printer import OPERATORS, WIDTH, bare, flat, lines
 
 
 class DefinitionWriter:
-    """Writes one definition, as it was cut down, from the file that it stands in."""
+    """Writes definitions of the library, as they were cut down."""
 
-    def __init__(self, original: LibraryDefinition):
-        self.text, self.originals = original.lines, original.parts
+    def __init__(self, library: Library):
+        self.text, self.originals = library.lines, library.parts
 
     def write(self, node: Node, indent: int = 0) -> list[str]:
         """A function or class."""
@@ -21,16 +21,18 @@ class DefinitionWriter:
             return self._kept(node, indent)
         if isinstance(node, ast.FunctionDef):
             return self._function(node, indent)
-        bases = f"({', '.join(map(flat, node.bases))})" if node.bases else ""
-        head = f"class {node.name}{bases}:"
+        bases = ", ".join(map(flat, node.bases))
+        head = f"class {node.name}({bases}):" if bases else f"class {node.name}:"
         alike = self.text[node.lineno - 1].startswith(head)  # with the same bases
-        found = [f"{' ' * indent}{head}{self._pragma(node) if alike else ''}"]
+        found = [f"{' ' * indent}{head}{self._pragma(node) if alike or len(node.bases) > 1 else ''}"]
         for place, statement in enumerate(node.body):
             apart = isinstance(statement, ast.FunctionDef) or _is_text(node.body[place - 1])
             found += [""] if place and apart else []
             found += self._statement(statement, indent + 4)
         # what overrides a method of PyTorch's for certain need not say that it may not
-        return found if alike else [line.replace("[override, unused-ignore]", "[override]") for line in found]
+        certain = not alike and bases != "nn.Module"
+        told = "[override]" if certain else "[override, unused-ignore]"
+        return [line.replace("[override, unused-ignore]", told) for line in found]
 
     def _function(self, node: ast.FunctionDef, indent: int) -> list[str]:
         result = f" -> {flat(node.returns)}" if node.returns is not None else ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
-from graphspec.emit.library import Node, library, read_names
+from graphspec.emit.library import Node, read_names
+from graphspec.emit.printer import flat
+from graphspec.emit.simplify import assigned
 
 
 def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node]:
@@ -35,8 +37,7 @@ def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple
         if not isinstance(upper, ast.ClassDef) or not isinstance(node, ast.ClassDef):
             continue
         alone = upper.name not in wanted and readers[upper.name] == {name}
-        together = library()[name].lines is library()[upper.name].lines
-        if alone and together and not _methods(node) & _methods(upper):
+        if alone and not _methods(node) & _methods(upper):
             yield name, upper.name
 
 
@@ -45,28 +46,27 @@ def _methods(node: ast.ClassDef) -> set[str]:
 
 
 def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
-    """One class for two. It explains itself as the one with methods does; what the lower one assigns needs no
+    """One class for two, with the docstring of the lower one, or of the upper one where that has all of the
+    code. What the lower one assigns, or has from a class of PyTorch's that the upper one lacks, needs no
     declaration of the upper one.
     """
-    assigned = _methods(lower) | {
-        target.id
-        for each in lower.body
-        if isinstance(each, ast.Assign)
-        for target in each.targets
-        if isinstance(target, ast.Name)
+    ours = (isinstance(base, ast.Name) or flat(base) == "nn.Module" for base in upper.bases)
+    from_torch = len(lower.bases) > 1 and all(ours)
+    given = _methods(lower) | {
+        word for each in lower.body if isinstance(each, ast.Assign) for word, _ in assigned(each)
     }
     docstring, *own = lower.body
-    upper_docstring, *inherited = upper.body
+    upper_docstring, *others = upper.body
     inherited = [
         each
-        for each in inherited
+        for each in others
         if not (isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name))
-        or each.target.id not in assigned
+        or not (from_torch or each.target.id in given)
     ]
     fields = [each for each in (*inherited, *own) if not isinstance(each, ast.FunctionDef)]
     methods = [each for each in (*own, *inherited) if isinstance(each, ast.FunctionDef)]
     methods.sort(key=lambda each: each.name != "__init__")
-    body = [docstring if _methods(lower) else upper_docstring, *fields, *methods]
+    body = [docstring if own else upper_docstring, *fields, *methods]
     made = ast.ClassDef(lower.name, _bases(lower, upper), [], body, [])
     return ast.copy_location(made, lower)
 

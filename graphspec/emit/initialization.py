@@ -214,16 +214,15 @@ def _may_lack_bias(kind: str) -> bool:
 @cache
 def parts_of(target: str) -> dict[str, str]:
     """The modules of PyTorch's that a class of the library makes inside, by their attributes."""
-    definition = library().get(target)
+    node = library().nodes.get(target)
     made: dict[str, str] = {}
-    for each in ast.walk(definition.node) if definition is not None else ():
+    for each in ast.walk(node) if node is not None else ():
         if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Attribute):
             for call in ast.walk(each.value):
                 if isinstance(call, ast.Call) and flat(call.func).startswith("nn."):
                     made[each.targets[0].attr] = flat(call.func)
-    if isinstance(definition.node if definition is not None else None, ast.ClassDef):
-        assert definition is not None and isinstance(definition.node, ast.ClassDef)
-        for base in map(flat, definition.node.bases):
+    if isinstance(node, ast.ClassDef):
+        for base in map(flat, node.bases):
             made = parts_of(base) | made
     return {attribute: kind for attribute, kind in made.items() if kind != "nn.Parameter"}
 
@@ -231,19 +230,18 @@ def parts_of(target: str) -> dict[str, str]:
 @cache
 def may_be_none(target: str, attribute: str) -> bool:
     """Whether a class of the library, or one that it derives from, may leave an attribute at None."""
-    definition = library().get(target)
-    if definition is None or not isinstance(definition.node, ast.ClassDef):
+    node = library().nodes.get(target)
+    if not isinstance(node, ast.ClassDef):
         return False
-    values = [value for name, value in assigned(definition.node, of_self=True) if name == attribute]
+    values = [value for name, value in assigned(node, of_self=True) if name == attribute]
     if any(isinstance(value, ast.IfExp) and is_none(value.orelse) for value in values):
         return True
-    return any(may_be_none(flat(base), attribute) for base in definition.node.bases)
+    return any(may_be_none(flat(base), attribute) for base in node.bases)
 
 
 def base_of(target: str) -> str:
     """The class of PyTorch's that one of the library derives from, or ""."""
-    definition = library().get(target)
-    node = definition.node if definition is not None else None
+    node = library().nodes.get(target)
     bases = node.bases if isinstance(node, ast.ClassDef) else []
     return next((text for text in map(flat, bases) if text.startswith("nn.")), "")
 

@@ -7,7 +7,7 @@ not imported.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,27 +23,30 @@ carry the same ones. Nothing changes such a tree; one that differs is another ob
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryDefinition:
-    """One class or function: its tree, and the lines of its file and the ids of all nodes there."""
+class Library:
+    """Every definition by its name, in the order of their names, which no import changes. The places of the
+    trees are in `lines`, all files as one text; `parts` are the ids of all nodes in them.
+    """
 
-    node: Node
-    lines: tuple[str, ...]
+    nodes: Mapping[str, Node]
+    lines: Sequence[str]
     parts: frozenset[int]
 
 
 @lru_cache(maxsize=1)
-def library() -> dict[str, LibraryDefinition]:
-    """Every definition by its name; in the order of their names, which no import changes."""
-    found: dict[str, LibraryDefinition] = {}
+def library() -> Library:
+    """The library, read once."""
+    found: dict[str, Node] = {}
+    lines: list[str] = []
     for path in sorted(FOLDER.glob("*.py")):
         text = path.read_text(encoding="utf-8")
-        lines = tuple(text.splitlines())
-        nodes = [node for node in ast.parse(text).body if isinstance(node, Node)]
-        parts = frozenset(id(each) for node in nodes for each in ast.walk(node))
-        for node in nodes:
-            assert node.name not in found, f"{node.name} is defined twice"
-            found[node.name] = LibraryDefinition(node, lines, parts)
-    return dict(sorted(found.items()))
+        for node in ast.parse(text).body:
+            if isinstance(node, Node):
+                assert node.name not in found, f"{node.name} is defined twice"
+                found[node.name] = ast.increment_lineno(node, len(lines))
+        lines += text.splitlines()
+    parts = frozenset(id(each) for node in found.values() for each in ast.walk(node))
+    return Library(dict(sorted(found.items())), tuple(lines), parts)
 
 
 def read_names(node: ast.AST) -> frozenset[str]:
@@ -60,11 +63,11 @@ known_names = lru_cache(KEPT)(read_names)
 def needed(wanted: Iterable[str]) -> list[str]:
     """The definitions among some names and all that they need, what is needed first."""
     order: dict[str, None] = {}
-    defined = library()
+    defined = library().nodes
 
     def visit(name: str) -> None:
         if name not in order:
-            for other in sorted(known_names(defined[name].node) & defined.keys() - {name}):
+            for other in sorted(known_names(defined[name]) & defined.keys() - {name}):
                 visit(other)
             order[name] = None
 

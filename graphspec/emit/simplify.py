@@ -119,7 +119,7 @@ class Decide:
                 return self.known[word]
             case ast.Attribute(ctx=ast.Load()) if (word := _own(node)) in self.attributes:
                 return self.attributes[word]
-            case ast.Attribute(value=ast.Attribute(attr=word), attr="__name__") if _is_function(node.value):
+            case ast.Attribute(value=ast.Attribute(attr=word), attr="__name__") if is_function(node.value):
                 return ast.Constant(word)
             case ast.Compare():
                 return self._comparison(node)
@@ -148,7 +148,7 @@ class Decide:
         if isinstance(op, ast.Is | ast.IsNot) and is_none(right):
             here = isinstance(left, ast.Name) and left.id in self.facts.present
             literal = isinstance(left, ast.Constant | ast.Tuple | ast.List)
-            if here or literal or _is_function(left):
+            if here or literal or is_function(left):
                 return ast.Constant(is_none(left) == isinstance(op, ast.Is))
         compare = COMPARISONS.get(type(op))
         values = [left] if isinstance(left, ast.Constant) else self.facts.possible.get(_own(left), ())
@@ -160,7 +160,7 @@ class Decide:
     def _call(self, node: ast.Call) -> ast.expr:
         if ast.unparse(node.func) == "torch.compiler.is_exporting":
             return ast.Constant(self.facts.exporting)
-        args, keywords = list(node.args), list(node.keywords)
+        args, keywords = list(node.args), [part for each in node.keywords for part in _spread(each)]
         if isinstance(node.func, ast.Attribute) and _is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:
                 args.pop()
@@ -172,7 +172,7 @@ class Decide:
         keywords = [k for k in keywords if not (k.arg in DEFAULTS and _is(k.value, DEFAULTS[k.arg]))]
         if ast.unparse(node.func).startswith("nn.Conv"):
             keywords = [k for k in keywords if not (k.arg == "stride" and _is(k.value, 1))]
-        if len(args) == len(node.args) and len(keywords) == len(node.keywords):
+        if len(args) == len(node.args) and _same(keywords, node.keywords):
             return node
         return ast.Call(node.func, args, keywords)
 
@@ -195,6 +195,14 @@ COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
 }
 
 
+def _spread(keyword: ast.keyword) -> list[ast.keyword]:
+    """`**{"bias": True}` as its keywords."""
+    if keyword.arg is not None or not isinstance(keyword.value, ast.Dict):
+        return [keyword]
+    names = [str(key.value) for key in keyword.value.keys if isinstance(key, ast.Constant)]
+    return [ast.keyword(name, value) for name, value in zip(names, keyword.value.values, strict=True)]
+
+
 def is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
@@ -204,10 +212,11 @@ def _is(node: ast.expr, value: object) -> bool:
 
 
 def _asked(test: ast.expr) -> ast.expr:
-    """A test without alternatives that are never true."""
-    if not isinstance(test, ast.BoolOp) or not isinstance(test.op, ast.Or):
+    """A test without alternatives that are never true, or conditions that always are."""
+    if not isinstance(test, ast.BoolOp):
         return test
-    kept = [value for value in test.values if _truth(value) is not False]
+    idle = isinstance(test.op, ast.And)
+    kept = [value for value in test.values if _truth(value) is not idle]
     return test if len(kept) == len(test.values) else kept[0] if len(kept) == 1 else ast.BoolOp(test.op, kept)
 
 
@@ -219,7 +228,7 @@ def _is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
 
-def _is_function(node: ast.expr) -> bool:
+def is_function(node: ast.expr) -> bool:
     """Whether an expression is a function of PyTorch, such as `torch.tanh`."""
     return (
         isinstance(node, ast.Attribute)

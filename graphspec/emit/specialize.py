@@ -17,7 +17,7 @@ from typing import Any
 from graphspec.emit.inheritance import joined
 from graphspec.emit.library import KEPT, Node, known_names, library, needed, read_names
 from graphspec.emit.printer import flat
-from graphspec.emit.simplify import Facts, assigned, is_none, simplified
+from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
 
 ROUNDS = 12
 
@@ -59,7 +59,7 @@ class Specializer:
         ]
         self.wanted = read_names(own) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
-        whole: dict[str, Node] = {name: library()[name].node for name in needed(self.wanted)}
+        whole: dict[str, Node] = {name: library().nodes[name] for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
@@ -81,7 +81,7 @@ class Specializer:
     def _uses(self) -> Uses:
         uses = Uses()
         for name, calls in self.forwards.items():
-            for owner in self._above(name):
+            for owner in self._called(name):
                 uses.calls[Key(owner, "forward")] += calls
         for node in self.nodes.values():
             for function in functions_of(node):
@@ -106,9 +106,9 @@ class Specializer:
                 else:
                     uses.calls[Key("", callee.id)].append(use)
             elif isinstance(callee, ast.Attribute) and (_is_super(callee.value) or _is_self(callee.value)):
-                for owner in self._related(node.name) if node.name in self.nodes else ():
-                    if not _is_super(callee.value) or owner != node.name:
-                        uses.calls[Key(owner, callee.attr)].append(use)
+                reached = self._after if _is_super(callee.value) else self._related
+                for owner in reached(node.name) if node.name in self.nodes else ():
+                    uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
             if isinstance(callee, ast.Name) and callee.id in self.nodes:  # which calls what is made for it
                 made = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
@@ -123,6 +123,18 @@ class Specializer:
         if name not in self.nodes:
             return []
         return [name, *(word for base in bases_of(self.nodes[name]) for word in self._above(base))]
+
+    def _called(self, name: str) -> set[str]:
+        """The classes whose methods a call of a class may run. A shared module may be of a class below."""
+        return {owner for other in self.nodes if name in (above := self._above(other)) for owner in above}
+
+    def _after(self, name: str) -> set[str]:
+        """The classes that `super()` may reach from a class: those behind it in the order in which some class
+        looks up its methods.
+        """
+        upward = (dict.fromkeys(reversed(self._above(other))) for other in self._related(name))
+        orders = [list(reversed(each)) for each in upward]
+        return {other for order in orders if name in order for other in order[order.index(name) + 1 :]}
 
     def _related(self, name: str) -> set[str]:
         """The classes above, below and beside a class."""
@@ -396,7 +408,7 @@ def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[as
 
 
 def _may_be_none(value: ast.expr, use: Use) -> bool:
-    unknown = isinstance(value, ast.Attribute | ast.IfExp)
+    unknown = isinstance(value, ast.Attribute | ast.IfExp) and not is_function(value)
     return unknown or is_none(value) or (isinstance(value, ast.Name) and value.id in use.optional)
 
 

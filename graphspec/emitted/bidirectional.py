@@ -6,21 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.emitted.recurrent import (
+    KerasRNN,
     dropout_steps,
     last_unmasked,
-    reset_lstm,
-    reset_rnn,
     unmasked_first,
 )
-
-
-def keep_one_bias(rnn: nn.RNNBase) -> None:
-    """Keras has one bias, PyTorch two: the second stays zero, untrained and unsaved."""
-    for name in [n for n, _ in rnn.named_parameters() if n.startswith("bias_hh")]:
-        zeros = torch.zeros_like(getattr(rnn, name).detach())
-        delattr(rnn, name)
-        rnn.register_buffer(name, zeros, persistent=False)
-    rnn._init_flat_weights()
 
 
 def skip_masked(
@@ -122,12 +112,43 @@ class Bidirectional(nn.Module):
         return (*(y if self.merge_mode is None else (y,)), *states)
 
 
-class BothWays(nn.RNNBase):
-    """A kernel of one state in both directions, with Keras' outputs."""
+class TwoWays(KerasRNN):
+    """A kernel in both directions, with Keras' bias and initializers."""
 
-    return_sequences: bool
-    return_state: bool
-    merge_mode: str | None
+    one_bias: bool
+    _init_flat_weights: Any
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        merge_mode: str | None = "concat",
+        activation: Any | None = None,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias=bias,
+            batch_first=True,
+            bidirectional=True,
+            **({} if activation is None else {"nonlinearity": activation.__name__}),
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.merge_mode, self.bias = merge_mode, bias
+        if bias and self.one_bias:
+            # PyTorch's second biases stay zero, untrained and unsaved
+            for name in ("bias_hh_l0", "bias_hh_l0_reverse"):
+                zeros = torch.zeros_like(getattr(self, name).detach())
+                delattr(self, name)
+                self.register_buffer(name, zeros, persistent=False)
+            self._init_flat_weights()
+
+
+class BothWays(TwoWays):
+    """A kernel of one state in both directions, with Keras' outputs."""
 
     def forward(  # type: ignore[override, unused-ignore]
         self, x: Tensor, initial_state: list[Tensor] | None = None
@@ -150,54 +171,13 @@ class BothWays(nn.RNNBase):
 class BidirectionalGRU(BothWays, nn.GRU):  # type: ignore[misc]
     """nn.GRU in both directions with Keras' initializers and outputs."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        merge_mode: str | None = "concat",
-    ):
-        super().__init__(
-            input_size,
-            hidden_size,
-            bias=bias,
-            batch_first=True,
-            bidirectional=True,
-        )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.merge_mode = merge_mode
-
-    def reset_parameters(self) -> None:
-        reset_rnn(self)
+    one_bias, forget_gate = False, False
 
 
-class BidirectionalLSTM(nn.LSTM):
+class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
     """nn.LSTM in both directions with Keras' one bias, initializers and outputs."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        merge_mode: str | None = "concat",
-    ):
-        super().__init__(
-            input_size,
-            hidden_size,
-            bias=bias,
-            batch_first=True,
-            bidirectional=True,
-        )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.merge_mode = merge_mode
-        keep_one_bias(self)
-
-    def reset_parameters(self) -> None:
-        reset_lstm(self)
+    one_bias, forget_gate = True, True
 
     def forward(  # type: ignore[override]
         self, x: Tensor, initial_state: list[Tensor] | None = None
@@ -221,32 +201,7 @@ class BidirectionalLSTM(nn.LSTM):
 class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
     """nn.RNN in both directions with Keras' one bias, initializers and outputs."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        merge_mode: str | None = "concat",
-        activation: Any = torch.tanh,
-    ):
-        super().__init__(
-            input_size,
-            hidden_size,
-            nonlinearity=activation.__name__,
-            bias=bias,
-            batch_first=True,
-            bidirectional=True,
-        )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.merge_mode = merge_mode
-        keep_one_bias(self)
-
-    def reset_parameters(self) -> None:
-        reset_rnn(self)
-        for zeros in self.buffers():  # the second biases
-            nn.init.zeros_(zeros)
+    one_bias, forget_gate = True, False
 
 
 class MaskedBothWays(nn.RNNBase):

@@ -35,12 +35,58 @@ def last_unmasked(y: Tensor, mask: Tensor, sequences: bool = False) -> Tensor:
     return last.masked_fill(steps == 0, 0)
 
 
-class KerasRNN(nn.RNNBase):
-    """A PyTorch kernel with one state, with Keras' outputs and masks."""
+class KerasRNN(nn.Module):
+    """Keras' initializers for a kernel of PyTorch, which is a base class beside it."""
 
-    return_sequences: bool
-    return_state: bool
-    zero_output_for_mask: bool
+    all_weights: list[list[Tensor]]
+    bias: bool
+    forget_gate: bool
+
+    def reset_parameters(self) -> None:
+        for kernel, recurrent, *biases in self.all_weights:
+            nn.init.xavier_uniform_(kernel)
+            nn.init.orthogonal_(recurrent)
+            for bias in biases:
+                nn.init.zeros_(bias)
+            if self.bias and self.forget_gate:
+                nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
+
+
+class OneWay(KerasRNN):
+    """A kernel over the sequence, with Keras' bias and initializers."""
+
+    one_bias: bool
+    _init_flat_weights: Any
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        zero_output_for_mask: bool = False,
+        activation: Any | None = None,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias=bias,
+            batch_first=True,
+            **({} if activation is None else {"nonlinearity": activation.__name__}),
+        )
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.zero_output_for_mask, self.bias = zero_output_for_mask, bias
+        if bias and self.one_bias:
+            # PyTorch's second bias stays zero, untrained and unsaved
+            zeros = torch.zeros(len(self.all_weights[0][-1]))
+            del self.bias_hh_l0
+            self.register_buffer("bias_hh_l0", zeros, persistent=False)
+            self._init_flat_weights()
+
+
+class OneState(OneWay):
+    """A kernel with one state, with Keras' bias, initializers, outputs and masks."""
 
     def forward(  # type: ignore[override, unused-ignore]
         self,
@@ -66,65 +112,16 @@ class KerasRNN(nn.RNNBase):
         return (y, last) if self.return_state else y
 
 
-class GRU(KerasRNN, nn.GRU):  # type: ignore[misc]
+class GRU(OneState, nn.GRU):  # type: ignore[misc]
     """nn.GRU with Keras' initializers, outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        zero_output_for_mask: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.zero_output_for_mask = zero_output_for_mask
-
-    def reset_parameters(self) -> None:
-        kernel, recurrent, *biases = self.all_weights[0]
-        nn.init.xavier_uniform_(kernel)
-        nn.init.orthogonal_(recurrent)
-        for bias in biases:
-            nn.init.zeros_(bias)
+    one_bias, forget_gate = False, False
 
 
-class SimpleRNN(KerasRNN, nn.RNN):  # type: ignore[misc]
+class SimpleRNN(OneState, nn.RNN):  # type: ignore[misc]
     """nn.RNN with Keras' one bias, initializers, outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        zero_output_for_mask: bool = False,
-        activation: Any = torch.tanh,
-    ):
-        super().__init__(
-            input_size,
-            hidden_size,
-            nonlinearity=activation.__name__,
-            bias=bias,
-            batch_first=True,
-        )
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.zero_output_for_mask = zero_output_for_mask
-        if bias:
-            # PyTorch's second bias stays zero, untrained and unsaved
-            zeros = torch.zeros(hidden_size)
-            del self.bias_hh_l0
-            self.register_buffer("bias_hh_l0", zeros, persistent=False)
-            self._init_flat_weights()
-
-    def reset_parameters(self) -> None:
-        kernel, recurrent, *biases = self.all_weights[0]
-        nn.init.xavier_uniform_(kernel)
-        nn.init.orthogonal_(recurrent)
-        for bias in biases:
-            nn.init.zeros_(bias)
+    one_bias, forget_gate = True, False
 
 
 def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> Any:
@@ -143,36 +140,10 @@ def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> A
     return y, c[0]
 
 
-class LSTM(nn.LSTM):
+class LSTM(OneWay, nn.LSTM):  # type: ignore[misc]
     """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        zero_output_for_mask: bool = False,
-    ):
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=True)
-        self.return_sequences, self.return_state = return_sequences, return_state
-        self.zero_output_for_mask, self.bias = zero_output_for_mask, bias
-        if bias:
-            # PyTorch's second bias stays zero, untrained and unsaved
-            zeros = torch.zeros(4 * hidden_size)
-            del self.bias_hh_l0
-            self.register_buffer("bias_hh_l0", zeros, persistent=False)
-            self._init_flat_weights()
-
-    def reset_parameters(self) -> None:
-        kernel, recurrent, *biases = self.all_weights[0]
-        nn.init.xavier_uniform_(kernel)
-        nn.init.orthogonal_(recurrent)
-        for bias in biases:
-            nn.init.zeros_(bias)
-        if self.bias:
-            nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
+    one_bias, forget_gate = True, True
 
     def forward(  # type: ignore[override]
         self,
@@ -225,8 +196,6 @@ def reset_lstm(lstm: nn.Module) -> None:
         else:
             nn.init.zeros_(weight)
             nn.init.ones_(weight.detach().chunk(4)[1])
-    for zeros in lstm.buffers():  # the second bias
-        nn.init.zeros_(zeros)
 
 
 class StackedRNN(nn.ModuleList):

@@ -31,17 +31,17 @@ class GRU(nn.GRU):
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)
 
-    def reset_parameters(self) -> None:
-        kernel, recurrent, *biases = self.all_weights[0]
-        nn.init.xavier_uniform_(kernel)
-        nn.init.orthogonal_(recurrent)
-        for bias in biases:
-            nn.init.zeros_(bias)
-
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         y, _ = super().forward(unmasked_first(x, mask))
         y = last_unmasked(y, mask)
         return y[:, -1]
+
+    def reset_parameters(self) -> None:
+        for kernel, recurrent, *biases in self.all_weights:
+            nn.init.xavier_uniform_(kernel)
+            nn.init.orthogonal_(recurrent)
+            for bias in biases:
+                nn.init.zeros_(bias)
 
 
 def init_weights(module: nn.Module) -> None:

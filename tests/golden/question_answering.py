@@ -14,22 +14,22 @@ class LSTM(nn.LSTM):
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)
         # PyTorch's second bias stays zero, untrained and unsaved
-        zeros = torch.zeros(4 * hidden_size)
+        zeros = torch.zeros(len(self.all_weights[0][-1]))
         del self.bias_hh_l0
         self.register_buffer("bias_hh_l0", zeros, persistent=False)
         self._init_flat_weights()
 
-    def reset_parameters(self) -> None:
-        kernel, recurrent, *biases = self.all_weights[0]
-        nn.init.xavier_uniform_(kernel)
-        nn.init.orthogonal_(recurrent)
-        for bias in biases:
-            nn.init.zeros_(bias)
-        nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
-
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         _, (h, _) = super().forward(x)
         return h[0]
+
+    def reset_parameters(self) -> None:
+        for kernel, recurrent, *biases in self.all_weights:
+            nn.init.xavier_uniform_(kernel)
+            nn.init.orthogonal_(recurrent)
+            for bias in biases:
+                nn.init.zeros_(bias)
+            nn.init.ones_(biases[0].detach().chunk(4)[1])  # the forget gate
 
 
 def init_weights(module: nn.Module) -> None:
