@@ -469,6 +469,8 @@ KEYS = {
     "Data.key": "columns that identify a row; predictions contain them",
     "cell": "cell that the layer runs along the sequence",
     "cells": "cells, one on top of the other",
+    "pattern": "axes by their names, before and after: `b h w c -> b c (h w)`",
+    "axes_lengths": "sizes of names in the pattern",
     "backward_layer": "layer for the reverse direction; by default a copy of the other",
     "Train.parallel": "how several processes share the model",
     # --- search

@@ -262,15 +262,18 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: draw(tuple(xs[0].shape) if shaped else xs[0], **constants))
     if name in PER_EXAMPLE or (name == "take" and "indices" not in constants):
         return Twin(lambda xs, training: _each(cls, constants, xs))
-    if name in ("conv", "depthwise_conv"):
+    if name in ("conv", "depthwise_conv", "separable_conv", "conv_transpose"):
         convolve = getattr(keras.ops, name)
         return Twin(
             lambda xs, training: torch.cat(
-                [convolve(x[None], k, **constants) for x, k in zip(*xs, strict=True)]
+                [convolve(x[None], *kernels, **constants) for x, *kernels in zip(*xs, strict=True)]
             )
         )
     if name == "binary_crossentropy" and not constants:  # on torch, of targets from 0 to 1 alone
         return Twin(lambda xs, training: _crossentropy(xs[0], xs[1].clamp(1e-7, 1 - 1e-7)))
+    if name == "rearrange":
+        lengths = constants.get("axes_lengths", {})
+        return Twin(lambda xs, training: keras.ops.rearrange(xs[0], constants["pattern"], **dict(lengths)))
     if name == "batch_normalization":
         return Twin(lambda xs, training: _normalized(xs, **constants))
     if name == "eig":

@@ -28,6 +28,7 @@ MATRIX = RANDOM.normal(size=(4, 5)).astype("float32")
 CUBE = RANDOM.normal(size=(2, 4, 3)).astype("float32")
 KERNEL = RANDOM.normal(size=(2, 3, 3, 2)).astype("float32")
 DEPTHWISE = RANDOM.normal(size=(3, 3, 3, 1)).astype("float32")
+POINTWISE = RANDOM.normal(size=(1, 1, 3, 2)).astype("float32")
 VECTOR = RANDOM.normal(size=4).astype("float32")
 SMALL = abs(RANDOM.normal(size=4)).astype("float32")
 
@@ -57,6 +58,7 @@ SAME: dict[str, Callable[..., Any]] = {
     "conv": lambda image: ops.conv(image, KERNEL, strides=2, padding="same"),
     "conv-in-a-row": lambda image: ops.relu(ops.conv(image, KERNEL)),
     "depthwise-conv": lambda image: ops.depthwise_conv(image, DEPTHWISE, padding="same"),
+    "separable-conv": lambda image: ops.separable_conv(image, DEPTHWISE, POINTWISE),
     "matmul-vectors": lambda v: ops.matmul(v, MATRIX),
     "matmul": lambda m: ops.matmul(m, MATRIX),
     "matmul-before": lambda m: ops.matmul(MATRIX.T, m),

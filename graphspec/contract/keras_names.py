@@ -132,7 +132,6 @@ OPS: dict[str, tuple[str, str]] = {
         "`clip` and `cast` do the same",
         "{op: clip, x_min: 0, x_max: 255}, then {op: cast, dtype: uint8}",
     ),
-    "rearrange": ("it has its own pattern language", "{op: reshape} and {op: transpose}"),
     "nextafter": ("it has no gradient, and no use in a network", "add a small constant"),
     "nonzero": (_VALUES, "a mask: {op: not_equal, x2: 0}"),
     "unique": (_VALUES, "{op: multi_hot, num_classes: 10} shows which integers occur"),
@@ -145,11 +144,6 @@ OPS: dict[str, tuple[str, str]] = {
         "{op: argmax, axis: -1}, and merge repeats when you read predictions",
     ),
     "psnr": (_EXAMPLES, "`compute: 10 * log10(1 / mean(square(a - b), axis=[1, 2, 3]))`"),
-    "separable_conv": ("it is two convolutions", "{op: depthwise_conv}, then {op: conv}"),
-    "conv_transpose": (
-        "its kernel belongs to a layer",
-        "{layer: Conv2DTranspose, filters: 8, kernel_size: 3}",
-    ),
     **{
         f"image_{name}": ("it is not yet written for PyTorch", help)
         for name, help in {

@@ -20,6 +20,7 @@ BESIDE_CONSTANT = {
     "depthwise_conv": "inputs",
     "dot": "x1",
     "inner": "x1",
+    "separable_conv": "inputs",
     "take": "indices",
     "tensordot": "x1",
 }
@@ -28,7 +29,7 @@ ALIGNED = frozenset(["average", "cross", "ldexp", "matmul", "take_along_axis", "
 """Ops whose tensors meet by their last axes, so that a constant with fewer axes has no batch."""
 INSTEAD = {
     **dict.fromkeys(
-        ("conv", "depthwise_conv"),
+        ("conv", "depthwise_conv", "separable_conv"),
         "a kernel that a spec computes belongs to one example: make it a constant, or the weight of a layer",
     ),
     "take": "{op: take, from: [x, indices], axis: 1} picks in each example by its own indices; the rows of a "

@@ -41,7 +41,7 @@ class Margin:
     crop: int
 
 
-class _ConvTranspose(Convolving, abstract=True):
+class Transposed(Convolving, abstract=True):
     """The base of transposed convolutions: `weight` [channels, filters, *kernel] and `bias` [filters]."""
 
     filters: Positive
@@ -165,7 +165,7 @@ class _ConvTranspose(Convolving, abstract=True):
         return product(spatial(site.x, self.data_format)) * 2 * taps + bias
 
 
-class Conv1DTranspose(_ConvTranspose, also="ConvTranspose1d Convolution1DTranspose"):
+class Conv1DTranspose(Transposed, also="ConvTranspose1d Convolution1DTranspose"):
     """A transposed convolution of a sequence `[length, channels]`, which grows `strides` times."""
 
     rank: ClassVar[int] = 1
@@ -212,7 +212,7 @@ class Conv1DTranspose(_ConvTranspose, also="ConvTranspose1d Convolution1DTranspo
     )
 
 
-class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspose"):
+class Conv2DTranspose(Transposed, also="ConvTranspose2d Convolution2DTranspose"):
     """A transposed convolution of an image `[height, width, channels]`, which grows `strides` times."""
 
     rank: ClassVar[int] = 2
@@ -262,7 +262,7 @@ class Conv2DTranspose(_ConvTranspose, also="ConvTranspose2d Convolution2DTranspo
     )
 
 
-class Conv3DTranspose(_ConvTranspose, also="ConvTranspose3d Convolution3DTranspose"):
+class Conv3DTranspose(Transposed, also="ConvTranspose3d Convolution3DTranspose"):
     """A transposed convolution of a volume `[depth, height, width, channels]`; it grows `strides` times."""
 
     rank: ClassVar[int] = 3

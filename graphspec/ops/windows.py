@@ -14,10 +14,12 @@ from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import REGISTRY, Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
 from graphspec.contract.proposals import misfit
 from graphspec.contract.windows import DataFormat, same_pads, slide
+from graphspec.layers.transposed import Transposed
 from graphspec.ops.matrices import need_floats
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
+NotNegative = Annotated[int, Field(ge=0)]
 Sizes = Annotated[Positive | tuple[Positive, ...], BeforeValidator(as_tuple)]
 
 
@@ -252,7 +254,139 @@ class DepthwiseConv(Conv, spec_name="depthwise_conv"):
     )
 
 
-NotNegative = Annotated[int, Field(ge=0)]
+class SeparableConv(Operation, spec_name="separable_conv"):
+    """A convolution of each channel by itself, then one of all channels at each place. Its kernels are
+    tensors: [*window, channels, multiplier] and [*ones, channels * multiplier, filters].
+    """
+
+    arguments = (Argument("inputs"), Argument("depthwise_kernel"), Argument("pointwise_kernel"))
+
+    strides: Sizes = 1
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+    dilation_rate: Sizes = 1
+
+    examples = (
+        Example({}, ((7, 3), (2, 3, 2), (1, 6, 4))),
+        Example({"padding": "same", "strides": 2}, ((6, 7, 2), (3, 3, 2, 1), (1, 1, 2, 3))),
+        Example(
+            {"padding": "same", "dilation_rate": 2, "data_format": "channels_first"},
+            ((2, 5, 6), (2, 3, 2, 2), (1, 1, 4, 3)),
+        ),
+    )
+
+    def parts(self) -> tuple[Conv, Conv]:
+        """The two convolutions."""
+        first = DepthwiseConv.model_validate({name: getattr(self, name) for name in type(self).model_fields})
+        return first, Conv(data_format=self.data_format)
+
+    def between(self, inputs: Tensor, depthwise: Tensor, pointwise: Tensor) -> Tensor:
+        """What the first gives. Raises `LayerError` where the kernels do not fit."""
+        first, _ = self.parts()
+        need_floats(self.spec_name, inputs, depthwise, pointwise)
+        found = first.infer(inputs, depthwise)
+        channels = found.shape[-1 if self.data_format == "channels_last" else 1]
+        ones = (1,) * (inputs.rank - 2)
+        if pointwise.shape[1:-1] != (*ones, channels):
+            wanted = ", ".join(map(str, (*ones, channels)))
+            message = f"the last kernel of `separable_conv` is [{wanted}, filters] here, and not {pointwise}"
+            raise LayerError("shapes-differ", message, inputs=(1, 2))
+        return found
+
+    def infer(self, inputs: Tensor, depthwise: Tensor, pointwise: Tensor) -> Tensor:
+        return self.parts()[1].infer(self.between(inputs, depthwise, pointwise), pointwise)
+
+    def code(self, site: Site) -> Code:
+        inputs, depthwise, pointwise = site.inputs
+        between = self.between(inputs, depthwise, pointwise)
+        first, second = self.parts()
+        before = first.code(Site((inputs, depthwise), (between,)))
+        text = second.code(Site((between, pointwise), site.outputs)).call
+        text = text.replace("{kernel}", "{pointwise_kernel}")
+        text = text.replace("{inputs}", before.call.replace("{kernel}", "{depthwise_kernel}"))
+        return Code(text.replace(".movedim(1, -1).movedim(-1, 1)", ""), constants=before.constants)
+
+    def flops(self, site: Site) -> Dim:
+        inputs, depthwise, pointwise = site.inputs
+        between = self.between(inputs, depthwise, pointwise)
+        first, second = self.parts()
+        both = first.flops(Site((inputs, depthwise), (between,)))
+        return both + second.flops(Site((between, pointwise), site.outputs))
+
+
+class ConvTranspose(Conv, spec_name="conv_transpose"):
+    """A transposed convolution, whose kernel is a tensor,
+    [*window, filters, channels]: a `parameter`, or each example's own.
+    """
+
+    output_padding: Annotated[NotNegative | tuple[NotNegative, ...] | None, BeforeValidator(as_tuple)] = None
+
+    examples = (
+        Example({}, ((7, 3), (2, 4, 3))),
+        Example({"strides": 2, "padding": "same"}, ((5, 4, 3), (3, 3, 2, 3))),
+        Example({"strides": 2, "padding": "same", "output_padding": 1}, ((5, 3), (4, 2, 3))),
+        Example({"strides": [2, 1], "data_format": "channels_first"}, ((2, 4, 5), (2, 3, 3, 2))),
+        Example({"dilation_rate": 2}, ((4, 2), (3, 3, 2))),
+    )
+
+    def channels(self, inputs: Tensor, kernel: Tensor) -> tuple[int, int]:
+        last = self.data_format == "channels_last"
+        filters, channels = kernel.shape[-2:]
+        own = inputs.shape[-1 if last else 1]
+        if not isinstance(filters, int) or not isinstance(channels, int):
+            message = f"`{self.spec_name}` needs to know the channels of {kernel}"
+            raise LayerError("unknown-size", message, inputs=(1,))
+        if own != channels:
+            message = f"the kernel {kernel} does not fit the {own} channels of {inputs}"
+            raise LayerError("shapes-differ", message, inputs=(0, 1))
+        return 1, filters
+
+    def layer(self, inputs: Tensor, kernel: Tensor) -> Transposed:
+        """The layer whose weight the kernel is."""
+        width, strides, dilation = self.windows(inputs, kernel)
+        rank = len(width)
+        added = self.output_padding
+        if isinstance(added, tuple) and len(added) != rank:
+            message = f"`output_padding` has a size for each of {rank} axes, and is {list(added)}"
+            raise LayerError("out-of-range", message, argument="output_padding")
+        given = {"filters": self.channels(inputs, kernel)[1], "kernel_size": width, "strides": strides}
+        given |= {"dilation_rate": dilation, "output_padding": added}
+        given |= {"padding": self.padding, "data_format": self.data_format}
+        found: Transposed = REGISTRY["layer"][f"Conv{rank}DTranspose"].model_validate(given)
+        return found
+
+    def infer(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        shape = self.layer(inputs, kernel).infer(inputs).shape
+        return inputs.with_shape(*shape)
+
+    def code(self, site: Site) -> Code:
+        inputs, kernel = site.inputs
+        last, shared = self.data_format == "channels_last", kernel.shape[0] == 1
+        layer = self.layer(inputs, kernel)
+        margins = layer.margins()
+        given, at = ("{kernel}[0]", 0) if shared else ("{kernel}", 1)
+        options, constants = "", dict[str, Leaf]()
+        for name, value, default in (
+            ("stride", layer.strides, 1),
+            ("padding", tuple(margin.padding for margin in margins), 0),
+            ("output_padding", tuple(margin.output_padding for margin in margins), 0),
+            ("dilation", layer.dilation_rate, 1),
+        ):
+            if set(value) != {default}:
+                constants[name] = value if len(set(value)) > 1 else value[0]
+                options += f", {name}={{{name}}}"
+        function = f"F.conv_transpose{len(margins)}d"
+        function = f"{function}(" if shared else f"conv_each({function}, "
+        text = f"{function}{{inputs}}{'.movedim(-1, 1)' if last else ''}, "
+        text += f"{given}.movedim((-1, -2), ({at}, {at + 1})){options})"
+        if any(margin.crop for margin in margins):
+            text += f"[..., {', '.join(f':{-margin.crop}' if margin.crop else ':' for margin in margins)}]"
+        return Code(text + (".movedim(1, -1)" if last else ""), constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        return self.layer(*site.inputs).flops(Site(site.inputs[:1], site.outputs))
+
+
 Pair = Annotated[Positive | tuple[Positive, Positive], BeforeValidator(as_tuple)]
 
 

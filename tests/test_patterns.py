@@ -1,0 +1,75 @@
+"""`rearrange`, and convolutions by kernels that all examples share, beside Keras; and their mistakes."""
+
+import keras
+import pytest
+import torch
+
+import graphspec
+
+
+def spec(node: str, shape: str = "[8, 3]", more: str = "") -> str:
+    return f"\ninputs: {{x: {{shape: {shape}}}}}\nnodes:\n  {more}\n  y: {node}\noutputs: [y]\n"
+
+
+@pytest.mark.parametrize(
+    "pattern, lengths, code",
+    [
+        ("b t c -> b (t c", "{}", "out-of-range"),
+        ("b t c", "{}", "out-of-range"),
+        ("b t c -> t b c", "{}", "out-of-range"),
+        ("b t c -> (b t) c", "{}", "out-of-range"),
+        ("b t t -> b t t", "{}", "out-of-range"),
+        ("b t c -> b t d", "{}", "out-of-range"),
+        ("b t c -> b c t", "{d: 2}", "out-of-range"),
+        ("b t -> b t", "{}", "wrong-rank"),
+        ("b (h w) c -> b h w c", "{}", "missing-key"),
+        ("b (h w) c -> b h w c", "{h: 3}", "shapes-differ"),
+        ("b (h w) c -> b h w c", "{h: 2, w: 3}", "shapes-differ"),
+        ("b t c -> b c t", "{t: 7}", "shapes-differ"),
+    ],
+)
+def test_a_pattern_that_cannot_be_is_told(pattern: str, lengths: str, code: str) -> None:
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec(f"{{op: rearrange, pattern: {pattern}, axes_lengths: {lengths}}}"))
+    assert [one.code for one in error.value.diagnostics] == [code]
+
+
+def test_sizes_with_names_are_split_and_merged() -> None:
+    node = "{op: rearrange, pattern: b (t p) c -> b t (c p), axes_lengths: {p: 2}}"
+    module = graphspec.compile(spec(node, "[2 * n, 3]")).module()
+    for length in (4, 10):
+        x = torch.randn(5, length, 3)
+        expected = keras.ops.rearrange(x, "b (t p) c -> b t (c p)", p=2)
+        torch.testing.assert_close(module(x), expected, rtol=0, atol=0)
+
+
+def test_a_transposed_convolution_by_a_kernel_that_all_share() -> None:
+    node = "{op: conv_transpose, from: [x, k], strides: 2, padding: same}"
+    program = graphspec.compile(spec(node, "[5, 4, 3]", "k: {parameter: [3, 3, 2, 3]}"))
+    module, x = program.module(seed=0), torch.randn(2, 5, 4, 3)
+    kernel = module.state_dict()["k"].reshape(3, 3, 2, 3)
+    expected = keras.ops.conv_transpose(x, kernel, strides=2, padding="same")
+    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_separable_convolution_by_kernels_that_all_share() -> None:
+    node = "{op: separable_conv, from: [x, k, p], padding: same}"
+    kernels = "k: {parameter: [3, 3, 3, 2]}\n  p: {parameter: [1, 1, 6, 4]}"
+    module, x = graphspec.compile(spec(node, "[5, 4, 3]", kernels)).module(seed=0), torch.randn(2, 5, 4, 3)
+    state = module.state_dict()
+    depthwise, pointwise = state["k"].reshape(3, 3, 3, 2), state["p"].reshape(1, 1, 6, 4)
+    expected = keras.ops.separable_conv(x, depthwise, pointwise, padding="same")
+    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "node, more",
+    [
+        ("{op: conv_transpose, from: [x, k]}", "k: {parameter: [3, 4, 5]}"),
+        ("{op: separable_conv, from: [x, k, p]}", "k: {parameter: [3, 3, 1]}\n  p: {parameter: [1, 4, 2]}"),
+    ],
+)
+def test_kernels_that_do_not_fit_are_told(node: str, more: str) -> None:
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(spec(node, more=more))
+    assert [one.code for one in error.value.diagnostics] == ["shapes-differ"]
