@@ -19,6 +19,9 @@ NODE_KEYS = (
     *("from", "when", "else", "trainable", "weights", "checkpoint"),
     *("repeat", "parallel", "preset", "wraps"),
 )
+TYPE = ("shape", "dtype")
+MADE = (*TYPE, "outputs")
+"""What a node says of what its module gives; each call of a shared one may say its own."""
 RESERVED = ("index", "logits", "batch")
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 NAMED_SIZE = re.compile(

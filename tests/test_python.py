@@ -182,13 +182,38 @@ def test_the_code_of_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.Mo
     assert "graphspec" not in source.replace("# Made by graphspec", "")
 
 
-def test_metrics_of_further_files_are_made_when_they_are_named() -> None:
-    """To make their classes takes a sixth of the time of checking a spec."""
+def test_a_check_makes_what_the_spec_names() -> None:
+    """To make every class of a setting and every command takes longer than to check a spec."""
     code = (
-        "import sys; from graphspec.objectives import METRICS; "
-        "first = 'graphspec.objectives.confusion' in sys.modules; "
-        "print(METRICS.read('accuracy').name, first, METRICS.read('auc').name, 'nope' in METRICS.members, "
-        "len(METRICS.members) > 40)"
+        "import sys; from graphspec.cli import app; "
+        "app(['check', 'specs/resnet50.yaml'], standalone_mode=False); "
+        "print(*(name for name in sys.modules if name.startswith('graphspec.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SPECS.parent
+    )
+    said, made = done.stdout.splitlines()
+    assert said == "specs/resnet50.yaml: ok"
+    made = [name.removeprefix("graphspec.") for name in made.split()]
+    assert [name for name in made if name.startswith(("cli.", "data.", "tune", "ops."))] == SHARED
+    assert not {"objectives.rare_losses", "objectives.rare_metrics", "objectives.loss_metrics"} & set(made)
+    assert {"objectives.losses", "layers.pooling"} < set(made) and "layers.lstm" not in made
+
+
+SHARED = ["cli.common", "data.judged"]
+"""What every command, and every spec with outputs, needs of these folders."""
+
+
+def test_losses_and_metrics_of_further_files_are_made_when_they_are_named() -> None:
+    code = (
+        "import sys; from graphspec.objectives import LOSSES, METRICS; "
+        "first = {'graphspec.objectives.confusion', 'graphspec.objectives.rare_losses'} & {*sys.modules}; "
+        "print(METRICS.read('accuracy').name, LOSSES.read('mse').canonical, len(first), "
+        "METRICS.read('auc').name, LOSSES.read('dice').name, 'nope' in METRICS.members, "
+        "len(METRICS.members) > 40, len(LOSSES.members) > 30)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["accuracy", "False", "auc", "False", "True"]
+    assert done.stdout.split() == [
+        *("accuracy", "mean_squared_error", "0"),
+        *("auc", "dice", "False", "True", "True"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import new_class
 from typing import Annotated, Any, ClassVar, Self
 
@@ -62,7 +63,11 @@ ACTIVATIONS = ActivationFunction.members
 
 
 def _plain(word: str, doc: str, function: str, inline: str = "", aliases: tuple[str, ...] = ()) -> None:
-    """An activation without arguments."""
+    """An activation without arguments, whose class is made when a spec names it."""
+    ACTIVATIONS.announce((word, *aliases), partial(_make, word, doc, function, inline, aliases))
+
+
+def _make(word: str, doc: str, function: str, inline: str, aliases: tuple[str, ...]) -> None:
     body = {
         "__doc__": doc,
         "__module__": __name__,

@@ -4,13 +4,45 @@ constraints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from graphspec.objectives.settings import Word, forget_class_variables, show
+
+
+class NamedMembers(Mapping[str, type[Any]]):
+    """The members of a family by name. The class of a member that was only announced is made when it is asked
+    for.
+    """
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], None]] = {}
+        self._made: dict[str, type[Any]] = {}
+
+    def announce(self, names: Iterable[str], maker: Callable[[], None]) -> None:
+        """`maker` makes the class of these names, which adds itself."""
+        self._makers.update(dict.fromkeys(names, maker))
+
+    def add(self, name: str, cls: type[Any]) -> None:
+        """What a class does for itself when it is made."""
+        self._made[name] = cls
+
+    def __getitem__(self, name: str) -> type[Any]:
+        if name not in self._made and name in self._makers:
+            self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers or name in self._made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._makers, **self._made})
+
+    def __len__(self) -> int:
+        return len({**self._makers, **self._made})
 
 
 class NamedValue(BaseModel):
@@ -24,7 +56,7 @@ class NamedValue(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
 
     family: ClassVar[str] = ""
-    members: ClassVar[dict[str, type[NamedValue]]] = {}
+    members: ClassVar[NamedMembers] = NamedMembers()
     synonyms: ClassVar[Mapping[str, str]] = {}
     """Other libraries' words for the members of a family."""
     word: ClassVar[str] = ""
@@ -35,11 +67,11 @@ class NamedValue(BaseModel):
     ) -> None:
         super().__init_subclass__(**kwargs)
         if family:
-            cls.family, cls.members = family, {}
+            cls.family, cls.members = family, NamedMembers()
         elif word:
             cls.word = word
             for name in (word, *aliases):
-                cls.members[name] = cls
+                cls.members.add(name, cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -78,6 +79,7 @@ def scan() -> dict[Kind, dict[str, Header]]:
             headers[module, name] = "Operation", row
     anywhere = {name: module for module, name in headers}
 
+    @cache
     def kind_of(module: str, name: str) -> Kind | None:
         if name == "Layer":
             return "layer"

@@ -6,11 +6,10 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, SharedEntry, failed
-from graphspec.elaborate.forms.module import MADE
 from graphspec.elaborate.instance import Build, NodeInstance, near_help
 from graphspec.elaborate.values import FAILED
 from graphspec.graph import Op, Unit
-from graphspec.schema import Node
+from graphspec.schema import MADE, Node
 
 
 def build(node: NodeInstance, build_inner: Build) -> NodeResult:

@@ -13,12 +13,9 @@ from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.graph import Op, Value, flatten
 from graphspec.objectives.own import is_path
 from graphspec.objectives.settings import show
-from graphspec.schema import IDENTIFIER, is_plain
+from graphspec.schema import IDENTIFIER, MADE, TYPE, is_plain
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
-TYPE = ("shape", "dtype")
-MADE = (*TYPE, "outputs")
-"""What a node says of what its module gives; each call of a shared one may say its own."""
 OWN_KEYS = (*MADE, "data_format", "arguments")
 """What a node with a module says beside the constructor's arguments."""
 

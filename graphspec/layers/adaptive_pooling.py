@@ -1,0 +1,127 @@
+"""Poolings to an output of a given size, however large the input is."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from graphspec.contract.layer import Code, Example, Layer, Memory, Site
+from graphspec.contract.windows import (
+    DataFormat,
+    Window1,
+    Window2,
+    Window3,
+    assemble,
+    need_spatial,
+    short,
+)
+from graphspec.tensor import Dim, Tensor, product
+
+
+class _AdaptivePooling(Layer, abstract=True):
+    """The base of pooling whose windows follow from the size of the output. Windows may overlap."""
+
+    rank: ClassVar[int]
+    mode: ClassVar[Literal["max", "avg"]]
+
+    output_size: tuple[int, ...]
+    data_format: DataFormat = "channels_last"
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, self.output_size, channels, self.data_format)
+
+    def memory(self, x: Tensor) -> Memory:
+        return "first" if self.data_format == "channels_last" else "spec"
+
+    def code(self, site: Site) -> Code:
+        text = f"F.adaptive_{self.mode}_pool{self.rank}d({{x}}, {{output_size}})"
+        return Code(text, constants={"output_size": short(self.output_size)})
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:])
+
+
+_ADAPTIVE_1D = (
+    Example({"output_size": 3}, ((6, 2),)),
+    Example({"output_size": [4]}, ((7, 3),)),
+    Example({"output_size": 5}, ((3, 2),)),
+    Example({"output_size": 2, "data_format": "channels_first"}, ((3, 7),)),
+)
+_ADAPTIVE_2D = (
+    Example({"output_size": 1}, ((5, 4, 3),)),
+    Example({"output_size": [2, 3]}, ((6, 7, 3),)),
+    Example({"output_size": 4}, ((3, 9, 2),)),
+    Example({"output_size": [3, 2], "data_format": "channels_first"}, ((2, 5, 7),)),
+)
+_ADAPTIVE_3D = (
+    Example({"output_size": 2}, ((4, 5, 6, 2),)),
+    Example({"output_size": [3, 1, 4]}, ((5, 4, 3, 2),)),
+    Example({"output_size": [1, 2, 3], "data_format": "channels_first"}, ((2, 3, 4, 5),)),
+)
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
+    """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window1
+
+    examples = _ADAPTIVE_1D
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
+    """The mean of each window of an image. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window2
+
+    examples = _ADAPTIVE_2D
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
+    """The mean of each window of a volume. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "avg"
+
+    output_size: Window3
+
+    examples = _ADAPTIVE_3D
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
+    """The maximum of each window of a sequence. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 1
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window1
+
+    examples = _ADAPTIVE_1D
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
+    """The maximum of each window of an image. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 2
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window2
+
+    examples = _ADAPTIVE_2D
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
+    """The maximum of each window of a volume. The windows follow from the output size, `output_size`."""
+
+    rank: ClassVar[int] = 3
+    mode: ClassVar[Literal["max", "avg"]] = "max"
+
+    output_size: Window3
+
+    examples = _ADAPTIVE_3D
