@@ -1,4 +1,4 @@
-"""Graph to Python source: what an expert would have written, and the spec's place of every line."""
+"""Compiles a graph to Python source as an expert would write it, with the place in the spec of every line."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from graphspec.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A Python file. `places` gives, for its line numbers from 1, where in the spec a line comes from, and
-    `nodes` for those that compute something every node that is in it.
+    """A Python file.
+
+    `places` maps its line numbers, from 1, to the places in the spec that the lines come from. `nodes` maps
+    the lines that compute something to all nodes in them.
     """
 
     source: str
@@ -44,12 +46,11 @@ class Emitted:
 def emit(
     program: Elaborated, initialize: bool = True, inplace: bool = True, exporting: bool = False
 ) -> Emitted:
-    """The source of a program. Deterministic to the byte; formatted as ruff formats; it needs torch and
-    nothing else.
+    """The source of a program: deterministic to the byte, formatted as ruff formats. It needs only torch.
 
-    `initialize` fills the weights; without, the module is for inference, and its weights come from a file.
-    `inplace` lets activations overwrite what they read. `exporting` writes what torch.export takes at any
-    length, where that costs time otherwise.
+    `initialize` fills the weights; without it, the module is for inference, and its weights come from a file.
+    `inplace` lets activations overwrite their inputs. `exporting` writes code that torch.export accepts with
+    dynamic shapes, even where that costs time otherwise.
     """
     graph = program.graph
     inputs = [value for name in program.channels_first if (value := graph.inputs.get(name)) is not None]
@@ -77,7 +78,7 @@ def emit(
 
 
 def logit_values(program: Elaborated) -> set[Value]:
-    """The values whose last activation `logits=True` leaves off, in every graph that they pass."""
+    """The values whose last activation `logits=True` leaves off, in all graphs that they pass through."""
     judged = (
         program.graph.outputs[name] for name, judgement in program.outputs.items() if judgement.activation
     )
@@ -135,8 +136,9 @@ TORCH = "2.10"
 
 
 def origin(program: Elaborated) -> list[str]:
-    """The comment that says what made a file, from which spec, with which params. A spec goes by its name:
-    a copy of its file gives the same source.
+    """The comment that names the generator, the spec and the params.
+
+    It has only the file name of the spec: a copy of the file gives the same source.
     """
     params = ", ".join(f"{name} = {json.dumps(value)}" for name, value in program.graph.params.items())
     spec = program.name + (f" with {params}" if params else "")
@@ -145,7 +147,7 @@ def origin(program: Elaborated) -> list[str]:
 
 
 def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:
-    """The library code at the top of a file, cut down to what its own code uses; and the names it reads."""
+    """The library code at the top of a file, reduced to what the file uses; and the names that it reads."""
     specializer = Specializer(own, dict(_forwards(classes)), exporting)
     found: list[str] = []
     read: set[str] = set()
@@ -157,7 +159,7 @@ def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str]
 
 
 def own_imports(classes: Classes) -> list[str]:
-    """The imports of custom modules, a line for each Python module."""
+    """The imports of custom modules, one line for each Python module."""
     homes: dict[str, list[str]] = {}
     for (home, word), alias in sorted(classes.imported.items()):
         homes.setdefault(home, []).append(word if word == alias else f"{word} as {alias}")
@@ -173,7 +175,7 @@ def _import(home: str, parts: list[str]) -> list[str]:
 
 
 def _forwards(classes: Classes) -> Iterator[tuple[str, list[Use]]]:
-    """How the modules of layers are called, by their classes."""
+    """The calls of the modules of layers, by class."""
     found: dict[str, list[Use]] = {}
     for op in (op for group in classes.groups for body in group.bodies for op in body.ops):
         code = classes.code(op) if op.layer is not None and op.present else None
@@ -188,7 +190,7 @@ def _forwards(classes: Classes) -> Iterator[tuple[str, list[Use]]]:
 
 
 def absent_of(op: Op) -> frozenset[str]:
-    """The holes of a layer's arguments that are not given."""
+    """The placeholders of a layer's arguments that are not given."""
     assert op.layer is not None
     pairs = zip_longest(op.layer.arguments, op.arguments[: len(op.layer.arguments)])
     return frozenset(f"{HOLE}{argument.name}" for argument, value in pairs if value is None)

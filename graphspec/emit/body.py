@@ -13,8 +13,10 @@ from graphspec.graph import Op, Value
 
 @dataclass(eq=False, slots=True)
 class Assign:
-    """`targets = value`; None is a target that nothing reads. `result` is the tensor that its comment shows,
-    `first` whether that one's channels lie at axis 1; `ops` are the nodes that it runs.
+    """`targets = value`; a target that is never read is None.
+
+    The comment of the line shows the shape of `result`; `first` says whether its channels are at axis 1.
+    `ops` are the nodes that it runs.
     """
 
     targets: list[Variable | None]
@@ -27,7 +29,7 @@ class Assign:
 
 @dataclass(eq=False, slots=True)
 class Effect:
-    """An expression for its effect: `skips.append(x)`."""
+    """An expression that is evaluated for its side effect: `skips.append(x)`."""
 
     value: ast.expr
     span: Span | None = None
@@ -35,7 +37,7 @@ class Effect:
 
 @dataclass(eq=False, slots=True)
 class Return:
-    """The end; `span` and the rest are those of the last statement, where it stands in the return."""
+    """The return. `span` and the rest are those of the last statement, if that is part of the return."""
 
     value: ast.expr
     span: Span | None = None
@@ -84,7 +86,7 @@ def expressions(statement: Statement) -> Iterator[ast.expr]:
 
 
 def read_by(statement: Statement) -> Iterator[Variable]:
-    """The variables that a statement reads, as often as it does."""
+    """The variables that a statement reads, with repetitions."""
     for expression in expressions(statement):
         for read in reads(expression):
             yield read.variable
@@ -102,7 +104,7 @@ def assigned_by(statement: Statement) -> Iterator[Variable]:
 
 
 def rename(statement: Statement, same: Mapping[Variable, Variable]) -> None:
-    """Puts variables in place of others."""
+    """Replaces variables."""
     for expression in expressions(statement):
         for read in reads(expression):
             read.variable = same.get(read.variable, read.variable)

@@ -1,4 +1,4 @@
-"""The expression that an op is in `forward`: its call, and the activation after it."""
+"""The expression of an op in `forward`: its call, and the activation after it."""
 
 from __future__ import annotations
 
@@ -44,17 +44,18 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """An activation after a call. `twice` tells that it reads its input more than once."""
+    """An activation after a call. `twice` says that it reads its input more than once."""
 
     apply: Callable[[ast.expr], ast.expr]
-    name: str = ""  # "" where it is an attribute of the module
+    name: str = ""  # "" if it is an attribute of the module
     twice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Expressions of ops in one class. `inside` are the arguments that a loop's variables hold, with the
-    memory order of each.
+    """Expressions of ops in one class.
+
+    `inside` has the arguments that are variables of a loop, with the memory order of each.
     """
 
     constructor: Constructor
@@ -147,7 +148,7 @@ class Calls:
             assert op.layer is not None
             code = self.constructor.classes.code(op)
             first = op.layer.memory(*op.inner) == "first"
-            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # it gets no mask or state
+            absent: list[Argument] = [None] * (len(op.layer.arguments) - 1)  # no mask and no state
             arguments = [turned(inside, rank, False, first), *absent]
             result = self._layer(slot, op, code, module, arguments, number)
             ending = self._ending(slot, op, code, number)
@@ -186,7 +187,7 @@ class Calls:
         return fill(code.call, holes, usual)
 
     def _list(self, op: Op, found: list[ast.expr]) -> ast.expr:
-        """All of a merge's inputs as a list, or the list that a loop collected."""
+        """All inputs of a merge as a list, or the list that a loop collected."""
         parts: list[ast.expr] = []
         position, first = 0, self.wish(op, 0)
         for source in self.group.wiring.group(op.inputs):
@@ -204,14 +205,14 @@ class Calls:
         return alone if alone is not None else listed(parts)
 
     def _peers(self, slot: Slot, number: int) -> dict[Cell, Op]:
-        """The ops of one statement: of all bodies, and of all instances of a loop."""
+        """The ops that share one statement: over all bodies, and all instances of a loop."""
         if not slot.repeated or slot.loop:
             return self.group.cells(slot.position)
         ops = {(body, 0): slots[slot.position].ops[number] for body, slots in enumerate(self.group.slots)}
         return {cell: op for cell, op in ops.items() if op.present}
 
     def _constants(self, slot: Slot, code: Code, number: int) -> dict[str, ast.expr]:
-        """The constants of a call: literals, or attributes where the class's bodies differ."""
+        """The constants of a call: literals, or attributes where they differ between the class's bodies."""
         found = {}
         for word, value in code.constants.items():
             peers = self._peers(slot, number)

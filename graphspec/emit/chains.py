@@ -10,7 +10,7 @@ from graphspec.emit.slots import Slot
 
 
 def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
-    """Whether a slot's instances only feed one another, and only the last of them is read."""
+    """Whether a slot's instances only feed one another, and only the output of the last is read."""
     op, last = slot.op, slot.ops[-1]
     if not slot.loop or op.repeated != "repeat" or op.wrapper is not None or len(op.outputs) != 1:
         return False
@@ -39,7 +39,7 @@ def is_chain(classes: Classes, group: ModuleClass, slot: Slot) -> bool:
 
 
 def _keeps(classes: Classes, slot: Slot) -> bool:
-    """Whether an `nn.Sequential` would keep a large tensor that a loop releases after its first pass."""
+    """Whether an `nn.Sequential` would keep a large tensor that a loop frees after its first iteration."""
     value = slot.op.arguments[0]
     if len(slot.ops) < 2 or storage(value).op is None or classes.reads(value) > 1:
         return False

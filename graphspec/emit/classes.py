@@ -1,4 +1,4 @@
-"""Which classes a program needs: bodies of one definition and one structure share a class."""
+"""The classes of a program: bodies of the same definition and structure share a class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from graphspec.passes.logits import ending, ends_in, inside
 
 @dataclass(frozen=True, slots=True)
 class OpShape:
-    """What two ops must share to be one statement. One that is left out has only its node."""
+    """What two ops must have in common to share a statement. An op that is left out has only its node."""
 
     node: str
     present: bool = True
@@ -42,7 +42,7 @@ class OpShape:
 
 @dataclass(frozen=True, slots=True)
 class SlotShape:
-    """What two nodes must share: one op or several, wired alike. A loop has one for all its instances."""
+    """What two nodes must have in common: one op or several, with the same wiring. A loop has one shape."""
 
     node: str
     ops: tuple[OpShape, ...]
@@ -58,7 +58,7 @@ class SlotShape:
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """An input: whether its channels lie at axis 1 in memory, and its rank; 0 where it is not given."""
+    """An input: whether its channels are at axis 1 in memory, and its rank, which is 0 if it is not given."""
 
     name: str
     first: bool
@@ -67,20 +67,20 @@ class InputShape:
 
 @dataclass(frozen=True, slots=True)
 class BodyShape:
-    """What two bodies must share to be one class: inputs, nodes, outputs."""
+    """What two bodies must have in common to share a class: inputs, nodes, outputs."""
 
     slots: tuple[SlotShape, ...]
     inputs: tuple[InputShape, ...]
     outputs: tuple[tuple[str, SlotOutput, bool, bool], ...]
-    borrowed: tuple[str, ...] = ()  # modules of another class that they call
-    lent: tuple[OpShape, ...] = ()  # modules of their own that only inner bodies call
+    borrowed: tuple[str, ...] = ()  # modules of other classes that they call
+    lent: tuple[OpShape, ...] = ()  # their own modules that only inner bodies call
 
 
 class Classes:
-    """All classes of a program, those of inner blocks before those that use them.
+    """All classes of a program, inner blocks before the blocks that use them.
 
-    `logits` are the values whose last activation `forward(..., logits=True)` leaves off, `ending` what that
-    is.
+    `logits` are the values whose last activation `forward(..., logits=True)` leaves off; `ending` is that
+    activation.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Classes:
         self.groups: list[ModuleClass] = []
         self.of: dict[Graph, ModuleClass] = {}
         self._codes: dict[Op, Code] = {}
-        self.imported: dict[tuple[str, str], str] = {}  # a custom class, its module first -> its name here
+        self.imported: dict[tuple[str, str], str] = {}  # (module, custom class) -> its name in this file
         self._calls: dict[Graph, list[Unit]] = {}
         self._by_definition: dict[Definition, list[ModuleClass]] = {}
         graphs = list(_inner_first(root))
         self._reads = Counter(value for graph in graphs for op in graph.ops for value in op.inputs)
         self._reads.update(value for graph in graphs for value in graph.outputs.values())
-        self._padded: dict[Op, Layer] = {}  # layers that add the zeros around their input themselves
-        self._absorbed: set[Op] = set()  # the nodes that did
+        self._padded: dict[Op, Layer] = {}  # layers that pad their input themselves
+        self._absorbed: set[Op] = set()  # the padding nodes that they replace
         self._peers: dict[tuple[Span | None, str], list[Op]] = defaultdict(list)  # the ops of a node
         self._alike: dict[tuple[Span | None, str], bool] = {}
         for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
@@ -142,7 +142,7 @@ class Classes:
                 yield from names_of(template(ActivationFunction.parse(declared).callable()))
 
     def _share_logits(self, graphs: list[Graph]) -> None:
-        """Lets all bodies of a definition return the logits that one must, so that they stay one class."""
+        """If one body of a definition must return logits, all do, so that they still share a class."""
         wanted = {
             (g.definition, key) for g in graphs for key, value in g.outputs.items() if value in self.ending
         }
@@ -153,7 +153,7 @@ class Classes:
                         self.ending.setdefault(each, word)
 
     def code(self, op: Op) -> Code:
-        """The code of an op's layer at its place."""
+        """The code of an op's layer at its site."""
         if op not in self._codes:
             assert op.layer is not None
             first = self.layout.op_first(op)
@@ -164,7 +164,7 @@ class Classes:
         return self._codes[op]
 
     def recomputing(self, op: Op) -> str | None:
-        """The function that calls an instance whose inside is computed again in the backward pass."""
+        """The function that calls an instance whose values are recomputed in the backward pass."""
         if op not in self._recomputed or op.graph is None:
             return None
         layers = [each for each in op.graph.walk() if each.layer is not None]
@@ -177,8 +177,9 @@ class Classes:
         return any(op.graph in group.numbers for op in self._recomputed)
 
     def borrowed(self, graph: Graph) -> list[Unit]:
-        """The shared units that a graph, or one inside it, calls and another has: their modules are passed to
-        its `forward`.
+        """The shared units of other graphs that a graph, or one inside it, calls.
+
+        Their modules are passed to its `forward`.
         """
         return [unit for unit in self._called(graph) if unit not in graph.units and self._has_module(unit)]
 
@@ -207,7 +208,7 @@ class Classes:
         return op.layer is not None and self.code(op).construct is not None
 
     def _settled(self, op: Op, first: bool) -> Code:
-        """The code of a layer at its sizes, if it is the same wherever its node stands; else for any size."""
+        """The code of a layer for its sizes, if all uses of its node share it; otherwise for any size."""
         layer, site = self._padded.get(op, op.layer), replace(op.site(first), exporting=self.exporting)
         assert layer is not None
         code = layer.code(site)
@@ -234,7 +235,7 @@ class Classes:
         return op.layer is not None and self.code(op).call == "{self}"
 
     def hands_on(self, op: Op) -> bool:
-        """Whether a layer's code is only its input."""
+        """Whether a layer's code only returns its input."""
         code = self.code(op)
         return code.call == "{x}" and code.activation == LINEAR
 
@@ -256,9 +257,7 @@ class Classes:
                 self._absorbed.add(pad)
 
     def _overwrites(self, op: Op, code: Code) -> bool:
-        """Whether an activation may work in place: on a new tensor that nothing else reads, and that no
-        gradient needs.
-        """
+        """Whether an activation may work in place: on a new tensor without another use, also in gradients."""
         assert op.layer is not None
         if not self.inplace:
             return False
@@ -329,7 +328,7 @@ class Classes:
         return SlotShape(slot.node, shapes, wires, logits, slot.op.repeated)
 
     def _loop_logits(self, slot: Slot) -> bool:
-        """Whether at most the last instance of a chain, of one output, leaves its activation off."""
+        """Whether only the last instance of a chain with one output, or none, leaves its activation off."""
         if not any(value in self.logits for op in slot.ops for value in op.outputs.values()):
             return True
         before = any(value in self.logits for op in slot.ops[:-1] for value in op.outputs.values())
@@ -387,7 +386,7 @@ class Classes:
         self.space = space = names.Namespace(names.RESERVED | self.helpers | words)
         for group in self.groups:
             group.name = space.claim(names.class_name(group.definition.title))
-        if self.groups:  # the program itself has the first claim on its name
+        if self.groups:  # the program itself keeps its name
             root = self.groups[-1]
             wanted = names.class_name(root.definition.title)
             for group in self.groups[:-1]:
@@ -396,8 +395,9 @@ class Classes:
 
 
 def merge(a: BodyShape, b: BodyShape) -> BodyShape | None:
-    """One shape for two bodies, or None when they are two classes: a node left out in one may be present in
-    the other.
+    """One shape for two bodies, or None if they need two classes.
+
+    A node that one body leaves out may be present in the other.
     """
     if len(a.slots) != len(b.slots) or len(a.inputs) != len(b.inputs):
         return None
@@ -418,7 +418,7 @@ def _either(a: InputShape, b: InputShape) -> InputShape | None:
 
 
 def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
-    """One shape for a node of two bodies: the same in both, or left out of one."""
+    """One shape for a node of two bodies: equal in both, or left out of one."""
     if a == b:
         return a
     single = len(a.ops) == len(b.ops) == 1 and a.repeated is b.repeated is None
@@ -447,7 +447,7 @@ def _inner_first(graph: Graph) -> Iterator[Graph]:
 
 
 def _alike(ops: Sequence[Op]) -> bool:
-    """Whether instances have the same layers with weights of the same shapes."""
+    """Whether instances have the same layers, and weights of the same shapes."""
 
     def made(op: Op) -> list[Any]:
         inner = [op] if op.graph is None else op.graph.walk()

@@ -1,4 +1,4 @@
-"""Python expressions as trees: templates, parsed once and filled with trees, and values as literals."""
+"""Python expressions as trees: templates that are parsed once and filled with trees, and literals."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Filling = Mapping[str, "ast.expr | Sequence[ast.expr]"]
 
 @dataclass(eq=False, slots=True)
 class Variable:
-    """A variable that a statement of `forward` assigns. `word` is its name if it needs a specific one."""
+    """A variable that a statement of `forward` assigns. `word` is its name if a specific one is required."""
 
     word: str
     holds: list[Value] = field(default_factory=list)
     name: str = ""
-    given: bool = False  # an argument: whoever calls holds its memory
-    several: bool = False  # it is assigned more than once, as a loop does
-    item: bool = False  # a loop takes it: another loop may, too
+    given: bool = False  # an argument: the caller keeps it in memory
+    several: bool = False  # assigned more than once, for example in a loop
+    item: bool = False  # a loop variable: other loops may reuse its name
 
     def read(self) -> Read:
         return Read(self)
@@ -51,14 +51,15 @@ class Read(ast.expr):
 
 @lru_cache(maxsize=4096)
 def template(text: str) -> ast.expr:
-    """The tree of a template, in which `{x}` is a hole. Not to be changed: it is shared."""
+    """The tree of a template, with placeholders such as `{x}`. It is shared and must not be changed."""
     text = text.replace("{*}", f"*{HOLE}{ALL}")
     return ast.parse(re.sub(r"\{(\w+)\}", rf"{HOLE}\1", text), mode="eval").body
 
 
 def fill(text: str, holes: Filling, usual: Collection[str] = ()) -> ast.expr:
-    """A template with its holes filled. A tree that stands in several holes is shared by them. Keywords of
-    the call whose holes are `usual` are left out.
+    """A template with its placeholders filled. Placeholders of the same name share a tree.
+
+    Keyword arguments whose placeholders are in `usual` are left out.
     """
     tree = template(text)
     if usual:
@@ -90,7 +91,7 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
 
 
 def _spliced(item: object, holes: Filling) -> Sequence[object]:
-    """An item of a list of a tree; all arguments for `*HOLE_all`."""
+    """An item of a list of a tree, or all arguments for `*HOLE_all`."""
     if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name) and item.value.id == HOLE + ALL:
         found = holes[HOLE + "*"]
         return found if isinstance(found, Sequence) else [found]
@@ -98,7 +99,7 @@ def _spliced(item: object, holes: Filling) -> Sequence[object]:
 
 
 def replace(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
-    """A tree with one of its parts, found by identity, replaced."""
+    """A tree with one of its parts (found by identity) replaced."""
     if node is old:
         return new
     changed: dict[str, Any] = {}
@@ -113,7 +114,7 @@ def replace(node: ast.expr, old: ast.expr, new: ast.expr) -> ast.expr:
 
 
 def literal(value: Leaf) -> ast.expr:
-    """The one way a value gets into source: trusted code, or a plain value."""
+    """A value as source, the only way in: trusted code, or a plain value."""
     if isinstance(value, Ref):
         return template(value.text)
     if isinstance(value, float) and not math.isfinite(value):
@@ -171,7 +172,7 @@ def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.compr
 
 
 def folded(node: ast.expr) -> ast.expr:
-    """An expression in which sums and products of whole numbers are computed."""
+    """An expression in which sums and products of integer constants are computed."""
     if not isinstance(node, ast.BinOp):
         return node
     left, right = folded(node.left), folded(node.right)
@@ -190,7 +191,7 @@ FOLDED: dict[type, Callable[[int, int], int]] = {
 
 
 def reads(node: ast.AST) -> Iterator[Read]:
-    """Every place at which an expression reads a variable, in the order of evaluation."""
+    """Each read of a variable in an expression, in evaluation order."""
     if isinstance(node, Read):
         yield node
     for child in ast.iter_child_nodes(node):
@@ -198,7 +199,7 @@ def reads(node: ast.AST) -> Iterator[Read]:
 
 
 def names(node: ast.AST) -> Iterator[str]:
-    """The names that an expression reads, but for variables and holes."""
+    """The names that an expression reads, without variables and placeholders."""
     if isinstance(node, ast.Name) and not node.id.startswith(HOLE):
         yield node.id
     for child in ast.iter_child_nodes(node):

@@ -1,4 +1,4 @@
-"""A class's constructor: its arguments, and the statement that makes each submodule."""
+"""A class's constructor: its arguments, and the statements that create its submodules."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ FEW = 4
 
 
 class Varies(Exception):
-    """A value differs between instances in a way that one expression cannot say."""
+    """A value differs between instances in a way that one expression cannot express."""
 
 
 @dataclass(eq=False, slots=True)
 class Construction:
-    """One statement of `__init__`: `self.attribute = value`, or a call where there is no attribute.
+    """One statement of `__init__`: `self.attribute = value`, or a call if there is no attribute.
 
-    `optional` tells that the value may be None; `unless_none` the attribute without which it is left out.
+    `optional` says that the value may be None. Without the attribute `unless_none`, the statement is left
+    out.
     """
 
     value: ast.expr
@@ -43,13 +44,13 @@ class Construction:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What tells in `forward` that a node is there: a submodule or an input that is not None, or a flag."""
+    """The test in `forward` whether a node is present: a submodule or an input is not None, or a flag."""
 
     attribute: ast.expr
     is_none: bool
 
     def choose(self, there: ast.expr, passed: ast.expr) -> ast.expr:
-        """What a node gives, or what it passes on."""
+        """The output of a node if it is present, otherwise the value that it passes on."""
         if self.is_none:
             return choice(fill("{module} is None", {"module": self.attribute}), passed, there)
         return choice(self.attribute, there, passed)
@@ -57,17 +58,17 @@ class Presence:
 
 @dataclass(eq=False, slots=True)
 class Constructor:
-    """The statements of `__init__`, and how `forward` finds what they made."""
+    """The statements of `__init__`, and the way `forward` refers to what they create."""
 
     classes: Classes
     group: ModuleClass
     steps: list[Construction] = field(default_factory=list)
-    modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> what is called
-    presence: dict[int, Presence] = field(default_factory=dict)  # slot -> what tells whether it is there
-    kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> what it holds
+    modules: dict[int, ast.expr] = field(default_factory=dict)  # slot -> the callee
+    presence: dict[int, Presence] = field(default_factory=dict)  # slot -> the test for its presence
+    kept: dict[str, ast.expr] = field(default_factory=dict)  # attribute -> its value
 
     def write(self) -> None:
-        """Fills everything, one submodule after another: shared ones first."""
+        """Writes all statements, one submodule after another, shared ones first."""
         self._borrow()
         calls: dict[str, list[Slot]] = {}
         for slot in self.group.slots[0]:
@@ -83,7 +84,7 @@ class Constructor:
             self._slot(slot)
 
     def _borrow(self) -> None:
-        """Gives the modules of other classes that `forward` is passed their names there."""
+        """Names the modules of other classes that are passed to `forward`."""
         taken = {self.group.local(word) for word in self.group.graph.inputs}
         for unit in self.classes.borrowed(self.group.graph):
             word = self.group.local(unit.name)
@@ -93,7 +94,7 @@ class Constructor:
             self.group.borrowed[unit.name] = Variable(word, [], word, given=True)
 
     def _lend(self, cells: dict[Cell, Op], word: str) -> None:
-        """A submodule that only inner classes call."""
+        """Creates a submodule that only inner classes call."""
         op, expression = next(iter(cells.values())), self.expression(cells, word)
         assert expression is not None, "what is lent has a module"
         self.steps.append(Construction(expression, names.attribute(word), op.span))
@@ -110,7 +111,7 @@ class Constructor:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to construct: a function does."""
+        """Whether there is nothing to construct, so that a function is enough."""
         return not self.steps and not self.group.args
 
     def attribute(self, slot: Slot) -> str:
@@ -136,7 +137,7 @@ class Constructor:
             self._presence(slot, cells)
 
     def _function(self, cells: dict[Cell, Op]) -> ast.expr | None:
-        """The function that a block without weights is, if all of these are."""
+        """The function of a block without weights, if all of these have the same."""
         graphs = [op.graph for op in cells.values()]
         found = {self.classes.of[graph] for graph in graphs if graph is not None}
         if None in graphs or len(found) != 1 or not (group := found.pop()).is_function:
@@ -170,7 +171,7 @@ class Constructor:
             self.steps.append(Construction(made, span=op.span, unless_none=optional))
 
     def _repeated(self, slot: Slot, cells: dict[Cell, Op]) -> None:
-        """A list of modules: a comprehension where one expression says all instances, else one by one."""
+        """A list of modules: a comprehension if one expression covers all instances, otherwise one by one."""
         attribute = names.attribute(slot.node)
         kind = "nn.Sequential" if is_chain(self.classes, self.group, slot) else "nn.ModuleList"
         before = dict(self.group.args)
@@ -214,7 +215,7 @@ class Constructor:
         return min(ways, key=lambda way: len(lines(f"self.{names.attribute(slot.node)} = ", way, 8)))
 
     def _over_one(self, items: list[ast.expr]) -> Iterator[ast.GeneratorExp]:
-        """Comprehensions over the one argument in which modules of a list differ, if there is one."""
+        """Comprehensions over the only argument in which the modules of a list differ, if there is one."""
         series = series_of(items)
         if series is None:
             return
@@ -226,7 +227,7 @@ class Constructor:
         yield from (series.over(word) for word in words if word and word not in taken)
 
     def _parameter_name(self, series: Series) -> str:
-        """What the argument that differs is called; "" for one that a module of PyTorch takes by place."""
+        """The name of the argument that differs; "" for a positional argument of a PyTorch module."""
         if isinstance(series.key, str):
             return series.key
         function = series.call.func
@@ -236,7 +237,7 @@ class Constructor:
         return ""
 
     def _type(self, value: ast.expr) -> str:
-        """The type of a value of `__init__`, where it is plain."""
+        """The type of a value of `__init__`, if it is plain."""
         match value:
             case ast.Constant():
                 return type(value.value).__name__
@@ -258,7 +259,7 @@ class Constructor:
         return found
 
     def _condition(self, slot: Slot, cells: dict[Cell, Op]) -> ast.expr:
-        """The code that is true where the node is present."""
+        """The code that is true if the node is present."""
         op = slot.op
         if op.when is not None and (code := self.group.expression(op.when)) is not None:
             return code
@@ -274,7 +275,7 @@ class Constructor:
             self.presence[slot.position] = Presence(module, is_none=True)
             return
         if all(op.layer is not None and self.classes.hands_on(op) for op in cells.values()):
-            return  # present or not, it does nothing
+            return  # present or not, it has no effect
         given = {body for body, _ in cells}
         for word in self.group.graph.inputs:
             if given == {
@@ -287,7 +288,7 @@ class Constructor:
         self.presence[slot.position] = Presence(self.keep(word, code, slot), is_none=False)
 
     def keep(self, word: str, code: ast.expr, slot: Slot) -> ast.expr:
-        """An attribute that holds a constructor's value for `forward`."""
+        """An attribute that keeps a constructor's value for `forward`."""
         slots = self.group.slots[0]
         taken = {self.attribute(other) for other in slots} | {names.attribute(other.node) for other in slots}
         attribute, number = word, 1
@@ -300,7 +301,7 @@ class Constructor:
         return own(attribute)
 
     def float_type(self) -> ast.expr:
-        """The type of the module's weights, by one of them; that of new tensors where there is none."""
+        """The dtype of the module's weights, read from one of them; the default dtype if there are none."""
         for slot in self.group.slots[0]:
             module, op = self.modules.get(slot.position), slot.op
             if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
@@ -317,13 +318,13 @@ class Constructor:
         return template("torch.get_default_dtype()")
 
     def keep_argument(self, argument: ast.Name, slot: Slot) -> ast.expr:
-        """An attribute that holds an argument for `forward`."""
+        """An attribute that keeps an argument for `forward`."""
         return self.keep(names.attribute(argument.id), argument, slot)
 
     # --- expressions
 
     def expression(self, cells: dict[Cell, Op], hint: str, looped: bool = False) -> ast.expr | None:
-        """The code that makes the submodule of these ops; None where they need none. Raises `Varies`."""
+        """The code that creates the submodule of these ops; None if they need none. Raises `Varies`."""
         op = next(iter(cells.values()))
         if op.graph is not None:
             return self._instance(cells, hint, looped)
@@ -351,7 +352,7 @@ class Constructor:
                 and next(names_of(code), None) is not None
                 and len(made.args) == len(first.positional) + place
             ):
-                made.args.append(code)  # the names in it say what it is
+                made.args.append(code)  # the names in it explain it
             else:
                 made.keywords.append(ast.keyword(word, code))
         if any(construct.around != first.around for construct in constructs.values()):
@@ -383,7 +384,7 @@ class Constructor:
                 continue
             code = self._leaf(values, cells, hint, arg.name, looped)
             plain = arg.default is MISSING and (len(required) <= 2 or arg.is_channels)
-            third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as nn.Conv2d has it
+            third = place == 2 == len(made.args) and arg.name == "kernel_size"  # as people write nn.Conv2d
             if plain or third:
                 made.args.append(code)
             else:
@@ -403,18 +404,18 @@ class Constructor:
 
 
 def _of_all(kind: str, every: ast.GeneratorExp) -> ast.Call:
-    """A list or sequence of the modules that a comprehension makes."""
+    """A list or sequence of the modules that a comprehension creates."""
     return call(kind, ast.Starred(every) if kind == "nn.Sequential" else every)
 
 
 def _keeps_statistics(op: Op) -> bool:
-    """Whether a layer, or one inside a block or model, changes weights that it does not learn."""
+    """Whether a layer, or one inside a block or model, updates weights outside of the optimizer."""
     inner = op.graph.walk() if op.graph is not None else [op]
     return any(not weight.trainable for each in inner for weight in each.weights() if each.parameter is None)
 
 
 def _takes_mask(op: Op) -> bool:
-    """Whether a layer is called with a mask: a module that takes one runs without it, too."""
+    """Whether a layer is called with a mask. A module that takes a mask also runs without one."""
     if op.layer is None or op.layer.variadic:
         return False
     pairs = zip(op.layer.arguments, op.arguments, strict=False)
@@ -422,7 +423,7 @@ def _takes_mask(op: Op) -> bool:
 
 
 def ordered(args: Iterable[Arg]) -> list[Arg]:
-    """Arguments as a signature has them: channels first, then those without a default."""
+    """Arguments in the order of a signature: channels first, then those without a default."""
 
     def rank(arg: Arg) -> tuple[bool, bool]:
         return arg.default is not MISSING, not arg.is_channels

@@ -1,4 +1,4 @@
-"""Definitions as the lines of a file: statements that were not changed keep their text."""
+"""Definitions as the lines of a file. Statements that did not change keep their text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DefinitionWriter:
         return [*marks, *head, *self._block(node.body, indent + 4)]
 
     def _pragma(self, node: ast.stmt) -> str:
-        """What the first line of a statement tells mypy."""
+        """The comment for mypy on the first line of a statement."""
         _, mark, text = self.text[node.lineno - 1].partition("  # type: ")
         return mark + text
 
@@ -54,7 +54,7 @@ class DefinitionWriter:
         start, end = self._first(node), node.end_lineno
         shift = indent - node.col_offset
         found = [_moved(line, shift) for line in self.text[start - 1 : end]]
-        if isinstance(node, ast.If):  # which may have been the `elif` of another
+        if isinstance(node, ast.If):  # it may have been an `elif`
             found[node.lineno - start] = found[node.lineno - start].replace("elif ", "if ", 1)
         return found
 
@@ -71,7 +71,7 @@ class DefinitionWriter:
         return [f"{' ' * indent}{line.strip()}" for line in above if line.strip().startswith("#")]
 
     def _reflows(self, node: ast.stmt, indent: int) -> bool:
-        """Whether a statement of several lines may need fewer of them where it now stands."""
+        """Whether a statement of several lines may need fewer lines at its new indentation."""
         if indent >= node.col_offset or not isinstance(
             node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return
         ):
@@ -162,7 +162,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _moved(line: str, by: int) -> str:
-    """A line at another indent."""
+    """A line at another indentation."""
     if not line.strip():
         return ""
     return " " * by + line if by >= 0 else line[-by:]

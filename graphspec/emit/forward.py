@@ -1,4 +1,4 @@
-"""A class's `forward`: a statement for each node in data order, then nested, named, and rid of the dead."""
+"""A class's `forward`: one statement per node in data order, then nested, named, and cleared of dead code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Forward(ForwardScope):
     """Writes the statements of one class."""
 
     def write(self) -> None:
-        """Fills `body`, a statement for each step."""
+        """Fills `body`, with a statement for each step."""
         self._find_ends()
         for word in self.group.inputs:
             local, value = self.group.local(word), self.group.input_of(word)
@@ -49,8 +49,9 @@ class Forward(ForwardScope):
         self._return()
 
     def finish(self, program: int) -> None:
-        """Nests the statements, names the variables, and adds the `del`s that a program of so many bytes is
-        worth.
+        """Nests the statements, names the variables, and adds `del` statements.
+
+        A `del` is added if it saves enough of `program`, the program's memory in bytes.
         """
         peaks = self.constructor.classes.peaks
         room = peaks.of(self.group.graph) + int(WORTH * program)
@@ -64,7 +65,7 @@ class Forward(ForwardScope):
         self.body = release(self.body, program, peaks)
 
     def _find_ends(self) -> None:
-        """Fills `ends` and `inside`; what reads a left-out node's output reads what that passes on."""
+        """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""
         slots = self.group.slots[0]
         self.ends = dict.fromkeys([*self.group.graph.outputs.values(), *self.masks.values()], len(slots))
         for slot in reversed(slots):
@@ -82,14 +83,14 @@ class Forward(ForwardScope):
     def assign(
         self, value: Value, code: ast.expr, word: str, span: Span | None, first: bool, ops: list[Op]
     ) -> Variable:
-        """A variable for a value; what only reads another needs none, but is written for the nesting."""
+        """Assigns a value to a new variable; nesting later removes needless ones."""
         variable = Variable(word, [value])
         self.body.append(Assign([variable], code, span, value, first, ops))
         self.values.bind(value, variable.read(), first)
         return variable
 
     def shape(self, statement: Assign | Return) -> str:
-        """The comment that tells a result's shape, in memory; none in a class used for several shapes."""
+        """The comment with a result's shape in memory; empty in a class that is used with several shapes."""
         value = statement.result
         if value is None or len(self.group.bodies) > 1:
             return ""
@@ -135,7 +136,7 @@ class Forward(ForwardScope):
             self.assign(value, code, word, op.span, first, [op])
 
     def _frees(self, op: Op) -> bool:
-        """Whether it pays to let go of what a layer has read before its activation makes a new tensor."""
+        """Whether it pays to free a layer's input before its activation creates a new tensor."""
         classes = self.constructor.classes
         if op.layer is None or len(op.inputs) != 1 or classes.code(op).inplace:
             return False
@@ -163,8 +164,9 @@ class Forward(ForwardScope):
         self.assign(last.output, code, slot.node, first.span, last.output in self.layout.first, slot.ops)
 
     def comes_out_first(self, op: Op, body: Op, value: Value | None = None) -> bool:
-        """The memory order of an op's output, written for the op of another body where this one leaves it
-        out.
+        """The memory order of an op's output.
+
+        If this body leaves the op out, it is computed for the op of another body.
         """
         value = op.output if value is None else value
         if body is op:
@@ -193,8 +195,9 @@ class Forward(ForwardScope):
         return any(value in self.constructor.classes.logits for value in op.outputs.values())
 
     def _layer_with_logits(self, op: Op, code: ast.expr, ending: Ending, word: str, first: bool) -> None:
-        """An output whose last step is left off for logits; where the graph reads it too, both are
-        computed.
+        """An output whose last step is left off for logits.
+
+        If the graph reads the output, too, both are computed.
         """
         value = op.output
         if isinstance(code, Read):
@@ -212,8 +215,11 @@ class Forward(ForwardScope):
             self.late[value] = ending
 
     def _graph_with_logits(self, slot: Slot, op: Op, module: ast.expr | None, word: str, number: int) -> None:
-        """An instance whose outputs end in an activation: it is asked for what this class is asked for, or,
-        where its probabilities are read here too, for logits."""
+        """An instance whose outputs end in an activation.
+
+        The `logits` argument of this class is passed on to it. If its probabilities are read here, too, it
+        returns logits.
+        """
         assert op.graph is not None
         classes = self.constructor.classes
         endings = {
@@ -261,7 +267,7 @@ class Forward(ForwardScope):
             self.body.append(Return(ast.Tuple(list(found.values()), ast.Load())))
 
     def _activate_together(self, found: dict[str, ast.expr]) -> dict[str, ast.expr]:
-        """Outputs that are activated unless logits are asked for: two or more are so under one condition."""
+        """Outputs that are activated unless logits are requested; two or more share one condition."""
         late = {key: parts for key, code in found.items() if (parts := _late(code)) is not None}
         changed = [read.variable for read, _ in late.values()]
         others = {read.variable for key in found.keys() - late.keys() for read in reads(found[key])}
@@ -276,7 +282,7 @@ class Forward(ForwardScope):
         return found | {key: read for key, (read, _) in late.items()}
 
     def _return_masks(self, outputs: Mapping[str, Value]) -> None:
-        """Returns everything where logits are asked for, else what the model gives."""
+        """Returns everything if logits are requested, otherwise the outputs of the model."""
         asked, plain = {}, {}
         for key, value in outputs.items():
             logits, ending = self._logits_of(value)
@@ -288,8 +294,9 @@ class Forward(ForwardScope):
         self.body.append(Return(alone if alone is not None else _dictionary(plain)))
 
     def _logits_of(self, value: Value) -> tuple[ast.expr, Ending | None]:
-        """The logits of an output in the order in which it is returned, and the activation that they lack;
-        the output itself where it has none.
+        """The logits of an output in the memory order of the return, and the activation that they lack.
+
+        For an output without an activation, these are the output itself and None.
         """
         wish = False if self.root else value in self.layout.first
         logits = self.logits.get(value)
@@ -308,7 +315,7 @@ class Forward(ForwardScope):
         return variable.read(), Ending(lambda x: activated(kind, x, value, wish), kind)
 
     def _returned(self, value: Value) -> ast.expr:
-        """How an output is returned, and its logits where they are asked for."""
+        """The returned expression of an output, with its logits if they are requested."""
         logits, ending = self._logits_of(value)
         if ending is not None:
             return choice(name("logits"), logits, ending.apply(logits))
@@ -320,7 +327,7 @@ class Forward(ForwardScope):
 
 
 def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
-    """The variable that an output is where logits are asked for, and the activation of it that it is else."""
+    """The variable of an output that is returned as logits, and its activation otherwise."""
     if not isinstance(code, ast.IfExp) or not isinstance(code.body, Read) or code.body.variable.given:
         return None
     alone = {read.variable for read in reads(code.orelse)} == {code.body.variable}
@@ -328,12 +335,12 @@ def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
 
 
 def _same_read(logits: ast.expr, forward: Forward, value: Value) -> bool:
-    """Whether the logits of a value and the value itself are one variable."""
+    """Whether the logits of a value and the value itself are the same variable."""
     return logits is forward.values.code[value]
 
 
 def shape_of(value: Value, first: bool) -> str:
-    """A value's shape as a comment shows it."""
+    """The text of a value's shape in a comment."""
     sizes = list(value.tensor.shape)
     if first and len(sizes) > 2:
         sizes = [sizes[0], sizes[-1], *sizes[1:-1]]

@@ -1,9 +1,9 @@
-"""A class to be: bodies of one structure, and arguments for what differs between them.
+"""A class to write: bodies of one structure, and arguments for the values that differ between them.
 
-A value that differs between the uses of a block is written, in this order, as: the expression that the spec
-has for it; a param of equal value; the channels of an input; an expression that stands elsewhere in the
-block; in a loop, a function of `index`; else a new argument. Every choice is verified on every instance, so
-none can change what a model computes.
+A value that differs between the uses of a block becomes the first of these that fits: the expression of the
+spec; a param of equal value; the channels of an input; an expression used elsewhere in the block; a function
+of `index` in a loop; a new argument. Each choice is verified on every instance, so no choice can change what
+a model computes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from graphspec.tensor import DTYPES
 
 MISSING: Any = object()
 
-Cell = tuple[int, int]  # which body of the group, which instance of a slot
+Cell = tuple[int, int]  # (body of the group, instance of a slot)
 
 
 @dataclass(eq=False, slots=True)
@@ -39,28 +39,26 @@ class Arg:
 
     @property
     def is_channels(self) -> bool:
-        """Whether it counts the channels or features that come in."""
+        """Whether it is the number of input channels or features."""
         return self.name.endswith(("_channels", "_features"))
 
 
 @dataclass(eq=False, slots=True)
 class ModuleClass:
-    """Bodies that are one class. `bodies` are graphs, the first of them the one that `forward` is written
-    from.
-    """
+    """Bodies that share a class. `forward` is written from the first of `bodies`, which are graphs."""
 
     definition: Definition
     bodies: list[Graph]
-    shape: Any  # what its bodies share: a `BodyShape`
+    shape: Any  # what its bodies have in common: a `BodyShape`
     slots: list[list[Slot]]  # of each body
     wiring: Wiring
     helpers: frozenset[str]
     name: str = ""
     args: dict[str, Arg] = field(default_factory=dict)
     logits: bool = False
-    is_function: bool = False  # it constructs nothing: it is written as a function
-    numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its place in `bodies`
-    borrowed: dict[str, Variable] = field(default_factory=dict)  # another class's, passed to `forward`
+    is_function: bool = False  # it constructs nothing, so it is written as a function
+    numbers: dict[Graph, int] = field(default_factory=dict)  # body -> its index in `bodies`
+    borrowed: dict[str, Variable] = field(default_factory=dict)  # of other classes, passed to `forward`
 
     @property
     def graph(self) -> Graph:
@@ -68,24 +66,24 @@ class ModuleClass:
 
     @property
     def inputs(self) -> list[str]:
-        """The inputs that `forward` takes: those that any body is given."""
+        """The inputs of `forward`: those that any body is given."""
         return [word for word in self.graph.inputs if self.input_of(word) is not None]
 
     def input_of(self, word: str) -> Value | None:
-        """An input of the first body, or of another that is given it."""
+        """An input of the first body, or of another body that is given it."""
         return next((body.inputs[word] for body in self.bodies if body.inputs[word] is not None), None)
 
     def become_function(self, space: names.Namespace) -> None:
-        """Makes it a function, of a name that nothing else has."""
+        """Makes it a function with an unused name."""
         self.is_function = True
         self.name = space.claim(names.local(names.function_name(self.definition.title)))
 
     def local(self, word: str) -> str:
-        """The argument that a name becomes."""
+        """The argument name for a name."""
         return names.local(word, self.helpers)
 
     def cells(self, position: int) -> dict[Cell, Op]:
-        """Every present op of a slot, over all bodies and instances."""
+        """All present ops of a slot, over all bodies and instances."""
         return {
             (body, number): op
             for body, slots in enumerate(self.slots)
@@ -98,10 +96,9 @@ class ModuleClass:
     def write(
         self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str, looped: bool = False
     ) -> ast.expr | None:
-        """The code of a value in the class's constructor; None when it differs between instances beyond
-        what a loop can say.
+        """The code of a value in the class's constructor; None if a loop cannot express the differences.
 
-        Only where `looped` may it speak of `index`.
+        Only with `looped` may it use `index`.
         """
         first = next(iter(values.values()))
         if all(same(value, first) for value in values.values()):
@@ -131,7 +128,7 @@ class ModuleClass:
         return None
 
     def expression(self, expression: Expression) -> ast.expr | None:
-        """An expression over the class's arguments; None where it reads what they cannot hold."""
+        """An expression over the class's arguments; None if it reads a value that they cannot hold."""
         if any(word != "index" and word not in self.graph.visible for word in expression.names):
             return None
         found: dict[str, ast.expr] = {}
@@ -149,7 +146,7 @@ class ModuleClass:
         return folded(fill(expression.python(holes), filling))
 
     def _claim(self, word: str, values: list[Leaf]) -> ast.Name:
-        """The argument for a param, made when it is first needed."""
+        """The argument for a param, created at its first use."""
         declared = self.graph.declared.get(word, MISSING)
         default = MISSING
         if isinstance(declared, int | float) or (
@@ -161,7 +158,7 @@ class ModuleClass:
         return self._make(word, values, default)
 
     def _make(self, word: str, values: list[Leaf], default: Leaf = MISSING) -> ast.Name:
-        """An argument of these values: a known one, or a new one of a name that is free."""
+        """An argument with these values: an existing one, or a new one with an unused name."""
         argument, number = self.local(word), 1
         while (known := self.args.get(argument)) is not None:
             if all(same(a, b) for a, b in zip(known.values, values, strict=True)):
@@ -202,7 +199,7 @@ class ModuleClass:
         return None
 
     def _elsewhere(self, values: dict[Cell, Leaf]) -> ast.expr | None:
-        """An expression of another node of the block, or of an instance's neighbour."""
+        """An expression of another node of the block, or of a neighbouring instance."""
         for position in range(len(self.slots[0])):
             ops = self.cells(position)
             for number, (expression, _) in enumerate(next(iter(ops.values())).expressions if ops else ()):
@@ -217,7 +214,7 @@ class ModuleClass:
         return None
 
     def _in_blocks(self, values: dict[Cell, Leaf]) -> ast.expr | None:
-        """An expression of a node in a block that is used here, over the params that it is given."""
+        """An expression of a node in a block that is used here, over the params that the block is given."""
         for position in range(len(self.slots[0])):
             graphs = {cell[0]: op.graph for cell, op in self.cells(position).items()}
             first = graphs.get(0)
@@ -235,7 +232,7 @@ class ModuleClass:
         return None
 
     def _renamed(self, expression: Expression, graphs: list[Graph | None]) -> ast.expr | None:
-        """An expression of a block's bodies, one in each body of this class, over this class's params."""
+        """An expression that is the same in all bodies of a block, over this class's params."""
         holes: dict[str, str] = {}
         filling: dict[str, ast.expr] = {}
         for number, word in enumerate(sorted(expression.names)):
@@ -252,7 +249,7 @@ class ModuleClass:
         return folded(fill(expression.python(holes), filling))
 
     def _by_index(self, values: dict[Cell, Leaf], ops: dict[Cell, Op], hint: str) -> ast.expr | None:
-        """A value that the first instance has alone, or that grows by a step."""
+        """A value that only the first instance has, or that grows by a constant step."""
         rows: dict[int, list[Leaf]] = {}
         for (body, _), value in values.items():
             rows.setdefault(body, []).append(value)
@@ -285,7 +282,7 @@ class ModuleClass:
         return self.write(values, {cell: ops[(cell[0], min(cell[1], 0))] for cell in values}, hint)
 
     def _argument(self, values: dict[Cell, Leaf], hint: str) -> ast.Name | None:
-        """A new argument, where the value is one for each body."""
+        """A new argument, if there is one value per body."""
         of_bodies: dict[int, Leaf] = {}
         for (body, _), value in values.items():
             if not same(of_bodies.setdefault(body, value), value):
@@ -294,7 +291,7 @@ class ModuleClass:
         return self._make(hint, filled)
 
     def activation(self, codes: dict[Cell, Code], hint: str) -> ast.Name:
-        """The argument that holds an activation which differs between bodies."""
+        """The argument that holds an activation that differs between bodies."""
         inplace = overwriting(codes.values())
         word = self._activation_param(codes) or hint
         argument = self._argument(
@@ -307,12 +304,12 @@ class ModuleClass:
             place = along.axis if isinstance(along, AlongAxis) else -1
             function = ActivationFunction.parse(declared).laid(lambda axis: place)
             default = Ref(function.callable(inplace))
-            if "(" not in default.text:  # a call in a default would be one module for all instances
+            if "(" not in default.text:  # a call as a default would be one module that all instances share
                 self.args[argument.id].default = default
         return argument
 
     def flag(self, codes: dict[Cell, Code], activation: ActivationFunction) -> ast.Name:
-        """The argument that says whether an activation is applied which not all bodies have."""
+        """The argument that says whether an activation is applied that only some bodies have."""
         word = self._activation_param(codes)
         declared = self.graph.declared.get(word) if word is not None else None
         values: dict[Cell, Leaf] = {cell: code.activation == activation for cell, code in codes.items()}
@@ -332,14 +329,14 @@ class ModuleClass:
 
 
 def _named_by(value: Any) -> str | None:
-    """The activation that a param's value names, if it names one."""
+    """The activation that a param's value names, if any."""
     if not value:
         return LINEAR.word
     return ACTIVATIONS[value].word if isinstance(value, str) and value in ACTIVATIONS else None
 
 
 def overwriting(codes: Iterable[Code]) -> bool:
-    """Whether one statement for all of these may overwrite what its activation reads."""
+    """Whether one statement for all of these may overwrite the input of its activation."""
     return all(code.inplace for code in codes if code.activation.overwriting is not None)
 
 
@@ -355,7 +352,7 @@ def activated(activation: str, x: ast.expr, value: Value, first: bool) -> ast.ex
 
 
 def _expressed(graph: Graph | None, place: int, number: int, expression: Expression) -> Any:
-    """What an expression of a block gives in one of its bodies; MISSING where it has it not."""
+    """The value of a block's expression in one of its bodies; MISSING if it has none."""
     if graph is None or place >= len(graph.ops) or number >= len(graph.ops[place].expressions):
         return MISSING
     other, value = graph.ops[place].expressions[number]
@@ -363,14 +360,14 @@ def _expressed(graph: Graph | None, place: int, number: int, expression: Express
 
 
 def same(a: Leaf, b: Leaf) -> bool:
-    """Equal, and of the same type: 1, 1.0 and True are three values."""
+    """Whether values are equal and of the same type: 1, 1.0 and True are three values."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return type(a) is type(b) and a == b
 
 
 def plain(value: Any) -> Leaf:
-    """A spec's value as a leaf: lists are tuples."""
+    """A spec's value as a leaf: lists become tuples."""
     return tuple(plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
@@ -378,7 +375,7 @@ TORCH_TYPES = frozenset(f"torch.{word}" for word in DTYPES)
 
 
 def annotation(values: Collection[Leaf]) -> str:
-    """The type of an argument that takes these values."""
+    """The type of an argument with these values."""
     kinds = {type(value) for value in values}
     if Ref in kinds:
         if all(value is None or (isinstance(value, Ref) and value.text in TORCH_TYPES) for value in values):

@@ -1,4 +1,4 @@
-"""Merges a base class into its subclass where a file needs only one subclass."""
+"""Merges a base class into its only subclass in a file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from graphspec.emit.simplify import assigned
 
 
 def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node]:
-    """The definitions, where no class stands between another and PyTorch that nothing else uses. `wanted` are
-    the names that the file's own code reads.
+    """The definitions, with each base class merged into its only user.
+
+    `wanted` are the names that the file's own code reads.
     """
     found = dict(nodes)
     while (pair := next(_pairs(found, wanted), None)) is not None:
@@ -24,8 +25,9 @@ def joined(nodes: Mapping[str, Node], wanted: Collection[str]) -> dict[str, Node
 
 
 def _pairs(nodes: Mapping[str, Node], wanted: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The classes that can take in the first of their bases: nothing else reads it, and no method of either
-    hides one of the other.
+    """The classes that can absorb their first base.
+
+    Nothing else may read the base, and no method of either class may hide one of the other.
     """
     readers: dict[str, set[str]] = {}
     for name, node in nodes.items():
@@ -72,6 +74,6 @@ def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
 
 
 def _bases(lower: ast.ClassDef, upper: ast.ClassDef) -> list[ast.expr]:
-    """What both derive from. PyTorch's class of the lower one derives from that of the upper one itself."""
+    """The bases of both. PyTorch's class of the subclass already derives from that of the base."""
     ours = [base for base in upper.bases if isinstance(base, ast.Name)]
     return [*ours, *lower.bases[1:]] or upper.bases

@@ -1,6 +1,4 @@
-"""Keras' initializers: `init_weights`, by the type of a module, and by its owner where instances of a type
-differ.
-"""
+"""Keras' initializers: `init_weights`, by module type, and by owner where instances of a type differ."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ from graphspec.graph import Op
 
 @dataclass(frozen=True, slots=True)
 class PlacedLayer:
-    """A layer with its place: what the class calls it, and whether bodies of the class lack it."""
+    """A layer with its place: its name in the class, and whether some bodies of the class lack it."""
 
     group: ModuleClass
     slot: Slot
@@ -35,8 +33,10 @@ class PlacedLayer:
 
 @dataclass(eq=False, slots=True)
 class Kind:
-    """The modules of one class, PyTorch's or the library's: how many there are, and how often a weight of
-    them is filled by a statement. None counts those whose statement suits them alone.
+    """The modules of one class of PyTorch or the library.
+
+    It counts them, and how often each statement initializes a weight of theirs. None counts the weights whose
+    statement is specific to them.
     """
 
     count: int = 0
@@ -44,7 +44,7 @@ class Kind:
 
 
 class Initialization:
-    """What `init_weights` does. A weight without a statement is filled by its module itself."""
+    """The content of `init_weights`. A weight without a statement is initialized by its module."""
 
     def __init__(self, classes: Classes):
         self.classes = classes
@@ -82,12 +82,12 @@ class Initialization:
                     yield PlacedLayer(group, Slot(unit.name, [unit.first], 0), unit.first, target, False)
 
     def _target(self, op: Op) -> str:
-        """The class of the module that is made for a layer, or ""."""
+        """The class of the module of a layer, or ""."""
         code = self.classes.code(op) if op.present and op.layer is not None else None
         return code.construct.target if code is not None and code.construct is not None else ""
 
     def _place(self, placed: PlacedLayer, weight: Weight) -> tuple[str, str, str]:
-        """The class of the module that holds a weight, what it calls it, and where it is in the layer's."""
+        """A weight's module: its class, its name for the weight, and its path in the layer's module."""
         part, _, name = weight.name.rpartition(".")
         inner = parts_of(placed.target).get(part)
         if inner is not None:
@@ -96,7 +96,7 @@ class Initialization:
         return (base if base in self._plain else placed.target), weight.name, ""
 
     def _settle(self, kind: str, found: Kind) -> None:
-        """The statements that fill most modules of a type."""
+        """The statements that initialize most modules of a type."""
         for name, counts in found.fills.items():
             general = {text: count for text, count in counts.items() if text is not None}
             lacking = counts.total() < found.count
@@ -108,7 +108,7 @@ class Initialization:
                 self.optional.add((kind, name))
 
     def _differing(self, placed: PlacedLayer) -> None:
-        """Statements for what a layer's type does not say."""
+        """Statements for what the type of a layer does not determine."""
         own: list[tuple[str, str]] = []
         for weight in placed.op.weights():
             kind, name, part = self._place(placed, weight)
@@ -122,7 +122,7 @@ class Initialization:
             self._of_owner(placed, own)
 
     def _is_common(self, target: str, weight: Weight) -> bool:
-        """Whether a weight of this name is filled alike in all layers of a class."""
+        """Whether weights of this name have the same initializer in all layers of a class."""
         found = {
             (other.initializer, other.particular)
             for each in self._placed
@@ -171,7 +171,7 @@ class Initialization:
             yield from self._sparing(sorted(self.classes.imported.values()))
 
     def _sparing(self, kinds: list[str]) -> Iterator[str]:
-        """The source of `initialize`, for a file with modules that fill their own weights."""
+        """The source of `initialize`, for a file with modules that initialize their own weights."""
         kind = kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})"
         yield from ("", "", "def initialize(module: nn.Module) -> None:")
         yield '    """Fills the weights of a module and of all inside it, but for what is imported."""'
@@ -181,7 +181,7 @@ class Initialization:
         yield "    init_weights(module)"
 
     def _branches(self) -> Iterator[tuple[list[str], list[str]]]:
-        """The types that are filled alike, and their statements. One without a bias fits those with one."""
+        """The types with the same statements. A type without a bias can share those of a type with one."""
         groups: list[tuple[list[str], dict[str, str], set[str]]] = []
         for kind, fills in self.by_type.items():
             optional = {name for name in fills if (kind, name) in self.optional}

@@ -1,7 +1,6 @@
-"""What emitted files carry at their top: classes and functions of `graphspec/emitted/`, read as text.
+"""The library code of emitted files: classes and functions of `graphspec/emitted/`, read as text.
 
-Those files are Python like any other, typed and linted; they import torch, so that they are parsed here and
-not imported.
+Those files are typed and linted as all others. They import torch, so they are parsed here, not imported.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def library() -> Library:
 
 
 def read_names(node: ast.AST) -> frozenset[str]:
-    """The names that a tree reads, those in annotations and in the arguments' defaults included."""
+    """The names that a tree reads, including those in annotations and default arguments."""
     return frozenset(
         each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
     )
@@ -61,7 +60,7 @@ known_names = lru_cache(KEPT)(read_names)
 
 
 def needed(wanted: Iterable[str]) -> list[str]:
-    """The definitions among some names and all that they need, what is needed first."""
+    """These definitions and all that they need, dependencies first."""
     order: dict[str, None] = {}
     defined = library().nodes
 

@@ -17,14 +17,16 @@ from graphspec.graph import Value
 
 
 def write_loop(scope: ForwardScope, slot: Slot) -> None:
-    """Writes all instances of a slot as a loop, and says how what comes out is read."""
+    """Writes all instances of a slot as a loop, and sets how their outputs are read."""
     Loop(scope, slot).write()
 
 
 @dataclass(eq=False, slots=True)
 class Loop:
-    """One loop to be. `targets` are the variables that a pass assigns, by output; `collected` the lists
-    that it fills; `inside` what a pass reads for an argument, and in which memory order.
+    """A loop to write.
+
+    `targets` are the variables that an iteration assigns, by output; `collected` are the lists that it fills;
+    `inside` is what an iteration reads for an argument, and in which memory order.
     """
 
     scope: ForwardScope
@@ -53,7 +55,7 @@ class Loop:
         self._read_outputs()
 
     def _module(self) -> ast.expr | None:
-        """What a pass calls; the loop runs over the instances unless all are one module, or a function."""
+        """The callee of an iteration: the loop variable, or the one module or function of all instances."""
         slot, op = self.slot, self.slot.op
         module = self.scope.constructor.modules.get(slot.position)
         if not isinstance(module, ast.Attribute) or (op.unit is not None and op.unit.shared):
@@ -64,7 +66,7 @@ class Loop:
         return variable.read()
 
     def _walk(self, place: int, walk: Walk) -> None:
-        """Another node's instances, taken one by one."""
+        """Iterates over another node's instances."""
         source = SlotOutput(walk.key, walk.slot, all=True)
         collected, value = self.scope.lists[source], self.slot.op.arguments[place]
         order = self.scope.values.first[value]
@@ -82,8 +84,10 @@ class Loop:
         self.inside[place] = variable.read(), order
 
     def _consumes(self, walk: Walk) -> bool:
-        """Whether the loop may take the items from a list: it runs over its own modules, item by item, and
-        nothing reads the list later, or twice.
+        """Whether the loop may consume the items of a list.
+
+        It must iterate over its own modules and the items together, and nothing may read the list later, or
+        twice.
         """
         slot = self.slot
         others = [
@@ -95,7 +99,7 @@ class Loop:
         return alone and all(self.scope.last_read(value) <= slot.position for value in values)
 
     def _enter(self) -> None:
-        """Gives the carried values what goes into the first instance."""
+        """Assigns the inputs of the first instance to the carried variables."""
         scope, slot = self.scope, self.slot
         op, last = slot.op, slot.ops[-1]
         for place, key in slot.carried.items():
@@ -111,7 +115,7 @@ class Loop:
             self.inside[place] = variable.read(), wish
 
     def _name_outputs(self) -> None:
-        """The variables of what is not carried, and the lists of what is read of single instances."""
+        """The variables of outputs that are not carried, and lists for those of single instances."""
         scope, slot = self.scope, self.slot
         for key, value in slot.op.outputs.items():
             values = [op.outputs[key] for op in slot.ops]
@@ -175,7 +179,7 @@ class Loop:
         scope.body.append(For(list(targets), source, self.body, op.span, slot.ops))
 
     def _assign(self, code: ast.expr) -> None:
-        """What a pass assigns and collects."""
+        """The assignments and lists of an iteration."""
         scope, slot, op = self.scope, self.slot, self.slot.op
         out = {key: value in scope.layout.first for key, value in op.outputs.items()}
         targets = [self.targets[key] for key in op.outputs]
@@ -202,7 +206,7 @@ class Loop:
             self.body.append(Effect(call(append, target.read()), op.span))
 
     def _read_outputs(self) -> None:
-        """How the instances' outputs are read after the loop."""
+        """Sets how the instances' outputs are read after the loop."""
         scope, slot = self.scope, self.slot
         for key, variable in self.targets.items():
             for number, op in enumerate(slot.ops):
@@ -218,7 +222,7 @@ class Loop:
                 scope.lists[SlotOutput(key, slot.position, all=True)] = self.collected[key]
 
     def _header(self) -> tuple[list[Variable | None], ast.expr]:
-        """What a pass takes, and of what."""
+        """The loop variables, and what they iterate over."""
         slot, constructor = self.slot, self.scope.constructor
         if not self.header:
             count = constructor.count(slot)
@@ -245,9 +249,7 @@ def values_of(argument: object) -> list[Value]:
 
 
 def singular(word: str, what: str) -> str:
-    """What one of several is called: `stage` of `stages`, `class` of `classes`; else `block`, `layer` or
-    `item`.
-    """
+    """The singular of a name (`stage` of `stages`), or else `block`, `layer` or `item`."""
     if len(word) > 20:
         return what
     if word.endswith("ies") and len(word) > 4:
@@ -260,7 +262,7 @@ def singular(word: str, what: str) -> str:
 
 
 def plural(word: str) -> str:
-    """What several are called: `skips` of `skip`."""
+    """The plural of a name: `skips` of `skip`."""
     if word.endswith("y") and word[-2:-1] not in ("", *"aeiou"):
         return f"{word[:-1]}ies"
     return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"

@@ -1,6 +1,6 @@
 """Estimates the bytes of a program's tensors, from shapes only.
 
-Sizes are those of one example, with `NOMINAL` in place of every size that is not known.
+Sizes are those of one example, with `NOMINAL` for each unknown size.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ WORTH = 0.2
 
 
 def size(value: Value) -> int:
-    """About how many bytes a value takes."""
+    """The approximate size of a value in bytes."""
     total = nbytes(value.tensor)
     return max(value_of(total, {name: NOMINAL for name in names_of(total)}), 0)
 
 
 def storage(value: Value) -> Value:
-    """The value whose memory a value shares: what is rearranged, or passed on, is a view."""
+    """The value whose memory a value shares: rearranged or passed-on values are views."""
     while (op := value.op) is not None and op.graph is None and op.wrapper is None and op.inputs:
         if op.present and not (op.layer is not None and op.layer.rearranges):
             break
@@ -33,9 +33,9 @@ def storage(value: Value) -> Value:
 
 
 class Peaks:
-    """The memory that graphs need at the least: each tensor is freed once it has been read for the last time.
+    """The peak memory of graphs at best: each tensor is freed after its last read.
 
-    A graph's inputs do not count: whoever calls it holds them.
+    A graph's inputs do not count, because the caller holds them.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Peaks:
         return self._of[graph]
 
     def during(self, op: Op) -> int:
-        """What one op adds while it runs, its outputs among it."""
+        """The memory that one op adds while it runs, including its outputs."""
         if not op.present or op.parameter is not None or op.kind == "constant":
             return 0
         outputs = sum(size(value) for value in {storage(v) for v in op.outputs.values()} if value.op is op)

@@ -1,7 +1,7 @@
 """Nests values into the only statement that reads them, as long as the result stays readable.
 
-A statement takes in the one before it, so that everything is still computed in order. Calls of modules keep
-a line of their own where it shows their shape; what else is nested fits on one line.
+A statement absorbs only the one directly before it, so the order of computation stays the same. A call of a
+module keeps its own line if the line shows a shape. Other nested code must fit on one line.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ DEPTH = 3
 
 @dataclass(eq=False, slots=True)
 class PlacedStatement:
-    """A statement that is written, where it stood, and the bytes that are kept while it runs because of what
-    it has taken in.
-    """
+    """A written statement, its position, and the bytes that nesting keeps in memory while it runs."""
 
     statement: Statement
     number: int
@@ -32,7 +30,7 @@ class PlacedStatement:
 
 
 class Nesting:
-    """`shown` are the shapes that statements show of what they make, `room` the bytes that may be in use."""
+    """`shown` are the shapes that comments show, `room` the bytes that may be in use."""
 
     def __init__(self, body: list[Statement], shown: dict[Assign | Return, str], room: int, peaks: Peaks):
         self.body, self.shown, self.room, self.peaks = body, shown, room, peaks
@@ -46,7 +44,7 @@ class Nesting:
         self.written: list[PlacedStatement] = []
 
     def nested(self) -> list[Statement]:
-        """The statements, fewer of them."""
+        """The statements after nesting."""
         held = 0
         for number, statement in enumerate(self.body):
             placed = PlacedStatement(statement, number)
@@ -78,7 +76,7 @@ class Nesting:
             self._join(before, placed, nearest)
 
     def _readable(self, before: Statement, statement: Assign | Return) -> Read | None:
-        """Where a statement reads what the one before it assigns, if nothing else does."""
+        """Where a statement reads the result of the statement before it, if nothing else does."""
         if not isinstance(before, Assign) or len(before.targets) != 1:
             return None
         (variable,) = before.targets
@@ -87,8 +85,10 @@ class Nesting:
         return next((read for read in unconditional(statement.value) if read.variable is variable), None)
 
     def _items(self, statement: Assign | Return, held: int) -> list[tuple[PlacedStatement, Read]]:
-        """The statements that make the items of a list, the last first, where all that nothing else reads can
-        stand in it, on one line or on one of its own. Functions between them are computed before the list.
+        """The statements that compute the items of a list, the last first.
+
+        Nothing else may read their results, and the list must fit on one line, or each item on one line.
+        Functions between them are computed before the list.
         """
         if self.shows or not any(_is_list(node) for node in ast.walk(statement.value)):
             return []
@@ -116,7 +116,7 @@ class Nesting:
         return found if self._is_short(statement, trial, len(found)) else []
 
     def _is_short(self, statement: Assign | Return, value: ast.expr, saved: int) -> bool:
-        """Whether a list is one line, or one in brackets of which more lines are saved."""
+        """Whether a list fits on one line, or is in brackets and saves more lines than that."""
         if self._line(statement, value) <= WIDTH:
             return True
         return saved >= 3 == len(lines(_head(statement), value, 8))
@@ -140,13 +140,14 @@ class Nesting:
         return held + self._let_go(before) + makes <= self.room
 
     def _let_go(self, before: PlacedStatement) -> int:
-        """The bytes that a statement reads for the last time: nested, they are held a statement longer."""
+        """The bytes that a statement reads for the last time. Nesting holds them for one more statement."""
         mine = {variable for variable in read_by(before.statement) if self.last[variable] == before.number}
         return before.kept + sum(bytes_of(variable) for variable in mine if not variable.given)
 
     def _line(self, statement: Assign | Return, value: ast.expr) -> int:
-        """How long the line would be; of a dictionary, the longest of its lines. What is returned may lose
-        its shape to what is nested: the shape stands where this is called.
+        """The length of the line; for a dictionary, of its longest line.
+
+        A return may give its shape to a nested call: the shape is shown where that is called.
         """
         if isinstance(value, ast.Dict) and len(value.values) > 1:
             pairs = zip(value.keys, value.values, strict=True)
@@ -172,13 +173,13 @@ class Nesting:
 
 
 def _are_one_formula(before: Assign, statement: Assign | Return) -> bool:
-    """Whether two statements are steps of one formula, which is written as it stands in the spec."""
+    """Whether two statements are steps of one formula, which keeps the form that it has in the spec."""
     formulas = {op.formula for op in (*before.ops, *statement.ops)}
     return None not in formulas and len(formulas) == 1
 
 
 def _head(statement: Assign | Return) -> str:
-    """What stands before a statement's expression."""
+    """The text before a statement's expression."""
     if isinstance(statement, Return):
         return "return "
     return ", ".join(target.word if target is not None else "_" for target in statement.targets) + " = "
@@ -194,8 +195,9 @@ def _is_item(read: Read, value: ast.expr) -> bool:
 
 
 def _only_computes(statement: Statement) -> bool:
-    """Whether a statement may as well be computed before modules that it does not read: it calls none, draws
-    nothing and overwrites nothing.
+    """Whether a statement may be moved before modules that it does not read.
+
+    It calls no module, draws no random numbers and works on nothing in place.
     """
     targets = statement.targets if isinstance(statement, Assign) else [None]
     if not isinstance(statement, Assign) or any(each is None or each.several for each in targets):
@@ -209,14 +211,14 @@ def _only_computes(statement: Statement) -> bool:
 
 
 def bytes_of(variable: Variable) -> int:
-    """The bytes that a variable holds: views of others hold none of their own."""
+    """The bytes that a variable holds; a view holds none."""
     if variable.given:
         return 0
     return sum(size(value) for value in variable.holds if storage(value) is value)
 
 
 def unconditional(node: ast.expr) -> Iterator[Read]:
-    """The reads of an expression that happen once whenever it is computed."""
+    """The reads of an expression that happen exactly once whenever it is computed."""
     if isinstance(node, Read):
         yield node
     if isinstance(node, ast.IfExp | ast.ListComp | ast.GeneratorExp | ast.Lambda):
@@ -241,7 +243,7 @@ def _of_self(function: ast.expr) -> bool:
 
 
 def depth(node: ast.expr) -> int:
-    """How deep calls of functions, and operations in parentheses, stand in one another."""
+    """How deep function calls and operations in parentheses are nested."""
     inner = max(
         (depth(part) for child in ast.iter_child_nodes(node) if (part := _part(child)) is not None), default=0
     )

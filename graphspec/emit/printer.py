@@ -1,4 +1,4 @@
-"""Trees to text: parentheses where precedence asks for them, and lines wrapped as ruff wraps them."""
+"""Trees to text: parentheses by operator precedence, and lines wrapped as ruff wraps them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def comment(text: str) -> str:
 
 
 def flat(node: ast.expr, least: int = CONDITIONAL) -> str:
-    """An expression on one line; in parentheses where it binds less than `least`."""
+    """An expression on one line, in parentheses if its precedence is below `least`."""
     text, level = _written(node)
     return text if level >= least else f"({text})"
 
 
 def _written(node: ast.expr) -> tuple[str, int]:
-    """The text of an expression, and how tightly it binds."""
+    """The text of an expression, and its precedence."""
     match node:
         case Read():
             return node.variable.name or node.variable.word, ATOM
@@ -118,7 +118,7 @@ def _display(node: ast.expr) -> str:
 
 
 def _object(node: ast.expr) -> str:
-    """What an attribute or an item is taken of."""
+    """The object of an attribute or an item."""
     number = isinstance(node, ast.Constant) and isinstance(node.value, int | float)
     return f"({flat(node)})" if number else flat(node, ATOM)
 
@@ -150,7 +150,7 @@ def _loops(generators: list[ast.comprehension]) -> str:
 
 
 def bare(node: ast.expr) -> str:
-    """A tuple without parentheses, as it stands left of `=`, after `return` and after `for`."""
+    """A tuple without parentheses, as before `=`, after `return` and after `for`."""
     if isinstance(node, ast.Tuple) and len(node.elts) > 1:
         return ", ".join(flat(each) for each in node.elts)
     return flat(node)
@@ -164,7 +164,7 @@ def _index(node: ast.expr) -> str:
 
 
 def _slice(node: ast.expr) -> str:
-    """An index; the colon of a slice has spaces where what stands beside it is no plain word or number."""
+    """An index. The colon of a slice has spaces unless both ends are simple names or numbers."""
     if not isinstance(node, ast.Slice):
         return flat(node)
     ends = [part for part in (node.lower, node.upper, node.step) if part is not None]
@@ -192,7 +192,7 @@ def _binary(node: ast.BinOp) -> tuple[str, int]:
 
 
 def _plain(node: ast.expr) -> bool:
-    """An operand that hugs its `**`."""
+    """Whether an operand has no spaces around `**`."""
     if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
         node = node.operand
     while isinstance(node, ast.Attribute):
@@ -203,7 +203,7 @@ def _plain(node: ast.expr) -> bool:
 
 
 def arguments(node: ast.Call) -> list[ast.expr | ast.keyword]:
-    """What stands between the parentheses of a call, in order."""
+    """The arguments of a call, in order."""
     return [*node.args, *node.keywords]
 
 
@@ -217,9 +217,9 @@ def _argument(node: ast.expr | ast.keyword) -> str:
 
 
 def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement: bool = True) -> list[str]:
-    """`prefix expression suffix` as one or more lines at an indent of so many spaces.
+    """`prefix expression suffix` as one or more lines, indented by `indent` spaces.
 
-    A statement's expression gets parentheses where it is to be broken outside of brackets.
+    The expression of a statement gets parentheses if it is broken outside of brackets.
     """
     pad = " " * indent
     text = bare(node) if statement else flat(node)
@@ -231,7 +231,7 @@ def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement:
     operands = _operands(node)
     if len(operands) > 1:
         grouped = statement and len(operands) == 2 and _level(operands[0][1]) < operands[0][2]
-        if grouped:  # the parentheses that are there already
+        if grouped:  # the existing parentheses
             inner = _stacked(_operands(operands[0][1]), indent + 4)
             rest = f"{operands[1][0]}{flat(operands[1][1], operands[1][2])}"
             return [f"{pad}{prefix}(", *inner, f"{pad}) {rest}{suffix}"]
@@ -262,7 +262,7 @@ def lines(prefix: str, node: ast.expr, indent: int, suffix: str = "", statement:
 
 
 def _parenthesized(prefix: str, inner: list[str], pad: str, suffix: str, statement: bool) -> list[str]:
-    """Lines in parentheses of their own, if they stand in no brackets."""
+    """Lines in their own parentheses, if they are not in brackets already."""
     if statement:
         return [f"{pad}{prefix}(", *inner, f"{pad}){suffix}"]
     first = pad + prefix + inner[0].lstrip()
@@ -292,7 +292,7 @@ def _item_lines(each: Item, indent: int, suffix: str) -> list[str]:
 
 
 def _comprehension(node: ast.GeneratorExp | ast.ListComp, indent: int) -> list[str]:
-    """A comprehension in its brackets: on one line, or its loop on a line of its own."""
+    """A comprehension in brackets: on one line, or with `for` on a line of its own."""
     whole = f"{' ' * indent}{flat(node)[1:-1]}"
     if len(whole) <= WIDTH:
         return [whole]
@@ -305,11 +305,11 @@ def _level(node: ast.expr) -> int:
     return _written(node)[1]
 
 
-Operand = tuple[str, ast.expr, int]  # the operator before it, and how tightly it has to bind
+Operand = tuple[str, ast.expr, int]  # the operator before it, the operand, and the precedence that it needs
 
 
 def _operands(node: ast.expr) -> list[Operand]:
-    """The operands of the loosest operators of an expression, each with the operator before it."""
+    """The operands of the operators of lowest precedence, each with the operator before it."""
     if isinstance(node, ast.IfExp):
         return [("", node.body, OR), ("if ", node.test, OR), ("else ", node.orelse, CONDITIONAL)]
     if isinstance(node, ast.BoolOp):
@@ -331,7 +331,7 @@ def _operands(node: ast.expr) -> list[Operand]:
 
 
 def _stacked(operands: list[Operand], indent: int) -> list[str]:
-    """Operands on a line each."""
+    """Operands on one line each."""
     whole = " ".join(f"{word}{flat(value, level)}" for word, value, level in operands)
     if indent + len(whole) <= WIDTH:
         return [" " * indent + whole]
@@ -347,9 +347,7 @@ def _stacked(operands: list[Operand], indent: int) -> list[str]:
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:
-    """A chain of calls, each a method of what the one before it gives: what they are called on, the whole
-    last.
-    """
+    """A chain of method calls, each on the result of the one before it, from the first object to the whole."""
     found = [node]
     while True:
         inner, attributes = node, 0
@@ -366,7 +364,7 @@ def _chain(node: ast.expr) -> list[ast.expr]:
 
 
 def _chained(chain: list[ast.expr], indent: int) -> list[str]:
-    """The links of a chain, a line each."""
+    """The links of a chain, one per line."""
     out = lines("", chain[0], indent, statement=False)
     for before, link in pairwise(chain):
         out += lines("", _behind(before, link), indent, statement=False)
@@ -374,7 +372,7 @@ def _chained(chain: list[ast.expr], indent: int) -> list[str]:
 
 
 def _behind(before: ast.expr, link: ast.expr) -> ast.expr:
-    """What a link of a chain adds to the one before it, which may also stand among its arguments."""
+    """The text that a link adds to the previous one, which may also appear among its arguments."""
     if link is before:
         return ast.Name("", ast.Load())
     match link:
@@ -388,7 +386,7 @@ def _behind(before: ast.expr, link: ast.expr) -> ast.expr:
 
 
 def _brackets(node: ast.expr) -> tuple[str, list[Item], str] | None:
-    """The text up to the last bracket that opens, what stands between, and the bracket that closes."""
+    """The text up to the last opening bracket, the items in it, and the closing bracket."""
     match node:
         case ast.Call() if arguments(node):
             return f"{flat(node.func, ATOM)}(", list(arguments(node)), ")"

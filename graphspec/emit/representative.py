@@ -11,7 +11,7 @@ from graphspec.graph import Op, Value
 
 
 def representative(group: ModuleClass, slot: Slot) -> Op:
-    """The op of a body that has the node, on the values of the first body."""
+    """The op of a body that has the node, with the values of the first body."""
     body, other = next(
         (body, slots[slot.position].op)
         for body, slots in enumerate(group.slots)

@@ -1,4 +1,4 @@
-"""What is known while the `forward` of one class is written."""
+"""The state while the `forward` of one class is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphspec.passes.layout import Layout
 class ForwardScope:
     """The statements so far, and how values are read.
 
-    `masks` is what the program returns beside its outputs where it is asked for logits.
+    `masks` is what the program returns in addition to its outputs if logits are requested.
     """
 
     constructor: Constructor
@@ -30,9 +30,9 @@ class ForwardScope:
     given: list[Variable] = field(default_factory=list)
     lists: dict[SlotOutput, Variable] = field(default_factory=dict)  # what loops collect
     logits: dict[Value, ast.expr] = field(default_factory=dict)  # how the logits of a value are read
-    late: dict[Value, Ending] = field(default_factory=dict)  # activations that stand in the return
+    late: dict[Value, Ending] = field(default_factory=dict)  # activations that are part of the return
     inside: set[Value] = field(default_factory=set)  # what ops read
-    ends: dict[Value, int] = field(default_factory=dict)  # the slot that reads a value last
+    ends: dict[Value, int] = field(default_factory=dict)  # the last slot that reads a value
 
     @property
     def group(self) -> ModuleClass:
@@ -47,5 +47,5 @@ class ForwardScope:
         return Calls(self.constructor, self.values, self.lists)
 
     def last_read(self, value: Value) -> int:
-        """The slot that reads a value last; one past the end for what is returned."""
+        """The last slot that reads a value; one past the end for returned values."""
         return self.ends.get(value, -1)

@@ -10,8 +10,9 @@ from graphspec.emit.code import equal, name
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The first of some calls, and what each has for the one argument in which they differ: `key` is its
-    place, or its keyword.
+    """The first of several calls, and the values of the only argument in which they differ.
+
+    `key` is the argument's position, or its keyword.
     """
 
     call: ast.Call
@@ -19,7 +20,7 @@ class Series:
     values: list[ast.expr]
 
     def over(self, word: str) -> ast.GeneratorExp:
-        """The calls, as a comprehension over that argument, which is called `word`."""
+        """The calls, as a comprehension over that argument, named `word`."""
         args, keywords = list(self.call.args), list(self.call.keywords)
         if isinstance(self.key, int):
             args[self.key] = name(word)
@@ -34,7 +35,7 @@ def over(element: ast.expr, word: str, source: ast.expr) -> ast.GeneratorExp:
 
 
 def series_of(items: list[ast.expr]) -> Series | None:
-    """The series that two or more expressions are, if they are calls that differ in one argument."""
+    """The series of two or more expressions, if they are calls that differ in only one argument."""
     calls = [item for item in items if isinstance(item, ast.Call)]
     if len(calls) < len(items) or len(calls) < 2 or not all(equal(c.func, calls[0].func) for c in calls):
         return None
@@ -49,5 +50,5 @@ def series_of(items: list[ast.expr]) -> Series | None:
 
 
 def _arguments(call: ast.Call) -> dict[int | str, ast.expr]:
-    """The arguments of a call by place or keyword."""
+    """The arguments of a call by position or keyword."""
     return {**dict(enumerate(call.args)), **{each.arg: each.value for each in call.keywords if each.arg}}

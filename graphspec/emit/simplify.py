@@ -1,6 +1,6 @@
-"""Simplifies a function whose names are partly known: decides branches and removes dead code.
+"""Simplifies a function with partly known values: decides branches and removes dead code.
 
-What stays as it was is the same object, so that it can keep its text.
+Unchanged statements stay the same objects, so that they keep their text.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ Constants = Mapping[str, ast.expr]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a function. What `present` names is not None; `attributes` of `self` are constants,
-    and `possible` has those that are one of several. `defaults` are those of other definitions, which calls
-    need not give.
+    """What is known about a function.
+
+    The names in `present` are not None. `attributes` of `self` are constants, and `possible` lists those that
+    have one of several values. `defaults` are those of other definitions, whose calls may leave out arguments
+    with their default values.
     """
 
     present: Collection[str]
@@ -33,7 +35,7 @@ class Facts:
 
 
 def simplified(body: list[ast.stmt], constants: Constants, facts: Facts) -> list[ast.stmt]:
-    """A function's body, where `constants` are the values of parameters."""
+    """The simplified body of a function. `constants` are the values of parameters."""
     known = dict(constants)
     for _ in range(ROUNDS):
         decide = Decide(known, facts)
@@ -46,7 +48,7 @@ def simplified(body: list[ast.stmt], constants: Constants, facts: Facts) -> list
 
 
 class Decide:
-    """Puts in what is known, and decides the branches that ask for it."""
+    """Substitutes known values, and decides the branches that depend on them."""
 
     def __init__(self, known: Constants, facts: Facts):
         self.known, self.facts, self.attributes = known, facts, facts.attributes
@@ -84,9 +86,7 @@ class Decide:
         return [made]
 
     def _assignment(self, statement: ast.Assign) -> list[ast.stmt]:
-        """An assignment without its parts that give an attribute a constant that is known, or a name to
-        itself.
-        """
+        """An assignment without the parts that set known constant attributes, or a name to itself."""
         if len(statement.targets) > 1:
             return [statement]
         (target,) = statement.targets
@@ -110,7 +110,7 @@ class Decide:
         return _own(target) in self.attributes and isinstance(value, ast.Constant)
 
     def expression(self, node: ast.expr) -> ast.expr:
-        """An expression, its parts first."""
+        """An expression, simplified from its parts up."""
         return rewritten(node, self._decided)
 
     def _decided(self, node: ast.expr) -> ast.expr:
@@ -244,14 +244,14 @@ def _own(node: ast.expr) -> str:
 
 
 def _truth(node: ast.expr) -> bool | None:
-    """Whether a constant is true; None where it is no constant."""
+    """Whether a constant is true; None if it is not a constant."""
     if isinstance(node, ast.Tuple):
         return bool(node.elts)
     return bool(node.value) if isinstance(node, ast.Constant) else None
 
 
 def _bool(node: ast.BoolOp) -> ast.expr:
-    """`and` and `or` without what is known to decide nothing."""
+    """`and` and `or` without operands that are known to have no effect."""
     stops = isinstance(node.op, ast.Or)
     kept: list[ast.expr] = []
     for place, value in enumerate(node.values):
@@ -273,12 +273,12 @@ def _bool(node: ast.BoolOp) -> ast.expr:
 
 
 def rewritten(node: ast.expr, change: Callable[[ast.expr], ast.expr]) -> ast.expr:
-    """An expression changed from its leaves on; itself where nothing changes."""
+    """An expression changed from its leaves up; the same object if nothing changes."""
     return change(rewritten_fields(node, lambda part: rewritten(part, change)))
 
 
 def rewritten_fields(node: Any, change: Callable[[ast.expr], ast.expr], skip: Collection[str] = ()) -> Any:
-    """A node whose expressions are changed, those in keywords and comprehensions included."""
+    """A node whose expressions are changed, including those in keywords and comprehensions."""
     fields: dict[str, Any] = {}
     for name, value in ast.iter_fields(node):
         if name in skip:
@@ -312,7 +312,7 @@ def _same(a: Sequence[object], b: Sequence[object]) -> bool:
     return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
 
 
-# --- what is assigned and read
+# --- assignments and reads
 
 
 Assigned = tuple[str, ast.expr | None]
@@ -320,7 +320,7 @@ Assigned = tuple[str, ast.expr | None]
 
 @lru_cache(KEPT)
 def assigned(node: ast.AST, of_self: bool = False) -> tuple[Assigned, ...]:
-    """The names that are assigned, or the attributes of `self`, with their values where these can be told."""
+    """The assigned names, or attributes of `self`, with their values where these are known."""
     return tuple(_assigned(node, of_self))
 
 
@@ -353,16 +353,14 @@ def _pairs(target: ast.expr, value: ast.expr | None, of_self: bool) -> Iterator[
 
 @lru_cache(KEPT)
 def _reads(node: ast.AST) -> tuple[str, ...]:
-    """The names that are read, each as often as it is."""
+    """The names that are read, with repetitions."""
     return tuple(
         each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
     )
 
 
 def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
-    """The names that the outermost block gives a constant, or a name that stays what it is, and nothing
-    else.
-    """
+    """The names that the outermost block assigns once, to a constant or to a name that does not change."""
     found: dict[str, list[ast.expr | None]] = {}
     for statement in body:
         for word, value in assigned(statement):
@@ -380,7 +378,7 @@ def _assigned_once(body: Sequence[ast.stmt]) -> dict[str, ast.expr]:
 
 
 def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
-    """`y = value; return y` as one."""
+    """Merges `y = value; return y` into one statement."""
     if len(body) < 2:
         return body
     before, last = body[-2:]
@@ -395,8 +393,10 @@ def _straightened(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
-    """Without assignments to names that are known, that nothing reads, or that another assignment follows
-    before anything reads them; `_` for those of several.
+    """Removes dead assignments.
+
+    These are assignments to names that are known, never read, or assigned again before any read. In a tuple,
+    such a name becomes `_`.
     """
     read = Counter(word for statement in body for word in _reads(statement))
     found: list[ast.stmt] = []
@@ -431,7 +431,7 @@ def _is_assigned_next(word: str, body: Sequence[ast.stmt]) -> bool:
 
 
 def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
-    """Targets with `_` in place of names that nothing reads."""
+    """Targets, with `_` for names that are never read."""
     if isinstance(target, ast.Name):
         return target if read.get(target.id) or target.id == "_" else ast.Name("_", ast.Store())
     if isinstance(target, ast.Tuple):
@@ -441,6 +441,6 @@ def _named(target: ast.expr, read: Mapping[str, int]) -> ast.expr:
 
 
 def _is_pure(value: ast.expr) -> bool:
-    """Whether an expression changes nothing: no method that works in place is called, nor one of a parent."""
+    """Whether an expression has no side effects: it calls no in-place method, and no method of a parent."""
     calls = [each for each in ast.walk(value) if isinstance(each, ast.Call)]
     return not any(_is_super(each) or ast.unparse(each.func).endswith("_") for each in calls)

@@ -1,6 +1,4 @@
-"""A graph as its class will be written: one slot for each node, and how the instances of a repeated node
-are wired.
-"""
+"""A graph as its class is written: one slot per node, and the wiring of a repeated node's instances."""
 
 from __future__ import annotations
 
@@ -13,9 +11,10 @@ from graphspec.graph import Graph, Op, Value
 
 @dataclass(frozen=True, slots=True)
 class SlotOutput:
-    """Where a value comes from, in terms that equal bodies share: an input of the graph, where `slot` is
-    None; else an output of a slot's last or only instance, of the one of number `item`, or, with `all`, of
-    all of them.
+    """The source of a value, in terms that equal bodies share.
+
+    It is an input of the graph, if `slot` is None. Otherwise it is an output of a slot: of its last or only
+    instance, of instance number `item`, or with `all` of all instances.
     """
 
     key: str
@@ -26,7 +25,7 @@ class SlotOutput:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """An argument that takes the instances of another slot one by one, from the first, or from the last."""
+    """An argument that iterates over another slot's instances, from the first or from the last."""
 
     slot: int
     key: str
@@ -35,7 +34,7 @@ class Walk:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One node: its op, or the ops of its instances. `loop` where they can be written as one loop."""
+    """One node: its op, or the ops of its instances. `loop` says whether they can be one loop."""
 
     node: str
     ops: list[Op]
@@ -55,7 +54,7 @@ class Slot:
 
 
 def slots_of(graph: Graph) -> list[Slot]:
-    """The slots of a graph, in order. The instances of one node follow one another."""
+    """The slots of a graph, in order. The instances of a node are consecutive."""
     slots: list[Slot] = []
     for op in graph.ops:
         if slots and slots[-1].node == op.node and op.repeated is not None:
@@ -66,7 +65,7 @@ def slots_of(graph: Graph) -> list[Slot]:
 
 
 class Wiring:
-    """Where each value of a graph comes from."""
+    """The source of each value of a graph."""
 
     def __init__(self, graph: Graph, slots: list[Slot]):
         self.graph, self.slots = graph, slots
@@ -84,15 +83,16 @@ class Wiring:
             slot.loop = slot.repeated and self._is_loop(slot)
 
     def add_inputs(self, graph: Graph) -> None:
-        """Makes the inputs of a graph known: of this one, or of another body of its class."""
+        """Adds the inputs of a graph: of this one, or of another body of its class."""
         self._source |= {v: SlotOutput(name) for name, v in graph.inputs.items() if v is not None}
 
     def source(self, value: Value) -> SlotOutput:
         return self._source[value]
 
     def argument(self, argument: Any) -> Any:
-        """The sources of one argument: of a value, or of a tuple of them, where all instances of a node are
-        one source.
+        """The sources of one argument: a value, or a tuple of them.
+
+        In a tuple, all instances of one node are one source.
         """
         if argument is None:
             return None
@@ -101,7 +101,7 @@ class Wiring:
         return tuple(self.group(argument))
 
     def group(self, values: tuple[Value, ...]) -> Iterator[SlotOutput]:
-        """The sources of a list of values, a run of all instances of one node as one."""
+        """The sources of a list of values. A run of all instances of one node is one source."""
         position = 0
         while position < len(values):
             run = self._run(values, position)
@@ -130,9 +130,7 @@ class Wiring:
         return SlotOutput(key, position, all=True), len(items)
 
     def _is_loop(self, slot: Slot) -> bool:
-        """Whether all instances read the same values, but for what is chained, or the matching items of
-        another node.
-        """
+        """Whether all instances read the same values, except chained ones and another node's matching items."""
         if not all(op.present for op in slot.ops):
             return False
         first = slot.op
@@ -150,7 +148,7 @@ class Wiring:
         return True
 
     def walk(self, slot: Slot, place: int) -> Walk | None:
-        """How an argument walks along another slot's instances, if it does."""
+        """How an argument iterates over another slot's instances, if it does."""
         if any(len(op.arguments) <= place for op in slot.ops):
             return None
         sources = [self._item(op.arguments[place]) for op in slot.ops]
@@ -168,15 +166,16 @@ class Wiring:
         return Walk(position, key, backwards=True) if numbers == list(range(count))[::-1] else None
 
     def _item(self, argument: Any) -> SlotOutput | None:
-        """The source of a value that is one instance's, with its number, were it the last one."""
+        """The source of a value that belongs to one instance, with its number, even if it is the last one."""
         if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
             return None
         return replace(self.source(argument), item=argument.op.index or 0)
 
 
 def chain(slot: Slot) -> dict[int, str]:
-    """Which outputs of an instance feed which arguments of the next: by name where a block's agree, else
-    first to first.
+    """Which outputs of an instance feed which arguments of the next.
+
+    A block's are matched by name if the names agree, otherwise the first output feeds the first argument.
     """
     op = slot.op
     if op.repeated != "repeat" or not op.outputs:

@@ -1,8 +1,8 @@
-"""Definitions of the library, cut down to the options that a file uses.
+"""Reduces library definitions to the options that a file uses.
 
-A parameter that no call gives has its default, and so have the attributes that hold it: the branches that ask
-for them are decided, and what is then read by nothing goes. Statements that stay as they are keep their text,
-comments included.
+A parameter that no call gives has its default, and so have the attributes that hold it. This decides the
+branches that depend on them, and removes what is then never read. Unchanged statements keep their text,
+including comments.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A call of it. `optional` are names that may be None where the call stands."""
+    """A call of a library function. `optional` are names that may be None at the call."""
 
     call: ast.Call
     optional: frozenset[str] = frozenset()
@@ -40,15 +40,16 @@ class Use:
 
 @dataclass(eq=False, slots=True)
 class Uses:
-    """All calls of everything; what is passed about as a value is `unknown`, and stays as it is."""
+    """All calls of all functions. Functions that are passed as values are `unknown`, and are not reduced."""
 
     calls: dict[Key, list[Use]] = field(default_factory=lambda: defaultdict(list))
     unknown: set[str] = field(default_factory=set)
 
 
 class Specializer:
-    """`nodes` are the definitions, as far as they are cut down; `own` is the file's code, and `forwards` how
-    it calls modules, by their classes.
+    """`nodes` are the definitions in their current form.
+
+    `own` is the file's code, and `forwards` are its calls of modules, by class.
     """
 
     def __init__(self, own: ast.Module, forwards: Mapping[str, Sequence[Use]], exporting: bool):
@@ -63,7 +64,7 @@ class Specializer:
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names
 
     def run(self) -> dict[str, Node]:
-        """What is needed first comes first."""
+        """The needed definitions, dependencies first."""
         for _ in range(ROUNDS):
             before = dict(self.nodes)
             self.defaults = {name: defaults_of(node) for name, node in before.items()}
@@ -76,7 +77,7 @@ class Specializer:
                 break
         return self.nodes
 
-    # --- what is called how
+    # --- calls
 
     def _uses(self) -> Uses:
         uses = Uses()
@@ -89,13 +90,13 @@ class Specializer:
                 for each in _known_passing(function):
                     self._note(node, each, optional, uses)
         for node, function, passing in self._own_passing:
-            for each in passing:  # what a local variable holds is not looked into
+            for each in passing:  # values of local variables are not tracked
                 self._note(node, each, frozenset(_optional(function)), uses)
         uses.unknown = {other for name in uses.unknown for other in self._related(name)}
         return uses
 
     def _note(self, node: Node, each: Passing, optional: frozenset[str], uses: Uses) -> None:
-        """Notes a call of something in the library, or that it is used as a value."""
+        """Records a call of a library function, or its use as a value."""
         if isinstance(each, ast.Call):
             use, callee = Use(each, optional), each.func
             if isinstance(callee, ast.Name) and callee.id in self.nodes:
@@ -110,7 +111,7 @@ class Specializer:
                 for owner in reached(node.name) if node.name in self.nodes else ():
                     uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
-            if isinstance(callee, ast.Name) and callee.id in self.nodes:  # which calls what is made for it
+            if isinstance(callee, ast.Name) and callee.id in self.nodes:  # it calls what it is given
                 made = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
                 uses.unknown |= {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
             if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
@@ -119,7 +120,7 @@ class Specializer:
             uses.unknown |= {each.value.id} & self.nodes.keys()
 
     def _above(self, name: str) -> list[str]:
-        """A class, and those that it derives from."""
+        """A class, and its bases."""
         if name not in self.nodes:
             return []
         return [name, *(word for base in bases_of(self.nodes[name]) for word in self._above(base))]
@@ -137,7 +138,7 @@ class Specializer:
         return {other for order in orders if name in order for other in order[order.index(name) + 1 :]}
 
     def _related(self, name: str) -> set[str]:
-        """The classes above, below and beside a class."""
+        """The bases, subclasses and siblings of a class."""
         found, size = {name}, 0
         while len(found) > size:
             size = len(found)
@@ -152,7 +153,7 @@ class Specializer:
     # --- constants
 
     def _constant_attributes(self, uses: Uses) -> dict[str, dict[str, ast.expr]]:
-        """For each class the attributes that `__init__` alone assigns, and to a constant."""
+        """For each class the attributes that only `__init__` assigns, and to a constant."""
         outside = frozenset[str]().union(*map(_attributes_of_others, self.nodes.values()))
         found: dict[str, dict[str, ast.expr]] = {}
         for name, node in self.nodes.items():
@@ -162,7 +163,7 @@ class Specializer:
             for function in functions_of(node):
                 for attribute, value in assigned(function, of_self=True):
                     own[attribute].append(value if function.name == "__init__" else None)
-            for statement in node.body:  # a class's own attributes
+            for statement in node.body:  # class attributes
                 if isinstance(statement, ast.Assign):
                     for attribute, value in assigned(statement):
                         own[attribute].append(value)
@@ -174,7 +175,7 @@ class Specializer:
         return {name: self._inherited(name, found) for name in self.nodes}
 
     def _inherited(self, name: str, own: Mapping[str, dict[str, ast.expr]]) -> dict[str, ast.expr]:
-        """The constants of a class and of those related to it, where these do not differ."""
+        """The constants of a class and of related classes, if these do not differ."""
         merged: dict[str, ast.expr] = {}
         differing = set()
         for other in sorted(self._related(name)):
@@ -189,7 +190,7 @@ class Specializer:
         return {attribute: value for attribute, value in merged.items() if attribute not in differing}
 
     def _possible_attributes(self, uses: Uses) -> dict[str, dict[str, list[ast.Constant]]]:
-        """For each class the attributes that hold a parameter of `__init__`, with all values that it gets."""
+        """For each class the attributes that hold a parameter of `__init__`, with all values of it."""
         found: dict[str, dict[str, list[ast.Constant]]] = {}
         for name, node in self.nodes.items():
             if not isinstance(node, ast.ClassDef) or name in uses.unknown:
@@ -226,7 +227,7 @@ class Specializer:
                 key = Key(node.name, statement.name)
                 calls, is_method = uses.calls.get(key, []), statement.name not in FIXED
                 if is_method and statement.name != "forward" and not calls:
-                    continue  # nothing calls it
+                    continue  # it is never called
                 body.append(self._function(statement, calls, own, bool(calls), possible))
             elif isinstance(statement, ast.Assign | ast.AnnAssign):
                 if self.exporting or not {word for word, _ in assigned(statement)} <= own.keys():
@@ -269,7 +270,7 @@ class Specializer:
         for argument in [*named, *(each for each, _ in keyword_only)]:
             given = [_given(use.call, argument.arg, order) for use in uses]
             if argument.arg in defaults and all(each is None for each in given):
-                if argument.arg in changed:  # its name stands for another value later
+                if argument.arg in changed:  # the name is reassigned later
                     continue
                 constants[argument.arg] = defaults[argument.arg]
             elif argument.annotation is not None and _allows_none(argument.annotation):
@@ -279,7 +280,7 @@ class Specializer:
         return constants, present
 
     def _drop(self) -> None:
-        """Leaves out what nothing needs any more."""
+        """Removes definitions that are no longer needed."""
         kept: dict[str, None] = {}
 
         def visit(name: str) -> None:
@@ -297,7 +298,7 @@ Passing = ast.Call | ast.Assign
 
 
 def _passing(function: ast.FunctionDef) -> tuple[Passing, ...]:
-    """Where a function may hand something on: its calls and assignments."""
+    """The calls and assignments of a function: the places where it may pass a value on."""
     return tuple(each for each in ast.walk(function) if isinstance(each, Passing))
 
 
@@ -314,7 +315,7 @@ def _optional(function: ast.FunctionDef) -> Iterator[str]:
 
 @lru_cache(KEPT)
 def _attributes_of_others(node: Node) -> frozenset[str]:
-    """The attributes of what is not `self`."""
+    """The attributes of objects other than `self`."""
     return frozenset(
         each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute) and not _is_self(each.value)
     )
@@ -350,7 +351,7 @@ def defaults_of(node: Node) -> list[ast.expr | None]:
 
 @lru_cache(KEPT)
 def _gives_several(statement: ast.stmt) -> bool:
-    """Whether a statement returns a tuple, or may."""
+    """Whether a statement returns a tuple, or may do so."""
     values = [each.value for each in ast.walk(statement) if isinstance(each, ast.Return) and each.value]
     return any(isinstance(part, ast.Tuple) for value in values for part in (value, *_branches(value)))
 
@@ -374,14 +375,14 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _is_plain(call: ast.Call) -> bool:
-    """Whether each argument of a call can be told."""
+    """Whether each argument of a call is known."""
     return not any(isinstance(each, ast.Starred) for each in call.args) and all(
         keyword.arg is not None for keyword in call.keywords
     )
 
 
 def _given(call: ast.Call, name: str, order: Sequence[str]) -> ast.expr | None:
-    """What a call gives for a parameter."""
+    """The value that a call gives for a parameter."""
     for keyword in call.keywords:
         if keyword.arg == name:
             return keyword.value
@@ -395,7 +396,7 @@ def _allows_none(annotation: ast.expr) -> bool:
 
 
 def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[ast.Constant]]:
-    """The parameters that get nothing but constants, with these."""
+    """The parameters that only get constants, with these constants."""
     named = [each.arg for each in function.args.args if each.arg != "self"]
     defaults = dict(zip(named[::-1], function.args.defaults[::-1], strict=False))
     found: dict[str, list[ast.Constant]] = {}
@@ -413,7 +414,7 @@ def _may_be_none(value: ast.expr, use: Use) -> bool:
 
 
 def _without(arguments: ast.arguments, folded: Iterable[str], present: set[str]) -> ast.arguments:
-    """Parameters without those that have become constants; what is always given needs no default."""
+    """Parameters without those that became constants. A parameter that is always given needs no default."""
     gone = set(folded)
     if not gone and not any(
         each.arg in present and each.annotation is not None and _allows_none(each.annotation)
@@ -427,7 +428,7 @@ def _without(arguments: ast.arguments, folded: Iterable[str], present: set[str])
         if each.arg not in gone
     ]
     kept: list[tuple[ast.arg, ast.expr | None]] = []
-    for each, default in paired:  # none without a default may follow one that has it
+    for each, default in paired:  # no parameter without a default may follow one with a default
         certain = each.arg in present and all(value is None for _, value in kept)
         kept.append((_certain(each), None) if certain else (each, default))
     required = [each for each, default in kept if default is None]
@@ -455,7 +456,7 @@ def _certain(argument: ast.arg) -> ast.arg:
 
 
 def _only_passes_on(statement: ast.stmt) -> bool:
-    """Whether a method does nothing but call the one that it overrides, with the same arguments."""
+    """Whether a method only calls the method that it overrides, with the same arguments."""
     if not isinstance(statement, ast.FunctionDef):
         return False
     body = [each for each in statement.body if not _is_text(each)]
@@ -482,5 +483,5 @@ def _same(a: Sequence[object], b: Sequence[object]) -> bool:
 
 
 def _with(node: Any, **changed: object) -> Any:
-    """A node with some of its fields replaced, at the same place."""
+    """A node with some of its fields replaced, at the same position."""
     return ast.copy_location(type(node)(**{**dict(ast.iter_fields(node)), **changed}), node)

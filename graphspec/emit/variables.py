@@ -1,7 +1,7 @@
-"""Names for the variables of a `forward`, and the `del`s that are worth a line.
+"""Names for the variables of a `forward`, and the `del` statements that are worth a line.
 
-What only the next statement reads is called `x` or `y`, everything else as its node. A name keeps its tensor
-until it is reassigned.
+A variable that only the next statement reads is called `x` or `y`, all others as their nodes. A name keeps
+its tensor until it is reassigned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TEMPORARIES = ("x", "y")
 
 
 class Lives:
-    """When each variable is assigned, and when it is read: by the number of a statement, or of a loop."""
+    """When each variable is assigned and read: by the number of a statement, or of a loop."""
 
     def __init__(self, body: list[Statement]):
         self.reads: dict[Variable, list[int]] = defaultdict(list)
@@ -31,18 +31,19 @@ class Lives:
                 self.assigned[variable].append(number)
 
     def last(self, variable: Variable) -> int:
-        """The statement after which nothing reads it."""
+        """The statement after which a variable is not read."""
         return max([*self.reads[variable][-1:], *self.assigned[variable][-1:]], default=-1)
 
     def is_brief(self, variable: Variable) -> bool:
-        """Whether, once it has its value, only the next statement reads it."""
+        """Whether only the next statement reads it."""
         made = self.assigned[variable][-1]
         return all(number <= made + 1 for number in self.reads[variable])
 
 
 def merge_copies(body: list[Statement]) -> list[Statement]:
-    """The statements without `b = a` where `a` is read for the last time: both are one variable, which a
-    loop goes on to assign.
+    """Removes `b = a` where `a` is read for the last time.
+
+    Both become one variable, which a loop continues to assign.
     """
     lives = Lives(body)
     same: dict[Variable, Variable] = {}
@@ -96,14 +97,14 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
 
 
 def _is_plain(statement: Statement) -> bool:
-    """Whether a statement assigns one tensor, which no condition decides on."""
+    """Whether a statement assigns one tensor unconditionally."""
     if not isinstance(statement, Assign) or len(statement.targets) != 1:
         return False
     return not isinstance(statement.value, ast.IfExp | ast.ListComp | ast.List)
 
 
 def _outputs(body: list[Statement]) -> set[Variable]:
-    """The variables that are returned among others: they have the outputs' names."""
+    """The variables that are returned among others: they get the outputs' names."""
     last = body[-1]
     if not isinstance(last, Return) or not isinstance(last.value, ast.Tuple | ast.Dict):
         return set()
@@ -112,7 +113,7 @@ def _outputs(body: list[Statement]) -> set[Variable]:
 
 
 def release(body: list[Statement], program: int, peaks: Peaks) -> list[Statement]:
-    """The statements with a `del` where it saves a fifth of what the program needs, or more."""
+    """Adds a `del` where it saves at least a fifth of the memory that the program needs."""
     lives, ends = Lives(body), _ends(body)
     dropped: dict[Variable, int] = {}
     during = [max(map(peaks.during, getattr(statement, "ops", ())), default=0) for statement in body]
@@ -146,7 +147,7 @@ def release(body: list[Statement], program: int, peaks: Peaks) -> list[Statement
 
 
 def _ends(body: list[Statement]) -> dict[Variable, int]:
-    """The statement with which a variable's name goes to another, or the function ends."""
+    """The statement after which a variable's name is reused, or the function ends."""
     holders: dict[str, Variable] = {}
     ends: dict[Variable, int] = {}
     for number, statement in enumerate(body):

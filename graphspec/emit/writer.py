@@ -38,7 +38,7 @@ class SourceWriter:
     def line(
         self, prefix: str, value: ast.expr, indent: int, span: Span | None, suffix: str = "", shape: str = ""
     ) -> None:
-        """One statement, wrapped; its comment behind it where there is room."""
+        """One wrapped statement, with its comment at the end if there is room."""
         written = lines(prefix, value, indent, suffix)
         if shape and len(written) == 1 and len(written[0]) + len(shape) + 4 <= WIDTH:
             written[0] += f"  # {shape}"
@@ -84,7 +84,7 @@ class SourceWriter:
                 self.add(f"{' ' * indent}del {', '.join(each.name for each in statement.variables)}")
 
     def _computed(self, prefix: str, statement: Assign | Return, indent: int, shape: str) -> None:
-        """A statement that computes something, perhaps of several nodes, one nested in the other."""
+        """A statement that computes one or several nested nodes."""
         begin = len(self.lines)
         self.line(prefix, statement.value, indent, statement.span, shape=shape)
         spans = [op.span for op in statement.ops if op.span is not None]
@@ -98,7 +98,7 @@ def _target(variable: Variable | None) -> str:
 def write_definition(
     writer: SourceWriter, forward: Forward, program: Elaborated | None, fills: Initialization | None
 ) -> None:
-    """One class, or the function that a block without weights is."""
+    """One class, or the function of a block without weights."""
     group, constructor = forward.group, forward.constructor
     if group.is_function:
         writer.add("", "")
@@ -129,7 +129,7 @@ def write_definition(
 
 
 def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
-    """The parameters of `forward`; those of `defaults` may be left out."""
+    """The parameters of `forward`; those in `defaults` are optional."""
     found: list[str] = []
     for word in reversed(group.inputs):
         optional = word in defaults or any(body.inputs[word] is None for body in group.bodies)
@@ -141,7 +141,7 @@ def _inputs(group: ModuleClass, defaults: Collection[str] = ()) -> list[str]:
 
 
 def _result(group: ModuleClass, program: Elaborated | None) -> str:
-    """The type that `forward` returns."""
+    """The return type of `forward`."""
     count = len(group.graph.outputs)
     if program is None:
         return "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
@@ -160,7 +160,7 @@ def _signature(head: str, parameters: list[str], tail: str, indent: int = 4) -> 
 
 
 def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
-    """Whether weights are to lie as images do. A module with weights of five axes cannot be told so."""
+    """Whether weights use the channels-last memory format. It is not possible with weights of five axes."""
     ops = [op for op in graph.walk() if op.present]
     return any(
         op.layer and layout.op_first(op) and _rank(op) == 4 and op.weights() for op in ops
@@ -168,14 +168,15 @@ def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:
 
 
 def _rank(op: Op) -> int:
-    """The number of axes of what an op reads first; 0 where it reads nothing."""
+    """The rank of an op's first input; 0 if it has none."""
     first = next(iter(op.site().inputs), None)
     return 0 if first is None else first.rank
 
 
 def default_fills(program: Elaborated, constructor: Constructor) -> list[str]:
-    """The statements that fill the inputs which were left out, in the sizes and on the device of those that
-    are given.
+    """The statements that fill inputs that were left out.
+
+    Sizes and device come from the inputs that are given.
     """
     group, known = constructor.group, dict[str, tuple[str, int]]()
     sources = [name for name in program.inputs if name not in program.defaults]
@@ -202,7 +203,7 @@ def default_fills(program: Elaborated, constructor: Constructor) -> list[str]:
 
 
 def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
-    """A size as an expression over the shapes of inputs that are there."""
+    """A size as an expression over the shapes of the given inputs."""
     unit = unit_of(size)
     if unit is None:
         return str(size)
@@ -214,8 +215,10 @@ def _told(size: Dim, known: Mapping[str, tuple[str, int]]) -> str:
 
 
 def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> list[str]:
-    """The statements that refuse sequences too short or too long for the model, sizes that are no multiple of
-    what they should be, and sizes that should be one and are two. `taken` are the names of its variables.
+    """The statements that refuse invalid sizes.
+
+    These are lengths outside of the model's bounds, sizes that are not multiples of what they should be, and
+    sizes that should be equal and differ. `taken` are the names of its variables.
     """
     variable = names.Namespace(taken | group.helpers).claim("size")
     out: list[str] = []
@@ -251,8 +254,9 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
 
 
 def _check(size: str, condition: str, message: str, variable: str) -> list[str]:
-    """A size that is refused under a condition; `{}` of the message is the size, which gets a variable where
-    the line is too long without.
+    """A check that refuses a size under a condition.
+
+    `{}` in the message is the size. It gets a variable if the line is too long otherwise.
     """
 
     def written(read: str) -> list[str]:
