@@ -347,7 +347,7 @@ def _stacked(operands: list[Operand], indent: int) -> list[str]:
 
 
 def _chain(node: ast.expr) -> list[ast.expr]:
-    """A chain of method calls, each on the result of the one before it, from the first object to the whole."""
+    """A chain of method calls, each on the result of the previous one, from the first object to the whole."""
     found = [node]
     while True:
         inner, attributes = node, 0

@@ -130,7 +130,7 @@ class Wiring:
         return SlotOutput(key, position, all=True), len(items)
 
     def _is_loop(self, slot: Slot) -> bool:
-        """Whether all instances read the same values, except chained ones and another node's matching items."""
+        """Whether all instances read the same values, except for chains and another node's matching items."""
         if not all(op.present for op in slot.ops):
             return False
         first = slot.op

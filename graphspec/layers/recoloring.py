@@ -1,4 +1,4 @@
-"""Random changes of colors in training: hue, saturation, grayscale, inversion."""
+"""Random changes of colours in training: hue, saturation, grayscale, inversion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def floats(value_range: tuple[float, float]) -> tuple[float, float]:
 
 
 class _Recoloring(Augmentation, abstract=True):
-    """A layer that changes the colors of RGB images."""
+    """A layer that changes the colours of RGB images."""
 
     def infer(self, x: Tensor) -> Tensor:
         output = super().infer(x)
@@ -79,7 +79,7 @@ class RandomSaturation(_Recoloring):
 
 
 class RandomColorDegeneration(_Recoloring):
-    """Blends each image with its grayscale version in training; a factor of 1 removes all color.
+    """Blends each image with its grayscale version in training; a factor of 1 removes all colour.
 
     A single factor is `[-factor, factor]`. The result is clipped to `value_range`.
     """
@@ -140,7 +140,7 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
 
 
 class RandomGrayscale(_Recoloring, also="RandomGrayScale"):
-    """Removes the color of a share `factor` of the images in training: red, green and blue become equal."""
+    """Removes the colour of a share `factor` of the images in training: red, green and blue become equal."""
 
     factor: Chance = 0.5
     data_format: DataFormat = "channels_last"

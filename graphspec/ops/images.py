@@ -26,7 +26,7 @@ def _need_images(name: str, x: Tensor, data_format: DataFormat) -> None:
 
 
 class _Colours(Operation, abstract=True):
-    """A conversion of images with three channels to another color space."""
+    """A conversion of images with three channels to another colour space."""
 
     function: ClassVar[str]
 

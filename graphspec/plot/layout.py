@@ -187,7 +187,7 @@ Neighbour = tuple[int, float, float]
 
 
 def _columns(found: Ranks, placed: list[PlacedBox], left: list[float], right: list[float]) -> list[float]:
-    """The centers of all items. Sweeps down and up move each towards its neighbors in the previous rank."""
+    """The centers of all items. Sweeps down and up move each towards its neighbours in the previous rank."""
     boxes = len(placed)
     above: list[list[Neighbour]] = [[] for _ in left]
     below: list[list[Neighbour]] = [[] for _ in left]
@@ -228,7 +228,7 @@ def _settle(
 ) -> None:
     """Moves the items of a rank as close to their wishes as their order and sizes allow.
 
-    It minimizes the sum of squares, by pooling neighbors that would overlap.
+    It minimizes the sum of squares, by pooling neighbours that would overlap.
     """
     offset = 0.0
     offsets = []
@@ -255,7 +255,7 @@ def _settle(
 
 
 def _median(neighbours: list[Neighbour], x: list[float]) -> float | None:
-    """The weighted median of where the neighbors want an item; between two equal ones, their middle."""
+    """The weighted median of where the neighbours want an item; between two equal ones, their middle."""
     if not neighbours:
         return None
     wishes = sorted((x[other] + shift, weight) for other, shift, weight in neighbours)

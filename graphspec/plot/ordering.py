@@ -18,7 +18,7 @@ BEND, BRANCH, SKIP = 8.0, 3.0, 0.01
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of an edge between items of neighboring ranks. `slot` is as in `Edge`; the port of a bend is 0.
+    """A piece of an edge between items of neighbouring ranks. `slot` is as in `Edge`; a bend has port 0.
 
     `pull` is the weight with which its ends are aligned.
     """
@@ -131,7 +131,7 @@ def _skips(body: Picture, rank: list[int]) -> set[tuple[int, int]]:
 
 
 def _connect(body: Picture, found: Ranks) -> None:
-    """For each item its neighbors above and below, with the fraction of a position that ports add."""
+    """For each item its neighbours above and below, with the fraction of a position that ports add."""
     count = found.boxes + sum(item >= found.boxes for rank in found.ranks for item in rank)
     found.above, found.below = [[] for _ in range(count)], [[] for _ in range(count)]
     for segment in found.segments:
@@ -143,7 +143,7 @@ def _connect(body: Picture, found: Ranks) -> None:
 
 
 def _swept(found: Ranks, order: list[list[int]], downward: bool) -> list[list[int]]:
-    """Sorts each rank by the mean position of the neighbors in the previous rank."""
+    """Sorts each rank by the mean position of the neighbours in the previous rank."""
     place: dict[int, float] = {}
     swept = []
     neighbours = found.above if downward else found.below

@@ -1,6 +1,6 @@
-"""The colors of pictures, light and dark, and the parts that use them.
+"""The colours of pictures, light and dark, and the parts that use them.
 
-An SVG file has the light colors as plain attributes, because many viewers do not support CSS variables, and
+An SVG file has the light colours as plain attributes, because many viewers do not support CSS variables, and
 the dark ones as a style sheet on top. The page has both as variables.
 """
 
@@ -114,7 +114,7 @@ def dark_style() -> str:
 
 
 def page_style() -> str:
-    """The style sheet of the page: the colors as variables, which its own styles use, too."""
+    """The style sheet of the page: the colours as variables, which its own styles use, too."""
 
     def variables(colours: Mapping[str, str]) -> str:
         return " ".join(f"--{name}: {colour};" for name, colour in colours.items())

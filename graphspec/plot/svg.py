@@ -1,4 +1,4 @@
-"""A picture as SVG: one file without scripts, in light or dark colors as the viewer's system is set."""
+"""A picture as SVG: one file without scripts, in light or dark colours as the viewer's system is set."""
 
 from __future__ import annotations
 
