@@ -115,7 +115,7 @@ class Classes:
         self._name()
 
     def _import(self, graphs: list[Graph]) -> None:
-        """Names the imports: by their own names, unless something else in the file has the name."""
+        """Chooses the names of imports: their own names, unless something else in the file has that name."""
         space = names.Namespace({*names.RESERVED, *library().nodes})
         ops = (op for graph in graphs for op in graph.ops if op.present and op.layer is not None)
         for code in (op.layer.code(op.site()) for op in ops if isinstance(op.layer, Own)):

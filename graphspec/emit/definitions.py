@@ -10,7 +10,7 @@ from graphspec.emit.printer import OPERATORS, WIDTH, bare, flat, lines
 
 
 class DefinitionWriter:
-    """Writes definitions of the library, as they were cut down."""
+    """Writes reduced library definitions."""
 
     def __init__(self, library: Library):
         self.text, self.originals = library.lines, library.parts
@@ -29,7 +29,7 @@ class DefinitionWriter:
             apart = isinstance(statement, ast.FunctionDef) or _is_text(node.body[place - 1])
             found += [""] if place and apart else []
             found += self._statement(statement, indent + 4)
-        # what overrides a method of PyTorch's for certain need not say that it may not
+        # only a method that may override nothing needs `unused-ignore`
         certain = not alike and bases != "nn.Module"
         told = "[override]" if certain else "[override, unused-ignore]"
         return [line.replace("[override, unused-ignore]", told) for line in found]

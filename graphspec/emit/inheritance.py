@@ -48,9 +48,10 @@ def _methods(node: ast.ClassDef) -> set[str]:
 
 
 def _joined(lower: ast.ClassDef, upper: ast.ClassDef) -> ast.ClassDef:
-    """One class for two, with the docstring of the lower one, or of the upper one where that has all of the
-    code. What the lower one assigns, or has from a class of PyTorch's that the upper one lacks, needs no
-    declaration of the upper one.
+    """One class for a base and its subclass.
+
+    It has the docstring of the subclass, or of the base if that has all of the code. It drops declarations of
+    the base for what the subclass assigns, or inherits from a PyTorch class that the base does not have.
     """
     ours = (isinstance(base, ast.Name) or flat(base) == "nn.Module" for base in upper.bases)
     from_torch = len(lower.bases) > 1 and all(ours)

@@ -213,7 +213,7 @@ def _may_lack_bias(kind: str) -> bool:
 
 @cache
 def parts_of(target: str) -> dict[str, str]:
-    """The modules of PyTorch's that a class of the library makes inside, by their attributes."""
+    """The PyTorch modules that a library class creates, by attribute."""
     node = library().nodes.get(target)
     made: dict[str, str] = {}
     for each in ast.walk(node) if node is not None else ():
@@ -229,7 +229,7 @@ def parts_of(target: str) -> dict[str, str]:
 
 @cache
 def may_be_none(target: str, attribute: str) -> bool:
-    """Whether a class of the library, or one that it derives from, may leave an attribute at None."""
+    """Whether a library class, or one of its bases, may set an attribute to None."""
     node = library().nodes.get(target)
     if not isinstance(node, ast.ClassDef):
         return False
@@ -240,7 +240,7 @@ def may_be_none(target: str, attribute: str) -> bool:
 
 
 def base_of(target: str) -> str:
-    """The class of PyTorch's that one of the library derives from, or ""."""
+    """The PyTorch class that a library class derives from, or ""."""
     node = library().nodes.get(target)
     bases = node.bases if isinstance(node, ast.ClassDef) else []
     return next((text for text in map(flat, bases) if text.startswith("nn.")), "")

@@ -16,15 +16,18 @@ FOLDER = Path(__file__).parent.parent / "emitted"
 Node = ast.ClassDef | ast.FunctionDef
 
 KEPT = 4096
-"""How many trees of the library, and of what is made of them, it is remembered of what is in them: most files
-carry the same ones. Nothing changes such a tree; one that differs is another object.
+"""The size of caches over trees of the library and trees made from them: most files carry the same ones.
+
+The keys are safe: no code changes such a tree in place, and a changed tree is another object.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Every definition by its name, in the order of their names, which no import changes. The places of the
-    trees are in `lines`, all files as one text; `parts` are the ids of all nodes in them.
+    """All definitions by name, in the order of their names, which imports do not change.
+
+    `lines` are the lines of all files as one text, which the line numbers of the trees refer to; `parts` are
+    the ids of all nodes in the trees.
     """
 
     nodes: Mapping[str, Node]
