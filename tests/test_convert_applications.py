@@ -4,7 +4,8 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -75,20 +76,43 @@ def test_small_ones_agree(name: str) -> None:
     assert counts_agree(model, imported) and found < TOLERANCE
 
 
+@contextmanager
+def told(name: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Says why an architecture fails before it has a row of its own."""
+    try:
+        yield
+    except Exception as error:
+        say(
+            f"{name:18} fails: {type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+        )
+        raise
+
+
+def test_an_architecture_that_fails_has_a_row() -> None:
+    rows: list[str] = []
+    with pytest.raises(ValueError), told("Broken", rows.append):
+        raise ValueError("no such layer\nand more")
+    assert rows == ["Broken             fails: ValueError: no such layer"]
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("name", NAMES)
 def test_architectures_agree(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model = architecture(name)
-    imported, found = compared(model)
-    lines = len(imported.text.splitlines())
-    module = imported.program.module().eval()
-    x = torch.randn(1, *(size or 224 for size in model.input_shape[1:]))
-    ours, theirs = seconds(lambda: module(x)), seconds(lambda: model(x, training=False))
-    with capsys.disabled():
+    def say(row: str) -> None:
+        with capsys.disabled():
+            print(f"\n{row}")
+
+    with told(name, say):
+        model = architecture(name)
+        imported, found = compared(model)
+        lines = len(imported.text.splitlines())
+        module = imported.program.module().eval()
+        x = torch.randn(1, *(size or 224 for size in model.input_shape[1:]))
+        ours, theirs = seconds(lambda: module(x)), seconds(lambda: model(x, training=False))
         total, source = imported.program.summary().total_params, len(imported.program.source.splitlines())
-        print(
-            f"\n{name:18} {total:>11,} parameters  difference {found:.1e}  {lines:4} lines of YAML "
-            f"{source:5} of Python  forward {ours:6.3f} s, Keras {theirs:6.3f} s"
-        )
+    say(
+        f"{name:18} {total:>11,} parameters  difference {found:.1e}  {lines:4} lines of YAML "
+        f"{source:5} of Python  forward {ours:6.3f} s, Keras {theirs:6.3f} s"
+    )
     assert counts_agree(model, imported) and found < TOLERANCE
     assert lines <= next((most for start, most in LINES.items() if name.startswith(start)), 240)

@@ -153,9 +153,6 @@ OPS: dict[str, tuple[str, str]] = {
             "map_coordinates": "{op: take}, by a tensor of indices",
             "scale_and_translate": "{op: image_resize} and {op: image_crop_images}",
             "extract_patches_3d": "{op: image_extract_patches} of each slice",
-            "gaussian_blur": "{op: depthwise_conv} with a constant kernel",
-            "sobel_edges": "{op: depthwise_conv} with a constant kernel",
-            "ssim": "{op: depthwise_conv} with a constant kernel, and `compute`",
         }.items()
     },
 }

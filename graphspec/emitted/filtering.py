@@ -1,4 +1,4 @@
-"""Random filters of images in training."""
+"""Filters of images, fixed ones and random ones in training."""
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,41 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
     return F.conv2d(x, weight, padding=len(kernel) // 2, groups=channels)
+
+
+def gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+    """A Gaussian window [size] whose sum is 1."""
+    places = torch.arange(size, dtype=like.dtype, device=like.device)
+    return (-0.5 * ((places - (size - 1) / 2) / sigma) ** 2).softmax(0)
+
+
+def gaussian_blur(x: Tensor, size: int, sigma: tuple[float, float]) -> Tensor:
+    """[N, C, H, W] under a Gaussian; `sigma` is its deviation along W, then along H."""
+    columns, rows = (gaussian(size, each, x) for each in sigma)
+    return filtered(x, torch.outer(rows, columns))
+
+
+def sobel_edges(x: Tensor) -> Tensor:
+    """[N, C, H, W, 2]: the slopes of [N, C, H, W] along H and along W."""
+    rows = x.new_tensor([[-1, -2, -1], [0, 0, 0], [1, 2, 1]])
+    return torch.stack((filtered(x, rows), filtered(x, rows.T)), -1)
+
+
+def structural_similarity(
+    x: Tensor, y: Tensor, size: int, sigma: float, c1: float, c2: float
+) -> Tensor:
+    """The similarity [N] of images [N, C, H, W]; `c1` and `c2` keep it stable."""
+    row, channels = gaussian(size, sigma, x), x.shape[1]
+    weight = torch.outer(row, row).expand(channels, 1, size, size)
+
+    def mean(images: Tensor) -> Tensor:
+        return F.conv2d(images, weight, groups=channels)
+
+    a, b = mean(x), mean(y)
+    spread = mean(x * x) - a * a + mean(y * y) - b * b
+    together = mean(x * y) - a * b
+    similar = (2 * a * b + c1) * (2 * together + c2)
+    return (similar / ((a * a + b * b + c1) * (spread + c2))).mean((1, 2, 3))
 
 
 class RandomSharpness(nn.Module):
