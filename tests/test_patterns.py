@@ -1,4 +1,4 @@
-"""`rearrange`, and convolutions by kernels that all examples share, beside Keras; and their mistakes."""
+"""`rearrange`, `istft`, and convolutions by kernels that all examples share; and their mistakes."""
 
 import keras
 import pytest
@@ -73,3 +73,24 @@ def test_kernels_that_do_not_fit_are_told(node: str, more: str) -> None:
     with pytest.raises(graphspec.SpecError) as error:
         graphspec.compile(spec(node, more=more))
     assert [one.code for one in error.value.diagnostics] == ["shapes-differ"]
+
+
+@pytest.mark.parametrize("options", ["window: null", "center: false", "sequence_length: 6"])
+def test_a_signal_is_filled_with_zeros_to_its_length(options: str) -> None:
+    given = {"sequence_length": 8, "sequence_stride": 4, "fft_length": 8, "length": 100}
+    text = ", ".join(f"{key}: {value}" for key, value in given.items() if key != options.split(":")[0])
+    program = graphspec.compile(
+        "\ninputs: {real: {shape: [6, 5]}, imag: {shape: [6, 5]}}\nnodes:\n"
+        f"  y: {{op: istft, from: [real, imag], {text}, {options}}}\noutputs: [y]\n"
+    )
+    y = program.module()(torch.randn(2, 6, 5), torch.randn(2, 6, 5))
+    assert y.shape == (2, 100) and (y[:, 28:] == 0).all() and (y[:, 4:20] != 0).all()
+
+
+def test_windows_that_leave_gaps_are_told() -> None:
+    with pytest.raises(graphspec.SpecError) as error:
+        graphspec.compile(
+            "\ninputs: {real: {shape: [6, 5]}, imag: {shape: [6, 5]}}\nnodes:\n  y: {op: istft, "
+            "from: [real, imag], sequence_length: 8, sequence_stride: 8, fft_length: 8}\noutputs: [y]\n"
+        )
+    assert [one.code for one in error.value.diagnostics] == ["out-of-range"]

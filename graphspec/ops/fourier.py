@@ -6,6 +6,7 @@ complex result is the real part, and its output `imag` is the imaginary part.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from graphspec.contract.fields import Positive
@@ -197,9 +198,10 @@ class Stft(Operation, spec_name="stft"):
 
 
 class Istft(Operation, spec_name="istft"):
-    """The inverse of `stft`: signals `[batch, samples]`; `length` crops them.
+    """The inverse of `stft`: signals `[batch, samples]`; `length` crops them, or fills them with zeros.
 
-    Windows are as wide as `fft_length`, and centered.
+    Where windows are narrower than `fft_length`, or `center` is false, both ends of a signal are too
+    small, as in Keras. Without a `window` the frames are added where they overlap.
     """
 
     arguments = (Argument("real"), Argument("imag"))
@@ -208,8 +210,8 @@ class Istft(Operation, spec_name="istft"):
     sequence_stride: Positive
     fft_length: Positive
     length: Positive | None = None
-    window: Literal["hann", "hamming"] = "hann"
-    center: Literal[True] = True
+    window: Literal["hann", "hamming"] | None = "hann"
+    center: bool = True
 
     examples = (
         Example({"sequence_length": 8, "sequence_stride": 4, "fft_length": 8}, ((6, 5), (6, 5))),
@@ -224,6 +226,16 @@ class Istft(Operation, spec_name="istft"):
             },
             ((5, 5), (5, 5)),
         ),
+        *(
+            Example({"sequence_stride": 3, **arguments}, ((6, bins), (6, bins)))
+            for bins, arguments in (
+                (5, {"sequence_length": 6, "fft_length": 8}),
+                (5, {"sequence_length": 8, "fft_length": 8, "center": False}),
+                (4, {"sequence_length": 5, "fft_length": 7, "window": "hamming", "length": 12}),
+                (5, {"sequence_length": 8, "fft_length": 8, "window": None}),
+                (4, {"sequence_length": 6, "fft_length": 7, "center": False, "window": None, "length": 9}),
+            )
+        ),
     )
 
     def infer(self, real: Tensor, imag: Tensor) -> Tensor:
@@ -232,22 +244,51 @@ class Istft(Operation, spec_name="istft"):
         if real.rank != 3 or real.shape[2] != bins:
             message = f"`istft` takes [batch, frames, {bins}] here, and gets {real}"
             raise LayerError("shapes-differ", message, argument="fft_length", inputs=(0,))
-        if self.sequence_length != self.fft_length:
-            message = "`istft` takes windows as wide as `fft_length`"
-            help = f"write `sequence_length: {self.fft_length}`"
-            raise LayerError("not-supported", message, help=help, argument="sequence_length")
+        self._need_windows()
         samples: Dim = self.sequence_stride * (real.shape[1] - 1)
+        if not self.center:
+            samples = samples + self.fft_length
+        elif self.fft_length % 2 and not self.usual:
+            samples = samples + 1
         return real.with_shape(real.shape[0], self.length or samples)
+
+    @property
+    def usual(self) -> bool:
+        """Whether torch.istft does the same; Keras weighs the ends of other signals like their middle."""
+        return self.center and self.window is not None and self.sequence_length == self.fft_length
+
+    def _need_windows(self) -> None:
+        """Refuses windows that do not cover the signal."""
+        if self.sequence_length > self.fft_length:
+            message = f"`fft_length` must be at least `sequence_length`, {self.sequence_length}"
+            raise LayerError("out-of-range", message, argument="fft_length")
+        power = [0.0] * self.sequence_stride
+        base = {"hann": 0.5, "hamming": 0.54, None: 1.0}[self.window]
+        for place in range(self.sequence_length):
+            weight = base - (1 - base) * math.cos(2 * math.pi * place / self.sequence_length)
+            power[place % self.sequence_stride] += weight**2
+        if min(power) < 1e-11:
+            message = f"windows of {self.sequence_length} samples, {self.sequence_stride} apart, leave gaps"
+            help = f"write `sequence_stride: {max(self.sequence_length // 2, 1)}` or less"
+            raise LayerError("out-of-range", message, help=help, argument="sequence_stride")
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {
             "width": self.fft_length,
             "stride": self.sequence_stride,
-            "window": Ref(f"torch.{self.window}_window"),
         }
+        if self.window is not None:
+            constants["window"] = Ref(f"torch.{self.window}_window")
         length = ""
         if self.length is not None:
             length, constants["length"] = ", length={length}", self.length
+        if not self.usual:
+            window = ""
+            if self.window is not None:
+                window, constants["size"] = ", {window}, {size}", self.sequence_length
+            center = "" if self.center else ", center=False"
+            text = f"overlapped({{real}}, {{imag}}, {{width}}, {{stride}}{window}{length}{center})"
+            return Code(text, constants=constants)
         text = f"joined_windows({{real}}, {{imag}}, {{width}}, {{stride}}, {{window}}{length})"
         return Code(text, constants=constants)
 
