@@ -238,7 +238,7 @@ def test_what_cannot_stay_free_is_fixed_and_said(spec: Path, monkeypatch: pytest
     monkeypatch.setattr(graphspec.Program, "module", counting)
     result = build(spec, "--format", "pt2")
     assert result.exit_code == 0, result.output
-    assert "free sizes: batch\n" in result.stdout
+    assert "dynamic sizes: batch\n" in result.stdout
     assert "fixed sizes: length = 8 (PyTorch cannot keep them dynamic)" in result.stdout
 
 
@@ -248,7 +248,7 @@ def test_build_writes_trained_weights(spec: Path) -> None:
     save_file(trained.state_dict(), "trained.safetensors")
     result = build(spec, "--format", "onnx", "--weights", "trained.safetensors")
     assert result.exit_code == 0, result.output
-    assert "wrote spec.onnx\nfree sizes: batch\nweights: trained.safetensors\n" in result.stdout
+    assert "wrote spec.onnx\ndynamic sizes: batch\nweights: trained.safetensors\n" in result.stdout
     (x,) = program.example_inputs(6).values()
     session = onnxruntime.InferenceSession("spec.onnx", providers=["CPUExecutionProvider"])
     (y,) = session.run(["y"], {"features": x.numpy()})
@@ -277,7 +277,7 @@ def test_build_says_where_weights_come_from(spec: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--format", "tflite"], "tflite is none of py, pt2, onnx"),
+        (["--format", "tflite"], "tflite is not one of py, pt2, onnx"),
         (["--weights", "w.safetensors"], "a Python file holds no weights"),
         (["--seed", "1"], "a Python file holds no weights"),
         (["--format", "onnx", "--no-check"], "onnx is always compared with the module"),

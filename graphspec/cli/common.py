@@ -302,7 +302,7 @@ def events(progress: str) -> Callable[..., None]:
     Raises `typer.BadParameter` for another way to show progress.
     """
     if progress not in ("json", "none"):
-        raise typer.BadParameter(f"`{progress}` is none of json, none", param_hint="--progress")
+        raise typer.BadParameter(f"`{progress}` is not one of json, none", param_hint="--progress")
 
     def tell(event: str, **values: Any) -> None:
         if progress == "json":
