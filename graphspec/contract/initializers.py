@@ -1,9 +1,13 @@
-"""Keras' initializers, as the statements that fill a PyTorch parameter."""
+"""Keras' initializers, as the statements that fill a PyTorch parameter.
+
+`rare_initializers.py` has those that few specs name.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import inf
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from graphspec.contract.layer import Layer, LayerError
 from graphspec.contract.named import NamedValue
@@ -72,25 +76,6 @@ class Ones(Initializer, word="ones"):
         return "nn.init.ones_({w})"
 
 
-class Constant(Initializer, word="constant"):
-    """All `value`."""
-
-    value: float = 0.0
-
-    def statement(self) -> str:
-        return f"nn.init.constant_({{w}}, {self.value!r})"
-
-
-class Normal(Initializer, word="random_normal"):
-    """Drawn from a normal distribution."""
-
-    mean: float = 0.0
-    stddev: float = 0.05
-
-    def statement(self) -> str:
-        return f"nn.init.normal_({{w}}, {self.mean!r}, {self.stddev!r})"
-
-
 class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
     """Drawn evenly from `minval` to `maxval`."""
 
@@ -101,34 +86,7 @@ class Uniform(Initializer, word="random_uniform", aliases=("uniform",)):
         return f"nn.init.uniform_({{w}}, {self.minval!r}, {self.maxval!r})"
 
 
-class TruncatedNormal(Initializer, word="truncated_normal"):
-    """Drawn from a normal distribution truncated at two standard deviations from the mean."""
-
-    mean: float = 0.0
-    stddev: float = 0.05
-
-    def statement(self) -> str:
-        low, high = self.mean - 2 * self.stddev, self.mean + 2 * self.stddev
-        return f"nn.init.trunc_normal_({{w}}, {self.mean!r}, {self.stddev!r}, {low!r}, {high!r})"
-
-
-class VarianceScaling(Initializer, word="variance_scaling"):
-    """Drawn with a variance of `scale` over the number of inputs, of outputs, or their mean."""
-
-    uses_fans = True
-    scale: float = 1.0
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
-    distribution: Literal["truncated_normal", "untruncated_normal", "uniform"] = "truncated_normal"
-
-    @property
-    def is_symmetric(self) -> bool:
-        return self.mode == "fan_avg"
-
-    def statement(self) -> str:
-        return f'variance_scaling_({{w}}, {self.scale!r}, "{self.mode}", "{self.distribution}")'
-
-
-class _Scaled(Initializer):
+class Scaled(Initializer):
     """A variance scaling with a name: `scaling` is its scale, mode and distribution.
 
     `torch` is PyTorch's own function where it has one.
@@ -150,40 +108,14 @@ class _Scaled(Initializer):
         return f'variance_scaling_({{w}}, {scale!r}, "{mode}", "{distribution}")'
 
 
-class GlorotUniform(_Scaled, word="glorot_uniform"):
+class GlorotUniform(Scaled, word="glorot_uniform"):
     """Drawn evenly, with a variance of 2 / (inputs + outputs) (Glorot and Bengio, 2010)."""
 
     scaling = (1.0, "fan_avg", "uniform")
     torch = "nn.init.xavier_uniform_({w})"
 
 
-class HeUniform(_Scaled, word="he_uniform"):
-    """Drawn evenly, with a variance of 2 / inputs (He et al., 2015)."""
-
-    scaling = (2.0, "fan_in", "uniform")
-    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="relu")'
-
-
-class LecunUniform(_Scaled, word="lecun_uniform"):
-    """Drawn evenly, with a variance of 1 / inputs (LeCun et al., 1998)."""
-
-    scaling = (1.0, "fan_in", "uniform")
-    torch = 'nn.init.kaiming_uniform_({w}, nonlinearity="linear")'
-
-
-class GlorotNormal(_Scaled, word="glorot_normal"):
-    """Drawn from a truncated normal, with a variance of 2 / (inputs + outputs) (Glorot and Bengio, 2010)."""
-
-    scaling = (1.0, "fan_avg", "truncated_normal")
-
-
-class HeNormal(_Scaled, word="he_normal"):
-    """Drawn from a truncated normal, with a variance of 2 / inputs (He et al., 2015)."""
-
-    scaling = (2.0, "fan_in", "truncated_normal")
-
-
-class LecunNormal(_Scaled, word="lecun_normal"):
+class LecunNormal(Scaled, word="lecun_normal"):
     """Drawn from a truncated normal, with a variance of 1 / inputs (LeCun et al., 1998)."""
 
     scaling = (1.0, "fan_in", "truncated_normal")
@@ -207,15 +139,13 @@ class Orthogonal(Initializer, word="orthogonal"):
         return f"orthogonal_({{w}}{gain})"
 
 
-class Eye(Initializer, word="identity"):
-    """The identity matrix, times `gain`."""
-
-    ranks = (2, 2)
-    gain: float = 1.0
-
-    def statement(self) -> str:
-        fill = "nn.init.eye_({w})"
-        return fill if self.gain == 1.0 else f"{fill}.detach().mul_({self.gain!r})"
+Initializer.members.announce(
+    [
+        *("constant", "random_normal", "truncated_normal", "variance_scaling", "identity"),
+        *("he_uniform", "lecun_uniform", "glorot_normal", "he_normal"),
+    ],
+    lambda: import_module("graphspec.contract.rare_initializers"),
+)
 
 
 def need_fillable(layer: Layer, **ranks: int) -> None:

@@ -19,10 +19,10 @@ class NamedMembers(Mapping[str, type[Any]]):
     """
 
     def __init__(self) -> None:
-        self._makers: dict[str, Callable[[], None]] = {}
+        self._makers: dict[str, Callable[[], object]] = {}
         self._made: dict[str, type[Any]] = {}
 
-    def announce(self, names: Iterable[str], maker: Callable[[], None]) -> None:
+    def announce(self, names: Iterable[str], maker: Callable[[], object]) -> None:
         """`maker` makes the class of these names, which adds itself."""
         self._makers.update(dict.fromkeys(names, maker))
 
