@@ -17,9 +17,9 @@ from graphspec.compiler import compile
 from graphspec.data.arrays import open_arrays
 from graphspec.data.batches import InMemory, Shuffle, split
 from graphspec.data.config import parse_data
-from graphspec.data.features import Judged
 from graphspec.data.fields import fields, read
 from graphspec.data.folders import find
+from graphspec.data.judged import Judged
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError, parse_loss, parse_metric

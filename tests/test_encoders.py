@@ -23,8 +23,9 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
-from graphspec.data.features import Judged, parse_features
+from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan
+from graphspec.data.judged import Judged
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
 from graphspec.data.ragged import Ragged

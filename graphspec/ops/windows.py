@@ -134,7 +134,7 @@ class Conv(Operation, spec_name="conv"):
     data_format: DataFormat = "channels_last"
     dilation_rate: Sizes = 1
 
-    examples = (
+    examples: ClassVar[tuple[Example, ...]] = (
         Example({}, ((7, 3), (2, 3, 4))),
         Example({"padding": "same", "dilation_rate": 2}, ((6, 7, 4), (3, 2, 2, 6))),
         Example({"padding": "same", "strides": 2}, ((6, 7, 2), (3, 3, 2, 3))),
