@@ -29,7 +29,8 @@ def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str 
 def _batch_size(value: str | None) -> str | None:
     """The option takes `auto` alone: a number belongs to the spec."""
     if value not in (None, "auto"):
-        message = f"takes `auto`; a number is a key of the spec: write --set train.batch_size={value}"
+        number = value if value.isdecimal() else "32"
+        message = f"`{value}` is not `auto`; a number is a key of the spec: --set train.batch_size={number}"
         raise typer.BadParameter(message, param_hint="--batch-size")
     return value
 
