@@ -53,6 +53,15 @@ train:
 
 
 WIDTH = 100
+FAMILIES: Mapping[str, str] = {
+    "adaptive_pooling": "pooling",
+    "multi_head_attention": "attention",
+    **dict.fromkeys(("augmentation", "filtering", "recoloring", "toning"), "images"),
+    **dict.fromkeys(("depthwise", "transposed"), "convolution"),
+    **dict.fromkeys(("batch_normalization", "layer_normalization", "feature_normalization"), "normalization"),
+    **dict.fromkeys(("bidirectional", "cells", "conv_lstm", "gru", "lstm", "simple_rnn"), "recurrent"),
+}
+"""The heading under which `graphspec layers` lists the classes of a file, where it is not the file's name."""
 """Columns of a page of the reference."""
 
 
@@ -239,7 +248,7 @@ def listing(entries: Iterable[ReferenceEntry]) -> str:
         if kind in ("layer", "merge"):
             lines += [f"  {entry.name:<{wide}}  {entry.line}" for entry in group]
         else:
-            names = ", ".join(entry.name for entry in group)
+            names = ", ".join(sorted(entry.name for entry in group))
             lines += textwrap.wrap(names, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return "\n".join([*lines[1:], "", "`graphspec layers NAME` explains each of them."])
 
@@ -253,7 +262,7 @@ def _entry(cls: type[Layer]) -> ReferenceEntry:
     return ReferenceEntry(
         cls.spec_name,
         cls.kind,
-        cls.__module__.rpartition(".")[2],
+        _family(cls),
         inspect.cleandoc(cls.__doc__ or ""),
         tuple(inputs),
         _outputs(cls),
@@ -261,6 +270,12 @@ def _entry(cls: type[Layer]) -> ReferenceEntry:
         tuple(word for word, ours in REGISTRY[cls.kind].synonyms.items() if ours == cls.spec_name),
         _example(cls),
     )
+
+
+def _family(cls: type[Layer]) -> str:
+    """What the file of a class is called, in words; files of one kind are one family."""
+    file = cls.__module__.rpartition(".")[2]
+    return FAMILIES.get(file, file.replace("_", " "))
 
 
 def _outputs(cls: type[Layer]) -> tuple[str, ...]:

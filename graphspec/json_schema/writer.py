@@ -407,8 +407,14 @@ class Writer:
 
 
 def _described(names: Mapping[str, str]) -> list[Schema]:
-    """Names, each with what it is."""
-    return [{"const": name, "description": text} for name, text in names.items()]
+    """Names, each with what it is; those that are the same share an entry."""
+    alike: dict[str, list[str]] = {}
+    for name, text in names.items():
+        alike.setdefault(text, []).append(name)
+    return [
+        {"const": found[0], "description": text} if len(found) == 1 else {"enum": found, "description": text}
+        for text, found in alike.items()
+    ]
 
 
 def _several(kind: str) -> str:
