@@ -364,7 +364,9 @@ def test_schema_knows_every_layer_and_lets_expressions_in() -> None:
     assert found["$schema"].endswith("2020-12/schema")
     definitions = found["$defs"]
     for kind, classes in REGISTRY.items():
-        assert {option["const"] for option in definitions[f"{kind}s"]["anyOf"]} == set(classes)
+        options = definitions[f"{kind}s"]["anyOf"]
+        named = [name for option in options for name in option.get("enum", [option.get("const")])]
+        assert set(named) == set(classes)
     references = set(_references(found))
     assert {reference.removeprefix("#/$defs/") for reference in references} <= set(definitions)
 

@@ -158,16 +158,23 @@ def test_every_key_has_a_description() -> None:
     assert bare == set()
 
 
+def names_of(definition: str) -> list[str]:
+    """The names that one of the definitions offers; those with the same description share an entry."""
+    options = [
+        option for option in SCHEMA["$defs"][definition]["anyOf"] if "const" in option or "enum" in option
+    ]
+    assert all(option["description"] for option in options)
+    return [name for option in options for name in option.get("enum", [option.get("const")])]
+
+
 def test_every_name_has_a_description_and_stands_once() -> None:
     for kind in ("layers", "merges", "ops", "losses", "metrics", "optimizers", "schedules"):
-        options = SCHEMA["$defs"][kind]["anyOf"]
-        names = [option["const"] for option in options if "const" in option]
+        names = names_of(kind)
         assert len(names) == len(set(names)) > 2
-        assert all(option["description"] for option in options if "const" in option)
-    losses = [option.get("const") for option in SCHEMA["$defs"]["losses"]["anyOf"]]
+    losses = names_of("losses")
     assert "mean_squared_error" in losses and not {"mse", "MSE"} & set(losses)
     for kind in REGISTRY:
-        assert {o["const"] for o in SCHEMA["$defs"][f"{kind}s"]["anyOf"]} == set(REGISTRY[kind])
+        assert set(names_of(f"{kind}s")) == set(REGISTRY[kind])
 
 
 def test_new_writes_the_schema_and_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
