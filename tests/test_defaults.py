@@ -78,6 +78,21 @@ outputs: [code]
     assert program.module().double()(tokens).dtype == torch.float64
 
 
+def test_the_weights_that_tell_the_type_may_be_those_of_stacked_cells() -> None:
+    program = graphspec.compile("""
+inputs: {n: {shape: [steps], dtype: int32}, s: {shape: [3], default: 0}}
+shared:
+  cells: {layer: RNN, cell: [{layer: LSTMCell, units: 4}, {layer: LSTMCell, units: 3}]}
+nodes:
+  e: {layer: CategoryEncoding, num_tokens: 4, output_mode: one_hot, from: n}
+  r: {call: cells, from: e}
+  y: {merge: add, from: [r, s]}
+outputs: [y]
+""")
+    assert "self.cells[0].weight_ih_l0.dtype" in program.source
+    assert program.module()(torch.ones(2, 5, dtype=torch.int32)).shape == (2, 3)
+
+
 def test_summary_picture_and_resolution_show_it(program: graphspec.Program) -> None:
     assert "state (InputLayer = 0)" in str(program.summary()) and program.defaults["state"] == 0
     rows = {row.name: row.to_json() for row in program.summary().rows}

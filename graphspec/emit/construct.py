@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -306,10 +307,11 @@ class Constructor:
             module, op = self.modules.get(slot.position), slot.op
             if not isinstance(module, ast.Attribute) or op.layer is None or slot.position in self.presence:
                 continue
-            names = [weight.name for weight in op.weights() if weight.trainable]
-            if names:
+            found = [weight.name for weight in op.weights() if weight.trainable]
+            if found:
                 held = item(module, 0) if slot.repeated else module
-                return fill("{module}." + f"{names[0]}.dtype", {"module": held})
+                path = re.sub(r"\.(\d+)(?=\.)", r"[\1]", f".{found[0]}")  # of a list of modules
+                return fill(f"{{module}}{path}.dtype", {"module": held})
         weights = [weight for op in self.group.graph.walk() for weight in op.weights()]
         if any(weight.trainable for weight in weights):
             return template("next(self.parameters()).dtype")
