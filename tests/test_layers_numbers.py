@@ -1,7 +1,11 @@
 """Ops of bits, signals, matrices and images: what they refuse, and why."""
 
-import pytest
+import warnings
 
+import pytest
+import torch
+
+import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import LayerError
 from graphspec.tensor import Tensor, symbol
@@ -65,3 +69,26 @@ def test_what_cannot_be_is_refused(name, arguments, inputs, code):
     with pytest.raises(LayerError) as error:
         REGISTRY["op"][name].model_validate(arguments).infer(*inputs)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "{op: searchsorted, sorted_sequence: [0.2, 0.5], from: turned}",
+        "{op: digitize, bins: [0.2, 0.5], from: turned}",
+        "{layer: Discretization, bin_boundaries: [0.2, 0.5], from: turned}",
+    ],
+)
+def test_bins_of_a_transposed_tensor_give_no_warning(node: str) -> None:
+    nodes = f"nodes:\n  turned: {{op: transpose, axes: [0, 2, 1]}}\n  y: {node}\n"
+    program = graphspec.compile(f"inputs: {{x: {{shape: [3, 4]}}}}\n{nodes}outputs: [y]\n")
+    x = torch.rand(2, 3, 4)
+    module = program.module()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = module(x)
+    finally:
+        torch.set_warn_always(False)
+    assert torch.equal(found.long(), torch.bucketize(x.mT.contiguous(), torch.tensor([0.2, 0.5])))

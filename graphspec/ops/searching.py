@@ -34,7 +34,7 @@ class Digitize(UnaryOperation, spec_name="digitize"):
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"bins": self.bins}
-        return Code("torch.bucketize({x}, {x}.new_tensor({bins}), right=True)", constants=constants)
+        return Code("torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)", constants=constants)
 
 
 class Searchsorted(UnaryOperation, spec_name="searchsorted"):
@@ -59,7 +59,7 @@ class Searchsorted(UnaryOperation, spec_name="searchsorted"):
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"sequence": self.sorted_sequence}
         right = ", right=True" if self.side == "right" else ""
-        text = f"torch.bucketize({{values}}, {{values}}.new_tensor({{sequence}}){right})"
+        text = f"torch.bucketize({{values}}.contiguous(), {{values}}.new_tensor({{sequence}}){right})"
         return Code(text, constants=constants)
 
 
