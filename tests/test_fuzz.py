@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, note
+from hypothesis import given, note, reject
 from hypothesis import strategies as st
 
 import graphspec
@@ -206,7 +206,10 @@ def test_inferred_shapes_are_the_real_ones(seed: int) -> None:
     with torch.no_grad():
         inputs = program.example_inputs(batch_size=3, sizes=sizes)
         given = {name: value for name, value in inputs.items() if name not in program.defaults}
-        both = [module(**inputs), module(**given)]
+        try:
+            both = [module(**inputs), module(**given)]
+        except torch.linalg.LinAlgError:  # of numbers that are not finite, or of a singular matrix
+            reject()
     for found in both:
         outputs = found if isinstance(found, dict) else dict.fromkeys(program.outputs, found)
         for name, judgement in program.outputs.items():
