@@ -146,3 +146,13 @@ def test_branches_stand_in_one_list() -> None:
     assert "            [self.first_branch(x), self.second_branch(x), self.pooled(y)], 1\n" in source
     drawn = emitted(BRANCHES.format(pool="{layer: GaussianNoise, from: x, stddev: 0.1}"))
     assert "first_branch = self.first_branch(x)\n" in drawn  # nothing is drawn earlier than the spec has it
+
+
+def test_a_repeated_reshape_need_not_be_written_alike() -> None:
+    """The first one joins two axes, the second one has nothing to join."""
+    node = "{layer: Reshape, target_shape: [-1, 3], repeat: 2}"
+    program = graphspec.compile(
+        f"inputs: {{x: {{shape: [8, 8, 3]}}}}\nnodes: {{flat: {node}}}\noutputs: [flat]\n"
+    )
+    x = torch.rand(2, 8, 8, 3)
+    assert torch.equal(program.module()(x), x.reshape(2, 64, 3))

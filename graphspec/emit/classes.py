@@ -347,6 +347,7 @@ class Classes:
         first = codes[0]
         return all(
             code.activation == first.activation
+            and code.constants.keys() == first.constants.keys()
             and all(same(code.constants[k], v) for k, v in first.constants.items())
             for code in codes
         )
