@@ -54,6 +54,11 @@ class Add(nn.Module):
 
 
 def act(x, name, axis):
+    if isinstance(name, dict):
+        slope, most = name.get("negative_slope", 0), name.get("max_value")
+        if name["name"] == "gelu":
+            return torch.nn.functional.gelu(x, approximate="tanh" if name["approximate"] else "none")
+        return torch.where(x < 0, slope * x, x if most is None else x.clamp(max=most))
     if name == "softmax":
         return x.softmax(axis)
     return x if name in (None, "linear") else getattr(torch, name)(x)

@@ -15,7 +15,9 @@ class Discretization(nn.Module):
         self.register_buffer("bin_boundaries", boundaries, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.bucketize(x.contiguous(), self.bin_boundaries.to(x.dtype), right=True)
+        return torch.bucketize(
+            x.contiguous(), self.bin_boundaries.to(x.dtype), right=True
+        )
 
 
 def count_classes(x: Tensor, num_classes: int) -> Tensor:

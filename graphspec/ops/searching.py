@@ -34,7 +34,9 @@ class Digitize(UnaryOperation, spec_name="digitize"):
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"bins": self.bins}
-        return Code("torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)", constants=constants)
+        return Code(
+            "torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)", constants=constants
+        )
 
 
 class Searchsorted(UnaryOperation, spec_name="searchsorted"):
