@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from graphspec.emit import Emitted
 from graphspec.execution import execute, file_name, hold
 from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
-from graphspec.graph import Graph
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import key_prefix, paths
+from graphspec.weights import weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
@@ -91,24 +90,6 @@ def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
         found = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, found)
         trace = trace.tb_next
     return found
-
-
-def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Span | None]]:
-    """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in
-    the spec.
-    """
-    for unit in graph.units:
-        here = key_prefix(prefix, unit)
-        if unit.first.graph is not None:
-            yield from weight_files(unit.first.graph, here)
-        if unit.weights is not None:
-            yield here, unit.weights, unit.span
-
-
-def without_file(graph: Graph) -> list[str]:
-    """The state-dict keys of a program's weights that no `weights:` of its nodes fills."""
-    filled = tuple(prefix for prefix, _, _ in weight_files(graph))
-    return [key for key in paths(graph) if not key.startswith(filled)]
 
 
 def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphspec.contract.layer import Layer, Weight
+from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, Unit
 from graphspec.names import attribute
 
@@ -53,3 +54,21 @@ def held(graph: Graph) -> Iterator[Held]:
         assert op.layer is not None
         for weight in op.weights():
             yield Held(f"{path}.{weight.name}", weight, op.layer)
+
+
+def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Span | None]]:
+    """The `weights:` of a program's nodes: the prefix of their state-dict keys, the file, and the place in
+    the spec.
+    """
+    for unit in graph.units:
+        here = key_prefix(prefix, unit)
+        if unit.first.graph is not None:
+            yield from weight_files(unit.first.graph, here)
+        if unit.weights is not None:
+            yield here, unit.weights, unit.span
+
+
+def without_file(graph: Graph) -> list[str]:
+    """The state-dict keys of a program's weights that no `weights:` of its nodes fills."""
+    filled = tuple(prefix for prefix, _, _ in weight_files(graph))
+    return [key for key in paths(graph) if not key.startswith(filled)]

@@ -21,8 +21,8 @@ from graphspec.contract.layer import Weight
 from graphspec.emit.definitions import DefinitionWriter
 from graphspec.emit.library import library, needed
 from graphspec.graph import Graph
-from graphspec.load import weight_files
 from graphspec.names import attribute, local
+from graphspec.weights import weight_files
 from tests import interpreter
 
 ROOT = Path(__file__).parent.parent

@@ -20,7 +20,7 @@ ALLOWED = {
     "augmentation": "tensor",
     "bundle": "diagnostics emit own",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
-    "own reference reporting run_files runs source tensor_files train transfer tune version",
+    "own reference reporting run_files runs source tensor_files train transfer tune version weights",
     "compiled_spec": "augmentation bundle data diagnostics emit fold graph load own plot program proof "
     "resolution source summary tensor train",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program source",
@@ -59,7 +59,7 @@ ALLOWED = {
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",
-    "runs": "compiler data diagnostics folded_weights load own run_files train compiled_spec",
+    "runs": "compiler data diagnostics folded_weights own run_files train compiled_spec weights",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
@@ -71,7 +71,7 @@ ALLOWED = {
     "tune": "compiler diagnostics objectives run_files compiled_spec",
     "version": "",
     "words": "",
-    "weights": "contract graph names",
+    "weights": "contract diagnostics graph names",
 }
 """For each room, a file or a folder of the package, the rooms that it may import while it runs."""
 

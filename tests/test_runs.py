@@ -6,6 +6,8 @@ import csv
 import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,12 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         RunFiles(tmp_path / "digit-1")
     with pytest.raises(SpecError, match="holds no run"):
         RunFiles(tmp_path)
+
+
+def test_a_run_that_is_not_there_is_told_before_torch_is_imported() -> None:
+    code = "import sys, graphspec; graphspec.Run; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 # --- a run in use

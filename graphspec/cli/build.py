@@ -209,7 +209,7 @@ def _export(
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:
     """The origin of the weights."""
-    from graphspec.load import weight_files
+    from graphspec.weights import weight_files
 
     if weights is not None:
         return f"weights: {weights}"

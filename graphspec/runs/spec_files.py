@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.load import without_file
-from graphspec.runs.directory import Values, places
+from graphspec.runs.directory import WEIGHTS, Values, places
+from graphspec.weights import without_file
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -47,7 +47,7 @@ class SpecFiles:
 
         Raises `SpecError` (weights-missing).
         """
-        if name not in ("best", "last"):
+        if name not in WEIGHTS:
             return Path(name)
         lacking = without_file(program.graph)
         if lacking:
