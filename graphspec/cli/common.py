@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
@@ -296,13 +296,18 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     return found
 
 
+def need_one_of(value: str, words: Sequence[str], option: str) -> None:
+    """Raises `typer.BadParameter` for the value of an option that is none of its words."""
+    if value not in words:
+        raise typer.BadParameter(f"`{value}` is not one of {', '.join(words)}", param_hint=option)
+
+
 def events(progress: str) -> Callable[..., None]:
     """What writes an event of long work, where `--progress json` wants it: `tell("stage", name="read")`.
 
     Raises `typer.BadParameter` for another way to show progress.
     """
-    if progress not in ("json", "none"):
-        raise typer.BadParameter(f"`{progress}` is not one of json, none", param_hint="--progress")
+    need_one_of(progress, ("json", "none"), "--progress")
 
     def tell(event: str, **values: Any) -> None:
         if progress == "json":

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Json, Preset, Set, compiling, print_json, reporting, running, show
+from graphspec.cli.common import (
+    Allow,
+    Json,
+    Preset,
+    Set,
+    compiling,
+    need_one_of,
+    print_json,
+    reporting,
+    running,
+    show,
+)
 from graphspec.train.parallel.launched import launched
 
 if TYPE_CHECKING:
@@ -161,10 +172,8 @@ def _check_options(resume: bool, overwrite: bool, progress: str, compile: str) -
 
     if resume and overwrite:
         raise typer.BadParameter("continues a run, and --overwrite deletes it", param_hint="--resume")
-    if compile not in ("auto", "on", "off"):
-        raise typer.BadParameter(f"`{compile}` is not one of auto, on, off", param_hint="--compile")
-    if progress not in WAYS:
-        raise typer.BadParameter(f"`{progress}` is not one of {', '.join(WAYS)}", param_hint="--progress")
+    need_one_of(compile, ("auto", "on", "off"), "--compile")
+    need_one_of(progress, WAYS, "--progress")
 
 
 def _places(

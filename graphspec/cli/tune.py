@@ -21,6 +21,7 @@ from graphspec.cli.common import (
     colors,
     compiling,
     count_of,
+    need_one_of,
     print_json,
     settings_of,
 )
@@ -74,8 +75,7 @@ def tune(
 
     Example: graphspec tune specs/digits_tuned.yaml --jobs 2
     """
-    if progress not in ("auto", "json", "none"):
-        raise typer.BadParameter(f"`{progress}` is not one of auto, json, none", param_hint="--progress")
+    need_one_of(progress, ("auto", "json", "none"), "--progress")
     with compiling(spec, settings, preset, as_json, allow) as program, _stopping() as stopping:
         _searchable(program, settings, preset)
         from graphspec.tune.report import SearchReport
