@@ -89,11 +89,13 @@ class Builder:
         assert op.layer is not None
         names = [argument.name for argument in op.layer.arguments]
         tensors = {name: x for name, x in zip(names, arguments, strict=True) if x is not None}
-        first = tensors.pop(names[0])
         if op.title == "random_normal":
-            return Noise()(first)
+            return Noise()(*tensors.values())
         if op.kind == "op":
-            return getattr(keras.ops, op.title)(first, **given)
+            given.pop("formula", None)  # its numbers are in the layer
+            numbers = {name: getattr(op.layer, name) for name in names if name not in tensors}
+            return getattr(keras.ops, op.title)(**tensors, **numbers | given)
+        first = tensors.pop(names[0])
         for name in op.layer.call_arguments:
             if name in given:
                 tensors[name] = given.pop(name)

@@ -51,7 +51,7 @@ def _row(name: str, case: Case, budget_seconds: float, noise: bool) -> dict[str,
     module = program.module(seed=0)
     copy_weights(module, twin)
     verify(module, twin, case)
-    keras = _keras(program, module, case) if case.keras and not noise else None
+    keras = same_in_keras(program, module, case) if case.keras and not noise else None
     if noise:
         module = copy.deepcopy(twin)
     row: dict[str, Value] = {"spec": name, "batch_size": case.batch_size}
@@ -80,8 +80,8 @@ def _compared(phase: str, other: str, samples: Mapping[str, Samples]) -> dict[st
     }
 
 
-def _keras(program: Program, module: nn.Module, case: Case) -> nn.Module:
-    """The same network in Keras, with the same outputs unless it draws random numbers."""
+def same_in_keras(program: Program, module: nn.Module, case: Case) -> nn.Module:
+    """The same network in Keras. Its outputs are checked to be equal, unless it draws random numbers."""
     from bench.keras_models import keras_model
 
     model, example = keras_model(program, module).eval(), case.example()
