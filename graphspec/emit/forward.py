@@ -30,7 +30,8 @@ class Forward(ForwardScope):
 
     def write(self) -> None:
         """Fills `body`, with a statement for each step."""
-        self._find_ends()
+        slots = {op: slot for slot in self.group.slots[0] for op in slot.ops}
+        self._find_ends(slots)
         for word in self.group.inputs:
             local, value = self.group.local(word), self.group.input_of(word)
             assert value is not None
@@ -38,14 +39,12 @@ class Forward(ForwardScope):
             self.given.append(variable)
             self.values.bind(value, variable.read(), value in self.layout.first)
         self.given += self.group.borrowed.values()
-        for slot in self.group.slots[0]:
-            if slot.loop and is_chain(self.constructor.classes, self.group, slot):
-                self._chain(slot)
-            elif slot.loop:
-                write_loop(self, slot)
-            else:
-                for number, op in enumerate(slot.ops):
-                    self._op(slot, op, number)
+        for op in self.group.graph.ops:
+            slot = slots.get(op)
+            if slot is None:
+                self._pass(op.inputs[0], op.output)
+            elif op is slot.op:
+                self._slot(slot)
         self._return()
 
     def finish(self, program: int) -> None:
@@ -64,19 +63,18 @@ class Forward(ForwardScope):
         name_variables(self.body, self.given, taken)
         self.body = release(self.body, program, peaks)
 
-    def _find_ends(self) -> None:
+    def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""
-        slots = self.group.slots[0]
-        self.ends = dict.fromkeys([*self.group.graph.outputs.values(), *self.masks.values()], len(slots))
-        for slot in reversed(slots):
-            optional = slot.position in self.constructor.presence
-            for op in reversed(slot.ops):
-                passed = not op.present and not optional
-                end = self.last_read(op.output) if passed else slot.position
-                for value in op.inputs[:1] if passed else op.inputs:
-                    self.ends[value] = max(self.last_read(value), end)
-                    if not passed or op.output in self.inside:
-                        self.inside.add(value)
+        end = len(self.group.slots[0])
+        self.ends = dict.fromkeys([*self.group.graph.outputs.values(), *self.masks.values()], end)
+        for op in reversed(self.group.graph.ops):
+            slot = slots.get(op)
+            passed = slot is None or not (op.present or slot.position in self.constructor.presence)
+            end = self.last_read(op.output) if slot is None or passed else slot.position
+            for value in op.inputs[:1] if passed else op.inputs:
+                self.ends[value] = max(self.last_read(value), end)
+                if not passed or op.output in self.inside:
+                    self.inside.add(value)
 
     # --- statements
 
@@ -95,6 +93,15 @@ class Forward(ForwardScope):
         if value is None or len(self.group.bodies) > 1:
             return ""
         return shape_of(value, statement.first)
+
+    def _slot(self, slot: Slot) -> None:
+        if slot.loop and is_chain(self.constructor.classes, self.group, slot):
+            self._chain(slot)
+        elif slot.loop:
+            write_loop(self, slot)
+        else:
+            for number, op in enumerate(slot.ops):
+                self._op(slot, op, number)
 
     def _op(self, slot: Slot, op: Op, number: int) -> None:
         presence = self.constructor.presence.get(slot.position)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from graphspec.emit.group import ModuleClass
-from graphspec.emit.slots import Slot
+from graphspec.emit.slots import Slot, passed_on
 from graphspec.graph import Op, Value
 
 
@@ -26,7 +26,7 @@ def representative(group: ModuleClass, slot: Slot) -> Op:
     def translate(argument: Any) -> Any:
         if isinstance(argument, tuple):
             return tuple(translate(item) for item in argument)
-        return mapping[argument] if argument is not None else None
+        return mapping[passed_on(argument)] if argument is not None else None
 
     arguments = tuple(translate(argument) for argument in other.arguments)
     return dataclasses.replace(

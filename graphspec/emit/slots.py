@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from graphspec.graph import Graph, Op, Value
@@ -54,14 +55,20 @@ class Slot:
 
 
 def slots_of(graph: Graph) -> list[Slot]:
-    """The slots of a graph, in order. The instances of a node are consecutive."""
-    slots: list[Slot] = []
-    for op in graph.ops:
-        if slots and slots[-1].node == op.node and op.repeated is not None:
-            slots[-1].ops.append(op)
-        else:
-            slots.append(Slot(op.node, [op], len(slots)))
-    return slots
+    """The slots of a graph, in order. The instances of a node are consecutive.
+
+    A repeated node without any instance has no slot, whether `repeat` is 0 or `when` leaves all of them out.
+    """
+    nodes = [list(ops) for _, ops in groupby(graph.ops, lambda op: op.node if op.repeated else op)]
+    kept = [ops for ops in nodes if not ops[0].repeated or any(op.present for op in ops)]
+    return [Slot(ops[0].node, ops, position) for position, ops in enumerate(kept)]
+
+
+def passed_on(value: Value) -> Value:
+    """The value that is read where a repeated node leaves instances out: these pass on their input."""
+    while (op := value.op) is not None and op.repeated and not op.present:
+        value = op.inputs[0]
+    return value
 
 
 class Wiring:
@@ -87,7 +94,7 @@ class Wiring:
         self._source |= {v: SlotOutput(name) for name, v in graph.inputs.items() if v is not None}
 
     def source(self, value: Value) -> SlotOutput:
-        return self._source[value]
+        return self._source[passed_on(value)]
 
     def argument(self, argument: Any) -> Any:
         """The sources of one argument: a value, or a tuple of them.
@@ -102,7 +109,7 @@ class Wiring:
 
     def group(self, values: tuple[Value, ...]) -> Iterator[SlotOutput]:
         """The sources of a list of values. A run of all instances of one node is one source."""
-        position = 0
+        position, values = 0, tuple(map(passed_on, values))
         while position < len(values):
             run = self._run(values, position)
             if run is None:
@@ -167,9 +174,10 @@ class Wiring:
 
     def _item(self, argument: Any) -> SlotOutput | None:
         """The source of a value that belongs to one instance, with its number, even if it is the last one."""
-        if not isinstance(argument, Value) or argument.op is None or argument.op.repeated is None:
+        value = passed_on(argument) if isinstance(argument, Value) else None
+        if value is None or value.op is None or value.op.repeated is None:
             return None
-        return replace(self.source(argument), item=argument.op.index or 0)
+        return replace(self.source(value), item=value.op.index or 0)
 
 
 def chain(slot: Slot) -> dict[int, str]:
