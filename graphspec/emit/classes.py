@@ -309,7 +309,9 @@ class Classes:
         shapes = tuple(self._op_shape(op) for op in slot.ops)
         wires = tuple(tuple(wiring.argument(argument) for argument in op.arguments) for op in slot.ops)
         logits = tuple(tuple(value in self.logits for value in op.outputs.values()) for op in slot.ops)
-        if slot.loop and self._loop_logits(slot) and self._loop_values(slot) and len(set(shapes)) == 1:
+        alike = len(set(shapes)) == 1 and self._loop_logits(slot) and self._loop_values(slot)
+        slot.loop = alike and wiring.is_loop(slot)
+        if slot.loop:
             carried = slot.carried
             return SlotShape(
                 slot.node,
@@ -324,7 +326,6 @@ class Classes:
                 chained=tuple(sorted(carried.items())),
                 count=None if _alike(slot.ops) else len(slot.ops),
             )
-        slot.loop = False
         return SlotShape(slot.node, shapes, wires, logits, slot.op.repeated)
 
     def _loop_logits(self, slot: Slot) -> bool:

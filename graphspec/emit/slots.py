@@ -35,15 +35,13 @@ class Walk:
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One node: its op, or the ops of its instances. `loop` says whether they can be one loop."""
+    """One node: its op, or the ops of its instances. `loop` says, once known, whether they are one loop."""
 
     node: str
     ops: list[Op]
     position: int
     loop: bool = False
-    carried: dict[int, str] = field(
-        default_factory=dict
-    )  # argument number -> output that feeds it in the next instance
+    carried: dict[int, str] = field(default_factory=dict)  # argument -> the output that feeds it in the next
 
     @property
     def op(self) -> Op:
@@ -87,7 +85,6 @@ class Wiring:
                     self._source[value] = SlotOutput(key, slot.position, number)
         for slot in slots:
             slot.carried = chain(slot)
-            slot.loop = slot.repeated and self._is_loop(slot)
 
     def add_inputs(self, graph: Graph) -> None:
         """Adds the inputs of a graph: of this one, or of another body of its class."""
@@ -136,9 +133,11 @@ class Wiring:
             return None
         return SlotOutput(key, position, all=True), len(items)
 
-    def _is_loop(self, slot: Slot) -> bool:
-        """Whether all instances read the same values, except for chains and another node's matching items."""
-        if not all(op.present for op in slot.ops):
+    def is_loop(self, slot: Slot) -> bool:
+        """Whether all instances of a repeated node are there and read the same values, except for chains and
+        another loop's matching items.
+        """
+        if not slot.repeated or not all(op.present for op in slot.ops):
             return False
         first = slot.op
         walks = {place for place in range(len(first.arguments)) if self.walk(slot, place) is not None}
@@ -155,7 +154,7 @@ class Wiring:
         return True
 
     def walk(self, slot: Slot, place: int) -> Walk | None:
-        """How an argument iterates over another slot's instances, if it does."""
+        """How an argument iterates over the instances of an earlier loop, if it does."""
         if any(len(op.arguments) <= place for op in slot.ops):
             return None
         sources = [self._item(op.arguments[place]) for op in slot.ops]
@@ -167,6 +166,8 @@ class Wiring:
         numbers = [source.item for source in found]
         count = len(self.slots[position].ops)
         if any((source.slot, source.key) != (position, key) for source in found) or count != len(numbers):
+            return None
+        if not self.slots[position].loop:
             return None
         if numbers == list(range(count)):
             return Walk(position, key)
