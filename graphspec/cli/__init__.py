@@ -10,7 +10,6 @@ import gc
 import io
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ from graphspec.cli.common import (
     spec_files,
     terminal_width,
 )
+from graphspec.records import replace
 
 app = typer.Typer(
     name="graphspec",

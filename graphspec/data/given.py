@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.mistakes import fail, lacks, remedy
 from graphspec.objectives.settings import a
+from graphspec.records import dataclass, field
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from graphspec.data.files import DataFile, alike
 from graphspec.data.given import Given
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Span
+from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from graphspec.data.splits import TRAINING
 from graphspec.data.store import Array, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
+from graphspec.records import dataclass
 
 GROUPS = ("arrays", "weights", "counted")
 LABELS = ("training", "validation", "test")

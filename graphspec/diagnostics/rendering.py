@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
+from graphspec.records import dataclass
 
 Paint = Callable[[str, str], str]
 

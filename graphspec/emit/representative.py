@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import Slot, passed_on
 from graphspec.graph import Op, Value
+from graphspec.records import replace
 
 
 def representative(group: ModuleClass, slot: Slot) -> Op:
@@ -29,7 +29,7 @@ def representative(group: ModuleClass, slot: Slot) -> Op:
         return mapping[passed_on(argument)] if argument is not None else None
 
     arguments = tuple(translate(argument) for argument in other.arguments)
-    return dataclasses.replace(
+    return replace(
         other, arguments=arguments, outputs=dict(slot.op.outputs), inner=other.inner or other.site().inputs
     )
 

@@ -14,13 +14,11 @@ what a program computes, beyond rounding:
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
 from graphspec.fold.plan import leave_out, plans_of
 from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
 from graphspec.passes.prune import prune
 from graphspec.program import Elaborated
+from graphspec.records import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def fold(program: Elaborated) -> Folded:
     leave_out(plans)
     rewriter = Rewriter(plans)
     graph = prune(rewriter.graph(program.graph, "", True))
-    folded = dataclasses.replace(program, graph=graph, masks={})  # masks are for losses
+    folded = replace(program, graph=graph, masks={})  # masks are for losses
     return Folded(folded, tuple(rewriter.steps), rewriter.dropped)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -13,6 +11,7 @@ from graphspec.fold.plan import FoldPlan
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.names import Namespace
 from graphspec.passes.logits import SKIPPED
+from graphspec.records import dataclass, field, replace
 from graphspec.weights import key_prefix
 
 JOINED_NAME = 40
@@ -60,7 +59,7 @@ class Rewriter:
         """
         plan = self.plans[old]
         self.prefixes |= {unit: key_prefix(prefix, unit) for unit in old.units}
-        new = dataclasses.replace(old, inputs={}, units=[], ops=[], outputs={})
+        new = replace(old, inputs={}, units=[], ops=[], outputs={})
         for name, value in old.inputs.items():
             new.inputs[name] = self._value(value, None) if value is not None else None
         if first:
@@ -96,7 +95,7 @@ class Rewriter:
 
     def copy(self, op: Op, graph: Graph | None, unit: Unit | None, layer: Layer | None) -> Op:
         """An op of the new graph, with the outputs of an old one."""
-        new = dataclasses.replace(
+        new = replace(
             op, arguments=self.read(op.arguments), unit=unit, graph=graph, layer=layer, outputs={}, results={}
         )
         new.outputs = {key: self._value(value, new) for key, value in op.outputs.items()}
@@ -168,7 +167,7 @@ class _Body:
         """The unit of the new graph. Nothing there is trained, or filled from files of its own."""
         units = self.rewriter.units
         if old not in units:
-            units[old] = dataclasses.replace(old, trainable=True, weights=None, calls=[])
+            units[old] = replace(old, trainable=True, weights=None, calls=[])
         return units[old]
 
     def place_units(self, old: Graph) -> None:

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
+from graphspec.records import dataclass
 from graphspec.tensor import Size, value_of
 from graphspec.train.judge import Judge, Whole
 from graphspec.train.judgement import Judgement, Reading, Term

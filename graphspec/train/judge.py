@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
+from graphspec.records import dataclass
 from graphspec.train import losses
 from graphspec.train import precision as precisions
 from graphspec.train.config import Precision

@@ -14,7 +14,6 @@ import json
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
@@ -31,6 +30,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.records import dataclass
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
 
 Values = dict[str, Any]

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from graphspec.records import dataclass, field
 
 PATIENCE = 60.0
 """Seconds that a trial has to save and leave after SIGTERM before it is killed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.document import input_sizes
@@ -22,6 +21,7 @@ from graphspec.convert.nodes import (
     identifier,
 )
 from graphspec.names import Namespace, attribute
+from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

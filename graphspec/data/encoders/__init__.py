@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +35,7 @@ from graphspec.data.features.plan import Fill, FillPlan, Outputs
 from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
+from graphspec.records import dataclass, field
 from graphspec.tensor import names_of, value_of
 
 __all__ = ["Encoded", "Encoders"]
