@@ -94,20 +94,7 @@ def assemble(
 ) -> Emitted:
     """The whole file: docstring, imports, library code, initializers, classes."""
     top, name = SourceWriter(), classes.of[program.graph].name
-    top.add(*origin(program))
-    arrow = ", ".join(f"{name} {_type(tensor)}" for name, tensor in program.inputs.items())
-    results = ", ".join(
-        f"{name} {_type(judgement.tensors[0])}" for name, judgement in program.outputs.items()
-    )
-    docstring = comment(f"{program.name}: {arrow} -> {results}.")
-    folded = [] if fills is not None else ["", "Folded for inference; its weights come from a file."]
-    if len(docstring) + 6 > WIDTH:
-        top.add(f'"""{comment(program.name)}: {comment(arrow)}', f"-> {comment(results)}.", *folded)
-        top.add('"""', "")
-    elif folded:
-        top.add(f'"""{docstring}', *folded, '"""', "")
-    else:
-        top.add(f'"""{docstring}"""', "")
+    top.add(*origin(program), *docstring(program, folded=fills is None), "")
     initializers = ["", "", *fills.lines()] if fills is not None and fills.needed else []
     own = ast.parse("\n".join([*initializers, *bodies.lines]))
     carried, names = carry(classes, own, exporting)
@@ -144,6 +131,25 @@ def origin(program: Elaborated) -> list[str]:
     spec = program.name + (f" with {params}" if params else "")
     text = f"Made by graphspec {__version__} from the spec {spec}."
     return [f"# {line}" for line in wrap(comment(f"{text} It needs torch {TORCH} or later."), WIDTH - 2)]
+
+
+def docstring(program: Elaborated, folded: bool) -> list[str]:
+    """The docstring of a file: the program's inputs and outputs."""
+    head = f'"""{comment(program.name)}: '
+    inputs = [comment(f"{name} {_type(tensor)}") for name, tensor in program.inputs.items()]
+    outputs = [comment(f"{name} {_type(out.tensors[0])}") for name, out in program.outputs.items()]
+    whole = f"{head}{', '.join(inputs)} -> {', '.join(outputs)}."
+    more = ["", "Folded for inference; its weights come from a file."] if folded else []
+    if len(whole) + 3 <= WIDTH:
+        return [whole, *more, '"""'] if more else [f'{whole}"""']
+    return [*_wrapped(head, inputs, ""), *_wrapped("-> ", outputs, "."), *more, '"""']
+
+
+def _wrapped(head: str, tensors: list[str], tail: str) -> list[str]:
+    """A list of tensors as lines, broken between tensors."""
+    text = head + ", ".join(each.replace(" ", "\0") for each in tensors) + tail
+    lines = wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def carry(classes: Classes, own: ast.Module, exporting: bool) -> tuple[list[str], set[str]]:

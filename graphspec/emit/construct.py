@@ -185,7 +185,8 @@ class Constructor:
             if expression is None:
                 return
             by_index = "index" in names_of(expression)
-            if not slot.loop or (by_index and len(slot.ops) <= FEW and self._counts_agree(slot)):
+            few = len(slot.ops) == 1 or (by_index and len(slot.ops) <= FEW)
+            if not slot.loop or (few and self._counts_agree(slot)):
                 self.group.args = before
                 expression = self._listed(slot, kind)
             else:

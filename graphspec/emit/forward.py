@@ -13,7 +13,7 @@ from graphspec.emit.code import Read, Variable, call, choice, item, name, reads
 from graphspec.emit.group import activated
 from graphspec.emit.loops import write_loop
 from graphspec.emit.memory import WORTH, size
-from graphspec.emit.nest import Nesting
+from graphspec.emit.nest import Nesting, nested_where_released
 from graphspec.emit.printer import WIDTH, bare
 from graphspec.emit.representative import representative
 from graphspec.emit.scope import ForwardScope
@@ -61,7 +61,7 @@ class Forward(ForwardScope):
         taken = {*self.group.helpers, *functions}
         self.body = merge_copies(self.body)
         name_variables(self.body, self.given, taken)
-        self.body = release(self.body, program, peaks)
+        self.body = nested_where_released(release(self.body, program, peaks))
 
     def _find_ends(self, slots: Mapping[Op, Slot]) -> None:
         """Fills `ends` and `inside`. A read of a left-out node's output is a read of the value passed on."""

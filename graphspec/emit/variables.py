@@ -1,7 +1,7 @@
 """Names for the variables of a `forward`, and the `del` statements that are worth a line.
 
-A variable that only the next statement reads is called `x` or `y`, all others as their nodes. A name keeps
-its tensor until it is reassigned.
+A variable that only the next statement reads is called `x` or `y`, all others as their nodes; so are masks,
+and what each iteration of a loop reads. A name keeps its tensor until it is reassigned.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Lives:
                 self.reads[variable].append(number)
             for variable in assigned_by(statement):
                 self.assigned[variable].append(number)
+        self.chains = {number for number, statement in enumerate(body) if _is_chain(statement)}
 
     def last(self, variable: Variable) -> int:
         """The statement after which a variable is not read."""
@@ -37,7 +38,7 @@ class Lives:
     def is_brief(self, variable: Variable) -> bool:
         """Whether only the next statement reads it."""
         made = self.assigned[variable][-1]
-        return all(number <= made + 1 for number in self.reads[variable])
+        return made + 1 not in self.chains and all(number <= made + 1 for number in self.reads[variable])
 
 
 def merge_copies(body: list[Statement]) -> list[Statement]:
@@ -78,7 +79,8 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
 
     def choose(variable: Variable, number: int, statement: Statement) -> str:
         looped = isinstance(statement, For)
-        if _is_plain(statement) and lives.is_brief(variable) and variable not in outputs:
+        brief = lives.is_brief(variable) and variable not in outputs and not _is_mask(variable)
+        if brief and _is_plain(statement):
             free = [name for name in TEMPORARIES if is_free(name, number, looped)]
             if free:
                 return max(free, key=lambda name: bytes_of(holders[name]) if name in holders else 0)
@@ -94,6 +96,15 @@ def name_variables(body: list[Statement], given: list[Variable], taken: set[str]
                 variable.name = choose(variable, number, statement)
                 named.add(variable)
             holders[variable.name] = variable
+
+
+def _is_chain(statement: Statement) -> bool:
+    """Whether a statement is a loop whose iterations read one another's results."""
+    return isinstance(statement, For) and any(variable.several for variable in assigned_by(statement))
+
+
+def _is_mask(variable: Variable) -> bool:
+    return any(value.tensor.dtype == "bool" for value in variable.holds)
 
 
 def _is_plain(statement: Statement) -> bool:

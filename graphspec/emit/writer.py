@@ -222,7 +222,7 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
     """
     variable = names.Namespace(taken | group.helpers).claim("size")
     out: list[str] = []
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[str, tuple[str, str, int]] = {}  # of each size the input, its expression, and its factor
     for name, tensor in program.inputs.items():
         for axis, size in enumerate(tensor.shape):
             unit = unit_of(size)
@@ -232,15 +232,16 @@ def size_checks(program: Elaborated, group: ModuleClass, taken: set[str]) -> lis
             here = f"{group.local(name)}.shape[{axis}]"
             label = f"{name}: `{'size' if word.startswith('?') else size}`"
             if word in seen:
-                before, other = seen[word]
+                earlier, before, other = seen[word]
                 if factor == other:
-                    out += _check(here, f"!= {before}", f"{label} is {{}}, and {{{before}}} before", variable)
+                    message = f"{label} is {{}}, but {{{before}}} in {earlier}"
+                    out += _check(here, f"!= {before}", message, variable)
                 else:
                     wanted = f"{before} // {other}" if other > 1 else before
                     wanted = f"{wanted} * {factor}" if factor > 1 else wanted
                     out += _check(here, f"!= {wanted}", f"{label} is {{}}, not {{{wanted}}}", variable)
                 continue
-            seen[word] = here, factor
+            seen[word] = name, here, factor
             if factor > 1:
                 message = f"{label} must be a multiple of {factor}, not {{}}"
                 out += _check(here, f"% {factor} != 0", message, variable)
@@ -263,6 +264,9 @@ def _check(size: str, condition: str, message: str, variable: str) -> list[str]:
         text = message.replace("{}", f"{{{read}}}")
         return lines("raise ", ast.parse(f'ValueError(f"{text}")', mode="eval").body, 12)
 
-    if len(short := written(variable)) < len(written(size)):
+    def room(text: list[str]) -> tuple[bool, int]:
+        return max(map(len, text)) > WIDTH, len(text)
+
+    if room(short := written(variable)) < room(long := written(size)):
         return [f"        if ({variable} := {size}) {condition}:", *short]
-    return [f"        if {size} {condition}:", *written(size)]
+    return [f"        if {size} {condition}:", *long]

@@ -90,17 +90,19 @@ class Bert(nn.Module):
     def forward(self, tokens: Tensor, segments: Tensor) -> dict[str, Tensor]:
         if (size := tokens.shape[1]) > 64:
             raise ValueError(f"tokens: `length` must be at most 64, not {size}")
-        if segments.shape[1] != tokens.shape[1]:
+        if (size := segments.shape[1]) != tokens.shape[1]:
             raise ValueError(
-                f"segments: `length` is {segments.shape[1]}, and {tokens.shape[1]} before",
+                f"segments: `length` is {size}, but {tokens.shape[1]} in tokens"
             )
         words = self.words(tokens)  # [N, length, 64]
         x = self.places(words)  # [N, length, 64]
         x = words + x + self.kinds(segments)  # [N, length, 64]
+        del words
         x = self.norm(x)  # [N, length, 64]
         layers = self.drop(x)  # [N, length, 64]
-        x = tokens != 0  # [N, length]
+        del x
+        real = tokens != 0  # [N, length]
         for layer in self.layers:
-            layers = layer(layers, x)  # [N, length, 64]
+            layers = layer(layers, real)  # [N, length, 64]
         pooled = self.pooled(layers[:, 0]).tanh()  # [N, 64]
         return {"states": layers, "pooled": pooled}

@@ -1,5 +1,6 @@
 # Made by graphspec 0.1.0 from the spec cars. It needs torch 2.10 or later.
-"""cars: facts float32[N, 8], year float32[N, 1], cylinders int64[N, 1], name int64[N, words]
+"""cars: facts float32[N, 8], year float32[N, 1], cylinders int64[N, 1],
+    name int64[N, words]
 -> mpg float32[N, 1], origin float32[N, 3].
 """
 
@@ -48,8 +49,8 @@ class Cars(nn.Module):
         for layer in self.hidden:
             hidden = F.relu(layer(hidden), inplace=True)  # [N, 64]
         mpg = self.mpg(hidden)  # [N, 1]
-        x = name != 0  # [N, words]
-        x = masked_mean(self.vectors(name), x, 1)  # [N, 16]
+        vectors_mask = name != 0  # [N, words]
+        x = masked_mean(self.vectors(name), vectors_mask, 1)  # [N, 16]
         x = self.drop(x)  # [N, 16]
         x = self.origin(torch.cat([x, hidden], -1))  # [N, 3]
         return {"mpg": mpg, "origin": x if logits else x.softmax(-1)}

@@ -27,7 +27,7 @@ class ConvPool(nn.Module):
 class DigitsTuned(nn.Module):
     def __init__(self):
         super().__init__()
-        self.convs = nn.Sequential(*(ConvPool() for _ in range(1)))
+        self.convs = nn.Sequential(ConvPool())
         self.drop = nn.Dropout(0.3)
         self.digit = nn.Linear(256, 10)
         self.apply(init_weights)

@@ -1,6 +1,7 @@
 # Made by graphspec 0.1.0 from the spec item_price with vocabulary = 5000, brands = 200,
 # size = 32. It needs torch 2.10 or later.
-"""item_price: description int64[N, words], brand int64[N], facts float32[N, 6], photo uint8[N, 32, 32, 3]
+"""item_price: description int64[N, words], brand int64[N], facts float32[N, 6],
+    photo uint8[N, 32, 32, 3]
 -> price float32[N, 1].
 """
 

@@ -92,7 +92,7 @@ class Stage(nn.Module):
     ):
         super().__init__()
         self.first = Basic(in_channels, filters, strides=strides, project=first_project)
-        self.rest = nn.Sequential(*(Basic(filters, filters) for _ in range(1)))
+        self.rest = nn.Sequential(Basic(filters, filters))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rest(self.first(x))
