@@ -324,7 +324,7 @@ def test_a_sequence_too_short_is_refused_by_name() -> None:
     program = graphspec.compile(ROOT / "tests/emit/weird_text.yaml")
     with pytest.raises(ValueError, match="`length` must be at least 5, not 4"):
         program.module()(torch.zeros(1, 4, 2), torch.zeros(1, 4, 2))
-    with pytest.raises(ValueError, match="`length` is 6, but 5 in a"):
+    with pytest.raises(ValueError, match="`length` is 6, but 5 in x"):
         program.module()(torch.zeros(1, 5, 2), torch.zeros(1, 6, 2))
 
 
