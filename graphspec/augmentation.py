@@ -12,6 +12,8 @@ import yaml
 
 from graphspec.tensor import Tensor
 
+MIXING = ("MixUp", "CutMix")
+"""Layers that mix examples, which is done to whole batches."""
 PREFIX, OTHERS = "Random", ("Solarization",)
 """What the names of the layers begin with that augment, and those that have other names."""
 IMAGE = "image"
@@ -38,6 +40,10 @@ def misfits(layers: list[dict[str, Any]]) -> Iterator[tuple[int, str, str | None
     """Entries that are no augmentation: their position, what is wrong, and a remedy."""
     for index, layer in enumerate(layers):
         name = layer.get("layer")
+        if name in MIXING:
+            what = f"`{name}` mixes the examples of a batch and their targets, and `augment` sees one input"
+            yield index, what, f"write `data: {{mix: [{{layer: {name}}}]}}`"
+            continue
         if not isinstance(name, str) or not name.startswith((PREFIX, *OTHERS)):
             what = f"`augment` takes layers whose names begin with `{PREFIX}`, and `{'`, `'.join(OTHERS)}`"
             yield index, what, "write {layer: RandomFlip, mode: horizontal}"

@@ -79,6 +79,11 @@ class Program:
         return self._elaborated.defaults
 
     @property
+    def channels_first(self) -> frozenset[str]:
+        """The inputs that come as [batch, channels, ...]."""
+        return self._elaborated.channels_first
+
+    @property
     def outputs(self) -> dict[str, OutputSpec]:
         """Each output by name: its values, its loss and its metrics."""
         return self._elaborated.outputs

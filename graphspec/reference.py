@@ -18,6 +18,7 @@ from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Layer, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.data.features import FEATURES
+from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import a, show
@@ -175,6 +176,8 @@ def others() -> list[ReferenceEntry]:
         found.append(
             _setting(feature, (name,), "encoder", "data: {{features: {{name: {{encode: {}}}}}}}", {})
         )
+    for name, step in MIXINGS.items():
+        found.append(_setting(step, (name,), "batch augmentation", "data: {{mix: [{{layer: {}}}]}}", {}))
     for base in (Initializer, Regularizer, Constraint, ActivationFunction):
         argument = base.family if base is ActivationFunction else f"kernel_{base.family}"
         example = f"{{{{layer: Dense, units: 8, {argument}: {{}}}}}}"
@@ -192,7 +195,7 @@ def _setting(
 ) -> ReferenceEntry:
     """The page of a setting that is chosen by its name."""
     foreign = tuple(word for word, ours in synonyms.items() if ours in names)
-    parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "seed"))
+    parameters = tuple(p for p in _parameters(cls) if p.name not in ("name", "encode", "layer", "seed"))
     required = "".join(f", {p.name}: ..." for p in parameters if p.required)
     written = (
         f"{{name: {names[0]}{required}}}" if required and "encode" not in example else names[0] + required

@@ -78,7 +78,12 @@ ALLOWED = {
 
 SETTINGS_ONLY = {
     "train": ("graphspec.train.config",),
-    "data": ("graphspec.data.config", "graphspec.data.features", "graphspec.data.judged"),
+    "data": (
+        "graphspec.data.config",
+        "graphspec.data.features",
+        "graphspec.data.judged",
+        "graphspec.data.mixing",
+    ),
     "tune": ("graphspec.tune.config",),
 }
 """Of these rooms the front half reads the settings, and nothing that runs."""

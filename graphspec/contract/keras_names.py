@@ -49,13 +49,13 @@ LAYERS: dict[str, tuple[str, str]] = {
         "it is not yet written for PyTorch",
         "{layer: RandomPerspective, scale: 0.3}, or `RandomShear`",
     ),
-    **dict.fromkeys(
-        ("MixUp", "CutMix"),
-        (
+    **{
+        name: (
             "it mixes the examples of a batch and their targets, and a node does not see targets",
-            "mix them in your own training loop, with `program.loss`",
-        ),
-    ),
+            f"leave the node out, and write `data: {{mix: [{{layer: {name}}}]}}`: training batches are mixed",
+        )
+        for name in ("MixUp", "CutMix")
+    },
 }
 """Layers that are refused."""
 

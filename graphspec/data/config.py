@@ -9,6 +9,7 @@ from pydantic import SerializeAsAny
 
 from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
+from graphspec.data.mixing import Mixing, parse_mix
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 
 
@@ -25,6 +26,9 @@ class DataConfig(Setting):
         "encoders": "features",
         "missing": "na_values",
         "id": "key",
+        "mixup": "mix",
+        "cutmix": "mix",
+        "mixing": "mix",
     }
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
@@ -48,6 +52,8 @@ class DataConfig(Setting):
     na_values: tuple[str, ...] = ("",)
     """Texts that stand for a missing value."""
     features: dict[str, SerializeAsAny[Feature]] = {}
+    mix: tuple[SerializeAsAny[Mixing], ...] = ()
+    """What mixes the examples of a training batch with one another, in this order."""
 
 
 PARTS: dict[str, Callable[[Any], Any]] = {
@@ -57,6 +63,7 @@ PARTS: dict[str, Callable[[Any], Any]] = {
     "key": lambda value: parse_texts(value, "key"),
     "na_values": lambda value: parse_texts(value, "na_values"),
     "features": parse_features,
+    "mix": parse_mix,
 }
 """How each key is read; null is as if it were not there."""
 

@@ -24,6 +24,7 @@ from graphspec.data.folders import Found, find
 from graphspec.data.given import Given
 from graphspec.data.memory import limit as memory_limit
 from graphspec.data.mistakes import fail, lacks, placed
+from graphspec.data.mixed import mixing
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
 from graphspec.data.store import Budget, Store, folder
@@ -213,11 +214,11 @@ class Loader:
         return self._divided(made, parts)
 
     def augmented(self, training: Examples) -> Examples:
-        """Training examples with the `augment` of the features that have one."""
-        if not any(getattr(feature, "augment", None) for feature in self.config.features.values()):
-            return training
-        modules = {n: module.to(self.device) for n, module in self.program.augmentations().items()}
-        return Augmented(training, modules)
+        """Training examples with the `augment` of the features that have one, then mixed."""
+        if any(getattr(feature, "augment", None) for feature in self.config.features.values()):
+            modules = {n: module.to(self.device) for n, module in self.program.augmentations().items()}
+            training = Augmented(training, modules)
+        return mixing(self.program, training)
 
     def whole(self, file: Opening | None, label: str) -> Examples | None:
         """All examples of a file."""

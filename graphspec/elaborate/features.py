@@ -48,8 +48,11 @@ def check_features(
     outputs: Mapping[str, OutputSpec],
     ranges: Mapping[str, Limit],
 ) -> bool:
-    """Whether each feature fits the input or target that it fills; misfits are reported."""
+    """Whether each feature fits the input or target that it fills, and whether examples can be mixed that
+    are to be; misfits are reported.
+    """
     from graphspec.data.features.plan import misfits, plan
+    from graphspec.data.mixing import mix_misfits
 
     found = plan(inputs, outputs, data.features, ranges)
     problems = list(misfits(found, outputs))
@@ -66,4 +69,6 @@ def check_features(
         message = f"`class_weight` weighs classes, and the output `{name}` has none"
         help = "weight rows by a column: `sample_weight: ...`"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
-    return not problems and not classless
+    mixed = list(mix_misfits(data.mix, inputs, outputs, ranges))
+    body.scope.problems(mixed, ("data", "mix"))
+    return not problems and not classless and not mixed

@@ -17,6 +17,7 @@ from graphspec.contract.layer import Layer, Wrapper
 from graphspec.data.config import DataConfig
 from graphspec.data.features import FEATURES
 from graphspec.data.judged import Judged
+from graphspec.data.mixing import MIXINGS
 from graphspec.glossary import meaning
 from graphspec.json_schema.sharing import Schema, shared
 from graphspec.objectives import LOSSES, METRICS
@@ -203,6 +204,8 @@ class Writer:
         properties |= {"key": several, "na_values": several}
         properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
         self._features()
+        steps = [self._setting(cls, "Data", name, but="") for name, cls in MIXINGS.items()]
+        properties["mix"] = {"type": "array", "items": {"anyOf": steps}}
         return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}
 
     def _features(self) -> None:

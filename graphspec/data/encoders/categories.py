@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
-from graphspec.data.encoders.base import Column, Encoder, shaped, with_fill
+from graphspec.data.encoders.base import Array, Column, Encoder, shaped, with_fill
 from graphspec.data.encoders.lists import marked, to_length
 from graphspec.data.encoders.vocabulary import Ids, Vocabulary, alike_note
 from graphspec.data.features.plan import Fill
@@ -23,7 +23,9 @@ from graphspec.diagnostics import SpecError
 
 
 class CategoryEncoder(Encoder):
-    """`encode: category`: an id for each column, or for each element of a list column."""
+    """`encode: category`: an id for each column, or for each element of a list column; one-hot for targets
+    of losses that compare distributions.
+    """
 
     fill_help = "write `fill: missing` (or another text) at the feature"
 
@@ -37,7 +39,8 @@ class CategoryEncoder(Encoder):
     @property
     def per_element(self) -> bool:
         """Whether the field has an id for each element of a list."""
-        return self.feature.columns is None and self.fill.tensor.rank == 2 and self.fill.tensor.shape[1] != 1
+        steps = self.fill.tensor.rank == 2 and self.fill.tensor.shape[1] != 1
+        return self.feature.columns is None and steps and not self.fill.one_hot
 
     @property
     def strict(self) -> bool:
@@ -122,8 +125,13 @@ class CategoryEncoder(Encoder):
             made[:, position] = np.maximum(ids, 0) + first
             first += self.sizes[position]
         marks = {word: mask for word, mask in (("unseen", unseen), ("filled", filled)) if mask.any()}
-        values = made.astype(np.float32) if self.fill.tensor.is_float else made
-        return Column(shaped(self.fill, values), gone if gone.any() else None, marks)
+        return Column(self._typed(made), gone if gone.any() else None, marks)
+
+    def _typed(self, ids: Array) -> Array:
+        """Ids, [n, columns], as the field has them."""
+        if self.fill.one_hot:
+            return np.eye(self.sizes[0], dtype=np.float32)[ids[:, 0]]
+        return shaped(self.fill, ids.astype(np.float32) if self.fill.tensor.is_float else ids)
 
     def _lists(self, part: TablePart) -> Column:
         (name,), (vocabulary,) = self.columns, self.vocabularies

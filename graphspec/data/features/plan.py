@@ -34,9 +34,14 @@ class Fill:
         return self.output is not None
 
     @property
+    def one_hot(self) -> bool:
+        """Whether a target's classes are written as a 1 among zeros, [batch, classes]."""
+        return self.target and self.tensor.is_float and self.tensor.shape[1:] == (self.limit,)
+
+    @property
     def one_unit(self) -> bool:
         """Whether a target's ids are the two of one probability."""
-        return self.target and self.tensor.is_float
+        return self.target and self.tensor.is_float and not self.one_hot
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def classes_of(output: Any, target: Tensor) -> int | None:
     if isinstance(output.loss, Circle):
         return None
     units = output.tensors[0].shape[-1]
-    if target.is_float:
+    if target.is_float and not isinstance(output.loss, Categorical):
         return 2 if _binary(output) else None
     return units if isinstance(units, int) else None
 
@@ -242,16 +247,16 @@ def _classes(fill: Fill, feature: Category, output: Any, sparse: bool) -> Misfit
     if feature.min_count > 1:
         message = f"the target `{fill.field}` has an id for each value, including rare ones"
         return "feature-misfit", message, "leave `min_count` out", "min_count"
-    if not sparse and (isinstance(output.loss, Categorical) or not _binary(output)):
+    if not (sparse or fill.one_hot or _binary(output)):
         message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
         return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
     units = fill.limit
     if feature.values is not None and units is not None and len(feature.values) != units:
-        made = "has one unit, for two values" if not sparse else f"has {units} units"
+        made = "has one unit, for two values" if fill.one_unit else f"has {units} units"
         message = f"the output `{fill.output}` {made}, and `{fill.field}` has {len(feature.values)} values"
         help = (
             f"write `units: {len(feature.values)}`"
-            if sparse
+            if not fill.one_unit
             else "use a softmax with one unit for each value"
         )
         return "feature-misfit", message, help, "values"

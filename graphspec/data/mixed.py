@@ -1,0 +1,129 @@
+"""Training batches whose examples are mixed with one another: `MixUp` and `CutMix`, as in Keras.
+
+What a batch draws depends on the seed, the epoch and the batch's place in it, and on no device. Batches are
+mixed whole, before processes share them: so the result is the same for any number of processes, and for a run
+that was resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphspec.data.batches import Batch, Examples, Shuffle, generator
+from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
+from graphspec.records import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What one step draws for a batch of n examples.
+
+    `partner` is the example that each is mixed with, int64 [n], and `weight` the share of its own values that
+    it keeps, float32 [n]. `box` is what of the partner's image is pasted, float32 [n, 4]: top, bottom, left
+    and right as shares of the image; None where images are blended.
+    """
+
+    partner: Tensor
+    weight: Tensor
+    box: Tensor | None = None
+
+    def to(self, device: torch.device) -> Draw:
+        box = self.box.to(device) if self.box is not None else None
+        return Draw(self.partner.to(device), self.weight.to(device), box)
+
+
+def draw(step: Mixing, count: int, random: np.random.Generator) -> Draw:
+    """What a step draws for `count` examples."""
+    partner = torch.from_numpy(random.permutation(count))
+    if isinstance(step, MixUp):
+        return Draw(partner, _floats(random.beta(step.alpha, step.alpha, count)))
+    assert isinstance(step, CutMix)
+    alpha = random.uniform(*step.range) + 1e-6
+    side = np.sqrt(1 - random.beta(alpha, alpha, count))
+    top, left = random.uniform(size=(2, count)) * (1 - side)
+    box = np.stack([top, top + side, left, left + side], 1)
+    return Draw(partner, _floats(1 - side**2), _floats(box))
+
+
+def _floats(values: Any) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))
+
+
+def blended(values: Tensor, drawn: Draw) -> Tensor:
+    """Each example with a share of its partner; integers are rounded."""
+    weight = drawn.weight.reshape(-1, *[1] * (values.dim() - 1))
+    others = values[drawn.partner]
+    if values.is_floating_point():
+        weight = weight.to(values.dtype)
+        return weight * values + (1 - weight) * others
+    return (weight * values + (1 - weight) * others).round().to(values.dtype)
+
+
+def pasted(images: Tensor, drawn: Draw, height: int) -> Tensor:
+    """Each image with a rectangle of its partner's; `height` is its axis, and the width is the next one."""
+    assert drawn.box is not None
+    rows = _inside(drawn.box[:, :2], images.shape[height])[:, :, None]
+    columns = _inside(drawn.box[:, 2:], images.shape[height + 1])[:, None, :]
+    mask = (rows & columns).unsqueeze(1 if height == 2 else 3)
+    return torch.where(mask, images[drawn.partner], images)
+
+
+def _inside(ends: Tensor, size: int) -> Tensor:
+    """Which of `size` pixels lie between two ends, shares [n, 2] of the size: bool [n, size]."""
+    pixels = torch.arange(size, dtype=ends.dtype, device=ends.device)
+    return (pixels >= ends[:, :1] * size) & (pixels < ends[:, 1:] * size)
+
+
+def mixing(program: Any, examples: Examples) -> Examples:
+    """The examples of a training, mixed as the `mix` of the program's data says."""
+    steps = program.data.mix if program.data is not None else ()
+    if not steps:
+        return examples
+    return Mixed(examples, steps, program.channels_first)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Examples mixed by `steps` when read in shuffled order, as in training. In file order they are
+    unchanged.
+
+    `CutMix` pastes parts of all images, inputs and targets, and blends the other arrays; images have their
+    channels first in the arrays that `channels_first` names. An example counts for an output if its partner
+    does, too; weights are blended.
+    """
+
+    examples: Examples
+    steps: Sequence[Mixing]
+    channels_first: Collection[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        first = start
+        for batch in self.examples.batches(batch_size, shuffle, start):
+            yield batch if shuffle is None else self._mixed(batch, shuffle, first)
+            first += len(batch)
+
+    def _mixed(self, batch: Batch, shuffle: Shuffle, first: int) -> Batch:
+        random = np.random.default_rng(generator(shuffle.seed, shuffle.epoch, first).initial_seed())
+        device = next(iter(batch.arrays.values())).device
+        for step in self.steps:
+            drawn = draw(step, len(batch), random).to(device)
+            counted = {name: there & there[drawn.partner] for name, there in batch.counted.items()}
+            weights = {name: blended(weight, drawn) for name, weight in batch.weights.items()}
+            batch = replace(batch, arrays=self._arrays(batch.arrays, drawn), weights=weights, counted=counted)
+        return batch
+
+    def _arrays(self, arrays: Mapping[str, Tensor], drawn: Draw) -> dict[str, Tensor]:
+        return {
+            name: pasted(values, drawn, 2 if name in self.channels_first else 1)
+            if drawn.box is not None and values.dim() == IMAGE
+            else blended(values, drawn)
+            for name, values in arrays.items()
+        }

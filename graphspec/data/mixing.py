@@ -1,0 +1,129 @@
+"""`data.mix`: what mixes the examples of a training batch with one another, and whether a spec's inputs and
+targets can be mixed. Nothing here imports numpy or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from graphspec.data.features.plan import target_type
+from graphspec.diagnostics import nearest
+from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.tensor import Limit, Tensor
+
+Share = Annotated[float, Field(ge=0, le=1)]
+IMAGE = 4
+"""Axes of images: the batch, height, width and channels."""
+EXAMPLE = "write `mix: [{layer: MixUp}]`"
+
+
+class Mixing(Setting):
+    """A step that mixes each example of a batch with another one of it, inputs and targets alike."""
+
+    layer: str
+
+    remedies: ClassVar[Mapping[str, str]] = {
+        "seed": "delete it: draws depend on the seed of `train`",
+        "data_format": "delete it: images are mixed as the inputs are declared",
+    }
+
+
+class MixUp(Mixing):
+    """Blends each example of a training batch with another one, and their targets by the same weights.
+
+    Weights are drawn from Beta(alpha, alpha).
+    """
+
+    layer: Literal["MixUp"] = "MixUp"
+    alpha: Annotated[float, Field(gt=0)] = 0.2
+
+
+class CutMix(Mixing):
+    """Pastes a rectangle of another image into each image of a training batch, and blends their targets by
+    its area.
+
+    The share of the image that stays is drawn from Beta(a, a), with one a for a batch, between two `factor`s.
+    A single factor is `[0, factor]`.
+    """
+
+    layer: Literal["CutMix"] = "CutMix"
+    factor: Share | Annotated[list[Share], Field(min_length=2, max_length=2)] = 1.0
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The lower and the upper factor."""
+        if isinstance(self.factor, list):
+            low, high = sorted(self.factor)
+            return low, high
+        return 0.0, self.factor
+
+
+MIXINGS: dict[str, type[Mixing]] = {"MixUp": MixUp, "CutMix": CutMix}
+
+
+def parse_mix(value: object) -> tuple[Mixing, ...]:
+    """The steps of `mix`, in order. Raises `SettingError` with every problem."""
+    if not isinstance(value, list):
+        raise SettingError(Problem("wrong-type", f"`mix` is a list of layers, not {show(value)}", EXAMPLE))
+    found: list[Mixing] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(value):
+        try:
+            found.append(_step(item))
+        except SettingError as error:
+            problems += error.under(index).problems
+    if problems:
+        raise SettingError(*problems)
+    return tuple(found)
+
+
+def _step(value: object) -> Mixing:
+    name = value.get("layer") if isinstance(value, dict) else value
+    if isinstance(name, str) and name not in MIXINGS:
+        word = nearest(name, MIXINGS)
+        help = f"did you mean `{word}`?" if word else f"one of: {', '.join(MIXINGS)}"
+        raise SettingError(Problem("unknown-layer", f"`mix` has no layer `{name}`", help))
+    if not isinstance(value, dict) or not isinstance(name, str):
+        raise SettingError(Problem("wrong-type", f"an entry of `mix` names a layer: {show(value)}", EXAMPLE))
+    return validate(MIXINGS[name], value, f"`{name}`")
+
+
+def mix_misfits(
+    steps: Sequence[Mixing],
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Any],
+    ranges: Mapping[str, Limit],
+) -> Iterator[Problem]:
+    """The first reason why the examples of a program cannot be mixed; `ranges` are of inputs that are ids."""
+    if not steps:
+        return
+    name = steps[0].layer
+    for key, tensor in inputs.items():
+        whole = tensor.rank == IMAGE and tensor.dtype != "bool"
+        if key in ranges or not (tensor.is_float or whole):
+            what = "ids" if key in ranges else f"{tensor.dtype} values"
+            message = f"`{name}` mixes the inputs of examples, and the input `{key}` has {what}"
+            yield Problem("feature-misfit", message, "leave `mix` out, or mix a model of floats and images")
+            return
+    cuts = any(isinstance(step, CutMix) for step in steps)
+    if cuts and not any(tensor.rank == IMAGE for tensor in inputs.values()):
+        message = "`CutMix` pastes parts of images, and no input has the shape [height, width, channels]"
+        yield Problem("feature-misfit", message, "`{layer: MixUp}` mixes any floats")
+        return
+    for key, output in outputs.items():
+        target = target_type(output)
+        if target is not None and not target.is_float:
+            message = f"`{name}` mixes targets, and the target of the output `{key}` is class numbers"
+            yield Problem("feature-misfit", message, _one_hot(output))
+            return
+
+
+def _one_hot(output: Any) -> str:
+    """What to write instead of class numbers."""
+    if output.loss is not None and output.loss.name.startswith("sparse_"):
+        instead = output.loss.name.removeprefix("sparse_")
+        return f"write `loss: {instead}`: a feature `encode: category` then makes one-hot targets"
+    return "mixed targets are floats: use a loss of one-hot targets, such as `categorical_crossentropy`"
