@@ -135,6 +135,8 @@ class Decide:
                 if truth is not None:
                     return node.body if truth else node.orelse
                 return node.body if ast.dump(node.body) == ast.dump(node.orelse) else node
+            case ast.Tuple(ctx=ast.Load()) if any(map(_is_spread, node.elts)):
+                return ast.Tuple(_spread_out(node.elts), node.ctx)
             case ast.Call():
                 return self._call(node)
             case ast.Subscript(value=ast.Tuple(elts=items), slice=ast.Constant(value=int(place))):
@@ -160,7 +162,7 @@ class Decide:
     def _call(self, node: ast.Call) -> ast.expr:
         if ast.unparse(node.func) == "torch.compiler.is_exporting":
             return ast.Constant(self.facts.exporting)
-        args, keywords = list(node.args), [part for each in node.keywords for part in _spread(each)]
+        args, keywords = _spread_out(node.args), [part for each in node.keywords for part in _spread(each)]
         if isinstance(node.func, ast.Attribute) and _is_super(node.func.value):
             while args and is_none(args[-1]) and not keywords:
                 args.pop()
@@ -185,14 +187,29 @@ DEFAULTS: dict[str | None, object] = {
     "keepdim": False,
     "affine": True,
     "nonlinearity": "tanh",
+    "initial_state": None,
+    "mask": None,
 }
-"""Keywords of PyTorch's modules with their defaults, which need not be given."""
+"""Keywords of PyTorch's modules and of recurrent layers with their defaults, which need not be given."""
 COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
     ast.Gt: lambda a, b: a > b,
     ast.Lt: lambda a, b: a < b,
 }
+
+
+def _is_spread(item: ast.expr) -> bool:
+    return isinstance(item, ast.Starred) and isinstance(item.value, ast.Tuple)
+
+
+def _spread_out(items: Sequence[ast.expr]) -> list[ast.expr]:
+    """Items where `*(a, b)` is `a, b`."""
+    return [
+        part
+        for item in items
+        for part in (item.value.elts if _is_spread(item) else [item])  # type: ignore[attr-defined]
+    ]
 
 
 def _spread(keyword: ast.keyword) -> list[ast.keyword]:
@@ -416,8 +433,21 @@ def _without_dead(body: list[ast.stmt], known: Constants) -> list[ast.stmt]:
                     continue
             elif isinstance(target, ast.Tuple) and (short := _named(target, read)) is not target:
                 statement = _replaced(statement, targets=[short])
+        elif isinstance(statement, ast.For):
+            statement = _uncounted(statement, read)
         found.append(statement)
     return found
+
+
+def _uncounted(loop: ast.For, read: Mapping[str, int]) -> ast.For:
+    """`for x in xs` of `for number, x in enumerate(xs)`, if nothing reads the number."""
+    match loop:
+        case ast.For(
+            target=ast.Tuple(elts=[ast.Name(id=number), item]),
+            iter=ast.Call(func=ast.Name(id="enumerate"), args=[items]),
+        ) if not read[number]:
+            return _replaced(loop, target=item, iter=items)
+    return loop
 
 
 def _is_assigned_next(word: str, body: Sequence[ast.stmt]) -> bool:

@@ -16,8 +16,9 @@ from graphspec.emitted.recurrent import (
 def skip_masked(
     rnn: Any, kernel: Any, x: Tensor, mask: Tensor, way: int, h: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A kernel over only the unmasked steps, with the weights of direction `way`: the
-    outputs, and the last state.
+    """The outputs and the last state of a kernel over the unmasked steps.
+
+    It has the weights of the direction `way`.
     """
     x, h0 = unmasked_first(x, mask), h[None].contiguous()
     weights = rnn.all_weights[way]
@@ -29,14 +30,15 @@ def skip_masked(
 def skip_masked_lstm(
     lstm: Any, x: Tensor, mask: Tensor, way: int, h: Tensor, c: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """nn.LSTM over only the unmasked steps, with the weights of direction `way`: the
-    outputs, and the last state.
+    """The outputs and the last states of nn.LSTM over the unmasked steps.
+
+    It has the weights of the direction `way`.
     """
     weight, *others = lstm.all_weights[way]
     x, start = unmasked_first(x, mask), (h[None].contiguous(), c[None].contiguous())
     if lstm.return_state:
-        # After the unmasked steps one more feature shuts the input gate and opens the
-        # forget gate: c stays.
+        # one more feature marks the steps after the unmasked ones: it closes the input
+        # gate and opens the forget gate, so that c stays
         gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(len(h[0]))
         weight = torch.cat((weight, gates[:, None]), 1)
         after = ~unmasked_first(mask[..., None], mask)
@@ -50,7 +52,7 @@ def skip_masked_lstm(
 
 
 def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any:
-    """Keras' merge modes of the outputs of both directions; None keeps both."""
+    """Merges the outputs of both directions as Keras' `merge_mode` says."""
     if mode == "concat":
         return torch.cat((forward, backward), -1)
     if mode == "mul":
@@ -62,7 +64,7 @@ def merge_directions(forward: Tensor, backward: Tensor, mode: str | None) -> Any
 
 
 class Bidirectional(nn.Module):
-    """Two recurrent layers, over the sequence and over its reverse, merged."""
+    """A recurrent layer over the sequence, and one over the reversed sequence."""
 
     def __init__(
         self,
@@ -86,20 +88,21 @@ class Bidirectional(nn.Module):
         initial_state: list[Tensor] | None = None,
         mask: Tensor | None = None,
     ) -> Any:
-        ahead: Any = None
-        back: Any = None
+        start = None
+        back_start = None
         if initial_state is not None:
             half = len(initial_state) // 2
-            ahead, back = initial_state[:half], initial_state[half:]
-        masks = () if mask is None else (mask,)
-        turned = () if mask is None else (mask.flip(1),)
-        reverse = x
+            start, back_start = initial_state[:half], initial_state[half:]
+        back_mask = None if mask is None else mask.flip(1)
+        reverse = x.flip(1)
         if self.step_dropout:
             x = dropout_steps(x, self.step_dropout, self.training)
         if self.back_dropout:
             reverse = dropout_steps(reverse, self.back_dropout, self.training)
-        forward = self.forward_layer(x, ahead, *masks)
-        backward = self.backward_layer(reverse.flip(1), back, *turned)
+        forward = self.forward_layer(x, initial_state=start, mask=mask)
+        backward = self.backward_layer(
+            reverse, initial_state=back_start, mask=back_mask
+        )
         states: tuple[Tensor, ...] = ()
         if self.forward_layer.return_state:
             (forward, *ahead), (backward, *back) = forward, backward
@@ -113,7 +116,7 @@ class Bidirectional(nn.Module):
 
 
 class TwoWays(KerasRNN):
-    """A kernel in both directions, with Keras' bias and initializers."""
+    """Mixin: nn.GRU, nn.LSTM or nn.RNN in both directions, with Keras' bias."""
 
     one_bias: bool
     _init_flat_weights: Any
@@ -148,7 +151,7 @@ class TwoWays(KerasRNN):
 
 
 class BothWays(TwoWays):
-    """A kernel of one state in both directions, with Keras' outputs."""
+    """Mixin: Keras' outputs for nn.GRU and nn.RNN, which have one state."""
 
     def forward(  # type: ignore[override, unused-ignore]
         self, x: Tensor, initial_state: list[Tensor] | None = None
@@ -164,18 +167,17 @@ class BothWays(TwoWays):
             y = merge_directions(ahead, back, self.merge_mode)
         if not self.return_state:
             return y
-        first = y if self.merge_mode is None else (y,)
-        return (*first, *h)
+        return (*(y if self.merge_mode is None else (y,)), *h)
 
 
 class BidirectionalGRU(BothWays, nn.GRU):  # type: ignore[misc]
-    """nn.GRU in both directions with Keras' initializers and outputs."""
+    """nn.GRU in both directions that computes what Keras' GRU does."""
 
     one_bias, forget_gate = False, False
 
 
 class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
-    """nn.LSTM in both directions with Keras' one bias, initializers and outputs."""
+    """nn.LSTM in both directions that computes what Keras' LSTM does, with one bias."""
 
     one_bias, forget_gate = True, True
 
@@ -194,19 +196,21 @@ class BidirectionalLSTM(TwoWays, nn.LSTM):  # type: ignore[misc]
             y = merge_directions(ahead, back, self.merge_mode)
         if not self.return_state:
             return y
-        first = y if self.merge_mode is None else (y,)
-        return (*first, h[0], c[0], h[1], c[1])
+        states = h[0], c[0], h[1], c[1]
+        return (*(y if self.merge_mode is None else (y,)), *states)
 
 
 class BidirectionalSimpleRNN(BothWays, nn.RNN):  # type: ignore[misc]
-    """nn.RNN in both directions with Keras' one bias, initializers and outputs."""
+    """nn.RNN in both directions that computes what Keras' SimpleRNN does."""
 
     one_bias, forget_gate = True, False
 
 
 class MaskedBothWays(nn.RNNBase):
-    """Where `mask` [batch, length] is false the states stay, as in Keras; of a sequence
-    the output is zero there.
+    """Mixin: masks in both directions.
+
+    Where `mask` [batch, length] is false, the states do not change, and the output of a
+    sequence is zero, as in Keras.
     """
 
     states: int
@@ -224,8 +228,9 @@ class MaskedBothWays(nn.RNNBase):
         if mask is None:
             return super().forward(x, initial_state)
         zeros = x.new_zeros(x.shape[0], self.hidden_size)
-        states = initial_state or [zeros] * 2 * self.states
-        states = [s.expand_as(zeros) for s in states]
+        states = [zeros] * 2 * self.states
+        if initial_state is not None:
+            states = [s.expand_as(zeros) for s in initial_state]
         y, *ahead = self.skip(x, mask, 0, *states[: self.states])
         x, turned = x.flip(1), mask.flip(1)
         z, *back = self.skip(x, turned, 1, *states[self.states :])

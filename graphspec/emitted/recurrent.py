@@ -1,9 +1,9 @@
 """Recurrent layers with Keras' bias, initializers, outputs and masks.
 
-Under a mask PyTorch's kernels run over the unmasked steps alone: those of each row are
-moved to its front, and their outputs back. That is exact for any mask, takes 1.2 to 2
-times as long as the kernel, and can be exported. Packed sequences take several times as
-long, and cannot.
+Under a mask, PyTorch's kernels run over the unmasked steps only: those of each row move
+to its front, and their outputs move back. This is exact for any mask, takes 1.2 to 2
+times as long as the kernel alone, and can be exported. Packed sequences take several
+times as long and cannot be exported.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 
 def dropout_steps(x: Tensor, p: float, training: bool) -> Tensor:
-    """Dropout with one mask for all steps, as Keras' recurrent layers do."""
+    """Dropout with one mask for all steps, as in Keras' recurrent layers."""
     return x * F.dropout(torch.ones_like(x[:, :1]), p) if training else x
 
 
 def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
     """The unmasked steps of each row in their order, then zeros."""
-    # row 0 takes the masked ones, and is cut off
+    # all masked steps are written to step 0, which is cut off
     rows = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2])
     examples = torch.arange(x.shape[0], device=x.device)[:, None]
     rows[examples, mask.cumsum(1) * mask] = x
@@ -29,14 +29,14 @@ def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def last_unmasked(y: Tensor, mask: Tensor, sequences: bool = False) -> Tensor:
-    """Of outputs of `unmasked_first` the last, or zeros; for `sequences` all steps'."""
+    """The output at the last unmasked step, or zeros: at the end, or at every step."""
     steps = (mask.cumsum(1) if sequences else mask.sum(1, keepdim=True))[..., None]
     last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
     return last.masked_fill(steps == 0, 0)
 
 
 class KerasRNN(nn.Module):
-    """Keras' initializers for a kernel of PyTorch, which is a base class beside it."""
+    """Mixin: Keras' initializers for nn.GRU, nn.LSTM and nn.RNN."""
 
     all_weights: list[list[Tensor]]
     bias: bool
@@ -53,7 +53,7 @@ class KerasRNN(nn.Module):
 
 
 class OneWay(KerasRNN):
-    """A kernel over the sequence, with Keras' bias and initializers."""
+    """Mixin: nn.GRU, nn.LSTM or nn.RNN in one direction, with Keras' bias."""
 
     one_bias: bool
     _init_flat_weights: Any
@@ -86,7 +86,7 @@ class OneWay(KerasRNN):
 
 
 class OneState(OneWay):
-    """A kernel with one state, with Keras' bias, initializers, outputs and masks."""
+    """Mixin: Keras' outputs and masks for nn.GRU and nn.RNN, which have one state."""
 
     def forward(  # type: ignore[override, unused-ignore]
         self,
@@ -113,21 +113,22 @@ class OneState(OneWay):
 
 
 class GRU(OneState, nn.GRU):  # type: ignore[misc]
-    """nn.GRU with Keras' initializers, outputs and masks."""
+    """nn.GRU that computes what Keras' GRU does."""
 
     one_bias, forget_gate = False, False
 
 
 class SimpleRNN(OneState, nn.RNN):  # type: ignore[misc]
-    """nn.RNN with Keras' one bias, initializers, outputs and masks."""
+    """nn.RNN that computes what Keras' SimpleRNN does, with one bias."""
 
     one_bias, forget_gate = True, False
 
 
 def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> Any:
-    """The outputs of nn.LSTM over `unmasked_first`, in direction `way`, and the cell's
-    state after the unmasked steps: one more feature shuts the input gate behind them,
-    and opens the forget gate.
+    """The outputs of nn.LSTM over `unmasked_first`, and the last state of its cell.
+
+    `way` is the direction. One more feature marks the steps after the unmasked ones: it
+    closes the input gate and opens the forget gate, so that the cell keeps its state.
     """
     weight, *others = lstm.all_weights[way]
     gates = weight.new_tensor([-1e4, 1e4, 0, 0]).repeat_interleave(lstm.hidden_size)
@@ -141,7 +142,7 @@ def last_cell(lstm: nn.LSTM, x: Tensor, mask: Tensor, state: Any, way: int) -> A
 
 
 class LSTM(OneWay, nn.LSTM):  # type: ignore[misc]
-    """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
+    """nn.LSTM that computes what Keras' LSTM does, with one bias."""
 
     one_bias, forget_gate = True, True
 
@@ -176,7 +177,7 @@ class LSTM(OneWay, nn.LSTM):  # type: ignore[misc]
 
 
 def reset_rnn(rnn: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros."""
+    """Fills weights by Keras' initializers: Glorot, orthogonal, zeros."""
     for name, weight in rnn.named_parameters():
         if name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight)
@@ -187,7 +188,7 @@ def reset_rnn(rnn: nn.Module) -> None:
 
 
 def reset_lstm(lstm: nn.Module) -> None:
-    """Keras' initializers: Glorot, orthogonal, zeros, ones for the forget gate."""
+    """Fills weights by Keras' initializers; the forget gate's bias is one."""
     for name, weight in lstm.named_parameters():
         if name.startswith("weight_ih"):
             nn.init.xavier_uniform_(weight)
@@ -199,8 +200,9 @@ def reset_lstm(lstm: nn.Module) -> None:
 
 
 class StackedRNN(nn.ModuleList):
-    """Recurrent layers one above another. Their states are one list, of which `states`
-    says how many are each layer's; `step_dropout` is the rate before each.
+    """Recurrent layers, each of which reads the outputs of the one before.
+
+    `states` is the number of states of each layer, `step_dropout` the rate before it.
     """
 
     def __init__(
@@ -228,7 +230,7 @@ class StackedRNN(nn.ModuleList):
                 start = [next(rest) for _ in range(self.states[number])]
             if self.step_dropout is not None:
                 x = dropout_steps(x, self.step_dropout[number], self.training)
-            x = layer(x, start, mask)
+            x = layer(x, initial_state=start, mask=mask)
             if self.return_state:
                 x, *new = x
                 states += new
@@ -236,9 +238,10 @@ class StackedRNN(nn.ModuleList):
 
 
 class Scanned(nn.Module):
-    """A recurrent layer of Keras step by step: any activation, dropout of the state.
+    """Base class: a recurrent layer of Keras as a loop over the steps.
 
-    Where a mask [batch, length] is false the state stays; the output is the last one.
+    It takes any activation, and drops parts of the state. Where a mask [batch, length]
+    is false, the state does not change, and the output is that of the step before.
     """
 
     gates, states = 1, 1
@@ -265,7 +268,7 @@ class Scanned(nn.Module):
         self.zero_output_for_mask = zero_output_for_mask
 
     def drop(self, x: Tensor, p: float) -> Tensor:
-        """One mask for all steps, but one for each gate: [gates, *x.shape]."""
+        """Drops elements, other ones for each gate: [gates, *x.shape]."""
         shape = (self.gates, x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
         return x * F.dropout(x.new_ones(shape), p)
 
@@ -278,9 +281,9 @@ class Scanned(nn.Module):
         kernel = self.weight_ih_l0.unflatten(0, (self.gates, -1)).mT
         recurrent = self.weight_hh_l0.unflatten(0, (self.gates, -1)).mT
         zeros = x.new_zeros(x.shape[0], recurrent.shape[-1])
-        states: Any = [
-            s.expand_as(zeros) for s in initial_state or [zeros] * self.states
-        ]
+        states: Any = [zeros] * self.states
+        if initial_state is not None:
+            states = [s.expand_as(zeros) for s in initial_state]
         kept = None
         if self.training and self.dropout:
             x = self.drop(x, self.dropout)
@@ -307,8 +310,9 @@ class Scanned(nn.Module):
 
 
 def state_products(h: Tensor, weight: Tensor, kept: Tensor | None) -> list[Tensor]:
-    """The products of a state with the kernels of gates, which may each have a dropout
-    mask of their own.
+    """The products of a state with the kernels of all gates.
+
+    `kept` has a dropout mask for each gate.
     """
     gates = len(weight) // h.shape[-1]
     if kept is None:
@@ -318,7 +322,7 @@ def state_products(h: Tensor, weight: Tensor, kept: Tensor | None) -> list[Tenso
 
 
 class ScannedGRU(Scanned):
-    """Keras' GRU step by step, with the reset gate before or after the product."""
+    """Keras' GRU, with the reset gate before or after the matrix product."""
 
     gates = 3
 
@@ -359,7 +363,7 @@ class ScannedGRU(Scanned):
 
 
 class ScannedLSTM(Scanned):
-    """Keras' LSTM step by step."""
+    """Keras' LSTM with any activations."""
 
     gates, states = 4, 2
 
@@ -383,7 +387,7 @@ class ScannedLSTM(Scanned):
 
 
 class ScannedSimpleRNN(Scanned):
-    """Keras' SimpleRNN step by step."""
+    """Keras' SimpleRNN with any activation."""
 
     def __init__(
         self,
@@ -401,13 +405,13 @@ class ScannedSimpleRNN(Scanned):
 
 
 def fill_row_(row: Tensor, fill: Callable[[Tensor], object]) -> None:
-    """Fill one of the two rows of Keras' bias, which is [2, 3 * units]."""
+    """Fills one of the two rows of Keras' bias, which is [2, 3 * units]."""
     bias = row.detach().new_empty(len(row), 2)
     fill(bias)
     row.detach().copy_(bias[:, 0])
 
 
 def forget_bias_(bias: Tensor, fill: Callable[[Tensor], object]) -> None:
-    """Fill an LSTM's bias, and the forget gate's part of it with ones."""
+    """Fills an LSTM's bias, and the part of the forget gate with ones."""
     fill(bias)
     nn.init.ones_(bias.detach().chunk(4)[1])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
-    """Of outputs of `unmasked_first` the last, or zeros; for `sequences` all steps'."""
+    """The output at the last unmasked step, or zeros: at the end, or at every step."""
     steps = mask.sum(1, keepdim=True)[..., None]
     last = y.gather(1, (steps - 1).clamp(min=0).expand(-1, -1, y.shape[2]))
     return last.masked_fill(steps == 0, 0)
@@ -19,7 +19,7 @@ def last_unmasked(y: Tensor, mask: Tensor) -> Tensor:
 
 def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
     """The unmasked steps of each row in their order, then zeros."""
-    # row 0 takes the masked ones, and is cut off
+    # all masked steps are written to step 0, which is cut off
     rows = x.new_zeros(x.shape[0], x.shape[1] + 1, x.shape[2])
     examples = torch.arange(x.shape[0], device=x.device)[:, None]
     rows[examples, mask.cumsum(1) * mask] = x
@@ -27,7 +27,7 @@ def unmasked_first(x: Tensor, mask: Tensor) -> Tensor:
 
 
 class GRU(nn.GRU):
-    """nn.GRU with Keras' initializers, outputs and masks."""
+    """nn.GRU that computes what Keras' GRU does."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)

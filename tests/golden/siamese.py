@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class LSTM(nn.LSTM):
-    """nn.LSTM with Keras' one bias, initializers, outputs and masks."""
+    """nn.LSTM that computes what Keras' LSTM does, with one bias."""
 
     def __init__(self, input_size: int, hidden_size: int):
         super().__init__(input_size, hidden_size, batch_first=True)
