@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,7 +12,11 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. Ctrl-C ends it without a traceback, whatever it is doing."""
+    """Run the command line. Ctrl-C ends it without a traceback, whatever it is doing.
+
+    Imports make many objects and no garbage: none is collected, until a command that works for long wants it.
+    """
+    gc.disable()
     try:
         signal.signal(signal.SIGINT, _interrupt)
         from graphspec.cli import main as command_line
@@ -21,6 +26,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, _leave)  # the interpreter is closing down: nothing is left to save
+        gc.freeze()  # it would look for garbage once more, among everything that was imported
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

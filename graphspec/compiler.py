@@ -13,7 +13,6 @@ from graphspec.compiled_spec import Program
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
-from graphspec.overriding import override
 from graphspec.program import Elaborated
 from graphspec.records import replace
 from graphspec.source import Document, read
@@ -113,6 +112,8 @@ def _check_text(
     params = dict(params or {})
     places = settings.places if isinstance(settings, Overrides) else {}
     for key, value in (settings or {}).items():
+        from graphspec.overriding import override
+
         override(document, key, value, params, diagnostics, places.get(key))
     file = read_file(document, path.stem if path else "model", diagnostics)
     context = Context(diagnostics, path)

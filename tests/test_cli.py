@@ -18,6 +18,7 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from graphspec.cli import app
+from graphspec.cli.plugins import without_plugins
 from graphspec.contract import REGISTRY
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.schema import FORMS, NODE_KEYS, Spec
@@ -403,6 +404,34 @@ def test_whole_process_is_quiet_when_nobody_reads_and_imports_no_torch(spec: Pat
     )
     os.close(writer)
     assert process.stderr == b""
+
+
+def test_a_start_reads_no_metadata_of_packages(spec: Path) -> None:
+    """pydantic would, to search for plugins; whoever wants one says so."""
+    code = (
+        "import sys; sys.argv = ['graphspec', 'check', 'good.yaml']\n"
+        "from graphspec.cli import main\n"
+        "try: main()\n"
+        "finally: print('importlib.metadata' in sys.modules)\n"
+    )
+    root = Path(__file__).parents[1]
+    for wanted, read in (("__all__", "False"), ("none", "True")):
+        environment = {**os.environ, "PYTHONPATH": str(root), "PYDANTIC_DISABLE_PLUGINS": wanted}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+        )
+        assert done.stdout == f"good.yaml: ok\n{read}\n"
+
+
+def test_what_replaces_the_search_for_plugins_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "pydantic.plugin._loader"
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    monkeypatch.setitem(sys.modules, name, sys.modules.get(name))
+    del sys.modules[name]
+    without_plugins()
+    stand_in = sys.modules[name]
+    assert stand_in.get_plugins() == () and not hasattr(stand_in, "__path__")
+    assert stand_in.PYDANTIC_ENTRY_POINT_GROUP == "pydantic" and sys.modules[name] is not stand_in
 
 
 def test_sizes_on_the_command_line(spec: Path) -> None:

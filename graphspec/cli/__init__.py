@@ -6,9 +6,7 @@ are imported when they are named, so that `check` starts fast.
 
 from __future__ import annotations
 
-import gc
 import io
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +30,7 @@ from graphspec.cli.common import (
     spec_files,
     terminal_width,
 )
+from graphspec.cli.plugins import without_plugins
 from graphspec.records import replace
 
 app = typer.Typer(
@@ -46,11 +45,8 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The entry point. Most of the time of `check` is startup: no plugin is searched for, and no garbage is
-    collected.
-    """
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    gc.disable()
+    """The entry point. Most of the time of `check` is its start: no plugin of pydantic's is searched for."""
+    without_plugins()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(

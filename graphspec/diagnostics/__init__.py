@@ -4,22 +4,34 @@ A stage that finds a mistake adds a `Diagnostic` to the `Diagnostics` it was giv
 one for people, `nearest` finds the legal word that was meant.
 """
 
+from collections.abc import Mapping
+
 from graphspec.diagnostics.collecting import Diagnostics, SpecError
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.rendering import HIDDEN, render, shortened, split_lines, visible
 from graphspec.diagnostics.spelling import nearest
+from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
     "CODES",
-    "HIDDEN",
     "Diagnostic",
     "Diagnostics",
     "Label",
     "Span",
     "SpecError",
+    "hidden_in",
     "nearest",
     "render",
     "shortened",
     "split_lines",
     "visible",
 ]
+
+
+def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:
+    """The diagnostic as text, without a final newline, in the manner of rustc.
+
+    `sources` maps file names to their text; a place in a file that is not there is named without its line.
+    """
+    from graphspec.diagnostics import rendering  # most specs have no mistake
+
+    return rendering.render(diagnostic, sources, color)

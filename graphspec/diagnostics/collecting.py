@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
-from graphspec.diagnostics.rendering import render, split_lines
+from graphspec.diagnostics.text import split_lines
 
 
 class SpecError(Exception):
     """An error in the spec; see `diagnostics`. Its text is the rendering without source lines."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        from graphspec.diagnostics.rendering import render
+
         self.diagnostics = tuple(dict.fromkeys(diagnostics))
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 

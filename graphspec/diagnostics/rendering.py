@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
+from graphspec.diagnostics.text import split_lines, visible
 from graphspec.records import dataclass
 
 Paint = Callable[[str, str], str]
@@ -15,31 +15,7 @@ Paint = Callable[[str, str], str]
 LINE_WIDTH = 120
 """Display columns of source that a snippet shows; a longer line is cut around what is marked."""
 
-_HIDDEN = (
-    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f"
-)
-HIDDEN = re.compile(f"[{_HIDDEN}]")
-"""Control, zero-width and bidirectional characters, surrogates: text with them does not read as it looks."""
-
-_UNPRINTABLE = re.compile(f"[\t\n\r{_HIDDEN}]")
-
 _COLORS = {"error": "1;31", "warning": "1;33", "code": "1", "frame": "1;34", "note": "1;32", "help": "1;36"}
-
-
-def visible(text: str) -> str:
-    """`text` with hidden characters written out as `<U+200B>`."""
-    return _UNPRINTABLE.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
-
-
-def shortened(text: str) -> str:
-    """`text`, shortened for quoting in a message."""
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def split_lines(text: str) -> list[str]:
-    """The lines as YAML and editors count them: `\\n`, `\\r\\n` and `\\r` end a line, nothing else does."""
-    return re.split(r"\r\n|\r|\n", text)
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str], color: bool = False) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.declarations import reads_nothing
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
-from graphspec.elaborate.forms import build, first_output, first_reference, input_names
+from graphspec.elaborate.forms import build, first_output, input_names
 from graphspec.elaborate.instance import NodeInputs, NodeInstance
 from graphspec.elaborate.lookup import reference, resolve
 from graphspec.elaborate.scope import expression_in
@@ -335,8 +335,8 @@ def _first_input(node: NodeInstance) -> Bound | None:
     resolved.
     """
     if node.form == "compute":
-        return first_reference(node)
-    if node.form == "compute":
+        from graphspec.elaborate.forms.compute import first_reference
+
         return first_reference(node)
     raw = node.declared.source
     if isinstance(raw, dict):

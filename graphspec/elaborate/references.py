@@ -7,7 +7,6 @@ from typing import Any
 
 from graphspec.declarations import Body, reads_nothing
 from graphspec.expressions import ExpressionError
-from graphspec.expressions.formula import parse_formula
 from graphspec.schema import MISSING
 
 
@@ -24,6 +23,8 @@ def heads(written: Any) -> Iterator[str]:
 
 def formula_references(text: str) -> list[str]:
     """The references of a formula; empty if it cannot be parsed."""
+    from graphspec.expressions.formula import parse_formula
+
     try:
         return [reference.text for reference in parse_formula(text).references()]
     except ExpressionError:

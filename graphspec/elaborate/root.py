@@ -10,7 +10,6 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.cautions import warn
 from graphspec.elaborate.context import Context, OutOfBudget
 from graphspec.elaborate.features import check_features, read_features
-from graphspec.elaborate.groups import check_groups
 from graphspec.elaborate.inputs import declared_defaults, declared_tensor, given_tensor, is_channels_first
 from graphspec.elaborate.node import elaborate_node
 from graphspec.elaborate.objective import check_objective
@@ -170,8 +169,11 @@ def _sections(body: BodyElaborator) -> _Sections:
 def _trains(body: BodyElaborator, sections: _Sections, graph: Graph, outputs: dict[str, OutputSpec]) -> bool:
     """Whether `train` and `tune` fit the graph and its outputs."""
     training, data = sections.train, sections.data
-    if training is not None and not check_groups(body, training, graph):
-        return False
+    if training is not None:
+        from graphspec.elaborate.groups import check_groups
+
+        if not check_groups(body, training, graph):
+            return False
     ways = directions(outputs, data is not None and data.validation is not None)
     wrong = list(misfits(training or TrainConfig(), ways))
     body.scope.problems(wrong, ("train",))

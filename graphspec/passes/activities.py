@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from graphspec.contract.activity import WatchedActivity
 from graphspec.contract.penalties import Regularizer
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Unit, Value
@@ -50,6 +49,8 @@ def _watched(
     graph: Graph, diagnostics: Diagnostics, op: Op, regularizer: Regularizer, taken: set[str]
 ) -> Op | None:
     """The node behind an op, which gives what the op gave; the op's own output is another value."""
+    from graphspec.contract.activity import WatchedActivity
+
     if op.wrapper is not None or op.repeated is not None or len(op.outputs) != 1:
         what = "that is wrapped" if op.wrapper is not None else "that is repeated" if op.repeated else ""
         message = f"`activity_regularizer` of `{op.node}`, a layer {what or 'of several outputs'}"

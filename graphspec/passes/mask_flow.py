@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
-from graphspec.contract.masks import AllSteps
 from graphspec.graph import Graph, Op, Value
 from graphspec.records import dataclass
 
@@ -101,6 +100,8 @@ class MaskFlow:
         for entry, has in zip(entries, masked, strict=True):
             source = self._first_of_chain(entry) if entry is not None and any(masked) and not has else None
             if entry is not None and source is not None:
+                from graphspec.contract.masks import AllSteps
+
                 self._unmasked[entry] = Derived(AllSteps(), (source,))
 
     def _entry(self, op: Op, place: int) -> EnteringMask | None:

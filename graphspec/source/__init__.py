@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphspec.diagnostics import HIDDEN, Diagnostic, Diagnostics, Span
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, hidden_in
 from graphspec.records import dataclass, field
 from graphspec.source.cuts import Cut, blanked
 from graphspec.source.places import aligned, line_starts, place
@@ -180,7 +180,7 @@ def _decode(text: str | bytes, file: str, diagnostics: Diagnostics) -> str | Non
             )
             return None
     text = text.removeprefix("\ufeff")
-    found = [match.start() for match, _ in zip(HIDDEN.finditer(text), range(MAX_ERRORS), strict=False)]
+    found = [match.start() for match, _ in zip(hidden_in(text), range(MAX_ERRORS), strict=False)]
     for start in found:
         message = f"the invisible or control character U+{ord(text[start]):04X} is here"
         fail("control-character", text[:start], 1, message, "delete it; in double quotes YAML has escapes")

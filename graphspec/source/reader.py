@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from graphspec.diagnostics import HIDDEN, Diagnostic, Label, Span, nearest, shortened
+from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
 from graphspec.records import dataclass
-from graphspec.source.complaints import COLON, DIRECTIVE, DIRECTIVE_HELP, complain, long_quote
 from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
@@ -156,6 +155,8 @@ class Reader:
             )
             raise Stop
         if event.version or event.tags:
+            from graphspec.source.complaints import DIRECTIVE, DIRECTIVE_HELP
+
             end = line_end(self.text, start, 100)
             self._error("yaml-directive", start, end, DIRECTIVE, DIRECTIVE_HELP)
 
@@ -255,7 +256,7 @@ class Reader:
                 self._find_cut(start, end, text)
         elif event.style in "'\"":
             self.quoted = (start, end)
-        if event.style == '"' and (hidden := HIDDEN.search(text)):
+        if event.style == '"' and (hidden := next(hidden_in(text), None)):
             message = f"the text holds the invisible or control character U+{ord(hidden[0]):04X}"
             self._error("control-character", start, end, message, "delete its escape")
         frame = self.stack[-1] if self.stack else None
@@ -315,6 +316,8 @@ class Reader:
         key, colon, value = name.partition(":")
         if colon and value and key.isidentifier():
             frame.key = (key, key_start, key_start + len(key))
+            from graphspec.source.complaints import COLON
+
             at = key_start + len(key)
             self._error("yaml-syntax", at, at + 1, COLON, f"write `{shortened(f'{key}: {value}')}`")
             return value
@@ -418,6 +421,8 @@ class Reader:
         inside = self.stack and self.stack[-1].flow and "quoted" not in (error.context or "")
         if inside and self.text[opened : opened + 1] not in ("[", "{"):
             opened = self.stack[-1].start
+        from graphspec.source.complaints import complain, long_quote  # most files have no such error
+
         problem, context = error.problem or "", error.context or ""
         found = long_quote(self.text, self.lines, *self.quoted, index) or complain(
             self.text, self.lines, index, problem, context, opened

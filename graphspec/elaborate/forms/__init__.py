@@ -1,4 +1,7 @@
-"""What each form of node builds, a file a form; and what can be told of a node before it is built."""
+"""What each form of node builds, a file a form; and what can be told of a node before it is built.
+
+Forms that few specs use are imported by those.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,11 @@ from typing import Any
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Layer
 from graphspec.elaborate.body import NodeResult
-from graphspec.elaborate.forms import block, call, compute, constant, layer, parameter
-from graphspec.elaborate.forms.compute import first_reference
+from graphspec.elaborate.forms import block, call, layer
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED
 
-__all__ = ["build", "first_output", "first_reference", "input_names"]
+__all__ = ["build", "first_output", "input_names"]
 
 
 def build(node: NodeInstance) -> NodeResult:
@@ -24,14 +26,20 @@ def build(node: NodeInstance) -> NodeResult:
         case "call":
             return call.build(node, build)
         case "parameter":
+            from graphspec.elaborate.forms import parameter
+
             return parameter.build(node)
         case "constant":
+            from graphspec.elaborate.forms import constant
+
             return constant.build(node)
         case "module":
-            from graphspec.elaborate.forms import module  # few specs have one
+            from graphspec.elaborate.forms import module
 
             return module.build(node)
         case "compute":
+            from graphspec.elaborate.forms import compute
+
             return compute.build(node)
         case _:
             return layer.build(node, build)

@@ -1,0 +1,41 @@
+"""Text of a spec as people see it: lines, and characters that are not seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+_HIDDEN = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f"
+)
+
+
+@cache
+def _one_of(characters: str) -> re.Pattern[str]:
+    return re.compile(f"[{characters}]")
+
+
+def hidden_in(text: str) -> Iterator[re.Match[str]]:
+    """Control, zero-width and bidirectional characters, surrogates: text with them does not read as it
+    looks.
+    """
+    if text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+        return iter(())  # no hidden character is printable, which is quick to see
+    return _one_of(_HIDDEN).finditer(text)
+
+
+def visible(text: str) -> str:
+    """`text` with hidden characters written out as `<U+200B>`."""
+    return _one_of(f"\t\n\r{_HIDDEN}").sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def shortened(text: str) -> str:
+    """`text`, shortened for quoting in a message."""
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines as YAML and editors count them: `\\n`, `\\r\\n` and `\\r` end a line, nothing else does."""
+    return re.split(r"\r\n|\r|\n", text)
