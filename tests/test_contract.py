@@ -3,7 +3,6 @@
 Shapes, weights, outputs, gradients and moving statistics agree; of random layers, the distributions.
 """
 
-import dataclasses
 import importlib
 import json
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
+from graphspec.records import replace
 from graphspec.train.penalties import from_keras
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired
@@ -240,7 +240,7 @@ def test_synchronized_batch_normalization_of_one_process_is_the_plain_one(number
     layer = REGISTRY["layer"]["BatchNormalization"]
     plain = layer.examples[number]
     arguments = {**plain.arguments, "synchronized": True}
-    cases = [Case(layer, plain), Case(layer, dataclasses.replace(plain, arguments=arguments))]
+    cases = [Case(layer, plain), Case(layer, replace(plain, arguments=arguments))]
     one, other = (case.module().train() for case in cases)
     assert "Synchronized" in type(other.node).__name__
     other.load_state_dict(one.state_dict())
