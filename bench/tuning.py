@@ -1,5 +1,6 @@
 """Compares two searches of equal time: TPE with pruning, and random values without pruning."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.processes import GRAPHSPEC
 from bench.report import Column, Table, seconds
@@ -70,9 +73,10 @@ def _search(
 def _watch(process: subprocess.Popen[bytes], limit: float | None) -> float:
     """The processor time in seconds of a search when it ends; it is stopped at `limit`."""
     told = False
+    search = psutil.Process(process.pid)
     while True:
         ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        spent = _processor_seconds(process.pid)
+        spent = _processor_seconds(search)
         if ended:
             process.wait()
             return spent
@@ -82,7 +86,11 @@ def _watch(process: subprocess.Popen[bytes], limit: float | None) -> float:
         time.sleep(LOOK)
 
 
-def _processor_seconds(pid: int) -> float:
-    """The user and system time of a process and of the children that it has waited for (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+def _processor_seconds(search: psutil.Process) -> float:
+    """The user and system time of a process and its descendants, and of those that these have waited for."""
+    spent = 0.0
+    for process in (search, *search.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            spent += times.user + times.system + times.children_user + times.children_system
+    return spent

@@ -14,6 +14,7 @@ from optuna.trial import Trial
 
 from graphspec.records import dataclass, field
 from graphspec.run_files import CHECKPOINTS
+from graphspec.tune.launcher import Launcher
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command, Event, Process
 
@@ -62,7 +63,11 @@ class Search:
     _reasons: list[str | None] = field(default_factory=list)
     """Of each trial that has ended in this search: why it failed, or None."""
     _events: queue.Queue[Event] = field(default_factory=queue.Queue)
+    _launcher: Launcher = field(init=False)
     _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._launcher = self.command.launcher()
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Runs until there are enough trials, or `stopping()` is true; running trials then do not count."""
@@ -77,6 +82,7 @@ class Search:
             for running in self._running.values():
                 running.process.kill()
                 self.study.give_up(running.trial)
+            self._launcher.close()
 
     @property
     def common_failure(self) -> str | None:
@@ -91,7 +97,8 @@ class Search:
             if trial is None:
                 break
             place = self.run_dir(trial.number)
-            process = Process(trial.number, self.command, self.study.values(trial), place, self._events)
+            arguments = self.command.arguments(self.study.values(trial), place)
+            process = Process(trial.number, self._launcher.start(arguments), self._events)
             self._running[trial.number] = Running(trial, process)
             self._report()
         return bool(self._running)
@@ -135,7 +142,7 @@ class Search:
                 reason = f"`{self.study.config.objective}` came to {value}"
         elif running.pruned:
             self.study.prune(running.trial)
-        elif code in (130, 143):
+        elif process.stopped or code in (130, 143):
             self.study.give_up(running.trial)
         else:
             reason = process.reason()

@@ -6,8 +6,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.records import dataclass, field
+from graphspec.tune.launcher import Child, Launcher, launcher
 
 PATIENCE = 60.0
 """Seconds that a trial has to save and leave after SIGTERM before it is killed."""
@@ -38,57 +37,49 @@ class Command:
     threads: int
 
     def arguments(self, values: Mapping[str, Any], run_dir: Path) -> list[str]:
+        """What Python is given to train with these values."""
         settings = [text for key, value in values.items() for text in ("--set", f"{key}={json.dumps(value)}")]
         return [
-            *(sys.executable, "-m", "graphspec", "train", str(self.spec)),
+            *("-m", "graphspec", "train", str(self.spec)),
             *settings,
             *self.options,
             *("--run-dir", str(run_dir), "--overwrite", "--json", "--progress", "json"),
         ]
 
+    def launcher(self) -> Launcher:
+        """What starts its processes."""
+        return launcher(self.spec, self.threads)
+
 
 class Process:
-    """A running trial. Its events go to `events`; the last one says that it has ended."""
+    """A running trial. Its events go to `events`; the last one says that it has ended.
 
-    def __init__(
-        self,
-        number: int,
-        command: Command,
-        values: Mapping[str, Any],
-        run_dir: Path,
-        events: queue.Queue[Event],
-    ):
-        self.number, self.run_dir = number, run_dir
-        self._events = events
+    `code` is then the exit code, negative for a signal, or None if that got lost.
+    """
+
+    code: int | None
+
+    def __init__(self, number: int, child: Child, events: queue.Queue[Event]):
+        self.number, self.code = number, None
+        self._child, self._events = child, events
+        self._output: list[str] = []
         self._errors: list[str] = []
         self._stopped_at: float | None = None
-        environment = os.environ | {"OMP_NUM_THREADS": str(command.threads)}
-        self._process = subprocess.Popen(
-            command.arguments(values, run_dir),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=environment,
-            start_new_session=True,  # the search passes Ctrl-C on
-        )
-        self._output: list[str] = []
-        self._reader = threading.Thread(target=self._watch, daemon=True)
-        self._reader.start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         """Turns lines of progress into events, and keeps the others for `reason`."""
-        with self._process as process:
-            drain = threading.Thread(target=lambda: self._output.extend(process.stdout or ()), daemon=True)
+        with self._child.output as output, self._child.errors as errors:
+            drain = threading.Thread(target=lambda: self._output.extend(output), daemon=True)
             drain.start()
-            for line in process.stderr or ():
+            for line in errors:
                 event = _progress(self.number, line)
                 if event is not None:
                     self._events.put(event)
                 else:
                     self._errors.append(line.rstrip())
             drain.join()
+        self.code = self._child.wait()
         self._events.put(Event(self.number))
 
     def stop(self) -> None:
@@ -104,14 +95,14 @@ class Process:
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            os.killpg(self._process.pid, number)
+            os.killpg(self._child.pid, number)
         except ProcessLookupError:
             return  # it has ended, and its last event says so
 
     @property
-    def code(self) -> int | None:
-        """The exit code, negative for a signal; None while it runs."""
-        return self._process.poll()
+    def stopped(self) -> bool:
+        """Whether it was asked to exit."""
+        return self._stopped_at is not None
 
     def result(self) -> dict[str, Any]:
         """The JSON document that `train --json` printed; empty if it did not get that far."""
@@ -127,7 +118,9 @@ class Process:
         if diagnostics:
             first = diagnostics[0]
             return f"{first['code']}: {first['message']}"
-        code = self.code or 0
+        code = self.code
+        if code is None:
+            return "its exit code got lost: the process that started it was ended"
         if code < 0:
             name = signal.Signals(-code).name
             hint = ": the system may have run out of memory" if -code == signal.SIGKILL else ""

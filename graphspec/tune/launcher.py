@@ -1,0 +1,141 @@
+"""Starts the processes of trials: forks of one that has imported torch on Linux, fresh ones elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+SERVER = "from graphspec.fork_server import main; main()"
+
+
+class Child(Protocol):
+    """A process, which leads a process group of its own; `output` and `errors` are what it writes."""
+
+    pid: int
+    output: IO[str]
+    errors: IO[str]
+
+    def wait(self) -> int | None:
+        """The exit code once it has ended, negative for a signal; None if it got lost."""
+
+
+class Launcher(Protocol):
+    def start(self, arguments: Sequence[str]) -> Child:
+        """Starts Python with these arguments."""
+
+    def close(self) -> None:
+        """Ends what has been kept ready."""
+
+
+def launcher(spec: Path, threads: int) -> Launcher:
+    """The fastest launcher of this system for trainings of `spec` with so many threads each.
+
+    Forks are for Linux: libraries of macOS do not survive them, and Windows has none.
+    """
+    return ForkLauncher(spec, threads) if sys.platform == "linux" else FreshLauncher(threads)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": str(threads)}
+
+
+class FreshLauncher:
+    """Starts an interpreter for each process."""
+
+    def __init__(self, threads: int):
+        self._threads = threads
+
+    def start(self, arguments: Sequence[str]) -> Child:
+        return FreshChild(arguments, _environment(self._threads))
+
+    def close(self) -> None:
+        pass
+
+
+class FreshChild:
+    """A process with an interpreter of its own."""
+
+    def __init__(self, arguments: Sequence[str], environment: dict[str, str]):
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,  # the search passes Ctrl-C on
+        )
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self.pid, self.output, self.errors = self._process.pid, self._process.stdout, self._process.stderr
+
+    def wait(self) -> int | None:
+        return self._process.wait()
+
+
+class ForkLauncher:
+    """Has processes forked by `graphspec.fork_server`, which it starts with the first one."""
+
+    def __init__(self, spec: Path, threads: int):
+        self._spec, self._threads = spec, threads
+        self._server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
+
+    def start(self, arguments: Sequence[str]) -> Child:
+        pipes = [os.pipe() for _ in range(3)]
+        given = [write for _, write in pipes]
+        try:
+            socket.send_fds(self._connected(), [json.dumps(list(arguments)).encode()], given)
+        except BrokenPipeError:
+            pass  # as if it had ended after the request: there is no news
+        finally:
+            for write in given:
+                os.close(write)
+        output, errors, news = (os.fdopen(read, errors="replace") for read, _ in pipes)
+        pid = news.readline()
+        if pid:
+            return ForkedChild(int(pid), output, errors, news)
+        for stream in (output, errors, news):
+            stream.close()
+        self.close()  # the next process gets another server
+        return FreshLauncher(self._threads).start(arguments)
+
+    def _connected(self) -> socket.socket:
+        """The connection to the server."""
+        if self._server is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", SERVER, str(self._spec)],
+                    stdin=theirs,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # what matters there, a fresh process says again
+                    env=_environment(self._threads),
+                    start_new_session=True,
+                )
+            self._server = ours, process
+        return self._server[0]
+
+    def close(self) -> None:
+        if self._server is not None:
+            connection, process = self._server
+            connection.close()
+            process.wait()
+            self._server = None
+
+
+class ForkedChild:
+    """A process that the server has forked, which tells its exit code through `news`."""
+
+    def __init__(self, pid: int, output: IO[str], errors: IO[str], news: IO[str]):
+        self.pid, self.output, self.errors, self._news = pid, output, errors, news
+
+    def wait(self) -> int | None:
+        with self._news as news:
+            line = news.readline()
+        return int(line) if line else None

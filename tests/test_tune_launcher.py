@@ -1,0 +1,132 @@
+"""Processes of trials: forks of a process that has imported torch behave as interpreters of their own do."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import psutil
+import pytest
+
+from graphspec.tune.launcher import Child, ForkLauncher, FreshLauncher, Launcher
+from graphspec.tune.trial import Event, Process
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux")
+ABOUT = """
+import json, os, sys
+found = {"pid": os.getpid(), "group": os.getpgid(0), "arguments": sys.argv[1:], "name": __name__}
+found["server"] = os.getppid()
+found |= {"read": sys.stdin.read(), "torch": "torch" in sys.modules, "threads": os.environ["OMP_NUM_THREADS"]}
+found["files"] = len(os.listdir("/dev/fd"))
+print(json.dumps(found))
+"""
+WAYS = """
+import os, signal, sys, time
+print("output", flush=True), print("errors", file=sys.stderr)
+if sys.argv[1] == "raises":
+    raise ValueError("no")
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "waits":
+    print("waiting", flush=True)
+    time.sleep(60)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module", params=["fresh", pytest.param("forked", marks=linux)])
+def started(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    launcher: Launcher = FreshLauncher(1) if request.param == "fresh" else ForkLauncher(Path("none.yaml"), 1)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "ways.py").write_text(WAYS)
+    (tmp_path / "about.py").write_text(ABOUT)
+    return tmp_path / "ways.py"
+
+
+def read(child: Child) -> tuple[str, str, int | None]:
+    with child.output as output, child.errors as errors:
+        return output.read(), errors.read(), child.wait()
+
+
+def test_a_process_has_its_own_group_arguments_and_no_input(started: Launcher, script: Path) -> None:
+    child = started.start([str(script.with_name("about.py")), "--set", "a=ü"])
+    output, errors, code = read(child)
+    about = json.loads(output)
+    assert (code, errors) == (0, "") and about["arguments"] == ["--set", "a=ü"]
+    assert child.pid == about["pid"] == about["group"] and about["name"] == "__main__"
+    assert (about["read"], about["threads"]) == ("", "1")
+    assert about["files"] == 4, "the three standard ones, and that of the list itself"
+
+
+@pytest.mark.parametrize(
+    ("way", "code", "last"),
+    [("0", 0, "errors"), ("3", 3, "errors"), ("raises", 1, "ValueError: no"), ("killed", -9, "")],
+)
+def test_exit_codes_and_output_arrive(
+    started: Launcher, script: Path, way: str, code: int, last: str
+) -> None:
+    output, errors, found = read(started.start([str(script), way]))
+    assert found == code and errors.splitlines()[-1:] == ([last] if last else ["errors"])
+    assert output == "output\n"
+
+
+def test_a_signal_reaches_one_process_of_several(started: Launcher, script: Path) -> None:
+    events: Queue[Event] = Queue()
+    one, other = (started.start([str(script), "waits"]) for _ in range(2))
+    for child in (one, other):
+        assert [child.output.readline() for _ in range(2)] == ["output\n", "waiting\n"]
+    first = Process(0, one, events)
+    first.stop()
+    assert events.get(timeout=10).trial == 0 and first.code == -signal.SIGTERM
+    assert psutil.pid_exists(other.pid)
+    second = Process(1, other, events)
+    second.kill()
+    assert events.get(timeout=10).trial == 1 and "SIGKILL" in second.reason()
+
+
+@linux
+def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(script: Path) -> None:
+    launcher = ForkLauncher(Path("none.yaml"), 1)
+    output, _, _ = read(launcher.start([str(script.with_name("about.py"))]))
+    about = json.loads(output)
+    server = psutil.Process(about["server"])
+    assert about["torch"] and server.num_threads() == 1
+    assert not any("nvidia" in file.path for file in server.open_files())
+    lost = Process(0, launcher.start([str(script), "waits"]), events := Queue())
+    server.kill()
+    lost.kill()
+    assert events.get(timeout=10).epoch is None and "got lost" in lost.reason()
+    assert read(launcher.start([str(script), "3"]))[2] == 3, "an interpreter of its own stands in"
+    launcher.close()
+
+
+def _search(script: Path, told: Any) -> None:
+    launcher = ForkLauncher(Path("none.yaml"), 1)
+    child = launcher.start([str(script), "waits"])
+    told.put((child.pid, psutil.Process(child.pid).ppid()))
+    time.sleep(60)
+
+
+@linux
+def test_a_search_that_is_killed_leaves_no_process_behind(script: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    told = spawn.Queue()
+    search = spawn.Process(target=_search, args=(script, told))
+    search.start()
+    left = [psutil.Process(pid) for pid in told.get(timeout=120)]
+    search.kill()
+    search.join()
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
