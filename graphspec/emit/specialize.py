@@ -170,7 +170,7 @@ class Specializer:
             found[name] = {
                 attribute: values[0]
                 for attribute, values in own.items()
-                if len(values) == 1 and isinstance(values[0], ast.Constant) and attribute not in outside
+                if len(values) == 1 and _is_fixed(values[0]) and attribute not in outside
             }
         return {name: self._inherited(name, found) for name in self.nodes}
 
@@ -406,6 +406,11 @@ def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[as
         if len(constants) == len(given):
             found[word] = constants
     return found
+
+
+def _is_fixed(value: ast.expr | None) -> bool:
+    """Whether a value is a constant, or a function of PyTorch."""
+    return isinstance(value, ast.Constant) or (value is not None and is_function(value))
 
 
 def _may_be_none(value: ast.expr, use: Use) -> bool:

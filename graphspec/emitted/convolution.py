@@ -10,64 +10,46 @@ from torch.nn import functional as F
 from graphspec.emitted.padding import same_padding
 
 
-class PaddedConv1d(nn.Conv1d):
-    """Pads as Keras does: `same` at any stride, the odd step last; `causal` before."""
+class PaddedConv(nn.modules.conv._ConvNd):
+    """Mixin: pads as Keras' `same` does at any stride, or `causal` before the start."""
+
+    convolve: Any
 
     def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
+        self.pads = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.pads == 0:
+        if self.pads == "valid":
             return super().forward(x)
         if self.pads == "causal":
             before = self.dilation[0] * (self.kernel_size[0] - 1)
             return super().forward(F.pad(x, (before, 0)))
         pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-        if torch.compiler.is_exporting() or pads[0] != pads[1]:
-            return super().forward(F.pad(x, pads))
-        side = pads[0]  # no copy is padded
-        return F.conv1d(
-            x, self.weight, self.bias, self.stride, side, self.dilation, self.groups
-        )
-
-
-class PaddedConv2d(nn.Conv2d):
-    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
-
-    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.pads == 0:
-            return super().forward(x)
-        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
         if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
             return super().forward(F.pad(x, pads))
-        sides = pads[::-2]  # no copy is padded
-        return F.conv2d(
+        sides = pads[::-2]  # symmetric: no padded copy is needed
+        return self.convolve(
             x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )
 
 
-class PaddedConv3d(nn.Conv3d):
-    """Pads as Keras' `same` does at any stride: odd padding goes last."""
+class PaddedConv1d(PaddedConv, nn.Conv1d):
+    """nn.Conv1d padded as Keras' `same` at any stride, or before the first step."""
 
-    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.pads = 0 if padding == "valid" else padding
+    convolve = F.conv1d
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.pads == 0:
-            return super().forward(x)
-        pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
-        if torch.compiler.is_exporting() or pads[::2] != pads[1::2]:
-            return super().forward(F.pad(x, pads))
-        sides = pads[::-2]  # no copy is padded
-        return F.conv3d(
-            x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
-        )
+
+class PaddedConv2d(PaddedConv, nn.Conv2d):
+    """nn.Conv2d padded as Keras' `same` at any stride: odd padding goes last."""
+
+    convolve = F.conv2d
+
+
+class PaddedConv3d(PaddedConv, nn.Conv3d):
+    """nn.Conv3d padded as Keras' `same` at any stride: odd padding goes last."""
+
+    convolve = F.conv3d
 
 
 class CroppedConvTranspose1d(nn.ConvTranspose1d):
@@ -173,34 +155,29 @@ class SeparableConv2d(nn.Module):
         return self.pointwise(self.depthwise(x))
 
 
-class PaddedSeparableConv1d(SeparableConv1d):
+class PaddedSeparable(nn.Module):
+    """Mixin: pads as Keras' `same` does at any stride."""
+
+    depthwise: Any
+
+    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.pads = padding == "same"
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pads:
+            conv = self.depthwise
+            pads = same_padding(x, conv.kernel_size, conv.stride, conv.dilation)
+            x = F.pad(x, pads)
+        return super().forward(x)
+
+
+class PaddedSeparableConv1d(PaddedSeparable, SeparableConv1d):
     """A SeparableConv1d that pads as Keras' `same` does at any stride."""
 
-    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.pads = padding == "same"
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.pads:
-            conv = self.depthwise
-            pads = same_padding(x, conv.kernel_size, conv.stride, conv.dilation)
-            x = F.pad(x, pads)
-        return super().forward(x)
-
-
-class PaddedSeparableConv2d(SeparableConv2d):
+class PaddedSeparableConv2d(PaddedSeparable, SeparableConv2d):
     """A SeparableConv2d that pads as Keras' `same` does at any stride."""
-
-    def __init__(self, *args: Any, padding: Any = "same", **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.pads = padding == "same"
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.pads:
-            conv = self.depthwise
-            pads = same_padding(x, conv.kernel_size, conv.stride, conv.dilation)
-            x = F.pad(x, pads)
-        return super().forward(x)
 
 
 def fill_depthwise_(w: Tensor, multiplier: int, fill: Callable[[Tensor], Any]) -> None:

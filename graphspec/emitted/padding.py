@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 
 
-def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+def same_padding(x: Tensor, kernel_size, stride, dilation) -> list[int]:
     """Keras' `same` padding, as F.pad takes it: an odd row or column goes last."""
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
-        total = d * (k - 1) + 1 - s + -n % s
-        if not torch.compiler.is_exporting():
-            total = max(total, 0)
-        elif d * (k - 1) + 1 < s:  # steps may leave gaps
-            total = torch.sym_max(total, 0)
+        missing = d * (k - 1) + 1 - s + -n % s
+        if torch.compiler.is_exporting():  # only steps wider than the window leave gaps
+            gaps = d * (k - 1) + 1 < s
+            total = torch.sym_max(missing, 0) if gaps else missing
+        else:
+            total = max(missing, 0)
         pads = [total // 2, total - total // 2, *pads]
     return pads

@@ -26,7 +26,7 @@ def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
 
 def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
     """Average pooling of [N, C, H, W] with Keras' `same` padding, uncounted."""
-    pads = same_padding(x, kernel_size, stride)
+    pads = same_padding(x, kernel_size, stride, (1, 1))
     uneven = any(
         s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
     )
@@ -70,7 +70,7 @@ def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
 
 def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
     """Max pooling of [N, C, H, W] with Keras' `same` padding."""
-    pads = same_padding(x, kernel_size, stride)
+    pads = same_padding(x, kernel_size, stride, (1, 1))
     uneven = any(
         s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
     )

@@ -6,24 +6,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def same_padding(x: Tensor, kernel_size, stride, dilation=(1, 1)) -> list[int]:
+def same_padding(x: Tensor, kernel_size, stride, dilation) -> list[int]:
     """Keras' `same` padding, as F.pad takes it: an odd row or column goes last."""
     pads: list[int] = []
     for n, k, s, d in zip(x.shape[2:], kernel_size, stride, dilation, strict=True):
-        total = d * (k - 1) + 1 - s + -n % s
-        total = max(total, 0)
+        missing = d * (k - 1) + 1 - s + -n % s
+        total = max(missing, 0)
         pads = [total // 2, total - total // 2, *pads]
     return pads
 
 
 class PaddedConv2d(nn.Conv2d):
-    """Pads as Keras' `same` does at any stride: the odd row and column go last."""
+    """nn.Conv2d padded as Keras' `same` at any stride: odd padding goes last."""
 
     def forward(self, x: Tensor) -> Tensor:
         pads = same_padding(x, self.kernel_size, self.stride, self.dilation)
         if pads[::2] != pads[1::2]:
             return super().forward(F.pad(x, pads))
-        sides = pads[::-2]  # no copy is padded
+        sides = pads[::-2]  # symmetric: no padded copy is needed
         return F.conv2d(
             x, self.weight, self.bias, self.stride, sides, self.dilation, self.groups
         )
