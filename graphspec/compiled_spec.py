@@ -375,6 +375,17 @@ class Program:
 
         prove(self._elaborated, module)
 
+    def adapt(self, module: nn.Module, batches: Callable[[], Iterable[Mapping[str, Any]]]) -> list[str]:
+        """Fills what layers of a module learn of training data before the first step: the boundaries of
+        `Discretization` with `num_bins`, the means and variances of `Normalization` without them. Layers that
+        know them keep them. Returns the paths of the layers that learned.
+
+        `batches` gives batches of inputs by name, each time anew. Raises `SpecError` (cannot-adapt).
+        """
+        from graphspec.adapting import adapt
+
+        return adapt(self.graph, self.inputs, module, batches)
+
     def place_of(self, error: BaseException) -> Span | None:
         """The place in the spec of the innermost line of the module in an error's traceback."""
         from graphspec.load import place_of

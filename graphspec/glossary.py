@@ -86,6 +86,8 @@ KEYS = {
     "beta": "steepness of the curve",
     "bias_axes": "letters of the axes that have a bias",
     "bin_boundaries": "numbers between the bins, in rising order",
+    "num_bins": "number of bins; training data tell their boundaries",
+    "Discretization.epsilon": "share of numbers that a bin may be off",
     "bins": "how many bins, or their edges",
     "block_size": "how many pixels a side make a block",
     "bottom_cropping": "rows to crop at the bottom",

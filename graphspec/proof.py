@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphspec.adapting import adapted
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.graph import Graph, Op, Unit
@@ -35,8 +36,8 @@ def prove(program: Elaborated, module: nn.Module) -> None:
     ]
     training = module.training
     try:
-        with torch.no_grad():
-            passed = {name: tensor.to(device) for name, tensor in inputs.items()}
+        passed = {name: tensor.to(device) for name, tensor in inputs.items()}
+        with torch.no_grad(), adapted(program.graph, passed, module, lambda: [passed]):
             module.eval()(*passed.values())
             if program.defaults:
                 module(*(tensor for name, tensor in passed.items() if name not in program.defaults))

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "data-nonfinite",
     "data-gap",
     "data-space",
+    "cannot-adapt",
     "nothing-to-train",
     "device-missing",
     "non-finite-loss",

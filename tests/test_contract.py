@@ -29,6 +29,8 @@ UNEXERCISED: dict[tuple[str, str], str] = {
         for kind in ("Max", "Average")
         for rank in (1, 2, 3)
     },
+    ("Discretization", "num_bins"): "boundaries of training data: tests/test_adapting.py",
+    ("Discretization", "epsilon"): "boundaries of training data: tests/test_adapting.py",
     ("arange", "stop"): "makes a tensor of nothing: tests/test_constants.py",
     (
         "BatchNormalization",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers as L
 from keras import losses, metrics, ops, optimizers
@@ -26,6 +27,14 @@ def chain(shape: tuple[int, ...], *steps: Any, dtype: str = "float32") -> Any:
 def several(make: Callable[..., Any], *shapes: tuple[int, ...]) -> Any:
     given = [keras.Input(shape, name=f"x{number}") for number, shape in enumerate(shapes)]
     return keras.Model(given, make(*given))
+
+
+def learned(layer: Any) -> Any:
+    """A layer that has seen data, as after `adapt`, which needs TensorFlow."""
+    layer.reset_state()
+    layer.update_state(np.linspace(-1, 1, 50) ** 3)
+    layer.finalize_state()
+    return layer
 
 
 def augmented() -> Any:
@@ -60,6 +69,7 @@ MODELS: dict[str, Callable[[], Any]] = {
         (6, 7, 3), L.CenterCrop(5, 6), L.Resizing(4, 4, pad_to_aspect_ratio=True, fill_value=1.0)
     ),
     "rescaling": lambda: chain((4, 4, 3), L.Rescaling([0.5, 1, 2], offset=[0.0, 1.0, 2.0])),
+    "discretization-learned": lambda: chain((4,), learned(L.Discretization(num_bins=4, epsilon=0.02))),
     "discretization": lambda: chain((4,), L.Discretization([-1.0, 0.0, 1.0], output_mode="multi_hot")),
     "adaptive": lambda: chain((7, 6, 3), L.AdaptiveAveragePooling2D((3, 2)), L.AdaptiveMaxPooling2D(2)),
     "reversible": lambda: tied(),

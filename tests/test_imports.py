@@ -17,12 +17,13 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler convert diagnostics export runs version",
     "__main__": "cli",
+    "adapting": "contract diagnostics graph weights",
     "augmentation": "tensor",
     "bundle": "diagnostics emit own",
     "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
     "own reference reporting run_files runs source tensor_files train transfer tune version weights",
-    "compiled_spec": "augmentation bundle data diagnostics emit fold graph load own plot program proof "
-    "resolution source summary tensor train",
+    "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
+    "proof resolution source summary tensor train",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program source",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor tensor_files train version "
@@ -56,7 +57,7 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source summary tensor",
     "records": "",
     "program": "data graph objectives tensor train tune",
-    "proof": "contract diagnostics graph load program tensor weights",
+    "proof": "adapting contract diagnostics graph load program tensor weights",
     "reference": "contract data diagnostics objectives source train words",
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
@@ -90,6 +91,7 @@ SETTINGS_ONLY = {
 """Of these rooms the front half reads the settings, and nothing that runs."""
 
 TORCH = {
+    "adapting",
     "convert",
     "load",
     "proof",

@@ -28,7 +28,8 @@ def inferred(name, x, **arguments):
 
 
 def test_normalization_needs_to_be_told():
-    for arguments, missing in (({}, "mean"), ({"mean": 1.0}, "variance"), ({"variance": 1.0}, "mean")):
+    assert refused("Normalization", tensor(LENGTH)).code == "unknown-size"
+    for arguments, missing in (({"mean": 1.0}, "variance"), ({"variance": 1.0}, "mean")):
         error = refused("Normalization", tensor(3), **arguments)
         assert (error.code, error.argument) == ("missing-key", missing)
     for mean in ([1, 2], [[1, 2, 3]], [[1], [2, 3]], []):

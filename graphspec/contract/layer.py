@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.habits import ARGUMENTS
+from graphspec.contract.learned import Learned
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.objectives.settings import Setting
@@ -336,6 +337,12 @@ class Layer(Setting):
     def weights(self, *inputs: Any) -> tuple[Weight, ...]:
         """Its parameters and buffers, in Keras' order, for inputs that `infer` accepts."""
         return ()
+
+    def learned(self, *inputs: Any) -> Learned | None:
+        """What its buffers learn of training data before the first step; None where nothing. Until then they
+        are NaN.
+        """
+        return None
 
     def masked(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
         """The inputs of a variadic layer when they carry masks: each an input, or `Derived`."""

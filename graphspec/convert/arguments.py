@@ -18,7 +18,6 @@ IGNORED = frozenset(
         *("renorm", "renorm_clipping", "renorm_momentum", "rms_scaling", "fused", "virtual_batch_size"),
         *("use_cudnn", "implementation", "time_major", "ragged", "sparse", "autocast"),
         *("input_length", "batch_size", "interpolation_order", "noise_shape_", "flash_attention"),
-        "epsilon",  # of Discretization: how exact it learns its bins
     ]
 )
 """Keys that say nothing about what a layer computes, where they have their default."""
@@ -178,6 +177,8 @@ def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> Non
         del given["value_dim"]
     if given.get("attention_axes") == [1]:
         del given["attention_axes"]
+    if given.get("bin_boundaries") is not None:  # which `adapt` found
+        given.pop("num_bins", None), given.pop("epsilon", None)
     if "mean" in given and given["mean"] is None:
         del given["mean"], given["variance"]
 

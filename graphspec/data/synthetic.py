@@ -35,6 +35,7 @@ def synthetic(program: Any, wanted: list[Field], count: int, seed: int) -> InMem
     arrays = program.example_inputs(count, seed=seed)
     arrays = {name: array for name, array in arrays.items() if name not in program.defaults}
     teacher = program.module(device="cpu", seed=seed + TEACHER).eval()
+    program.adapt(teacher, lambda: [arrays])
     asked = {"logits": True} if program.takes_logits else {}
     raw: dict[str, list[torch.Tensor]] = {name: [] for name in program.outputs}
     step = max(1, min(count, program.training.batch_size))

@@ -127,6 +127,7 @@ CODES: dict[str, str] = {
     "data-nonfinite": "data that hold NaN or infinity",
     "data-gap": "a missing value where one is required",
     "data-space": "no room on the disk for data that do not fit in memory",
+    "cannot-adapt": "a layer cannot learn from training data before the first step",
     "nothing-to-train": "no output has a loss, or no weight is trainable",
     "device-missing": "a device that this machine lacks",
     "no-gradient": "a loss whose gradient reaches no weight, or weights that no loss reaches",

@@ -20,6 +20,25 @@ class Discretization(nn.Module):
         )
 
 
+class QuantileBins(nn.Module):
+    """The index of the bin of each number, between quantiles of training data.
+
+    They are NaN until the model is trained or its weights are loaded.
+    """
+
+    boundaries: Tensor
+
+    def __init__(self, num_bins: int):
+        super().__init__()
+        self.register_buffer("boundaries", torch.full((num_bins - 1,), torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = ~self.boundaries.isnan().any()
+        torch._assert_async(known, "no boundaries yet: train the model or load weights")
+        boundaries = self.boundaries.to(x.dtype)
+        return torch.bucketize(x.contiguous(), boundaries, right=True)
+
+
 def count_classes(x: Tensor, num_classes: int) -> Tensor:
     """The count of each class in each row; torch.bincount takes a single row."""
     zeros = torch.zeros(x.shape[0], num_classes, device=x.device)

@@ -218,3 +218,25 @@ class Normalization(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.std + self.mean if self.invert else (x - self.mean) / self.std
+
+
+class Standardization(nn.Module):
+    """Normalizes by the means and variances of training data, or inverts that.
+
+    They are NaN until the model is trained or its weights are loaded.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, shape: tuple[int, ...], invert: bool = False):
+        super().__init__()
+        self.invert = invert
+        self.register_buffer("mean", torch.full(shape, torch.nan))
+        self.register_buffer("variance", torch.full(shape, torch.nan))
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = self.mean.isfinite().all()
+        torch._assert_async(known, "no means yet: train the model or load weights")
+        std = self.variance.sqrt().clamp(min=1e-7)
+        return x * std + self.mean if self.invert else (x - self.mean) / std

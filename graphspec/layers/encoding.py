@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Argument, Code, Construct, Example, Layer, LayerError, Site
+from graphspec.contract.layer import Argument, Code, Construct, Example, Layer, LayerError, Site, Weight
+from graphspec.contract.learned import Learned, Quantiles
 from graphspec.tensor import Tensor
 
 
@@ -101,16 +102,13 @@ class CategoryEncoding(Layer, also="OneHot"):
 class Discretization(Layer):
     """The index of the bin of a number, by `bin_boundaries`; bin 0 is below the first boundary.
 
-    The index is int64, or encoded as `CategoryEncoding` does.
+    With `num_bins` the boundaries are quantiles of the training data, found before the first step; `epsilon`
+    is the share of numbers that a bin may be off. The index is int64, or encoded as `CategoryEncoding` does.
     """
 
-    remedies = {
-        **Layer.remedies,
-        "num_bins": "write the boundaries, quantiles of the training data: `bin_boundaries: [...]`",
-        "epsilon": "delete it: it belongs to `num_bins`, and boundaries are given",
-    }
-
-    bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    bin_boundaries: Annotated[tuple[float, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = None
+    num_bins: Annotated[int, Field(ge=2)] | None = None
+    epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.01
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
 
     examples = (
@@ -121,20 +119,52 @@ class Discretization(Layer):
         Example({"bin_boundaries": [-0.5, 0.5], "output_mode": "count"}, ((4,),)),
     )
 
+    @property
+    def bins(self) -> int:
+        """The number of bins."""
+        if self.bin_boundaries is None:
+            assert self.num_bins is not None
+            return self.num_bins
+        return len(self.bin_boundaries) + 1
+
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="Discretization")
-        if list(self.bin_boundaries) != sorted(set(self.bin_boundaries)):
-            message = f"`bin_boundaries` must rise, unlike {list(self.bin_boundaries[:10])}"
+        self._need_one()
+        given = self.bin_boundaries or ()
+        if list(given) != sorted(set(given)):
+            message = f"`bin_boundaries` must rise, unlike {list(given[:10])}"
             raise LayerError("out-of-range", message, argument="bin_boundaries")
         if self.output_mode == "int":
             return x.with_dtype("int64")
-        return encoding(self.spec_name, x, self.output_mode, len(self.bin_boundaries) + 1)
+        return encoding(self.spec_name, x, self.output_mode, self.bins)
+
+    def _need_one(self) -> None:
+        """Raises `LayerError` unless either boundaries are given or their number."""
+        if self.bin_boundaries is None and self.num_bins is None:
+            message = "Discretization needs `bin_boundaries`, or `num_bins` to find them in the training data"
+            raise LayerError("missing-key", message, help="write `num_bins: 10`")
+        if self.bin_boundaries is not None and self.num_bins is not None:
+            message = "Discretization takes `bin_boundaries` or `num_bins`, not both"
+            raise LayerError("out-of-range", message, help="leave one of them out", argument="num_bins")
+        if self.num_bins is not None and self.epsilon * self.num_bins > 1:
+            message = f"{self.num_bins} bins need an `epsilon` of {1 / self.num_bins:.2g} or less"
+            raise LayerError("out-of-range", message, argument="epsilon")
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        if self.bin_boundaries is not None:
+            return ()
+        return (Weight("boundaries", (self.bins - 1,), "bin_boundaries", trainable=False),)
+
+    def learned(self, x: Tensor) -> Learned | None:
+        return None if self.bin_boundaries is not None else Quantiles("boundaries", self.bins, self.epsilon)
 
     def code(self, site: Site) -> Code:
-        boundaries = tuple(float(boundary) for boundary in self.bin_boundaries)
-        construct = Construct("Discretization", {"bin_boundaries": boundaries})
+        if self.bin_boundaries is None:
+            construct = Construct("QuantileBins", {"num_bins": self.bins})
+        else:
+            boundaries = tuple(float(boundary) for boundary in self.bin_boundaries)
+            construct = Construct("Discretization", {"bin_boundaries": boundaries})
         if self.output_mode == "int":
             return Code("{self}({x})", construct)
         text = encoded("{self}({x})", self.output_mode, single(site.x))
-        constants = {"num_tokens": len(boundaries) + 1}
-        return Code(text, construct, constants=constants)
+        return Code(text, construct, constants={"num_tokens": self.bins})

@@ -1,4 +1,4 @@
-"""Normalization by given means and variances."""
+"""Normalization by means and variances, given or those of training data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from graphspec.contract.broadcasting import to_float
 from graphspec.contract.input_checks import known_channels
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
+from graphspec.contract.learned import Learned, MeanAndVariance
 from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
 
@@ -36,9 +37,10 @@ Numbers = Annotated[
 
 
 class Normalization(Layer):
-    """`(x - mean) / sqrt(variance)` with given means and variances, or the inverse with `invert`.
+    """`(x - mean) / sqrt(variance)`, or the inverse with `invert`.
 
-    Both are a number, or a list with a number for each index of `axis`, nested for several axes.
+    Both are a number, or a list with a number for each index of `axis`, nested for several axes. Without them
+    they are those of the training data, found before the first step.
     """
 
     supports_masking = True
@@ -60,12 +62,15 @@ class Normalization(Layer):
     def infer(self, x: Tensor) -> Tensor:
         if x.dtype == "bool":
             raise LayerError("wrong-dtype", f"Normalization takes numbers, and gets {x}", inputs=(0,))
-        for argument in ("mean", "variance"):
+        if self.adapts:
+            self.shape(x)
+            return x.with_dtype(to_float(x.dtype))
+        for argument, other in (("mean", "variance"), ("variance", "mean")):
             if getattr(self, argument) is None:
                 raise LayerError(
                     "missing-key",
-                    f"Normalization needs `{argument}`: there is no `adapt` to compute it from data",
-                    help="compute both from the training data, and write mean: [...], variance: [...]",
+                    f"Normalization needs `{argument}` beside `{other}`",
+                    help="give both, or none: then they are those of the training data",
                     argument=argument,
                 )
             self.placed(argument, x)
@@ -73,13 +78,40 @@ class Normalization(Layer):
             raise LayerError("out-of-range", "a `variance` is not negative", argument="variance")
         return x.with_dtype(to_float(x.dtype))
 
+    @property
+    def adapts(self) -> bool:
+        """Whether mean and variance are those of the training data."""
+        return self.mean is None and self.variance is None
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        """The axes along which means and variances differ, from 0."""
+        return () if self.axis is None else positive_axes("Normalization", self.axis, x.rank)
+
+    def sizes(self, x: Tensor) -> tuple[int, ...]:
+        """The sizes of these axes."""
+        return tuple(
+            known_channels(x, axis, layer="Normalization", what="size of `axis`") for axis in self.axes(x)
+        )
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """The shape of means and variances that broadcast to the input."""
+        sizes = dict(zip(self.axes(x), self.sizes(x), strict=True))
+        return tuple(sizes.get(axis, 1) for axis in range(min(sizes, default=x.rank), x.rank))
+
+    def weights(self, x: Tensor) -> tuple[Weight, ...]:
+        if not self.adapts:
+            return ()
+        return tuple(Weight(name, self.shape(x), name, trainable=False) for name in ("mean", "variance"))
+
+    def learned(self, x: Tensor) -> Learned | None:
+        return MeanAndVariance("mean", "variance", self.axes(x)) if self.adapts else None
+
     def placed(self, argument: str, x: Tensor) -> Nested:
         """The numbers, nested so that they broadcast to the input."""
         value = getattr(self, argument)
         if not isinstance(value, tuple):
             return value
-        axes = () if self.axis is None else positive_axes("Normalization", self.axis, x.rank)
-        shape = tuple(known_channels(x, axis, layer="Normalization", what="size of `axis`") for axis in axes)
+        axes, shape = self.axes(x), self.sizes(x)
         if _shape(value) != shape:
             raise LayerError(
                 "shapes-differ",
@@ -95,6 +127,11 @@ class Normalization(Layer):
         return flat[0]
 
     def code(self, site: Site) -> Code:
+        if self.adapts:
+            construct = Construct(
+                "Standardization", {"shape": self.shape(site.x)}, {"invert": (self.invert, False)}
+            )
+            return Code("{self}({x})", construct)
         mean, variance = self.placed("mean", site.x), self.placed("variance", site.x)
         if not isinstance(mean, tuple) and not isinstance(variance, tuple):
             constants: dict[str, Leaf] = {"mean": mean, "std": max(math.sqrt(variance), 1e-7)}

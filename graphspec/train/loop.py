@@ -33,6 +33,7 @@ from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.building import build
 from graphspec.train.callbacks.weights import BestWeights
+from graphspec.train.checkpoint import State
 from graphspec.train.compiled import Compiled, Way, choose
 from graphspec.train.config import effective_batch
 from graphspec.train.doctor import Examination, examine, examples, untouched
@@ -41,6 +42,7 @@ from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Values
 from graphspec.train.optimizers.setup import need_trainable, optimizer_for, set_trainable
 from graphspec.train.own import bound
+from graphspec.train.parallel.files import fill
 from graphspec.train.parallel.spread import is_sharded, spread_over
 from graphspec.train.parallel.world import World, joined
 from graphspec.train.penalties import Penalties
@@ -111,7 +113,9 @@ def train(
         if run is not None:
             stack.enter_context(closing(run))
         epochs = epochs or program.training.epochs
-        training, best, examination = _prepare(program, found, world, place, epochs, callbacks, state is None)
+        training, best, examination = _prepare(
+            program, found, world, place, epochs, callbacks, state, state is None
+        )
         training.tell = tell
         training.compiled = _compiled(training, found, compile, not callbacks)
         if run is None:
@@ -169,7 +173,7 @@ def _fitting(
     found = load(program, data, root, place, limit=limit)
 
     def trial(sized: Any, batch: Batch) -> None:
-        training, _, _ = _prepare(sized, found, world, place, 1, (), False)
+        training, _, _ = _prepare(sized, found, world, place, 1, (), None, False)
         for _ in range(2):  # the second has what the optimizer remembers of the first
             whole = training.judge.whole(training.spread.called, [batch])
             training.judge(training.spread.called.train(), batch, whole).loss.backward()
@@ -188,11 +192,15 @@ def _prepare(
     place: torch.device,
     epochs: int,
     callbacks: Iterable[Any],
+    state: State | None,
     new: bool,
 ) -> tuple[Training, BestWeights, Examination]:
-    """Everything but the run directory. A `new` run reports what a batch looks like."""
+    """Everything but the run directory. A `new` run reports what a batch looks like; another goes on from
+    `state`.
+    """
     config, sharded = program.training, is_sharded(program, world)
     module = program.module(device="cpu" if sharded else str(place), seed=config.seed)
+    _adapt(program, module, found, world, state)
     outputs = bound(program, place)
     if nodes(program):
         with untouched(module):
@@ -214,6 +222,22 @@ def _prepare(
     data = found.fingerprint
     training = Training(program, spread, judge, penalties, optimizer, place, epochs, called, data)
     return training, best, examination
+
+
+def _adapt(program: Any, module: nn.Module, found: Data, world: World, state: State | None) -> None:
+    """Fills the buffers that learn from training inputs, in file order; those of a run that goes on are in
+    its state. The first process tells the others.
+    """
+    known = dict(module.named_buffers())
+    if state is not None:
+        stored = state.part("module").tensors
+        fill({name: buffer for name, buffer in known.items() if name in stored}, stored)
+        return
+    size = program.training.batch_size
+    filled = program.adapt(module, lambda: (batch.arrays for batch in found.training.batches(size)))
+    learned = {name for name in known if name.rpartition(".")[0] in filled}
+    for name, value in world.of_first({name: known[name].cpu() for name in sorted(learned)}).items():
+        known[name].copy_(value)
 
 
 def _compiled(training: Training, found: Data, way: Way, closed: bool) -> Compiled:
