@@ -23,8 +23,10 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
+from graphspec.data.encoders.tokenizers import trained
 from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan
+from graphspec.data.features.settings import TextFeature
 from graphspec.data.judged import Judged
 from graphspec.data.loading import load
 from graphspec.data.mistakes import lacks
@@ -73,7 +75,7 @@ def encoders(
     made = Encoders(found, outputs or {})
     table = part(learned)
     made.bind(source(learned))
-    made.fit(lambda: [table])
+    made.fit([table])
     return made
 
 
@@ -851,3 +853,12 @@ def test_the_schema_takes_what_the_language_takes() -> None:
     rules = json_schema()["$defs"]["feature"]["allOf"]
     date = next(each for each in rules if each["if"] == {"properties": {"encode": {"const": "date"}}})
     assert date["then"]["required"] == ["parts"]
+
+
+def test_a_tokenizer_of_pieces_takes_the_same_of_equally_frequent_letters() -> None:
+    source = np.random.default_rng(0)
+    texts = ["".join(source.permutation(list("abcdefghijklmnopqrstuvwxyz"))) for _ in range(40)]
+    feature = parse_features({"w": {"encode": "text", "vocabulary": 30, "tokenizer": "bpe"}})["w"]
+    assert isinstance(feature, TextFeature)
+    states = {trained(feature, [texts]).to_str() for _ in range(5)}
+    assert len(states) == 1 and set("abcdefghijklmno") <= set(trained(feature, [texts]).get_vocab())

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import parquet
 from safetensors.torch import load_file
 
 from graphspec.compiler import compile
@@ -58,11 +60,13 @@ train:
   batch_size: 5
   parallel: PARALLEL
 data:
-  train: steps.jsonl
+  train: steps-*.parquet
   validation: {split: 0.2}
   features: {ids: {encode: tokens, vocabulary: 20}, next: {encode: tokens, vocabulary: 20}}
 """
-"""Sequences of other lengths: what counts differs from process to process. Blocks are computed twice."""
+"""Sequences of other lengths: what counts differs from process to process. Blocks are computed twice. The
+processes share the reading of eight row groups.
+"""
 
 OUTPUTS = """
 inputs: {x: {shape: [6]}}
@@ -115,8 +119,9 @@ def write_data(root: Path) -> None:
     near, far = x[:, :1] - x[:, 1:2], x[:, 2:4] * 2
     np.savez(root / "d.npz", x=x, y=labels, near=near, far=far, seen=np.zeros((107, 4), "float32"))
     rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(61)]
-    lines = [json.dumps({"ids": row, "next": [*row[1:], 1]}) for row in rows]
-    (root / "steps.jsonl").write_text("\n".join(lines) + "\n")
+    for number, some in enumerate((rows[:24], rows[24:])):
+        table = pa.table({"ids": some, "next": [[*row[1:], 1] for row in some]})
+        parquet.write_table(table, root / f"steps-{number}.parquet", row_group_size=8)
 
 
 def torchrun(processes: int, *command: str, restarts: int = 0) -> list[str]:
@@ -339,6 +344,41 @@ def test_a_mistake_that_all_find_is_said_once(place: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("error[") == 1
     assert "row 50" in done.stderr and not (place / "runs").exists()
+
+
+READS = """
+import os
+from pathlib import Path
+from graphspec.__main__ import main
+from graphspec.data.tables import parquet
+
+blocks, most = parquet.Parquet._blocks, parquet.joined_groups
+
+def watched(table, columns, runs):
+    with Path("read-" + os.environ["RANK"]).open("a") as record:
+        record.writelines(f"{table.path.name} {group}\\n" for _, groups in runs for group in groups)
+    return blocks(table, columns, runs)
+
+parquet.Parquet._blocks = watched
+parquet.joined_groups = lambda counts, rows: most(counts, 8)
+main()
+"""
+
+
+def test_processes_read_other_row_groups_and_a_mistake_in_one_is_said_once(place: Path) -> None:
+    table = parquet.read_table(place / "steps-1.parquet")
+    rows = table.column("ids").to_pylist()
+    rows[19] = []  # the sixth of eight row groups
+    broken = table.set_column(0, "ids", pa.array(rows))
+    parquet.write_table(broken, place / "steps-1.parquet", row_group_size=8)
+    (place / "steps.yaml").write_text(STEPS.replace("PARALLEL", "ddp"))
+    (place / "reads.py").write_text(READS)
+    done = finished(torchrun(2, "reads.py", "train", "steps.yaml", "--device", "cpu"))
+    assert done.returncode == 1 and not (place / "runs").exists()
+    assert done.stderr.count("error[") == 1 and "row 19, counting from 0" in done.stderr
+    shares = [set((place / f"read-{rank}").read_text().splitlines()) for rank in range(2)]
+    groups = [f"steps-{file}.parquet {group}" for file, count in ((0, 3), (1, 5)) for group in range(count)]
+    assert shares == [set(groups[0::2]), set(groups[1::2])]
 
 
 FAILS = """

@@ -27,6 +27,7 @@ from graphspec.data.mistakes import fail, lacks, placed
 from graphspec.data.mixed import mixing
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
+from graphspec.data.processes import ALONE, Processes
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.diagnostics import SpecError, nearest
@@ -35,6 +36,7 @@ from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
     from graphspec.data.encoders import Encoders
+    from graphspec.data.spool import SharedStore
 
 SYNTHETIC = "synthetic data: the spec names no data; `--data PATH` gives some"
 
@@ -65,15 +67,17 @@ def load(
     *,
     limit: int | None = None,
     encoders: Encoders | None = None,
+    processes: Processes = ALONE,
 ) -> Data:
     """Examples for training, validation and test.
 
     `data` replaces the path of the training data. Paths of the spec are relative to `root`, its directory,
     and must stay inside. `limit` is how many rows of each file are read, the first ones. A program without
     data gets synthetic ones. `encoders` are those that learned before; without them they learn from the
-    training rows. Raises `SpecError`, a data-... code for each mistake.
+    training rows. `processes` of one machine read together: each encodes some rows of a table, and all have
+    the same examples. Raises `SpecError`, a data-... code for each mistake.
     """
-    loader = Loader(program, device, limit or sys.maxsize, encoders)
+    loader = Loader(program, device, limit or sys.maxsize, encoders, processes)
     config = loader.config
     validation = config.validation if isinstance(config.validation, DataFile) else None
     whole = loader.training(opening(program, "train", config.train, root, data))
@@ -173,13 +177,14 @@ class Loader:
         device: torch.device,
         rows: int,
         encoders: Encoders | None = None,
+        processes: Processes = ALONE,
     ):
         self.program, self.device, self.rows = program, device, rows
         self.wanted = fields(program)
         self.config: DataConfig = program.data or DataConfig()
         self.notes: list[str] = []
         self.budget = Budget(memory_limit())
-        self.encoders = encoders
+        self.encoders, self.processes = encoders, processes
         self._absent: Collection[str] | None = None
         self._digest = hashlib.blake2b(digest_size=16)
 
@@ -248,13 +253,12 @@ class Loader:
         column = self._divider(division, table.columns, table.lacks)
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
-            values = reading.column(table, read, column, self.rows)
+            values = reading.column(table, read, column, self.rows, self.processes)
             parts = self._parts(division, values.column, values.rows, table.place)
         else:
             parts = None
         if learned is None:
-            reading.learn(table, encoders, parts, self.rows)
-        stores = [Store(self.budget) for _ in range(3)]
+            reading.learn(table, encoders, parts, self.rows, self.processes)
         checker = Checker(
             table.file,
             table.place,
@@ -263,7 +267,9 @@ class Loader:
             self.program.maximum_sizes,
             span=table.span,
         )
-        reading.encode(table, encoders, checker, parts, stores, self.rows, label)
+        stores = reading.encode(
+            table, encoders, checker, parts, self.rows, label, self.budget, self.processes
+        )
         return [self._examples(store) for store in stores]
 
     def _encoders(self, table: Any, found: Found) -> Encoders:
@@ -274,7 +280,7 @@ class Loader:
         self.encoders.bind(table, spanner(self.program))
         return self.encoders
 
-    def _examples(self, store: Store) -> Examples | None:
+    def _examples(self, store: Store | SharedStore) -> Examples | None:
         from graphspec.data import reading
 
         if not store.length:

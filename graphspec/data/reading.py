@@ -16,26 +16,33 @@ from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
 from graphspec.data.mistakes import fail
 from graphspec.data.padding import Padding, Rows
+from graphspec.data.processes import ALONE, Processes, agreed, in_order
 from graphspec.data.ragged import Ragged
 from graphspec.data.splits import TRAINING
-from graphspec.data.store import Array, Name, Store
+from graphspec.data.spool import SharedStore, Spool, Spooled
+from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
 from graphspec.records import dataclass
 
 GROUPS = ("arrays", "weights", "counted")
+Encoding = tuple[int, list[Spooled]]
+"""How many rows were encoded, and what was written of them to a spool."""
 LABELS = ("training", "validation", "test")
 """What the parts are called, by their number."""
 
 
-def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> None:
+def learn(
+    table: Table, encoders: Encoders, parts: Array | None, rows: int, processes: Processes = ALONE
+) -> None:
     """Let the encoders learn from the training rows among the first `rows` of a table.
 
     `parts` says of each row which part it is for. Raises `SpecError` with the first mistake of each field.
     """
+    share = table.share(processes.rank, processes.size)
 
     def training() -> Iterator[TablePart]:
-        for first, part in sliced(table.chunks(encoders.columns), rows, 1):
+        for first, part in sliced(table.chunks(encoders.columns, share=share), rows, 1):
             numbers = np.arange(first, first + part.num_rows)
             if parts is not None:
                 chosen = parts[numbers] == TRAINING
@@ -43,9 +50,8 @@ def learn(table: Table, encoders: Encoders, parts: Array | None, rows: int) -> N
             if len(numbers):
                 yield part_of(table, numbers, part)
 
-    if not any(True for _ in training()):
+    if not encoders.fit(training(), processes):
         raise fail("data-empty", f"`{table.file}` holds no examples")
-    encoders.fit(training)
 
 
 def part_of(table: Table, rows: NDArray[np.int64], part: pa.Table) -> TablePart:
@@ -57,34 +63,59 @@ def encode(
     encoders: Encoders,
     checker: Checker,
     parts: Array | None,
-    stores: Sequence[Store],
     rows: int,
     label: str,
-) -> None:
-    """Encode the first `rows` rows of a table, and add each to the store of its part; `parts` says which, and
-    without it all are for `label`.
+    budget: Budget,
+    processes: Processes = ALONE,
+) -> list[Store] | list[SharedStore]:
+    """The first `rows` rows of a table, encoded, each in the store of its part. `parts` says which;
+    without it all are in the first store, and count for `label`.
 
     Raises `SpecError` with the first mistake of each field.
     """
-    length = 0
-    for first, part in sliced(table.chunks(encoders.columns), rows, row_bytes(checker.wanted.values())):
+    alone = [Store(budget) for _ in LABELS]
+    spool = Spool(processes) if processes.size > 1 else None
+
+    def work(first: int, part: pa.Table) -> Encoding:
         numbers = np.arange(first, first + part.num_rows)
         of = np.full(len(numbers), LABELS.index(label)) if parts is None else parts[numbers]
         labels = {name: of == number for number, name in enumerate(LABELS)}
         encoded = encoders.encode(part_of(table, numbers, part), labels)
         arrays = {name: checker.check(name, array, first) for name, array in encoded.arrays.items()}
         if checker.problems:
-            break
-        length += part.num_rows
+            checker.finish({})
         named = _named(encoded, {name: array for name, array in arrays.items() if array is not None})
-        if parts is None:
-            stores[0].add(named, part.num_rows)
-            continue
-        for number, store in enumerate(stores):
-            chosen = np.flatnonzero(of == number)
-            if len(chosen):
-                store.add({name: rows_of(array, chosen) for name, array in named.items()}, len(chosen))
-    checker.finish({name: length for name in checker.wanted} if not checker.problems else {})
+        found: list[Spooled] = []
+        for number, chosen in _chosen(None if parts is None else of):
+            some, count = named, part.num_rows
+            if chosen is not None:
+                some, count = {name: rows_of(array, chosen) for name, array in named.items()}, len(chosen)
+            if spool is None:
+                alone[number].add(some, count)
+            else:
+                found.append(spool.add(number, some, count))
+        return part.num_rows, found
+
+    share, size = table.share(processes.rank, processes.size), row_bytes(checker.wanted.values())
+    with encoders.counting(processes):
+        chunks = sliced(table.chunks(encoders.columns, share=share), rows, size)
+        found = in_order(processes, chunks, work)
+    length = sum(count for _, (count, _) in found)
+    agreed(processes, lambda: checker.finish(dict.fromkeys(checker.wanted, length)))
+    if spool is None:
+        return alone
+    return spool.stores([(first, one) for first, (_, some) in found for one in some], len(LABELS), budget)
+
+
+def _chosen(of: Array | None) -> Iterator[tuple[int, NDArray[np.int64] | None]]:
+    """The parts of the data that rows are for, and which rows; None for all of them."""
+    if of is None:
+        yield 0, None
+        return
+    for number in range(len(LABELS)):
+        chosen = np.flatnonzero(of == number)
+        if len(chosen):
+            yield number, chosen
 
 
 def rows_of(array: Array | Ragged, chosen: NDArray[np.int64]) -> Array | Ragged:
@@ -99,16 +130,21 @@ class CountedRows:
     column: pa.ChunkedArray | None
 
 
-def column(table: Table, read: Sequence[str], name: str | None, rows: int) -> CountedRows:
+def column(
+    table: Table, read: Sequence[str], name: str | None, rows: int, processes: Processes = ALONE
+) -> CountedRows:
     """The first pass over a table: counts its first `rows` rows and keeps the column `name`.
 
     All columns in `read` are read, so that a small table need not be read again.
     """
-    count, parts = 0, []
-    for _, part in sliced(table.chunks(read), rows, 1):
-        count += part.num_rows
-        if name is not None:
-            parts.append(part.select([name]))
+    share = table.share(processes.rank, processes.size)
+    found = in_order(
+        processes,
+        sliced(table.chunks(read, share=share), rows, 1),
+        lambda first, part: (part.num_rows, part.select([name]) if name is not None else None),
+    )
+    count = sum(counted for _, (counted, _) in found)
+    parts = [part for _, (_, part) in found if part is not None]
     if name is None or not parts:
         return CountedRows(count, pa.chunked_array([[]], pa.string()) if name is not None else None)
     return CountedRows(count, pa.concat_tables(parts, promote_options="permissive").column(name))
@@ -135,7 +171,7 @@ def row_bytes(wanted: Iterable[Field]) -> int:
 
 
 def examples(
-    store: Store, wanted: Iterable[Field], device: torch.device, padding: Padding
+    store: Store | SharedStore, wanted: Iterable[Field], device: torch.device, padding: Padding
 ) -> InMemory | Streamed:
     """What was collected, as examples for a model on `device`."""
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}

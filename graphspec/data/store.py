@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -29,44 +33,76 @@ SPARED = 2**28
 """Bytes of a disk that stay free."""
 
 
-class Filed:
-    """An array in a file, rows along the first axis."""
+class InFiles(ABC):
+    """An array in files, rows along the first axis."""
 
-    def __init__(self, like: Array, folder: Path):
-        self.dtype, self.shape = like.dtype, like.shape[1:]
-        self.row = like[:1].nbytes
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, ...]):
+        """`shape` is that of a row."""
+        self.dtype, self.shape = dtype, shape
+        self.row = dtype.itemsize * math.prod(shape)
+        """Bytes of a row."""
         self.length = 0
-        self._file = tempfile.TemporaryFile(dir=folder, prefix="graphspec-", buffering=0)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
 
-    def append(self, array: Array) -> None:
-        view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
-        while view:
-            view = view[self._file.write(view) :]
-        self.length += len(array)
+    @abstractmethod
+    def at(self, row: int) -> tuple[RawIOBase, int, int]:
+        """The file that holds a row, the byte at which it begins, and how many rows it has from there."""
 
     def read(self, ranges: Sequence[tuple[int, int]]) -> Array:
         """The rows of ranges (start and stop), in sequence."""
         data = np.empty((sum(stop - start for start, stop in ranges), *self.shape), self.dtype)
         view = data.data.cast("B") if data.size else memoryview(b"")
         for start, stop in ranges:
-            left = (stop - start) * self.row
-            self._file.seek(start * self.row)
-            while left:
-                count = self._file.readinto(view[:left])
-                if not count:
-                    raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
-                view, left = view[count:], left - count
+            while start < stop:
+                file, place, count = self.at(start)
+                count = min(count, stop - start)
+                file.seek(place)
+                read_into(file, view[: count * self.row])
+                view, start = view[count * self.row :], start + count
         return data
+
+
+def read_into(file: RawIOBase, view: memoryview) -> None:
+    """Fills a view with what comes next in a file."""
+    while view:
+        count = file.readinto(view)
+        if not count:
+            raise OSError(errno.EIO, "a temporary file of encoded examples is cut off")
+        view = view[count:]
+
+
+def write_out(file: RawIOBase, view: memoryview) -> None:
+    """Writes all of a view."""
+    while view:
+        view = view[file.write(view) :]
+
+
+def bytes_of(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+
+
+class Filed(InFiles):
+    """An array in one file, to which rows are added."""
+
+    def __init__(self, like: Array, folder: Path):
+        super().__init__(like.dtype, like.shape[1:])
+        self._file = tempfile.TemporaryFile(dir=folder, prefix="graphspec-", buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def append(self, array: Array) -> None:
+        write_out(self._file, bytes_of(array))
+        self.length += len(array)
+
+    def at(self, row: int) -> tuple[RawIOBase, int, int]:
+        return self._file, row * self.row, self.length - row
 
 
 class FiledRows:
     """Rows of different lengths: their elements in a file, where each begins in memory."""
 
-    def __init__(self, like: Ragged, folder: Path):
-        self.values = Filed(like.values, folder)
-        self.parts: list[Array] = [np.zeros(1, np.int64)]
-        self.length = 0
+    def __init__(self, values: InFiles, offsets: Array | None = None):
+        self.values = values
+        self.parts: list[Array] = [np.zeros(1, np.int64) if offsets is None else offsets]
+        self.length = len(self.parts[0]) - 1
 
     @property
     def row(self) -> int:
@@ -74,6 +110,7 @@ class FiledRows:
         return self.values.length * self.values.row // max(1, self.length)
 
     def append(self, ragged: Ragged) -> None:
+        assert isinstance(self.values, Filed)
         self.parts.append(ragged.offsets[1:] + self.values.length)
         self.values.append(ragged.values)
         self.length += len(ragged)
@@ -101,11 +138,26 @@ class Budget:
         return True
 
 
+class Room:
+    """Where the arrays of a store are: in memory while the budget lasts, then in files."""
+
+    def __init__(self, budget: Budget):
+        self.budget, self.size, self.filed = budget, 0, False
+
+    def add(self, size: int) -> bool:
+        """Whether all are in files once so many bytes are added."""
+        if not self.filed and not self.budget.take(size):
+            self.filed = True
+            self.budget.left += self.size
+        self.size += size
+        return self.filed
+
+
 class Store:
     """Arrays by name, to which rows are added; where the budget is spent, they go to files."""
 
     def __init__(self, budget: Budget):
-        self.budget, self.size, self.length = budget, 0, 0
+        self.room, self.length = Room(budget), 0
         self.parts: dict[Name, list[Array | Ragged]] = {}
         self.files: dict[Name, Any] = {}  # a `Filed`, or `FiledRows`
         self._digests: dict[Name, Any] = {}
@@ -114,7 +166,12 @@ class Store:
     @property
     def filed(self) -> bool:
         """Whether the arrays are in files."""
-        return bool(self.files)
+        return self.room.filed
+
+    @property
+    def size(self) -> int:
+        """The bytes of all arrays."""
+        return self.room.size
 
     def add(self, arrays: Mapping[Name, Array | Ragged], count: int) -> None:
         """More rows: `count` of every array, always of the same ones."""
@@ -123,39 +180,28 @@ class Store:
         for name, array in arrays.items():
             values = array.values if isinstance(array, Ragged) else array
             if name not in self._digests:
-                text = f"{name} {values.dtype.str} {values.shape[1:]}"
-                self._digests[name] = hashlib.blake2b(text.encode(), digest_size=16)
+                self._digests[name] = digest_for(name, values.dtype, values.shape[1:])
             self._digests[name].update(np.ascontiguousarray(values).data)
             if isinstance(array, Ragged):
-                lengths = (name[0], f"lengths of {name[1]}")
+                lengths = lengths_of(name)
                 self._digests.setdefault(lengths, hashlib.blake2b(digest_size=16)).update(array.lengths.data)
-        if not self.files and self.budget.take(size):
+        if self.room.add(size):
+            self._file(arrays)
+        else:
             for name, array in arrays.items():
                 self.parts.setdefault(name, []).append(array)
-        else:
-            self._file(arrays)
-        self.size += size
 
     def _file(self, arrays: Mapping[Name, Array | Ragged]) -> None:
-        needed = sum(array.nbytes for array in arrays.values()) + (0 if self.files else self.size)
-        try:
-            if shutil.disk_usage(self._folder).free < needed + SPARED:
-                raise OSError(errno.ENOSPC, "the disk is full")
+        needed = sum(array.nbytes for array in arrays.values()) if self.files else self.size
+        with on_disk(self._folder, needed):
             if not self.files:
                 self.files = {name: _filed(array, self._folder) for name, array in arrays.items()}
                 for name, parts in self.parts.items():
                     for part in parts:
                         self.files[name].append(part)
                 self.parts.clear()
-                self.budget.left += self.size
             for name, array in arrays.items():
                 self.files[name].append(array)
-        except OSError as error:
-            reason = error.strerror or error
-            message = (
-                f"data that do not fit in memory go to `{self._folder}`, which cannot be written: {reason}"
-            )
-            raise fail("data-space", message, "name another directory in the variable TMPDIR") from None
 
     def group(self, name: str) -> dict[str, Any]:
         """The whole arrays of a group; their parts are given up. They must be in memory."""
@@ -169,14 +215,41 @@ class Store:
     @property
     def digest(self) -> str:
         """What was added: of equal arrays it is equal, however they were cut."""
-        whole = hashlib.blake2b(str(self.length).encode(), digest_size=16)
-        for name in sorted(self._digests):
-            whole.update(self._digests[name].digest())
-        return whole.hexdigest()
+        return whole_digest(self.length, {name: one.digest() for name, one in self._digests.items()})
+
+
+def digest_for(name: Name, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """A digest that the rows of an array are to be added to, each of this shape."""
+    return hashlib.blake2b(f"{name} {dtype.str} {shape}".encode(), digest_size=16)
+
+
+def lengths_of(name: Name) -> Name:
+    """What the lengths of an array's rows are called among the digests."""
+    return name[0], f"lengths of {name[1]}"
+
+
+def whole_digest(length: int, digests: Mapping[Name, bytes]) -> str:
+    """The digest of all arrays of a store."""
+    whole = hashlib.blake2b(str(length).encode(), digest_size=16)
+    for name in sorted(digests):
+        whole.update(digests[name])
+    return whole.hexdigest()
+
+
+@contextmanager
+def on_disk(folder: Path, needed: int = 0, what: str = "data that do not fit in memory go") -> Iterator[None]:
+    """Turns errors of writing temporary files to a folder into `SpecError`; `needed` bytes must be free."""
+    try:
+        if needed and shutil.disk_usage(folder).free < needed + SPARED:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        yield
+    except OSError as error:
+        message = f"{what} to `{folder}`, which cannot be written: {error.strerror or error}"
+        raise fail("data-space", message, "name another directory in the variable TMPDIR") from None
 
 
 def _filed(like: Array | Ragged, folder: Path) -> Filed | FiledRows:
-    return FiledRows(like, folder) if isinstance(like, Ragged) else Filed(like, folder)
+    return FiledRows(Filed(like.values, folder)) if isinstance(like, Ragged) else Filed(like, folder)
 
 
 def folder() -> Path:

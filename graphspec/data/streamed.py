@@ -18,8 +18,7 @@ from torch import Tensor
 from graphspec.data.batches import Batch, Shuffle, cut, generator
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
-from graphspec.data.store import Filed, FiledRows
-from graphspec.records import dataclass, field
+from graphspec.data.store import FiledRows, InFiles
 
 Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
@@ -34,10 +33,10 @@ BLOCKS = 64
 class Streamed:
     """Arrays in files, all with the same number of rows. `Examples` of `batches`."""
 
-    arrays: Mapping[str, Filed | FiledRows]
+    arrays: Mapping[str, InFiles | FiledRows]
     dtypes: Mapping[str, torch.dtype]
-    weights: Mapping[str, Filed] = field(default_factory=dict)
-    counted: Mapping[str, Filed] = field(default_factory=dict)
+    weights: Mapping[str, InFiles] = field(default_factory=dict)
+    counted: Mapping[str, InFiles] = field(default_factory=dict)
     device: torch.device | None = None
     padding: Padding = Padding()
 
@@ -96,7 +95,7 @@ class Streamed:
         return WINDOW // (BLOCKS * max(1, row))
 
 
-def _read(group: Mapping[str, Filed | FiledRows], ranges: Ranges) -> dict[str, Any]:
+def _read(group: Mapping[str, InFiles | FiledRows], ranges: Ranges) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, filed in group.items():
         rows = filed.read(ranges)

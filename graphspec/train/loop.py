@@ -105,7 +105,7 @@ def train(
         if batch_size == "auto":
             program, found = _fitting(program, data, root, place, limit, world, run_dir, resume, tell)
         else:
-            found = load(program, data, root, place, limit=limit)
+            found = load(program, data, root, place, limit=limit, processes=world.machine())
         alike(world, found.fingerprint)
         for note in found.notes:
             tell(note)

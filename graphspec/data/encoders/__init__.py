@@ -2,7 +2,7 @@
 
     encoders = Encoders(plan, outputs)
     encoders.bind(table)
-    encoders.fit(parts)                   # of training rows
+    encoders.fit(parts)                   # of training rows, part by part
     encoded = encoders.encode(part)       # of any rows
     table = encoders.decode(predictions)
     encoders.to_json()
@@ -14,7 +14,8 @@ was filled, cut or unseen is counted in `notes`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,7 @@ from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs
 from graphspec.data.mistakes import fail
+from graphspec.data.processes import ALONE, Found, Processes, in_order
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
 from graphspec.records import dataclass, field
@@ -50,6 +52,8 @@ ENCODERS: dict[str, type[Any]] = {
     "tokens": TokensEncoder,
     "image": ImageEncoder,
 }
+TOLD = ("", "training", "validation", "test", "unseen", "filled", "cut", "without a target")
+"""Parts of the data and reasons, in the order of their notes."""
 VERSION = 1
 """Of the JSON state."""
 
@@ -136,21 +140,38 @@ class Encoders:
 
     # --- learning
 
-    def fit(self, parts: Callable[[], Iterable[TablePart]]) -> None:
-        """Fits the encoders to training rows, part by part. Raises `SpecError` with each field's first
-        mistake.
+    def fit(self, parts: Iterable[TablePart], processes: Processes = ALONE) -> int:
+        """Fits the encoders to training rows, part by part, and returns their number.
+
+        Of several processes each has some of the parts, and all learn the same. Raises `SpecError` with each
+        field's first mistake.
         """
-        problems: dict[str, SpecError] = {}
         learners: dict[str, Encoder | RowWeights] = {
             **self.encoders,
             **{f"weights of {name}": w for name, w in self.weights.items()},
         }
-        for part in parts():
+        wrong: dict[str, Found[SpecError]] = {}
+
+        def learn(first: int, part: TablePart) -> int:
             for name, learner in learners.items():
-                _try(problems, name, learner.learn, part)
+                if name not in wrong:
+                    try:
+                        learner.learn(part)
+                    except SpecError as error:
+                        wrong[name] = first, error
+            return len(part)
+
+        chunks = ((int(part.rows[0]), part) for part in parts)
+        rows = sum(count for _, count in in_order(processes, chunks, learn))
+        if not rows:
+            return 0
+        problems = _merged(learners, wrong, processes)
         for name, learner in learners.items():
             _try(problems, name, learner.finish)
         _raise(problems)
+        if processes.size > 1:  # ids are those of one tokenizer, whatever its library leaves open
+            self.restore(processes.gather(self.to_json() if processes.rank == 0 else {})[0])
+        return rows
 
     # --- encoding
 
@@ -257,6 +278,16 @@ class Encoders:
                 if column.missing is not None:
                     self.counts[name, "without a target", label] += int((column.missing & rows).sum())
 
+    @contextmanager
+    def counting(self, processes: Processes) -> Iterator[None]:
+        """What is counted of encoded rows meanwhile becomes what all processes count together."""
+        before = self.counts, self.rows
+        self.counts, self.rows = Counter(), Counter()
+        yield
+        found = processes.gather((self.counts, self.rows))
+        self.counts = sum((counts for counts, _ in found), before[0])
+        self.rows = sum((rows for _, rows in found), before[1])
+
     @property
     def notes(self) -> list[str]:
         """The notes of the encoders: a line for each feature."""
@@ -264,7 +295,7 @@ class Encoders:
         for name, encoder in self.encoders.items():
             counted = [
                 f"{label + ': ' if label else ''}{count:,} of {self.rows[label]:,} rows {word}"
-                for (field, word, label), count in self.counts.items()
+                for (field, word, label), count in sorted(self.counts.items(), key=_told)
                 if field == name and count
             ]
             own = [note for note in encoder.notes if not note.startswith("warning: ")]
@@ -314,6 +345,31 @@ def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *a
     except SpecError as error:
         problems[name] = error
         return None
+
+
+def _merged(
+    learners: Mapping[str, Encoder | RowWeights], wrong: Mapping[str, Found[SpecError]], processes: Processes
+) -> dict[str, SpecError]:
+    """Merges what the processes have learned. Returns the first mistake of each learner that has one."""
+    if processes.size == 1:
+        return {name: error for name, (_, error) in wrong.items()}
+    mine = {name: (first, tuple(error.diagnostics)) for name, (first, error) in wrong.items()}
+    learned = {name: learner.learned() for name, learner in learners.items() if name not in wrong}
+    found = processes.gather((mine, learned))
+    problems = {}
+    for name, learner in learners.items():
+        mistakes = [mistakes[name] for mistakes, _ in found if name in mistakes]
+        if mistakes:
+            problems[name] = SpecError(min(mistakes, key=lambda mistake: mistake[0])[1])
+        else:
+            learner.merge([others[name] for _, others in found])
+    return problems
+
+
+def _told(counted: tuple[tuple[str, str, str], int]) -> tuple[int, int]:
+    """The place of a count among those of its field."""
+    (_, word, label), _ = counted
+    return TOLD.index(label), TOLD.index(word)
 
 
 def _raise(problems: Mapping[str, SpecError]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ class CategoryEncoder(Encoder):
         for name, vocabulary in zip(self.columns, self.vocabularies, strict=True):
             column = self._values(part, name)[0]
             vocabulary.count(column if self.feature.fill is None else pc.fill_null(column, self.feature.fill))
+
+    def learned(self) -> list[Counter[str]]:
+        return [vocabulary.counts for vocabulary in self.vocabularies]
+
+    def merge(self, found: Sequence[list[Counter[str]]]) -> None:
+        for vocabulary, counts in zip(self.vocabularies, zip(*found, strict=True), strict=True):
+            vocabulary.merge(counts)
 
     def _values(self, part: TablePart, name: str) -> tuple[pa.Array, Lists | None]:
         """The values of a column, or of the elements of its lists, as text."""
@@ -216,6 +224,12 @@ class SetEncoder(Encoder):
     def learn(self, part: TablePart) -> None:
         elements, _, _ = self._elements(part)
         self.vocabulary.count(elements)
+
+    def learned(self) -> Counter[str]:
+        return self.vocabulary.counts
+
+    def merge(self, found: Sequence[Counter[str]]) -> None:
+        self.vocabulary.merge(found)
 
     def _elements(self, part: TablePart) -> tuple[pa.Array, NDArray[np.int64], Mask]:
         """All elements, the row of each, and the rows without a value."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,12 @@ class TokensEncoder(ListEncoder):
         found = lists(part, name)
         self.vocabulary.count(texts_of(part, name, found.values, found.row))
 
+    def learned(self) -> Counter[str]:
+        return self.vocabulary.counts
+
+    def merge(self, found: Sequence[Counter[str]]) -> None:
+        self.vocabulary.merge(found)
+
     def finish(self) -> None:
         if self.feature.values is None:
             self.vocabulary.by_frequency(self.feature.vocabulary, self.feature.min_count)
@@ -143,7 +150,7 @@ class Texts:
     """Texts of training rows: all, or a sample drawn by row number, independent of the parts."""
 
     def __init__(self) -> None:
-        self.parts: list[tuple[NDArray[np.uint64], pa.Array]] = []
+        self.parts: list[tuple[NDArray[np.int64], pa.Array]] = []
         self.size = 0
         self.halved = 0
 
@@ -152,19 +159,29 @@ class Texts:
         return 0.5**self.halved
 
     def add(self, rows: NDArray[np.int64], column: pa.Array) -> None:
-        self._keep(scattered(rows), column)
+        self._keep(rows, column)
         while self.size > KEPT_BYTES:
             self.halved += 1
             before, self.parts, self.size = self.parts, [], 0
-            for keys, kept in before:
-                self._keep(keys, kept)
+            for numbers, kept in before:
+                self._keep(numbers, kept)
 
-    def _keep(self, keys: NDArray[np.uint64], column: pa.Array) -> None:
+    def _keep(self, rows: NDArray[np.int64], column: pa.Array) -> None:
         if self.halved:
-            kept = keys < np.uint64(2**64 // 2**self.halved)
-            keys, column = keys[kept], column.filter(pa.array(kept))
-        self.parts.append((keys, column))
+            kept = scattered(rows) < np.uint64(2**64 // 2**self.halved)
+            rows, column = rows[kept], column.filter(pa.array(kept))
+        self.parts.append((rows, column))
         self.size += column.nbytes
+
+    @staticmethod
+    def joined(found: Sequence[Texts]) -> Texts:
+        """The texts of several processes, in the order of the file."""
+        made = Texts()
+        made.halved = max(texts.halved for texts in found)
+        parts = [part for texts in found for part in texts.parts if len(part[0])]
+        for rows, column in sorted(parts, key=lambda part: int(part[0][0])):
+            made.add(rows, column)
+        return made
 
     def __iter__(self) -> Iterator[list[str]]:
         for _, column in self.parts:
@@ -179,7 +196,7 @@ class TextEncoder(ListEncoder):
     def __init__(self, fill: Fill, columns: tuple[str, ...], feature: TextFeature, ignore: bool = False):
         super().__init__(fill, columns, feature, ignore)
         self.tokenizer: Any = None
-        self.learned = Texts()
+        self._learned = Texts()
 
     @property
     def size(self) -> int:
@@ -187,7 +204,13 @@ class TextEncoder(ListEncoder):
 
     def learn(self, part: TablePart) -> None:
         (name,) = self.columns
-        self.learned.add(part.rows, self._column(part, name))
+        self._learned.add(part.rows, self._column(part, name))
+
+    def learned(self) -> Texts:
+        return self._learned
+
+    def merge(self, found: Sequence[Texts]) -> None:
+        self._learned = Texts.joined(found)
 
     def _column(self, part: TablePart, name: str) -> pa.Array:
         if is_list(part.table.schema.field(name).type):
@@ -197,10 +220,10 @@ class TextEncoder(ListEncoder):
     def finish(self) -> None:
         from graphspec.data.encoders.tokenizers import trained
 
-        self.tokenizer = trained(self.feature, iter(self.learned))
-        if self.learned.share < 1:
-            self.notes.append(f"{self.columns[0]}: tokens of {self.learned.share:.1%} of the training rows")
-        self.learned = Texts()
+        self.tokenizer = trained(self.feature, self._learned)
+        if self._learned.share < 1:
+            self.notes.append(f"{self.columns[0]}: tokens of {self._learned.share:.1%} of the training rows")
+        self._learned = Texts()
         self.notes.append(f"{self.columns[0]}: {self.tokenizer.get_vocab_size():,} tokens")
         self.check_room()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,24 +26,38 @@ class Sample:
 
     def __init__(self) -> None:
         self.parts: list[Numbers] = []
-        self.keys: list[NDArray[np.uint64]] = []
+        self.rows: list[NDArray[np.int64]] = []
         self.seen = self.kept = 0
 
     def add(self, rows: NDArray[np.int64], values: Numbers) -> None:
         """More rows, [n, columns]."""
         self.parts.append(values)
-        self.keys.append(scattered(rows))
+        self.rows.append(rows)
         self.seen += len(values)
         self.kept += len(values)
         if self.kept > 2 * KEPT:
             self._draw()
 
     def _draw(self) -> None:
-        keys, values = np.concatenate(self.keys), np.concatenate(self.parts)
-        if len(keys) > KEPT:
-            chosen = np.sort(np.argpartition(keys, KEPT)[:KEPT])
-            keys, values = keys[chosen], values[chosen]
-        self.keys, self.parts, self.kept = [keys], [values], len(keys)
+        rows, values = np.concatenate(self.rows), np.concatenate(self.parts)
+        if len(rows) > KEPT:
+            chosen = np.sort(np.argpartition(scattered(rows), KEPT)[:KEPT])
+            rows, values = rows[chosen], values[chosen]
+        self.rows, self.parts, self.kept = [rows], [values], len(rows)
+
+    @staticmethod
+    def joined(found: Sequence[Sample]) -> Sample:
+        """The samples of several processes as one, in the order of the file."""
+        made = Sample()
+        parts = [part for sample in found for part in zip(sample.rows, sample.parts, strict=True)]
+        parts.sort(key=lambda part: int(part[0][0]))
+        rows, values = (np.concatenate(each) for each in zip(*parts, strict=True))
+        if (rows[1:] < rows[:-1]).any():  # what was drawn lies further apart
+            order = rows.argsort()
+            rows, values = rows[order], values[order]
+        made.add(rows, values)
+        made.seen = sum(sample.seen for sample in found)
+        return made
 
     def values(self) -> Numbers:
         """[rows, columns], in the order of the file."""
@@ -167,6 +181,12 @@ class Floats(Encoder):
 
     def learn(self, part: TablePart) -> None:
         self.sample.add(part.rows, self.read(part))
+
+    def learned(self) -> Sample:
+        return self.sample
+
+    def merge(self, found: Sequence[Sample]) -> None:
+        self.sample = Sample.joined(found)
 
     def finish(self) -> None:
         values = self.sample.values()

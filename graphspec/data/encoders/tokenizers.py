@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
@@ -25,7 +26,7 @@ def library() -> Any:
     return tokenizers
 
 
-def trained(feature: TextFeature, texts: Iterator[list[str]]) -> Any:
+def trained(feature: TextFeature, texts: Iterable[list[str]]) -> Any:
     """A tokenizer of texts in lower case: by frequency, ties by text, or merged for `bpe`."""
     found, made = library(), _untrained(feature.tokenizer)
     shared = {
@@ -36,14 +37,25 @@ def trained(feature: TextFeature, texts: Iterator[list[str]]) -> Any:
     trainers = found.trainers
     if feature.tokenizer == "bpe":
         size = feature.vocabulary
-        alphabet = min(ALPHABET, max(1, (size or 0) // 2))
-        trainer = trainers.BpeTrainer(vocab_size=size, limit_alphabet=alphabet, **shared)
+        letters = _letters(made.normalizer, texts, min(ALPHABET, max(1, (size or 0) // 2)))
+        known = {"initial_alphabet": letters, "limit_alphabet": len(letters)}
+        trainer = trainers.BpeTrainer(vocab_size=size, **known, **shared)
     else:
         trainer = trainers.WordLevelTrainer(vocab_size=feature.vocabulary or 2**31, **shared)
     made.train_from_iterator(texts, trainer)
     plain = json.loads(made.to_str())
     plain["added_tokens"] = []  # else a text that holds `[PAD]` would be padding
     return found.Tokenizer.from_str(json.dumps(plain))
+
+
+def _letters(normalizer: Any, texts: Iterable[list[str]], most: int) -> list[str]:
+    """The most frequent letters, ties by letter: of equal ones the library takes any."""
+    counts: Counter[str] = Counter()
+    for part in texts:
+        for text in part:
+            counts.update(normalizer.normalize_str(text))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [letter for letter, _ in ordered if not letter.isspace()][:most]
 
 
 def _untrained(kind: str) -> Any:

@@ -37,6 +37,10 @@ class Vocabulary:
         for pair in column.drop_null().value_counts().to_pylist():
             self.counts[pair["values"]] += pair["counts"]
 
+    def merge(self, found: Iterable[Counter[str]]) -> None:
+        """Replaces the counts by the sum of others."""
+        self.counts = sum(found, Counter())
+
     def by_frequency(self, size: int | None, min_count: int) -> None:
         """The most frequent values, ties by text: all, or so many that there are `size` ids at most."""
         ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
@@ -61,7 +65,7 @@ class Vocabulary:
     def look_alike(self) -> list[tuple[str, str]]:
         """Pairs of training values that differ only by spaces or case; the more frequent comes first."""
         groups: dict[str, list[str]] = {}
-        for value in self.counts:
+        for value in sorted(self.counts):  # in whatever order they were counted
             groups.setdefault(" ".join(value.split()).casefold(), []).append(value)
         pairs = []
         for group in groups.values():

@@ -10,6 +10,9 @@ import pyarrow as pa
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.values import plain_type
 
+ROWS = 2**16
+"""Rows of a part."""
+
 
 class FrameTable(Table):
     """The columns of a pandas or polars frame, or of a pyarrow table."""
@@ -27,4 +30,5 @@ class FrameTable(Table):
         return f"row {row}, counting from 0"
 
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        yield self.table.select(columns)
+        for first in range(0, self.table.num_rows, ROWS):
+            yield self.table.select(columns).slice(first, ROWS)

@@ -10,7 +10,7 @@ from graphspec.data.folders import Found
 from graphspec.data.tables.base import Table
 from graphspec.diagnostics import Span
 
-ROWS = 2**16
+ROWS = 2**8
 """Rows of a part."""
 
 

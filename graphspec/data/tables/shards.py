@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from graphspec.data.mistakes import fail
-from graphspec.data.tables.base import Table
+from graphspec.data.tables.base import WHOLE, Share, Table
 from graphspec.diagnostics import Span, SpecError
 
 
@@ -55,12 +55,26 @@ class Shards(Table):
             row -= len(shard)
         return None
 
+    @property
+    def blocks(self) -> int | None:
+        counts = [shard.blocks for shard in self.shards]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        for _, part in self._dealt(columns, WHOLE):
+            yield part
+
+    def _dealt(self, columns: Sequence[str], share: Share) -> Iterator[tuple[int, pa.Table]]:
         types = self.columns
         schema = pa.schema({name: types[name] for name in columns})
+        before = 0
         for shard in self.shards:
-            for _, part in shard.chunks(columns):
-                yield part if part.schema == schema else _as(part, schema)
+            for first, part in shard.chunks(columns, share=share):
+                yield before + first, part if part.schema == schema else _as(part, schema)
+            before += len(shard)
+            share = share.after((shard.blocks or 0) if share.skips else shard.parts)
+        self._length = before
 
     def _same_names(self, first: Table, other: Table) -> None:
         ours, theirs = set(first.columns), set(other.columns)

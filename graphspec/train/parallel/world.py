@@ -38,6 +38,8 @@ class World:
     rank: int = 0
     size: int = 1
     training: int = 0
+    group: Any = None
+    """Those of torch's processes that these are; None for all."""
 
     @property
     def alone(self) -> bool:
@@ -69,8 +71,18 @@ class World:
         if self.alone:
             return [value]
         found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value)
+        dist.all_gather_object(found, value, self.group)
         return found
+
+    def machine(self) -> World:
+        """The processes of this machine. All processes call this."""
+        mine = launched()
+        spans = sorted(set(self.gather((mine.rank - mine.local_rank, mine.local_size))))
+        if len(spans) == 1:
+            return self
+        groups = {first: dist.new_group(range(first, first + size), backend="gloo") for first, size in spans}
+        group = groups[mine.rank - mine.local_rank]
+        return World(mine.local_rank, mine.local_size, self.training, group)
 
     def of_first(self, value: T) -> T:
         """The value of the first process."""

@@ -1,0 +1,313 @@
+"""Several processes that read a table together: each encodes some rows, and all have the same examples.
+
+Threads stand for the processes here; real ones are in `test_parallel.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as parquet
+import pytest
+import torch
+
+from graphspec.compiler import compile
+from graphspec.data import spool, streamed
+from graphspec.data.batches import Shuffle
+from graphspec.data.encoders import lists, numbers
+from graphspec.data.loading import Data, load
+from graphspec.data.spool import Spool
+from graphspec.data.tables import base
+from graphspec.data.tables.parquet import Parquet
+from graphspec.diagnostics import SpecError
+
+SPEC = """
+inputs:
+  facts: {shape: [4]}
+  kinds: {shape: [2], dtype: int64}
+  clock: {shape: [2]}
+  words: {shape: [n], dtype: int64}
+  marks: {shape: [5]}
+nodes:
+  table: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 2}
+  flat: {layer: Flatten, from: table}
+  read: {layer: Embedding, from: words, input_dim: $(vocabulary(words)), output_dim: 3, mask_zero: true}
+  last: {layer: GRU, from: read, units: 3}
+  all: {merge: concatenate, from: [facts, flat, clock, last, marks]}
+  size: {layer: Dense, from: all, units: 1}
+  kind: {layer: Dense, from: all, units: 3, activation: softmax}
+outputs:
+  size: {loss: mse, missing: ignore, metrics: [mae]}
+  kind: {loss: sparse_categorical_crossentropy, class_weight: balanced, sample_weight: weight}
+train: {optimizer: adam, epochs: 1, batch_size: 16}
+data:
+  train: DATA
+  validation: {split: 0.2, stratify: kind}
+  features:
+    facts: {columns: [a, b], encode: number, fill: median, indicator: true, transform: {b: quantile},
+            scale: standard}
+    kinds: {columns: [region, plan], encode: category, vocabulary: [5, 9], fill: none}
+    clock: {column: at, encode: date, parts: [hour_sin, weekday], scale: standard}
+    words: {column: title, encode: text, vocabulary: 30, tokenizer: TOKENIZER, fill: nothing}
+    marks: {column: tags, encode: set, vocabulary: 5, separator: " ", fill: ""}
+    size: {encode: number, scale: standard}
+    kind: {encode: category}
+"""
+ROWS = 230
+
+
+def table(rows: int = ROWS) -> pa.Table:
+    source = np.random.default_rng(5)
+
+    def drawn(words: str, missing: float = 0.0) -> list[str | None]:
+        found = source.choice(words.split(), rows).tolist()
+        return [
+            None if gone else word for word, gone in zip(found, source.random(rows) < missing, strict=True)
+        ]
+
+    def sentence() -> str:
+        return " ".join(source.choice(list("abcdefghijklmnopqrstuvwxyz"), source.integers(1, 9)))
+
+    b = [None if source.random() < 0.1 else float(x) for x in source.gamma(2, size=rows)]
+    seconds = source.integers(0, 10**9, rows)
+    columns: dict[str, Any] = {
+        "a": source.normal(size=rows).astype("float32").astype(float),
+        "b": b,
+        "region": drawn("north south North west", 0.1),
+        "plan": drawn("p q r s t u v w x y z", 0.05),
+        "at": [np.datetime_as_string(np.datetime64(int(s), "s")) for s in seconds],
+        "title": [sentence() if source.random() < 0.9 else None for _ in range(rows)],
+        "tags": [" ".join(source.choice(list("tuvwxyz"), source.integers(0, 4))) for _ in range(rows)],
+        "size": [None if source.random() < 0.2 else float(x) for x in source.normal(size=rows)],
+        "kind": drawn("oak elm ash"),
+        "weight": source.integers(1, 4, rows),
+    }
+    return pa.table(columns)
+
+
+@dataclass
+class Threads:
+    """Processes that are threads: `gather` as in `World`."""
+
+    size: int
+    held: list[Any] = field(default_factory=list)
+    rank: int = 0
+    barrier: Any = None
+
+    def of(self, rank: int) -> Threads:
+        return Threads(self.size, self.held, rank, self.barrier)
+
+    def gather(self, value: Any) -> list[Any]:
+        self.held[self.rank] = value
+        self.barrier.wait(60)
+        found = list(self.held)
+        self.barrier.wait(60)
+        return found
+
+
+def together(size: int, call: Callable[[Any], Any]) -> list[Any]:
+    """The results of a call in each of several processes, or the errors that it raises."""
+    whole = Threads(size, [None] * size, 0, threading.Barrier(size))
+
+    def one(rank: int) -> Any:
+        try:
+            return call(whole.of(rank))
+        except SpecError as error:
+            return error
+        except BaseException:
+            whole.barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(one, range(size)))
+
+
+def content(found: Data) -> Any:
+    """Everything that training sees of data, and what is said of them."""
+    parts = []
+    for examples in (found.training, found.validation, found.test):
+        for batch in examples.batches(16, Shuffle(1, 0)) if examples is not None else ():
+            groups = (batch.arrays, batch.weights, batch.counted)
+            parts.append([{name: tensor.tolist() for name, tensor in group.items()} for group in groups])
+    assert found.encoders is not None
+    return parts, found.notes, found.fingerprint, json.dumps(found.encoders.to_json())
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few rows."""
+    monkeypatch.setattr(base, "CHUNK", 2000)
+    monkeypatch.setattr("graphspec.data.tables.parquet.CHUNK", 2000)
+    monkeypatch.setattr("graphspec.data.reading.CHUNK", 700)
+    monkeypatch.setattr(base.Table.chunks, "__defaults__", (2000, base.WHOLE))
+
+
+def loading(root: Path, name: str, tokenizer: str = "word") -> Callable[[Any], Data]:
+    program = compile(SPEC.replace("DATA", name).replace("TOKENIZER", tokenizer))
+    return lambda processes: load(program, None, root, torch.device("cpu"), processes=processes)
+
+
+def alone(call: Callable[[Any], Any]) -> Any:
+    return together(1, call)[0]
+
+
+def write(root: Path, kind: str, whole: pa.Table) -> str:
+    """The table as a file, or as shards in a folder."""
+    if kind == "parquet":
+        parquet.write_table(whole, root / "whole.parquet", row_group_size=20)
+        return "whole.parquet"
+    if kind == "one group":
+        parquet.write_table(whole, root / "whole.parquet")
+        return "whole.parquet"
+    if kind == "csv":
+        csv.write_csv(whole, root / "whole.csv")
+        return "whole.csv"
+    (root / "shards").mkdir()
+    for number, first in enumerate(range(0, len(whole), 90)):
+        part = whole.slice(first, 90)
+        if kind == "parquet shards":
+            parquet.write_table(part, root / "shards" / f"{number}.parquet", row_group_size=40)
+        else:
+            lines = "".join(json.dumps(row) + "\n" for row in part.to_pylist())
+            (root / "shards" / f"{number}.jsonl").write_text(lines)
+    return "shards"
+
+
+KINDS = ("parquet", "one group", "csv", "parquet shards", "jsonl shards")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("small")
+def test_examples_and_notes_are_those_of_one_process(kind: str, tmp_path: Path) -> None:
+    call = loading(tmp_path, write(tmp_path, kind, table()))
+    wanted = content(alone(call))
+    for size in (2, 5):
+        assert [content(found) for found in together(size, call)] == [wanted] * size
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "char"])
+def test_tokenizers_learn_from_the_rows_of_all(tokenizer: str, tmp_path: Path) -> None:
+    call = loading(tmp_path, write(tmp_path, "parquet", table()), tokenizer)
+    wanted = content(alone(call))
+    assert [content(found) for found in together(3, call)] == [wanted] * 3
+
+
+@pytest.mark.usefixtures("small")
+def test_samples_of_large_data_are_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "KEPT", 50)
+    monkeypatch.setattr(lists, "KEPT_BYTES", 1000)
+    call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    wanted = content(alone(call))
+    assert "statistics from 50 of" in str(wanted[1])
+    assert [content(found) for found in together(3, call)] == [wanted] * 3
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("memory", ["12K", "1"])
+def test_what_does_not_fit_in_memory_is_streamed_in_the_same_order(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHSPEC_MEMORY", memory)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(streamed, "WINDOW", 4000)
+    monkeypatch.setattr(spool, "COPIED", 512)
+    add = Spool.add
+
+    def nameless(*arguments: Any) -> Any:
+        assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
+        return add(*arguments)  # so a kill leaves nothing behind
+
+    monkeypatch.setattr(Spool, "add", nameless)
+    call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    wanted = content(alone(call))
+    assert "are read from" in str(wanted[1])
+    assert [content(found) for found in together(3, call)] == [wanted] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.parquet"]
+
+
+@pytest.mark.usefixtures("small")
+def test_each_row_group_is_read_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: dict[int, list[int]] = {}
+    blocks = Parquet._blocks
+
+    def watched(self: Parquet, columns: Any, runs: Any) -> Any:
+        read.setdefault(threading.get_ident(), []).extend(group for _, groups in runs for group in groups)
+        return blocks(self, columns, runs)
+
+    monkeypatch.setattr(Parquet, "_blocks", watched)
+    call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    together(3, call)
+    shares = [set(groups) for groups in read.values()]
+    assert len(shares) == 3 and sorted(group for share in shares for group in share) == list(range(12))
+
+
+def broken(column: str, rows: dict[int, Any]) -> pa.Table:
+    """The table with other values in some rows of a column."""
+    whole = table()
+    values = whole.column(column).to_pylist()
+    for row, value in rows.items():
+        values[row] = value
+    return whole.set_column(whole.column_names.index(column), column, pa.array(values))
+
+
+MISTAKES = {
+    "learned": ("at", {70: "yesterday", 190: "tomorrow"}),
+    "weight": ("weight", {33: -1, 110: -2, 220: -3}),
+    "encoded": ("kind", {150: None, 151: None}),
+    "split": ("kind", {229: None}),
+    "nothing": ("size", dict.fromkeys(range(ROWS))),
+}
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_any_share_is_that_of_one_process(mistake: str, kind: str, tmp_path: Path) -> None:
+    call = loading(tmp_path, write(tmp_path, kind, broken(*MISTAKES[mistake])))
+    wanted = alone(call)
+    assert isinstance(wanted, SpecError)
+    for found in together(4, call):
+        assert isinstance(found, SpecError) and found.diagnostics == wanted.diagnostics
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_row_group_is_told_by_all(tmp_path: Path) -> None:
+    call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    path = tmp_path / "whole.parquet"
+    place = parquet.ParquetFile(path).metadata.row_group(7).column(0).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = bytes(8)
+    path.write_bytes(data)
+    wanted = alone(call)
+    assert wanted.diagnostics[0].code == "data-format"
+    assert [found.diagnostics for found in together(3, call)] == [wanted.diagnostics] * 3
+
+
+def test_a_full_disk_is_told_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphspec.data.store.SPARED", 2**60)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    call = loading(tmp_path, write(tmp_path, "parquet", table()))
+    for found in together(2, call):
+        assert found.diagnostics[0].code == "data-space" and str(tmp_path) in found.diagnostics[0].message
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_processes_change_their_own_memory_alone(tmp_path: Path) -> None:
+    first, second = together(2, loading(tmp_path, write(tmp_path, "parquet", table())))
+    assert torch.equal(first.training.arrays["facts"], second.training.arrays["facts"])
+    first.training.arrays["facts"].zero_()
+    assert second.training.arrays["facts"].any()
