@@ -28,13 +28,14 @@ from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.encoders.categories import CategoryEncoder, HashEncoder, SetEncoder
 from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.images import ImageEncoder
+from graphspec.data.encoders.learning import learned
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs
 from graphspec.data.mistakes import fail
-from graphspec.data.processes import ALONE, Found, Processes, in_order
+from graphspec.data.processes import ALONE, Processes
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
 from graphspec.records import dataclass, field
@@ -150,28 +151,7 @@ class Encoders:
             **self.encoders,
             **{f"weights of {name}": w for name, w in self.weights.items()},
         }
-        wrong: dict[str, Found[SpecError]] = {}
-
-        def learn(first: int, part: TablePart) -> int:
-            for name, learner in learners.items():
-                if name not in wrong:
-                    try:
-                        learner.learn(part)
-                    except SpecError as error:
-                        wrong[name] = first, error
-            return len(part)
-
-        chunks = ((int(part.rows[0]), part) for part in parts)
-        rows = sum(count for _, count in in_order(processes, chunks, learn))
-        if not rows:
-            return 0
-        problems = _merged(learners, wrong, processes)
-        for name, learner in learners.items():
-            _try(problems, name, learner.finish)
-        _raise(problems)
-        if processes.size > 1:  # ids are those of one tokenizer, whatever its library leaves open
-            self.restore(processes.gather(self.to_json() if processes.rank == 0 else {})[0])
-        return rows
+        return learned(learners, parts, processes)
 
     # --- encoding
 
@@ -345,25 +325,6 @@ def _try(problems: dict[str, SpecError], name: str, call: Callable[..., Any], *a
     except SpecError as error:
         problems[name] = error
         return None
-
-
-def _merged(
-    learners: Mapping[str, Encoder | RowWeights], wrong: Mapping[str, Found[SpecError]], processes: Processes
-) -> dict[str, SpecError]:
-    """Merges what the processes have learned. Returns the first mistake of each learner that has one."""
-    if processes.size == 1:
-        return {name: error for name, (_, error) in wrong.items()}
-    mine = {name: (first, tuple(error.diagnostics)) for name, (first, error) in wrong.items()}
-    learned = {name: learner.learned() for name, learner in learners.items() if name not in wrong}
-    found = processes.gather((mine, learned))
-    problems = {}
-    for name, learner in learners.items():
-        mistakes = [mistakes[name] for mistakes, _ in found if name in mistakes]
-        if mistakes:
-            problems[name] = SpecError(min(mistakes, key=lambda mistake: mistake[0])[1])
-        else:
-            learner.merge([others[name] for _, others in found])
-    return problems
 
 
 def _told(counted: tuple[tuple[str, str, str], int]) -> tuple[int, int]:

@@ -254,6 +254,7 @@ class TextEncoder(ListEncoder):
 
         from graphspec.data.encoders.tokenizers import library
 
+        self._learned = Texts()
         self.tokenizer = library().Tokenizer.from_str(json.dumps(state["tokenizer"]))
 
 

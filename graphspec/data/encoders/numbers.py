@@ -39,6 +39,8 @@ class Sample:
             self._draw()
 
     def _draw(self) -> None:
+        if len(self.parts) == 1 and self.kept <= KEPT:
+            return
         rows, values = np.concatenate(self.rows), np.concatenate(self.parts)
         if len(rows) > KEPT:
             chosen = np.sort(np.argpartition(scattered(rows), KEPT)[:KEPT])
@@ -238,7 +240,7 @@ class Floats(Encoder):
         return {"curves": [curve.to_json() for curve in self.curves]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.curves = [NumberCurve.from_json(item) for item in state["curves"]]
+        self.curves, self.sample = [NumberCurve.from_json(item) for item in state["curves"]], Sample()
 
 
 class NumberEncoder(Floats):

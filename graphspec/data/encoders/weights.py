@@ -25,6 +25,7 @@ class RowWeights:
         self.classes: dict[str, float] = dict(self.given) if isinstance(self.given, dict) else {}
         self.counts: Counter[str] = Counter()
         self.total = 0.0
+        self.notes: list[str] = []
 
     @property
     def columns(self) -> tuple[str, ...]:
