@@ -6,6 +6,7 @@ Threads stand for the processes here; real ones are in `test_parallel.py`.
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
 import threading
 from collections.abc import Callable
@@ -108,9 +109,9 @@ class Threads:
         return Threads(self.size, self.held, rank, self.barrier)
 
     def gather(self, value: Any) -> list[Any]:
-        self.held[self.rank] = value
+        self.held[self.rank] = pickle.dumps(value)
         self.barrier.wait(60)
-        found = list(self.held)
+        found = [pickle.loads(held) for held in self.held]
         self.barrier.wait(60)
         return found
 

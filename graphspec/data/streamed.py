@@ -19,6 +19,7 @@ from graphspec.data.batches import Batch, Shuffle, cut, generator
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import FiledRows, InFiles
+from graphspec.records import dataclass, field
 
 Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
