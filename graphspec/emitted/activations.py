@@ -1,4 +1,4 @@
-"""Activations that PyTorch has not, or has with other defaults."""
+"""Activations that PyTorch lacks, or has with other defaults."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class PReLU(nn.Module):
-    """nn.PReLU with slopes of any shape that broadcasts to an example's."""
+    """nn.PReLU with slopes of any shape that broadcasts to an example."""
 
     def __init__(self, shape: tuple[int, ...]):
         super().__init__()
@@ -35,7 +35,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def masked_softmax(x: Tensor, mask: Tensor, dims: int | tuple[int, ...]) -> Tensor:
-    """Softmax over the unmasked elements; masked elements are zero, even if all are."""
+    """Softmax over the unmasked elements. Masked ones become zero, even if all are."""
     x = x.masked_fill(~mask, torch.finfo(x.dtype).min)
     return (x - x.logsumexp(dims, keepdim=True)).exp().masked_fill(~mask, 0)
 
@@ -46,7 +46,7 @@ def rectified(
     max_value: float | None = None,
     threshold: float = 0.0,
 ) -> Tensor:
-    """Keras' ReLU: x above a threshold, at most max_value, and a slope below."""
+    """Keras' ReLU: x above the threshold, up to max_value, and a slope below it."""
     below = negative_slope * (x - threshold) if negative_slope else 0.0
     y = torch.where(x > threshold, x, below)
     return y if max_value is None else y.clamp(max=max_value)

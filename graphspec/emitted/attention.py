@@ -1,4 +1,4 @@
-"""Attention as Keras has it."""
+"""Keras' attention layers."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Keras' dot-product attention; masks are true where a query sees a key."""
+    """Dot-product attention. A mask is true where a query attends to a key."""
 
     def __init__(self, scale: bool = False, dropout: float = 0.0):
         super().__init__()
@@ -41,7 +41,7 @@ class Attention(nn.Module):
 
 
 class AdditiveAttention(Attention):
-    """Scores are tanh(query + key), summed with a weight for each feature."""
+    """Attention whose scores are tanh(query + key), summed with weights."""
 
     def __init__(self, features: int, scale: bool = True, dropout: float = 0.0):
         super().__init__(False, dropout)
@@ -53,7 +53,7 @@ class AdditiveAttention(Attention):
 
 
 class ConcatAttention(Attention):
-    """Scores are the sum of tanh(query + key), times a weight."""
+    """Attention whose scores are the sum of tanh(query + key), times a weight."""
 
     def __init__(self, scale: bool = False, dropout: float = 0.0):
         super().__init__(scale, dropout)
@@ -66,7 +66,7 @@ class ConcatAttention(Attention):
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention; masks are true where a query sees a key."""
+    """Multi-head attention. A mask is true where a query attends to a key."""
 
     def __init__(
         self,
@@ -101,18 +101,18 @@ class MultiHeadAttention(nn.Module):
         v = self.split(self.value(value))
         seen = mask
         if mask is not None and self.dropout == 0:
-            # a query that sees nothing gets the mean of all values
+            # a query that attends to nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
             seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         p = self.dropout if self.training else 0.0
         x = F.scaled_dot_product_attention(q, k, v, seen, p, is_causal=is_causal)
-        if query_mask is not None:  # a query that is masked sees nothing
+        if query_mask is not None:  # a masked query attends to nothing
             x = x * query_mask[:, None, :, None]
         return self.output(x.transpose(1, 2).flatten(2))
 
 
 class SizedAttention(nn.Module):
-    """Attention of inputs, values and outputs of any size; it may give its scores."""
+    """Multi-head attention with inputs and outputs of any size, and optional scores."""
 
     def __init__(
         self,
@@ -168,26 +168,26 @@ class SizedAttention(nn.Module):
             scores = q * q.shape[-1] ** -0.5 @ k.mT
             if mask is None:
                 scores = scores.softmax(-1)
-            else:  # a query that sees nothing gets zeros
+            else:  # a query that attends to nothing gets zeros
                 hidden = torch.finfo(scores.dtype).min
                 scores = scores.masked_fill(~mask, hidden).softmax(-1) * mask
             return self.merge(F.dropout(scores, p) @ v, query), scores
         seen = mask
         if mask is not None and self.dropout == 0 and query.dim() == 3:
-            # a query that sees nothing gets the mean of all values
+            # a query that attends to nothing gets the mean of all values
             hidden = torch.finfo(q.dtype).min / 2
             seen = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, hidden)
         grouped = self.num_heads > self.num_kv_heads
         x = F.scaled_dot_product_attention(
             q, k, v, seen, p, is_causal, enable_gqa=grouped
         )
-        if query_mask is not None:  # a query that is masked sees nothing
+        if query_mask is not None:  # a masked query attends to nothing
             x = x * query_mask[:, None, :, None]
         return self.merge(x, query)
 
 
 class GeneralAttention(SizedAttention):
-    """Attention along any axes, with a gate, or with an output of several axes."""
+    """Multi-head attention along any axes, with a gate or an output of several axes."""
 
     def __init__(
         self,
@@ -259,20 +259,20 @@ class GeneralAttention(SizedAttention):
 
 
 def causal_mask(query: Tensor, value: Tensor, axis: int = 1) -> Tensor:
-    """Where a query sees a value: at its own position and before."""
+    """True where a query may attend to a value: at its own position and before."""
     shape = query.shape[axis], value.shape[axis]
     return torch.ones(shape, dtype=torch.bool, device=query.device).tril()
 
 
 def orthogonal_blocks_(w: Tensor, blocks: int, gain: float = 1.0) -> None:
-    """Fill a weight [blocks * size, in] as an orthogonal matrix [size, blocks * in]."""
+    """Fills [blocks * size, in] as an orthogonal matrix [size, blocks * in]."""
     rows = w.detach().unflatten(0, (blocks, -1)).transpose(0, 1)  # [size, blocks, in]
     filled = nn.init.orthogonal_(torch.empty_like(rows.flatten(1)), gain)
     rows.copy_(filled.view_as(rows))
 
 
 def window_mask(query: Tensor, value: Tensor, window: int, axis: int = 1) -> Tensor:
-    """Where a query sees a value: less than `window` positions away, on either side."""
+    """True where a value is less than `window` positions away from the query."""
     shape = query.shape[axis], value.shape[axis]
     mask = torch.ones(shape, dtype=torch.bool, device=query.device)
     return mask.triu(1 - window).tril(window - 1)

@@ -1,4 +1,4 @@
-"""Images changed at random in training."""
+"""Random changes of images in training."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class RandomBrightness(nn.Module):
-    """Adds `factor` of a range to each image in training, within the range."""
+    """Adds a share of the value range, drawn from `factor`, to images in training."""
 
     def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
@@ -21,9 +21,7 @@ class RandomBrightness(nn.Module):
 
 
 class RandomContrast(nn.Module):
-    """Scales the contrast of each channel of [N, C, H, W] by `factor` in training,
-    within a range.
-    """
+    """Scales the contrast of each channel of [N, C, H, W] in training, by `factor`."""
 
     def __init__(self, factor: tuple[float, float], value_range: tuple[float, float]):
         super().__init__()
@@ -47,8 +45,9 @@ def fit(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class RandomCrop(nn.Module):
-    """One window of all images of [N, C, H, W] in training, if they are larger; else
-    the middle of each, brought to this size.
+    """Crops a random window from images [N, C, H, W] in training, the same from all.
+
+    In inference, and if the images are not larger, it resizes the middle of each.
     """
 
     def __init__(self, height: int, width: int):
@@ -67,8 +66,10 @@ class RandomCrop(nn.Module):
 
 
 class RandomErasing(nn.Module):
-    """Fills a rectangle of some images of [N, C, H, W] in training, with a probability
-    from `factor`; a share from `scale` is the square of its side's. No `fill` is noise.
+    """Fills a rectangle of images [N, C, H, W] in training, without `fill` with noise.
+
+    The probability is drawn from `factor`. A side is the square root of a number drawn
+    from `scale`, times the side of the image.
     """
 
     def __init__(self, factor, scale, fill, value_range: tuple[float, float]):
@@ -100,7 +101,7 @@ class RandomErasing(nn.Module):
 
 
 class RandomFlip(nn.Module):
-    """Flips half of the images of a batch in training, along all of `dims` at once."""
+    """Flips images [N, C, H, W] in training with probability 0.5, along all `dims`."""
 
     def __init__(self, dims: tuple[int, ...]):
         super().__init__()
@@ -114,8 +115,10 @@ class RandomFlip(nn.Module):
 
 
 def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
-    """Each image of [N, C, H, W] through an affine map of its own, a row of [N, 6],
-    from where a pixel goes to where it comes from; sides are from -1 to 1.
+    """Applies an affine map to each image of [N, C, H, W].
+
+    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
+    of them from -1 to 1.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
     if fill_mode == "reflect":
@@ -131,8 +134,10 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
 
 
 class RandomPerspective(nn.Module):
-    """A random perspective of [N, C, H, W] in training, with a probability from
-    `factor`: corners move by up to half of `scale` of their distance from the first.
+    """Changes the perspective of images [N, C, H, W] in training.
+
+    The probability is drawn from `factor`. A corner moves by up to `scale / 2` of its
+    distance from the first corner.
     """
 
     def __init__(self, factor, scale: float, mode="bilinear", fill=0.0):
@@ -162,7 +167,7 @@ class RandomPerspective(nn.Module):
 
 
 def homography(source: Tensor, target: Tensor) -> Tensor:
-    """The projective maps [N, 3, 3] of four points [N, 4, 2] each to points [4, 2]."""
+    """The projective maps [N, 3, 3] from four points [N, 4, 2] to points [4, 2]."""
     point = torch.cat([source, torch.ones_like(source[..., :1])], -1)
     zero = torch.zeros_like(point)
     x = torch.cat([point, zero, -target[:, :1] * source], -1)
@@ -173,7 +178,7 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
 
 
 class RandomRotation(nn.Module):
-    """Rotates each image of [N, C, H, W] in training, by `factor` turns."""
+    """Rotates images [N, C, H, W] in training, by a number of turns from `factor`."""
 
     def __init__(self, factor, mode="bilinear", fill_mode="reflect", fill=0.0):
         super().__init__()
@@ -190,8 +195,10 @@ class RandomRotation(nn.Module):
 
 
 class RandomShear(nn.Module):
-    """Shears each image of [N, C, H, W] at random in training, along the width by
-    `across` and along the height by `down`, both with a random sign.
+    """Shears images [N, C, H, W] in training.
+
+    The shear along the width is drawn from `across`, that along the height from `down`.
+    Both get the same random sign.
     """
 
     def __init__(self, across, down, mode="bilinear", fill_mode="reflect", fill=0.0):
@@ -214,8 +221,9 @@ class RandomShear(nn.Module):
 
 
 class RandomTranslation(nn.Module):
-    """Moves each image of [N, C, H, W] in training, down by `height` of its height and
-    right by `width` of its width.
+    """Moves images [N, C, H, W] in training.
+
+    The share of the height is drawn from `height`, that of the width from `width`.
     """
 
     def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):
@@ -233,8 +241,9 @@ class RandomTranslation(nn.Module):
 
 
 class RandomZoom(nn.Module):
-    """Shows 1 + `height` of each height of [N, C, H, W] in training, and of each width
-    1 + `width`, or as much as of the height.
+    """Zooms images [N, C, H, W] in training: it shows 1 + h of the height of each.
+
+    h is drawn from `height`. Without `width`, it shows as much of the width.
     """
 
     def __init__(self, height, width, mode="bilinear", fill_mode="reflect", fill=0.0):

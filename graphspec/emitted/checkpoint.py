@@ -8,8 +8,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
-    """What a module gives. In training nothing inside it is kept for the backward pass,
-    which runs it again, on the same random numbers.
+    """Calls a module with activation checkpointing.
+
+    In training, the backward pass runs the module again, on the same random numbers.
     """
     if not module.training:
         return module(*inputs, **options)
@@ -17,9 +18,10 @@ def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
 
 
 def recomputed_with_buffers(module: nn.Module, *inputs: Any, **options: Any) -> Any:
-    """What a module gives. In training nothing inside it is kept for the backward pass,
-    which runs it again, on the same random numbers, and on copies of the buffers as
-    they were: statistics move once.
+    """Calls a module with activation checkpointing, and updates its buffers once.
+
+    In training, the backward pass runs the module again, on the same random numbers and
+    on copies of the buffers as they were.
     """
     if not module.training:
         return module(*inputs, **options)

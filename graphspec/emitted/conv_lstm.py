@@ -12,8 +12,10 @@ from graphspec.emitted.recurrent import reset_lstm
 
 
 class ConvLSTM(nn.Module):
-    """Keras' ConvLSTM over [batch, steps, *sizes, channels]. Where a mask [batch,
-    steps] is false the state stays; the output is the last one.
+    """Keras' ConvLSTM over [batch, steps, *sizes, channels].
+
+    Where a mask [batch, steps] is false, the state does not change, and the output is
+    that of the step before.
     """
 
     def __init__(

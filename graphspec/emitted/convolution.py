@@ -53,7 +53,7 @@ class PaddedConv3d(PaddedConv, nn.Conv3d):
 
 
 class CroppedConvTranspose1d(nn.ConvTranspose1d):
-    """Crops unevenly, as Keras does: `crop` more steps at the end."""
+    """nn.ConvTranspose1d that crops `crop` more steps at the end, as Keras does."""
 
     def __init__(self, *args: Any, crop: int = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -65,7 +65,7 @@ class CroppedConvTranspose1d(nn.ConvTranspose1d):
 
 
 class CroppedConvTranspose2d(nn.ConvTranspose2d):
-    """Crops unevenly, as Keras does: `crop` more rows and columns at the end."""
+    """nn.ConvTranspose2d that crops more rows and columns at the end, as Keras does."""
 
     def __init__(self, *args: Any, crop: int | tuple[int, int] = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -78,7 +78,7 @@ class CroppedConvTranspose2d(nn.ConvTranspose2d):
 
 
 class CroppedConvTranspose3d(nn.ConvTranspose3d):
-    """Crops unevenly, as Keras does: `crop` more planes, rows, columns at the end."""
+    """nn.ConvTranspose3d that crops more planes at the end, as Keras does."""
 
     def __init__(self, *args: Any, crop: int | tuple[int, int, int] = 0, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -181,7 +181,7 @@ class PaddedSeparableConv2d(PaddedSeparable, SeparableConv2d):
 
 
 def fill_depthwise_(w: Tensor, multiplier: int, fill: Callable[[Tensor], Any]) -> None:
-    """Fills [C * M, 1, *kernel] as Keras does: `fill` sees [M, C, *kernel]."""
+    """Fills [C * M, 1, *kernel] as Keras does: `fill` gets [M, C, *kernel]."""
     kernel = w.new_empty(multiplier, len(w) // multiplier, *w.shape[2:])
     fill(kernel)
     w.detach().copy_(kernel.transpose(0, 1).reshape_as(w))
@@ -194,7 +194,7 @@ def conv_each(
     groups: int = 1,
     **options: Any,
 ) -> Tensor:
-    """A convolution with a kernel for each example, as groups of one image."""
+    """A convolution with another kernel for each example, as groups of one image."""
     groups *= len(x)
     y = conv(x.flatten(0, 1)[None], weight.flatten(0, 1), groups=groups, **options)
     return y[0].unflatten(0, (len(x), -1))

@@ -1,4 +1,4 @@
-"""Tables of vectors, and products that einsum writes."""
+"""Embeddings, and linear layers that an einsum equation gives."""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class EinsumDense(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """A learned vector for each position, in the shape of a sequence."""
+    """A learned vector for each position, expanded to the shape of a sequence."""
 
     def __init__(self, sequence_length: int, features: int):
         super().__init__()
@@ -50,7 +50,7 @@ class ReversibleEmbedding(nn.Module):
 def einsum_scaling_(
     w: Tensor, summed: tuple[int, ...], scale: float, mode: str, distribution: str
 ) -> None:
-    """Keras' VarianceScaling of a kernel whose inputs are the summed axes."""
+    """Fills a kernel by Keras' VarianceScaling; the axes `summed` are its inputs."""
     fan_in = torch.Size(w.shape[axis] for axis in summed).numel()
     values = w.new_empty(w.numel() // fan_in, fan_in)
     variance_scaling_(values, scale, mode, distribution)

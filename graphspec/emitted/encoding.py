@@ -1,11 +1,11 @@
-"""Integers and categories as vectors."""
+"""Encodings of integers and categories as vectors."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Discretization(nn.Module):
-    """The index of the bin of each number: 0 below the first boundary."""
+    """Maps each number to the index of its bin: 0 below the first boundary."""
 
     bin_boundaries: Tensor
 
@@ -40,12 +40,12 @@ class QuantileBins(nn.Module):
 
 
 def count_classes(x: Tensor, num_classes: int) -> Tensor:
-    """The count of each class in each row; torch.bincount takes a single row."""
+    """The count of each class in each row: torch.bincount, but for many rows."""
     zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
     return zeros.scatter_add(1, x, torch.ones_like(x, dtype=zeros.dtype))
 
 
 def multi_hot(x: Tensor, num_classes: int) -> Tensor:
-    """1 for each class that occurs in a row, without a one_hot of each integer."""
+    """1 for each class that occurs in a row, otherwise 0."""
     zeros = torch.zeros(x.shape[0], num_classes, device=x.device)
     return zeros.scatter(1, x, 1.0)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel of [N, C, H, W] under one kernel [size, size], with zeros around."""
+    """Convolves each channel of [N, C, H, W] with one kernel; it pads zeros."""
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
     return F.conv2d(x, weight, padding=len(kernel) // 2, groups=channels)
@@ -19,13 +19,13 @@ def gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, size: int, sigma: tuple[float, float]) -> Tensor:
-    """[N, C, H, W] under a Gaussian; `sigma` is its deviation along W, then along H."""
+    """Blurs [N, C, H, W]. `sigma` has the standard deviations along W and along H."""
     columns, rows = (gaussian(size, each, x) for each in sigma)
     return filtered(x, torch.outer(rows, columns))
 
 
 def sobel_edges(x: Tensor) -> Tensor:
-    """[N, C, H, W, 2]: the slopes of [N, C, H, W] along H and along W."""
+    """The slopes of [N, C, H, W] along H and along W: [N, C, H, W, 2]."""
     rows = x.new_tensor([[-1, -2, -1], [0, 0, 0], [1, 2, 1]])
     return torch.stack((filtered(x, rows), filtered(x, rows.T)), -1)
 
@@ -33,7 +33,7 @@ def sobel_edges(x: Tensor) -> Tensor:
 def structural_similarity(
     x: Tensor, y: Tensor, size: int, sigma: float, c1: float, c2: float
 ) -> Tensor:
-    """The similarity [N] of images [N, C, H, W]; `c1` and `c2` keep it stable."""
+    """The structural similarity [N] of images [N, C, H, W]; `c1`, `c2` stabilize it."""
     row, channels = gaussian(size, sigma, x), x.shape[1]
     weight = torch.outer(row, row).expand(channels, 1, size, size)
 
@@ -64,8 +64,9 @@ class RandomSharpness(nn.Module):
 
 
 class RandomGaussianBlur(nn.Module):
-    """Blurs images in training, with a probability from `factor`, by a Gaussian whose
-    standard deviations are from `sigma`, the same for all images of a batch.
+    """Blurs images in training, with a probability that is drawn from `factor`.
+
+    The standard deviations are drawn from `sigma`, the same for all images of a batch.
     """
 
     def __init__(self, factor, sigma, value_range, kernel_size: int = 3):

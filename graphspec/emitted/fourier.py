@@ -8,7 +8,10 @@ from torch.nn import functional as F
 
 
 def sliding_fft(x: Tensor, width: int, stride: int, length: int, window, center=True):
-    """The real and imaginary parts, [batch, frames, frequencies], of windows of x."""
+    """The Fourier transform of windows of x: its real and its imaginary parts.
+
+    Both are [batch, frames, frequencies].
+    """
     weights = window(length, dtype=x.dtype, device=x.device)
     frames = torch.stft(
         x, width, stride, length, weights, center=center, return_complex=True
@@ -40,8 +43,9 @@ def overlapped(
     length: int | None = None,
     center: bool = True,
 ) -> Tensor:
-    """The sum of windows [batch, frames, frequencies], each weighted as in the
-    middle of a signal; without a window, all by 1.
+    """The signal of windows [batch, frames, frequencies]: their sum.
+
+    Each window is weighted as in the middle of a signal; without `window`, by 1.
     """
     frames = torch.fft.irfft(torch.complex(real, imag), width)
     if window is not None:

@@ -1,4 +1,4 @@
-"""Colours."""
+"""Conversions between color spaces."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Picking and placing elements of each example by tensors of indices."""
+"""Reading and writing elements of each example by tensors of indices."""
 
 import torch
 from torch import Tensor
@@ -15,13 +15,13 @@ def take_each(x: Tensor, indices: Tensor, dim: int) -> Tensor:
 def put_each(
     x: Tensor, indices: Tensor, values: Tensor, accumulate: bool = False
 ) -> Tensor:
-    """Each example with values at its own indices [batch, n, axes], or added there."""
+    """Writes or adds values to each example, at its own indices [batch, n, axes]."""
     rows = torch.arange(len(x), device=x.device)[:, None]
     return x.index_put((rows, *indices.unbind(-1)), values, accumulate)
 
 
 def put_slice(x: Tensor, values: Tensor, *starts: int) -> Tensor:
-    """Writes values at `starts`, the indices after the batch axis."""
+    """Writes values at the indices `starts`, which do not count the batch axis."""
     x = x.clone()
     ends = zip(starts, values.shape[1:], strict=True)
     x[(slice(None), *(slice(start, start + size) for start, size in ends))] = values
@@ -31,8 +31,10 @@ def put_slice(x: Tensor, values: Tensor, *starts: int) -> Tensor:
 def reduce_segments(
     data: Tensor, ids: Tensor, count: int, reduce: str, empty: float
 ) -> Tensor:
-    """The elements of each example with the same id, [batch, n], as one; `empty` where
-    there is none. Ids below 0 or not below `count` are left out.
+    """Reduces the elements of each example that have the same id [batch, n].
+
+    `empty` is the result for an id without elements. Ids below 0, and from `count` on,
+    are left out.
     """
     ids = torch.where((ids < 0) | (ids >= count), count, ids)
     index = ids.view(*ids.shape, *[1] * (data.dim() - 2)).expand_as(data)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> None:
-    """Keras' VarianceScaling of [out, in, *kernel]; normals are cut at two sigmas."""
+    """Fills [out, in, *kernel] by Keras' VarianceScaling; normals end at two sigmas."""
     fan_in, fan_out = (
         (w[0].numel(), w[:, 0].numel()) if w.dim() > 1 else (len(w), len(w))
     )
@@ -25,6 +25,6 @@ def variance_scaling_(w: Tensor, scale: float, mode: str, distribution: str) -> 
 
 
 def orthogonal_(w: Tensor, gain: float = 1.0) -> None:
-    """Fill a weight [..., out] as the orthogonal matrix [rest, out]."""
+    """Fills a weight [..., out] as an orthogonal matrix [rest, out]."""
     filled = nn.init.orthogonal_(torch.empty_like(w.flatten(0, -2)), gain)
     w.detach().copy_(filled.view_as(w))

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class GaussianDropout(nn.Module):
-    """Multiplies with normal noise around 1 in training; p is a dropout rate."""
+    """Multiplies by normal noise around 1 in training. `p` is the dropout rate."""
 
     def __init__(self, p: float):
         super().__init__()
@@ -20,7 +20,7 @@ class GaussianDropout(nn.Module):
 
 
 class GaussianNoise(nn.Module):
-    """Adds normal noise in training, which torch.nn has no module for."""
+    """Adds normal noise in training."""
 
     def __init__(self, std: float):
         super().__init__()
@@ -34,7 +34,7 @@ class GaussianNoise(nn.Module):
 
 
 class SharedAlphaDropout(nn.Module):
-    """Alpha dropout that decides once along the axes where `noise_shape` is 1."""
+    """Alpha dropout with one decision along the axes where `noise_shape` is 1."""
 
     def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
         super().__init__()
@@ -57,7 +57,7 @@ class SharedAlphaDropout(nn.Module):
 
 
 class SharedDropout(nn.Module):
-    """Dropout that decides once along the axes where `noise_shape` is 1."""
+    """Dropout with one decision along the axes where `noise_shape` is 1."""
 
     def __init__(self, p: float, noise_shape: tuple[int | None, ...]):
         super().__init__()
@@ -74,7 +74,7 @@ class SharedDropout(nn.Module):
 
 
 def shuffled(x: Tensor, dim: int) -> Tensor:
-    """The elements along an axis in random order, different for each index before."""
+    """Shuffles along an axis, in another order for each index of the axes before it."""
     order = torch.rand(x.shape[: dim + 1], device=x.device).argsort(dim)
     for _ in range(x.dim() - dim - 1):
         order = order.unsqueeze(-1)

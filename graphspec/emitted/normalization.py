@@ -1,4 +1,4 @@
-"""Normalizations with Keras' statistics, weights and single values."""
+"""Normalizations with Keras' statistics and weights."""
 
 from typing import Any
 
@@ -8,9 +8,7 @@ from torch.nn import functional as F
 
 
 class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization that keeps the variance of the batch, as Keras does: without
-    Bessel's correction.
-    """
+    """Batch normalization with Keras' running variance: no Bessel's correction."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -25,7 +23,7 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         scale: bool = True,
     ):
         super().__init__(num_features, eps, momentum, affine=center or scale)
-        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        # only nn.SyncBatchNorm counts batches, and the count is not saved
         self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
         if not center:
             self.register_parameter("bias", None)
@@ -38,7 +36,7 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
         mean, var = self.running_mean.clone(), self.running_var.clone()
         weights = self.weight, self.bias
-        # unlike F.batch_norm, this trains on one value a channel
+        # F.batch_norm refuses to train on one value per channel
         y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
         self.running_mean.lerp_(mean, self.momentum)
         var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
@@ -46,7 +44,7 @@ class KerasBatchNorm(nn.modules.batchnorm._BatchNorm):
         return y
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
-        metadata = {**metadata, "version": 2}  # without a count of batches
+        metadata = {**metadata, "version": 2}  # saved without the count
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
 
@@ -63,7 +61,7 @@ class KerasBatchNorm3d(KerasBatchNorm, nn.BatchNorm3d):
 
 
 class MaskedBatchNorm(KerasBatchNorm1d):
-    """Batch normalization of [N, C, L] whose statistics skip masked steps."""
+    """Batch normalization of [N, C, L] whose statistics leave out masked steps."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None or not self.training:
@@ -109,7 +107,7 @@ class SynchronizedBatchNorm(KerasBatchNorm):
         scale: bool = True,
     ):
         super().__init__(num_features, eps, momentum, center=center, scale=scale)
-        # 0 where a process has no examples of its own, and runs others'
+        # 0 in a process without examples of its own, which repeats those of others
         self.register_buffer("counts", torch.ones(()), persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -144,7 +142,7 @@ class SynchronizedBatchNorm3d(SynchronizedBatchNorm, nn.BatchNorm3d):
 
 
 class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalization always in inference mode: Keras' if not trainable."""
+    """Batch normalization that never trains, as Keras' with `trainable=False`."""
 
     def forward(self, x: Tensor, *_: Tensor) -> Tensor:
         statistics = self.running_mean, self.running_var
@@ -152,7 +150,7 @@ class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def freeze(module: nn.Module) -> None:
-    """Takes a module out of training: no gradients, no new statistics."""
+    """Freezes a module: no gradients, and no updates of statistics."""
     module.requires_grad_(False)
     for layer in module.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
@@ -175,7 +173,7 @@ class CenteredLayerNorm(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """nn.GroupNorm with only a weight or only a bias, and for single-value groups."""
+    """nn.GroupNorm that can lack a weight or a bias, and have groups of one value."""
 
     weight: Tensor
 
@@ -196,7 +194,7 @@ class GroupNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_channels)) if center else None
 
     def forward(self, x: Tensor) -> Tensor:
-        # unlike F.group_norm, this trains on one value a group
+        # F.group_norm refuses to train on one value per group
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -204,7 +202,7 @@ class GroupNorm(nn.Module):
 
 
 class Normalization(nn.Module):
-    """Normalizes features with given means and variances, or inverts that."""
+    """Normalizes features by given means and variances, or inverts that."""
 
     mean: Tensor
     std: Tensor

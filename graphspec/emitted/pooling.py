@@ -1,4 +1,4 @@
-"""Poolings that pad as Keras does, or take a mask."""
+"""Pooling with Keras' padding, or with a mask."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from graphspec.emitted.padding import same_padding
 
 
 def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Average pooling of [N, C, D, H, W] with Keras' `same` padding, uncounted."""
+    """Average pooling of [N, C, D, H, W], Keras' `same`: padding does not count."""
     pads = same_padding(x, kernel_size, stride, (1, 1, 1))
     uneven = any(
         s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
@@ -25,7 +25,7 @@ def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
 
 
 def avg_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
-    """Average pooling of [N, C, H, W] with Keras' `same` padding, uncounted."""
+    """Average pooling of [N, C, H, W], Keras' `same`: padding does not count."""
     pads = same_padding(x, kernel_size, stride, (1, 1))
     uneven = any(
         s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
@@ -50,7 +50,7 @@ def masked_mean(x: Tensor, mask: Tensor, axis: int, keepdim: bool = False) -> Te
 
 
 def max_pool1d(x: Tensor, kernel_size: int, stride: int | None = None) -> Tensor:
-    """F.max_pool1d, in a form that torch.export takes at a dynamic length."""
+    """F.max_pool1d in a form that torch.export accepts at a dynamic length."""
     stride = kernel_size if stride is None else stride
     return F.max_pool2d(x.unsqueeze(2), (1, kernel_size), (1, stride)).squeeze(2)
 
@@ -64,7 +64,7 @@ def max_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
     if uneven or torch.compiler.is_exporting():
         x = F.pad(x, pads, value=float("-inf"))
         return F.max_pool3d(x, kernel_size, stride)
-    # ceil_mode adds the windows that end past the input: no copy is padded
+    # ceil_mode adds the windows that end past the input: no padded copy is needed
     return F.max_pool3d(x, kernel_size, stride, pads[-2::-2], ceil_mode=True)
 
 
@@ -77,5 +77,5 @@ def max_pool_same(x: Tensor, kernel_size, stride) -> Tensor:
     if uneven or torch.compiler.is_exporting():
         x = F.pad(x, pads, value=float("-inf"))
         return F.max_pool2d(x, kernel_size, stride)
-    # ceil_mode adds the windows that end past the input: no copy is padded
+    # ceil_mode adds the windows that end past the input: no padded copy is needed
     return F.max_pool2d(x, kernel_size, stride, (pads[2], pads[0]), ceil_mode=True)

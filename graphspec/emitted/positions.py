@@ -1,4 +1,4 @@
-"""Positions as waves and as rotations."""
+"""Position encodings: sines and cosines, and rotations."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ def sine_positions(x: Tensor, max_wavelength: float) -> Tensor:
 def rotate_positions(
     x: Tensor, axis: int, max_wavelength: float, scale: float = 1.0
 ) -> Tensor:
-    """Features of the first half and their peers of the second, turned by positions."""
+    """Rotary embedding: rotates feature i and feature i + half by their position."""
     half = x.shape[-1] // 2
     rates = max_wavelength ** (-torch.arange(half, device=x.device) / half) / scale
     angles = torch.arange(x.shape[axis], device=x.device).unsqueeze(1) * rates

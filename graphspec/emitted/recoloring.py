@@ -1,4 +1,4 @@
-"""Images whose colours are changed at random in training."""
+"""Random changes of the colors of images in training."""
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class RandomColorDegeneration(nn.Module):
 
 
 class RandomColorJitter(nn.Sequential):
-    """Changes brightness, contrast, saturation and hue, those that are given."""
+    """Changes brightness, contrast, saturation and hue in training, where given."""
 
     def __init__(
         self, value_range, brightness=None, contrast=None, saturation=None, hue=None
@@ -45,8 +45,9 @@ class RandomColorJitter(nn.Sequential):
 
 
 class RandomHue(nn.Module):
-    """Shifts the hue of images [batch, 3, height, width] in training, in either
-    direction, by half of a factor.
+    """Shifts the hue of images [batch, 3, height, width] in training.
+
+    The shift is half of a number drawn from `factor`, in either direction.
     """
 
     def __init__(self, factor, value_range: tuple[float, float]):
@@ -65,8 +66,9 @@ class RandomHue(nn.Module):
 
 
 class RandomSaturation(nn.Module):
-    """Multiplies the saturation of images [batch, 3, height, width] in training by
-    f / (1 - f), for an f from `factor`.
+    """Scales the saturation of images [batch, 3, height, width] in training.
+
+    The scale is f / (1 - f), with f drawn from `factor`.
     """
 
     def __init__(self, factor, value_range: tuple[float, float]):
@@ -84,7 +86,7 @@ class RandomSaturation(nn.Module):
 
 
 class RandomGrayscale(nn.Module):
-    """Removes the colour of a share of images [batch, 3, height, width]."""
+    """Removes the color of images [batch, 3, height, width] in training, at random."""
 
     def __init__(self, factor: float):
         super().__init__()
@@ -98,7 +100,7 @@ class RandomGrayscale(nn.Module):
 
 
 class RandomInvert(nn.Module):
-    """Inverts images, each with a probability between two."""
+    """Inverts images in training, with a probability that is drawn from `factor`."""
 
     def __init__(self, factor: tuple[float, float], white: float):
         super().__init__()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def divide_by_norm(module: Any, _: object) -> None:
-    """What `spectral_norm` does before a forward pass, by power iteration."""
+    """The hook of `spectral_norm`: a power iteration before the forward pass."""
     if not module.training:
         return
     weight, u = module.weight.movedim(module.rows, 0).flatten(1), module.u
@@ -22,8 +22,9 @@ def divide_by_norm(module: Any, _: object) -> None:
 
 
 def spectral_norm(module: Any, iterations: int = 1, dim: int = 0) -> Any:
-    """The module, whose weight is divided by its largest singular value before each
-    forward pass in training, for good; `dim` counts the rows of its matrix.
+    """Divides a module's weight by its largest singular value before it is called.
+
+    It changes the weight itself, in training. `dim` is the axis of the matrix's rows.
     """
     u = torch.empty(module.weight.shape[dim])
     module.register_buffer("u", nn.init.trunc_normal_(u, std=0.02, a=-0.04, b=0.04))

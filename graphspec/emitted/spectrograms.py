@@ -1,4 +1,4 @@
-"""Signals as images of their frequencies."""
+"""Spectrograms of signals."""
 
 import math
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from graphspec.emitted.padding import same_padding
 
 
 def mel_bands(bins: int, bands: int, rate: int, low: float, high: float) -> Tensor:
-    """How much of each of the frequencies from 0 to rate / 2 is in each band of the mel
-    scale: triangles of height 1, [bands, bins]. Frequency 0 is in none.
+    """The weights [bands, bins] of frequencies from 0 to rate / 2 in mel bands.
+
+    Each band is a triangle of height 1. Frequency 0 is in no band.
     """
 
     def mel(hertz: Any) -> Any:
@@ -77,8 +78,9 @@ class MelSpectrogram(nn.Module):
 
 
 class STFTSpectrogram(nn.Module):
-    """Spectrograms of signals [batch, samples, channels], by convolutions whose kernels
-    start as the waves of the Fourier transform.
+    """Spectrograms of signals [batch, samples, channels].
+
+    They are convolutions, whose kernels start as the waves of the Fourier transform.
     """
 
     def __init__(

@@ -1,12 +1,13 @@
-"""Changes of tones of images."""
+"""Changes of the tones of images."""
 
 import torch
 from torch import Tensor, nn
 
 
 class RandomPosterization(nn.Module):
-    """Reduces images in training to a random number of bits per value: at least the
-    first of `bits`, and below the second.
+    """Reduces images in training to a random number of bits per value.
+
+    The number is at least the first of `bits`, and below the second.
     """
 
     def __init__(self, bits: tuple[int, int], value_range: tuple[float, float]):
@@ -27,8 +28,9 @@ class RandomPosterization(nn.Module):
 
 
 class Solarization(nn.Module):
-    """Adds a number from `addition` to images in training, and inverts what is above
-    one from `threshold`; both on a scale of 0 to 255.
+    """Adds a number from `addition` to images in training, then inverts large values.
+
+    Values above a number drawn from `threshold` are inverted, on a scale of 0 to 255.
     """
 
     def __init__(self, addition, threshold, value_range: tuple[float, float]):
@@ -47,7 +49,7 @@ class Solarization(nn.Module):
 
 
 def auto_contrast(x: Tensor, low: float, high: float) -> Tensor:
-    """Each channel of images [N, C, H, W] from `low` to `high`, if it has two tones."""
+    """Stretches each channel of images [N, C, H, W] to the range `low` to `high`."""
     least, most = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     span = torch.where(most > least, most - least, 1)
     return torch.where(most > least, (x - least) / span * (high - low) + low, x)

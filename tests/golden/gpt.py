@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class MultiHeadAttention(nn.Module):
-    """Multi-head attention; masks are true where a query sees a key."""
+    """Multi-head attention. A mask is true where a query attends to a key."""
 
     def __init__(
         self, in_features: int, num_heads: int, key_dim: int, dropout: float = 0.0
@@ -35,7 +35,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class PositionEmbedding(nn.Module):
-    """A learned vector for each position, in the shape of a sequence."""
+    """A learned vector for each position, expanded to the shape of a sequence."""
 
     def __init__(self, sequence_length: int, features: int):
         super().__init__()

@@ -10,9 +10,7 @@ from torch.nn import functional as F
 
 
 class KerasBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization that keeps the variance of the batch, as Keras does: without
-    Bessel's correction.
-    """
+    """Batch normalization with Keras' running variance: no Bessel's correction."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -20,7 +18,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
 
     def __init__(self, num_features: int, eps: float, momentum: float):
         super().__init__(num_features, eps, momentum)
-        # nn.SyncBatchNorm counts batches; here nothing does, and nothing is saved
+        # only nn.SyncBatchNorm counts batches, and the count is not saved
         self.register_buffer("num_batches_tracked", torch.tensor(0), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -29,7 +27,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         n, cudnn = x.numel() // x.shape[1], torch.backends.cudnn.enabled
         mean, var = self.running_mean.clone(), self.running_var.clone()
         weights = self.weight, self.bias
-        # unlike F.batch_norm, this trains on one value a channel
+        # F.batch_norm refuses to train on one value per channel
         y = torch.batch_norm(x, *weights, mean, var, True, 1.0, self.eps, cudnn)
         self.running_mean.lerp_(mean, self.momentum)
         var = var * ((n - 1) / n) if n > 1 else torch.zeros_like(var)
@@ -37,7 +35,7 @@ class KerasBatchNorm2d(nn.BatchNorm2d):
         return y
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, *args):
-        metadata = {**metadata, "version": 2}  # without a count of batches
+        metadata = {**metadata, "version": 2}  # saved without the count
         super()._load_from_state_dict(state_dict, prefix, metadata, *args)
 
 
