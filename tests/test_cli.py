@@ -423,6 +423,28 @@ def test_a_start_reads_no_metadata_of_packages(spec: Path) -> None:
         assert done.stdout == f"good.yaml: ok\n{read}\n"
 
 
+def test_what_is_to_be_done_at_exit_is_done(spec: Path) -> None:
+    """Without it the process ends at once, with everything that was printed and its exit code."""
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    code = (
+        "import atexit, sys, threading\n{}\nsys.argv = ['graphspec', 'check', '{}']\n"
+        "from graphspec.__main__ import main\nmain()"
+    )
+    register = "atexit.register(print, 'done')"
+    thread = "threading.Thread(target=lambda: (threading.main_thread().join(), print('done'))).start()"
+    for before, file, status, told in (
+        ("", "good.yaml", 0, "good.yaml: ok\n"),
+        ("", "absent.yaml", 1, "1 error in 1 file\n"),
+        (register, "good.yaml", 0, "good.yaml: ok\ndone\n"),
+        (thread, "good.yaml", 0, "good.yaml: ok\ndone\n"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(before, file)], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == status and done.stdout.endswith(told) and done.stderr == ""
+
+
 def test_what_replaces_the_search_for_plugins_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "pydantic.plugin._loader"
     monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "__all__")
