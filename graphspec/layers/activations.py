@@ -14,6 +14,7 @@ from graphspec.contract.activations import (
     SoftmaxFunction,
     rectified,
 )
+from graphspec.contract.axes import Axes, positive_axes
 from graphspec.contract.broadcasting import stretch
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
@@ -29,7 +30,6 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from graphspec.contract.axes import Axes, positive_axes
 from graphspec.contract.broadcasting import to_float
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
 from graphspec.contract.learned import Learned, MeanAndVariance
-from graphspec.layers.layer_normalization import Axes, positive_axes
 from graphspec.tensor import Dim, Tensor, product
 
 Nested = float | tuple["Nested", ...]

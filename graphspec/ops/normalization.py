@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from graphspec.contract.axes import Axes
 from graphspec.contract.broadcasting import example_axes, example_axis, stretch
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.layers.layer_normalization import Axes
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 

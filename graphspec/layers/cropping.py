@@ -1,0 +1,95 @@
+"""Cropping of sequences, images and volumes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
+from graphspec.contract.windows import AXES, DataFormat, Spatial, spatial
+from graphspec.tensor import Dim, Tensor
+
+
+class _Cropping(Spatial, abstract=True):
+    """Cropping at both ends of each axis."""
+
+    cropping: Margins
+
+    def infer(self, x: Tensor) -> Tensor:
+        self.need(x)
+        left: list[Dim] = []
+        for axis, size, cut in zip(AXES[self.rank], spatial(x, self.layout), self.cropping, strict=True):
+            if isinstance(size, int) and size <= sum(cut):
+                raise LayerError(
+                    "window-too-large",
+                    f"{self.spec_name} cuts {cut[0]} + {cut[1]} off {axis} {size} of {x}: nothing is left",
+                    help=f"crop less than {axis} {size}, or shrink the input less before",
+                    argument="cropping" if "cropping" in self.model_fields_set else None,
+                    inputs=(0,),
+                )
+            left.append(size - sum(cut))
+        return self.resized(x, tuple(left))
+
+    def code(self, site: Site) -> Code:
+        slices = [":"] * site.x.rank
+        constants: dict[str, Leaf] = {}
+        for axis, name, (before, behind) in zip(self.axes(site), AXES[self.rank], self.cropping, strict=True):
+            start, stop = f"{name}_start", f"{name}_end"
+            slices[axis] = (f"{{{start}}}" if before else "") + ":" + (f"-{{{stop}}}" if behind else "")
+            constants |= ({start: before} if before else {}) | ({stop: behind} if behind else {})
+        if not constants:
+            return Code("{x}")
+        while slices[-1] == ":":
+            slices.pop()
+        return Code(f"{{x}}[{', '.join(slices)}]", constants=constants)
+
+
+class Cropping1D(_Cropping):
+    """Removes `cropping` steps at each end of a sequence, or `[before, after]`."""
+
+    rank: ClassVar[int] = 1
+
+    cropping: Margins1 = ((1, 1),)
+
+    examples = (
+        Example({}, ((5, 3),)),
+        Example({"cropping": 2}, ((6, 3),)),
+        Example({"cropping": [0, 2]}, ((5, 3),)),
+        Example({"cropping": [2, 0]}, ((5, 3),)),
+        Example({"cropping": 0}, ((5, 3),)),
+        Example({"cropping": 1}, ((5, 3),), dtype="int64"),
+    )
+
+
+class Cropping2D(_Cropping):
+    """Removes `cropping` at each side of an image, `[height, width]`, or `[[top, bottom], [left, right]]`."""
+
+    rank: ClassVar[int] = 2
+
+    cropping: Margins2 = ((0, 0), (0, 0))
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((4, 5, 3),)),
+        Example({"cropping": 1}, ((4, 5, 3),)),
+        Example({"cropping": [[0, 1], [1, 3]]}, ((4, 6, 3),)),
+        Example({"cropping": [[0, 1], [2, 0]]}, ((4, 6, 3),)),
+        Example({"cropping": [[1, 1], [0, 2]], "data_format": "channels_first"}, ((3, 4, 6),)),
+    )
+
+
+class Cropping3D(_Cropping):
+    """Removes `cropping` at each side of a volume, `[depth, height, width]`, or a pair for each axis."""
+
+    rank: ClassVar[int] = 3
+
+    cropping: Margins3 = ((1, 1), (1, 1), (1, 1))
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((4, 3, 5, 2),)),
+        Example({"cropping": 0}, ((4, 3, 5, 2),)),
+        Example({"cropping": [1, 0, 2]}, ((4, 3, 5, 2),)),
+        Example({"cropping": [[0, 1], [2, 0], [1, 3]]}, ((4, 3, 5, 2),)),
+        Example({"cropping": [[1, 1], [0, 2], [0, 0]], "data_format": "channels_first"}, ((2, 4, 3, 5),)),
+    )
