@@ -15,9 +15,9 @@ from bench.measure import interleave
 from bench.report import Column, Table, Value, duration
 from graphspec.folded_weights import difference
 
-NOTE = """What `build --fold` writes beside the twin, which is not folded, with the same weights and random
-statistics: `eval()` under `inference_mode`, both in channels_last. Interleaved; the ratio is the median over
-rounds of folded / twin; the difference is the largest of outputs and logits."""
+NOTE = """The output of `build --fold` compared with the twin, which is not folded, with the same weights and
+random statistics: `eval()` under `inference_mode`, both in channels_last. Runs are interleaved. The ratio is
+the median over rounds of folded / twin; the difference is the largest of all outputs and logits."""
 
 COLUMNS = (
     Column("spec", "spec"),

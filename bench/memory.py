@@ -21,9 +21,9 @@ from graphspec.train.judge import Judge
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.penalties import Penalties
 
-NOTE = """The most bytes of tensors that live at once while `eval()` runs under `no_grad`, counted as
-operations make them and Python lets go of them; inputs and weights do not count, nor does what a kernel takes
-for itself. The ratio is emitted / twin; the last column is the module that overwrites nothing."""
+NOTE = """The peak of the bytes of all live tensors while `eval()` runs under `no_grad`, counted as operations
+create tensors and Python frees them. Inputs, weights and workspaces of kernels do not count. The ratio is
+emitted / twin. The last column is the module without in-place activations."""
 
 
 def size(value: int) -> str:
@@ -72,9 +72,9 @@ def table(names: Sequence[str]) -> Table:
     return Table("Peak memory of an inference pass", NOTE, COLUMNS, tuple(rows))
 
 
-STEP_NOTE = """Estimated: `graphspec summary --memory --batch-size`, from shapes alone. Measured: the most
-bytes that torch's allocator for CPUs gives out at once in the second step of a training, workspaces of
-kernels among them, with weights, optimizer and the batch."""
+STEP_NOTE = """Estimated: `graphspec summary --memory --batch-size`, from shapes only. Measured: the most
+bytes that torch's CPU allocator has given out at once in the second step of a training, including workspaces
+of kernels, weights, optimizer state and the batch."""
 
 STEP_COLUMNS = (
     Column("spec", "spec"),

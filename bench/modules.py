@@ -14,9 +14,10 @@ from bench.report import Column, Table, Value, duration
 from graphspec.compiled_spec import Program
 
 NOTE = """Forward: `eval()` under `inference_mode`. Step: `train()`, forward to logits, half the mean square,
-backward, a fused SGD step. Interleaved, with the same weights, after outputs and gradients of the emitted
-module and its twin were found equal. Times are medians; a ratio is the median over rounds of the emitted
-module's time by the other's: below 1, it is the faster one. Keras runs on torch, in the same loop."""
+backward, a fused SGD step. Runs are interleaved, with the same weights, after a check that outputs and
+gradients of the emitted module and its twin are equal. Times are medians. A ratio is the median over rounds
+of the emitted module's time divided by the other's: below 1, the emitted module is faster. Keras runs on
+torch, in the same loop."""
 
 PHASES = ("forward", "step")
 

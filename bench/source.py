@@ -16,11 +16,11 @@ from bench.cases import CASES
 from bench.report import Column, Table, Value
 from graphspec.emit.library import library, read_names
 
-NOTE = """Lines of code without comments, docstrings and blank lines, both formatted to 88 columns and counted
-whole: of the emitted file everything, of the twin what a file with it alone would hold. Both import what they
-read, fill their weights as the spec says (Keras' initializers) and refuse lengths that the spec rules out;
-without these a twin would be another model. `own` leaves out imports, initializers and what the emitted file
-carries of Keras' ways, in the twin its initializers and imports: it compares what the spec itself became."""
+NOTE = """Lines of code without comments, docstrings and blank lines, both formatted to 88 columns. The
+emitted file counts as a whole; the twin counts as a file of its own. Both contain their imports, Keras'
+initializers, and checks for the lengths that the spec rules out; without these, a twin would be a different
+model. `own` leaves out imports, initializers, and the library code of the emitted file. It compares only the
+code of the spec itself."""
 
 
 def _ratio(value: float) -> str:

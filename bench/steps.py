@@ -25,9 +25,9 @@ ADAM: dict[str, Any] = {"train.optimizer": {"name": "adam", "learning_rate": 0.0
 SUBJECTS = {"dense": ADAM, "digits": {**ADAM, "data.validation": None}}
 """Specs, and what is set in them: nothing is held out."""
 EXAMPLES = 6400
-"""How many there are of a spec without data."""
+"""The number of examples of a spec without data."""
 EPOCHS = 4
-"""Of one run; the first warms up and does not count."""
+"""The epochs of one run. The first warms up and does not count."""
 
 
 def table(directory: Path, budget_seconds: float) -> Table:
@@ -50,8 +50,9 @@ def table(directory: Path, budget_seconds: float) -> Table:
         row |= {"ratio": ours.processor_ratio(hand), "clock": ours.ratio(hand)}
         rows.append({**row, "rounds": len(ours.seconds)})
     note = (
-        "By hand: data in memory, one gather an epoch, fused Adam, loss and accuracy as sums, no checks. In "
-        "turns in one process. A step is the shortest, in processor time; ratios are medians over rounds."
+        "The hand-written loop has the data in memory, one gather per epoch, fused Adam, loss and accuracy "
+        "as sums, and no checks. Both run in turns in one process. The time of a step is the shortest one, "
+        "in processor time; ratios are medians over rounds."
     )
     columns = (
         Column("spec", "spec"),

@@ -13,9 +13,10 @@ from pathlib import Path
 from bench.report import Column, Table, Value, duration, seconds
 from bench.trainers import NEEDS, ON_JAX, SUBJECTS, WAYS, write_data
 
-NOTE = """Each training is a process of its own, in turns; the same data, batches and Adam, no metrics. A step
-is that of the shortest later epoch, over all rounds. Compiling is what the first epoch takes longer than the
-shortest. A whole run is from the command to its end, imports among it. `of by hand` compares steps."""
+NOTE = """Each training runs as its own process, in turns, with the same data, batches and Adam, and without
+metrics. The time of a step is that of the shortest epoch after the first, over all rounds. Compiling is the
+time of the first epoch beyond the shortest one. A whole run lasts from the command to its end, including
+imports. `of by hand` compares steps."""
 
 COLUMNS = (
     Column("spec", "spec"),
@@ -28,7 +29,7 @@ COLUMNS = (
     Column("note", ""),
 )
 LEAST = 0.1
-"""Seconds of the first epoch beyond the others that are called compiling."""
+"""Seconds that the first epoch must take beyond the shortest one to count as compiling."""
 LONGEST = 900
 
 

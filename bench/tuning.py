@@ -18,7 +18,7 @@ from bench.report import Column, Table, seconds
 SPEC = "specs/digits_tuned.yaml"
 SEEDS = range(5)
 LOOK = 0.2
-"""Seconds between two looks at what a search has taken."""
+"""Seconds between two checks of the time that a search has taken."""
 
 
 def table(directory: Path) -> Table:
@@ -35,8 +35,8 @@ def table(directory: Path) -> Table:
         Column("seconds", "processor time of each", seconds),
     )
     note = (
-        f"The best `val_accuracy` of `graphspec tune {SPEC}`; random values, unpruned, in the same time. "
-        "Time is the processor's, which other work on the machine does not lengthen."
+        f"The best `val_accuracy` of `graphspec tune {SPEC}`, and that of random values without pruning, in "
+        "the same processor time."
     )
     return Table("Search", note, columns, tuple(rows))
 
