@@ -106,7 +106,31 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 """Statistics of all processes. A bias before them would have no gradient but rounding."""
 
-SPECS = {"classes": CLASSES, "steps": STEPS, "outputs": OUTPUTS, "normalized": NORMALIZED}
+COMPARED = """
+inputs: {x: {shape: [6]}}
+nodes:
+  query: {layer: Dense, from: x, units: 4}
+  key: {layer: Dense, from: x, units: 4}
+  long: {layer: Dense, from: x, units: 4}
+  place: {layer: UnitNormalization, from: long}
+  area: {layer: Dense, from: x, units: 6, activation: sigmoid}
+outputs:
+  pair: {from: [query, key], loss_weight: learned,
+         loss: {name: in_batch_softmax, symmetric: true, temperature: 0.5}}
+  place: {target: y, loss: {name: circle, gamma: 4}}
+  area: {loss: dice}
+train: {optimizer: {name: sgd, learning_rate: 0.05}, epochs: 2, batch_size: 14, seed: 4, parallel: PARALLEL}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+"""Losses that compare the examples of a batch with one another."""
+
+SPECS = {
+    "compared": COMPARED,
+    "classes": CLASSES,
+    "steps": STEPS,
+    "outputs": OUTPUTS,
+    "normalized": NORMALIZED,
+}
 WAYS = ("ddp", "fsdp")
 STOPPED = 10
 """Steps after which a training is stopped: in the middle of its second epoch."""
@@ -117,7 +141,15 @@ def write_data(root: Path) -> None:
     x = source.normal(size=(107, 6)).astype("float32")
     labels = (x.sum(1) > 0).astype("int64") + (x[:, 0] > 1)
     near, far = x[:, :1] - x[:, 1:2], x[:, 2:4] * 2
-    np.savez(root / "d.npz", x=x, y=labels, near=near, far=far, seen=np.zeros((107, 4), "float32"))
+    np.savez(
+        root / "d.npz",
+        x=x,
+        y=labels,
+        near=near,
+        far=far,
+        seen=np.zeros((107, 4), "float32"),
+        area=(x > 0).astype("float32"),
+    )
     rows = [source.integers(1, 18, size=source.integers(2, 9)).tolist() for _ in range(61)]
     for number, some in enumerate((rows[:24], rows[24:])):
         table = pa.table({"ids": some, "next": [[*row[1:], 1] for row in some]})

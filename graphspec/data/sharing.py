@@ -32,7 +32,9 @@ class Shared:
 
     def _share(self, batch: Batch) -> Batch:
         count = len(batch)
-        first, stop = (self._before(count, rank) for rank in (self.rank, self.rank + 1))
+        counts = shares(count, self.size)
+        first = sum(counts[: self.rank])
+        stop = first + counts[self.rank]
         idle = first == stop
         part = slice(0, 1) if idle else slice(first, stop)
 
@@ -41,6 +43,7 @@ class Shared:
 
         return Batch(of(batch.arrays), of(batch.weights), of(batch.counted), whole=count, idle=idle)
 
-    def _before(self, count: int, rank: int) -> int:
-        """How many of `count` examples are those of the processes before `rank`."""
-        return rank * (count // self.size) + min(rank, count % self.size)
+
+def shares(count: int, size: int) -> list[int]:
+    """How many of `count` examples of a batch are those of each process."""
+    return [count // size + (rank < count % size) for rank in range(size)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
+from graphspec.data.sharing import shares
 from graphspec.records import dataclass
 from graphspec.train import losses
 from graphspec.train import precision as precisions
@@ -159,13 +160,15 @@ class Judge:
         return {name: batch.arrays[o.target] for name, o in self.outputs.items() if o.target in batch.arrays}
 
     def _total(self, name: str, target: Tensor | None, batch: Batch, counted: Tensor | None) -> Total:
-        if batch.idle:
-            return 0
-        loss = self.outputs[name].loss
+        loss, weight = self.outputs[name].loss, batch.weights.get(name)
         target = target if loss.takes_target else None
-        counted = losses.known(loss, target, counted)
-        shape = losses.positions(loss, target, len(batch), counted)
-        return losses.divisor(loss, shape, batch.weights.get(name), counted)
+        if batch.whole is not None and losses.compares(loss):
+            target, weight, counted = (
+                None if one is None else self._gathered(one, batch) for one in (target, weight, counted)
+            )
+            total = self._divisor(name, target, batch.total, weight, counted)
+            return total if self.world.first else 0
+        return 0 if batch.idle else self._divisor(name, target, len(batch), weight, counted)
 
     def _part(
         self,
@@ -180,6 +183,8 @@ class Judge:
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
         value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
+        if batch.whole is not None and losses.compares(output.loss):
+            return self._compared(name, value, target, batch, counted, whole)
         total = whole.totals[name] if whole is not None and whole.totals is not None else None
         part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
         if batch.idle:  # its gradients are waited for, and are 0
@@ -188,6 +193,49 @@ class Judge:
             return part, Term(part.detach(), len(batch) if whole is None else whole.count, len(batch))
         own = self._total(name, target, batch, counted)
         return part, Term(part.detach(), own if total is None else total, own)
+
+    def _compared(
+        self,
+        name: str,
+        value: Tensor | Sequence[Tensor],
+        target: Tensor | None,
+        batch: Batch,
+        counted: Tensor | None,
+        whole: Whole | None,
+    ) -> tuple[Tensor, Term]:
+        """`_part` of a loss that compares the examples of a batch: each process evaluates it for the whole
+        batch, with gradients for its own outputs. It counts in the first process.
+        """
+        output = self.outputs[name]
+        own = [value] if isinstance(value, Tensor) else list(value)
+        outputs = [self._gathered(each, batch) for each in own]
+        everything = outputs[0] if isinstance(value, Tensor) else outputs
+        target, weight, counted = (
+            None if one is None else self._gathered(one, batch)
+            for one in (target, batch.weights.get(name), counted)
+        )
+        here = self._divisor(name, target, batch.total, weight, counted)
+        total = whole.totals[name] if whole is not None and whole.totals is not None else here
+        part = losses.evaluate(output.loss, everything, target, output.activation, weight, counted, total)
+        if batch.idle:  # its gradients are waited for, and are 0
+            part = part + _sum([each.sum() for each in own]) * 0
+        if whole is not None and not self.world.first:  # the parts of a step add up
+            part = part - part.detach()
+        if output.loss.reduction == "sum":
+            here = batch.total
+            total = here if whole is None else whole.count
+        return part, Term(part.detach(), total, here) if self.world.first else Term(part.detach(), 0, 0)
+
+    def _gathered(self, own: Tensor, batch: Batch) -> Tensor:
+        """The rows of all processes, of which a batch is a share."""
+        return self.world.rows(own, shares(batch.total, self.world.size))
+
+    def _divisor(
+        self, name: str, target: Tensor | None, count: int, weight: Tensor | None, counted: Tensor | None
+    ) -> Total:
+        loss = self.outputs[name].loss
+        counted = losses.known(loss, target, counted)
+        return losses.divisor(loss, losses.positions(loss, target, count, counted), weight, counted)
 
 
 def _sum(terms: list[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import SparseLoss
 from graphspec.objectives.own import OWN
-from graphspec.objectives.rare_losses import CTC, Circle, Region, Tversky
+from graphspec.objectives.rare_losses import CTC, Circle, InBatchSoftmax, Region, Tversky
 from graphspec.train import own
 
 EPSILON = 1e-7
@@ -114,6 +114,11 @@ def positions(
         return tuple(size for axis, size in enumerate(shape) if axis not in summed)
     axis = getattr(loss, "axis", -1) % len(shape)
     return shape[:axis] + shape[axis + 1 :]
+
+
+def compares(loss: Loss) -> bool:
+    """Whether the loss of an example depends on the other examples of its batch."""
+    return isinstance(loss, InBatchSoftmax | Circle) or (isinstance(loss, Region) and loss.over_batch)
 
 
 def divisor(

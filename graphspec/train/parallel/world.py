@@ -66,6 +66,21 @@ class World:
         dist.all_reduce(whole)
         return list(whole)
 
+    def rows(self, own: Tensor, counts: Sequence[int]) -> Tensor:
+        """The rows of all processes, in order of rank, of which this one has the first `counts[rank]` rows of
+        `own`. Gradients reach only these.
+        """
+        if own.dtype == torch.bool:
+            return self.rows(own.byte(), counts).bool()
+        mine = own[: counts[self.rank]]
+        sent = own.new_zeros(max(counts), *own.shape[1:])
+        sent[: len(mine)] = mine.detach()
+        found = [torch.empty_like(sent) for _ in counts]
+        dist.all_gather(found, sent, self.group)
+        rows = [rows[:count] for rows, count in zip(found, counts, strict=True)]
+        rows[self.rank] = mine
+        return torch.cat(rows)
+
     def gather(self, value: T) -> list[T]:
         """The value of each process, in order of rank."""
         if self.alone:
