@@ -27,6 +27,9 @@ class PositionEmbedding(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         return keras.ops.broadcast_to(self.embeddings[: x.shape[-2]], keras.ops.shape(x))
 
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
 
 class Noise(keras.layers.Layer):
     """Normal noise in the shape of its input.

@@ -8,7 +8,7 @@ equal expressions compare equal. `length` through a convolution of width 5 and a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from graphspec.records import dataclass
@@ -219,6 +219,16 @@ def factors(tensors: Iterable[Tensor]) -> dict[str, int]:
     for unit in (unit_of(size) for tensor in tensors for size in tensor.shape):
         if unit is not None:
             found[unit[0]] = max(unit[1], found.get(unit[0], 1))
+    return found
+
+
+def sizes_of(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The values of the named sizes of those tensors whose shape is given."""
+    found: dict[str, int] = {}
+    for name in tensors.keys() & shapes.keys():
+        for unit, length in zip(map(unit_of, tensors[name].shape), shapes[name], strict=True):
+            if unit is not None:
+                found[unit[0]] = length // unit[1]
     return found
 
 

@@ -140,6 +140,29 @@ def test_blocks_that_repeat_share_what_was_compiled(place: Path, monkeypatch: py
     assert any(line.startswith("compiled 2 times") for line in lines)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_free_length_that_all_examples_share_is_compiled_for(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    spec = """
+inputs: {words: {shape: [length], dtype: int32}}
+nodes:
+  code: {layer: Embedding, input_dim: 20, output_dim: 4, mask_zero: true}
+  mean: {layer: GlobalAveragePooling1D}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+train: {epochs: 2, batch_size: 14}
+data: {train: words.npz, validation: {split: 0.2}}
+"""
+    source = np.random.default_rng(0)
+    np.savez(place / "words.npz", words=source.integers(0, 20, (107, 5)), y=source.integers(0, 3, 107))
+    lines: list[str] = []
+    assert_alike(*both(place, lines.append, spec))
+    assert "compiling whole steps: asked for" in lines
+    assert any(line.startswith("compiled once") for line in lines), lines
+
+
 def test_what_torch_cannot_compile_runs_eagerly_and_is_told(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,11 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def even(self) -> bool:
+        """Whether every example has the same lengths, so that no batch is padded."""
+        ...
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         """Batches in the order of `shuffle`, or in that of the file; the last may be smaller.
 
@@ -99,6 +104,10 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))
+
+    @property
+    def even(self) -> bool:
+        return not any(isinstance(array, Rows) for array in self.arrays.values())
 
     def to(self, device: torch.device) -> InMemory:
         """The same examples on another device."""

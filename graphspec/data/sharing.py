@@ -26,6 +26,10 @@ class Shared:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def even(self) -> bool:
+        return self.examples.even
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         for batch in self.examples.batches(batch_size, shuffle, start):
             yield self._share(batch)

@@ -44,6 +44,10 @@ class Streamed:
     def __len__(self) -> int:
         return next(iter(self.arrays.values())).length
 
+    @property
+    def even(self) -> bool:
+        return not any(isinstance(array, FiledRows) for array in self.arrays.values())
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         left: Groups | None = None
         for begin, ranges, order in self._windows(shuffle, start):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
 from graphspec.records import dataclass
-from graphspec.tensor import Size, value_of
+from graphspec.tensor import names_of, value_of
 from graphspec.train.judge import Judge, Whole
 from graphspec.train.judgement import Judgement, Reading, Term
 from graphspec.train.optimizers import Optimizer
@@ -59,16 +59,20 @@ class CompileChoice:
         return f"compiling {what}: {self.why}"
 
 
-def choose(program: Any, way: Way, steps: int, device: str, world: World) -> CompileChoice:
-    """What a training of so many steps compiles. It depends on the spec and the steps of the whole run alone,
-    so that a run that is resumed goes on in the same way.
+def choose(
+    program: Any, way: Way, steps: int, device: str, world: World, sizes: Mapping[str, int] | None = None
+) -> CompileChoice:
+    """What a training of so many steps compiles.
+
+    `sizes` are the values that named sizes have in every batch, None if they differ. The choice depends on
+    the spec, the data and the steps of the whole run alone, so that a resumed run goes on in the same way.
     """
     if way == "off":
         return CompileChoice("off")
     ops = [op for op in program.graph.walk() if op.graph is None and op.layer is not None]
     if any(op.layer is not None and op.layer.recurrent for op in ops):
         return CompileChoice("recurrent layers would be unrolled step by step, which is slower")
-    if any(isinstance(size, Size) for tensor in program.inputs.values() for size in tensor.shape[1:]):
+    if sizes is None and any(names_of(size) for x in program.inputs.values() for size in x.shape[1:]):
         return CompileChoice("lengths differ from batch to batch")
     if device == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         return CompileChoice("there is no C++ compiler")
@@ -85,7 +89,7 @@ def choose(program: Any, way: Way, steps: int, device: str, world: World) -> Com
     if way == "on":
         return CompileChoice("asked for", not paths, paths)
     cost = START + PER_OP * compiled
-    saved = steps * _saved(program, len(ops), device)
+    saved = steps * _saved(program, len(ops), device, sizes or {})
     estimate = f"{steps:,} steps would save about {saved:.0f} s, and compiling takes about {cost:.0f} s"
     return CompileChoice(estimate, not paths, paths) if saved > 2 * cost else CompileChoice(estimate)
 
@@ -261,8 +265,8 @@ def _repeated(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, int]]:
             yield from _repeated(inner, here)
 
 
-def _saved(program: Any, ops: int, device: str) -> float:
+def _saved(program: Any, ops: int, device: str, sizes: Mapping[str, int]) -> float:
     """About how many seconds of a step compiling saves."""
     flops = program.summary().step(program.training.batch_size).flops
-    computing = value_of(flops, {}) / SPEED.get(device, SPEED["cpu"])
+    computing = value_of(flops, sizes) / SPEED.get(device, SPEED["cpu"])
     return ops * OVERHEAD * SAVED_OVERHEAD + computing * SAVED

@@ -27,6 +27,7 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
 from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
+from graphspec.tensor import sizes_of
 from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_size import Auto
@@ -244,11 +245,20 @@ def _compiled(training: Training, found: Data, way: Way, closed: bool) -> Compil
     """What is compiled of the module; the choice is reported, unless nothing is compiled."""
     program, spread = training.program, training.spread
     steps = training.epochs * -(-len(found.training) // effective_batch(program.training))
-    choice = choose(program, way, steps, training.device.type, spread.world)
+    sizes = _sizes(program, found.training) if way != "off" else None
+    choice = choose(program, way, steps, training.device.type, spread.world, sizes)
     if way != "off":
         training.tell(str(choice))
     size = -(-program.training.batch_size // training.world.size)
     return Compiled(training.module, training.optimizer, choice, size, training.tell, closed)
+
+
+def _sizes(program: Any, examples: Examples) -> dict[str, int] | None:
+    """The values that the named sizes of the inputs have in every batch; None if lengths differ."""
+    if not examples.even:
+        return None
+    batch = next(examples.batches(1))
+    return sizes_of(program.inputs, {name: x.shape for name, x in batch.arrays.items()})
 
 
 def _examine(program: Any, module: nn.Module, judge: Judge, found: Data) -> Examination:
