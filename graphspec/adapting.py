@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 from graphspec.contract.learned import Learned, MeanAndVariance, Quantiles
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.graph import Graph, Op
-from graphspec.records import dataclass
 from graphspec.weights import key_prefix
 
 BLOCK = 2**26

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 from graphspec.contract.own import Own
 from graphspec.diagnostics import Diagnostic, Span, SpecError, nearest
 from graphspec.objectives.own import OwnLoss, OwnMetric
-from graphspec.records import dataclass
 
 _LOCK = threading.RLock()
 _BROUGHT: dict[str, Path] = {}

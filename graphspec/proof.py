@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.graph import Graph, Op, Unit
 from graphspec.load import TORCH_DTYPES, example_inputs
 from graphspec.program import Elaborated
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, unit_of, value_of
 from graphspec.weights import key_prefix
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import PydanticUndefined
@@ -22,7 +23,6 @@ from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import a, show
-from graphspec.records import dataclass
 from graphspec.source.writing import write_flow
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
 from graphspec.words import WORDS

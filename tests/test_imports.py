@@ -55,7 +55,6 @@ ALLOWED = {
     "own": "contract diagnostics objectives",
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics graph objectives source summary tensor",
-    "records": "",
     "program": "data graph objectives tensor train tune",
     "proof": "adapting contract diagnostics graph load program tensor weights",
     "reference": "contract data diagnostics objectives source train words",
@@ -198,19 +197,7 @@ def test_rooms_import_only_what_they_may() -> None:
         if module.split(".")[0] == "graphspec"
         and room(module) != name
         and room(module) not in ALLOWED[name].split()
-        and module not in ("graphspec", "graphspec.records")
-    ]
-    assert wrong == []
-
-
-def test_dataclasses_come_from_records() -> None:
-    """They are made several times as fast. What is copied into emitted files has none of ours."""
-    wrong = [
-        f"{path.relative_to(PACKAGE)}: from graphspec.records import ..., not from dataclasses"
-        for name, path in files()
-        if name not in ("emitted", "records")
-        for module in imports(path)
-        if module == "dataclasses"
+        and module != "graphspec"
     ]
     assert wrong == []
 

@@ -260,6 +260,16 @@ def test_losses_are_those_of_keras(name: str, arguments: dict[str, Any], shape: 
         )
 
 
+@pytest.mark.parametrize("name", [*losses.FROM_VALUES, *losses.FROM_LOGITS])
+def test_losses_compile_as_one_graph(name: str) -> None:
+    raw, target, activation = _numbers(name, 0, (6, 5))
+    loss, weight = parse_loss(name), torch.rand(6)
+    torch._dynamo.reset()
+    compiled = torch.compile(losses.evaluate, backend="eager", fullgraph=True)
+    expected = losses.evaluate(loss, raw, target, activation, weight)
+    assert torch.equal(compiled(loss, raw, target, activation, weight), expected)
+
+
 def _keras_loss(name: str, arguments: dict[str, Any]) -> Any:
     special = {"kl_divergence": "KLDivergence", "ctc": "CTC"}
     class_name = special.get(name, "".join(part.title() for part in name.split("_")))

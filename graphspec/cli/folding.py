@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from graphspec.cli.common import running
-from graphspec.records import dataclass
 
 if TYPE_CHECKING:
     from torch import nn

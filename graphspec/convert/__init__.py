@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
 from graphspec.convert.refusals import as_keras_writes, refusal
-from graphspec.records import dataclass, field
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,13 +15,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
-from graphspec.records import dataclass
 
 MAX_CONFIG = 64 << 20
 """Bytes of a config: the largest of keras.applications has 2 MiB."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
 from graphspec.convert.refusals import as_keras_writes, refusal
-from graphspec.records import dataclass, field
 
 MODELS = ("Functional", "Model", "Sequential")
 MAX_LAYERS = 20_000

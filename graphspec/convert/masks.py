@@ -6,13 +6,13 @@ carries can be compared: `("unlike", tensor, 0)`, `("steps", tensor, 0.0)`, `("o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
 from graphspec.contract.masks import MaskAny, MaskConcat, MaskNotEqual
 from graphspec.convert.config import Call, KerasLayer, KerasTensor
-from graphspec.records import dataclass
 from graphspec.tensor import Tensor
 
 Description = Any

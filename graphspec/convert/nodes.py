@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.names import Namespace, attribute
-from graphspec.records import dataclass, field
 
 Form = Literal["layer", "merge", "op", "block", "call", "parameter", "constant"]
 SOURCES = ("parameter", "constant")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract import REGISTRY
@@ -14,7 +15,6 @@ from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_nam
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import nearest
-from graphspec.records import dataclass, field
 
 CALLED_WITH = {
     "searchsorted": ("sorted_sequence", "values"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.compiled_spec import Program
@@ -15,7 +16,6 @@ from graphspec.convert.writing import text
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Value
 from graphspec.names import attribute
-from graphspec.records import dataclass
 from graphspec.weights import key_prefix
 
 

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from graphspec.data.given import HeldArrays
 from graphspec.data.memory import machine
 from graphspec.data.mistakes import fail, in_row, lacks, remedy, unreadable
 from graphspec.diagnostics import Span
-from graphspec.records import dataclass
 
 Array = NDArray[Any]
 MEMBERS = 10_000

@@ -7,6 +7,7 @@ the device or what happened before. So a run can be repeated, and resumed in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from graphspec.data.padding import Padding, Rows
-from graphspec.records import dataclass, field, replace
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""
@@ -100,7 +100,7 @@ class InMemory:
     counted: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device | None = None
     """Where batches go, if that is not where the arrays are."""
-    padding: Padding = Padding()
+    padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
     def __len__(self) -> int:
         return len(self.index) if self.index is not None else len(next(iter(self.arrays.values())))

@@ -6,6 +6,7 @@ A text format gives text for everything, JSON lines and Parquet give types; miss
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from graphspec.data.mistakes import fail, nowhere, shown
 from graphspec.diagnostics import Span, SpecError
-from graphspec.records import dataclass
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,6 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import find
 from graphspec.data.mistakes import fail
 from graphspec.data.tables import Table, open_table
-from graphspec.records import dataclass, field
 
 ROWS = 20_000
 """How many rows are looked at, the first ones."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from graphspec.data import remote
 from graphspec.data.files import READ, format_of
 from graphspec.data.given import Given
 from graphspec.data.mistakes import fail, missing, unreadable
-from graphspec.records import dataclass
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""

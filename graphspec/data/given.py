@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from graphspec.data.mistakes import fail, lacks, remedy
 from graphspec.objectives.settings import a
-from graphspec.records import dataclass, field
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ from graphspec.data.processes import ALONE, Processes
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
 from graphspec.diagnostics import SpecError, nearest
-from graphspec.records import dataclass
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from graphspec.data.files import DataFile, alike
 from graphspec.data.given import Given
 from graphspec.data.mistakes import fail
 from graphspec.diagnostics import Span
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from graphspec.data.ragged import Ragged
-from graphspec.records import dataclass, field
 from graphspec.tensor import Dim, names_of, value_of
 
 WINDOW = 50

@@ -6,10 +6,10 @@ A mistake that one of them finds is raised in all of them, the one that a single
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.records import dataclass
 
 T = TypeVar("T")
 V = TypeVar("V")

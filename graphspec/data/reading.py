@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from graphspec.data.spool import SharedStore, Spool, Spooled
 from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
-from graphspec.records import dataclass
 
 GROUPS = ("arrays", "weights", "counted")
 Encoding = tuple[int, list[Spooled]]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from graphspec.data.batches import Batch, Examples, Shuffle
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from io import RawIOBase
 from itertools import accumulate
 from pathlib import Path
@@ -42,7 +43,6 @@ from graphspec.data.store import (
     whole_digest,
     write_out,
 )
-from graphspec.records import dataclass
 
 WHAT = "data that processes share go"
 COPIED = 8 * 2**20

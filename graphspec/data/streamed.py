@@ -9,6 +9,7 @@ number of examples alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -19,7 +20,6 @@ from graphspec.data.batches import Batch, Shuffle, cut, generator
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.ragged import Ragged
 from graphspec.data.store import FiledRows, InFiles
-from graphspec.records import dataclass, field
 
 Groups = Sequence[Mapping[str, Any]]
 """Arrays, weights and what counts, by name."""
@@ -39,7 +39,7 @@ class Streamed:
     weights: Mapping[str, InFiles] = field(default_factory=dict)
     counted: Mapping[str, InFiles] = field(default_factory=dict)
     device: torch.device | None = None
-    padding: Padding = Padding()
+    padding: Padding = Padding()  # noqa: RUF009 - a frozen value
 
     def __len__(self) -> int:
         return next(iter(self.arrays.values())).length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from textwrap import wrap
 
@@ -23,7 +24,6 @@ from graphspec.graph import Op, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import inside
 from graphspec.program import Elaborated
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, Tensor, show_size, symbol
 from graphspec.version import __version__
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from graphspec.diagnostics import Span
 from graphspec.emit.code import Variable, reads
 from graphspec.graph import Op, Value
-from graphspec.records import dataclass, field
 
 
 @dataclass(eq=False, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.activations import LINEAR
@@ -14,7 +15,6 @@ from graphspec.emit.group import Cell, ModuleClass, applied, overwriting, same
 from graphspec.emit.slots import Slot, SlotOutput
 from graphspec.graph import Graph, Op, Value
 from graphspec.passes.layout import TO_FIRST, TO_SPEC, Layout
-from graphspec.records import dataclass, field
 
 Argument = ast.expr | list[ast.expr] | None
 """How an argument of an op is read: a tensor, a list of tensors, or not at all."""

@@ -7,13 +7,13 @@ import math
 import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from graphspec.contract.arrays import Nested, Pairs
 from graphspec.contract.layer import Leaf, Ref
 from graphspec.graph import Value
-from graphspec.records import dataclass, field
 
 HOLE = "HOLE_"
 """How the name of a hole begins while its template is a tree."""

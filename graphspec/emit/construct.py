@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.contract.layer import Leaf, Weight
@@ -18,7 +19,6 @@ from graphspec.emit.printer import flat, lines
 from graphspec.emit.series import Series, over, series_of
 from graphspec.emit.slots import Slot
 from graphspec.graph import Graph, Op
-from graphspec.records import dataclass, field
 
 FEW = 4
 """So many instances that differ by their index are listed; more are a comprehension over it."""

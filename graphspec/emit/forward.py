@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, If, Return
@@ -20,7 +21,6 @@ from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot
 from graphspec.emit.variables import merge_copies, name_variables, release
 from graphspec.graph import Op, Value
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, show_size, symbol
 
 

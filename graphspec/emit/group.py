@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec import names
@@ -20,7 +21,6 @@ from graphspec.emit.code import HOLE, Variable, choice, fill, folded, literal, n
 from graphspec.emit.slots import Slot, Wiring
 from graphspec.expressions import Expression
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.records import dataclass, field
 from graphspec.tensor import DTYPES
 
 MISSING: Any = object()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 
 from graphspec import names
@@ -17,7 +18,6 @@ from graphspec.emit.printer import flat, lines
 from graphspec.emit.simplify import assigned, is_none
 from graphspec.emit.slots import Slot
 from graphspec.graph import Op
-from graphspec.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-from graphspec.records import dataclass
 
 FOLDER = Path(__file__).parent.parent / "emitted"
 

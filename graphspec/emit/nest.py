@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from graphspec.emit.body import Assign, Delete, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Read, Variable, reads, replace
 from graphspec.emit.memory import Peaks, size, storage
 from graphspec.emit.printer import WIDTH, bare, flat, lines
-from graphspec.records import dataclass
 
 DEPTH = 3
 """So many calls stand in one another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass, field
 
 from graphspec.emit.body import Statement
 from graphspec.emit.calls import Calls, Ending, Values
@@ -12,7 +13,6 @@ from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import SlotOutput
 from graphspec.graph import Value
 from graphspec.passes.layout import Layout
-from graphspec.records import dataclass, field
 
 
 @dataclass(eq=False, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 
 from graphspec.emit.code import equal, name
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

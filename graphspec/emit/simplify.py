@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from graphspec.emit.library import KEPT
-from graphspec.records import dataclass
 
 ROUNDS = 10
 Constants = Mapping[str, ast.expr]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,6 @@ from graphspec.emit.inheritance import joined
 from graphspec.emit.library import KEPT, Node, known_names, library, needed, read_names
 from graphspec.emit.printer import flat
 from graphspec.emit.simplify import Facts, assigned, is_function, is_none, simplified
-from graphspec.records import dataclass, field
 
 ROUNDS = 12
 

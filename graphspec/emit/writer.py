@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from graphspec import names
 from graphspec.diagnostics import Span
@@ -17,7 +18,6 @@ from graphspec.emit.printer import WIDTH, lines
 from graphspec.graph import Graph, Op
 from graphspec.passes.layout import Layout
 from graphspec.program import Elaborated
-from graphspec.records import dataclass, field
 from graphspec.tensor import BATCH, Dim, symbol, unit_of
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.export import onnx, pt2
 from graphspec.export.proof import Comparison, drawn, prove
 from graphspec.export.tracing import Range, Traced, axes, label, trace
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH
 from graphspec.version import __version__
 

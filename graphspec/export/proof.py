@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.export.tracing import Traced, label
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,6 @@ from torch.fx.experimental import _config
 
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.recurrent import scans
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, factors, unit_of
 
 if TYPE_CHECKING:

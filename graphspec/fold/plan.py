@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.activations import LINEAR
 from graphspec.fold.joined import activation_of, channel_axis
 from graphspec.graph import Graph, Op, Value
-from graphspec.records import dataclass, field
 
 
 @dataclass(eq=False, slots=True)

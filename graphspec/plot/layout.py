@@ -12,12 +12,12 @@ of groups stay upright, so their sizes are exchanged here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from graphspec.plot.ordering import BEND, SKIP, Ranks, Segment, ranks
 from graphspec.plot.picture import Box, Picture
 from graphspec.plot.words import lines, text_width
-from graphspec.records import dataclass, field
 
 HEIGHTS = (0, 26, 42)
 """Of a box with so many lines of text."""

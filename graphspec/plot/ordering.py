@@ -7,9 +7,9 @@ readers is one line that branches. Items are first the boxes, by number, then th
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from dataclasses import dataclass, field
 
 from graphspec.plot.picture import Picture
-from graphspec.records import dataclass, field
 
 SWEEPS = 8
 BEND, BRANCH, SKIP = 8.0, 3.0, 0.01

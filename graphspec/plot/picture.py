@@ -7,13 +7,13 @@ node. Blocks and models have a body of boxes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.diagnostics import Span, visible
 from graphspec.graph import Graph, Op, Unit, Value, flatten, read_by, steps
 from graphspec.objectives.own import OwnLoss
 from graphspec.plot.repeats import Kinship
-from graphspec.records import dataclass, field
 from graphspec.summary import Row
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
 

@@ -6,11 +6,11 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
-from graphspec.records import dataclass
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC
 
 Values = dict[str, list[float | None]]

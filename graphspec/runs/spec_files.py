@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.records import dataclass
 from graphspec.runs.directory import WEIGHTS, Values, places
 from graphspec.weights import without_file
 

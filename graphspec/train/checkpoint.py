@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from graphspec.diagnostics import SpecError
-from graphspec.records import dataclass
 from graphspec.train.files import make_room, refusing, size_of, sync, untied, write_tensors
 from graphspec.train.parallel import files as shards
 from graphspec.train.parallel.shards import is_sharded

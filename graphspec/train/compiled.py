@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
-from graphspec.records import dataclass
 from graphspec.tensor import names_of, value_of
 from graphspec.train.judge import Judge, Whole
 from graphspec.train.judgement import Judgement, Reading, Term
@@ -158,7 +158,7 @@ class Compiled:
                 raise
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self.tell(f"not compiled, as torch cannot: {lines[0]}")
-            self._step = None
+            self._step, self.active = None, False
             return None
         self.updated = whole
         for weight, gradient in zip(weights, gradients, strict=False):
@@ -183,6 +183,8 @@ class Compiled:
         finally:
             handler.remove_start_callback(self._start)
             handler.remove_end_callback(self._end)
+        if not self.active:
+            return
         times = "once" if self.count == 1 else f"{self.count} times"
         self.tell(f"compiled {times}, in {self.seconds:.1f} s")
 

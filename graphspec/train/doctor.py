@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +20,6 @@ from torch.overrides import TorchFunctionMode
 from graphspec.data.batches import Batch
 from graphspec.diagnostics import Diagnostic, Span
 from graphspec.execution import file_name
-from graphspec.records import dataclass
 from graphspec.tensor import factors, names_of, value_of
 from graphspec.train.judge import Judge
 

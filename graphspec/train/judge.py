@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.data.sharing import shares
-from graphspec.records import dataclass
 from graphspec.train import losses
 from graphspec.train import precision as precisions
 from graphspec.train.config import Precision

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from graphspec.records import dataclass
 
 REST = ""
 """The term of a loss that no output's own is: penalties, and outputs whose weight is learned."""

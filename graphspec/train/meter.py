@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from graphspec.data.batches import Batch
 from graphspec.objectives import Metric
 from graphspec.objectives.history import metric_names
-from graphspec.records import dataclass, field
 from graphspec.train import losses, metrics
 from graphspec.train.judgement import Judgement
 from graphspec.train.parallel.world import World

@@ -25,6 +25,8 @@ from graphspec.graph import Graph
 from graphspec.train.parallel.shards import put, whole
 from graphspec.weights import Held, held, layers
 
+Formula = Callable[[Tensor], Tensor]
+
 EPSILON = 1e-7
 """What Keras adds to a norm before it divides by it."""
 
@@ -51,23 +53,25 @@ class Penalties:
     def bind(self, module: nn.Module) -> None:
         """Look at the weights of a module by their names: those that it has now."""
         named: dict[str, Tensor] = dict(module.named_parameters())
-        regularized: list[tuple[Regularizer, list[tuple[Weight, Tensor]]]] = []
-        constrained: list[tuple[Constraint, list[tuple[Weight, Tensor]]]] = []
+        regularized: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
+        constrained: list[tuple[Formula, list[tuple[Weight, Tensor]]]] = []
         for variable in self._variables:
             first = variable[0]
             tensors = [(each.weight, named[each.key]) for each in variable if each.key in named]
             if not tensors or not tensors[0][1].requires_grad:
                 continue
             if (regularizer := first.layer.regularizer(first.weight)) is not None:
-                regularized.append((regularizer, tensors))
+                regularized.append((penalty(regularizer), tensors))
             if (constraint := first.layer.constraint(first.weight)) is not None:
-                constrained.append((constraint, tensors))
+                constrained.append((projection(constraint), tensors))
         self._regularized, self._constrained = regularized, constrained
 
     def _watch(self, regularizer: Regularizer) -> Callable[..., None]:
+        formula = penalty(regularizer)
+
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
             outputs = output if isinstance(output, tuple) else (output,)
-            self._activities += [penalty(regularizer)(x) / len(x) for x in outputs]
+            self._activities += [formula(x) / len(x) for x in outputs]
 
         return add
 
@@ -76,7 +80,7 @@ class Penalties:
 
     def loss(self) -> Tensor:
         """The sum of all penalties: of the weights as they are, and of the last call's activities."""
-        parts = [penalty(regularizer)(variable(tensors)) for regularizer, tensors in self._regularized]
+        parts = [formula(variable(tensors)) for formula, tensors in self._regularized]
         parts += self._activities
         self.forget()
         return torch.stack(parts).sum()
@@ -88,8 +92,8 @@ class Penalties:
     @torch.no_grad()
     def constrain(self) -> None:
         """Applies the constraints to the weights."""
-        for constraint, tensors in self._constrained:
-            value = projection(constraint)(variable(tensors))
+        for formula, tensors in self._constrained:
+            value = formula(variable(tensors))
             for weight, tensor in tensors:
                 put(tensor, from_keras(weight, value))
 
@@ -134,28 +138,28 @@ def from_keras(weight: Weight, value: Tensor) -> Tensor:
 
 
 @singledispatch
-def penalty(regularizer: Regularizer) -> Callable[[Tensor], Tensor]:
+def penalty(regularizer: Regularizer) -> Formula:
     """The penalty of a regularizer for a Keras variable."""
     raise TypeError(regularizer)
 
 
 @penalty.register
-def _(regularizer: L1) -> Callable[[Tensor], Tensor]:
+def _(regularizer: L1) -> Formula:
     return lambda w: regularizer.l1 * w.abs().sum()
 
 
 @penalty.register
-def _(regularizer: L2) -> Callable[[Tensor], Tensor]:
+def _(regularizer: L2) -> Formula:
     return lambda w: regularizer.l2 * w.square().sum()
 
 
 @penalty.register
-def _(regularizer: L1L2) -> Callable[[Tensor], Tensor]:
+def _(regularizer: L1L2) -> Formula:
     return lambda w: regularizer.l1 * w.abs().sum() + regularizer.l2 * w.square().sum()
 
 
 @penalty.register
-def _(regularizer: OrthogonalRegularizer) -> Callable[[Tensor], Tensor]:
+def _(regularizer: OrthogonalRegularizer) -> Formula:
     def mean_cosine(w: Tensor) -> Tensor:
         rows = nn.functional.normalize(w if regularizer.mode == "rows" else w.T, dim=1)
         cosines = (rows @ rows.T).fill_diagonal_(0)
@@ -165,18 +169,18 @@ def _(regularizer: OrthogonalRegularizer) -> Callable[[Tensor], Tensor]:
 
 
 @singledispatch
-def projection(constraint: Constraint) -> Callable[[Tensor], Tensor]:
+def projection(constraint: Constraint) -> Formula:
     """A Keras variable after its constraint."""
     raise TypeError(constraint)
 
 
 @projection.register
-def _(constraint: NonNeg) -> Callable[[Tensor], Tensor]:
+def _(constraint: NonNeg) -> Formula:
     return lambda w: w.clamp(min=0)
 
 
 @projection.register
-def _(constraint: MaxNorm) -> Callable[[Tensor], Tensor]:
+def _(constraint: MaxNorm) -> Formula:
     def project(w: Tensor) -> Tensor:
         size = norm(w, constraint.axis)
         return w * (size.clamp(max=constraint.max_value) / (EPSILON + size))
@@ -185,12 +189,12 @@ def _(constraint: MaxNorm) -> Callable[[Tensor], Tensor]:
 
 
 @projection.register
-def _(constraint: UnitNorm) -> Callable[[Tensor], Tensor]:
+def _(constraint: UnitNorm) -> Formula:
     return lambda w: w / (EPSILON + norm(w, constraint.axis))
 
 
 @projection.register
-def _(constraint: MinMaxNorm) -> Callable[[Tensor], Tensor]:
+def _(constraint: MinMaxNorm) -> Formula:
     def project(w: Tensor) -> Tensor:
         size = norm(w, constraint.axis)
         bounded = size.clamp(constraint.min_value, constraint.max_value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic
-from graphspec.records import dataclass, field
 from graphspec.train.doctor import SeenTensor
 from graphspec.train.meter import Meter, Values
 

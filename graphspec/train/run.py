@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from torch import Tensor
 from graphspec import own
 from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.load import inside
-from graphspec.records import dataclass, field
 from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OWN, SOURCE, SPEC
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights

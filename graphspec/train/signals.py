@@ -6,9 +6,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
-from graphspec.records import dataclass
 from graphspec.train.parallel.world import World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,7 +21,7 @@ class StopSignal:
     Processes that train together stop at the same step: what one has `heard` counts once they agreed on it.
     """
 
-    world: World = World()
+    world: World = World()  # noqa: RUF009 - a frozen value
     heard: int = 0
     _agreed: int = 0
 

@@ -25,10 +25,9 @@ one, and what is left of the file is what nobody named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from graphspec.records import dataclass
 
 if TYPE_CHECKING:
     from torch import Tensor

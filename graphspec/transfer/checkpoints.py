@@ -15,6 +15,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from torch import Tensor
 
 from graphspec.convert.variables import CHILDREN, array, member, open_hdf5
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.records import dataclass, field
 from graphspec.transfer.misfits import what_it_is
 
 MAX_INDEX = 64 << 20

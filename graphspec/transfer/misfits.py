@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic, Span
-from graphspec.records import dataclass
 
 MANY = 2000
 """Names beyond which only those of a fitting shape are looked at."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
-from graphspec.records import dataclass
 from graphspec.train.penalties import from_keras
 from graphspec.transfer.rules import ORDERS
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from graphspec.convert.config import snake_case
-from graphspec.records import dataclass
 from graphspec.transfer.checkpoints import StoredCheckpoint
 from graphspec.transfer.targets import Target
 

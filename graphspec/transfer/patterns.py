@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from graphspec.expressions import Expression, ExpressionError, parse_value
-from graphspec.records import dataclass
 
 PIECE = re.compile(r"\{([^{}]*)\}|(\*)")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

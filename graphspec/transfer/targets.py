@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.layer import Layer, Weight
 from graphspec.graph import Graph, Op, Value
 from graphspec.names import attribute
-from graphspec.records import dataclass
 from graphspec.tensor import Tensor
 from graphspec.weights import key_prefix, layers
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.compiled_spec import Program
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.history import directions
-from graphspec.records import dataclass
 from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status, threads_of_each

@@ -8,11 +8,11 @@ import queue
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from optuna.trial import Trial
 
-from graphspec.records import dataclass, field
 from graphspec.run_files import CHECKPOINTS
 from graphspec.tune.launcher import Launcher
 from graphspec.tune.study import Finished, Study

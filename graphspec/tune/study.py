@@ -14,6 +14,7 @@ import json
 import random
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
@@ -30,7 +31,6 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.records import dataclass
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
 
 Values = dict[str, Any]

@@ -9,10 +9,10 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphspec.records import dataclass, field
 from graphspec.tune.launcher import Child, Launcher, launcher
 
 PATIENCE = 60.0

@@ -10,11 +10,11 @@ Where a node is left out it passes on what it reads first, so that the others me
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.folding.parts import Item, Parts, RepeatedPart, Target, Wires, mapped, targets
 from graphspec.convert.folding.search import RunPlace, cohesive, replace
-from graphspec.records import dataclass
 
 LONGEST = 40
 """Items of a part with optional ones."""

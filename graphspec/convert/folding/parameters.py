@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue
-from graphspec.records import dataclass, field
 
 SIZES = frozenset(
     [

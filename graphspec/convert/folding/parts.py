@@ -12,10 +12,10 @@ same part, or its input `-1 - i` where `i` is negative.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.convert.nodes import ConvertedBody, ConvertedInput, ConvertedNode, ConvertedValue
-from graphspec.records import dataclass, field
 
 Target = tuple[int, int]
 Wires = tuple[tuple[str, tuple[Target, ...] | Target], ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.folding.parts import (
@@ -19,7 +20,6 @@ from graphspec.convert.folding.parts import (
 from graphspec.convert.folding.words import bond, without_numbers
 from graphspec.convert.nodes import ConvertedNode
 from graphspec.convert.writing import WIDTH, flow
-from graphspec.records import dataclass
 
 LONGEST = 150
 """Nodes of a part before parts are found inside it."""

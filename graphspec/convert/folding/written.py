@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.convert.document import input_sizes
@@ -21,7 +22,6 @@ from graphspec.convert.nodes import (
     identifier,
 )
 from graphspec.names import Namespace, attribute
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

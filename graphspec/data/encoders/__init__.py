@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +39,6 @@ from graphspec.data.mistakes import fail
 from graphspec.data.processes import ALONE, Processes
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
-from graphspec.records import dataclass, field
 from graphspec.tensor import names_of, value_of
 
 __all__ = ["Encoded", "Encoders"]

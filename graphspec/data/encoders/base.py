@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from graphspec.data.columns import Mask, TablePart
 from graphspec.data.features.plan import Fill
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError
-from graphspec.records import dataclass, field
 
 Array = NDArray[Any]
 

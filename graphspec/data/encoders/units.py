@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphspec.data.encoders.numbers import Floats, NumberCurve
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

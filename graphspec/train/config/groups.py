@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
-from graphspec.records import dataclass
 
 
 class ParameterGroup(Setting):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
-from graphspec.records import dataclass, field
 from graphspec.train import config
 from graphspec.train.config.rare_optimizers import Muon
 from graphspec.train.penalties import from_keras, to_keras

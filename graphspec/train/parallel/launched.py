@@ -9,11 +9,10 @@ import hashlib
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from graphspec.records import dataclass
 
 if TYPE_CHECKING:
     from torch.distributed import Store

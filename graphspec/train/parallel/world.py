@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
@@ -15,7 +16,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from graphspec.records import dataclass
 from graphspec.train.parallel.launched import elastic, launched, meeting
 
 T = TypeVar("T")
