@@ -31,9 +31,11 @@ def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
         )
 
 
-def need_mask(mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1) -> None:
-    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]. `position` is
-    the mask's among the inputs.
+def need_mask(
+    mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1, any_rank: bool = False
+) -> None:
+    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]; with `any_rank`
+    there may be more axes between batch and features. `position` is the mask's among the inputs.
     """
     if mask is None:
         return
@@ -44,10 +46,11 @@ def need_mask(mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1) 
             help="{op: not_equal, from: ..., x2: 0} gives one",
             inputs=(position,),
         )
-    if x.rank != 3 or mask.shape[1:] != x.shape[1:2]:
+    if (x.rank < 3 if any_rank else x.rank != 3) or mask.shape[1:] != x.shape[1:-1]:
+        rule = "all axes of its input but the last" if any_rank else "one value a step"
         raise LayerError(
             "shapes-differ",
-            f"the mask of {layer} has one value a step, `[batch, steps]` for `[batch, steps, features]`; "
+            f"the mask of {layer} has {rule}, `[batch, steps]` for `[batch, steps, features]`; "
             f"{{input{position}}} is {mask}, for {x}",
             inputs=(0, position),
         )

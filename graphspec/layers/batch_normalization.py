@@ -59,6 +59,8 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         Example({}, ((4, 3, 5),)),
         Example({}, ((6, 3),), masks={"mask": (6,)}),
         Example({"axis": 1, "scale": False, "center": False}, ((6, 3),), masks={"mask": (6,)}),
+        Example({}, ((4, 3, 5),), masks={"mask": (4, 3)}),
+        Example({"axis": 1}, ((4, 3, 5),), masks={"mask": (4, 3)}),
         Example({"axis": 1}, ((5, 3, 4),)),
         Example({"axis": 2}, ((3, 5, 4),)),
         Example({"axis": -2, "epsilon": 1e-5}, ((5, 4),)),
@@ -78,7 +80,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
 
     def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         need_float(x, layer="BatchNormalization")
-        need_mask(mask, x, layer="BatchNormalization")
+        need_mask(mask, x, layer="BatchNormalization", any_rank=True)
         if not -x.rank < self.axis < x.rank or self.axis == 0:
             raise LayerError(
                 "out-of-range",
@@ -125,12 +127,14 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         )
 
     def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
-        return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 else "spec"
+        masked = mask is not None and mask.rank > 2  # whose axes stay those of the spec
+        return "first" if x.rank > 2 and self.axis % x.rank == x.rank - 1 and not masked else "spec"
 
     def code(self, site: Site) -> Code:
         rank, features = site.x.rank, known_channels(site.x, self.axis, layer="BatchNormalization")
         masked = any(site.inputs[1:])
-        plain = f"BatchNorm{RANKS.get(rank, 1)}d"
+        flat = rank not in RANKS or (masked and rank > 3)
+        plain = f"BatchNorm{1 if flat else RANKS[rank]}d"
         sizes: dict[str, Leaf] = {"num_features": features}
         # 0.01, not 0.010000000000000009
         eps, momentum = float(self.epsilon), round(1 - self.momentum, 12)
@@ -149,15 +153,16 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
             if self.synchronized:
                 name = f"Synchronized{plain}"
             construct = Construct(name, sizes, keyword)
-        across = "[:, None]" if self.axis % rank == rank - 1 else "[..., None]"
-        mask = f", {{mask}}{across}" if masked else ""
         axis = site.axis(self.axis) % rank
         constants: dict[str, Leaf] = {} if axis == 1 else {"axis": axis}
-        moved = "{x}" if axis == 1 else "{x}.movedim({axis}, 1)"
-        if rank in RANKS:
-            text = f"{{self}}({moved}{mask})"
+        move = "" if axis == 1 else ".movedim({axis}, 1)"
+        if flat:
+            mask = f", {{mask}}[..., None].expand_as({{x}}){move}.flatten(2)" if masked else ""
+            text = f"{{self}}({{x}}{move}.flatten(2){mask}).view_as({{x}}{move})"
         else:
-            text = f"{{self}}({moved}.flatten(2)).view_as({moved})"
+            across = "[:, None]" if self.axis % rank == rank - 1 else "[..., None]"
+            mask = f", {{mask}}{across}" if masked else ""
+            text = f"{{self}}({{x}}{move}{mask})"
         return Code(text if axis == 1 else f"{text}.movedim(1, {{axis}})", construct, constants)
 
     def affine_axis(self, rank: int) -> int | None:

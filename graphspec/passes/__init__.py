@@ -14,7 +14,7 @@ from graphspec.graph import Graph, Value
 from graphspec.passes.activities import watch_activities
 from graphspec.passes.left_over import leave_out_idle
 from graphspec.passes.logits import ends_in
-from graphspec.passes.masks import carry_masks
+from graphspec.passes.masks import carry_masks, check_masks
 from graphspec.passes.prune import prune
 from graphspec.passes.ranges import CountedIntegers, counted, maximum_sizes, minimum_sizes, ranges
 from graphspec.tensor import Limit
@@ -46,6 +46,8 @@ def run_passes(graph: Graph, masked: Collection[str], diagnostics: Diagnostics) 
     if not _in_range(integers, diagnostics):
         return None
     graph, masks = carry_masks(watched, masked)
+    if not check_masks(graph, diagnostics):
+        return None
     activations = {name: ends_in(value) for name, value in graph.outputs.items()}
     sizes = minimum_sizes(graph), maximum_sizes(graph, integers)
     return Findings(graph, masks, activations, ranges(graph), *sizes)

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from graphspec.contract.layer import Derived, Layer
+from graphspec.contract.layer import Derived, Layer, LayerError
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Op, Value, types
 from graphspec.passes.copying import Copy
 from graphspec.passes.mask_flow import DerivedMask, EnteringMask, LeavingMask, Mask, MaskFlow
@@ -24,6 +25,32 @@ def carry_masks(root: Graph, judged: Iterable[str]) -> tuple[Graph, dict[str, Va
     masks = {name: maker.value(maker.masks.of(graph.outputs[name])) for name in judged}
     maker.place()
     return graph, {name: mask for name, mask in masks.items() if mask is not None}
+
+
+def check_masks(graph: Graph, diagnostics: Diagnostics) -> bool:
+    """Whether the layers of a graph accept the masks that they were given, as they do those of the spec."""
+    fine = True
+    for op in graph.walk():
+        if op.layer is None or op.wrapper is not None or not op.present or not _reads_mask(op, op.layer):
+            continue
+        try:
+            op.layer.infer(*(types(argument) for argument in op.arguments))
+        except LayerError as error:
+            why = error.message
+            for place, value in enumerate(op.arguments):
+                if isinstance(value, Value):
+                    why = why.replace(f"{{input{place}}}", f"`{value.name}`")
+            message = f"`{op.node}` cannot read the mask that its input carries: {why}"
+            help = "ops drop masks: put `{compute: 1 * x}` before it"
+            diagnostics.add(Diagnostic(error.code, message, op.span, help=help))
+            fine = False
+    return fine
+
+
+def _reads_mask(op: Op, layer: Layer) -> bool:
+    """Whether an argument of an op is a mask."""
+    given = zip(layer.arguments, op.arguments, strict=False)
+    return any(argument.name.endswith("mask") and value is not None for argument, value in given)
 
 
 class _MaskMaker:
