@@ -1,4 +1,4 @@
-"""The types of what activations give."""
+"""The types of the results of activations."""
 
 from __future__ import annotations
 

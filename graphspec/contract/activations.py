@@ -17,10 +17,10 @@ NotNegative = Annotated[Finite, Field(ge=0)]
 
 
 class ActivationFunction(NamedValue, family="activation"):
-    """A function by which a layer's result ends, or that it calls inside; null is `linear`.
+    """A function that is applied to a layer's result, or called inside the layer; null is `linear`.
 
-    `inline` is an expression of `{x}`; `function` is the same as a callable. `overwriting` are the two that
-    overwrite their input, where PyTorch can do so at no cost to gradients.
+    `inline` is an expression of `{x}`; `function` is the same as a callable. `overwriting` are the two forms
+    that overwrite their input, if PyTorch can do so at no cost to gradients.
     """
 
     synonyms = {
@@ -43,20 +43,20 @@ class ActivationFunction(NamedValue, family="activation"):
         return super().parse("linear" if value is None else value)
 
     def expression(self, inplace: bool = False) -> str:
-        """An expression of `{x}`; one that overwrites `x` if that is asked for, and if there is a way."""
+        """An expression of `{x}`. With `inplace` it overwrites `x`, if there is such a form."""
         return self.overwriting[0] if inplace and self.overwriting else self.inline
 
     def callable(self, inplace: bool = False) -> str:
-        """The same as something to call."""
+        """The same activation as a callable."""
         return self.overwriting[1] if inplace and self.overwriting else self.function
 
     def laid(self, place: Callable[[int], int]) -> ActivationFunction:
-        """The same where axes of the spec lie elsewhere in memory: `place` says where."""
+        """The same in another memory order: `place` maps an axis of the spec to that in memory."""
         return self
 
     @property
     def ending(self) -> str | None:
-        """Its name, where that says which values it gives."""
+        """Its name, if that determines the range of its values."""
         return self.word
 
 
@@ -114,7 +114,7 @@ class ReluFunction(ActivationFunction, word="relu"):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is what everyone calls a ReLU."""
+        """Whether it is the ReLU without options."""
         return (self.negative_slope, self.max_value, self.threshold) == (0, None, 0)
 
     def expression(self, inplace: bool = False) -> str:
@@ -162,7 +162,7 @@ ACTIVATIONS.announce(
 
 
 def rectified(slope: float, most: float | None, threshold: float) -> tuple[str, dict[str, float]]:
-    """Keras' ReLU as an expression of `{x}` and the constants beside it."""
+    """Keras' ReLU as an expression of `{x}` and constants, and these constants."""
     constants: dict[str, float] = {}
     if slope and threshold:
         text = "thresholded_leaky_relu({x}, {slope}, {threshold})"
@@ -184,7 +184,10 @@ def rectified(slope: float, most: float | None, threshold: float) -> tuple[str, 
 
 
 class AlongAxis(ActivationFunction):
-    """One that runs along an axis, which counts the batch as 0. `target` is what takes the axis as `dim`."""
+    """An activation along an axis, where the batch is axis 0.
+
+    `target` is the PyTorch function or module that takes the axis as `dim`.
+    """
 
     along_axis = True
     target: ClassVar[str]

@@ -1,4 +1,4 @@
-"""What `ActivityRegularization` and the `activity_regularizer` of other layers become."""
+"""The layer `ActivityRegularization`, and the `activity_regularizer` of other layers."""
 
 from __future__ import annotations
 

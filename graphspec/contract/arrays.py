@@ -11,7 +11,7 @@ from pydantic_core.core_schema import is_instance_schema
 
 
 class Nested(tuple[Any, ...]):
-    """Nested lists of numbers or booleans: what `torch.tensor` takes. In emitted source they are lists."""
+    """Nested lists of numbers or booleans, as `torch.tensor` takes them. In emitted source they are lists."""
 
     __slots__ = ()
 
@@ -34,9 +34,10 @@ NATURAL = {float: "float32", int: "int64", bool: "bool"}
 
 
 def as_array(value: Any) -> Any:
-    """A nested list as a `Nested`, what is none as it is.
+    """A nested list as a `Nested`; any other value unchanged.
 
-    Raises `ValueError` where it is no tensor: ragged or empty, of texts, of numbers and booleans mixed.
+    Raises `ValueError` if the list is not a tensor: ragged, empty, of text, or with numbers and booleans
+    mixed.
     """
     if not isinstance(value, list | tuple):
         return value
@@ -66,7 +67,7 @@ def _shown(value: object) -> str:
 
 
 def elements(array: Any) -> Iterator[Any]:
-    """The elements of nested lists, in order; a plain value is its own."""
+    """The elements of nested lists, in order; a plain value is one element."""
     if isinstance(array, tuple):
         for item in array:
             yield from elements(item)
@@ -75,7 +76,7 @@ def elements(array: Any) -> Iterator[Any]:
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """The shape of nested lists; () of a plain value. Raises `ValueError` where they have none."""
+    """The shape of nested lists; () for a plain value. Raises `ValueError` if they are ragged."""
     if not isinstance(array, tuple):
         return ()
     if not array:
@@ -99,13 +100,13 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def kind_of(array: Any) -> type:
-    """What the elements are: float where one of them is, int, or bool."""
+    """The type of the elements: float if any of them is a float, else int, or bool."""
     kinds = {type(item) for item in elements(array)}
     return float if float in kinds else int if int in kinds else bool
 
 
 def natural_dtype(array: Any) -> str:
-    """The dtype that PyTorch gives to it."""
+    """The dtype that PyTorch gives to these values."""
     return NATURAL[kind_of(array)]
 
 

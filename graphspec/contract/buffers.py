@@ -1,4 +1,4 @@
-"""Constants in a module: the types of tensors that a spec writes out, and the buffers that hold them."""
+"""Constants in a module: the types of tensors that a spec contains, and the buffers that hold them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ BUFFER = "nn.Buffer({module}, persistent=False)"
 
 
 def met(array: Any, other: Tensor) -> Tensor:
-    """The type of a list that stands in the place of a tensor beside `other`: of its dtype, as a number is,
-    unless floats meet integers; with a batch axis of 1.
+    """The type of a list of numbers that is combined with the tensor `other`; its batch axis is 1.
+
+    Like a number, it takes the dtype of `other`, unless `other` has integers and the list has floats.
     """
     dtype = other.dtype if kind_of(array) is not float or other.is_float else "float32"
     sizes: tuple[Dim, ...] = shape_of(array)
@@ -25,7 +26,7 @@ def met(array: Any, other: Tensor) -> Tensor:
 
 
 def buffer(array: Nested, dtype: str) -> Construct:
-    """What holds a list of numbers or booleans in a module."""
+    """The construction of a buffer for a list of numbers or booleans."""
     given: Leaf = None if dtype == natural_dtype(array) else Ref(f"torch.{dtype}")
     return Construct("torch.tensor", {"values": array}, {"dtype": (given, None)}, around=BUFFER)
 
@@ -35,7 +36,7 @@ LARGEST = {"float16": 65504.0, "bfloat16": 3.38953139e38, "float32": 3.402823466
 
 
 def need_held(dtype: str, values: Iterable[Any], argument: str) -> None:
-    """Refuses numbers that a type does not hold; infinity is one of floats."""
+    """Refuses numbers that a type cannot hold. Types of floats hold infinity."""
     numbers = tuple(values)
     if dtype.startswith(("int", "uint")):
         need_in_range(dtype, numbers, layer="a constant", argument=argument)
@@ -47,7 +48,7 @@ def need_held(dtype: str, values: Iterable[Any], argument: str) -> None:
 
 
 class ConstantTensor(Layer, abstract=True):
-    """A tensor that never changes, its batch axis 1. `values` are nested lists, a number or a boolean."""
+    """A constant tensor with a batch axis of 1. `values` are nested lists, a number or a boolean."""
 
     arguments = ()
 

@@ -11,7 +11,7 @@ from graphspec.tensor import Size
 
 
 def as_tuple(value: object) -> object:
-    """A list of YAML as the tuple that a strict field takes."""
+    """A YAML list as a tuple, which strict fields require."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -1,7 +1,7 @@
-"""Words that users of Keras, PyTorch and others write, and what to write in a spec instead.
+"""Words that users of Keras, PyTorch and other libraries write, and what to write in a spec instead.
 
-Words that have a word here are synonyms, where the word is: `also` of a layer, `synonyms` of a setting. These
-are the others, each with a sentence that says what to do.
+Words that have one replacement are synonyms, and are defined where the replacement is: `also` of a layer,
+`synonyms` of a setting. This file has the others, each with a sentence that says what to do.
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ _MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")
 
 
 def bare(name: str) -> str:
-    """The name in `torch.nn.ReLU` and in `Dense(32)`."""
+    """The class name in `torch.nn.ReLU` and in `Dense(32)`."""
     match = _MODULE.fullmatch(name)
     return match[1] if match is not None else name

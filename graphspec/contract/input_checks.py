@@ -7,7 +7,7 @@ from graphspec.tensor import Tensor
 
 
 def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "channels") -> int:
-    """The size of an axis that a weight depends on. Raises `LayerError` where it is symbolic."""
+    """The size of an axis that a weight depends on. Raises `LayerError` if it is symbolic."""
     size = tensor.shape[axis]
     if isinstance(size, int):
         return size
@@ -20,8 +20,9 @@ def known_channels(tensor: Tensor, axis: int = -1, *, layer: str, what: str = "c
 
 
 def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
-    """Refuses a tensor of another rank (counted with the batch axis). `shape` says what is wanted:
-    `[height, width, channels]`.
+    """Refuses a tensor of another rank, which counts the batch axis.
+
+    `shape` describes the expected shape: `[height, width, channels]`.
     """
     if tensor.rank != rank:
         raise LayerError(
@@ -34,8 +35,10 @@ def need_rank(tensor: Tensor, rank: int, *, layer: str, shape: str) -> None:
 def need_mask(
     mask: Tensor | None, x: Tensor, *, layer: str, position: int = 1, any_rank: bool = False
 ) -> None:
-    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features]; with `any_rank`
-    there may be more axes between batch and features. `position` is the mask's among the inputs.
+    """Refuses a mask that is not boolean [batch, steps] for `x` [batch, steps, features].
+
+    With `any_rank` there may be more axes between batch and features. `position` is that of the mask among
+    the inputs.
     """
     if mask is None:
         return
@@ -57,7 +60,7 @@ def need_mask(
 
 
 def need_float(tensor: Tensor, *, layer: str) -> None:
-    """Refuses integers where a layer multiplies with float weights."""
+    """Refuses integers for a layer that multiplies by float weights."""
     if not tensor.is_float:
         raise LayerError(
             "wrong-dtype",
@@ -69,7 +72,7 @@ def need_float(tensor: Tensor, *, layer: str) -> None:
 
 
 def need_in_range(dtype: str, values: tuple[int, ...], *, layer: str, argument: str) -> None:
-    """Refuses constants that an integer type does not hold."""
+    """Refuses constants that an integer type cannot hold."""
     bits = int(dtype.lstrip("uint"))
     low, high = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for value in values:

@@ -1,5 +1,7 @@
-"""Keras' names that specs do not have: others for the same thing, and those that are refused, each with
-the reason and what to write instead. A test compares all public names of Keras with these and ours.
+"""Keras' names that specs do not have: other names for the same thing, and refused ones.
+
+Each refused name has the reason and what to write instead. A test compares all public names of Keras with
+these and ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What buffers of a layer learn of training data, before the first step."""
+"""What buffers of a layer learn from training data before the first step."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """`bins - 1` boundaries between bins with equally many of the numbers of the layer's input. A boundary
-    may be off by `epsilon`, a share of the numbers.
+    """`bins - 1` boundaries that divide the numbers of the layer's input into equally large bins.
+
+    `epsilon` is the largest error of a boundary, as a share of the numbers.
     """
 
     boundaries: str
@@ -18,7 +19,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class MeanAndVariance:
-    """The mean and the variance of the layer's input, over all axes but `axes`."""
+    """The mean and the variance of the layer's input, over all axes except `axes`."""
 
     mean: str
     variance: str

@@ -12,7 +12,7 @@ from graphspec.tensor import Dim, Tensor
 
 
 class MaskNotEqual(Layer, abstract=True, spec_name="not_equal"):
-    """Where a tensor is not `value`; `steps` asks whether any feature of a step is."""
+    """True where a tensor differs from `value`; with `steps`, where any feature of a step does."""
 
     value: float | int = 0
     steps: bool = False
@@ -28,7 +28,7 @@ class MaskNotEqual(Layer, abstract=True, spec_name="not_equal"):
 
 
 class MaskAny(Layer, abstract=True, spec_name="logical_or"):
-    """Where any of several masks is true, which is how Keras merges masks."""
+    """True where any of several masks is true: how Keras merges masks."""
 
     variadic = True
 
@@ -40,7 +40,7 @@ class MaskAny(Layer, abstract=True, spec_name="logical_or"):
 
 
 class MaskConcat(Layer, abstract=True, spec_name="concatenate"):
-    """Masks one after another along an axis."""
+    """The concatenation of masks along an axis."""
 
     axis: int
     variadic = True
@@ -57,14 +57,14 @@ class MaskConcat(Layer, abstract=True, spec_name="concatenate"):
 
 
 def either(masks: tuple[Any, ...]) -> Any:
-    """The mask of what several masked tensors become together: none, once one of them has none."""
+    """The mask of a merge of several tensors; none if any of them has none."""
     if any(mask is None for mask in masks):
         return None
     return masks[0] if all(mask is masks[0] for mask in masks) else Derived(MaskAny(), masks)
 
 
 def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
-    """The mask of tensors that are concatenated along an axis."""
+    """The mask of a concatenation along an axis."""
     if axis % inputs[0].tensor.rank != 1:
         return either(masks)
     if all(mask is None for mask in masks):
@@ -76,7 +76,7 @@ def joined(inputs: tuple[Any, ...], masks: tuple[Any, ...], axis: int) -> Any:
 
 
 class Filled(Layer, abstract=True, spec_name="where"):
-    """`x`, and where its mask is false another tensor, or a number."""
+    """`x` where its mask is true, and another tensor or a number elsewhere."""
 
     value: float | None = None
     variadic = True
@@ -91,7 +91,7 @@ class Filled(Layer, abstract=True, spec_name="where"):
 
 
 class MaskFloats(Layer, abstract=True, spec_name="cast"):
-    """1 where a mask is true, else 0, for each step as one feature of the dtype of `like`."""
+    """1 where a mask is true, else 0, as one feature of each step, with the dtype of `like`."""
 
     variadic = True
 
@@ -103,7 +103,7 @@ class MaskFloats(Layer, abstract=True, spec_name="cast"):
 
 
 def filled_for_product(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The factors, 1 where they are masked: a step that all mask becomes 0."""
+    """The factors, with 1 where they are masked. A step at which all are masked becomes 0."""
     ones = [
         x if m is None else Derived(Filled(value=1.0), (x, m)) for x, m in zip(inputs, masks, strict=True)
     ]
@@ -114,7 +114,10 @@ def filled_for_product(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple
 
 
 def filled_for_extreme(inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The operands, where they are masked the first that is not; the first of all where all are."""
+    """The operands, with the first unmasked operand where they are masked.
+
+    Where all are masked, it is the first operand.
+    """
     valid = inputs[0]
     for x, mask in reversed(list(zip(inputs, masks, strict=True))):
         valid = x if mask is None else Derived(Filled(), (x, mask, valid))

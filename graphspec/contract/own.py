@@ -16,10 +16,10 @@ ALWAYS = Ref("...")
 
 
 class Own(Layer, abstract=True):
-    """`path` called on values: those of `places` by position, those of `words` by name.
+    """`path` called on the values `places`, by position, and `words`, by name.
 
-    `made` are the types of its outputs, the spec's axes; `channels_first` hands images over, and takes them
-    back, as PyTorch has them.
+    `made` are the types of its outputs, with the axes of the spec. With `channels_first`, it takes and
+    returns images in the memory order of PyTorch.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Own(Layer, abstract=True):
 
     @property
     def arguments(self) -> tuple[Argument, ...]:  # type: ignore[override]
-        """Its inputs, as the node names them."""
+        """Its inputs, by the names that the node gives them."""
         by_place = [Argument(f"input{index}", many=many) for index, many in enumerate(self.places)]
         return (*by_place, *(Argument(word, many=many) for word, many in self.words.items()))
 
@@ -68,7 +68,7 @@ class Own(Layer, abstract=True):
 
 
 def _leaf(value: Any) -> Leaf:
-    """A plain value of a spec; a list arrives as a tuple, a mapping as a dict."""
+    """A plain value of a spec, with lists as tuples and mappings as dicts."""
     if isinstance(value, dict):
         return Pairs((key, _leaf(item)) for key, item in value.items())
     return tuple(_leaf(item) for item in value) if isinstance(value, list) else value

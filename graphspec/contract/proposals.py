@@ -1,6 +1,6 @@
 """Remedies for wrong shapes: both shapes, and a layer that converts one to the other.
 
-In every text `{inputN}` stands for the reference that names input N.
+In each text, `{inputN}` stands for the reference to input N.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ ONE_CLASS = "put `Flatten` or `GlobalAveragePooling2D` before the last layer for
 
 
 def of_ids(x: Tensor | None) -> str | None:
-    """What makes vectors of a tensor that may be the ids of sequences."""
+    """The layer that makes vectors of a tensor that may contain the ids of sequences."""
     if x is None or x.rank != 2 or x.dtype not in ("int64", "int32"):
         return None
     return "ids become vectors by {layer: Embedding, input_dim: ..., output_dim: ...}"
 
 
 def misfit(name: str, inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None) -> LayerError:
-    """The error of a merge `name` whose inputs `i` and `j` differ; `joins` is an axis where they may."""
+    """The error of a merge `name` whose inputs `i` and `j` have different shapes.
+
+    `joins` is an axis along which they may differ.
+    """
     shapes = f"{{input{i}}} is {inputs[i]} and {{input{j}}} is {inputs[j]}"
     return LayerError(
         "shapes-differ",
@@ -36,7 +39,7 @@ def misfit(name: str, inputs: tuple[Tensor, ...], i: int, j: int, joins: int | N
 
 
 def propose(inputs: tuple[Tensor, ...], i: int, j: int, joins: int | None = None) -> str | None:
-    """A remedy for inputs `i` and `j` that differ, or None where nothing simple mends it.
+    """A remedy for inputs `i` and `j` that differ; None if no single layer is enough.
 
     `joins` is the axis along which they may differ, for a concatenation.
     """
@@ -76,7 +79,7 @@ def _of_names(a: Dim, b: Dim) -> str:
 
 
 def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:
-    """The tensors differ only in channels: the one with fewer gets as many as the other."""
+    """If tensors differ only in channels, a layer that gives the smaller one as many as the other has."""
     narrow, wide = (i, b) if _number(a.shape[-1]) < _number(b.shape[-1]) else (j, a)
     units = wide.shape[-1]
     layer = f"layer: Conv2D, from: {{input{narrow}}}, filters: {units}, kernel_size: 1"
@@ -86,7 +89,7 @@ def _dense_or_conv(a: Tensor, b: Tensor, i: int, j: int) -> str:
 
 
 def _strided(large: Tensor, small: Tensor, position: int, other: int, keep: bool) -> str | None:
-    """A convolution that brings `large` to `small`, or None; `keep` keeps its channels."""
+    """A convolution that reduces `large` to the size of `small`, or None; `keep` keeps its channels."""
     if large.rank not in (3, 4):
         return None
     strides: list[int] = []

@@ -1,4 +1,4 @@
-"""Keras' activations that few specs name: imported when one is."""
+"""Keras' activations that few specs name. The file is imported when a spec names one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from graphspec.contract.fields import Finite
 
 
 class ParametricFunction(ActivationFunction):
-    """One with one argument, which PyTorch's `target` calls `keyword`; `default` is PyTorch's own."""
+    """An activation with one argument, which PyTorch's `target` calls `keyword`.
+
+    `default` is PyTorch's own.
+    """
 
     target: ClassVar[str]
     keyword: ClassVar[str]

@@ -1,4 +1,4 @@
-"""Keras' initializers that few specs name: imported when one is."""
+"""Keras' initializers that few specs name. The file is imported when a spec names one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Every layer, merge and op by the name that specs use.
 
-All names are known at once, read off the class headers of the files of `layers/` and `ops/`. The file of a
-class is imported when the class is first asked for: a spec names a few layers, and to make the classes of all
-takes longer than to check it.
+All names are known at once: they are read from the class headers of the files of `layers/` and `ops/`. The
+file of a class is imported when the class is first used: a spec names a few layers, and making all classes
+takes longer than checking it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ ROOMS = ("contract", "layers", "ops")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where a class stands, and what other libraries call it."""
+    """Where a class is defined, and what other libraries call it."""
 
     module: str
     also: tuple[str, ...] = ()
 
 
 class LayerClasses(Mapping[str, Class], Generic[Class]):
-    """The classes of one kind by name. Iterating names imports nothing, iterating values or items all.
+    """The classes of one kind by name.
 
-    `synonyms` has what other libraries call them, each with the name that it has here.
+    Iterating over names imports nothing; iterating over values or items imports all. `synonyms` maps the
+    names of other libraries to the names here.
     """
 
     def __init__(self, headers: Mapping[str, Header]):

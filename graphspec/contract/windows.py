@@ -1,4 +1,4 @@
-"""Windows that slide over an image or a sequence: their arguments, the sizes left, Keras' `same` padding."""
+"""Windows that slide over an image or a sequence: arguments, output sizes, Keras' `same` padding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def _window(rank: int, least: int = 1) -> Any:
-    """An argument with an integer, at least `least`, for each of `rank` axes; a single one stands for all."""
+    """An argument with an integer of at least `least` for each of `rank` axes, or a single one for all."""
     listed = f"a list of {rank} integers: {', '.join(AXES[rank])}"
     wanted = "an integer" if rank == 1 else f"an integer or {listed}"
 
@@ -54,12 +54,12 @@ Added3 = _window(3, 0)
 
 
 def short(window: tuple[int, ...]) -> Leaf:
-    """A window as people write it: one integer where all axes are alike."""
+    """A window as people write it: one integer if all axes are equal."""
     return window[0] if len(set(window)) == 1 else window
 
 
 def spatial(x: Tensor, data_format: DataFormat) -> tuple[Dim, ...]:
-    """The sizes under the window."""
+    """The sizes of the axes that a window slides over."""
     return x.shape[1:-1] if data_format == "channels_last" else x.shape[2:]
 
 
@@ -73,7 +73,7 @@ def need_axes(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> N
 def same_pads(
     sizes: tuple[Dim, ...], window: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...] | None:
-    """How far Keras' `same` pads before and behind each axis; None where a size is not known."""
+    """How many elements Keras' `same` pads before and after each axis; None if a size is not known."""
     found: list[tuple[int, int]] = []
     for size, width, stride, spacing in zip(sizes, window, strides, dilation, strict=True):
         if not isinstance(size, int):
@@ -107,9 +107,9 @@ def slide(
     layer: str,
     argument: str,
 ) -> tuple[Dim, ...]:
-    """The sizes that a window leaves.
+    """The sizes of the output of a window.
 
-    Raises `LayerError` where it is larger than a known size and nothing is padded.
+    Raises `LayerError` if the window is larger than a known size without padding.
     """
     left: list[Dim] = []
     for axis, size, width, stride, spacing in zip(
@@ -133,8 +133,9 @@ def slide(
 
 
 def margin_instead(argument: str, given: object, layer: str) -> str | None:
-    """How to pad or crop by any number: by a `layer`, `ZeroPadding2D` before windows, or `Cropping2D` after a
-    transposed convolution.
+    """How to pad or crop by any number, by a `layer`.
+
+    It is `ZeroPadding2D` before windows, or `Cropping2D` after a transposed convolution.
     """
     if argument != "padding" or given in ("valid", "same"):
         return None
@@ -143,20 +144,20 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
 
 
 class Spatial(Layer, abstract=True):
-    """What layers that change the sizes of a sequence or image share."""
+    """The base of layers that change the sizes of a sequence or image."""
 
     rank: ClassVar[int]
 
     @property
     def layout(self) -> DataFormat:
-        """The data format, which some of Keras' layers cannot be told."""
+        """The data format, which some of Keras' layers do not take as an argument."""
         return getattr(self, "data_format", "channels_last")
 
     def memory(self, x: Tensor) -> Memory:
         return "any"
 
     def axes(self, site: Site) -> list[int]:
-        """Where the axes that change lie in memory."""
+        """The axes in memory that change."""
         start = 1 if self.layout == "channels_last" else 2
         return [site.axis(axis) for axis in range(start, start + self.rank)]
 
