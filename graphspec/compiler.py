@@ -16,7 +16,7 @@ from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.program import Elaborated
 from graphspec.source import Document, read
-from graphspec.source.overrides import Overrides, from_python
+from graphspec.source.overrides import Overrides, from_python, in_options
 
 
 def compile(
@@ -122,6 +122,8 @@ def _check_text(
     if elaborated is not None and not diagnostics.errors:
         _check_augment(elaborated, document, diagnostics)
     _fix_params(document, file, params, preset)
+    if settings:
+        diagnostics.amend(lambda diagnostic: in_options(diagnostic, sources))
     diagnostics.silence(sources, whole=elaborated is not None and not diagnostics.errors)
     if elaborated is None or diagnostics.errors:
         return None

@@ -181,7 +181,7 @@ GIVEN: dict[str, tuple[dict[str, Any], str, str]] = {
     "preset": ({"preset": "wdie"}, "unknown-preset", "did you mean `wide`?"),
     "param": ({"params": {"widht": 3}}, "unknown-param", "did you mean `width`?"),
     "setting": ({"settings": {"trian.epochs": 3}}, "unknown-key", "did you mean `train`?"),
-    "type": ({"params": {"width": "wide"}}, "wrong-type", "a number is written without quotes"),
+    "type": ({"params": {"width": "wide"}}, "wrong-type", "write a number, such as 3"),
 }
 
 

@@ -255,6 +255,19 @@ def test_build_writes_trained_weights(spec: Path) -> None:
     np.testing.assert_allclose(y, trained(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_what_torch_and_onnxscript_print_is_not_passed_on(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = torch.onnx.export
+
+    def talking(*arguments: Any, **options: Any) -> Any:
+        print("Applied 1 of general pattern rewrite rules.")
+        return export(*arguments, **options)
+
+    monkeypatch.setattr("torch.onnx.export", talking)
+    assert json.loads(build(spec, "--format", "onnx", "--json").stdout)["ok"]
+
+
 def test_build_says_where_weights_come_from(spec: Path) -> None:
     result = build(spec, "--format", "pt2", "--seed", "3", "--json")
     said = json.loads(result.stdout)

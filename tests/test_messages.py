@@ -311,6 +311,17 @@ def test_the_command_line_is_a_place() -> None:
         ("<command line>", 3, "train.early_stop"),
         ("<command line>", 4, "a"),
     ]
+    assert diagnostics[1].help == "write a number: --set train.epochs=3"
+    assert diagnostics[3].help == "write a number: --set nodes.y.units=3"
+
+
+def test_a_part_of_an_option_is_no_option() -> None:
+    sets = {"train.optimizer": "{name: adam, learning_rate: fast}", "train.epochs": '"7"'}
+    diagnostics, _ = found(nodes(""), sets)
+    assert [each.help for each in diagnostics] == [
+        "write a number, such as 0.5",
+        "a number is written without quotes: 7",
+    ]
 
 
 @pytest.mark.parametrize(

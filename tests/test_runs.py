@@ -204,6 +204,9 @@ def test_the_command_line_evaluates_and_predicts(trained: Path, tmp_path: Path) 
     result = runner.invoke(app, ["evaluate", str(trained / "run"), "--device", "cpu", "--json"])
     found = json.loads(result.stdout)
     assert found["ok"] and found["examples"] == 24 and "species_accuracy" in found["metrics"]
+    told = ["evaluate", str(trained / "run"), "--device", "cpu", "--batch-size", "10", "--progress", "json"]
+    events = [json.loads(line) for line in runner.invoke(app, told).stderr.splitlines()]
+    assert events == [{"event": "rows", "rows": rows} for rows in (10, 20, 24)]
     output = tmp_path / "p.csv"
     arguments = ["predict", str(trained / "run"), "--data", str(without_targets(trained)), "-o", str(output)]
     done = runner.invoke(app, [*arguments, "--device", "cpu", "--progress", "json"])

@@ -44,6 +44,7 @@ def evaluate(
     device: Device = "auto",
     batch_size: BatchSize = None,
     limit: Limit = None,
+    progress: Events = "none",
     allow: Allow = None,
     as_json: Json = False,
 ) -> None:
@@ -51,8 +52,15 @@ def evaluate(
 
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
+    tell = events(progress)
     with using(run, weights, as_json, allow) as found:
-        values = found.evaluate(data, device=device, batch_size=batch_size, limit=limit)
+        values = found.evaluate(
+            data,
+            device=device,
+            batch_size=batch_size,
+            limit=limit,
+            judged=lambda rows: tell("rows", rows=rows),
+        )
         examples = values.pop("examples")
         if as_json:
             said = {"synthetic_data": True} if found.files.synthetic else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
 from graphspec.diagnostics.text import split_lines
@@ -54,6 +54,10 @@ class Diagnostics:
             if each.code != code or each.span is None or not start <= each.span <= end
         ]
         return before - len(self._found)
+
+    def amend(self, change: Callable[[Diagnostic], Diagnostic]) -> None:
+        """Replaces each diagnostic by what `change` makes of it."""
+        self._found = [change(each) for each in self._found]
 
     def __len__(self) -> int:
         return len(self._found)

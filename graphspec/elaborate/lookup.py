@@ -15,16 +15,21 @@ from graphspec.source import Path
 
 
 def reference(
-    body: BodyElaborator, text: Any, path: Path, reader: str, index: int | None = None
+    body: BodyElaborator, text: Any, path: Path, reader: str, index: int | None = None, constant: str = ""
 ) -> list[Bound]:
-    """The values of a written reference: one value, or for `*` those of all instances."""
+    """The values of a written reference: one value, or for `*` those of all instances.
+
+    `constant` is the help for a number.
+    """
     text = body.scope.evaluate(text, path, index)
     span = body.declared.document.span(path)
     if text is FAILED:
         return [Bound(FAILED, "", span)]
     if not isinstance(text, str):
         listed = isinstance(text, list)
-        help = "give one input several nodes by its name: from: {name: [a, b]}" if listed else None
+        help = (
+            "give one input several nodes by its name: from: {name: [a, b]}" if listed else constant or None
+        )
         message = f"a reference is the name of a node or input, not {show(text)}"
         body.error("wrong-type", span, message, help)
         return [Bound(FAILED, str(text), span)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from graphspec.contract import argument_names
 from graphspec.declarations import reads_nothing
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, Repeated, failed
 from graphspec.elaborate.forms import build, first_output, input_names
@@ -200,7 +201,22 @@ def _left_out(node: NodeInstance, previous: NodeResult | None) -> NodeResult:
 
 
 def _reference(node: NodeInstance, text: Any, path: Path) -> list[Bound]:
-    return reference(node.body, text, path, node.name, node.index)
+    constant = _constant_help(node, text, path[-1]) if type(text) in (int, float) else ""
+    return reference(node.body, text, path, node.name, node.index, constant)
+
+
+def _constant_help(node: NodeInstance, number: float, place: str | int) -> str:
+    """What to write for a number among the inputs, which has the `place` of one or its name."""
+    names = input_names(node)
+    name = place if isinstance(place, str) else names[place] if place < len(names) else ""
+    if name in argument_names({node.form: node.declared.target}):
+        return f"a number is an argument: write `{name}: {show(number)}` beside `from`"
+    if node.form == "op":
+        read = node.declared.source
+        items = [*read.values()] if isinstance(read, dict) else read if isinstance(read, list) else [read]
+        call = f"{node.declared.target}({', '.join(str(item) for item in items)})"
+        return f"a number may stand in a formula: {{compute: {show(call)}}}"
+    return "a number may stand in a formula: {compute: x + 1}"
 
 
 def _inputs(node: NodeInstance, previous: NodeResult | None) -> NodeInputs:

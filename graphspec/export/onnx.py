@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,12 +125,14 @@ def _new_enough() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppresses torch's messages about optional packages and its own deprecated calls."""
+    """Suppresses torch's messages about optional packages and its own deprecated calls, and what onnxscript
+    0.6 prints: with `--json` standard output is one document.
+    """
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with redirect_stdout(StringIO()), warnings.catch_warnings():
             # torch itself uses what it has deprecated
             warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
             warnings.filterwarnings(

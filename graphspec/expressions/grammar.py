@@ -186,6 +186,10 @@ def _hide_keyword(match: re.Match[str]) -> str:
     return _HIDDEN_FIRST[word[0]] + word[1:]
 
 
+_COLON_ARGUMENT = re.compile(r"(?<=[(, ])([A-Za-z_]\w*)\s*:\s+(\[[^\]]*\]|[^,()\[\]]+)")
+"""`axis: [1, 2]` in a call, as it is written beside `op`."""
+
+
 def _syntax_error(text: str, error: SyntaxError, forms: str, foreign: Signs) -> ExpressionError:
     at = min(max((error.offset or 1) - 2, 0), len(text) - 1)
     bare = re.sub(_STRING, lambda match: " " * len(match[0]), text)
@@ -193,6 +197,11 @@ def _syntax_error(text: str, error: SyntaxError, forms: str, foreign: Signs) -> 
         if match := re.search(sign, bare):
             message = f"`{match[0]}` is not an operation of an expression"
             return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
+    if match := _COLON_ARGUMENT.search(bare):
+        name, value = match[1], text[match.start(2) : match.end(2)].strip()
+        message = f"the argument `{name}` of a call has `=` before its value, not `:`"
+        help = f"write `{name}={value}`"
+        return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
     if "integer string conversion" in error.msg or "too many digits" in error.msg:
         return ExpressionError("number-too-large", TOO_LARGE, at, at + 1)
     message = "the expression cannot be read"

@@ -425,8 +425,14 @@ def _remedy(kind: str, given: object) -> str | None:
     if kind == "int_type" and isinstance(given, float) and given.is_integer():
         return f"write {int(given)}"
     if kind in ("int_type", "float_type") and isinstance(given, str):
-        return "a number is written without quotes"
+        quoted = _NUMBER.fullmatch(given.strip())
+        return f"a number is written without quotes: {given.strip()}" if quoted else EXAMPLES[kind]
     return boolean_help(given) if kind == "bool_type" else None
+
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
+"""Help for a text where a number is wanted."""
 
 
 def boolean_help(given: object) -> str | None:

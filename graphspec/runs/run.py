@@ -8,7 +8,7 @@ run.predict("new.csv").to_pandas()
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -84,9 +84,10 @@ class Run:
         device: str = "auto",
         batch_size: int | None = None,
         limit: int | None = None,
+        judged: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
-        data, or else on its validation data.
+        data, or else on its validation data. `judged` is told the number of rows so far after each batch.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
@@ -105,7 +106,8 @@ class Run:
                 module = self._folded(module, place)
             units = encoders.units() if encoders is not None else {}
             judge = Judge(program.inputs, bound(program, place), place, penalties, units)
-            values = evaluate(judge, module, examples, batch_size or program.training.batch_size, "")
+            size = batch_size or program.training.batch_size
+            values = evaluate(judge, module, examples, size, "", judged=judged)
         return {**values, "examples": len(examples)}
 
     def predict(

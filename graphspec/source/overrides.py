@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from graphspec.diagnostics import Diagnostics
+from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.source import Document, Path, read
 from graphspec.source.writing import write_flow
 
 COMMAND_LINE = "<command line>"
+EXAMPLE = "write a number, such as "
+"""How the help begins that has an example of a number."""
 IN_PYTHON = "<settings>"
 """What diagnostics call the places of overrides, where files have their names."""
 
@@ -34,6 +37,17 @@ def from_python(values: Mapping[str, Any], sources: dict[str, str]) -> Overrides
     found = _read([(f"{key}: ", key, write_flow(value)) for key, value in values.items()], IN_PYTHON, sources)
     found.update(values)
     return found
+
+
+def in_options(diagnostic: Diagnostic, sources: Mapping[str, str]) -> Diagnostic:
+    """A diagnostic at a value of `--set`, its example written as that option."""
+    span, help = diagnostic.span, diagnostic.help or ""
+    example = help.removeprefix(EXAMPLE)
+    if span is None or span.file != COMMAND_LINE or example == help:
+        return diagnostic
+    option, _, _ = sources[COMMAND_LINE].split("\n")[span.line - 1].partition("=")
+    whole = span.column == len(option) + 2
+    return replace(diagnostic, help=f"write a number: {option}={example}") if whole else diagnostic
 
 
 def _read(lines: list[tuple[str, str, str]], file: str, sources: dict[str, str]) -> Overrides:

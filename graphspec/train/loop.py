@@ -406,14 +406,20 @@ def evaluate(
     batch_size: int,
     prefix: str,
     stop: StopSignal | None = None,
+    judged: Callable[[int], None] | None = None,
 ) -> Values:
     """The loss and the metrics of a module on examples, in inference mode; of some of them where `stop` is
     set on the way. Where each process has a share of the examples, they are those of all.
+
+    `judged` is told the number of examples so far after each batch.
     """
     module.eval()
-    meter = judge.meter()
+    meter, count = judge.meter(), 0
     for batch in examples.batches(batch_size):
         meter.add(judge(module, batch), batch)
+        count += batch.total
+        if judged is not None:
+            judged(count)
         if stop is not None:
             stop.agree()
             if stop:
