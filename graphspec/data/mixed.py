@@ -104,6 +104,10 @@ class Mixed:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def even(self) -> bool:
+        return self.examples.even
+
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         first = start
         for batch in self.examples.batches(batch_size, shuffle, start):
