@@ -91,10 +91,12 @@ def _filled(node: ast.expr, holes: Filling) -> ast.expr:
 
 
 def _spliced(item: object, holes: Filling) -> Sequence[object]:
-    """An item of a list of a tree, or all arguments for `*HOLE_all`."""
+    """An item of a list of a tree: all arguments for `*HOLE_all`, the items of a tuple for `*HOLE_axes`."""
     if isinstance(item, ast.Starred) and isinstance(item.value, ast.Name) and item.value.id == HOLE + ALL:
         found = holes[HOLE + "*"]
         return found if isinstance(found, Sequence) else [found]
+    if isinstance(item, ast.Starred) and isinstance(part := _filled(item.value, holes), ast.Tuple):
+        return part.elts
     return [_filled(item, holes)] if isinstance(item, ast.AST) else [item]  # type: ignore[arg-type]
 
 

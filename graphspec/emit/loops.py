@@ -45,6 +45,8 @@ class Loop:
                 walk = self.scope.group.wiring.walk(self.slot, place)
                 if walk is not None:
                     self._walk(place, walk)
+                else:
+                    self._permute_once(place)
         self._enter()
         self._name_outputs()
         calls = replace(self.scope.calls, inside=self.inside)
@@ -82,6 +84,17 @@ class Loop:
             every = call("reversed", collected.read()) if walk.backwards else collected.read()
             self.header.append((variable, every))
         self.inside[place] = variable.read(), order
+
+    def _permute_once(self, place: int) -> None:
+        """Permutes an argument before the loop, if all iterations read it in another memory order."""
+        value, wish = self.slot.op.arguments[place], self.scope.calls.wish(self.slot.op, place)
+        if not isinstance(value, Value):
+            return
+        read = self.scope.values.read(value, wish)
+        if read is not self.scope.values.code[value]:
+            variable = Variable(value.name, [value])
+            self.scope.body.append(Assign([variable], read, self.slot.op.span))
+            self.inside[place] = variable.read(), wish
 
     def _consumes(self, walk: Walk) -> bool:
         """Whether the loop may consume the items of a list.

@@ -175,7 +175,7 @@ class Permute(Layer):
         return x.with_shape(x.shape[0], *(x.shape[axis] for axis in self.dims))
 
     def code(self, site: Site) -> Code:
-        return Code("{x}.permute({dims})", constants={"dims": (0, *self.dims)})
+        return Code("{x}.permute(*{dims})", constants={"dims": (0, *self.dims)})
 
 
 class RepeatVector(Layer):

@@ -96,7 +96,7 @@ class Transpose(Operation, spec_name="transpose", also="permute"):
         return x.with_shape(*(x.shape[axis] for axis in self.order(x)))
 
     def code(self, site: Site) -> Code:
-        return Code("{x}.permute({axes})", constants={"axes": self.order(site.x)})
+        return Code("{x}.permute(*{axes})", constants={"axes": self.order(site.x)})
 
 
 class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):

@@ -38,5 +38,6 @@ class Ensemble(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor) -> Tensor:
-        members = [member(image.permute(0, 3, 1, 2)) for member in self.members]
+        x = image.permute(0, 3, 1, 2)
+        members = [member(x) for member in self.members]
         return (members[0] + members[1] + members[2]) / 3  # [N, 10]
