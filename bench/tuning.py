@@ -1,4 +1,4 @@
-"""Compares two searches of equal time: TPE with pruning, and random values without pruning."""
+"""Compares two searches of equal time: TPE with the median pruner, and random values without pruning."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def table(directory: Path) -> Table:
     rows.append({"seed": "median", **{name: statistics.median(row[name] for row in rows) for name in names}})
     columns = (
         Column("seed", "seed"),
-        Column("tpe", "TPE, hyperband", "{:.4f}".format),
+        Column("tpe", "TPE, median", "{:.4f}".format),
         Column("random", "random", "{:.4f}".format),
         Column("tpe_trials", "trials", "{:.0f}".format),
         Column("random_trials", "trials, random", "{:.0f}".format),

@@ -492,7 +492,7 @@ KEYS = {
     "direction": "minimize or maximize",
     "trials": "number of combinations to try",
     "sampler": "sampler of combinations: tpe, random or grid",
-    "pruner": "pruner that stops hopeless trials: hyperband, median or none",
+    "pruner": "pruner that stops hopeless trials: median, hyperband or none",
     "search": "values to vary: a param, or a dotted path such as train.optimizer.learning_rate",
 }
 

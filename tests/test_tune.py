@@ -40,7 +40,7 @@ def problems(value: Any) -> list[tuple[str, str, Any]]:
 
 def test_a_search_has_defaults() -> None:
     config = parse_tune({"search": SPACE})
-    assert (config.objective, config.sampler, config.pruner) == ("val_loss", "tpe", "hyperband")
+    assert (config.objective, config.sampler, config.pruner) == ("val_loss", "tpe", "median")
     assert config.search["width"].samples == (16, 256)
     assert config.search["depth"].samples == (2, 4, [8, 1])
 
@@ -157,6 +157,20 @@ def test_pruned_and_failed_trials_count_and_are_not_ranked(tmp_path: Path) -> No
         ("failed", None, "shapes-differ: no"),
     ]
     assert found.ranking() == [] and found.ask() is None
+
+
+def test_the_median_pruner_spares_the_first_tenth_of_the_epochs(tmp_path: Path) -> None:
+    found = Study("x", str(tmp_path / "a.log"), config(pruner="median"), "maximize", 30, 0)
+    for value in range(5):
+        trial = found.ask()
+        assert trial is not None
+        stopped = [found.report(trial, epoch, float(value)) for epoch in range(1, 31)]
+        assert not any(stopped), "there is no median yet"
+        found.complete(trial, float(value))
+    hopeless, fine = found.ask(), found.ask()
+    assert hopeless is not None and fine is not None
+    assert [found.report(hopeless, epoch, 1.0) for epoch in (1, 2, 3)] == [False, False, True]
+    assert not any(found.report(fine, epoch, 3.0) for epoch in range(1, 31))
 
 
 def _ask_and_die(path: Path) -> None:

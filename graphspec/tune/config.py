@@ -118,7 +118,7 @@ class TuneConfig(Setting):
     direction: Literal["minimize", "maximize"] | None = None
     trials: Count = 20
     sampler: Literal["tpe", "random", "grid"] = "tpe"
-    pruner: Literal["hyperband", "median", "none"] = "hyperband"
+    pruner: Literal["median", "hyperband", "none"] = "median"
     search: dict[str, Range]
 
     synonyms: ClassVar = {

@@ -45,6 +45,8 @@ STATES: Mapping[TrialState, State] = {
 DRIVERS = "for PostgreSQL: pip install 'psycopg[binary]'"
 SILENT = 60.0
 """Seconds that a new trial has to say which process runs it."""
+FULL = 5
+"""Complete trials before the median pruner stops one: the median of fewer says little."""
 ABANDONED, PROCESS, DIGEST = "abandoned", "process", "digest"
 
 
@@ -264,7 +266,7 @@ def _pruner(config: TuneConfig, epochs: int) -> optuna.pruners.BasePruner:
     if config.pruner == "hyperband" and epochs > 1:
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs)
     if config.pruner == "median":
-        return optuna.pruners.MedianPruner()
+        return optuna.pruners.MedianPruner(FULL, n_warmup_steps=epochs // 10)
     return optuna.pruners.NopPruner()
 
 

@@ -1,10 +1,49 @@
-# Made by graphspec 0.1.0 from the spec digits_tuned with filters = 16, depth = 1,
-# dropout = 0.3. It needs torch 2.10 or later.
+# Made by graphspec 0.1.0 from the spec digits_tuned with filters = 16, depth = 2,
+# dropout = 0.3, shift = 0.05. It needs torch 2.10 or later.
 """digits_tuned: image uint8[N, 8, 8, 1] -> digit float32[N, 10]."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Applies an affine map to each image of [N, C, H, W].
+
+    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
+    of them from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    if fill_mode == "reflect":
+        return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
+    if fill_mode == "nearest":
+        return F.grid_sample(x, grid, mode, "border", align_corners=False)
+    if fill_mode == "constant":
+        return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
+    size = grid.new_tensor([x.shape[3], x.shape[2]])  # "wrap": the image repeats
+    grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
+    x = F.pad(x, (0, 1, 0, 1), mode="circular")
+    return F.grid_sample(x, grid, mode, align_corners=True)
+
+
+class RandomTranslation(nn.Module):
+    """Moves images [N, C, H, W] in training.
+
+    The share of the height is drawn from `height`, that of the width from `width`.
+    """
+
+    def __init__(self, height, width, fill_mode="reflect"):
+        super().__init__()
+        self.height, self.width, self.how = height, width, ("bilinear", fill_mode, 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        down = x.new_empty(x.shape[0]).uniform_(*self.height)
+        right = x.new_empty(x.shape[0]).uniform_(*self.width)
+        one, zero = torch.ones_like(down), torch.zeros_like(down)
+        theta = torch.stack([one, zero, -2 * right, zero, one, -2 * down], 1)
+        return warp(x, theta, *self.how)
 
 
 def init_weights(module: nn.Module) -> None:
@@ -16,26 +55,30 @@ def init_weights(module: nn.Module) -> None:
 
 
 class ConvPool(nn.Module):
-    def __init__(self):
+    def __init__(self, in_channels: int, filters: int):
         super().__init__()
-        self.conv = nn.Conv2d(1, 16, 3, padding="same")
+        self.conv = nn.Conv2d(in_channels, filters, 3, padding="same")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool2d(F.relu(self.conv(x), inplace=True), 2)  # [N, 16, 4, 4]
+        return F.max_pool2d(F.relu(self.conv(x), inplace=True), 2)
 
 
 class DigitsTuned(nn.Module):
     def __init__(self):
         super().__init__()
-        self.convs = nn.Sequential(ConvPool())
+        self.moved = RandomTranslation(
+            (-0.05, 0.05), (-0.05, 0.05), fill_mode="constant"
+        )
+        self.convs = nn.Sequential(ConvPool(1, 16), ConvPool(16, 32))
         self.drop = nn.Dropout(0.3)
-        self.digit = nn.Linear(256, 10)
+        self.digit = nn.Linear(128, 10)
         self.apply(init_weights)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, *, logits: bool = False) -> Tensor:
         x = image.to(self.digit.weight.dtype) / 16  # [N, 8, 8, 1]
-        x = self.convs(x.permute(0, 3, 1, 2))  # [N, 16, 4, 4]
-        x = self.drop(x.permute(0, 2, 3, 1).flatten(1))  # [N, 256]
+        x = self.moved(x.permute(0, 3, 1, 2))  # [N, 1, 8, 8]
+        x = self.convs(x).permute(0, 2, 3, 1).flatten(1)  # [N, 128]
+        x = self.drop(x)  # [N, 128]
         x = self.digit(x)  # [N, 10]
         return x if logits else x.softmax(-1)
