@@ -57,7 +57,7 @@ WIDTH = 100
 FAMILIES: Mapping[str, str] = {
     "adaptive_pooling": "pooling",
     "multi_head_attention": "attention",
-    **dict.fromkeys(("augmentation", "filtering", "recoloring", "toning"), "images"),
+    **dict.fromkeys(("augmentation", "filtering", "filters", "recoloring", "sampling", "toning"), "images"),
     **dict.fromkeys(("depthwise", "transposed"), "convolution"),
     **dict.fromkeys(("batch_normalization", "layer_normalization", "feature_normalization"), "normalization"),
     **dict.fromkeys(("bidirectional", "cells", "conv_lstm", "gru", "lstm", "simple_rnn"), "recurrent"),

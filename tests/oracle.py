@@ -312,6 +312,11 @@ def _op(cls: type[Layer], example: Example) -> Twin:
         return Twin(lambda xs, training: function(xs))
     if cls.variadic:
         return Twin(lambda xs, training: function(*constants.values(), *xs))
+    if name == "image_affine_transform":  # on torch, Keras writes into the transform
+        return Twin(lambda xs, training: function(xs[0], xs[1].clone(), **constants))
+    if name == "image_scale_and_translate":
+        sizes = constants.pop("output_shape")[1:]
+        return Twin(lambda xs, training: function(xs[0], (len(xs[0]), *sizes), **constants))
 
     def call(xs: list[Tensor], training: bool) -> Any:
         # PyTorch cannot differentiate the function that Keras calls
@@ -337,7 +342,8 @@ def _arange(count: int, axis: int, start: float = 0, step: float = 1, dtype: str
 
 def _each(cls: type[Layer], constants: dict[str, Any], xs: list[Tensor]) -> Tensor:
     """What the function does to each example."""
-    function, keywords = getattr(keras.ops, cls.spec_name), dict(constants)
+    name, keywords = cls.spec_name, dict(constants)
+    function = getattr(keras.ops, name, None) or getattr(keras.ops.image, name.removeprefix("image_"))
     axes = keywords.get("axes")
     if keywords.get("axis", -1) > 0:
         keywords["axis"] -= 1

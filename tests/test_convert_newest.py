@@ -49,6 +49,12 @@ def augmented() -> Any:
     return chain((8, 8, 3), *steps, L.AutoContrast())
 
 
+MAP = np.array([1, 0.1, 0.2, 0.3, 1, 0.4, 0, 0], "float32")
+CORNERS = (
+    np.array([[0, 0], [0, 4], [4, 0], [4, 4]], "float32"),
+    np.array([[0, 0.5], [0, 4], [4, 0], [4, 3]], "float32"),
+)
+SCALE = np.array([0.5, 0.75], "float32")
 MODELS: dict[str, Callable[[], Any]] = {
     "conv-lstm-1d": lambda: chain((4, 6, 2), L.ConvLSTM1D(3, 3, padding="same", return_sequences=True)),
     "conv-lstm-2d": lambda: chain((3, 6, 6, 2), L.ConvLSTM2D(3, 3, strides=2, return_state=True)),
@@ -69,6 +75,13 @@ MODELS: dict[str, Callable[[], Any]] = {
         (6, 7, 3), L.CenterCrop(5, 6), L.Resizing(4, 4, pad_to_aspect_ratio=True, fill_value=1.0)
     ),
     "rescaling": lambda: chain((4, 4, 3), L.Rescaling([0.5, 1, 2], offset=[0.0, 1.0, 2.0])),
+    "affine": lambda: chain((5, 4, 3), lambda x: ops.image.affine_transform(x, MAP, fill_mode="reflect")),
+    "perspective": lambda: chain((5, 4, 3), lambda x: ops.image.perspective_transform(x, *CORNERS)),
+    "volumes": lambda: chain((4, 4, 4, 2), lambda x: ops.image.extract_patches_3d(x, 2)),
+    "scaled": lambda: chain(
+        (6, 4, 2),
+        lambda x: ops.image.scale_and_translate(x, (2, 3, 3, 2), SCALE, 1 - SCALE, (1, 2), "lanczos3"),
+    ),
     "discretization-learned": lambda: chain((4,), learned(L.Discretization(num_bins=4, epsilon=0.02))),
     "discretization": lambda: chain((4,), L.Discretization([-1.0, 0.0, 1.0], output_mode="multi_hot")),
     "adaptive": lambda: chain((7, 6, 3), L.AdaptiveAveragePooling2D((3, 2)), L.AdaptiveMaxPooling2D(2)),

@@ -160,9 +160,8 @@ def test_every_key_has_a_description() -> None:
 
 def names_of(definition: str) -> list[str]:
     """The names that one of the definitions offers; those with the same description share an entry."""
-    options = [
-        option for option in SCHEMA["$defs"][definition]["anyOf"] if "const" in option or "enum" in option
-    ]
+    every = [resolved(option) for option in SCHEMA["$defs"][definition]["anyOf"]]
+    options = [option for option in every if "const" in option or "enum" in option]
     assert all(option["description"] for option in options)
     return [name for option in options for name in option.get("enum", [option.get("const")])]
 

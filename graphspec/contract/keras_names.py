@@ -49,7 +49,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "RandomElasticTransform": (
         "it is not yet written for PyTorch",
-        "{layer: RandomPerspective, scale: 0.3}, or `RandomShear`",
+        "{op: image_elastic_transform}, at each call; {layer: RandomPerspective, scale: 0.3}, in training",
     ),
     **{
         name: (
@@ -146,17 +146,6 @@ OPS: dict[str, tuple[str, str]] = {
         "{op: argmax, axis: -1}, and merge repeats when you read predictions",
     ),
     "psnr": (_EXAMPLES, "`compute: 10 * log10(1 / mean(square(a - b), axis=[1, 2, 3]))`"),
-    **{
-        f"image_{name}": ("it is not yet written for PyTorch", help)
-        for name, help in {
-            "affine_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
-            "elastic_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
-            "perspective_transform": "`RandomRotation`, `RandomZoom` and `RandomTranslation`",
-            "map_coordinates": "{op: take}, by a tensor of indices",
-            "scale_and_translate": "{op: image_resize} and {op: image_crop_images}",
-            "extract_patches_3d": "{op: image_extract_patches} of each slice",
-        }.items()
-    },
 }
 """Functions of keras.ops, and of keras.ops.image with `image_` before, that are refused."""
 
@@ -164,6 +153,7 @@ PER_EXAMPLE = frozenset(
     (
         *("dot", "inner", "outer", "tensordot", "vdot", "kron", "scatter", "scatter_update", "diag"),
         *("diagflat", "segment_sum", "segment_prod", "segment_max", "segment_min", "ravel"),
+        "image_map_coordinates",
     )
 )
 """Functions that keras.ops has for whole tensors, and a spec for each example of them."""

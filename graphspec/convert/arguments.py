@@ -171,7 +171,7 @@ def _normalize(cls: type[Layer], given: dict[str, Any], rank: int | None) -> Non
         axis = given["axis"] = axis[0]
     if rank is not None and axis == rank - 1:
         given["axis"] = -1
-    if given.get("strides") is not None and given.get("strides") == given.get("pool_size"):
+    if given.get("strides") is not None and given["strides"] in (given.get("pool_size"), given.get("size")):
         del given["strides"]
     if "value_dim" in given and given["value_dim"] == given.get("key_dim"):
         del given["value_dim"]

@@ -25,6 +25,8 @@ BESIDE_CONSTANT = {
     "tensordot": "x1",
 }
 """Ops that are the same as Keras' where this argument is the only tensor, and the others are constants."""
+BESIDE_IMAGES = {"transform": 2, "start_points": 3, "end_points": 3}
+"""Tensors beside images, with the axes that they have where there is one for each image."""
 ALIGNED = frozenset(["average", "cross", "ldexp", "matmul", "take_along_axis", "where"])
 """Ops whose tensors meet by their last axes, so that a constant with fewer axes has no batch."""
 INSTEAD = {

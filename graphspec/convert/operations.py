@@ -10,7 +10,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import OPS
 from graphspec.contract.layer import Layer
 from graphspec.convert.arguments import arguments, key_text, parsed, plain, shortened
-from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, beside_batch, check, depth
+from graphspec.convert.batch_axis import ALIGNED, BESIDE_CONSTANT, BESIDE_IMAGES, beside_batch, check, depth
 from graphspec.convert.config import Call, KerasLayer, KerasTensor, function_name, tensors_in
 from graphspec.convert.nodes import ConvertedNode, ConvertedValue, Read
 from graphspec.convert.refusals import Unsupported
@@ -63,12 +63,16 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
         raise Unsupported(
             "its eigenvalues and vectors are complex tensors", "`op: eig` has them as real pairs"
         )
+    if name == "image_extract_patches" and rank == 5:
+        name = "image_extract_patches_3d"
     cls = REGISTRY["op"][name]
     found = _operands(cls, layer, call)
     if _is_dot(name, found.constants):
         name, cls = "dot", REGISTRY["op"]["dot"]
     if name == "unstack" and found.given.get("num") is None:
         found.given["num"] = _size(found.tensors[0][1], int(found.given["axis"]))
+    if name == "image_scale_and_translate":
+        found.given["output_shape"] = [-1, *found.given["output_shape"][1:]]
     check(name, [slot for slot, _ in found.tensors], found.constants, found.given)
     read: list[tuple[str, Read]] = [(slot, values[tensor]) for slot, tensor in found.tensors]
     for slot, value in found.constants.items():
@@ -164,6 +168,8 @@ def _settle(cls: type[Layer], found: _Operands) -> None:
             continue
         if name in cls.model_fields and cls.spec_name not in BESIDE_CONSTANT:
             found.given[name] = beside_batch(value, rank)
+        elif name in BESIDE_IMAGES:
+            found.constants[name] = beside_batch(found.given.pop(name), BESIDE_IMAGES[name])
         elif name not in cls.model_fields or (cls.spec_name, name) != ("take", "indices"):
             if cls.spec_name not in BESIDE_CONSTANT and cls.spec_name not in ALIGNED:
                 help = "write it as a `constant` node, and this part by hand; or make it an input"

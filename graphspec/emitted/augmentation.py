@@ -121,6 +121,11 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
     of them from -1 to 1.
     """
     grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    return look_up(x, grid, mode, fill_mode, fill)
+
+
+def look_up(x: Tensor, grid: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
     if fill_mode == "reflect":
         return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
     if fill_mode == "nearest":
@@ -154,25 +159,30 @@ class RandomPerspective(nn.Module):
         corners = x.new_tensor([[0, 0], [right, 0], [0, bottom], [right, bottom]])
         moved = x.new_empty(x.shape[0], 4, 2).uniform_(-self.scale / 2, self.scale / 2)
         matrix = homography(corners + corners * moved, corners)
-        rows = torch.arange(height, dtype=x.dtype, device=x.device)
-        columns = torch.arange(width, dtype=x.dtype, device=x.device)
-        columns, rows = torch.meshgrid(columns, rows, indexing="xy")
-        places = torch.stack([columns, rows, torch.ones_like(rows)], -1)
-        places = places.flatten(0, 1) @ matrix.mT
-        places = places[..., :2] / places[..., 2:]
-        grid = (2 * places + 1) / x.new_tensor([width, height]) - 1
-        grid = grid.view(-1, height, width, 2)
-        y = F.grid_sample(x - self.fill, grid, self.mode, align_corners=False)
-        return torch.where(chosen, y + self.fill, x)
+        return torch.where(chosen, project(x, matrix, self.mode, self.fill), x)
+
+
+def project(x: Tensor, matrix: Tensor, mode: str, fill: float) -> Tensor:
+    """Reads images [N, C, H, W] where projective maps [N, 3, 3] send each pixel."""
+    height, width = x.shape[2:]
+    rows = torch.arange(height, dtype=x.dtype, device=x.device)
+    columns = torch.arange(width, dtype=x.dtype, device=x.device)
+    columns, rows = torch.meshgrid(columns, rows, indexing="xy")
+    places = torch.stack([columns, rows, torch.ones_like(rows)], -1)
+    places = places.flatten(0, 1) @ matrix.mT
+    places = places[..., :2] / places[..., 2:]
+    grid = (2 * places + 1) / x.new_tensor([width, height]) - 1
+    grid = grid.view(-1, height, width, 2).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x - fill, grid, mode, align_corners=False) + fill
 
 
 def homography(source: Tensor, target: Tensor) -> Tensor:
-    """The projective maps [N, 3, 3] from four points [N, 4, 2] to points [4, 2]."""
+    """The projective maps [N, 3, 3] from four points [N, 4, 2] to four others."""
     point = torch.cat([source, torch.ones_like(source[..., :1])], -1)
     zero = torch.zeros_like(point)
-    x = torch.cat([point, zero, -target[:, :1] * source], -1)
-    y = torch.cat([zero, point, -target[:, 1:] * source], -1)
-    wanted = target.flatten().expand(len(source), 8)
+    x = torch.cat([point, zero, -target[..., :1] * source], -1)
+    y = torch.cat([zero, point, -target[..., 1:] * source], -1)
+    wanted = target.expand_as(source).flatten(1)
     found = torch.linalg.solve(torch.stack([x, y], 2).flatten(1, 2), wanted)
     return F.pad(found, (0, 1), value=1.0).view(-1, 3, 3)
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any
 
 Schema = dict[str, Any]
@@ -14,7 +15,7 @@ Schema = dict[str, Any]
 def shared(schema: Schema, named: Iterable[str]) -> Schema:
     """The same schema; the `named` definitions stay, however often they are used, and keep their names."""
     kept = frozenset(named)
-    return _renamed(_unshared(_factored(schema), kept), kept)
+    return _renamed(_lifted(_unshared(_factored(schema), kept)), kept)
 
 
 def _factored(schema: Schema) -> Schema:
@@ -31,6 +32,9 @@ def _factored(schema: Schema) -> Schema:
                 del holder["properties"][key]
             holder.setdefault("allOf", []).append({"$ref": f"#/$defs/{name}"})
         schema["$defs"][name] = {"properties": {key: json.loads(text) for key, text in run}}
+    for holder in holders:
+        if not holder["properties"] and "allOf" in holder:
+            del holder["properties"]
     return schema
 
 
@@ -51,6 +55,8 @@ def _neighbours(holders: Iterable[Schema]) -> None:
 
 RUNS, SHORTEST, WORTH = 300, 2, 5
 """At most so many runs, of at least so many properties, each of which saves so many characters."""
+REFERENCE = len(',"allOf":[{"$ref":"#/$defs/XX"}]')
+"""The characters that refer to a run."""
 Run = tuple[tuple[str, str], ...]
 
 
@@ -69,8 +75,8 @@ def _runs(holders: Iterable[Schema]) -> dict[Run, list[Schema]]:
 
 
 def _saved(run: Run, found: list[Schema]) -> int:
-    size = sum(len(key) + len(text) + 4 for key, text in run)
-    return (len(found) - 1) * size - 40 * (len(found) + 1)
+    size = sum(len(key) + len(text.replace('": ', '":').replace(", ", ",")) + 4 for key, text in run)
+    return (len(found) - 1) * size - REFERENCE * len(found) - len('"XX":{"properties":{}},')
 
 
 def _walk(value: Any) -> Iterator[Schema]:
@@ -98,6 +104,32 @@ def _unshared(schema: Schema, named: frozenset[str]) -> Schema:
 
     kept = {name: placed(each) for name, each in schema["$defs"].items() if name not in once}
     return {**placed({key: value for key, value in schema.items() if key != "$defs"}), "$defs": kept}
+
+
+TYPES = frozenset(("type", "enum", "const", "anyOf", "items", "description"))
+"""The keys of a schema that says a type, and no more."""
+
+
+def _lifted(schema: Schema) -> Schema:
+    """The same schema, with types that occur several times in `$defs`, also those inside of others."""
+    for number in count(1):
+        found: dict[str, list[Schema]] = {}
+        for each in _walk(schema):
+            if each.keys() <= TYPES and not all(isinstance(value, dict) for value in each.values()):
+                found.setdefault(json.dumps(each, separators=(",", ":")), []).append(each)
+        text, places = max(found.items(), key=lambda item: _spared(*item))
+        if _spared(text, places) < WORTH:
+            return schema
+        for place in places:
+            place.clear()
+            place["$ref"] = f"#/$defs/lifted{number}"
+        schema["$defs"][f"lifted{number}"] = json.loads(text)
+    raise AssertionError("it ends where no type is worth it")
+
+
+def _spared(text: str, places: list[Schema]) -> int:
+    reference, entry = len('{"$ref":"#/$defs/XX"}'), len('"XX":,')
+    return (len(places) - 1) * len(text) - reference * len(places) - entry
 
 
 def _referred(schema: Schema) -> Counter[str]:

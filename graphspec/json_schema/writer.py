@@ -7,6 +7,8 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from pydantic import BaseModel
@@ -204,8 +206,10 @@ class Writer:
         properties |= {"key": several, "na_values": several}
         properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
         self._features()
-        steps = [self._setting(cls, "Data", name, but="") for name, cls in MIXINGS.items()]
-        properties["mix"] = {"type": "array", "items": {"anyOf": steps}}
+        steps = [self._properties(cls, name, but="layer") for name, cls in MIXINGS.items()]
+        layer = {"layer": {"enum": [*MIXINGS], "description": meaning("layer", "Data")}}
+        step = {"properties": reduce(or_, steps, layer), "additionalProperties": False}
+        properties["mix"] = {"type": "array", "items": {"type": "object", **step, "required": ["layer"]}}
         return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}
 
     def _features(self) -> None:

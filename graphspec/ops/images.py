@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.input_checks import need_float, need_rank
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Site
-from graphspec.contract.windows import DataFormat, Window2, assemble, slide, spatial
+from graphspec.contract.windows import DataFormat, Window2, Window3, assemble, need_spatial, slide, spatial
 from graphspec.layers.preprocessing import CASES, Interpolation, interpolated, resized
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
@@ -228,35 +228,85 @@ class ExtractPatches(Operation, spec_name="image_extract_patches"):
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")
         _need_images(self.spec_name, x, self.data_format)
-        sizes, name = spatial(x, self.data_format), f"`{self.spec_name}`"
-        if self.padding == "same" and not all(isinstance(size, int) for size in sizes):
-            message = f"{name} with `padding: same` needs to know height and width of {x}"
-            raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
-        steps = self.strides or self.size
-        left = slide(x, sizes, self.size, steps, self.padding, layer=name, argument="size")
-        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
-        return assemble(x, left, channels * self.size[0] * self.size[1], self.data_format)
+        return patches(self.spec_name, x, self.size, self.strides, self.padding, self.data_format)
 
     def code(self, site: Site) -> Code:
         last, steps = self.data_format == "channels_last", self.strides or self.size
-        sizes = spatial(site.x, self.data_format)
-        constants: dict[str, Leaf] = {}
+        x, constants = padded_to_same(site.x, self.size, steps, self.padding, self.data_format)
         for name, value in (("size", self.size), ("step", steps)):
             constants |= {f"{name}0": value[0], f"{name}1": value[1]}
-        x = "{x}"
-        if self.padding == "same":
-            pads: list[int] = []
-            for n, width, step in zip(sizes, self.size, steps, strict=True):
-                assert isinstance(n, int)
-                total = max(width - step + -n % step, 0)
-                pads = [total // 2, total - total // 2, *pads]
-            if any(pads):
-                x, constants["pads"] = "F.pad({x}, {pads})", (*((0, 0) if last else ()), *pads)
         rows, columns = (1, 2) if last else (2, 3)
         # within a patch the channels change fastest, then the columns
         order = "0, 1, 2, 4, 5, 3).flatten(3)" if last else "0, 4, 5, 1, 2, 3).flatten(1, 3)"
         text = f"{x}.unfold({rows}, {{size0}}, {{step0}}).unfold({columns}, {{size1}}, {{step1}})"
         return Code(f"{text}.permute({order}", constants=constants)
+
+
+class ExtractPatches3D(Operation, spec_name="image_extract_patches_3d"):
+    """Patches of `size` of volumes `[batch, depth, height, width, channels]`, flattened to channels, every
+    `strides` voxels (by default side by side).
+    """
+
+    size: Window3
+    strides: Window3 | None = None
+    padding: Literal["valid", "same"] = "valid"
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"size": 2}, ((4, 6, 2, 3),)),
+        Example({"size": [2, 3, 1], "strides": [1, 2, 2], "padding": "same"}, ((3, 6, 5, 2),)),
+        Example({"size": [3, 2, 2], "strides": 1, "data_format": "channels_first"}, ((2, 4, 5, 3),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        need_spatial(x, 3, self.data_format, layer=f"`{self.spec_name}`")
+        return patches(self.spec_name, x, self.size, self.strides, self.padding, self.data_format)
+
+    def code(self, site: Site) -> Code:
+        last, steps = self.data_format == "channels_last", self.strides or self.size
+        x, constants = padded_to_same(site.x, self.size, steps, self.padding, self.data_format)
+        for axis, (size, step) in enumerate(zip(self.size, steps, strict=True)):
+            x += f".unfold({axis + (1 if last else 2)}, {{size{axis}}}, {{step{axis}}})"
+            constants |= {f"size{axis}": size, f"step{axis}": step}
+        # within a patch the channels change fastest, then the columns
+        order = "0, 1, 2, 3, 5, 6, 7, 4).flatten(4)" if last else "0, 5, 6, 7, 1, 2, 3, 4).flatten(1, 4)"
+        return Code(f"{x}.permute({order}", constants=constants)
+
+
+def patches(
+    name: str,
+    x: Tensor,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    padding: Literal["valid", "same"],
+    data_format: DataFormat,
+) -> Tensor:
+    """The type of the patches of `x`, as channels. Raises `LayerError`."""
+    own = spatial(x, data_format)
+    if padding == "same" and not all(isinstance(size, int) for size in own):
+        message = f"`{name}` with `padding: same` needs to know the sizes of {x}"
+        raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
+    left = slide(x, own, sizes, strides or sizes, padding, layer=f"`{name}`", argument="size")
+    channels = x.shape[-1 if data_format == "channels_last" else 1]
+    return assemble(x, left, channels * product(sizes), data_format)
+
+
+def padded_to_same(
+    x: Tensor, sizes: tuple[int, ...], steps: tuple[int, ...], padding: str, data_format: DataFormat
+) -> tuple[str, dict[str, Leaf]]:
+    """The expression of `x` with the border that `padding: same` adds, and its constants."""
+    if padding != "same":
+        return "{x}", {}
+    pads: list[int] = []
+    for n, width, step in zip(spatial(x, data_format), sizes, steps, strict=True):
+        assert isinstance(n, int)
+        total = max(width - step + -n % step, 0)
+        pads = [total // 2, total - total // 2, *pads]
+    if not any(pads):
+        return "{x}", {}
+    channels = (0, 0) if data_format == "channels_last" else ()
+    return "F.pad({x}, {pads})", {"pads": (*channels, *pads)}
 
 
 class _Blocks(Operation, abstract=True):

@@ -1,0 +1,344 @@
+"""Functions of keras.ops.image that read images at other places: affine maps, perspectives, coordinates.
+
+Images are `[batch, height, width, channels]`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from graphspec.contract.fields import Finite, as_tuple
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.windows import DataFormat, need_spatial, spatial
+from graphspec.layers.augmentation import FillMode, Interpolation
+from graphspec.ops.operation import Operation, need_numbers
+from graphspec.tensor import Dim, Tensor, product
+
+
+def _first(data_format: DataFormat, name: str = "images") -> str:
+    """The images as PyTorch's functions take them."""
+    return f"{{{name}}}.movedim(-1, 1)" if data_format == "channels_last" else f"{{{name}}}"
+
+
+def _back(text: str, data_format: DataFormat) -> str:
+    """The images with their axes as in the spec."""
+    return f"{text}.movedim(1, -1)" if data_format == "channels_last" else text
+
+
+def _need_beside(name: str, argument: str, given: Tensor, shape: tuple[int, ...], images: Tensor) -> None:
+    """Refuses what is no tensor of numbers of this shape for each image, or one for all."""
+    need_numbers(name, images, given)
+    if given.shape[1:] != shape or given.shape[0] not in (1, images.shape[0]):
+        message = f"`{argument}` of `{name}` is {list(shape)} for each image, not {given}"
+        raise LayerError("shapes-differ", message, inputs=(1,))
+
+
+class _Sampled(Operation, abstract=True):
+    """Images read at other places, which tensors beside them say."""
+
+    beside: ClassVar[tuple[int, ...]]  # the shape of these tensors, without the batch
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
+        interpolation: Interpolation
+        data_format: DataFormat
+
+    def infer(self, images: Tensor, *others: Tensor) -> Tensor:
+        need_float(images, layer=f"`{self.spec_name}`")
+        need_spatial(images, 2, self.data_format, layer=f"`{self.spec_name}`")
+        for argument, other in zip(self.arguments[1:], others, strict=True):
+            _need_beside(self.spec_name, argument.name, other, self.beside, images)
+        return images
+
+    def numbers(self, site: Site) -> list[str]:
+        """The tensors beside the images, as floats."""
+        others = zip(self.arguments[1:], site.inputs[1:], strict=True)
+        return [f"{{{a.name}}}" + ("" if x.is_float else ".to({float})") for a, x in others]
+
+    def flops(self, site: Site) -> Dim:
+        return product(site.x.shape[1:]) * (7 if self.interpolation == "bilinear" else 1)
+
+
+class AffineTransform(_Sampled, spec_name="image_affine_transform"):
+    """Each image under an affine map: the pixel at row y and column x shows the place that the row `[a0, a1,
+    a2, b0, b1, b2, 0, 0]` of `transform` says.
+
+    That is column a0 x + a1 y + a2 and row b0 x + b1 y + b2 of the image. `fill_mode` says what is outside.
+    """
+
+    arguments = (Argument("images"), Argument("transform"))
+    beside = (8,)
+
+    interpolation: Interpolation = "bilinear"
+    fill_mode: FillMode = "constant"
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((4, 5, 1), (8,))),
+        Example({"fill_value": 2.0, "data_format": "channels_first"}, ((1, 5, 4), (8,))),
+        Example({"fill_mode": "reflect", "interpolation": "nearest"}, ((5, 3, 1), (8,))),
+        Example({"fill_mode": "wrap"}, ((3, 4, 1), (8,))),
+        Example({"fill_mode": "nearest"}, ((4, 4, 1), (8,))),
+    )
+
+    def code(self, site: Site) -> Code:
+        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        constants: dict[str, Leaf] = {"mode": self.interpolation, "fill_mode": self.fill_mode, "fill": fill}
+        images = _first(self.data_format)
+        (transform,) = self.numbers(site)
+        text = f"affine_transform({images}, {transform}, {{mode}}, {{fill_mode}}, {{fill}})"
+        return Code(_back(text, self.data_format), constants=constants)
+
+
+class PerspectiveTransform(_Sampled, spec_name="image_perspective_transform"):
+    """Each image under the perspective that moves four points, `[x, y]` each, from `start_points` to
+    `end_points`. Pixels from outside of the image are `fill_value`.
+    """
+
+    arguments = (Argument("images"), Argument("start_points"), Argument("end_points"))
+    beside = (4, 2)
+    halves = False
+
+    interpolation: Interpolation = "bilinear"
+    fill_value: Finite = 0.0
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({}, ((4, 5, 2), (4, 2), (4, 2))),
+        Example(
+            {"fill_value": 2.0, "interpolation": "nearest", "data_format": "channels_first"},
+            ((1, 5, 4), (4, 2), (4, 2)),
+        ),
+    )
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"mode": self.interpolation, "fill": float(self.fill_value)}
+        images = _first(self.data_format)
+        start, end = self.numbers(site)
+        text = f"project({images}, homography({end}, {start}), {{mode}}, {{fill}})"
+        return Code(_back(text, self.data_format), constants=constants)
+
+
+class MapCoordinates(Operation, spec_name="image_map_coordinates"):
+    """The elements of each example at its own `coordinates`, `[axes, ...]`: a position for each axis of it.
+
+    Between elements `order` 1 interpolates, and 0 takes the nearest. `fill_mode` says what is outside.
+    """
+
+    arguments = (Argument("inputs"), Argument("coordinates"))
+
+    order: Literal[0, 1]
+    fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = "constant"
+    fill_value: Finite = 0.0
+
+    examples = (
+        Example({"order": 1}, ((3, 4), (2, 5))),
+        Example({"order": 0, "fill_value": 2.0}, ((5,), (1, 2, 3))),
+        Example({"order": 1, "fill_mode": "nearest"}, ((2, 3, 2), (3, 4))),
+        Example({"order": 1, "fill_mode": "wrap"}, ((3, 4), (2, 5))),
+        Example({"order": 1, "fill_mode": "mirror"}, ((3, 4), (2, 5))),
+        Example({"order": 0, "fill_mode": "reflect"}, ((3, 2), (2, 5))),
+    )
+
+    def infer(self, inputs: Tensor, coordinates: Tensor) -> Tensor:
+        for x in (inputs, coordinates):
+            need_float(x, layer=f"`{self.spec_name}`")
+        axes = inputs.rank - 1
+        if not axes or coordinates.rank < 2 or coordinates.shape[1] != axes:
+            message = f"`coordinates` have a position for each axis of an example of {inputs}: [{axes}, ...]"
+            raise LayerError("shapes-differ", f"{message}, not {coordinates}", inputs=(0, 1))
+        if coordinates.shape[0] not in (1, inputs.shape[0]):
+            message = f"`{self.spec_name}` takes coordinates for each example, not {coordinates}"
+            raise LayerError("shapes-differ", message, inputs=(1,))
+        if self.fill_mode == "mirror" and 1 in inputs.shape[1:]:
+            message = f"`fill_mode: mirror` needs two elements along each axis, unlike {inputs}"
+            raise LayerError("window-too-large", message, argument="fill_mode", inputs=(0,))
+        return inputs.with_shape(inputs.shape[0], *coordinates.shape[2:])
+
+    def code(self, site: Site) -> Code:
+        text = "map_coordinates({inputs}, {coordinates}, {order}, {fill_mode}, {fill})"
+        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        return Code(text, constants={"order": self.order, "fill_mode": self.fill_mode, "fill": fill})
+
+    def flops(self, site: Site) -> Dim:
+        corners = (self.order + 1) ** (site.x.rank - 1)
+        return product(site.outputs[0].shape[1:]) * corners * (site.x.rank + 1)
+
+
+KERNELS = {
+    **dict.fromkeys(("linear", "bilinear", "trilinear", "triangle"), "triangle"),
+    **dict.fromkeys(("cubic", "bicubic", "tricubic"), "keys_cubic"),
+    "lanczos3": "lanczos3",
+    "lanczos5": "lanczos5",
+}
+"""The function that weighs pixels by their distance, by Keras' name of the method."""
+Each = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+
+
+class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
+    """Images scaled along `spatial_dims`, moved by `translation` pixels, and cut to `output_shape`, whose
+    first size, -1, is the batch.
+
+    `scale` and `translation` have a number for each of these axes. What comes from outside is 0. `antialias`
+    smooths where images become smaller.
+    """
+
+    output_shape: Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+    scale: Annotated[tuple[Annotated[Finite, Field(gt=0)], ...], BeforeValidator(as_tuple)]
+    translation: Each
+    spatial_dims: Annotated[tuple[int, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    method: Literal[
+        "linear",
+        "bilinear",
+        "trilinear",
+        "triangle",
+        "cubic",
+        "bicubic",
+        "tricubic",
+        "lanczos3",
+        "lanczos5",
+    ]
+    antialias: bool = True
+
+    examples = (
+        Example(
+            {
+                "output_shape": [-1, 3, 7, 2],
+                "scale": [0.6, 1.5],
+                "translation": [0.3, -1.2],
+                "spatial_dims": [1, 2],
+                "method": "linear",
+            },
+            ((5, 4, 2),),
+        ),
+        Example(
+            {
+                "output_shape": [-1, 4, 3],
+                "scale": [0.45],
+                "translation": [0.2],
+                "spatial_dims": [-1],
+                "method": "cubic",
+                "antialias": False,
+            },
+            ((4, 6),),
+        ),
+        *(
+            Example(
+                {
+                    "output_shape": [-1, 5],
+                    "scale": [0.7],
+                    "translation": [-0.4],
+                    "spatial_dims": [1],
+                    "method": method,
+                },
+                ((8,),),
+            )
+            for method in ("bicubic", "lanczos3", "lanczos5")
+        ),
+    )
+
+    def dims(self, x: Tensor) -> tuple[int, ...]:
+        """The axes that change, from 0. Raises `LayerError`."""
+        name, axes = self.spec_name, tuple(axis % x.rank for axis in self.spatial_dims)
+        if (
+            0 in axes
+            or len(set(axes)) < len(axes)
+            or any(not -x.rank <= a < x.rank for a in self.spatial_dims)
+        ):
+            message = (
+                f"`spatial_dims` are different axes of {x} behind the batch, not {list(self.spatial_dims)}"
+            )
+            raise LayerError("out-of-range", message, argument="spatial_dims", inputs=(0,))
+        for argument in ("scale", "translation"):
+            if len(getattr(self, argument)) != len(axes):
+                message = f"`{argument}` of `{name}` has a number for each of {len(axes)} `spatial_dims`"
+                raise LayerError("shapes-differ", message, argument=argument)
+        return axes
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        dims, shape = self.dims(x), self.output_shape
+        kept = [axis for axis in range(1, x.rank) if axis not in dims]
+        if len(shape) != x.rank or shape[0] != -1 or any(size < 1 for size in shape[1:]):
+            message = f"`output_shape` is -1 and a size for each axis of {x}, not {list(shape)}"
+            raise LayerError("out-of-range", message, argument="output_shape", inputs=(0,))
+        if any(shape[axis] != x.shape[axis] for axis in kept):
+            message = f"`output_shape` changes an axis of {x} that is none of `spatial_dims`"
+            raise LayerError("shapes-differ", message, argument="output_shape", inputs=(0,))
+        return x.with_shape(x.shape[0], *shape[1:])
+
+    def code(self, site: Site) -> Code:
+        text = "{x}"
+        constants: dict[str, Leaf] = {"kernel": Ref(KERNELS[self.method])}
+        smooth = "" if self.antialias else ", antialias=False"
+        for axis, scale, shift in zip(self.dims(site.x), self.scale, self.translation, strict=True):
+            numbers = {f"size{axis}": self.output_shape[axis], f"scale{axis}": scale, f"shift{axis}": shift}
+            constants |= numbers
+            places = ", ".join(f"{{{name}}}" for name in numbers)
+            text = f"resample({text}, {axis}, {places}, {{kernel}}{smooth})"
+        return Code(text, constants=constants)
+
+    def flops(self, site: Site) -> Dim:
+        total: Dim = 0
+        sizes = list(site.x.shape[1:])
+        for axis in self.dims(site.x):
+            work = 2 * sizes[axis - 1]
+            sizes[axis - 1] = self.output_shape[axis]
+            total = total + work * product(tuple(sizes))
+        return total
+
+
+class ElasticTransform(Operation, spec_name="image_elastic_transform"):
+    """Images distorted at random, at each call: pixels move by smoothed noise times `alpha`.
+
+    `sigma` is the deviation of the noise and of the Gaussian window that smooths it. `fill_mode` says what is
+    outside of the image.
+    """
+
+    random = True
+    halves = False
+
+    alpha: Finite = 20.0
+    sigma: Annotated[Finite, Field(gt=0)] = 5.0
+    interpolation: Interpolation = "bilinear"
+    fill_mode: FillMode = "reflect"
+    fill_value: Finite = 0.0
+    seed: None = None
+    data_format: DataFormat = "channels_last"
+
+    examples = (
+        Example({"alpha": 4.0, "sigma": 0.6}, ((5, 4, 2),)),
+        Example({"alpha": 3.0, "sigma": 0.4, "fill_mode": "constant", "fill_value": 2.0}, ((4, 4, 1),)),
+        Example(
+            {"alpha": 3.0, "sigma": 0.4, "interpolation": "nearest", "data_format": "channels_first"},
+            ((1, 4, 4),),
+        ),
+        Example({"alpha": 2.0, "sigma": 0.4, "fill_mode": "wrap", "seed": None}, ((3, 4, 1),)),
+    )
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=f"`{self.spec_name}`")
+        need_spatial(x, 2, self.data_format, layer=f"`{self.spec_name}`")
+        return x
+
+    def code(self, site: Site) -> Code:
+        fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
+        constants: dict[str, Leaf] = {
+            "alpha": float(self.alpha),
+            "sigma": float(self.sigma),
+            "mode": self.interpolation,
+            "fill_mode": self.fill_mode,
+            "fill": fill,
+        }
+        how = "{alpha}, {sigma}, {mode}, {fill_mode}, {fill}"
+        return Code(
+            _back(f"elastic_transform({_first(self.data_format, 'x')}, {how})", self.data_format),
+            constants=constants,
+        )
+
+    def flops(self, site: Site) -> Dim:
+        height, width = spatial(site.x, self.data_format)
+        return height * width * 4 * (int(6 * self.sigma) | 1) ** 2 + 7 * product(site.x.shape[1:])
