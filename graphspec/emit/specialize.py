@@ -111,13 +111,29 @@ class Specializer:
                 for owner in reached(node.name) if node.name in self.nodes else ():
                     uses.calls[Key(owner, callee.attr)].append(use)
             values = [*each.args, *(keyword.value for keyword in each.keywords)]
-            if isinstance(callee, ast.Name) and callee.id in self.nodes:  # it calls what it is given
+            if isinstance(callee, ast.Name) and callee.id in self.nodes:
                 made = [v.func.id for v in values if isinstance(v, ast.Call) and isinstance(v.func, ast.Name)]
-                uses.unknown |= {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
+                given = {word for word in made if isinstance(self.nodes.get(word), ast.ClassDef)}
+                self._note_given(given, self.nodes[callee.id], uses)
             if not (isinstance(callee, ast.Name) and callee.id == "isinstance"):
                 uses.unknown |= {v.id for v in values if isinstance(v, ast.Name) and v.id in self.nodes}
         elif isinstance(each.value, ast.Name):
             uses.unknown |= {each.value.id} & self.nodes.keys()
+
+    def _note_given(self, given: set[str], taker: Node, uses: Uses) -> None:
+        """Records the calls of modules that are created for a library class, which calls them itself."""
+        if isinstance(taker, ast.FunctionDef):
+            uses.unknown |= given
+            return
+        owners = [owner for word in sorted(given) for owner in self._called(word)]
+        methods = {each.name for name in self._related(taker.name) for each in functions_of(self.nodes[name])}
+        for function in functions_of(taker) if owners else ():
+            variables = {word for word, _ in assigned(function)}
+            optional = frozenset(_optional(function)) | variables
+            calls = [each for each in _known_passing(function) if isinstance(each, ast.Call)]
+            found = [Use(each, optional) for each in calls if _calls_held(each.func, variables, methods)]
+            for owner in owners:
+                uses.calls[Key(owner, "forward")] += found
 
     def _above(self, name: str) -> list[str]:
         """A class, and its bases."""
@@ -304,6 +320,13 @@ def _passing(function: ast.FunctionDef) -> tuple[Passing, ...]:
 
 _known_passing = lru_cache(KEPT)(_passing)
 """`_passing` of functions of the library."""
+
+
+def _calls_held(callee: ast.expr, variables: set[str], methods: set[str]) -> bool:
+    """Whether a call may run a module that a class holds: that of a variable or an attribute."""
+    if isinstance(callee, ast.Attribute):
+        return _is_self(callee.value) and callee.attr not in methods
+    return isinstance(callee, ast.Name) and callee.id in variables
 
 
 def _optional(function: ast.FunctionDef) -> Iterator[str]:
