@@ -320,6 +320,19 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     assert not torch.equal(state["c.probs.weight"], weights["probs.weight"])
 
 
+def test_a_param_called_like_a_library_function_brings_none() -> None:
+    spec = (
+        "inputs: {x: {shape: [6]}}\n"
+        "blocks:\n"
+        "  b: {params: {warp: 3}, inputs: [x], nodes: {d: {layer: Dense, units: $warp}}}\n"
+        "nodes: {one: {block: b}, two: {block: b, warp: 4}}\n"
+        "outputs: [two]\n"
+    )
+    source = graphspec.compile(spec).source
+    assert "warp: int = 3" in source
+    assert "def warp" not in source
+
+
 def test_a_sequence_too_short_is_refused_by_name() -> None:
     program = graphspec.compile(ROOT / "tests/emit/weird_text.yaml")
     with pytest.raises(ValueError, match="`length` must be at least 5, not 4"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -49,16 +49,23 @@ class Uses:
 class Specializer:
     """`nodes` are the definitions in their current form.
 
-    `own` is the file's code, and `forwards` are its calls of modules, by class.
+    `own` is the file's code, `helpers` are the library names that it may read (a param may be called like
+    another one), and `forwards` are its calls of modules, by class.
     """
 
-    def __init__(self, own: ast.Module, forwards: Mapping[str, Sequence[Use]], exporting: bool):
+    def __init__(
+        self,
+        own: ast.Module,
+        helpers: Collection[str],
+        forwards: Mapping[str, Sequence[Use]],
+        exporting: bool,
+    ):
         self.forwards, self.exporting = forwards, exporting
         definitions = [each for each in own.body if isinstance(each, Node)]
         self._own_passing = [
             (node, each, _passing(each)) for node in definitions for each in functions_of(node)
         ]
-        self.wanted = read_names(own) - {each.name for each in definitions}
+        self.wanted = read_names(own).intersection(helpers) - {each.name for each in definitions}
         self.defaults: dict[str, list[ast.expr | None]] = {}
         whole: dict[str, Node] = {name: library().nodes[name] for name in needed(self.wanted)}
         self.nodes = whole if exporting else joined(whole, self.wanted)  # exports know classes by their names

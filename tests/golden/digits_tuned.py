@@ -7,13 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
-    """Applies an affine map to each image of [N, C, H, W].
-
-    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
-    of them from -1 to 1.
-    """
-    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+def look_up(x: Tensor, grid: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Reads images [N, C, H, W] at the places [N, H, W, 2] of a grid from -1 to 1."""
     if fill_mode == "reflect":
         return F.grid_sample(x, grid, mode, "reflection", align_corners=False)
     if fill_mode == "nearest":
@@ -24,6 +19,16 @@ def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Te
     grid = ((grid + 1) * size - 1) / 2 % size * 2 / size - 1
     x = F.pad(x, (0, 1, 0, 1), mode="circular")
     return F.grid_sample(x, grid, mode, align_corners=True)
+
+
+def warp(x: Tensor, theta: Tensor, mode: str, fill_mode: str, fill: float) -> Tensor:
+    """Applies an affine map to each image of [N, C, H, W].
+
+    A row of `theta` [N, 6] maps positions in the output to positions in the input, all
+    of them from -1 to 1.
+    """
+    grid = F.affine_grid(theta.view(-1, 2, 3), [*x.shape], align_corners=False)
+    return look_up(x, grid, mode, fill_mode, fill)
 
 
 class RandomTranslation(nn.Module):
