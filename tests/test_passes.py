@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from graphspec.diagnostics import Diagnostics
 from graphspec.elaborate import root
 from graphspec.graph import Graph, Op
 from graphspec.passes import Findings, run_passes
+from graphspec.records import fields
 
 MASKS = """
 inputs: {words: {shape: [8], dtype: int64}}

@@ -3,7 +3,6 @@
 import functools
 import operator
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ import torch
 import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
+from graphspec.records import replace
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
 from tests import oracle

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,7 @@ from graphspec.cli.common import (
     terminal_width,
 )
 from graphspec.cli.plugins import without_plugins
+from graphspec.records import replace
 
 app = typer.Typer(
     name="graphspec",

@@ -7,12 +7,13 @@ unbroken one would have, and the global random state is left as it was.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch, Examples, Shuffle, generator
+from graphspec.records import replace
 
 MOST = 255
 """The largest value of a picture."""

@@ -14,12 +14,13 @@ what a program computes, beyond rounding:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from graphspec.fold.plan import leave_out, plans_of
 from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
 from graphspec.passes.prune import prune
 from graphspec.program import Elaborated
+from graphspec.records import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -21,6 +20,7 @@ from graphspec.ops.operation import (
     row,
     table,
 )
+from graphspec.records import replace
 from graphspec.tensor import Dim, Tensor, product
 
 
