@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graphspec.objectives import Loss
-from graphspec.objectives.losses import SparseLoss
+from graphspec.objectives.losses import SparseCategoricalCrossentropy, SparseLoss
 from graphspec.objectives.own import OWN
 from graphspec.objectives.rare_losses import CTC, Circle, InBatchSoftmax, Region, Tversky
 from graphspec.train import own
@@ -89,7 +89,7 @@ def known(loss: Loss, target: Tensor | None, counted: Tensor | None) -> Tensor |
     if counted is not None and isinstance(loss, Region) and not loss.over_batch and target is not None:
         steps = [axis for axis in loss.summed(target.dim()) if axis < counted.dim()]
         return counted.any(steps) if steps else counted
-    ignored = getattr(loss, "ignore_class", None)
+    ignored = loss.ignore_class if isinstance(loss, SparseCategoricalCrossentropy) else None
     if ignored is None or target is None:
         return counted
     kept = target != ignored
