@@ -49,7 +49,7 @@ def augmented() -> Any:
     return chain((8, 8, 3), *steps, L.AutoContrast())
 
 
-MAP = np.array([1, 0.1, 0.2, 0.3, 1, 0.4, 0, 0], "float32")
+AFFINE = np.array([1, 1, 1, 1, 1, 1, 0, 0], "float32")
 CORNERS = (
     np.array([[0, 0], [0, 4], [4, 0], [4, 4]], "float32"),
     np.array([[0, 0.5], [0, 4], [4, 0], [4, 3]], "float32"),
@@ -75,7 +75,9 @@ MODELS: dict[str, Callable[[], Any]] = {
         (6, 7, 3), L.CenterCrop(5, 6), L.Resizing(4, 4, pad_to_aspect_ratio=True, fill_value=1.0)
     ),
     "rescaling": lambda: chain((4, 4, 3), L.Rescaling([0.5, 1, 2], offset=[0.0, 1.0, 2.0])),
-    "affine": lambda: chain((5, 4, 3), lambda x: ops.image.affine_transform(x, MAP, fill_mode="reflect")),
+    "affine": lambda: several(
+        lambda x, t: ops.image.affine_transform(x, t * AFFINE, fill_mode="reflect"), (5, 4, 3), (8,)
+    ),
     "perspective": lambda: chain((5, 4, 3), lambda x: ops.image.perspective_transform(x, *CORNERS)),
     "volumes": lambda: chain((4, 4, 4, 2), lambda x: ops.image.extract_patches_3d(x, 2)),
     "scaled": lambda: chain(
