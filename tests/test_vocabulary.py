@@ -1,6 +1,7 @@
 """Keras' public names beside ours: each is one of the language, another for one, or refused by name."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,8 +17,10 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
+from graphspec.reference import entries
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
+PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
 MERGES = {"Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"}
 BASES = {"Initializer", "Regularizer", "Constraint", "LearningRateSchedule"}
 """Classes that those of one's own derive from, in places where a spec takes none of one's own."""
@@ -48,6 +51,18 @@ def test_every_function_of_keras_is_there_or_refused() -> None:
     theirs |= {f"random_{name}" for name in public(keras.random, False)} - {"random_SeedGenerator"}
     assert theirs - set(REGISTRY["op"]) - set(OPS) == set()
     assert set(OPS) <= theirs and set(OPS) & set(REGISTRY["op"]) == set()
+
+
+def test_the_page_of_the_language_names_them_all() -> None:
+    families: dict[tuple[str, str], list[str]] = {}
+    for entry in entries():
+        families.setdefault((entry.kind, entry.family), []).append(f"`{entry.name}`")
+    lacking = [
+        f"| {family} | {', '.join(names)} |"
+        for (_, family), names in families.items()
+        if any(name not in PAGE for name in names)
+    ]
+    assert not lacking, "\n".join(["rows for the tables of docs/language.md:", *lacking])
 
 
 def snake(name: str) -> str:
