@@ -325,6 +325,37 @@ def test_a_part_of_an_option_is_no_option() -> None:
 
 
 @pytest.mark.parametrize(
+    ("formula", "code", "at", "help"),
+    [
+        ("x.T", "unknown-reference", "x.T", "transpose(x, axes=[0, 2, 1])"),
+        ("2x + 1", "expression-syntax", "2x", "write `2 * x`"),
+        ("x² + 1", "expression-syntax", "²", "write `** 2`"),
+        ("x \N{MULTIPLICATION SIGN} 3", "expression-syntax", "\N{MULTIPLICATION SIGN}", "write `*`"),
+        ("h = relu(x)", "expression-syntax", "h = relu(x)", "write `relu(x)`"),
+        ("relu x", "expression-syntax", "relu x", "`relu(x)`"),
+        ("1e-3 * x +", "expression-syntax", "+", "a formula has"),
+        ("x if x else", "expression-syntax", "e", "a formula has"),
+        ("sum(x, axis=0)", "out-of-range", "0", "`axis=1`"),
+    ],
+)
+def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: str) -> None:
+    says(nodes(f'  a: {{compute: "{formula}"}}\n'), code, at, help)
+
+
+def test_params_as_others_name_them() -> None:
+    head = "params: {width: 8}\n" + HEAD
+    says(nodes("  a: {layer: Dense, units: params.width}\n", head), "wrong-type", "params.width", "`$width`")
+    says(
+        nodes("  a: {layer: Dense, units: params.width * 2}\n", head),
+        "wrong-type",
+        "params.width * 2",
+        "`$(width * 2)`",
+    )
+    (braced,) = [d for d in found(nodes("  a: {layer: Dense, units: '${params.width}'}\n", head))[0]]
+    assert braced.help == "write `$width` or `$(width)`"
+
+
+@pytest.mark.parametrize(
     ("key", "help"),
     [
         ("trian.epochs", "`train`"),

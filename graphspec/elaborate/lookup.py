@@ -36,6 +36,12 @@ def reference(
     return [Bound(value, text, span) for value in resolve(body, text, span, reader)]
 
 
+ATTRIBUTES = {
+    **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
+}
+"""What replaces attributes of tensors in other libraries."""
+
+
 def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> list[Resolved]:
     """The values of an evaluated reference; `reader` is the node that reads it, "" for an output."""
     head, *rest = text.split(".")
@@ -49,7 +55,8 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         return [FAILED]  # a name with a dot, which is reported where it is written
     if head in body.inputs:
         if rest:
-            body.error("unknown-reference", span, f"`{head}` is an input and has no `{rest[0]}`")
+            message = f"`{head}` is an input and has no `{rest[0]}`"
+            body.error("unknown-reference", span, message, ATTRIBUTES.get(rest[0], "").format(head) or None)
             return [FAILED]
         return [body.inputs[head]]
     if head in declared.nodes:

@@ -95,7 +95,7 @@ class Scope:
         """How a text in the place of a number is written so that it is one: `width` as `$width`, `$width / 2`
         as `$(width // 2)`; None where it names no param.
         """
-        inner = re.sub(r"\$\((.*?)\)|\$(?=\w)", lambda match: match[1] or "", written)
+        inner = re.sub(r"\$\((.*?)\)|\$(?=\w)|\bparams?\.", lambda match: match[1] or "", written)
         candidates = [f"${inner}"] if inner.isidentifier() and inner != written[1:] else []
         candidates += [f"$({re.sub(r'(?<!/)/(?!/)', '//', inner)})", f"$(int({inner}))"]
         for text in candidates:

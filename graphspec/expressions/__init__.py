@@ -191,6 +191,7 @@ def braced_name(text: str, start: int) -> tuple[str, int]:
 
 def brace_help(inner: str) -> str:
     """The legal way to write `${inner}`."""
+    inner = re.sub(r"^params?\.(?=\w+$)", "", inner)  # as other languages name where a parameter is kept
     if IDENTIFIER.fullmatch(inner):
         return f"write `${inner}` or `$({inner})`"
     return f"write `$({shortened(inner)})`" if inner else "write `$name` or `$(name)`"

@@ -23,6 +23,7 @@ from graphspec.expressions.grammar import (
     TOO_LARGE,
     WORDS,
     ExpressionError,
+    NearMisses,
     Signs,
     error_at,
     is_sound,
@@ -145,6 +146,27 @@ _REFUSED: tuple[tuple[type | UnionType, str, str], ...] = (
     (ast.Starred, "a starred value", "all instances of a node are `node.*`"),
 )
 
+_NO_NAME = r"(?:and|or|not|in|is|if|else|for|lambda|R_*)\b"
+"""Words of Python, and what stands for a reference while a formula is parsed."""
+_ALMOST: NearMisses = (
+    (
+        re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s*(?![eE][+-]?\d|[xob]\w|{_NO_NAME})([A-Za-z_]\w*)"),
+        "a product needs its `*`",
+        r"write `\1 * \2`",
+    ),
+    (
+        re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)\s*((?:(?!\bR_).)*\S)\s*$"),
+        "a formula gives no name: that is the key of its node",
+        r"write `\2`",
+    ),
+    (
+        re.compile(rf"\b(?!{_NO_NAME})([A-Za-z_]\w*)\s+(?!{_NO_NAME})([A-Za-z_]\w*)"),
+        "nothing stands between two names",
+        r"write a call, `\1(\2)`, or an operation, `\1 * \2`",
+    ),
+)
+"""What nearly is a formula: how it looks, what is wrong with it, and what was meant."""
+
 _STEP = rf"\.(?:{IDENTIFIER.pattern}|-?\d+|\$(?:{IDENTIFIER.pattern})|\$\(|\*(?=\s*(?:[,)\]]|$)))"
 _TOKEN = re.compile(
     r"(?P<text>'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")"
@@ -159,7 +181,7 @@ _NEXT = re.compile(_STEP)
 def parse_formula(text: str) -> FormulaTree:
     """Parses a formula. Raises ExpressionError, with offsets in the text."""
     masked, found = _masked(text)
-    tree = read_tree(masked, _FORMS, _FOREIGN)
+    tree = read_tree(masked, _FORMS, _FOREIGN, _ALMOST)
     _check_size(tree, text)
     return FormulaTree(text, _Reader(text, found).part(tree))
 

@@ -113,6 +113,8 @@ _FORMS = (
 )
 Signs = tuple[tuple[str, str], ...]
 """Patterns, each with what stands for it here."""
+NearMisses = tuple[tuple[re.Pattern[str], str, str], ...]
+"""How a text looks that nearly is an expression, what is wrong with it, and a template of the help."""
 _FOREIGN: Signs = (
     (r"&&", "write `and`"),
     (r"\|\|", "write `or`"),
@@ -148,10 +150,11 @@ def parse_tree(text: str) -> ast.expr:
     return tree
 
 
-def read_tree(text: str, forms: str, foreign: Signs) -> ast.expr:
+def read_tree(text: str, forms: str, foreign: Signs, almost: NearMisses = ()) -> ast.expr:
     """The same, with whatever Python's parser takes in it.
 
-    `forms` says what may be written, `foreign` what stands for signs of other languages.
+    `forms` says what may be written, `foreign` what stands for signs of other languages, `almost` what is
+    meant by texts that nearly are expressions.
     """
     if len(text) > MAX_LENGTH:
         message = f"the expression has more than {MAX_LENGTH:,} characters"
@@ -164,7 +167,7 @@ def read_tree(text: str, forms: str, foreign: Signs) -> ast.expr:
             warnings.simplefilter("ignore")
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        raise _syntax_error(text, error, forms, foreign) from None
+        raise _syntax_error(text, error, forms, foreign, almost) from None
     except (ValueError, RecursionError, MemoryError):
         message = "the expression is nested too deeply"
         raise ExpressionError("expression-too-long", message, 0, len(text)) from None
@@ -190,7 +193,9 @@ _COLON_ARGUMENT = re.compile(r"(?<=[(, ])([A-Za-z_]\w*)\s*:\s+(\[[^\]]*\]|[^,()\
 """`axis: [1, 2]` in a call, as it is written beside `op`."""
 
 
-def _syntax_error(text: str, error: SyntaxError, forms: str, foreign: Signs) -> ExpressionError:
+def _syntax_error(
+    text: str, error: SyntaxError, forms: str, foreign: Signs, almost: NearMisses
+) -> ExpressionError:
     at = min(max((error.offset or 1) - 2, 0), len(text) - 1)
     bare = re.sub(_STRING, lambda match: " " * len(match[0]), text)
     for sign, help in foreign:
@@ -202,12 +207,24 @@ def _syntax_error(text: str, error: SyntaxError, forms: str, foreign: Signs) -> 
         message = f"the argument `{name}` of a call has `=` before its value, not `:`"
         help = f"write `{name}={value}`"
         return ExpressionError("expression-syntax", message, match.start(), match.end(), help)
+    for pattern, message, help in almost:
+        if match := pattern.search(bare):
+            return ExpressionError("expression-syntax", message, *match.span(), match.expand(help))
     if "integer string conversion" in error.msg or "too many digits" in error.msg:
         return ExpressionError("number-too-large", TOO_LARGE, at, at + 1)
     message = "the expression cannot be read"
     if "leading zeros" in error.msg:
         message += ": a number cannot begin with 0"
     return ExpressionError("expression-syntax", message, at, at + 1, forms)
+
+
+_SIGNS = {
+    **{"\N{SUPERSCRIPT TWO}": "** 2", "\N{SUPERSCRIPT THREE}": "** 3"},
+    **{"\N{MULTIPLICATION SIGN}": "*", "\N{MIDDLE DOT}": "*", "\N{DIVISION SIGN}": "/"},
+    **{"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-"},
+    **{"\N{LESS-THAN OR EQUAL TO}": "<=", "\N{GREATER-THAN OR EQUAL TO}": ">=", "\N{NOT EQUAL TO}": "!="},
+}
+"""Signs of mathematics, as an expression writes them."""
 
 
 def _scan(text: str) -> None:
@@ -235,7 +252,8 @@ def _scan(text: str) -> None:
         elif char in "#\\" or not (" " <= char <= "~" or char in "\t\r\n"):
             shown = char if char.isprintable() else f"U+{ord(char):04X}"
             message = f"`{shown}` has no meaning in an expression"
-            raise ExpressionError("expression-syntax", message, position, position + 1)
+            help = f"write `{_SIGNS[char]}`" if char in _SIGNS else None
+            raise ExpressionError("expression-syntax", message, position, position + 1, help)
 
 
 def _restore(tree: ast.expr, source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -47,6 +48,10 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "abs": abs,
 }
 """What plain numbers are computed by, before there is a tensor."""
+
+
+_ARGUMENT = re.compile(r"`(\w+): ([^`]+)`")
+"""An argument in a help, `axis: 1`, as it is written beside `op`; a call writes `axis=1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +419,7 @@ class _Builder:
             feeds = [(given.tensors[word], given.places[word]) for word in order]
         words = [self.source(place) for _, place in feeds]
         message = named(error.message, words)
-        help = named(error.help, words) if error.help else None
+        help = _ARGUMENT.sub(r"`\1=\2`", named(error.help, words)) if error.help else None
         at = [feeds[i] for i in error.inputs if i < len(feeds) and isinstance(feeds[i][0], Value)]
         if error.argument in given.places:
             self.fail(error.code, given.places[error.argument], message, help)
