@@ -333,6 +333,18 @@ def test_a_param_called_like_a_library_function_brings_none() -> None:
     assert "def warp" not in source
 
 
+def test_functions_around_modules_and_for_parameters_are_carried() -> None:
+    spec = (
+        "inputs: {x: {shape: [6]}}\n"
+        "nodes:\n"
+        "  s: {layer: SpectralNormalization, wraps: {layer: Dense, units: 4}}\n"
+        "  p: {parameter: [4], initializer: {name: variance_scaling, scale: 2.0}}\n"
+        "  sum: {merge: add, from: [s, p]}\n"
+        "outputs: [sum]\n"
+    )
+    assert graphspec.compile(spec).module()(torch.zeros(2, 6)).shape == (2, 4)
+
+
 def test_a_sequence_too_short_is_refused_by_name() -> None:
     program = graphspec.compile(ROOT / "tests/emit/weird_text.yaml")
     with pytest.raises(ValueError, match="`length` must be at least 5, not 4"):

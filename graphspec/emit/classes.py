@@ -126,15 +126,9 @@ class Classes:
 
     def _named(self, graphs: list[Graph]) -> Iterator[str]:
         """The names of library code that the source may use."""
-        for op in (op for graph in graphs for op in graph.ops if op.present and op.layer is not None):
-            code = self.code(op)
-            texts = [code.call, *_activation_texts(code.activation)]
-            if code.construct is not None:
-                values = [*code.construct.positional.values()]
-                values += [value for value, _ in code.construct.keyword.values()]
-                texts += [code.construct.target, code.construct.general or code.construct.target]
-                texts += [value.text for value in values if isinstance(value, Ref)]
-            texts += [weight.initializer for weight in op.weights() if weight.initializer]
+        for op in (op for graph in graphs for op in graph.ops if op.present):
+            texts = [weight.initializer for weight in op.weights() if weight.initializer]
+            texts += _texts(self.code(op)) if op.layer is not None else []
             for text in texts:
                 yield from names_of(template(text))
         yield from filter(None, map(self.recomputing, self._recomputed))
@@ -434,6 +428,16 @@ def _merged(a: SlotShape, b: SlotShape) -> SlotShape | None:
 
 def _target(code: Code) -> str:
     return code.construct.target if code.construct is not None else ""
+
+
+def _texts(code: Code) -> list[str]:
+    """All source texts of a layer's code."""
+    values, made = list(code.constants.values()), code.construct
+    texts = [code.call, *_activation_texts(code.activation)]
+    if made is not None:
+        texts += [made.target, made.general or made.target, made.around]
+        values += [*made.positional.values(), *(value for value, _ in made.keyword.values())]
+    return texts + [value.text for value in values if isinstance(value, Ref)]
 
 
 def _activation_texts(activation: ActivationFunction) -> list[str]:
