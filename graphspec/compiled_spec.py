@@ -184,7 +184,7 @@ class Program:
 
     def memory(self, batch_size: int, sizes: Mapping[str, int] | None = None) -> int | None:
         """The bytes of a training step on `batch_size` examples at its peak, as torch finds them on tensors
-        without memory; kernels' own workspaces are not among them. `sizes` are those of named sizes.
+        without memory, with the workspaces of kernels on CPUs. `sizes` are those of named sizes.
 
         None where shapes alone do not tell: see `graphspec.train.footprint.step_bytes`.
         """

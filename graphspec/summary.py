@@ -218,7 +218,8 @@ class Summary:
     def _costs(self, batch_size: int) -> list[str]:
         step, examples = self.step(batch_size), "1 example" if batch_size == 1 else f"{batch_size:,} examples"
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
-        found, within = step.peak_bytes is not None, "temporaries within layers, "
+        found = step.peak_bytes is not None
+        left_out = "workspaces of GPU kernels" if found else "kernels' workspace, temporaries within layers"
         return [
             f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2)",
             f" Training step on {examples}: {show_flops(step.flops)} (backward is 2 x forward)",
@@ -227,7 +228,7 @@ class Summary:
             f"   gradients {show_bytes(step.gradient_bytes)}",
             f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} per weight)",
             f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for backward)",
-            " Not counted: kernels' workspace, " + within * (not found) + "the framework itself.",
+            f" Not counted: {left_out}, the framework itself.",
         ]
 
 

@@ -1,14 +1,17 @@
 """What a training step takes, from shapes alone, beside what torch's allocator says of a real one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from typer.testing import CliRunner
 
 import graphspec
 from bench.memory import measured, named_sizes
 from graphspec.cli import app
+from graphspec.train.workspaces import Kernels, lstm_workspace
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -17,6 +20,8 @@ CASES = {
     "gpt": ("tokens", (8, 128)),
     "transformer_classifier": ("text", (8, 200)),
     "unet": ("image", (2, 64, 64, 3)),
+    "residual": ("image", (4, 32, 32, 3)),
+    "posts": ("posts", (4, 500)),
 }
 
 
@@ -28,6 +33,37 @@ def test_the_estimate_is_within_a_tenth(name: str) -> None:
     inputs = {key: torch.ones(shape, dtype=getattr(torch, program.inputs[key].dtype))}
     estimated = program.memory(shape[0], named_sizes(program, inputs))
     assert estimated == pytest.approx(measured(program, inputs), rel=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels of CPUs are not those that train here")
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 3, 5, 7), (9, 4, 40, 16), (6, 5, 16, 64)])
+def test_what_an_lstm_keeps_is_what_its_kernel_keeps(
+    sizes: tuple[int, int, int, int], bidirectional: bool
+) -> None:
+    steps, batch, width, units = sizes
+    kept: list[int] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten.mkldnn_rnn_layer.default:
+                kept.append(result[3].nbytes)
+            return result
+
+    lstm = torch.nn.LSTM(width, units, bidirectional=bidirectional, num_layers=2, batch_first=True)
+    with Watch():
+        found = lstm(torch.ones(batch, steps, width, requires_grad=True))
+    if not kept:
+        pytest.skip("torch has no LSTM of oneDNN for this machine")
+    widths = [width] * (1 + bidirectional) + [units * (1 + bidirectional)] * (1 + bidirectional)
+    assert kept == pytest.approx([lstm_workspace(steps, batch, each, units) for each in widths], abs=4 * 4096)
+    meta = lstm.to("meta")
+    with Kernels():
+        same = meta(torch.ones(batch, steps, width, device="meta", requires_grad=True))
+    assert [t.shape for t in (same[0], *same[1])] == [t.shape for t in (found[0], *found[1])]
+    same[0].sum().backward()
+    assert all(weight.grad is not None for weight in meta.parameters())
 
 
 BLOCKS = """
@@ -69,4 +105,4 @@ def test_sizes_that_are_not_given_leave_it_open(tmp_path: Path) -> None:
     command = ["summary", str(SPECS / "gpt.yaml"), "--memory", "--batch-size", "8"]
     assert "at its peak" not in CliRunner().invoke(app, command).stdout
     told = CliRunner().invoke(app, [*command, "--size", "length=64"]).stdout
-    assert "at its peak" in told and "Not counted: kernels' workspace, the framework itself." in told
+    assert "at its peak" in told and "Not counted: workspaces of GPU kernels, the framework itself." in told

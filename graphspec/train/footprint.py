@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,24 +24,32 @@ from graphspec.train.judge import Judge
 from graphspec.train.optimizers.setup import optimizer_for, set_trainable
 from graphspec.train.own import bound
 from graphspec.train.penalties import Penalties
+from graphspec.train.workspaces import Kernels, laid_out, passing
 
 META = torch.device("meta")
 
 
 class Tracker(TorchDispatchMode):
-    """Counts the bytes of the storages that operations make inside, until they die."""
+    """Counts the bytes of the storages that operations make inside, until they die; with `kernels` also what
+    those of CPUs take while they run.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: bool = False) -> None:
         super().__init__()
+        self.kernels = kernels
         self.live = self.peak = 0
         self._known: dict[int, weakref.ref[Any]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if self.kernels:
+            result = laid_out(func, args, result)
         before = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(result):
             if tensor.untyped_storage()._cdata not in before:
                 self._made(tensor.untyped_storage())
+        if self.kernels:
+            self.peak = max(self.peak, self.live + passing(func, args))
         return result
 
     def _made(self, storage: torch.UntypedStorage) -> None:
@@ -61,8 +70,9 @@ def step_bytes(program: Any, batch_size: int, sizes: Mapping[str, int] | None = 
     """The bytes at the peak of a training step on `batch_size` examples: inputs, targets, weights, what the
     optimizer remembers, gradients, what is kept for the backward pass, and what comes and goes.
 
-    Kernels' own workspaces are not in it. `sizes` are those of the named sizes of the inputs. None where
-    shapes alone do not tell: a size is not given, what a layer does depends on values, or code is one's own.
+    Where there is no GPU, what kernels take beside their results is in it, too. `sizes` are those of the
+    named sizes of the inputs. None where shapes alone do not tell: a size is not given, what a layer does
+    depends on values, or code is one's own.
     """
     known = {**(sizes or {}), BATCH: batch_size}
     wanted = fields(program)
@@ -102,7 +112,8 @@ def _peak(program: Any, batch: Batch) -> int:
     step()
     remembered, _ = optimizer.state_dict()
     held = [*module.parameters(), *module.buffers(), *remembered.values(), *batch.arrays.values()]
-    with Tracker() as tracker:
+    on_cpu = torch.backends.mkldnn.is_available() and not torch.cuda.is_available()
+    with Tracker(on_cpu) as tracker, Kernels() if on_cpu else nullcontext():
         step()
     return _bytes(held) + tracker.peak
 
