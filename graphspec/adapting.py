@@ -83,11 +83,10 @@ def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs)
     for each in sorted(layers, key=lambda each: len(each.before)):  # one may stand before another
         part = module.get_submodule(each.path)
         values = _seen(module, part, listed, inputs)
-        found = (
-            _quantiles(values, each.learned)
-            if isinstance(each.learned, Quantiles)
-            else _moments(values, each.learned)
-        )
+        if isinstance(each.learned, Quantiles):
+            found: Mapping[str, NDArray[Any]] = _quantiles(values, each.learned)
+        else:
+            found = _means(values, each.learned)
         with torch.no_grad():
             for name, value in found.items():
                 buffer = part.get_buffer(name)
@@ -216,9 +215,11 @@ def compressed(summary: Summary, epsilon: float) -> Summary:
     return np.stack((numbers, np.diff(weights, prepend=0))).astype(np.float32)
 
 
-def _moments(values: Iterable[Tensor], learned: MeanAndVariance) -> dict[str, NDArray[np.float64]]:
+def _means(values: Iterable[Tensor], learned: MeanAndVariance) -> dict[str, NDArray[np.float64]]:
     """Means and variances, merged batch by batch (Chan, Golub and LeVeque)."""
-    count, mean, squares = 0, 0.0, 0.0
+    count = 0
+    mean: Any = 0.0
+    squares: Any = 0.0
     for value in values:
         over = [axis for axis in range(value.dim()) if axis not in learned.axes]
         numbers = value.double()

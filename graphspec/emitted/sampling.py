@@ -1,8 +1,6 @@
 """Images and other arrays read at other places."""
 
 from collections.abc import Callable
-from itertools import product
-from math import prod
 
 import torch
 from torch import Tensor
@@ -51,22 +49,23 @@ def map_coordinates(
     Between elements it interpolates (`order` 1), or takes the nearest (0).
     """
     places = coordinates.expand(len(x), *coordinates.shape[1:]).unbind(1)
-    ends = []  # of each axis, the elements beside each place, and their weights
-    for place in places:
-        lower = place.floor() if order else place.round()
-        share = place - lower
-        ends.append([(lower, 1 - share), (lower + 1, share)] if order else [(lower, 1)])
+    lower = [place.floor() if order else place.round() for place in places]
     example = torch.arange(len(x), device=x.device)
     example = example.view(-1, *[1] * (coordinates.dim() - 2))
-    found = 0.0
-    for corner in product(*ends):
-        axes = list(zip(corner, x.shape[1:], strict=True))
-        index = [inside(end.long(), size, fill_mode) for (end, _), size in axes]
+    found = x.new_zeros(())
+    for corner in range((order + 1) ** len(places)):  # a bit for each axis
+        ends = [low + (corner >> axis & 1) for axis, low in enumerate(lower)]
+        sides = list(zip(ends, x.shape[1:], strict=True))
+        index = [inside(end.long(), size, fill_mode) for end, size in sides]
         value = x[(example, *index)]
         if fill_mode == "constant":
-            for (end, _), size in axes:
+            for end, size in sides:
                 value = torch.where((end >= 0) & (end < size), value, fill)
-        found = found + prod(weight for _, weight in corner) * value
+        if order:
+            for axis, (place, low) in enumerate(zip(places, lower, strict=True)):
+                share = place - low
+                value = value * (share if corner >> axis & 1 else 1 - share)
+        found = found + value
     return found
 
 

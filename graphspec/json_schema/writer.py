@@ -207,7 +207,7 @@ class Writer:
         properties["features"] = {"type": "object", "additionalProperties": _ref("feature")}
         self._features()
         steps = [self._properties(cls, name, but="layer") for name, cls in MIXINGS.items()]
-        layer = {"layer": {"enum": [*MIXINGS], "description": meaning("layer", "Data")}}
+        layer: Schema = {"layer": {"enum": [*MIXINGS], "description": meaning("layer", "Data")}}
         step = {"properties": reduce(or_, steps, layer), "additionalProperties": False}
         properties["mix"] = {"type": "array", "items": {"type": "object", **step, "required": ["layer"]}}
         return {"anyOf": [{"type": "string"}, self._keys(DataConfig, "Data", properties)]}

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Finite, as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.contract.windows import DataFormat, need_spatial, spatial
 from graphspec.layers.augmentation import FillMode, Interpolation
 from graphspec.ops.operation import Operation, need_numbers
@@ -272,13 +272,14 @@ class ScaleAndTranslate(Operation, spec_name="image_scale_and_translate"):
 
     def code(self, site: Site) -> Code:
         text = "{x}"
-        constants: dict[str, Leaf] = {"kernel": Ref(KERNELS[self.method])}
+        constants: dict[str, Leaf] = {}
+        kernel = KERNELS[self.method]
         smooth = "" if self.antialias else ", antialias=False"
         for axis, scale, shift in zip(self.dims(site.x), self.scale, self.translation, strict=True):
             numbers = {f"size{axis}": self.output_shape[axis], f"scale{axis}": scale, f"shift{axis}": shift}
             constants |= numbers
             places = ", ".join(f"{{{name}}}" for name in numbers)
-            text = f"resample({text}, {axis}, {places}, {{kernel}}{smooth})"
+            text = f"resample({text}, {axis}, {places}, {kernel}{smooth})"
         return Code(text, constants=constants)
 
     def flops(self, site: Site) -> Dim:
