@@ -188,7 +188,9 @@ def nested_where_released(body: list[Statement]) -> list[Statement]:
 def _nest_last(body: list[Statement], delete: Delete) -> bool:
     """Nests the last but one statement into the last, if that alone reads what is deleted next, and fits."""
     source, reader = body[-2:]
-    if not isinstance(source, Assign) or not isinstance(reader, Assign) or source.targets != delete.variables:
+    if not isinstance(source, Assign) or not isinstance(reader, Assign):
+        return False
+    if len(delete.variables) != 1 or source.targets != delete.variables:
         return False
     if len(delete.variables) > 1:
         return False  # one call gave them all
