@@ -35,6 +35,8 @@ def _factored(schema: Schema) -> Schema:
     for holder in holders:
         if not holder["properties"] and "allOf" in holder:
             del holder["properties"]
+            if holder.keys() == {"allOf"} and len(holder["allOf"]) == 1:
+                holder |= holder.pop("allOf")[0]
     return schema
 
 

@@ -366,12 +366,9 @@ class Writer:
             given = properties.get(key, {})
             given = {"allOf": [given]} if "$ref" in given else given
             known[key] = {**given, "description": meaning(key, place)} if meaning(key, place) else given
-        return {
-            "type": "object",
-            "properties": known,
-            "required": _required(cls),
-            "additionalProperties": False,
-        }
+        required = _required(cls)
+        found = {"type": "object", "properties": known, "additionalProperties": False}
+        return {**found, "required": required} if required else found
 
     def _properties(self, cls: type[BaseModel], *places: str, but: str = "") -> Schema:
         """The fields of a class `but` one, each with what it means; any of them may be an expression."""
