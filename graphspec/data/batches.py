@@ -46,7 +46,7 @@ class Batch:
     idle: bool = field(default=False, kw_only=True)
 
     def __len__(self) -> int:
-        return 0 if self.idle else len(next(iter(self.arrays.values())))
+        return 0 if self.idle else next(iter(self.arrays.values())).shape[0]  # `len` of a tensor is slow
 
     @property
     def total(self) -> int:

@@ -102,15 +102,16 @@ class Judge:
         loss = _sum(weighted + rest)
         return loss, terms, found, targets, counted
 
-    @torch.no_grad()
     def whole(self, module: nn.Module, parts: Sequence[Batch]) -> Whole | None:
         """What the parts of one large batch have in common; None of a single one that no process shares.
 
         Only where the model makes masks must it run to know what counts; of several parts once more.
         """
+        if len(parts) == 1 and self.world.alone:
+            return None
         count = sum(batch.total for batch in parts)
         if len(parts) == 1:
-            return None if self.world.alone else Whole(count, None)
+            return Whole(count, None)
         masked = any(self.outputs[name].mask is not None for name in self.judged)
         found = [(batch, self._counted(module, batch) if masked else batch.counted) for batch in parts]
         return Whole(count, self._totals(found))
@@ -147,6 +148,7 @@ class Judge:
                 counted[name] = mask & losses.aligned(counted[name], mask) if name in counted else mask
         return found, counted
 
+    @torch.no_grad()
     def _counted(self, module: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """The positions that count in a batch, without a change of the model."""
         training = module.training

@@ -40,9 +40,8 @@ class Meter:
     _values: int = 0
     _statistics: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
-    @torch.no_grad()
     def add(self, judgement: Judgement, batch: Batch) -> None:
-        """Adds a batch and its judgement."""
+        """Adds a batch and its judgement, of which nothing has a gradient but the loss."""
         if batch.idle:
             return
         self.count += len(batch)
