@@ -135,6 +135,7 @@ class Output(Setting):
 class Block(Setting):
     """A sub-graph with parameters."""
 
+    phrases: ClassVar[Mapping[str, str]] = {"inputs": "inputs: [x]", "params": "params: {units: required}"}
     synonyms: ClassVar[Mapping[str, str]] = {
         "layers": "nodes",
         "input": "inputs",

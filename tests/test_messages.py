@@ -342,6 +342,38 @@ def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: s
     says(nodes(f'  a: {{compute: "{formula}"}}\n'), code, at, help)
 
 
+@pytest.mark.parametrize(
+    ("node", "code", "at", "help"),
+    [
+        ("{layer: Dense, units: [8, 16]}", "wrong-type", "[8, 16]", "`repeat: {units: [8, 16]}`"),
+        ("{layer: Dense, units: 3, repeats: 2}", "unknown-key", "repeats", "did you mean `repeat`?"),
+        ("{layer: Dense, units: 3, form: x}", "unknown-key", "form", "did you mean `from`?"),
+        ("{layer: Dense, units: 3, from: 'x[0]'}", "unknown-reference", "'x[0]'", "`x.0`"),
+        ("{compute: x[0] + 1}", "yaml-syntax", "x[0] + 1", 'write "x[0] + 1"'),
+        ("{layer: Dense, from: x[1], units: 3}", "yaml-syntax", "x[1]", 'write "x[1]"'),
+    ],
+)
+def test_nodes_as_others_write_them(node: str, code: str, at: str, help: str) -> None:
+    says(nodes(f"  a: {node}\n"), code, at, help)
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "at", "help"),
+    [
+        ("", "missing-key", "b", "write `inputs: [x]`"),
+        (
+            "    inputs: [x]\n    params: [units]\n",
+            "wrong-type",
+            "[units]",
+            "write `params: {units: required}`",
+        ),
+    ],
+)
+def test_blocks_as_others_write_them(lines: str, code: str, at: str, help: str) -> None:
+    block = f"blocks:\n  b:\n{lines}    nodes:\n      h: {{layer: Dense, units: 3}}\n"
+    says(nodes("  a: {block: b}\n", HEAD + block), code, at, help)
+
+
 def test_params_as_others_name_them() -> None:
     head = "params: {width: 8}\n" + HEAD
     says(nodes("  a: {layer: Dense, units: params.width}\n", head), "wrong-type", "params.width", "`$width`")

@@ -4,6 +4,7 @@ value inside a block or model.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
@@ -36,6 +37,7 @@ def reference(
     return [Bound(value, text, span) for value in resolve(body, text, span, reader)]
 
 
+INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 ATTRIBUTES = {
     **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
 }
@@ -80,6 +82,8 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         word = nearest(head, [*declared.nodes, *body.inputs])
         help = f"did you mean `{word}`?" if word else f"names here: {', '.join(names[:12])}"
         help += ", ..." if not word and len(names) > 12 else ""
+        if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
+            help = f"an instance is written with a dot: `{indexed[1]}.{indexed[2]}`"
         body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
     return [FAILED]
 

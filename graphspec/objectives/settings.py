@@ -75,6 +75,8 @@ class Setting(BaseModel):
     """Other vocabularies' words for the fields: `lr` is `learning_rate`."""
     remedies: ClassVar[Mapping[str, str]] = {}
     """What to do about keys that have no word here, and belong elsewhere or nowhere."""
+    phrases: ClassVar[Mapping[str, str]] = {}
+    """How keys are written, for those who leave them out or write something else."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -329,7 +331,9 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         message = f"{key} is {show(given)}, but must be a list of more than {path[-1]}"
         return Problem("wrong-type", message, None, path[:-1])
     if kind == "missing":
-        return Problem("missing-key", f"{what} needs `{path[-1]}`", f"write `{path[-1]}: ...`", path)
+        key = str(path[-1])
+        help = f"write `{cls.phrases.get(key, f'{key}: ...')}`"
+        return Problem("missing-key", f"{what} needs `{key}`", help, path)
     if kind == "unknown_name":
         where = (*path, "name") if isinstance(given, dict) else path
         message = f"unknown {context['what']} {show(context['word'])}"
@@ -365,6 +369,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
     remedies = (_remedy(each, given) for each in context.get("kinds", [kind]))
     remedy = next(filter(None, remedies), None)
+    if remedy is None and len(path) == 1 and path[0] in cls.phrases:
+        remedy = f"write `{cls.phrases[str(path[0])]}`"
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
 
 

@@ -100,6 +100,10 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
 
 
+_INDEXED = re.compile(r"(?<=[:,] )[^\s,:{}\[\]\"'][^,:{}\[\]\"'\n]*\[[^,{}\[\]\"'\n]*\][^,{}\[\]\"'\n]*")
+"""A text with an index, `a[1] + 2`, in braces."""
+
+
 def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: int) -> Complaint | None:
     """A comma that is missing, doubled or another sign, and a bracket that the line before lacks."""
     before = text[opened + 1 : index].rstrip()
@@ -120,6 +124,10 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
     space = len(text[opened + 1 : start].rstrip()) + opened + 1
     if text[space - 1] == ";":
         return Complaint(space - 1, space, "`;` is written instead of `,`", "write `,`", opened=opened)
+    indexed = _INDEXED.search(text, line) if key is None and text[index : index + 1] in ("[", "]") else None
+    if indexed is not None:
+        message, help = "a text with brackets needs quotes", f'write "{indexed[0].rstrip()}"'
+        return Complaint(*indexed.span(), message, help, opened=opened)
     if key is None or space == start:
         return None
     return Complaint(space, space + 1, f"a comma is missing before `{key[0]}`", "write `,`", opened=opened)

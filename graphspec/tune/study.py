@@ -13,6 +13,7 @@ import itertools
 import json
 import random
 import socket
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -217,7 +219,9 @@ class Study:
         """How much of the objective each key explains, by PED-ANOVA; empty with too few trials."""
         if len(self.ranking()) < 4:
             return {}
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # before Optuna 5, to those who choose it
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
             found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         except (RuntimeError, ValueError):  # all values are equal: no key explains anything

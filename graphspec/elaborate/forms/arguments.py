@@ -12,7 +12,8 @@ from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
-from graphspec.objectives.settings import Problem, SettingError, a, validate
+from graphspec.objectives.settings import Problem, SettingError, a, show, validate
+from graphspec.schema import NODE_KEYS
 
 
 def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] | None, bool]:
@@ -95,13 +96,20 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         help = _misplaced(cls, problem.path) or help
     raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
     if len(problem.path) == 1:
-        help = cls.instead(str(problem.path[0]), raw) or help
+        help = cls.instead(str(problem.path[0]), raw) or help or _for_each(cls, str(problem.path[0]), raw)
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         help = node.body.scope.insertion(raw, node.index) or help
     labels = [
         Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_outside(raw).items()
     ]
     node.error(problem.code, span, problem.message, help, labels=labels)
+
+
+def _for_each(cls: type[Layer], argument: str, given: Any) -> str | None:
+    """How a list makes a layer of each item, where the argument takes one number."""
+    if cls.kind != "layer" or not isinstance(given, list) or not all(type(item) is int for item in given):
+        return None
+    return f"`repeat: {{{argument}: {show(given)}}}` makes a layer for each"
 
 
 def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
@@ -111,6 +119,8 @@ def _misplaced(cls: type[Layer], path: tuple[str | int, ...]) -> str | None:
         return "the key of a node is its name"
     if path in (("input",), ("inputs",)):
         return "write its inputs under `from`"
+    if len(path) == 1 and not nearest(key, cls.model_fields) and (near := nearest(key, NODE_KEYS)):
+        return f"did you mean `{near}`?"
     if len(path) > 1 or cls.variadic:
         return None
     if issubclass(cls, Wrapper) or "wraps" in cls.model_fields:
