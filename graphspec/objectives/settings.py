@@ -327,13 +327,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         argument = context["key"]
         help = _legal(argument, context["legal"], {})
         return Problem("unknown-key", f"{key} has no `{argument}`", help, (*path, argument))
-    if kind == "missing" and isinstance(path[-1], int):
-        message = f"{key} is {show(given)}, but must be a list of more than {path[-1]}"
-        return Problem("wrong-type", message, None, path[:-1])
     if kind == "missing":
-        key = str(path[-1])
-        help = f"write `{cls.phrases.get(key, f'{key}: ...')}`"
-        return Problem("missing-key", f"{what} needs `{key}`", help, path)
+        return _missing(cls, path, what, given)
     if kind == "unknown_name":
         where = (*path, "name") if isinstance(given, dict) else path
         message = f"unknown {context['what']} {show(context['word'])}"
@@ -372,6 +367,16 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     if remedy is None and len(path) == 1 and path[0] in cls.phrases:
         remedy = f"write `{cls.phrases[str(path[0])]}`"
     return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
+
+
+def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Problem:
+    """A key that must be there, or an item of a list that is too short."""
+    last = path[-1]
+    if isinstance(last, int):
+        message = f"{_key(path, what)} is {show(given)}, but must be a list of more than {last}"
+        return Problem("wrong-type", message, None, path[:-1])
+    help = f"write `{cls.phrases.get(last, f'{last}: ...')}`"
+    return Problem("missing-key", f"{what} needs `{last}`", help, path)
 
 
 def _known_name(context: Mapping[str, Any]) -> str:
