@@ -419,3 +419,10 @@ def test_emission_is_linear(spec_of: Callable[[int], str]) -> None:
         return calls
 
     assert work(400) < 5 * work(100)
+
+
+def test_sparsemax_of_nan_is_nan() -> None:
+    """It does not fail: a training reports that its loss is not finite."""
+    spec = "inputs: {x: {shape: [3]}}\nnodes: {y: {op: sparsemax}}\noutputs: [y]"
+    found = graphspec.compile(spec).module()(torch.tensor([[float("nan"), 1.0, 2.0], [0.0, 0.0, 3.0]]))
+    assert found[0].isnan().all() and found[1].tolist() == [0.0, 0.0, 1.0]

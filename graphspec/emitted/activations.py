@@ -78,7 +78,7 @@ def sparsemax(x: Tensor, dim: int = -1) -> Tensor:
     sums = ordered.cumsum(dim) - 1
     shape = [-1 if axis == dim % x.dim() else 1 for axis in range(x.dim())]
     rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(shape)
-    support = (ordered * rank > sums).sum(dim, keepdim=True)
+    support = (ordered * rank > sums).sum(dim, keepdim=True).clamp(min=1)  # 0 of NaNs
     return (x - sums.gather(dim, support - 1) / support).clamp(min=0)
 
 
