@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 LARGEST = 1 << 20
 """The largest request, in bytes."""
@@ -66,10 +66,11 @@ def _serve(connection: socket.socket) -> list[str] | None:
     woken, waker = os.pipe()
     for end in (woken, waker):
         os.set_blocking(end, False)
+    waited: list[Any] = [connection, woken]
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     while True:
-        ready, _, _ = select.select([connection, woken], [], [])
+        ready, _, _ = select.select(waited, [], [])
         if woken in ready:
             os.read(woken, 4096)
             _reap(running)

@@ -100,8 +100,9 @@ def test_a_training_fills_them_from_its_inputs(tmp_path: Path) -> None:
     norm.adapt(data["x"])
     seen = norm(data["x"]).numpy()
     keras_adapts(bins, seen)
-    torch.testing.assert_close(module.bins.boundaries, torch.tensor(bins.bin_boundaries))
-    encoded = module.bins(module.norm(torch.from_numpy(data["x"])))
+    torch.testing.assert_close(module.get_buffer("bins.boundaries"), torch.tensor(bins.bin_boundaries))
+    scaled = module.get_submodule("norm")(torch.from_numpy(data["x"]))
+    encoded = module.get_submodule("bins")(scaled)
     assert torch.equal(nn.functional.one_hot(encoded, 5).float(), torch.as_tensor(bins(seen)))
     # more epochs, and other data, leave them as they are
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -129,7 +130,7 @@ def test_a_build_runs_on_what_its_own_inputs_teach() -> None:
     program = graphspec.compile(SPEC)
     module = program.module()
     program.prove(module)
-    assert module.norm.mean.isnan().all() and module.bins.boundaries.isnan().all()
+    assert all(module.get_buffer(key).isnan().all() for key in ("norm.mean", "bins.boundaries"))
     assert program.adapt(module, lambda: [program.example_inputs(64)]) == ["norm", "bins"]
     exported = torch.export.export(module.eval(), (torch.zeros(2, 3),)).module()
     x = torch.randn(2, 3)
@@ -161,13 +162,11 @@ def test_they_stand_in_blocks_and_wrappers() -> None:
         "two.1.norm",
         "each",
     ]
-    first, second = module.two[0].norm, module.two[1].norm
-    (
-        torch.testing.assert_close(first.mean, x.mean(0)),
-        torch.testing.assert_close(first.variance, x.var(0, False)),
-    )
-    torch.testing.assert_close(second.variance, torch.full((4, 3), 0.25))
-    assert not module.each.boundaries.isnan().any() and module(x).shape == (50, 4, 1)
+    first, second = module.get_submodule("two.0.norm"), module.get_submodule("two.1.norm")
+    torch.testing.assert_close(first.get_buffer("mean"), x.mean(0))
+    torch.testing.assert_close(first.get_buffer("variance"), x.var(0, False))
+    torch.testing.assert_close(second.get_buffer("variance"), torch.full((4, 3), 0.25))
+    assert not module.get_buffer("each.boundaries").isnan().any() and module(x).shape == (50, 4, 1)
 
 
 @pytest.mark.parametrize(

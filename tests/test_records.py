@@ -155,7 +155,7 @@ def test_an_init_that_is_compiled_stays_with_its_class() -> None:
     assert classes["Point3"](1).z == 3 and classes["Point"](1).y == 0.5
     assert classes["Point3"](1, 2.0).y == 2.0
 
-    class Sub(classes["Point"]):  # type: ignore[misc]
+    class Sub(classes["Point"]):  # type: ignore[misc, valid-type, name-defined]
         pass
 
     fresh = make(records)["Point"]

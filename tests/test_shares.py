@@ -9,7 +9,7 @@ import json
 import pickle
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,7 +255,7 @@ def test_each_row_group_is_read_by_one_process(tmp_path: Path, monkeypatch: pyte
     assert len(shares) == 3 and sorted(group for share in shares for group in share) == list(range(12))
 
 
-def broken(column: str, rows: dict[int, Any]) -> pa.Table:
+def broken(column: str, rows: Mapping[int, Any]) -> pa.Table:
     """The table with other values in some rows of a column."""
     whole = table()
     values = whole.column(column).to_pylist()
@@ -264,7 +264,7 @@ def broken(column: str, rows: dict[int, Any]) -> pa.Table:
     return whole.set_column(whole.column_names.index(column), column, pa.array(values))
 
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[str, Mapping[int, Any]]] = {
     "learned": ("at", {70: "yesterday", 190: "tomorrow"}),
     "weight": ("weight", {33: -1, 110: -2, 220: -3}),
     "encoded": ("kind", {150: None, 151: None}),

@@ -104,7 +104,8 @@ def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(scrip
     server = psutil.Process(about["server"])
     assert about["torch"] and server.num_threads() == 1
     assert not any("nvidia" in file.path for file in server.open_files())
-    lost = Process(0, launcher.start([str(script), "waits"]), events := Queue())
+    events: Queue[Event] = Queue()
+    lost = Process(0, launcher.start([str(script), "waits"]), events)
     server.kill()
     lost.kill()
     assert events.get(timeout=10).epoch is None and "got lost" in lost.reason()

@@ -176,8 +176,10 @@ def examples(
     """What was collected, as examples for a model on `device`."""
     dtypes = {field.name: getattr(torch, field.tensor.dtype) for field in wanted}
     if store.filed:
-        groups = [{n[1]: file for n, file in store.files.items() if n[0] == group} for group in GROUPS]
-        return Streamed(groups[0], dtypes, groups[1], groups[2], device, padding)
+        files: list[dict[str, Any]] = [
+            {name: file for (kind, name), file in store.files.items() if kind == group} for group in GROUPS
+        ]
+        return Streamed(files[0], dtypes, files[1], files[2], device, padding)
     groups = [tensors(store.group(group)) for group in GROUPS]
     made = InMemory(groups[0], dtypes, None, groups[1], groups[2], padding=padding)
     return made.feeding(device)

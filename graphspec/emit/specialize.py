@@ -191,9 +191,9 @@ class Specializer:
                     for attribute, value in assigned(statement):
                         own[attribute].append(value)
             found[name] = {
-                attribute: values[0]
-                for attribute, values in own.items()
-                if len(values) == 1 and _is_fixed(values[0]) and attribute not in outside
+                attribute: value
+                for attribute, (value, *others) in own.items()
+                if not others and value is not None and _is_fixed(value) and attribute not in outside
             }
         return {name: self._inherited(name, found) for name in self.nodes}
 
@@ -438,9 +438,9 @@ def _values(function: ast.FunctionDef, uses: Sequence[Use]) -> dict[str, list[as
     return found
 
 
-def _is_fixed(value: ast.expr | None) -> bool:
+def _is_fixed(value: ast.expr) -> bool:
     """Whether a value is a constant, or a function of PyTorch."""
-    return isinstance(value, ast.Constant) or (value is not None and is_function(value))
+    return isinstance(value, ast.Constant) or is_function(value)
 
 
 def _may_be_none(value: ast.expr, use: Use) -> bool:

@@ -158,7 +158,7 @@ class Compiled:
                 raise
             lines = str(error).strip().splitlines() or [type(error).__name__]
             self.tell(f"not compiled, as torch cannot: {lines[0]}")
-            self._step, self.active = None, False
+            self._step, self.active, self.count = None, False, 0
             return None
         self.updated = whole
         for weight, gradient in zip(weights, gradients, strict=False):
@@ -183,10 +183,9 @@ class Compiled:
         finally:
             handler.remove_start_callback(self._start)
             handler.remove_end_callback(self._end)
-        if not self.active:
-            return
-        times = "once" if self.count == 1 else f"{self.count} times"
-        self.tell(f"compiled {times}, in {self.seconds:.1f} s")
+        if self.count:
+            times = "once" if self.count == 1 else f"{self.count} times"
+            self.tell(f"compiled {times}, in {self.seconds:.1f} s")
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

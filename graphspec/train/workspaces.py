@@ -126,7 +126,7 @@ class LSTMLayer(torch.autograd.Function):
         return output, hidden.new_empty(hidden.shape), cell.new_empty(cell.shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         input, hidden, cell, output, _, *weights = ctx.saved_tensors
         steps, batch, units = output.shape

@@ -112,7 +112,7 @@ class ForkLauncher:
             with theirs:
                 process = subprocess.Popen(
                     [sys.executable, "-c", SERVER, str(self._spec)],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what matters there, a fresh process says again
                     env=_environment(self._threads),
