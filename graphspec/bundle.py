@@ -6,7 +6,7 @@ import ast
 import builtins
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from graphspec import own
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.emit import Emitted
 from graphspec.own import NamedCode
-from graphspec.records import replace
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 

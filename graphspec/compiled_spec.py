@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from graphspec.augmentation import chain
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph
 from graphspec.program import Elaborated, OutputSpec
-from graphspec.records import dataclass, replace
 from graphspec.source import Document
 from graphspec.tensor import Limit, Tensor
 

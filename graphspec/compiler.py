@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.program import Elaborated
-from graphspec.records import replace
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
 

@@ -7,9 +7,9 @@ Not counted: kernels' workspace, the framework's own memory, temporaries within 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from graphspec.graph import Op, types
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, product
 from graphspec.train.config import OptimizerSettings
 

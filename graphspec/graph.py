@@ -7,12 +7,12 @@ Elaboration makes graphs in data order; summary, plot, layout and emission read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.contract.layer import Layer, Site, Weight
 from graphspec.diagnostics import Span
 from graphspec.expressions import Expression
-from graphspec.records import dataclass, field
 from graphspec.tensor import Dim, Tensor
 
 Plain = Any  # a plain value of a spec: number, string, boolean, null, or a list of them

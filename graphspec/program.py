@@ -5,12 +5,12 @@ Elaboration makes it; folding, emission, the summary and the plot read it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.data.judged import Judged
 from graphspec.graph import Graph, Value
 from graphspec.objectives import Loss, Metric
-from graphspec.records import dataclass, field
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig
 

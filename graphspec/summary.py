@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.costs import StepCosts, activation_bytes, flops, nbytes, slots
 from graphspec.diagnostics import visible
 from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
 from graphspec.program import Elaborated
-from graphspec.records import dataclass, field, replace
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import OptimizerSettings
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-
-from graphspec.records import dataclass
 
 BATCH = "batch"
 """The name of the batch axis' size."""

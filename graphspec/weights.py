@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from graphspec.contract.layer import Layer, Weight
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph, Op, Unit
 from graphspec.names import attribute
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ outputs: [c]
     [
         ("{name: gelu, aproximate: true}", "`activation` of `Dense` has no", "did you mean `approximate`?"),
         ("{name: leaky_rleu}", 'unknown activation "leaky_rleu"', "did you mean `leaky_relu`?"),
-        ("{name: elu, alpha: a}", '`alpha` of `activation` of `Dense` is "a"', "a number is"),
+        ("{name: elu, alpha: a}", '`alpha` of `activation` of `Dense` is "a"', "write a number"),
         ("{leaky_relu: 0.1}", "activation must be", "write {name: leaky_relu, negative_slope: 0.1}"),
         (
             "leaky_relu(0.1)",

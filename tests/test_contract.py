@@ -6,6 +6,7 @@ Shapes, weights, outputs, gradients and moving statistics agree; of random layer
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
 from graphspec.diagnostics import SpecError
-from graphspec.records import replace
 from graphspec.train.penalties import from_keras
 from tests import oracle
 from tests.contract import Case, as_tuple, assert_equal, copy_weights, gradients, numbers, paired

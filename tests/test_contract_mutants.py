@@ -1,7 +1,7 @@
 """The contract refuses layers that are wrong: each of these is broken in one place, and must fail a test."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,6 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.initializers import LecunNormal
 from graphspec.contract.layer import Code, Layer, Site, Weight
 from graphspec.diagnostics import SpecError
-from graphspec.records import replace
 from tests import oracle, test_contract
 from tests.contract import Case, compiled
 

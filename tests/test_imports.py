@@ -55,7 +55,6 @@ ALLOWED = {
     "own": "contract diagnostics objectives",
     "passes": "contract diagnostics graph tensor",
     "plot": "diagnostics graph objectives source summary tensor",
-    "records": "",
     "program": "data graph objectives tensor train tune",
     "proof": "adapting contract diagnostics graph load program tensor weights",
     "reference": "contract data diagnostics objectives source train words",
@@ -198,7 +197,7 @@ def test_rooms_import_only_what_they_may() -> None:
         if module.split(".")[0] == "graphspec"
         and room(module) != name
         and room(module) not in ALLOWED[name].split()
-        and module not in ("graphspec", "graphspec.records")
+        and module != "graphspec"
     ]
     assert wrong == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from graphspec.diagnostics import Diagnostics
 from graphspec.elaborate import root
 from graphspec.graph import Graph, Op
 from graphspec.passes import Findings, run_passes
-from graphspec.records import fields
 
 MASKS = """
 inputs: {words: {shape: [8], dtype: int64}}

@@ -3,6 +3,7 @@
 import functools
 import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,7 +13,6 @@ import torch
 import graphspec
 from graphspec.contract import REGISTRY
 from graphspec.contract.layer import Example, Layer
-from graphspec.records import replace
 from graphspec.train.loop import train
 from graphspec.train.penalties import Penalties, from_keras, to_keras
 from tests import oracle

@@ -1,11 +1,11 @@
 """The trainings that `make bench` compares learn from the same data, each by its own loss."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import trainers
-from graphspec.records import replace
 
 
 @pytest.mark.parametrize("name", ["dense", "posts", "siamese", "gpt"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,6 @@ from graphspec.cli.common import (
     terminal_width,
 )
 from graphspec.cli.plugins import without_plugins
-from graphspec.records import replace
 
 app = typer.Typer(
     name="graphspec",

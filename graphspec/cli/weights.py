@@ -80,7 +80,8 @@ def weights(
     if output is not None and output.suffix != ".safetensors":
         raise typer.BadParameter(f"{output} does not end in .safetensors", param_hint="-o")
     with compiling(spec, settings, preset, as_json) as program:
-        from graphspec.records import replace
+        from dataclasses import replace
+
         from graphspec.transfer import transfer
         from graphspec.transfer.complaints import complaints
         from graphspec.transfer.rules import Rules, load_rules

@@ -9,6 +9,7 @@ layer.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -17,7 +18,6 @@ from graphspec.contract.learned import Learned
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.objectives.settings import Setting
-from graphspec.records import dataclass, field
 from graphspec.tensor import Dim, Tensor
 
 Memory = Literal["spec", "first", "any"]

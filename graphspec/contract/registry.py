@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
-
-from graphspec.records import dataclass
 
 Class = TypeVar("Class")
 Kind = Literal["layer", "merge", "op"]

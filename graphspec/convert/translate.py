@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
@@ -44,7 +45,6 @@ from graphspec.convert.operations import only_tensors, operation
 from graphspec.convert.ordering import ordered
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
-from graphspec.records import replace
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer")

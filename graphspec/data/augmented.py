@@ -7,13 +7,12 @@ unbroken one would have, and the global random state is left as it was.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from graphspec.data.batches import Batch, Examples, Shuffle, generator
-from graphspec.records import replace
 
 MOST = 255
 """The largest value of a picture."""

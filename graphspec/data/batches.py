@@ -7,7 +7,7 @@ the device or what happened before. So a run can be repeated, and resumed in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from graphspec.data.padding import Padding, Rows
-from graphspec.records import replace
 
 GATHERED = 32 * 2**20
 """Bytes that are gathered at a time: several small batches in one indexing, or one large batch."""

@@ -6,6 +6,7 @@ Nothing here imports torch; pyarrow is imported where a file is a table.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from graphspec.data.folders import find
 from graphspec.data.mistakes import lacks, placed
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.records import replace
 from graphspec.run_files import ENVIRONMENT
 
 

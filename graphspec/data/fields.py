@@ -8,7 +8,7 @@ it is reshaped.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +24,6 @@ from graphspec.diagnostics import Diagnostic, Span, SpecError
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import CTC, Contrastive, Region
-from graphspec.records import replace
 from graphspec.tensor import Dim, Tensor, names_of, unit_of, value_of
 
 Array = NDArray[Any]

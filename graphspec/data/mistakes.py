@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, nearest
-from graphspec.records import replace
 
 SHOWN = 40
 """Characters of a value that a message shows."""

@@ -8,7 +8,7 @@ that was resumed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from graphspec.data.batches import Batch, Examples, Shuffle, generator
 from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
-from graphspec.records import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
-from graphspec.records import replace
 from graphspec.schema import FORMS, NODE_KEYS, Block, Input, Output, Spec
 from graphspec.source import Document, Path
 

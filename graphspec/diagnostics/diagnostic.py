@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
-
-from graphspec.records import KW_ONLY, dataclass
 
 CODES: dict[str, str] = {
     # reading YAML

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 from graphspec.diagnostics.diagnostic import Diagnostic, Span
 from graphspec.diagnostics.text import split_lines, visible
-from graphspec.records import dataclass
 
 Paint = Callable[[str, str], str]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.declarations import Body, File
@@ -12,7 +13,6 @@ from graphspec.elaborate.references import order
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED, Resolved
 from graphspec.graph import Graph, Op, Unit
-from graphspec.records import dataclass, field
 from graphspec.source import Path
 
 

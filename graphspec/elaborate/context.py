@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from graphspec.contract import argument_names
 from graphspec.declarations import Body, File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.graph import Definition
-from graphspec.records import dataclass, field
 from graphspec.source import Document, read
 
 MAX_INSTANCES = 50_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,6 @@ from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.expressions import Expression
 from graphspec.graph import Unit
 from graphspec.objectives.settings import show
-from graphspec.records import dataclass, field
 from graphspec.schema import MISSING, Node
 from graphspec.source import Path
 

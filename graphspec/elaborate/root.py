@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphspec.declarations import File
@@ -23,7 +24,6 @@ from graphspec.objectives.history import directions
 from graphspec.objectives.settings import show
 from graphspec.passes import Findings, run_passes
 from graphspec.program import Elaborated, OutputSpec
-from graphspec.records import dataclass, replace
 from graphspec.schema import PLAIN, is_plain
 from graphspec.tensor import Limit, Tensor
 from graphspec.train.config import TrainConfig, misfits, parse_train

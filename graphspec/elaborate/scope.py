@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import Span, nearest
@@ -13,7 +14,6 @@ from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Value
 from graphspec.objectives.settings import Problem, SettingError, boolean_help, show
-from graphspec.records import dataclass, field
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
 

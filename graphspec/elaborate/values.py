@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from graphspec.diagnostics import Span
 from graphspec.graph import Value
-from graphspec.records import dataclass
 
 
 class Absent(Enum):

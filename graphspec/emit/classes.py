@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec import names
@@ -21,7 +21,6 @@ from graphspec.emit.slots import Slot, SlotOutput, Walk, Wiring, slots_of
 from graphspec.graph import Definition, Graph, Op, Unit, Value
 from graphspec.passes.layout import Layout
 from graphspec.passes.logits import ending, ends_in, inside
-from graphspec.records import replace
 
 
 @dataclass(frozen=True, slots=True)

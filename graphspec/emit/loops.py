@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphspec import names
 from graphspec.emit.body import Assign, Effect, For
@@ -14,7 +14,6 @@ from graphspec.emit.group import activated
 from graphspec.emit.scope import ForwardScope
 from graphspec.emit.slots import Slot, SlotOutput, Walk
 from graphspec.graph import Value
-from graphspec.records import replace
 
 
 def write_loop(scope: ForwardScope, slot: Slot) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.slots import Slot, passed_on
 from graphspec.graph import Op, Value
-from graphspec.records import replace
 
 
 def representative(group: ModuleClass, slot: Slot) -> Op:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from graphspec.graph import Graph, Op, Value
-from graphspec.records import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -30,7 +31,6 @@ from graphspec.expressions.grammar import (
     parse_tree,
 )
 from graphspec.expressions.writer import PythonWriter
-from graphspec.records import dataclass, field
 
 __all__ = [
     "MAX_LENGTH",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import UnionType
 from typing import Any
@@ -29,7 +30,6 @@ from graphspec.expressions.grammar import (
     is_sound,
     read_tree,
 )
-from graphspec.records import dataclass, field
 
 MAX_OPERATIONS = 100
 """Operations of one formula: longer ones are told in parts."""

@@ -14,13 +14,12 @@ what a program computes, beyond rounding:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphspec.fold.plan import leave_out, plans_of
 from graphspec.fold.rewrite import Absorbed, Rewriter, Stacked, Step
 from graphspec.passes.prune import prune
 from graphspec.program import Elaborated
-from graphspec.records import replace
 
 
 @dataclass(frozen=True, slots=True)

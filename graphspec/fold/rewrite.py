@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
@@ -12,7 +12,6 @@ from graphspec.fold.plan import FoldPlan
 from graphspec.graph import Graph, Op, Unit, Value
 from graphspec.names import Namespace
 from graphspec.passes.logits import SKIPPED
-from graphspec.records import replace
 from graphspec.weights import key_prefix
 
 JOINED_NAME = 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, SerializeAsAny, ValidationError, WithJsonSchema
@@ -23,7 +24,6 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
 from graphspec.objectives.settings import Setting
-from graphspec.records import replace
 from graphspec.tensor import Dim, Tensor
 
 

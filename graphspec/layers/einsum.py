@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -14,7 +15,6 @@ from graphspec.contract.initializers import GlorotUniform, Initializer, Zeros, n
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.records import dataclass
 from graphspec.tensor import Dim, Tensor, product
 
 _EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")

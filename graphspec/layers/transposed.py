@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from graphspec.contract.activation_types import activated
@@ -25,7 +26,6 @@ from graphspec.contract.windows import (
     spatial,
 )
 from graphspec.layers.convolution import Convolving
-from graphspec.records import dataclass
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Memory, Site, Weight, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.records import replace
 from graphspec.tensor import Dim, Tensor
 
 

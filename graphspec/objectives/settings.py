@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from inspect import get_annotations
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -15,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import nearest
-from graphspec.records import dataclass, field, replace
 from graphspec.tensor import DTYPE_WORDS
 
 Path = tuple[str | int, ...]

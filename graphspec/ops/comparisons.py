@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -20,7 +21,6 @@ from graphspec.ops.operation import (
     row,
     table,
 )
-from graphspec.records import replace
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -5,6 +5,7 @@ Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import new_class
 from typing import Any, ClassVar
 
@@ -25,7 +26,6 @@ from graphspec.contract.layer import (
     Site,
 )
 from graphspec.contract.proposals import misfit
-from graphspec.records import dataclass
 from graphspec.tensor import Dim, Tensor, product
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Moved, Site
 from graphspec.ops.operation import Operation
-from graphspec.records import dataclass
 from graphspec.tensor import Dim, Tensor, ceil_div
 
 _SLICE = re.compile(r"(?P<start>-?\d{1,9})?\s*:\s*(?P<stop>-?\d{1,9})?\s*(?::\s*(?P<step>-?[1-9]\d{0,8})?)?")

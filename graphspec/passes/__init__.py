@@ -7,6 +7,7 @@ changes the graph that it takes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from graphspec.diagnostics import Diagnostic, Diagnostics
 from graphspec.graph import Graph, Value
@@ -16,7 +17,6 @@ from graphspec.passes.logits import ends_in
 from graphspec.passes.masks import carry_masks, check_masks
 from graphspec.passes.prune import prune
 from graphspec.passes.ranges import CountedIntegers, counted, maximum_sizes, minimum_sizes, ranges
-from graphspec.records import dataclass
 from graphspec.tensor import Limit
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from graphspec.graph import Graph, Op, Unit, Value
-from graphspec.records import replace
 
 
 class Copy:

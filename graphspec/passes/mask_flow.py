@@ -8,11 +8,11 @@ layer reads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from graphspec.contract.layer import Derived, Layer
 from graphspec.graph import Graph, Op, Value
-from graphspec.records import dataclass
 
 
 @dataclass(frozen=True, eq=False, slots=True)

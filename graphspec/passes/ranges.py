@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from graphspec.contract.layer import Moved
 from graphspec.graph import Graph, Op, Value
-from graphspec.records import dataclass
 from graphspec.tensor import BATCH, Dim, Limit, largest, names_of, smallest
 
 MOST_COLUMNS = 4096

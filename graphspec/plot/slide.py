@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphspec.plot.layout import EdgePiece, PlacedBox, Placement, Point, place
 from graphspec.plot.picture import Picture, unfold
-from graphspec.records import replace
 
 SLIDE = (1280.0, 720.0)
 """16:9, in pixels: 13.3 by 7.5 inches, as presentations have it."""

@@ -13,10 +13,10 @@ pieces would be: the text is parsed again with the expression masked, and goes o
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, hidden_in
-from graphspec.records import dataclass, field
 from graphspec.source.cuts import Cut, blanked
 from graphspec.source.places import aligned, line_starts, place
 from graphspec.source.reader import MAX_ERRORS, Arguments, Node, Reader, Stop

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from dataclasses import dataclass
 
-from graphspec.records import dataclass
 from graphspec.source.places import line_end
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from graphspec.expressions import MAX_LENGTH, braced_name, closing
-from graphspec.records import dataclass
 from graphspec.source.places import line_end
 
 

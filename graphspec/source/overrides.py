@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from graphspec.diagnostics import Diagnostic, Diagnostics
-from graphspec.records import replace
 from graphspec.source import Document, Path, read
 from graphspec.source.writing import write_flow
 

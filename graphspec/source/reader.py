@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
-from graphspec.records import dataclass
 from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve

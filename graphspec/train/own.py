@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from graphspec import own
 from graphspec.diagnostics import Diagnostic, SpecError
 from graphspec.objectives.own import OwnLoss, OwnMetric
-from graphspec.records import replace
 
 
 class BoundLoss(OwnLoss):

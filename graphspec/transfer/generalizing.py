@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from graphspec.records import replace
 from graphspec.source.writing import write
 from graphspec.transfer.matching import Match, Plan
 from graphspec.transfer.patterns import fill, pattern

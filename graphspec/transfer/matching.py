@@ -7,7 +7,7 @@ Only names and shapes are looked at; shapes are tried on tensors without data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from graphspec.convert.nodes import identifier
 from graphspec.names import attribute
-from graphspec.records import replace
 from graphspec.transfer.checkpoints import Checkpoint, StoredCheckpoint
 from graphspec.transfer.misfits import ONES, relation
 from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels_first, order_of

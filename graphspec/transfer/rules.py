@@ -15,7 +15,7 @@ flatten: chw                                the order in which the file's networ
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import permutations
 from pathlib import Path
@@ -26,7 +26,6 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import as_tuple
 from graphspec.diagnostics import Diagnostic, Diagnostics, Span, SpecError, nearest
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
-from graphspec.records import replace
 from graphspec.source import read
 from graphspec.transfer.patterns import Pattern, PatternError, names_of, pattern
 

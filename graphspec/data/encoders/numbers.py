@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from graphspec.data.encoders.base import Column, Encoder, any_of, scattered, sha
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
 from graphspec.data.mistakes import fail
-from graphspec.records import replace
 
 KEPT = 2**22
 """Rows from which statistics are taken; of more, so many are drawn."""

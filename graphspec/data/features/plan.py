@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
@@ -11,7 +11,6 @@ from graphspec.diagnostics import nearest
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import Circle
 from graphspec.objectives.settings import Problem
-from graphspec.records import replace
 from graphspec.tensor import Limit, Tensor
 
 Outputs = Mapping[str, Any]

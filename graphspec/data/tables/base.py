@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from graphspec.data.mistakes import lacks, remedy
 from graphspec.data.remote import shown
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import Span, SpecError
-from graphspec.records import replace
 
 CHUNK = 8 * 2**20
 """Bytes of a part that `chunks` yields, about."""

@@ -6,6 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from graphspec.contract import REGISTRY
@@ -30,7 +31,6 @@ from graphspec.expressions.formula import (
 )
 from graphspec.graph import Formula, Op, Value, types
 from graphspec.objectives.settings import SettingError, show, validate
-from graphspec.records import dataclass, field
 from graphspec.tensor import Tensor
 
 FOLDED: dict[str, Callable[..., Any]] = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
 from graphspec.diagnostics import nearest
 from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Family, Members, Named, Problem, SettingError, show
-from graphspec.records import replace
 
 
 class CallbackSettings(Named):
