@@ -36,6 +36,11 @@ def _need_beside(name: str, argument: str, given: Tensor, shape: tuple[int, ...]
         raise LayerError("shapes-differ", message, inputs=(1,))
 
 
+def _alike(argument: str, given: Tensor, other: str, wanted: Tensor) -> str:
+    """An argument in the dtype of another one."""
+    return f"{{{argument}}}" + (f".type_as({{{other}}})" if given.dtype != wanted.dtype else "")
+
+
 class _Sampled(Operation, abstract=True):
     """Images read at other places, which tensors beside them say."""
 
@@ -53,9 +58,9 @@ class _Sampled(Operation, abstract=True):
         return images
 
     def numbers(self, site: Site) -> list[str]:
-        """The tensors beside the images, as floats."""
+        """The tensors beside the images, in their dtype."""
         others = zip(self.arguments[1:], site.inputs[1:], strict=True)
-        return [f"{{{a.name}}}" + ("" if x.is_float else ".to({float})") for a, x in others]
+        return [_alike(argument.name, x, "images", site.x) for argument, x in others]
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * (7 if self.interpolation == "bilinear" else 1)
@@ -159,7 +164,8 @@ class MapCoordinates(Operation, spec_name="image_map_coordinates"):
         return inputs.with_shape(inputs.shape[0], *coordinates.shape[2:])
 
     def code(self, site: Site) -> Code:
-        text = "map_coordinates({inputs}, {coordinates}, {order}, {fill_mode}, {fill})"
+        coordinates = _alike("coordinates", site.inputs[1], "inputs", site.x)
+        text = f"map_coordinates({{inputs}}, {coordinates}, {{order}}, {{fill_mode}}, {{fill}})"
         fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
         return Code(text, constants={"order": self.order, "fill_mode": self.fill_mode, "fill": fill})
 
