@@ -291,6 +291,52 @@ def test_a_key_that_belongs_elsewhere(section: str, at: str, help: str) -> None:
     assert marked(diagnostic, sources) == at and help in (diagnostic.help or "")
 
 
+PARAMS = [
+    # a param whose value fits nowhere: the remedy is in `params`
+    ("{units: int}", "{layer: Dense, units: $units}", "$units", "a value, not a type: write `units: 3`"),
+    ("{rate: float}", "{layer: Dropout, rate: $rate}", "$rate", "a value, not a type: write `rate: 0.5`"),
+    ("{on: bool}", "{layer: Flatten, when: $on}", "$on", "a value, not a type: write `on: true`"),
+    ("{n: int}", "{layer: Dense, units: 3, repeat: $n}", "$n", "a value, not a type: write `n: 3`"),
+    (
+        "{n: null}",
+        "{layer: Dense, units: 3, repeat: $n}",
+        "$n",
+        "the param `n` is null: give it a value, such as 3",
+    ),
+    ("{n: null}", "{layer: Dense, units: 3, parallel: $(n)}", "$(n)", "the param `n` is null"),
+    ("{n: null}", "{layer: Dense, repeat: {units: $n}}", "$n", "the param `n` is null"),
+    ("{n: null}", "{layer: Dense, units: $n}", "$n", "the param `n` is null: give it a value"),
+    ("{n: null}", "{layer: Flatten, when: $n}", "$n", "the param `n` is null: give it a value, such as true"),
+]
+
+
+@pytest.mark.parametrize(("params", "node", "at", "help"), PARAMS, ids=[each[0] + each[1] for each in PARAMS])
+def test_a_param_that_is_null_or_a_type(params: str, node: str, at: str, help: str) -> None:
+    says(nodes(f"  a: {node}\n", f"params: {params}\n{HEAD}"), "wrong-type", at, help)
+
+
+def test_a_type_that_is_a_value_elsewhere() -> None:
+    layer = "  a: {layer: Discretization, bin_boundaries: [0, 1], output_mode: $mode}\n"
+    text = nodes(layer + "  b: {op: cast, dtype: float32}\n", f"params: {{mode: int}}\n{HEAD}")
+    assert found(text)[0] == []
+
+
+@pytest.mark.parametrize("params", ["{units}", "{units, depth: 3}", "{depth: 3, units}"])
+def test_a_param_without_a_value(params: str) -> None:
+    text = nodes("  a: {layer: Dense, units: $units}\n", f"params: {params}\n{HEAD}")
+    says(text, "null-key", "units", "write `units: value`")
+    (diagnostic,) = found(text)[0]
+    assert diagnostic.help == "write `units: value`"
+
+
+def test_lists_that_are_not_equally_long() -> None:
+    lists = "{units: [1, 2], activation: [relu, relu, tanh]}"
+    help = "write 3 items in each; an argument that all instances share stands next to `repeat`"
+    says(nodes(f"  a: {{layer: Dense, repeat: {lists}}}\n"), "wrong-type", lists, help)
+    says(nodes("  a: {layer: Dense, repeat: {}}\n"), "wrong-type", "{}", "write repeat: 3")
+    says(nodes("  a: {layer: Dense, repeat: {units: 3}}\n"), "wrong-type", "3", "stands next to `repeat`")
+
+
 def test_articles() -> None:
     """A noun has its own."""
     (diagnostic,) = found(nodes("") + "train: {optimizer: {learning_rate: 0.1}}\n")[0]

@@ -71,28 +71,44 @@ def _plan(
         return None
     if not isinstance(value, dict):
         whole = isinstance(value, float) and value.is_integer()
-        help = f"write {key}: 3, or {key}: {{units: [64, 32]}}"
-        help = f"write {int(value)}, or use `//`" if whole else help
+        help = f"write {int(value)}, or use `//`" if whole else body.scope.param_remedy(raw, value, "3")
+        help = help or f"write {key}: 3, or {key}: {{units: [64, 32]}}"
         message = f"`{key}` is a count, or a mapping from arguments to lists, not {show(value)}"
         body.error("wrong-type", span, message, help)
         return None
-    if not all(_may_vary(body, declared, here, word, items) for word, items in value.items()):
-        return None
-    lengths = {word: len(items) for word, items in value.items()}
-    if len(set(lengths.values())) != 1:
-        counts = ", ".join(f"`{word}` has {count}" for word, count in lengths.items()) or "it is empty"
-        body.error("wrong-type", span, f"the lists of `{key}` must be equally long: {counts}")
-        return None
-    count = next(iter(lengths.values()))
-    return [{word: items[i] for word, items in value.items()} for i in range(count)]
+    return _varied(body, declared, here, raw, value)
 
 
-def _may_vary(body: BodyElaborator, declared: Node, here: Path, word: str, items: Any) -> bool:
+def _varied(
+    body: BodyElaborator, declared: Node, here: Path, raw: Any, lists: dict[str, Any]
+) -> list[dict[str, Any]] | None:
+    """The arguments of each instance, from a list for each argument; None after an error."""
+    key, span = here[-1], body.declared.document.span(here)
+    if not lists:
+        help = f"write {key}: 3, or {key}: {{units: [64, 32]}}"
+        body.error("wrong-type", span, f"`{key}` names no argument", help)
+        return None
+    if not all(_may_vary(body, declared, here, raw, word, items) for word, items in lists.items()):
+        return None
+    lengths = {word: len(items) for word, items in lists.items()}
+    count = max(lengths.values())
+    if min(lengths.values()) < count:
+        counts = ", ".join(f"`{word}` has {length}" for word, length in lengths.items())
+        message = f"the lists of `{key}` must be equally long: {counts}"
+        help = f"write {count} items in each; an argument that all instances share stands next to `{key}`"
+        body.error("wrong-type", span, message, help)
+        return None
+    return [{word: items[i] for word, items in lists.items()} for i in range(count)]
+
+
+def _may_vary(body: BodyElaborator, declared: Node, here: Path, raw: Any, word: str, items: Any) -> bool:
     """Whether a key under `repeat` or `parallel` may have a list there; `here` is its path."""
     key, document = here[-1], body.declared.document
     if not isinstance(items, list):
-        message = f"`{word}` under `{key}` is a list with one item for each instance"
-        body.error("wrong-type", document.span((*here, word)), message)
+        message = f"`{word}` under `{key}` is a list with one item for each instance, not {show(items)}"
+        help = body.scope.param_remedy(raw[word], items)
+        help = help or f"write a list; a value that all instances share stands next to `{key}`"
+        body.error("wrong-type", document.span((*here, word)), message, help)
         return False
     if word in declared.extra or (word == "from" and declared.source is not MISSING):
         message = f"`{word}` is given twice, in `{key}` and next to it"

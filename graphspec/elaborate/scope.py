@@ -17,6 +17,9 @@ from graphspec.objectives.settings import Problem, SettingError, boolean_help, s
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
 
+_TYPE_NAMES = {"int": "3", "integer": "3", "float": "0.5", "number": "0.5", "bool": "true", "boolean": "true"}
+"""What people write for the type of a param, each with a value of that type."""
+
 
 class _Reported(Exception):
     """Raised when an expression depends on an input whose error is already reported."""
@@ -109,6 +112,17 @@ class Scope:
                 return f"write `{text}`"
         return None
 
+    def param_remedy(self, written: Any, value: Any, sample: str | None = None) -> str | None:
+        """What to do where `written`, whose `value` does not fit, is a param that is null or names a type."""
+        names = names_in(written)
+        if len(names) != 1 or self.params.get(name := next(iter(names)), NOTHING) != value:
+            return None
+        if value is None:
+            return f"the param `{name}` is null: give it a value" + (f", such as {sample}" if sample else "")
+        if isinstance(value, str) and value in _TYPE_NAMES:
+            return f"a param has a value, not a type: write `{name}: {_TYPE_NAMES[value]}`"
+        return None
+
     def flag(
         self, value: Any, path: Path, index: int | None = None, notes: Iterable[str] = ()
     ) -> bool | None:
@@ -118,7 +132,7 @@ class Scope:
             return found
         if found is not FAILED:
             message = f"`{path[-1]}` is true or false, not {show(found)}"
-            help = boolean_help(found)
+            help = boolean_help(found) or self.param_remedy(value, found, "true")
             if isinstance(found, str) and found in self.params:
                 help = f"write `${found}`"
             self.error("wrong-type", self.document.span(path), message, help, notes=notes)

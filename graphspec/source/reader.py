@@ -63,6 +63,12 @@ class Frame:
         return self.key is None and isinstance(self.value, dict)
 
 
+def _may_be_cut(frame: Frame, name: str) -> bool:
+    """Whether an entry in braces without a value may be the rest of a text that a comma has cut."""
+    last = next(reversed(frame.value.values()), None)
+    return isinstance(last, str) or not name.isidentifier()
+
+
 @dataclass(frozen=True, slots=True)
 class Anchored:
     """What an anchor stands for: the value, its node, how many values it holds and how deep they nest."""
@@ -327,6 +333,8 @@ class Reader:
             message, help = self._alone(frame, shortened(name))
             self._error("null-key", key_start, key_end, message, help)
             frame.unnamed += 1
+            if not _may_be_cut(frame, name):
+                frame.key = (name, key_start, key_end)
         return ""
 
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
@@ -344,7 +352,7 @@ class Reader:
         free = [each for each in names if each not in frame.value][frame.unnamed :]
         if free and name not in names:
             return f"`{name}` has no key in the braces", f"write `{free[0]}: {name}`"
-        help = f"write `{name}: value`; {_COMMA_HELP}"
+        help = f"write `{name}: value`" + (f"; {_COMMA_HELP}" if _may_be_cut(frame, name) else "")
         return f"`{name}` has no value in the braces", help
 
     # --- expressions that YAML cuts

@@ -98,7 +98,9 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
     if len(problem.path) == 1:
         help = cls.instead(str(problem.path[0]), raw) or help or _for_each(cls, str(problem.path[0]), raw)
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
-        help = node.body.scope.insertion(raw, node.index) or help
+        scope = node.body.scope
+        given = node.evaluate(raw, str(problem.path[0]))
+        help = scope.param_remedy(raw, given) or scope.insertion(raw, node.index) or help
     labels = [
         Label(place, f"`{name}` is given here") for name, place in node.body.scope.given_outside(raw).items()
     ]
