@@ -48,9 +48,12 @@ demo: $(RUNTIME)
 test: $(DEV)
 	$(TEST_ENV) $(PY) -m pytest -n $(WORKERS) --maxprocesses 8
 
+# Old bounds take a resolver that backjumps: pip 23, which Python 3.11 brings, tries every release of transformers,
+# cfn-lint and fastapi, and does not end.
 $(LOWEST)/.installed: pyproject.toml tests/lower_bounds.py
 	$(PYTHON) -m venv $(LOWEST)
 	$(PYTHON) tests/lower_bounds.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev]'
 	@touch $@
 
