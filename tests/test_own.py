@@ -747,12 +747,21 @@ def test_a_loss_that_is_written_wrong(loss: str, code: str) -> None:
         ("{module: my_losses.Nothing}", "loss-misfit"),
         ("{module: my_losses.Absent}", "module-missing"),
         ("{module: my_losses.Dice, smoth: 1}", "build-failed"),
+        ("{module: my_losses.squared, smoth: 1}", "build-failed"),
     ],
 )
 def test_a_loss_that_fails(loss: str, code: str) -> None:
     with pytest.raises(SpecError) as error:
         judged(loss).fit(data(), run_dir="run", epochs=1)
     assert error.value.diagnostics[0].code == code
+
+
+def test_a_wrong_key_of_a_function_is_found_at_its_place_before_the_training() -> None:
+    with pytest.raises(SpecError) as error:
+        judged("mse", "[{module: my_losses.squared, smoth: 1}]").fit(data(), run_dir="run", epochs=1)
+    (found,) = error.value.diagnostics
+    assert found.span is not None and "smoth" in found.message and not Path("run").exists()
+    assert found.help == "its arguments are: outputs, targets, factor"
 
 
 def test_one_number_for_a_batch_cannot_be_weighted() -> None:

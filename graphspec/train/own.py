@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +58,7 @@ def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: tor
     if not callable(what):
         raise SpecError([Diagnostic("module-missing", f"`{path}` is neither a class nor a function", span)])
     if not isinstance(what, type):
+        _need_arguments(what, path, given, span)
         return lambda outputs, targets: what(outputs, targets, **given)
     try:
         made = what(**given)
@@ -73,6 +75,21 @@ def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: tor
         help = "make it a module of the graph, whose output has `loss: mean`; or `requires_grad_(False)` it"
         raise SpecError([Diagnostic("not-supported", message, span, help=help)])
     return made.to(device)
+
+
+def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str, Any], span: Any) -> None:
+    """Raises `SpecError` (build-failed) where a function does not take what its calls will give it."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions of C have none
+        return
+    try:
+        signature.bind(None, None, **given)
+    except TypeError as error:
+        named = [each.name for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        message = f"`{path}` cannot be called with outputs, targets and the keys of the spec: {error}"
+        help = f"its arguments are: {', '.join(named) or 'none'}"
+        raise SpecError([Diagnostic("build-failed", message, span, help=help)]) from error
 
 
 def values(
