@@ -269,6 +269,8 @@ def test_a_date_that_cannot_be_read_is_an_error(value: str, format: str | None, 
         assert found.code == "data-dtype" and "line 3" in found.message
     for word in words:
         assert found.code == "data-dtype" and (word in f"{found.message} {found.help}" or format)
+    if format is not None:
+        assert format in found.message and "give its format" not in found.help
 
 
 def test_a_format_says_which_number_is_the_day() -> None:

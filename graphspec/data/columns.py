@@ -20,7 +20,6 @@ from graphspec.diagnostics import Span, SpecError
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-DATE_HELP = 'give its format: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
 TICKS = 1_000_000
 """Dates are whole microseconds since 1970, UTC."""
 
@@ -254,23 +253,28 @@ def dates(part: TablePart, name: str, format: str | None) -> tuple[NDArray[np.in
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         ticks = column.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
     elif is_text(kind):
-        ticks = _by_value(column, lambda text: _ticks(text, format), part, name)
+        ticks = _by_value(column, format, part, name)
     else:
         help = "write dates as text: 2024-12-31, or 2024-12-31T23:59:59"
         raise part.fail("data-dtype", name, 0, f"it holds {kind_in_words(kind)}, not dates", help)
     return np.asarray(pc.fill_null(ticks, 0)).astype(np.int64), missing
 
 
-def _by_value(column: pa.Array, convert: Callable[[str], int], part: TablePart, name: str) -> pa.Array:
-    """Each distinct text converted once."""
+def _by_value(column: pa.Array, format: str | None, part: TablePart, name: str) -> pa.Array:
+    """The ticks of dates; each distinct text is converted once."""
     encoded = column.dictionary_encode()
     known = []
     for position, text in enumerate(encoded.dictionary.to_pylist()):
         try:
-            known.append(convert(text))
+            known.append(_ticks(text, format))
         except (ValueError, OverflowError):
             index = pc.index(encoded.indices, pa.scalar(position, encoded.indices.type)).as_py()
-            raise part.fail("data-dtype", name, index, f"{shown(text)} is not a date", DATE_HELP) from None
+            wrong, help = f"{shown(text)} is not a date", "correct it, or the `format` of the feature"
+            if format is None:
+                help = 'give its format: `format: "%d.%m.%Y"`; without it dates are as 2024-12-31'
+            else:
+                wrong += f" in the format {format}"
+            raise part.fail("data-dtype", name, index, wrong, help) from None
     return pa.array(known, pa.int64()).take(encoded.indices)
 
 
