@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,57 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from graphspec.contract.learned import Learned, MeanAndVariance, Quantiles
-from graphspec.diagnostics import Diagnostic, SpecError
-from graphspec.graph import Graph, Op
-from graphspec.weights import key_prefix
+from graphspec.adaptive import adaptive, misplaced
+from graphspec.contract.learned import MeanAndVariance, Quantiles
+from graphspec.diagnostics import SpecError
+from graphspec.graph import Graph
 
 BLOCK = 2**26
 """Numbers that are sorted at a time; more are merged from summaries, as Keras merges batches."""
 
 Inputs = Callable[[], Iterable[Mapping[str, Tensor]]]
 """Gives batches of a program's inputs by name, each time anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adaptive:
-    """A layer that learns of training data: the path of its module, and the ops in front of it. `called` is
-    how often it is called.
-    """
-
-    path: str
-    op: Op
-    learned: Learned
-    before: tuple[Op, ...]
-    called: int
-
-
-def adaptive(
-    graph: Graph, prefix: str = "", outer: tuple[Op, ...] = (), called: int = 1
-) -> Iterator[Adaptive]:
-    """The layers of a graph that learn of training data, at any depth."""
-    for unit in graph.units:
-        op, here = unit.first, key_prefix(prefix, unit)
-        before = (*outer, *_before(op))
-        times = called * len(unit.calls)
-        if op.graph is not None:
-            yield from adaptive(op.graph, here, before, times)
-        elif op.layer is not None and op.present:
-            learned = op.layer.learned(*op.site().inputs)
-            if learned is not None:
-                yield Adaptive(here.removesuffix("."), op, learned, before, times)
-
-
-def _before(op: Op) -> list[Op]:
-    """The ops of the same graph that an op depends on."""
-    found: dict[Op, None] = {}
-    open_ops = [op]
-    while open_ops:
-        for value in open_ops.pop().inputs:
-            if value.op is not None and value.op not in found:
-                found[value.op] = None
-                open_ops.append(value.op)
-    return list(found)
 
 
 def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs) -> list[str]:
@@ -76,8 +34,9 @@ def adapt(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Inputs)
     Raises `SpecError` (cannot-adapt) where weights that train, or random layers, stand before such a layer.
     """
     layers = [each for each in adaptive(graph) if _unknown(module.get_submodule(each.path))]
-    for each in layers:
-        _need_fixed(each)
+    problems = misplaced(layers)
+    if problems:
+        raise SpecError(problems)
     listed, training = list(names), module.training
     module.eval()
     for each in sorted(layers, key=lambda each: len(each.before)):  # one may stand before another
@@ -110,34 +69,6 @@ def adapted(graph: Graph, names: Iterable[str], module: nn.Module, inputs: Input
 def _unknown(part: nn.Module) -> bool:
     """Whether a module has not learned yet."""
     return any(bool(buffer.isnan().any()) for buffer in part.buffers() if buffer.is_floating_point())
-
-
-def _need_fixed(each: Adaptive) -> None:
-    """Raises `SpecError` where what a layer sees changes in training, or differs from call to call."""
-    name = each.op.layer.spec_name if each.op.layer is not None else each.op.node
-    cause = None
-    for op in each.before:
-        inner = [op, *(op.graph.walk() if op.graph is not None else ())]
-        frozen = op.unit is not None and not op.unit.trainable
-        if not frozen and any(weight.trainable for one in inner for weight in one.weights()):
-            cause = f"the weights of `{op.node}` stand before it, and change in training"
-        elif any(one.layer is not None and one.layer.random for one in inner):
-            cause = f"`{op.node}` stands before it, and is random in training"
-        elif not frozen and any(one.layer is not None and one.layer.opaque for one in inner):
-            cause = f"`{op.node}` stands before it, a module of your own that may change in training"
-    if each.called > 1:
-        cause = f"it is called {each.called} times, on inputs that may differ"
-    sizes = each.op.site().x.shape[1:]
-    if cause is None and not all(isinstance(size, int) for size in sizes):
-        cause = f"its input is {each.op.site().x}, and rows of different lengths are padded"
-    if cause is not None:
-        message = f"`{name}` learns from training data before the first step, but {cause}"
-        help = "move it to the inputs, or give it its numbers: " + (
-            "`bin_boundaries: [...]`"
-            if isinstance(each.learned, Quantiles)
-            else "`mean: ...`, `variance: ...`"
-        )
-        raise SpecError([Diagnostic("cannot-adapt", message, each.op.span, help=help)])
 
 
 class _Reached(Exception):

@@ -99,6 +99,11 @@ class Program:
         return self._elaborated.training
 
     @property
+    def trains(self) -> bool:
+        """Whether the spec has a section `train`."""
+        return self._document.value.get("train") is not None
+
+    @property
     def data(self) -> DataConfig | None:
         """The settings of `data`."""
         return self._elaborated.data

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import graphspec
-from graphspec import adapting
+from graphspec import adapting, adaptive
+from graphspec.cli import app
 from graphspec.contract.learned import MeanAndVariance, Quantiles
 from graphspec.diagnostics import SpecError
 from graphspec.runs.run import Run
@@ -188,6 +190,23 @@ def test_what_changes_may_not_stand_before_them(old: str, new: str, cause: str, 
     assert told.code == "cannot-adapt" and cause in told.message and told.help
     assert told.span is not None and told.span.line == 3 + new.count("\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_check_reports_it_for_a_spec_that_trains(tmp_path: Path) -> None:
+    text = SPEC.replace("  norm: ", "  d: {layer: Dense, units: 3}\n  norm: ", 1)
+    path = tmp_path / "model.yaml"
+    for more, code in (("", 0), ("\ntrain: {epochs: 2}\n", 1)):
+        path.write_text(text.partition("\ntrain:")[0] + more)
+        result = CliRunner().invoke(app, ["check", str(path)])
+        assert result.exit_code == code and ("the weights of `d` stand" in result.stdout) == bool(code)
+
+
+def test_what_stands_before_is_collected_only_for_layers_that_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = graphspec.compile(
+        "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Dense, units: 1}}\noutputs: [y]\n"
+    )
+    monkeypatch.delattr(adaptive, "_before")
+    assert list(adaptive.adaptive(program.graph)) == []
 
 
 def test_frozen_weights_may_stand_before_them() -> None:

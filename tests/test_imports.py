@@ -17,11 +17,13 @@ PACKAGE = Path(graphspec.__file__).parent
 ALLOWED = {
     "": "compiler convert diagnostics export runs version",
     "__main__": "cli",
-    "adapting": "contract diagnostics graph weights",
+    "adapting": "adaptive contract diagnostics graph",
+    "adaptive": "contract diagnostics graph weights",
     "augmentation": "tensor",
     "bundle": "diagnostics emit own",
-    "cli": "compiler convert curves data diagnostics export folded_weights json_schema load objectives plot "
-    "own reference reporting run_files runs source tensor_files train transfer tune version weights",
+    "cli": "adaptive compiler convert curves data diagnostics export folded_weights json_schema load "
+    "objectives plot own reference reporting run_files runs source tensor_files train transfer tune version "
+    "weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program source",

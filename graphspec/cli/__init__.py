@@ -96,6 +96,10 @@ def check(
 
                 for mistake in check_files(program, spec.parent):
                     diagnostics.add(mistake)
+            if program is not None and program.trains:
+                from graphspec.adaptive import check_adaptive
+
+                check_adaptive(program.graph, diagnostics)
             if program is not None and program.tuning is not None:
                 from graphspec.tune.checks import check_search
 
