@@ -62,7 +62,8 @@ class Rescaling(Layer):
         if isinstance(self.offset, tuple):
             offset = f" + {x}.new_tensor({{offset}})"
         elif self.offset:
-            offset, constants["offset"] = " + {offset}", float(self.offset)
+            offset = " + {offset}" if self.offset > 0 else " - {offset}"
+            constants["offset"] = abs(float(self.offset))
         if isinstance(self.scale, tuple):
             constants["scale"] = self.scale
             return Code(f"{x} * {x}.new_tensor({{scale}}){offset}", constants=constants)
