@@ -263,6 +263,13 @@ outputs: {{z: }}
     assert "state = None" not in source and "state = " in source
 
 
+def test_a_negative_offset_is_subtracted() -> None:
+    text = "inputs: {x: {shape: [3]}}\nnodes: {y: {layer: Rescaling, scale: 2, offset: -1}}\noutputs: [y]\n"
+    program = graphspec.compile(text)
+    assert "return x * 2 - 1.0" in program.emit().source
+    assert program.module()(torch.tensor([[0.0, 1, 2]])).tolist() == [[-1, 1, 3]]
+
+
 def test_a_frozen_part_keeps_its_statistics() -> None:
     program = graphspec.compile(ROOT / "tests/emit/frozen_units.yaml")
     module = program.module().train()
