@@ -21,6 +21,7 @@ from graphspec.data.features import parse_features
 from graphspec.data.features.plan import plan
 from graphspec.data.loading import load
 from graphspec.diagnostics import Diagnostics, SpecError
+from graphspec.runs.run import Run
 from graphspec.tensor import Tensor, symbol
 
 BATCH = symbol("batch")
@@ -162,6 +163,16 @@ def test_a_folder_of_pictures_needs_no_features(tmp_path: Path) -> None:
     batch = next(training.batches(10))
     assert batch.arrays["kind"].tolist() == [0] * 5 + [1] * 5
     assert batch.arrays["picture"][:, 0, 0, 0].tolist() == [20, 21, 22, 23, 24, 200, 201, 202, 203, 204]
+
+
+def test_predictions_for_a_folder_name_the_files(tmp_path: Path) -> None:
+    compile(folder(tmp_path, 2)).fit(tmp_path / "pictures", run_dir=tmp_path / "run")
+    for place, names in (
+        ("pictures", ["dark/0.png", "dark/1.png", "light/0.png", "light/1.png"]),
+        ("pictures/dark", ["0.png", "1.png"]),
+    ):
+        table = Run(tmp_path / "run").predict(tmp_path / place, device="cpu")
+        assert table.column_names[:2] == ["file", "kind"] and table["file"].to_pylist() == names
 
 
 AUGMENT = """\

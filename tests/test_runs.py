@@ -210,10 +210,18 @@ def test_the_command_line_evaluates_and_predicts(trained: Path, tmp_path: Path) 
     output = tmp_path / "p.csv"
     arguments = ["predict", str(trained / "run"), "--data", str(without_targets(trained)), "-o", str(output)]
     done = runner.invoke(app, [*arguments, "--device", "cpu", "--progress", "json"])
-    assert done.stdout == f"wrote {output}: 120 rows\n"
+    assert done.stdout == f"facts: 7 of 120 rows filled\nwrote {output}: 120 rows\n"
     assert json.loads(done.stderr.splitlines()[-1]) == {"event": "rows", "rows": 120}
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert len(rows) == 120 and rows[3]["id"] == "p3" and rows[3]["species"] in NUMBERS
+
+
+def test_predictions_tell_what_the_training_never_saw(trained: Path, tmp_path: Path) -> None:
+    data, told = tmp_path / "new.csv", list[str]()
+    data.write_text("id,height,age,region,plan\np1,150,30,X,a\np2,,30,N,b\np3,150,30,N,a\n")
+    run = Run(trained / "run")
+    assert sum(part.num_rows for part in run.predictions(data, device="cpu", noted=told.extend)) == 3
+    assert told == ["facts: 1 of 3 rows filled", "kinds: 1 of 3 rows unseen"]
 
 
 def bad_rows(place: Path, text: str) -> Path:

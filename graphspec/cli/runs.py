@@ -102,15 +102,23 @@ def predict(
     tell = events(progress)
     with using(run, weights, as_json, allow) as found, writing(output) as write:
         rows = 0
+        notes: list[str] = []
         for part in found.predictions(
-            data, device=device, batch_size=batch_size, limit=limit, probabilities=probabilities
+            data,
+            device=device,
+            batch_size=batch_size,
+            limit=limit,
+            probabilities=probabilities,
+            noted=notes.extend,
         ):
             write(part)
             rows += part.num_rows
             tell("rows", rows=rows)
     if as_json:
-        print_json({"ok": True, "file": str(output), "rows": rows})
+        print_json({"ok": True, "file": str(output), "rows": rows, "notes": notes})
     else:
+        for note in notes:
+            typer.echo(note)
         typer.echo(f"wrote {output}: {rows:,} rows")
 
 

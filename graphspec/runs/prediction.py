@@ -77,6 +77,8 @@ class Predictor:
         """The predictions for a table's rows, which need no targets."""
         na_values = self.program.data.na_values if self.program.data is not None else ("",)
         table = open_table(found, options, na_values)
+        if found.kind == "images" and not self.keys and "file" not in self.program.outputs:
+            self.keys = ("file",)
         encoders = self.encoders
         if encoders is None:
             message = f"the run was not trained on a table, and `{table.file}` is one"

@@ -139,8 +139,11 @@ class Run:
         batch_size: int | None = None,
         limit: int | None = None,
         probabilities: bool = True,
+        noted: Callable[[list[str]], None] | None = None,
     ) -> Iterator[pa.Table]:
-        """The tables of `predict`, part by part, in bounded memory."""
+        """The tables of `predict`, part by part, in bounded memory. In the end `noted` is told what was
+        unseen, filled or cut: a line for each feature with such rows.
+        """
         from graphspec.data.given import given
         from graphspec.runs.prediction import predictions
         from graphspec.train import device as devices
@@ -148,17 +151,20 @@ class Run:
         source, place = given(data), devices.choose(device)
         assert source is not None
         size = batch_size or self.program.training.batch_size
+        encoders = self.encoders()
         with devices.computing(devices.threads(self.program)):
             yield from predictions(
                 self.program,
                 self._folded(self.module(str(place)), place),
-                self.encoders(),
+                encoders,
                 source,
                 place,
                 size,
                 limit or sys.maxsize,
                 probabilities,
             )
+        if noted is not None and encoders is not None:
+            noted(encoders.counted)
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
         """The module folded for inference, if folding changes it and gives the same numbers."""

@@ -273,17 +273,27 @@ class Encoders:
         """The notes of the encoders: a line for each feature."""
         lines = []
         for name, encoder in self.encoders.items():
-            counted = [
-                f"{label + ': ' if label else ''}{count:,} of {self.rows[label]:,} rows {word}"
-                for (field, word, label), count in sorted(self.counts.items(), key=_told)
-                if field == name and count
-            ]
+            counted = self._counts_of(name)
             own = [note for note in encoder.notes if not note.startswith("warning: ")]
-            if own or counted:
-                first = own[-1] if own else name
-                lines += [*own[:-1], "; ".join([first, *counted]) if own else f"{name}: {'; '.join(counted)}"]
+            if counted and len(own) == 1:
+                own = [f"{own[0]}; {counted}"]
+            elif counted:  # of several columns, each with a note of its own, together
+                own.append(f"{name}: {counted}")
+            lines += own
             lines += [note for note in encoder.notes if note.startswith("warning: ")]
         return lines
+
+    @property
+    def counted(self) -> list[str]:
+        """What was unseen, filled or cut in the encoded rows: a line for each feature with such rows."""
+        return [f"{name}: {counts}" for name in self.encoders if (counts := self._counts_of(name))]
+
+    def _counts_of(self, name: str) -> str:
+        return "; ".join(
+            f"{label + ': ' if label else ''}{count:,} of {self.rows[label]:,} rows {word}"
+            for (field, word, label), count in sorted(self.counts.items(), key=_told)
+            if field == name and count
+        )
 
     # --- state
 
