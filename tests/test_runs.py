@@ -56,6 +56,12 @@ def test_runs_are_a_table_or_a_document(tmp_path: Path, monkeypatch: pytest.Monk
     made(Path("runs/a-1"), TWO)
     shown = CliRunner().invoke(app, ["runs"]).stdout
     assert "runs/a-1" in shown and "val_loss" in shown
+    outputs = {f"val_a_long_output_{index}_accuracy": 0.123456 for index in range(6)}
+    made(Path("runs/b-1"), json.dumps({"epoch": 1, "val_loss": 2.5, **outputs}))
+    shown = CliRunner().invoke(app, ["runs"]).stdout
+    assert all(name in shown for name in outputs) and shown.count("0.1235") == 6 and "…" not in shown
+    assert shown.count("written") == 2  # runs of two specs are two tables
+    shutil.rmtree("runs/b-1")
     document = json.loads(CliRunner().invoke(app, ["runs", "--json"]).stdout)
     assert document["ok"] and document["runs"][0]["best"] == {"loss": 2.0, "val_loss": 1.0}
 

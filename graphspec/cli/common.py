@@ -19,6 +19,8 @@ from typer.main import get_command
 from graphspec.train.parallel.launched import launched, speaks
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from graphspec.compiled_spec import Program
     from graphspec.diagnostics import Diagnostic
 
@@ -266,6 +268,17 @@ def _excerpt(diagnostic: Diagnostic) -> dict[str, str]:
 
 def colors(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_table(table: Table) -> None:
+    """Prints a table to stdout, as wide as its longest cells: none is cut off or folded."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(no_color=not colors(sys.stdout), highlight=False)
+    needed = Measurement.get(console, console.options.update(max_width=sys.maxsize), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def terminal_width(stream: TextIO) -> int | None:

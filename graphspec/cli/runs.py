@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Allow, Events, Json, colors, events, print_json, reporting, running, show
+from graphspec.cli.common import (
+    Allow,
+    Events,
+    Json,
+    events,
+    print_json,
+    print_table,
+    reporting,
+    running,
+    show,
+)
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -171,20 +181,22 @@ def runs(
 
 
 def _show(rows: list[RunRow]) -> None:
-    from rich.console import Console
+    """Prints a table for each group of runs with the same values, which can be compared."""
     from rich.table import Table
 
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
-    names = [name for name in names if name.startswith("val_")] or names
-    table = Table("run", "epochs", "best", *names, "written")
-    table.columns[0].no_wrap = table.columns[-1].no_wrap = True
+    alike: dict[tuple[str, ...], list[RunRow]] = {}
     for row in rows:
-        epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, unfinished"
-        epochs += ", synthetic data" if row.synthetic else ""
-        best = "-" if row.best_epoch is None else str(row.best_epoch)
-        figures = (_number(row.values.get(name)) for name in names)
-        table.add_row(str(row.path), epochs, best, *figures, _ago(row.age))
-    Console(no_color=not colors(sys.stdout), highlight=False).print(table)
+        names = tuple(row.values)
+        alike.setdefault(tuple(name for name in names if name.startswith("val_")) or names, []).append(row)
+    for names, group in alike.items():
+        table = Table("run", "epochs", "best", *names, "written")
+        for row in group:
+            epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, unfinished"
+            epochs += ", synthetic data" if row.synthetic else ""
+            best = "-" if row.best_epoch is None else str(row.best_epoch)
+            figures = (_number(row.values.get(name)) for name in names)
+            table.add_row(str(row.path), epochs, best, *figures, _ago(row.age))
+        print_table(table)
 
 
 def _number(value: object) -> str:

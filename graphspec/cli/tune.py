@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,11 @@ from graphspec.cli.common import (
     Preset,
     Set,
     Spec,
-    colors,
     compiling,
     count_of,
     need_one_of,
     print_json,
+    print_table,
     settings_of,
 )
 
@@ -157,15 +156,12 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
 def _show(outcome: Outcome) -> None:
     """The best trials as a table, and what to do next."""
-    from rich.console import Console
-
     from graphspec.tune.report import table
 
     states = [trial.state for trial in outcome.trials]
     counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]
     if outcome.best:
-        console = Console(no_color=not colors(sys.stdout), highlight=False)
-        console.print(table(outcome.best[:SHOWN], outcome.objective))
+        print_table(table(outcome.best[:SHOWN], outcome.objective))
     typer.echo(f"{count_of(len(states), 'trial')}: {', '.join(counts) or 'none has ended'}")
     failed = next((trial for trial in outcome.trials if trial.state == "failed"), None)
     if failed is not None:
