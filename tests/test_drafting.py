@@ -26,6 +26,11 @@ ROOT = Path(__file__).parent.parent
         (["a", "b", "a", "b"], "category"),
         ([True, False, True], "category"),
         (["2024-01-01", "2024-02-03"], "date"),
+        (["2024-01-01", "N/A", "2024-02-03"], "date"),
+        (["31/12/2024", "01/02/2024"], "date"),
+        (["12/31/2024 23:59", "01/02/2024 00:01"], "date"),
+        (["31.12.2024", "soon", "01.02.2024", "soon"], "category"),
+        (["N/A", "-", "N/A"], "category"),
         (["a long text of words", "and another text of them"], "text"),
         ([["a"], ["b", "c"]], "tokens"),
         ([None, None], "left"),
@@ -36,6 +41,23 @@ ROOT = Path(__file__).parent.parent
 )
 def test_what_a_column_holds(values: list[Any], kind: str) -> None:
     assert look("x", pa.array(values)).kind == kind
+
+
+def test_dates_of_other_formats_are_read_as_they_are_written(tmp_path: Path) -> None:
+    lines = [
+        f"{i % 12 + 1:02}/{i % 28 + 1:02}/2024,{i % 9 + 1:02}.0{i % 9 + 1}.2024,{i % 7}.5" for i in range(40)
+    ]
+    lines += [f"{i % 12 + 1:02}/{i % 12 + 1:02}/2024,NA,1.5" for i in range(3)]
+    (tmp_path / "t.csv").write_text("sent,came,y\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "column: sent, encode: date, format: '%m/%d/%Y'" in text and "fits the format" not in text
+    assert "column: came, encode: date, format: '%d.%m.%Y'" in text and "fill: mean" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    train(program, root=tmp_path, run_dir=tmp_path / "run", device="cpu", tell=lambda note: None)
+    (tmp_path / "t.csv").write_text("sent,y\n01/02/2024,1.5\n03/04/2024,2.5\n05/06/2024,1.5\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "# every row also fits the format %m/%d/%Y" in text and "format: '%d/%m/%Y'" in text
 
 
 TABLE = """id,amount,region,plan,note,when,hidden,kind,index

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,21 @@ CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""
 GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-")
 """What stands for a missing value in columns that are numbers otherwise."""
+FORMATS = tuple(
+    date + time
+    for date in (
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%d.%m.%Y",
+        "%d-%m-%Y",
+        "%m-%d-%Y",
+        "%Y/%m/%d",
+        "%d/%m/%y",
+        "%m/%d/%y",
+    )
+    for time in ("", " %H:%M", " %H:%M:%S")
+)
+"""Of dates that are not ISO 8601. Where rows fit several, the first is taken; a comment names the others."""
 TAKEN = ("index", "logits", "batch", "facts", "kinds", "kind_vectors", "kind_codes", "all", "hidden", "drop")
 """Names that have a meaning in the language, or in what is written here."""
 WORDS = 3
@@ -43,6 +59,8 @@ class Look:
     distinct: int
     missing: int
     gaps: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    """Of dates: the formats that every row fits; none for ISO 8601."""
 
 
 @dataclass(slots=True)
@@ -104,7 +122,8 @@ def look(name: str, column: pa.Array) -> Look:
     if gaps:
         missing += pc.sum(pc.is_in(there, pa.array(gaps))).as_py()
     distinct = _distinct(there) - len(gaps)
-    return Look(name, kind, reason, distinct, missing, gaps)
+    formats = _formats(_bare(there)) if kind == "date" and is_text(there.type) else ()
+    return Look(name, kind, reason, distinct, missing, gaps, formats)
 
 
 def _distinct(there: pa.Array) -> int:
@@ -133,19 +152,40 @@ def _kind(there: pa.Array) -> tuple[str, str, tuple[str, ...]]:
         return seen("category", "true and false")
     if not is_text(kind):
         return (*_numbers(there), ()) if not pa.types.is_nested(kind) else seen("left", f"it holds {kind}")
-    bare = there.filter(pc.invert(pc.is_in(there, pa.array(GAPS))))
+    bare = _bare(there)
     gaps = tuple(sorted(set(pc.unique(there).to_pylist()) & set(GAPS)))
     as_numbers = _cast(bare, pa.float64())
     if as_numbers is not None and len(bare):
         return (*_numbers(as_numbers), gaps)
-    if _cast(there, pa.timestamp("us")) is not None:
-        return seen("date", "dates")
+    if len(bare) and (_cast(bare, pa.timestamp("us")) is not None or _formats(bare)):
+        return "date", "dates", gaps
     words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
         return seen("text", f"{words:.1f} words a row")
     if distinct > 0.9 * len(there) and distinct > CLASSES:
         return seen("left", "nearly every row has a different value: if it identifies rows, use it as `key`")
     return seen("category", f"{distinct:,} values")
+
+
+def _bare(texts: pa.Array) -> pa.Array:
+    """Texts but those that stand for a missing value."""
+    return texts.filter(pc.invert(pc.is_in(texts, pa.array(GAPS))))
+
+
+def _formats(texts: pa.Array) -> tuple[str, ...]:
+    """The formats of dates that all of some texts fit; none for ISO 8601."""
+    if _cast(texts, pa.timestamp("us")) is not None:
+        return ()
+    distinct = pc.unique(texts).to_pylist()
+    return tuple(format for format in FORMATS if all(_fits(text, format) for text in distinct))
+
+
+def _fits(text: str, format: str) -> bool:
+    try:
+        datetime.strptime(text, format)
+    except ValueError:
+        return False
+    return True
 
 
 def _numbers(values: pa.Array) -> tuple[str, str]:
@@ -219,7 +259,10 @@ def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
             gap = ", fill: mean" if seen.missing else ""
             made.inputs.append(f"  {name}: {{shape: [4]}}")
             parts = "parts: [year, month_sin, month_cos, weekday], scale: standard"
-            made.features.append(f"    {name}: {{{column}encode: date, {parts}{gap}}}")
+            first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
+            if seen.formats[1:]:
+                made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
+            made.features.append(f"    {name}: {{{column}encode: date, {first}{parts}{gap}}}")
             made.codes.append(name)
         elif seen.kind in ("text", "tokens"):
             made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
