@@ -16,8 +16,6 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from graphspec.train.parallel.launched import launched, speaks
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -151,8 +149,11 @@ def compiling(
         )
         diagnostics.raise_if_errors()
         assert program is not None
-        if not as_json and warnings and launched().first:
-            show(diagnostics.sorted(), sources, sys.stderr)
+        if not as_json and warnings:
+            from graphspec.train.parallel.launched import launched
+
+            if launched().first:
+                show(diagnostics.sorted(), sources, sys.stderr)
         yield program
 
 
@@ -200,6 +201,8 @@ def reporting(as_json: bool, sources: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except SpecError as error:
+        from graphspec.train.parallel.launched import speaks
+
         if not speaks(str(error)):
             pass
         elif as_json:

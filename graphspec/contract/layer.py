@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.contract.activations import LINEAR, ActivationFunction
 from graphspec.contract.habits import ARGUMENTS
-from graphspec.contract.learned import Learned
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
+
+if TYPE_CHECKING:
+    from graphspec.contract.learned import Learned
 
 Memory = Literal["spec", "first", "any"]
 """The memory layout that a layer needs: axes as in the spec, channels moved to axis 1, or either."""

@@ -1,21 +1,20 @@
-"""Keras' regularizers and constraints, as a spec writes them. `train/penalties.py` applies them.
+"""The families of Keras' regularizers and constraints. Few specs name one: `rare_penalties.py` has the
+members, and is imported when one is named. `train/penalties.py` applies them.
 
 Axes are those of the weight as Keras stores it: 0 is a Dense kernel's input.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from importlib import import_module
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from graphspec.contract.fields import as_tuple
 from graphspec.contract.named import NamedValue
 
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-Axes = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
 
 
 class Regularizer(NamedValue, family="regularizer"):
@@ -24,39 +23,6 @@ class Regularizer(NamedValue, family="regularizer"):
     def misfit(self, rank: int) -> str | None:
         """Why it takes no weight of so many axes, if it takes none."""
         return None
-
-
-class L1(Regularizer, word="l1"):
-    """`l1` times the sum of absolute values."""
-
-    l1: Factor = 0.01
-
-
-class L2(Regularizer, word="l2"):
-    """`l2` times the sum of squares."""
-
-    l2: Factor = 0.01
-
-
-class L1L2(Regularizer, word="l1_l2", aliases=("l1l2",)):
-    """Both."""
-
-    l1: Factor = 0.0
-    l2: Factor = 0.0
-
-
-class OrthogonalRegularizer(Regularizer, word="orthogonal_regularizer", aliases=("orthogonal",)):
-    """`factor` times the mean absolute cosine between the rows, or the columns, of a matrix."""
-
-    factor: Factor = 0.01
-    mode: Literal["rows", "columns"] = "rows"
-
-    def misfit(self, rank: int) -> str | None:
-        return f"`{self.word}` takes a matrix, and this has {_axes(rank)}" if rank != 2 else None
-
-
-def _axes(count: int) -> str:
-    return "1 axis" if count == 1 else f"{count} axes"
 
 
 class Constraint(NamedValue, family="constraint"):
@@ -68,33 +34,19 @@ class Constraint(NamedValue, family="constraint"):
         axes = axis if isinstance(axis, tuple) else (axis,)
         absent = next((axis for axis in axes if not -rank <= axis < rank), None)
         if absent is not None:
-            return f"`{self.word}` counts norms along axis {absent}, and this weight has {_axes(rank)}"
+            return f"`{self.word}` counts norms along axis {absent}, and this weight has {count_axes(rank)}"
         if len({axis % rank for axis in axes}) < len(axes):
             return f"`{self.word}` names an axis twice"
         return None
 
 
-class NonNeg(Constraint, word="non_neg"):
-    """No element below 0."""
+def count_axes(count: int) -> str:
+    """`2 axes`, in a message."""
+    return "1 axis" if count == 1 else f"{count} axes"
 
 
-class MaxNorm(Constraint, word="max_norm"):
-    """Norms along `axis` of at most `max_value`."""
-
-    max_value: Factor = 2.0
-    axis: Axes = 0
-
-
-class UnitNorm(Constraint, word="unit_norm"):
-    """Norms along `axis` of 1."""
-
-    axis: Axes = 0
-
-
-class MinMaxNorm(Constraint, word="min_max_norm"):
-    """Norms along `axis` between `min_value` and `max_value`; `rate` is the share corrected in each step."""
-
-    min_value: Factor = 0.0
-    max_value: Factor = 1.0
-    rate: Annotated[float, Field(ge=0, le=1)] = 1.0
-    axis: Axes = 0
+_import_members = partial(import_module, "graphspec.contract.rare_penalties")
+Regularizer.members.announce(
+    ("l1", "l2", "l1_l2", "l1l2", "orthogonal_regularizer", "orthogonal"), _import_members
+)
+Constraint.members.announce(("non_neg", "max_norm", "unit_norm", "min_max_norm"), _import_members)

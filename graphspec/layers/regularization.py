@@ -10,7 +10,7 @@ from graphspec.contract.activity import Watched
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Memory, Site
-from graphspec.contract.penalties import L1L2, Factor, Regularizer
+from graphspec.contract.penalties import Factor, Regularizer
 from graphspec.contract.windows import DataFormat, need_spatial
 from graphspec.tensor import Dim, Tensor, product
 
@@ -240,4 +240,6 @@ class ActivityRegularization(Watched):
     )
 
     def activities(self) -> dict[str, Regularizer]:
+        from graphspec.contract.rare_penalties import L1L2
+
         return {"": L1L2(l1=self.l1, l2=self.l2)}

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from graphspec.contract.layer import Weight
-from graphspec.contract.penalties import (
+from graphspec.contract.penalties import Constraint, Regularizer
+from graphspec.contract.rare_penalties import (
     L1,
     L1L2,
     L2,
-    Constraint,
     MaxNorm,
     MinMaxNorm,
     NonNeg,
     OrthogonalRegularizer,
-    Regularizer,
     UnitNorm,
 )
 from graphspec.graph import Graph
