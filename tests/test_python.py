@@ -197,11 +197,28 @@ def test_a_check_makes_what_the_spec_names() -> None:
     names = [name.removeprefix("graphspec.") for name in made.split()]
     assert [name for name in names if name.startswith(("cli.", "data.", "tune", "ops."))] == SHARED
     assert not {"objectives.rare_losses", "objectives.rare_metrics", "objectives.loss_metrics"} & set(names)
+    assert not {"contract.rare_penalties", "contract.learned", "train.parallel.launched"} & set(names)
     assert {"objectives.losses", "layers.pooling"} < set(names) and "layers.lstm" not in names
 
 
 SHARED = ["cli.common", "cli.plugins", "data.judged"]
 """What every command, and every spec with outputs, needs of these folders."""
+
+
+def test_values_of_further_files_are_known_before_they_are_made() -> None:
+    code = (
+        "from importlib import import_module; "
+        "from graphspec.contract import activations, initializers, penalties; "
+        "families = [activations.ACTIVATIONS, initializers.Initializer.members, "
+        "penalties.Regularizer.members, penalties.Constraint.members]; "
+        "known = [sorted(family) for family in families]; "
+        "[import_module(f'graphspec.contract.rare_{room}') for room in "
+        "('activations', 'initializers', 'penalties')]; "
+        "print(known == [sorted(family) for family in families], "
+        "all(family[name] for family in families for name in family))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_losses_and_metrics_of_further_files_are_made_when_they_are_named() -> None:
