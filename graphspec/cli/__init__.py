@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +18,12 @@ from graphspec.cli.common import (
     Json,
     Preset,
     Set,
-    Spec,
-    colors,
-    compiling,
     count_of,
     print_json,
     reporting,
     settings_of,
     show,
-    sizes_of,
     spec_files,
-    terminal_width,
 )
 from graphspec.cli.plugins import without_plugins
 
@@ -118,102 +112,3 @@ def check(
             typer.echo(f"{count_of(count, 'error')} in {count_of(wrong, 'file')}")
         if wrong:
             raise typer.Exit(1)
-
-
-@app.command()
-def summary(
-    spec: Spec,
-    expand: Annotated[
-        bool, typer.Option("--expand", help="Expand blocks and models into their layers.")
-    ] = False,
-    trainable: Annotated[bool, typer.Option("--trainable", help="Show which layers are trained.")] = False,
-    flops: Annotated[bool, typer.Option("--flops", help="Show each node's forward FLOPs.")] = False,
-    memory: Annotated[
-        bool,
-        typer.Option(
-            "--memory", help="Show the bytes of each node's output; with --batch-size those of a whole step."
-        ),
-    ] = False,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", min=1, metavar="N", help="Count costs for N examples, not for one."),
-    ] = None,
-    sizes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--size", metavar="NAME=N", help="The value of a named size, as length=128; repeatable."
-        ),
-    ] = None,
-    settings: Set = None,
-    preset: Preset = None,
-    as_json: Json = False,
-) -> None:
-    """Print layers, shapes, weights, connections and costs.
-
-    Example: graphspec summary specs/gpt.yaml --flops --size length=256
-    """
-    with compiling(spec, settings, preset, as_json) as program:
-        given = sizes_of(sizes, program)
-        table = program.summary().at(given)
-        if memory and batch_size is not None and (peak := program.memory(batch_size, given)) is not None:
-            table = replace(table, peak=(batch_size, peak))
-        if as_json:
-            print_json({"ok": True, **table.to_json(expand, flops, memory, batch_size)})
-        else:
-            color, width = colors(sys.stdout), terminal_width(sys.stdout)
-            typer.echo(table.render(expand, trainable, flops, memory, batch_size, color, width))
-
-
-@app.command()
-def resolve(
-    spec: Spec,
-    defaults: Annotated[
-        bool, typer.Option("--defaults", help="Write every default of layers, losses and training.")
-    ] = False,
-    settings: Set = None,
-    preset: Preset = None,
-    as_json: Json = False,
-) -> None:
-    """Print a spec with params, a preset and --set applied.
-
-    The result compiles to the same source.
-
-    Example: graphspec resolve specs/resnet50.yaml --preset resnet101
-    """
-    with compiling(spec, settings, preset, as_json) as program:
-        text = program.resolve(defaults)
-        if as_json:
-            print_json({"ok": True, "spec": text})
-        else:
-            typer.echo(text, nl=False)
-
-
-@app.command()
-def layers(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A layer, loss, optimizer, key, ... to explain.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List all names of the language, or explain one.
-
-    Layers, merges and ops; losses, metrics, optimizers, schedules and callbacks; encoders, initializers,
-    regularizers and constraints; the keys of a spec.
-
-    Example: graphspec layers LSTM
-    """
-    from graphspec import reference
-
-    with reporting(as_json, {}):
-        if name is None:
-            entries = [*reference.entries(), *reference.others()]
-            if as_json:
-                print_json({"ok": True, "layers": [entry.to_json() for entry in entries]})
-            else:
-                typer.echo(reference.listing(entries))
-        else:
-            found = reference.find(name)
-            if as_json:
-                print_json({"ok": True, "layers": [entry.to_json() for entry in found]})
-            else:
-                typer.echo("\n\n".join(entry.text() for entry in found))

@@ -44,6 +44,9 @@ Events = Annotated[
 
 
 ELSEWHERE = {
+    "summary": "describing:summary",
+    "resolve": "describing:resolve",
+    "layers": "describing:layers",
     "build": "build:build",
     "plot": "plot:plot",
     "tune": "tune:tune",
