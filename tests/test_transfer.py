@@ -503,6 +503,16 @@ def test_a_checkpoint_of_pytorch_in_place_of_safetensors_is_told_what_to_do(tmp_
     assert f"--from {tmp_path / 'x.pt'} -o {tmp_path / 'x.safetensors'}" in str(diagnostic.help)
 
 
+@pytest.mark.parametrize(("pattern", "help"), [("probs", "write `probs.*`"), ("prob.*", "conv.weight")])
+def test_a_fresh_pattern_that_matches_nothing_is_told(tmp_path: Path, pattern: str, help: str) -> None:
+    program = graphspec.compile(CNN)
+    path = tmp_path / "same.safetensors"
+    write_weights(path, program.module().state_dict())
+    found = transfer(program.graph, path, fresh=[pattern])
+    (told,) = complaints(found.plan, path, Path("cnn.yaml"), Rules())
+    assert told.severity == "warning" and f"`{pattern}` of fresh" in told.message and help in str(told.help)
+
+
 def test_a_new_head_is_left_to_its_initial_values(tmp_path: Path) -> None:
     """Fine tuning: the file has ten classes, the spec five; the file that is written has all keys."""
     program = graphspec.compile(CNN)

@@ -90,6 +90,11 @@ def known_names(rules: str, names: list[str]) -> int:
 
 
 def _warnings(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    for pattern in plan.stale:
+        message = f"the pattern `{pattern}` of fresh weights matches no weight of the spec"
+        inside = any(key.startswith(f"{pattern}.") for key in plan.targets)
+        help = f"write `{pattern}.*`" if inside else f"its weights are {shown(list(plan.targets), 4)}"
+        yield Diagnostic("unknown-weight", message, None, severity="warning", help=help)
     for rule in plan.idle:
         message = f"the rule for `{rule.to.text}` matches no weight of the spec"
         yield Diagnostic("unknown-weight", message, rule.span, severity="warning")

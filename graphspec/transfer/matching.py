@@ -65,6 +65,8 @@ class Plan:
     fresh: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     idle: list[Rule] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    """The patterns of fresh weights that match none."""
     prefix: str = ""
 
     @property
@@ -124,6 +126,11 @@ class Matcher:
         self._by_rules(self.pytorch, "pytorch")
         self._by_names()
         self._by_order()
+        plan.stale = [
+            pattern
+            for pattern in self.rules.fresh
+            if not any(matches_any([pattern], k) for k in plan.targets)
+        ]
         plan.idle = [rule for rule in self.rules.rules if not any(map(rule.to.match, plan.targets))]
         return plan
 
