@@ -21,6 +21,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
 from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.glossary import KEYS
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import a, show
 from graphspec.source.writing import write_flow
@@ -213,7 +214,8 @@ def _setting(
 
 
 def find(name: str) -> list[ReferenceEntry]:
-    """Everything that has this name, here or in another library: usually one, or a merge and an op. Raises
+    """Everything that has this name, here or in another library: usually one, or a merge and an op; else the
+    key of the language with this name. Raises
     `SpecError` with the nearest name.
     """
     name = ALIASES.get(name, name)
@@ -226,6 +228,7 @@ def find(name: str) -> list[ReferenceEntry]:
     foreign = [(kind, REGISTRY[kind].synonyms[name]) for kind in REGISTRY if name in REGISTRY[kind].synonyms]
     found = [_entry(REGISTRY[kind][ours]) for kind, ours in foreign]
     found += [entry for entry in rest if name in entry.also]
+    found += _keys(name)
     if found:
         return found
     for kind, refused in REFUSED.items():
@@ -237,6 +240,28 @@ def find(name: str) -> list[ReferenceEntry]:
     near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
     help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
     raise SpecError([Diagnostic("unknown-layer", f"nothing is called `{name}`", None, help=help)])
+
+
+SECTIONS = {
+    "Spec": "a file",
+    "Input": "an input",
+    "Block": "a block",
+    "Node": "a node",
+    "Output": "an output",
+    "Data": "`data`",
+    "Train": "`train`",
+}
+
+
+def _keys(name: str) -> list[ReferenceEntry]:
+    """The pages of a key of the language: one for each place where it means something of its own."""
+    found = []
+    for path, meaning in KEYS.items():
+        place, _, key = path.rpartition(".")
+        if key == name:
+            kind = f"key of {SECTIONS.get(place, place)}" if place else "key"
+            found.append(ReferenceEntry(name, kind, "keys", f"{meaning[0].upper()}{meaning[1:]}."))
+    return found
 
 
 def listing(entries: Iterable[ReferenceEntry]) -> str:

@@ -59,7 +59,7 @@ ALLOWED = {
     "plot": "diagnostics graph objectives source summary tensor",
     "program": "data graph objectives tensor train tune",
     "proof": "adapting contract diagnostics graph load program tensor weights",
-    "reference": "contract data diagnostics objectives source train words",
+    "reference": "contract data diagnostics glossary objectives source train words",
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",

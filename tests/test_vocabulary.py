@@ -17,7 +17,7 @@ from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.diagnostics import Diagnostics
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import Family
-from graphspec.reference import entries
+from graphspec.reference import entries, find
 from graphspec.train.config import OPTIMIZERS, SCHEDULES
 
 PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
@@ -142,3 +142,9 @@ def test_other_names_of_layers_are_theirs(name: str) -> None:
     program = check(text, found, {})
     assert program is not None and not len(found)
     assert program.graph.ops[0].title == ALIASES[name]
+
+
+@pytest.mark.parametrize("name", ["mix", "last_by", "epochs", "wraps", "format"])
+def test_a_key_of_the_language_is_explained(name: str) -> None:
+    (page,) = find(name)
+    assert page.kind.startswith("key") and page.doc.endswith(".") and page.text().startswith(f"{name} (key")
