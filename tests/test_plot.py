@@ -174,6 +174,13 @@ outputs: [c]
     assert [(edge.source, edge.target) for edge in body.edges] == [(0, 1), (1, 2), (2, 3)]
 
 
+def test_a_wrapper_names_what_it_wraps() -> None:
+    text = (
+        "inputs: {x: {shape: [5, 3]}}\nnodes: {y: {layer: Bidirectional, wraps: {layer: LSTM, units: 4}}}\n"
+    )
+    assert "256 params · wraps LSTM" in texts(plot(compiled(f"{text}outputs: [y]\n"), ".svg"))
+
+
 def test_losses_stand_at_outputs() -> None:
     path = next(path for path in SPECS if path.stem == "posts")
     shown = texts(plot(graphspec.compile(path), ".svg"))

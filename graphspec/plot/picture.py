@@ -293,13 +293,17 @@ def _cut(text: str) -> str:
     return text if len(text) <= DETAIL_WIDTH else text[: DETAIL_WIDTH - 1] + "…"
 
 
+NAMING = ("name", "layer", "block", "call", "model", "module")
+"""The keys by which a mapping in a spec names what it is."""
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
     if isinstance(value, dict):
-        return str(value.get("name", "…"))
+        return str(next((value[key] for key in NAMING if key in value), "…"))
     return str(value)
 
 
