@@ -164,6 +164,23 @@ data: {train: words.npz, validation: {split: 0.2}}
     assert any(line.startswith("compiled once") for line in lines), lines
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_second_training_of_a_process_compiles_its_own_step(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    torch._dynamo.reset()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for activation in ("relu", "tanh"):
+        spec = BLOCKS.replace("activation: relu", f"activation: {activation}")
+        for way in WAYS:
+            run = place / f"{activation}-{way}"
+            done = train(compile(spec), root=place, run_dir=run, device="cpu", compile=way)
+            found.setdefault(activation, []).append(done.history)
+    for histories in found.values():
+        assert_alike(*histories)
+
+
 def test_what_torch_cannot_compile_runs_eagerly_and_is_told(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
