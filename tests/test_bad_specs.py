@@ -198,6 +198,16 @@ def test_missing_spec_names_its_neighbour() -> None:
     assert found[0].help == f"did you mean `{BAD / 'parts' / 'dense.yaml'}`?"
 
 
+def test_a_folder_is_answered_with_the_spec_in_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for help in ("a spec is a file of this folder", f"a spec is a file: `{run / 'spec.yaml'}`"):
+        diagnostics = Diagnostics()
+        assert check(run, diagnostics, {}) is None
+        assert [found.help for found in diagnostics.sorted()] == [help]
+        (run / "spec.yaml").write_text("inputs: {x: {shape: [1]}}\noutputs: [x]\n")
+
+
 def test_every_code_has_a_bad_spec() -> None:
     shown = {*written(), *(code for _, code, _ in WITHOUT_COMMENTS.values()), "spec-missing"}
     assert shown == CODES.keys() - ELSEWHERE
