@@ -169,7 +169,7 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
 
 
 def _other_specs(path: Path) -> str | None:
-    """Which spec may be meant by a path that cannot be read: one in a folder, such as a run's, or beside it."""
+    """Which spec may be meant by a path that cannot be read: one in the folder, or beside it."""
     if path.is_dir():
         inside = sorted(path.glob("*.yaml"))
         return f"a spec is a file: `{inside[0]}`" if len(inside) == 1 else "a spec is a file of this folder"

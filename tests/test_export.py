@@ -45,13 +45,10 @@ SMALL: dict[str, dict[str, object]] = {
     "resnet": {"size": 75, "widths": [4, 8, 16, 32]},
     **{name: {"size": 75} for name in ("inception_v3", "two_cameras", "xception")},
 }
-SHALLOW: dict[str, dict[str, object]] = {
-    **{name: {"depths": [1, 2, 1, 1]} for name in ("resnet", "resnet50", "torchvision_resnet")},
-    "xception": {"nodes.middle.repeat": 2},
-}
+SHALLOW: dict[str, dict[str, object]] = {name: {"depths": [1, 2, 1, 1]} for name in ("resnet", "resnet50")}
 """Every block of a deep network, and each loop, with fewer rounds; `make parity` exports them whole."""
-LONG = ("inception_v3", "two_cameras")
-"""Half a minute each, and like xception: `make parity` exports them."""
+LONG = ("inception_v3", "torchvision_resnet", "two_cameras", "unet", "xception")
+"""Up to half a minute each, of layers that others have, too: `make parity` exports them."""
 LONGEST = {"gpt": {"length": 128}, "bert": {"length": 64}, "transformer_classifier": {"length": 200}}
 """Where there are positions, as many as they are."""
 LEAST = {"unet": {"height": 2, "width": 2}}
