@@ -6,45 +6,28 @@ unbroken one would have, and the global random state is left as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from graphspec.data.batches import Batch, Examples, Shuffle, generator
+from graphspec.data.batches import Batch, Changed
 
 MOST = 255
 """The largest value of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Augmented:
-    """Examples with some inputs augmented by a module, when read in shuffled order, as in training. In file
-    order they are unchanged.
-    """
+class Augmented(Changed):
+    """Examples with some inputs augmented by a module."""
 
-    examples: Examples
     modules: Mapping[str, nn.Module]
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def even(self) -> bool:
-        return self.examples.even
-
-    def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
-        first = start
-        for batch in self.examples.batches(batch_size, shuffle, start):
-            yield batch if shuffle is None else self._changed(batch, shuffle, first)
-            first += len(batch)
-
-    def _changed(self, batch: Batch, shuffle: Shuffle, first: int) -> Batch:
+    def changed(self, batch: Batch, seed: int) -> Batch:
         device = next(iter(batch.arrays.values())).device
-        state = generator(shuffle.seed, shuffle.epoch, first).initial_seed()
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(state)
+            torch.manual_seed(seed)
             changed = {name: _run(module, batch.arrays[name]) for name, module in self.modules.items()}
         return replace(batch, arrays={**batch.arrays, **changed})
 

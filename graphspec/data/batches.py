@@ -6,6 +6,7 @@ the device or what happened before. So a run can be repeated, and resumed in the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -81,6 +82,37 @@ class Examples(Protocol):
         `start` is how many examples are passed over, those of the batches that a resumed epoch has seen.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(ABC):
+    """Examples whose batches are changed when read in shuffled order, as in training. In file order they are
+    unchanged.
+    """
+
+    examples: Examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def even(self) -> bool:
+        return self.examples.even
+
+    def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
+        first = start
+        for batch in self.examples.batches(batch_size, shuffle, start):
+            if shuffle is None:
+                yield batch
+            else:
+                yield self.changed(batch, generator(shuffle.seed, shuffle.epoch, first).initial_seed())
+            first += len(batch)
+
+    @abstractmethod
+    def changed(self, batch: Batch, seed: int) -> Batch:
+        """The batch as a training sees it. `seed` depends on the run's seed, the epoch and the batch's place
+        in it alone.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ that was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphspec.data.batches import Batch, Examples, Shuffle, generator
+from graphspec.data.batches import Batch, Changed, Examples
 from graphspec.data.mixing import IMAGE, CutMix, Mixing, MixUp
 
 
@@ -88,34 +88,19 @@ def mixing(program: Any, examples: Examples) -> Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
-    """Examples mixed by `steps` when read in shuffled order, as in training. In file order they are
-    unchanged.
+class Mixed(Changed):
+    """Examples mixed by `steps`.
 
     `CutMix` pastes parts of all images, inputs and targets, and blends the other arrays; images have their
     channels first in the arrays that `channels_first` names. An example counts for an output if its partner
     does, too; weights are blended.
     """
 
-    examples: Examples
     steps: Sequence[Mixing]
     channels_first: Collection[str] = ()
 
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def even(self) -> bool:
-        return self.examples.even
-
-    def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
-        first = start
-        for batch in self.examples.batches(batch_size, shuffle, start):
-            yield batch if shuffle is None else self._mixed(batch, shuffle, first)
-            first += len(batch)
-
-    def _mixed(self, batch: Batch, shuffle: Shuffle, first: int) -> Batch:
-        random = np.random.default_rng(generator(shuffle.seed, shuffle.epoch, first).initial_seed())
+    def changed(self, batch: Batch, seed: int) -> Batch:
+        random = np.random.default_rng(seed)
         device = next(iter(batch.arrays.values())).device
         for step in self.steps:
             drawn = draw(step, len(batch), random).to(device)
