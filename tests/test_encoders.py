@@ -334,7 +334,7 @@ def test_counts_of_several_columns_are_not_those_of_the_last() -> None:
     feature = {"encode": "category", "columns": ["a", "b"], "vocabulary": [4, 4]}
     made = encoders({"k": Tensor((BATCH, 2), "int64")}, {"k": feature}, {"a": ["x"], "b": ["y"]})
     made.encode(part({"a": ["new"], "b": ["y"]}))
-    assert made.notes[-1] == "k: 1 of 1 rows unseen" == made.counted[0]
+    assert made.notes[-1] == "k: 1 of 1 rows unseen" == made.counted()[0]
     assert [note.partition(":")[0] for note in made.notes] == ["a", "b", "k"]
 
 

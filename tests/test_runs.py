@@ -230,6 +230,25 @@ def test_predictions_tell_what_the_training_never_saw(trained: Path, tmp_path: P
     assert told == ["facts: 1 of 3 rows filled", "kinds: 1 of 3 rows unseen"]
 
 
+def test_evaluation_tells_what_the_training_never_saw(trained: Path, tmp_path: Path) -> None:
+    data = tmp_path / "new.csv"
+    data.write_text(
+        "id,height,age,region,plan,species,mass\np1,150,30,X,a,oak,\np2,,30,N,b,ash,1500\np3,150,30,N,a,elm,\n"
+    )
+    notes = [
+        "facts: 1 of 3 rows filled",
+        "kinds: 1 of 3 rows unseen",
+        "mass: 2 of 3 rows without a target",
+    ]
+    arguments = ["evaluate", str(trained / "run"), "--data", str(data), "--device", "cpu"]
+    shown = CliRunner().invoke(app, arguments).stdout.splitlines()
+    assert shown[:-1] == notes and shown[-1].endswith("on 3 examples")
+    assert json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["notes"] == notes
+    told = list[str]()
+    Run(trained / "run").evaluate(device="cpu", noted=told.extend)
+    assert all(" of 24 rows " in note and "training" not in note for note in told) and told
+
+
 def bad_rows(place: Path, text: str) -> Path:
     path = place / "bad.csv"
     path.write_text(text)

@@ -63,6 +63,7 @@ def evaluate(
     Example: graphspec evaluate runs/digits-1 --data new.npz
     """
     tell = events(progress)
+    notes: list[str] = []
     with using(run, weights, as_json, allow) as found:
         values = found.evaluate(
             data,
@@ -70,12 +71,15 @@ def evaluate(
             batch_size=batch_size,
             limit=limit,
             judged=lambda rows: tell("rows", rows=rows),
+            noted=notes.extend,
         )
         examples = values.pop("examples")
         if as_json:
             said = {"synthetic_data": True} if found.files.synthetic else {}
-            print_json({"ok": True, "metrics": values, "examples": examples, **said})
+            print_json({"ok": True, "metrics": values, "examples": examples, "notes": notes, **said})
         else:
+            for note in notes:
+                typer.echo(note)
             shown = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
             typer.echo(f"{shown}  on {examples:,} examples")
 

@@ -85,9 +85,11 @@ class Run:
         batch_size: int | None = None,
         limit: int | None = None,
         judged: Callable[[int], None] | None = None,
+        noted: Callable[[list[str]], None] | None = None,
     ) -> dict[str, Any]:
         """Losses and metrics by name, as in training, on all of `data`; by default on the spec's test
-        data, or else on its validation data. `judged` is told the number of rows so far after each batch.
+        data, or else on its validation data. `judged` is told the number of rows so far after each batch,
+        `noted` what was unseen, filled or cut: a line for each feature with such rows.
 
         Raises `SpecError` for errors in the data, or if there are none to evaluate on.
         """
@@ -99,7 +101,7 @@ class Run:
 
         program, place = self.program, devices.choose(device)
         with devices.computing(devices.threads(program)):
-            examples, encoders = self._examples(data, place, limit)
+            examples, encoders, part = self._examples(data, place, limit)
             module = self.module(str(place))
             penalties = Penalties(program.graph, module)
             if not penalties:  # which are of the weights as they were trained
@@ -108,6 +110,8 @@ class Run:
             judge = Judge(program.inputs, bound(program, place), place, penalties, units)
             size = batch_size or program.training.batch_size
             values = evaluate(judge, module, examples, size, "", judged=judged)
+        if noted is not None and encoders is not None:
+            noted(encoders.counted(part))
         return {**values, "examples": len(examples)}
 
     def predict(
@@ -164,7 +168,7 @@ class Run:
                 probabilities,
             )
         if noted is not None and encoders is not None:
-            noted(encoders.counted)
+            noted(encoders.counted())
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
         """The module folded for inference, if folding changes it and gives the same numbers."""
@@ -188,20 +192,21 @@ class Run:
 
         return encoders_of(self.program, state)
 
-    def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None]:
+    def _examples(self, data: Any, place: Any, limit: int | None) -> tuple[Examples, Encoders | None, str]:
+        """Examples with targets, their encoders, and the part of the data for which these count them."""
         from graphspec.data.given import given
         from graphspec.data.loading import load, load_file
 
         encoders = self.encoders()
         source = given(data)
         if source is not None:
-            return load_file(self.program, source, place, encoders, limit=limit), encoders
+            return load_file(self.program, source, place, encoders, limit=limit), encoders, "test"
         if self.program.data is None:
             help = "give data: `--data PATH`"
             raise SpecError([Diagnostic("data-missing", "the spec has no `data`", None, help=help)])
         found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
-        examples = found.test or found.validation
-        if examples is None:
-            message = "the spec has neither test data nor validation data"
-            raise SpecError([Diagnostic("data-missing", message, None, help="give data: `--data PATH`")])
-        return examples, encoders
+        for examples, part in ((found.test, "test"), (found.validation, "validation")):
+            if examples is not None:
+                return examples, encoders, part
+        message = "the spec has neither test data nor validation data"
+        raise SpecError([Diagnostic("data-missing", message, None, help="give data: `--data PATH`")])

@@ -283,16 +283,18 @@ class Encoders:
             lines += [note for note in encoder.notes if note.startswith("warning: ")]
         return lines
 
-    @property
-    def counted(self) -> list[str]:
-        """What was unseen, filled or cut in the encoded rows: a line for each feature with such rows."""
-        return [f"{name}: {counts}" for name in self.encoders if (counts := self._counts_of(name))]
+    def counted(self, part: str = "") -> list[str]:
+        """What was unseen, filled or cut in the encoded rows of a part of the data: a line for each feature
+        with such rows. Rows that were encoded without `labels` belong to the part "".
+        """
+        return [f"{name}: {counts}" for name in self.encoders if (counts := self._counts_of(name, part))]
 
-    def _counts_of(self, name: str) -> str:
+    def _counts_of(self, name: str, part: str | None = None) -> str:
+        """The counts of a field: in one part, or in each with its name."""
         return "; ".join(
-            f"{label + ': ' if label else ''}{count:,} of {self.rows[label]:,} rows {word}"
+            f"{label + ': ' if label and part is None else ''}{count:,} of {self.rows[label]:,} rows {word}"
             for (field, word, label), count in sorted(self.counts.items(), key=_told)
-            if field == name and count
+            if field == name and count and part in (None, label)
         )
 
     # --- state
