@@ -15,6 +15,7 @@ from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.program import Elaborated
+from graphspec.run_files import BEST, ENVIRONMENT, SPEC
 from graphspec.source import Document, read
 from graphspec.source.overrides import Overrides, from_python, in_options
 
@@ -170,6 +171,9 @@ def _check_augment(elaborated: Elaborated, document: Document, diagnostics: Diag
 
 def _other_specs(path: Path) -> str | None:
     """Which spec may be meant by a path that cannot be read: one in the folder, or beside it."""
+    if (path / SPEC).exists() and (path / ENVIRONMENT).exists():
+        weights = f", its weights are `{path / BEST}`" if (path / BEST).exists() else ""
+        return f"it is a run's directory: its spec is `{path / SPEC}`{weights}"
     if path.is_dir():
         inside = sorted(path.glob("*.yaml"))
         return f"a spec is a file: `{inside[0]}`" if len(inside) == 1 else "a spec is a file of this folder"

@@ -208,6 +208,16 @@ def test_a_folder_is_answered_with_the_spec_in_it(tmp_path: Path) -> None:
         (run / "spec.yaml").write_text("inputs: {x: {shape: [1]}}\noutputs: [x]\n")
 
 
+def test_the_directory_of_a_run_is_answered_with_its_spec_and_its_weights(tmp_path: Path) -> None:
+    for name in ("spec.yaml", "block.yaml", "environment.json", "best.safetensors"):
+        (tmp_path / name).touch()
+    diagnostics = Diagnostics()
+    assert check(tmp_path, diagnostics, {}) is None
+    (found,) = diagnostics.sorted()
+    spec, weights = tmp_path / "spec.yaml", tmp_path / "best.safetensors"
+    assert found.help == f"it is a run's directory: its spec is `{spec}`, its weights are `{weights}`"
+
+
 def test_every_code_has_a_bad_spec() -> None:
     shown = {*written(), *(code for _, code, _ in WITHOUT_COMMENTS.values()), "spec-missing"}
     assert shown == CODES.keys() - ELSEWHERE

@@ -265,6 +265,14 @@ def test_what_torch_and_onnxscript_print_is_not_passed_on(
     assert json.loads(build(spec, "--format", "onnx", "--json").stdout)["ok"]
 
 
+def test_the_suffix_of_the_file_is_the_format(spec: Path) -> None:
+    said = build(spec, "-o", "a.pt2", "--json")
+    assert json.loads(said.stdout)["format"] == "pt2" and torch.export.load("a.pt2")
+    for options in (["-o", "a"], ["-o", "a.py"], ["-o", "a.txt", "--format", "py"]):
+        assert build(spec, *options, "--no-check").exit_code == 0
+        assert Path(options[1]).read_text().startswith("# Made by graphspec")
+
+
 def test_build_says_where_weights_come_from(spec: Path) -> None:
     result = build(spec, "--format", "pt2", "--seed", "3", "--json")
     said = json.loads(result.stdout)
@@ -292,7 +300,9 @@ def test_build_says_where_weights_come_from(spec: Path) -> None:
         (["--seed", "1"], "a Python file holds no weights"),
         (["--format", "onnx", "--no-check"], "onnx is always compared with the module"),
         (["--format", "pt2", "-o", "-"], "pt2 is not text"),
-        (["-o", "x.onnx"], "x.onnx would hold py: give --format onnx"),
+        (["--format", "py", "-o", "x.onnx"], "x.onnx would hold py: give --format onnx"),
+        (["-o", "x.onnx", "--no-check"], "onnx is always compared with the module"),
+        (["-o", "x.pt"], "x.pt ends in none of .py, .pt2, .onnx: give --format, or another name"),
         (["--format", "onnx", "-o", "x.py"], "x.py would hold onnx: give --format py"),
         (["--format", "pt2", "-o", "lacking/x.pt2"], "there is no directory lacking"),
     ],

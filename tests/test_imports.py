@@ -26,7 +26,8 @@ ALLOWED = {
     "weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train",
-    "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program source",
+    "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
+    "source",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives tensor tensor_files train version "
     "weights compiled_spec",

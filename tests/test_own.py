@@ -325,7 +325,7 @@ CANARY = "raise SystemExit('the canary was imported')\n"
         ["plot", "model.yaml", "-o", "model.html"],
         ["build", "model.yaml", "-o", "m.py", "--no-check"],
         ["build", "model.yaml", "-o", "m.py"],
-        ["build", "model.yaml", "-o", "m.pt2", "--format", "pt2"],
+        ["build", "model.yaml", "-o", "m.pt2"],
         ["train", "model.yaml"],
         ["train", "model.yaml", "--allow", "my_layer", "--allow", "my_layersx"],
     ],

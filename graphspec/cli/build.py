@@ -32,11 +32,12 @@ OutputOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="py|pt2|onnx",
-        help="py: a Python file that needs torch only. pt2, onnx: weights and graph, for inference.",
+        help="py: a Python file that needs torch only. pt2, onnx: weights and graph, for inference. "
+        "[default: the suffix of FILE, or else py]",
     ),
 ]
 WeightsOption = Annotated[
@@ -77,7 +78,7 @@ Bundle = Annotated[
 def build(
     spec: Spec,
     output: OutputOption = None,
-    format: FormatOption = "py",
+    format: FormatOption = None,
     weights: WeightsOption = None,
     seed: Seed = None,
     fold: Fold = False,
@@ -96,6 +97,7 @@ def build(
 
     Example: graphspec build specs/resnet50.yaml -o resnet50.py
     """
+    format = _format_of(format, output)
     _check_options(format, output, weights, seed, no_check, fold)
     for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
         if given and (format != "py" or fold):
@@ -136,16 +138,28 @@ def _write_python(
         typer.echo(f"wrote {path}" if path else source, nl=path is not None)
 
 
+def _format_of(format: str | None, output: str | None) -> str:
+    """The format that is given, or else that of the output file's suffix, without one Python. Refuses a
+    format that is not known, a suffix of another one, and without a format a suffix that is not known.
+    """
+    suffix = Path(output or "").suffix.removeprefix(".")
+    if format is None:
+        if suffix and suffix not in FORMATS:
+            message = f"{output} ends in none of .{', .'.join(FORMATS)}: give --format, or another name"
+            raise typer.BadParameter(message, param_hint="-o")
+        return suffix or "py"
+    if format not in FORMATS:
+        raise typer.BadParameter(f"{format} is not one of {', '.join(FORMATS)}", param_hint="--format")
+    if suffix in FORMATS and suffix != format:
+        message = f"{output} would hold {format}: give --format {suffix}, or another name"
+        raise typer.BadParameter(message, param_hint="-o")
+    return format
+
+
 def _check_options(
     format: str, output: str | None, weights: Path | None, seed: int | None, no_check: bool, fold: bool
 ) -> None:
     """Refuses options that do not go together."""
-    if format not in FORMATS:
-        raise typer.BadParameter(f"{format} is not one of {', '.join(FORMATS)}", param_hint="--format")
-    suffix = Path(output or "").suffix.removeprefix(".")
-    if suffix in FORMATS and suffix != format:
-        message = f"{output} would hold {format}: give --format {suffix}, or another name"
-        raise typer.BadParameter(message, param_hint="-o")
     if format == "py" and fold:
         if output == "-":
             raise typer.BadParameter(
