@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec import own
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.emit import Emitted
 from graphspec.own import NamedCode
 
@@ -213,4 +213,4 @@ def _placed(emitted: Emitted, imports: list[ast.ImportFrom], copied: list[str], 
 
 
 def _misfit(named: NamedCode, message: str, help: str | None) -> SpecError:
-    return SpecError([Diagnostic("bundle-misfit", message, named.span, help=help)])
+    return fail("bundle-misfit", message, help, span=named.span)

@@ -12,7 +12,7 @@ from typing import Any
 from graphspec import augmentation
 from graphspec.compiled_spec import Program
 from graphspec.declarations import File, read_file
-from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean, fail
 from graphspec.elaborate import Context, argument_names, elaborate
 from graphspec.program import Elaborated
 from graphspec.run_files import BEST, ENVIRONMENT, SPEC
@@ -53,7 +53,7 @@ def _written(spec: Mapping[str, Any]) -> str:
     except RepresenterError as error:
         kind = type(error.args[1]).__name__ if len(error.args) > 1 else "value"
         message = f"a spec holds numbers, texts, booleans, null, lists and dicts, and no {kind}"
-        raise SpecError([Diagnostic("wrong-type", message, None)]) from None
+        raise fail("wrong-type", message) from None
 
 
 @contextmanager
@@ -179,5 +179,4 @@ def _other_specs(path: Path) -> str | None:
         return f"a spec is a file: `{inside[0]}`" if len(inside) == 1 else "a spec is a file of this folder"
     folder = path.parent
     names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
-    near = nearest(str(path), names)
-    return f"did you mean `{near}`?" if near else None
+    return did_you_mean(str(path), names, None)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.emit import Emitted
 from graphspec.execution import execute, file_name, hold
 from graphspec.fold import Step
@@ -60,7 +60,7 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     for path, made in classes.items():
         if not (isinstance(made, type) and issubclass(made, nn.Module)):
             message = f"`{path}` is not a module class: a node needs a subclass of nn.Module"
-            raise SpecError([Diagnostic("module-missing", message, None)])
+            raise fail("module-missing", message)
     marks = " ".join(f"{path} {id(made)}" for path, made in classes.items())
     executed = execute(emitted.source, emitted.program, marks)
     module = getattr(executed, emitted.class_name)()
@@ -78,7 +78,7 @@ def inside(path: Path | None, name: str, span: Span | None) -> Path:
     found = (base / name).resolve()
     if not found.is_relative_to(root.resolve()):
         message = f"the weights `{name}` lie outside the directory of the spec"
-        raise SpecError([Diagnostic("weights-missing", message, span, help=f"copy them below `{root}`")])
+        raise fail("weights-missing", message, f"copy them below `{root}`", span=span)
     return found
 
 
@@ -132,7 +132,7 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
         reason = f"is {other[0]}, not .safetensors" if other else f"cannot be read: {error}"
         message = f"the weights `{path}` {reason}"
         help = other[1] if other else None
-        raise SpecError([Diagnostic("weights-missing", message, span, help=help)]) from None
+        raise fail("weights-missing", message, help, span=span) from None
 
 
 def example_inputs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean
 from graphspec.objectives.settings import show
 from graphspec.schema import Spec
 from graphspec.source import Document
@@ -41,21 +41,15 @@ def override(
             declared[head] = value
         return
     if head not in Spec.model_fields:
-        near = nearest(head, Spec.model_fields)
-        help = (
-            f"did you mean `{near}`?"
-            if near
-            else f"a path begins with one of: {', '.join(Spec.model_fields)}"
-        )
-        error(f"a spec has no `{head}`", help)
+        listed = f"a path begins with one of: {', '.join(Spec.model_fields)}"
+        error(f"a spec has no `{head}`", did_you_mean(head, Spec.model_fields, listed))
         return
     value, parent = copy.deepcopy(value), document.value
     for position, step in enumerate([head, *rest[:-1]]):
         if isinstance(parent, dict):
             item = parent.get(step)
             if item is None and position == 1 and head in NAMED:
-                near = nearest(step, parent)
-                help = f"did you mean `{near}`?" if near else f"`{head}` has: {', '.join(map(str, parent))}"
+                help = did_you_mean(step, parent, f"`{head}` has: {', '.join(map(str, parent))}")
                 error(f"`{head}` has no `{step}`", help)
                 return
             if item is None:

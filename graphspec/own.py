@@ -15,7 +15,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from graphspec.contract.own import Own
-from graphspec.diagnostics import Diagnostic, Span, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, nearest
 from graphspec.objectives.own import OwnLoss, OwnMetric
 
 _LOCK = threading.RLock()
@@ -165,7 +165,7 @@ def _bring(named: NamedCode, root: Path | None) -> Any:
         near = nearest(word, here)
         help = f"did you mean `{named.home}.{near}`?" if near else None
         message = f"`{named.home}` has no `{word}`"
-        raise SpecError([Diagnostic("module-missing", message, named.span, help=help)])
+        raise fail("module-missing", message, help, span=named.span)
     return getattr(home, word)
 
 
@@ -179,7 +179,7 @@ def _load_top(named: NamedCode, found: ModuleSpec, root: Path) -> None:
             return
         if _BROUGHT.get(top) != _origin(known):
             message = f"{origin} has the name of a module that Python has loaded from elsewhere"
-            raise SpecError([Diagnostic("module-missing", message, named.span, help="rename the file")])
+            raise fail("module-missing", message, "rename the file", span=named.span)
     _forget_others(root)
     module = module_from_spec(found)
     assert found.loader is not None
@@ -236,9 +236,8 @@ def _failed(named: NamedCode, root: Path | None, error: BaseException) -> SpecEr
     if isinstance(error, ModuleNotFoundError) and error.name == named.top:
         message = f"there is no Python module `{named.top}`"
         beside = sorted(path.stem for path in root.glob("*.py")) if root is not None else []
-        near = nearest(named.top, beside)
-        help = f"did you mean `{near}`?" if near else f"write {named.top}.py next to the spec, or install it"
-    return SpecError([Diagnostic("module-missing", message, named.span, notes=raised_at(error), help=help)])
+        help = did_you_mean(named.top, beside, f"write {named.top}.py next to the spec, or install it")
+    return fail("module-missing", message, help, *raised_at(error), span=named.span)
 
 
 # --- where custom code has failed

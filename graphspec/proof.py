@@ -11,7 +11,7 @@ from torch import nn
 
 from graphspec.adapting import adapted
 from graphspec.contract.own import Own
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.graph import Graph, Op, Unit
 from graphspec.load import TORCH_DTYPES, example_inputs
 from graphspec.program import Elaborated
@@ -78,7 +78,7 @@ class DeclaredOutputs:
         message = f"`{call.name}` declares {wanted}, and `{type(module).__name__}` gives {given}"
         sizes = ", ".join(f"{name} = {size}" for name, size in self.sizes.items() if name[0] != "?")
         notes = (f"tried with {sizes}",)
-        raise SpecError([Diagnostic("module-differs", message, call.span, notes=notes, help=help)])
+        raise fail("module-differs", message, help, *notes, span=call.span)
 
     def _declared(self, op: Op) -> list[Tensor]:
         """The types of the outputs in the order of axes that the module has."""

@@ -20,7 +20,7 @@ from graphspec.contract.layer import Layer, Wrapper
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.data.features import FEATURES
 from graphspec.data.mixing import MIXINGS
-from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.diagnostics import did_you_mean, fail
 from graphspec.glossary import KEYS
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.objectives.settings import a, show
@@ -235,11 +235,11 @@ def find(name: str) -> list[ReferenceEntry]:
         if name in refused:
             reason, instead = refused[name]
             message = f"`{name}` is not {a(kind)} of a spec: {reason}"
-            raise SpecError([Diagnostic("not-supported", message, None, help=instead)])
+            raise fail("not-supported", message, instead)
     names = [known for classes in REGISTRY.values() for known in classes] + [entry.name for entry in rest]
-    near = nearest(name, names, {word: ours for synonyms in kinds for word, ours in synonyms.items()})
-    help = f"did you mean `{near}`?" if near else "`graphspec layers` lists them all"
-    raise SpecError([Diagnostic("unknown-layer", f"nothing is called `{name}`", None, help=help)])
+    synonyms = {word: ours for known in kinds for word, ours in known.items()}
+    help = did_you_mean(name, names, "`graphspec layers` lists them all", synonyms)
+    raise fail("unknown-layer", f"nothing is called `{name}`", help)
 
 
 SECTIONS = {

@@ -45,7 +45,7 @@ def rewritten(saved: Path, target: Path, change: Callable[[dict[str, bytes]], An
     return target
 
 
-def refusal(path: Path) -> tuple[str, str]:
+def fail(path: Path) -> tuple[str, str]:
     with pytest.raises(SpecError) as raised:
         import_keras(path)
     (found,) = raised.value.diagnostics
@@ -109,20 +109,20 @@ def test_a_file_of_keras_2(tmp_path: Path) -> None:
 
 def test_broken_files(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "text.keras").write_text("no archive")
-    assert refusal(tmp_path / "text.keras")[0] == "import-format"
-    assert refusal(tmp_path / "missing.keras")[0] == "import-format"
+    assert fail(tmp_path / "text.keras")[0] == "import-format"
+    assert fail(tmp_path / "missing.keras")[0] == "import-format"
     (tmp_path / "list.json").write_text("[1, 2]")
-    assert refusal(tmp_path / "list.json") == (
+    assert fail(tmp_path / "list.json") == (
         "import-format",
         f"`{tmp_path / 'list.json'}` holds no object, so it is not a model's config",
     )
     (tmp_path / "half.keras").write_bytes(saved.read_bytes()[:500])
-    assert refusal(tmp_path / "half.keras")[0] == "import-format"
+    assert fail(tmp_path / "half.keras")[0] == "import-format"
     path = rewritten(saved, tmp_path / "empty.keras", lambda members: members.pop("config.json"))
-    assert "has no config.json" in refusal(path)[1]
+    assert "has no config.json" in fail(path)[1]
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.create_group("model_weights")
-    assert "without a model's config" in refusal(tmp_path / "weights.h5")[1]
+    assert "without a model's config" in fail(tmp_path / "weights.h5")[1]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -173,11 +173,11 @@ def test_bytes_that_were_damaged_end_in_diagnostics(saved: Path, tmp_path: Path)
 def test_a_text_of_hdf5_that_is_no_text(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bytes.h5", "w") as file:
         file.attrs["model_config"] = np.void(b'{"class_name": "\xe5"}')
-    assert refusal(tmp_path / "bytes.h5")[0] == "import-format"
+    assert fail(tmp_path / "bytes.h5")[0] == "import-format"
     with h5py.File(tmp_path / "text.h5", "w") as file:
         kind = h5py.string_dtype("utf-8", 18)
         file.attrs.create("model_config", np.array(b'{"class_name": "\xe5"}', kind), dtype=kind)
-    assert refusal(tmp_path / "text.h5")[0] == "import-format"
+    assert fail(tmp_path / "text.h5")[0] == "import-format"
 
 
 # --- hostile files
@@ -199,7 +199,7 @@ def test_archives_that_lead_elsewhere(saved: Path, tmp_path: Path) -> None:
         def add(members: dict[str, bytes], name: str = name) -> None:
             members[name] = b"x"
 
-        code, message = refusal(rewritten(saved, tmp_path / "bad.keras", add))
+        code, message = fail(rewritten(saved, tmp_path / "bad.keras", add))
         assert code == "import-unsafe" and "leads out of the archive" in message
     link = zipfile.ZipInfo("assets/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -207,7 +207,7 @@ def test_archives_that_lead_elsewhere(saved: Path, tmp_path: Path) -> None:
         for member in archive.namelist():
             target.writestr(member, archive.read(member))
         target.writestr(link, "/etc/passwd")
-    assert "is a link" in refusal(tmp_path / "link.keras")[1]
+    assert "is a link" in fail(tmp_path / "link.keras")[1]
 
 
 def test_archives_that_unpack_to_much(saved: Path, tmp_path: Path) -> None:
@@ -215,10 +215,10 @@ def test_archives_that_unpack_to_much(saved: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         target.writestr("config.json", archive.read("config.json"))
         target.writestr("model.weights.h5", bytes(30 << 20))
-    code, message = refusal(path)
+    code, message = fail(path)
     assert code == "import-unsafe" and "unpacks from" in message
     (tmp_path / "deep.json").write_text('{"class_name": ' * 5_000 + "1" + "}" * 5_000)
-    assert "nests 5000 deep" in refusal(tmp_path / "deep.json")[1]
+    assert "nests 5000 deep" in fail(tmp_path / "deep.json")[1]
 
 
 def test_pickles_are_never_loaded(saved: Path, tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def test_pickles_are_never_loaded(saved: Path, tmp_path: Path) -> None:
         del members["model.weights.h5"]
         members["model.weights.npz"] = stored.getvalue()
 
-    assert refusal(rewritten(saved, tmp_path / "npz.keras", change))[0] == "import-unsafe"
+    assert fail(rewritten(saved, tmp_path / "npz.keras", change))[0] == "import-unsafe"
     pickled = pickle.dumps(Trap(touched))
     path = rewritten(saved, tmp_path / "pkl.keras", lambda members: members.update({"assets/a.pkl": pickled}))
-    assert "is a pickle" in refusal(path)[1]
+    assert "is a pickle" in fail(path)[1]
     assert not touched.exists()
 
 
@@ -281,7 +281,7 @@ def test_weights_that_lie_elsewhere(saved: Path, tmp_path: Path) -> None:
         (external, "is in another file"),
         (bomb, "unpacks from"),
     ):
-        code, message = refusal(hostile_weights(saved, tmp_path / "bad.keras", change))
+        code, message = fail(hostile_weights(saved, tmp_path / "bad.keras", change))
         assert code == "import-unsafe" and words in message
 
 

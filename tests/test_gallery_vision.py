@@ -387,7 +387,7 @@ outputs: [output]
 """
 
 
-def refusal(text: str) -> tuple[str, int, str]:
+def fail(text: str) -> tuple[str, int, str]:
     """The code, line and remedy of the only mistake."""
     with pytest.raises(SpecError) as caught:
         graphspec.compile(text)
@@ -400,12 +400,12 @@ def test_the_inception_listing_is_refused_until_it_is_mended() -> None:
     """In print it says `stride`, halves branch c twice, pads nothing, so that no two branches have one size,
     and joins rows rather than channels. specs/inception_module.yaml is the mended one.
     """
-    code, line, help = refusal(INCEPTION_IN_PRINT)
+    code, line, help = fail(INCEPTION_IN_PRINT)
     assert (code, line) == ("unknown-key", 10) and "strides" in help
     text = INCEPTION_IN_PRINT.replace("stride: 2", "strides: 2").replace(", axis: 1", "")
-    assert refusal(text)[:2] == ("shapes-differ", 11)
+    assert fail(text)[:2] == ("shapes-differ", 11)
     text = text.replace("strides: 2}", "strides: 2, padding: same}")
-    assert refusal(text)[:2] == ("shapes-differ", 11)  # branch c is a quarter
+    assert fail(text)[:2] == ("shapes-differ", 11)  # branch c is a quarter
     text = text.replace(
         "  branch_c: {layer: Conv2D, filters: 128, kernel_size: 3, activation: relu, strides: 2",
         "  branch_c: {layer: Conv2D, filters: 128, kernel_size: 3, activation: relu",
@@ -431,7 +431,7 @@ def test_the_residual_listing_is_refused_until_it_is_mended() -> None:
         "  sum: {merge: add, from: [y, x], axis: 1}\n"
         "outputs: [sum]\n"
     )
-    assert refusal(text)[:2] == ("unknown-key", 4)
+    assert fail(text)[:2] == ("unknown-key", 4)
     assert row_of(text.replace(", axis: 1", ""), "y.2").params == 147_584
     text = (
         "inputs: {x: {shape: [29, 29, 128]}}\n"
@@ -442,5 +442,5 @@ def test_the_residual_listing_is_refused_until_it_is_mended() -> None:
         "  sum: {merge: add, from: [pooled, residual]}\n"
         "outputs: [sum]\n"
     )
-    assert refusal(text)[:2] == ("shapes-differ", 6)
+    assert fail(text)[:2] == ("shapes-differ", 6)
     assert row_of(text.replace("[29, 29, 128]", "[28, 28, 128]"), "sum").output_shape == (None, 14, 14, 128)

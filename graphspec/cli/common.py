@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from graphspec.compiled_spec import Program
-    from graphspec.diagnostics import Diagnostic
+    from graphspec.diagnostics import Diagnostic, did_you_mean
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """click's, which typer has as its own in later versions."""
@@ -183,7 +183,7 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        from graphspec.diagnostics import Diagnostic, SpecError
+        from graphspec.diagnostics import SpecError, fail
         from graphspec.own import raised_at
 
         notes = () if isinstance(error, SpecError) else raised_at(error)
@@ -193,7 +193,7 @@ def running(program: Program, code: str, what: str, help: str) -> Iterator[None]
         kind = "" if isinstance(error, FAILURES) else f"{type(error).__name__}: "
         message = f"{what}: {kind}{lines[0]}"
         place = program.place_of(error)
-        raise SpecError([Diagnostic(code, message, place, help=help, notes=notes)]) from error
+        raise fail(code, message, help, *notes, span=place) from error
 
 
 @contextmanager
@@ -296,7 +296,6 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
-    from graphspec.diagnostics import nearest
 
     found: dict[str, int] = {}
     least, most = program.minimum_sizes, program.maximum_sizes
@@ -305,8 +304,8 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
         if not text.isdecimal():
             raise typer.BadParameter(f"`{pair}` is not NAME=N, as length=128", param_hint="--size")
         if name not in least:
-            near, known = nearest(name, least), ", ".join(n for n in least if not n.startswith("?"))
-            help = f"did you mean `{near}`?" if near else f"its sizes: {known or 'all are numbers'}"
+            known = ", ".join(n for n in least if not n.startswith("?"))
+            help = did_you_mean(name, least, f"its sizes: {known or 'all are numbers'}")
             raise typer.BadParameter(f"the spec names no size `{name}`; {help}", param_hint="--size")
         if not least[name] <= int(text) <= most.get(name, int(text)):
             bounds = f"at least {least[name]}" + (f", at most {most[name]}" if name in most else "")

@@ -53,11 +53,11 @@ def prove(program: Program, weights: Path | None, seed: int, check: bool) -> Pro
         unfolded = program.module(seed=seed, weights=weights)
         found, allowed = difference(module, unfolded, program.example_inputs())
     if not found <= allowed < math.inf:
-        from graphspec.diagnostics import Diagnostic, SpecError
+        from graphspec.diagnostics import fail
 
         message = f"the folded outputs differ by {found:.1e}; rounding explains at most {allowed:.1e}"
         help = "build without `--fold`; a running variance near 0 or non-finite weights may be the cause"
-        raise SpecError([Diagnostic("fold-differs", message, None, help=help)])
+        raise fail("fold-differs", message, help)
     return Proved(folded, module, found)
 
 

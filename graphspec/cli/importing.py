@@ -87,7 +87,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
     Raises `SpecError` (import-differs) where they differ by more than rounding.
     """
     from graphspec.convert import proof
-    from graphspec.diagnostics import Diagnostic, SpecError
+    from graphspec.diagnostics import fail
 
     if imported.weights is None:
         return None, "the file holds no weights"
@@ -101,7 +101,7 @@ def _compared(file: Path, imported: Imported) -> tuple[float | None, str]:
     if not found <= TOLERANCE:
         message = f"the module's outputs differ from those of Keras by {found:.1e} of the largest"
         help = "please report the file; --no-check writes the spec anyway"
-        raise SpecError([Diagnostic("import-differs", message, None, help=help)])
+        raise fail("import-differs", message, help)
     return found, ""
 
 

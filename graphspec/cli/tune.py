@@ -102,7 +102,7 @@ def tune(
 
 def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
     """Ends the command if Optuna is missing, or the spec does not accept the values to try."""
-    from graphspec.diagnostics import Diagnostic, Diagnostics, SpecError
+    from graphspec.diagnostics import Diagnostics, fail
     from graphspec.tune.checks import check_search
 
     found = Diagnostics()
@@ -114,7 +114,7 @@ def _searchable(program: Any, settings: list[str] | None, preset: str | None) ->
     except ImportError as error:
         message = f"a search needs `{error.name}`, which is not installed"
         help = "pip install 'graphspec[tune]'"
-        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+        raise fail("package-missing", message, help) from None
 
 
 def _options(

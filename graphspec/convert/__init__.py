@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphspec.convert.archive import Archive, open_archive
-from graphspec.convert.refusals import as_keras_writes, refusal
+from graphspec.convert.refusals import as_keras_writes
+from graphspec.diagnostics import fail
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +75,7 @@ def from_keras(model: Any, flat: bool = False) -> Imported:
         except (NotImplementedError, TypeError, ValueError) as error:  # Keras' own, of what no file holds
             why = " ".join(str(error).split())[:200]
             help = "build the model of what a `.keras` file holds: numbers in place of tensors in calls"
-            raise refusal("import-unsupported", f"Keras cannot save the model: {why}", help) from error
+            raise fail("import-unsupported", f"Keras cannot save the model: {why}", help) from error
         return import_keras(path, flat)
 
 

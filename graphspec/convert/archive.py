@@ -20,8 +20,8 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, StoredVariables, Variables, open_hdf5, readable
+from graphspec.diagnostics import fail
 
 MAX_CONFIG = 64 << 20
 """Bytes of a config: the largest of keras.applications has 2 MiB."""
@@ -57,7 +57,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
                 head = stream.read(8)
         except OSError as error:
             message = f"`{path}` cannot be read: {error.strerror or error}"
-            raise refusal("import-format", message) from None
+            raise fail("import-format", message) from None
         if head.startswith(b"PK"):
             yield _open_keras(path, stack)
         elif head == b"\x89HDF\r\n\x1a\n":
@@ -65,10 +65,10 @@ def open_archive(path: Path) -> Iterator[Archive]:
         elif path.suffix == ".json":
             size = path.stat().st_size
             if size > MAX_CONFIG:
-                raise refusal("import-unsafe", f"`{path}` has {size:,} bytes, too many for a model's config")
+                raise fail("import-unsafe", f"`{path}` has {size:,} bytes, too many for a model's config")
             yield Archive(path.stem, parse_json(path.read_bytes(), f"`{path}`"), None)
         else:
-            raise refusal(
+            raise fail(
                 "import-format",
                 f"`{path}` is not a saved Keras model",
                 "it reads .keras archives, .h5 files with a model's config, and model.to_json() as .json",
@@ -85,13 +85,13 @@ def parse_json(text: bytes, what: str) -> dict[str, Any]:
         elif byte in b"]}":
             depth -= 1
     if deepest > MAX_DEPTH:  # brackets inside strings count, too: no name has two hundred
-        raise refusal("import-unsafe", f"{what} nests {deepest} deep, which no model's config does")
+        raise fail("import-unsafe", f"{what} nests {deepest} deep, which no model's config does")
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise refusal("import-format", f"{what} is not JSON: {error}") from None
+        raise fail("import-format", f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise refusal("import-format", f"{what} holds no object, so it is not a model's config")
+        raise fail("import-format", f"{what} holds no object, so it is not a model's config")
     return value
 
 
@@ -102,7 +102,7 @@ def _open_keras(path: Path, stack: ExitStack) -> Archive:
         _check_members(path, archive.infolist())
         if "config.json" not in members:
             help = "save the model with model.save('name.keras')"
-            raise refusal("import-format", f"`{path}` has no config.json, so it is not a model", help)
+            raise fail("import-format", f"`{path}` has no config.json, so it is not a model", help)
         config = parse_json(archive.read("config.json"), f"config.json of `{path}`")
         if WEIGHTS in members:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="graphspec-")))
@@ -111,10 +111,10 @@ def _open_keras(path: Path, stack: ExitStack) -> Archive:
             file = stack.enter_context(open_hdf5(folder / WEIGHTS, str(path)))
             return Archive(path.stem, config, StoredVariables(file, str(path)))
     except (zipfile.BadZipFile, zlib.error, LZMAError, *_OF_DAMAGE) as error:
-        raise refusal("import-format", f"`{path}` cannot be unpacked: {error}") from None
+        raise fail("import-format", f"`{path}` cannot be unpacked: {error}") from None
     if any(name.endswith(".npz") for name in members):
         message = f"the weights of `{path}` are an .npz of pickled objects, which is never loaded"
-        raise refusal("import-unsafe", message, "save the model with h5py installed, which stores HDF5")
+        raise fail("import-unsafe", message, "save the model with h5py installed, which stores HDF5")
     return Archive(path.stem, config, None)
 
 
@@ -139,7 +139,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             why = f"has {member.file_size:,} bytes, too many for a model's config"
         if why is not None:
             help = "Keras writes no such member: check where this file comes from"
-            raise refusal("import-unsafe", f"`{name[:80]}` in `{path}` {why}", help)
+            raise fail("import-unsafe", f"`{name[:80]}` in `{path}` {why}", help)
         seen.add(name)
 
 
@@ -149,10 +149,10 @@ def _open_legacy(path: Path, stack: ExitStack) -> Archive:
         config, training = file.attrs.get("model_config"), file.attrs.get("training_config")
     if config is None:
         help = "save the whole model: model.save('name.keras')"
-        raise refusal("import-format", f"`{path}` holds weights without a model's config", help)
+        raise fail("import-format", f"`{path}` holds weights without a model's config", help)
     text = _bytes(config)
     if len(text) > MAX_CONFIG:
-        raise refusal("import-unsafe", f"the config in `{path}` has {len(text):,} bytes")
+        raise fail("import-unsafe", f"the config in `{path}` has {len(text):,} bytes")
     model = parse_json(text, f"model_config of `{path}`")
     if isinstance(training, (str, bytes)):
         settings = parse_json(_bytes(training), f"training_config of `{path}`")

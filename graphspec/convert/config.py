@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphspec.contract.registry import REGISTRY
-from graphspec.convert.refusals import as_keras_writes, refusal
+from graphspec.convert.refusals import as_keras_writes
+from graphspec.diagnostics import fail
 
 MODELS = ("Functional", "Model", "Sequential")
 MAX_LAYERS = 20_000
@@ -127,7 +128,7 @@ def read_model(config: dict[str, Any]) -> KerasModel:
 def _model(entry: dict[str, Any]) -> KerasModel:
     kind, config = entry["class_name"], entry["config"]
     if kind not in MODELS or foreign(entry):
-        raise refusal(
+        raise fail(
             "import-unsupported",
             f"the model is a custom class `{kind}`, whose code is not in the file",
             "build it with keras.Model(inputs, outputs), and save that; or write the spec by hand",
@@ -186,7 +187,7 @@ def refuse_foreign(value: Any) -> None:
             if foreign(value) or name in ("__lambda__", "Lambda"):
                 message = f"the config names `{value.get('module')}.{name}`, which is not a class of Keras"
                 help = "save the model again without custom objects"
-                raise refusal("import-unsafe", message, help)
+                raise fail("import-unsafe", message, help)
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
@@ -275,7 +276,7 @@ def _sequential(config: Any) -> KerasModel:
                 listed[0].model.layers[next(tensors_in(listed[0].model.inputs)).layer].config["batch_shape"]
             )
         if shape is None:
-            raise refusal(
+            raise fail(
                 "import-unsupported",
                 f"the Sequential model `{config.get('name')}` was never built: its input has no shape",
                 "call it once, or start it with keras.Input(shape), and save it again",

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphspec.diagnostics import Diagnostic, SpecError
-
-
-def refusal(code: str, message: str, help: str | None = None) -> SpecError:
-    """The error that ends an import for one reason."""
-    return SpecError([Diagnostic(code, message, None, help=help)])
+from graphspec.diagnostics import fail
 
 
 class Unsupported(Exception):
@@ -31,4 +26,4 @@ def as_keras_writes() -> Iterator[None]:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         message = f"the config is not what Keras writes: {type(error).__name__}: {str(error)[:200]}"
-        raise refusal("import-format", message) from error
+        raise fail("import-format", message) from error

@@ -11,9 +11,8 @@ from graphspec.compiler import check
 from graphspec.convert.document import document, nodes_of
 from graphspec.convert.folding import folded
 from graphspec.convert.nodes import ConvertedBody, ConvertedValue, StoredPlace, places
-from graphspec.convert.refusals import refusal
 from graphspec.convert.writing import text
-from graphspec.diagnostics import Diagnostic, Diagnostics
+from graphspec.diagnostics import Diagnostic, Diagnostics, fail
 from graphspec.graph import Graph, Op, Value
 from graphspec.names import attribute
 from graphspec.weights import key_prefix
@@ -70,7 +69,7 @@ def _flat(body: ConvertedBody, settings: Mapping[str, Any]) -> tuple[bool, str, 
     written, found = first
     line = written.splitlines()[found.span.line - 1].strip() if found.span is not None else ""
     message = f"the spec that it becomes does not compile: {found.message}"
-    raise refusal("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
+    raise fail("import-unsupported", f"{message} (in `{line[:100]}`)", found.help)
 
 
 def _channels(body: ConvertedBody, graph: Graph) -> Callable[[ConvertedValue], int | None]:

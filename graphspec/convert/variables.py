@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphspec.convert.refusals import refusal
+from graphspec.diagnostics import fail
 
 CHILDREN = (
     *("forward_layer", "backward_layer", "layer", "cell"),
@@ -44,7 +44,7 @@ def readable(shown: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise refusal("import-format", f"the weights in `{shown}` cannot be read: {why}") from None
+        raise fail("import-format", f"the weights in `{shown}` cannot be read: {why}") from None
 
 
 @contextmanager
@@ -54,9 +54,7 @@ def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
         import h5py
     except ImportError:
         help = 'pip install "graphspec[keras]"'
-        raise refusal(
-            "package-missing", "weights of Keras are HDF5, and h5py is not installed", help
-        ) from None
+        raise fail("package-missing", "weights of Keras are HDF5, and h5py is not installed", help) from None
     with readable(shown):
         file = h5py.File(path, "r")
     with file:
@@ -137,7 +135,7 @@ def member(group: Any, name: str, shown: str) -> Any:
             return None
         if not isinstance(link, h5py.HardLink):
             message = f"`{step[:80]}` in the weights of `{shown}` is a link, and may lead anywhere"
-            raise refusal("import-unsafe", message, "save the model again with Keras, which writes no links")
+            raise fail("import-unsafe", message, "save the model again with Keras, which writes no links")
         with readable(shown):
             group = group[step]
     return group
@@ -149,7 +147,7 @@ def array(group: Any, name: str, shown: str) -> Any:
 
     dataset = member(group, name, shown)
     if not isinstance(dataset, h5py.Dataset):
-        raise refusal("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")
+        raise fail("import-format", f"the weights of `{shown}` lack the array `{name[:80]}`")
     with readable(shown):
         return _numbers(dataset, name, shown)
 
@@ -157,13 +155,13 @@ def array(group: Any, name: str, shown: str) -> Any:
 def _numbers(dataset: Any, name: str, shown: str) -> Any:
     if dataset.is_virtual or dataset.external:
         message = f"the array `{name[:80]}` in the weights of `{shown}` is in another file"
-        raise refusal("import-unsafe", message, "save the model again with Keras, which stores them inside")
+        raise fail("import-unsafe", message, "save the model again with Keras, which stores them inside")
     if dataset.dtype.kind not in "fiub":
-        raise refusal(
+        raise fail(
             "import-unsafe", f"the array `{name[:80]}` in `{shown}` holds {dataset.dtype}, not numbers"
         )
     stored = dataset.id.get_storage_size()
     if dataset.nbytes > max(200 * stored, 1 << 20):
         message = f"the array `{name[:80]}` in `{shown}` unpacks from {stored:,} to {dataset.nbytes:,} bytes"
-        raise refusal("import-unsafe", message)
+        raise fail("import-unsafe", message)
     return np.asarray(dataset[()])

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from graphspec.contract.layer import Weight
 from graphspec.convert.nodes import StoredPlace
-from graphspec.convert.refusals import refusal
 from graphspec.convert.variables import LegacyVariables, Variables
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.graph import Graph
 from graphspec.names import attribute
 from graphspec.tensor_files import save
@@ -34,7 +33,7 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
         place = where[path]
         stored = variables.layer(place.stored.path, place.stored.groups, place.stored.parts)
         if not stored:
-            raise refusal(
+            raise fail(
                 "import-unsupported",
                 f"the file has no weights of its own for `{'.'.join(place.stored.path)}`",
                 "a model that is used both inside another and outside of it is stored once: give each its "
@@ -71,7 +70,7 @@ def unread(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables)
 
 
 def _misfit(place: StoredPlace, why: str) -> SpecError:
-    return refusal("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
+    return fail("import-format", f"the weights of `{'.'.join(place.stored.path)}` cannot be read: {why}")
 
 
 def _owners(graph: Graph, prefix: str = "") -> Iterator[tuple[str, tuple[Weight, ...]]]:

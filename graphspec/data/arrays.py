@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from graphspec.data.folders import Found
 from graphspec.data.given import HeldArrays
 from graphspec.data.memory import machine
-from graphspec.data.mistakes import fail, in_row, lacks, remedy, unreadable
-from graphspec.diagnostics import Span
+from graphspec.data.mistakes import in_row, lacks, remedy, unreadable
+from graphspec.diagnostics import Span, fail
 
 Array = NDArray[Any]
 MEMBERS = 10_000

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from graphspec.data.features.plan import Fill, FillPlan, Outputs
-from graphspec.data.mistakes import fail
-from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 
 Place = Callable[[Fill, str], Span | None]
 """Where the spec asks for a column of a field."""

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graphspec.data.mistakes import fail, nowhere, shown
-from graphspec.diagnostics import Span, SpecError
+from graphspec.data.mistakes import nowhere, shown
+from graphspec.diagnostics import Span, SpecError, fail
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]

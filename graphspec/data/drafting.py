@@ -19,8 +19,8 @@ import yaml
 from graphspec.data.columns import flat, is_list, is_text
 from graphspec.data.files import DataFile
 from graphspec.data.folders import find
-from graphspec.data.mistakes import fail
 from graphspec.data.tables import Table, open_table
+from graphspec.diagnostics import fail
 
 ROWS = 20_000
 """How many rows are looked at, the first ones."""

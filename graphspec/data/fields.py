@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from graphspec.data.arrays import Arrays
 from graphspec.data.binding import numbered
 from graphspec.data.features.plan import target_type
-from graphspec.data.mistakes import fail, nowhere
+from graphspec.data.mistakes import nowhere
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.diagnostics import Diagnostic, Span, SpecError, fail
 from graphspec.objectives import Loss
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import CTC, Contrastive, Region

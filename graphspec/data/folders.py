@@ -11,7 +11,8 @@ from pathlib import Path
 from graphspec.data import remote
 from graphspec.data.files import READ, format_of
 from graphspec.data.given import Given
-from graphspec.data.mistakes import fail, missing, unreadable
+from graphspec.data.mistakes import missing, unreadable
+from graphspec.diagnostics import fail
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.mistakes import fail, lacks, remedy
+from graphspec.data.mistakes import lacks, remedy
+from graphspec.diagnostics import fail
 from graphspec.objectives.settings import a
 
 if TYPE_CHECKING:

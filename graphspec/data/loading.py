@@ -24,14 +24,14 @@ from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
 from graphspec.data.given import Given
 from graphspec.data.memory import limit as memory_limit
-from graphspec.data.mistakes import fail, lacks, placed
+from graphspec.data.mistakes import lacks, placed
 from graphspec.data.mixed import mixing
 from graphspec.data.opening import Opening, opening, spanner
 from graphspec.data.padding import Padding
 from graphspec.data.processes import ALONE, Processes
 from graphspec.data.store import Budget, Store, folder
 from graphspec.data.synthetic import BATCHES, synthetic
-from graphspec.diagnostics import SpecError, nearest
+from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
@@ -156,11 +156,9 @@ def padding_of(program: Any, wanted: Iterable[Field]) -> Padding:
         {name for tensor in program.inputs.values() for s in tensor.shape[1:] for name in names_of(s)}
     )
     if bucket is not None and bucket not in known:
-        word, span = nearest(bucket, known), program.span(("train", "bucket"))
-        help = f"did you mean `{word}`?" if word else f"sizes here: {', '.join(known) or 'none'}"
-        raise fail(
-            "unknown-name", f"`bucket` is `{bucket}`, which is not a size of an input", help, span=span
-        )
+        help = did_you_mean(bucket, known, f"sizes here: {', '.join(known) or 'none'}")
+        message = f"`bucket` is `{bucket}`, which is not a size of an input"
+        raise fail("unknown-name", message, help, span=program.span(("train", "bucket")))
     return Padding(sizes, program.minimum_sizes, steps, bucket)
 
 

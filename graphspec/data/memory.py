@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from graphspec.data.mistakes import fail
+from graphspec.diagnostics import fail
 
 VARIABLE = "GRAPHSPEC_MEMORY"
 """Overrides the limit: bytes, or a number with K, M, G or T (powers of 1024)."""

@@ -6,17 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Label, Span, SpecError, did_you_mean, fail, nearest
 
 SHOWN = 40
 """Characters of a value that a message shows."""
-
-
-def fail(
-    code: str, message: str, help: str | None = None, *notes: str, span: Span | None = None
-) -> SpecError:
-    """The error of one mistake in the data."""
-    return SpecError([Diagnostic(code, message, span, help=help, notes=notes)])
 
 
 def placed(error: SpecError, span: Span | None) -> SpecError:
@@ -61,10 +54,7 @@ def in_line(file: str, line: int, text: str = "", start: int = 0, end: int | Non
 def missing(path: Path) -> SpecError:
     """A path at which there is nothing."""
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    word = nearest(path.name, there)
-    return fail(
-        "data-missing", f"there is no data file `{path}`", f"did you mean `{word}`?" if word else None
-    )
+    return fail("data-missing", f"there is no data file `{path}`", did_you_mean(path.name, there, None))
 
 
 def unreadable(path: object, error: OSError) -> SpecError:

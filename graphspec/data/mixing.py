@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.data.features.plan import target_type
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.tensor import Limit, Tensor
 
@@ -83,8 +83,7 @@ def parse_mix(value: object) -> tuple[Mixing, ...]:
 def _step(value: object) -> Mixing:
     name = value.get("layer") if isinstance(value, dict) else value
     if isinstance(name, str) and name not in MIXINGS:
-        word = nearest(name, MIXINGS)
-        help = f"did you mean `{word}`?" if word else f"one of: {', '.join(MIXINGS)}"
+        help = did_you_mean(name, MIXINGS, f"one of: {', '.join(MIXINGS)}")
         raise SettingError(Problem("unknown-layer", f"`mix` has no layer `{name}`", help))
     if not isinstance(value, dict) or not isinstance(name, str):
         raise SettingError(Problem("wrong-type", f"an entry of `mix` names a layer: {show(value)}", EXAMPLE))

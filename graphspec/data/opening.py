@@ -11,8 +11,7 @@ from graphspec.data import remote
 from graphspec.data.features.plan import Fill
 from graphspec.data.files import DataFile, alike
 from graphspec.data.given import Given
-from graphspec.data.mistakes import fail
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, fail
 
 
 @dataclass(frozen=True, slots=True)

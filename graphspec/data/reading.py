@@ -15,7 +15,6 @@ from graphspec.data.batches import InMemory
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoded, Encoders
 from graphspec.data.fields import Checker, Field
-from graphspec.data.mistakes import fail
 from graphspec.data.padding import Padding, Rows
 from graphspec.data.processes import ALONE, Processes, agreed, in_order
 from graphspec.data.ragged import Ragged
@@ -24,6 +23,7 @@ from graphspec.data.spool import SharedStore, Spool, Spooled
 from graphspec.data.store import Array, Budget, Name, Store
 from graphspec.data.streamed import Streamed
 from graphspec.data.tables import CHUNK, Table
+from graphspec.diagnostics import fail
 
 GROUPS = ("arrays", "weights", "counted")
 Encoding = tuple[int, list[Spooled]]

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from graphspec.data.mistakes import fail
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

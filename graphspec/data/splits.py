@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from graphspec.data.batches import SPLIT, generator, split
 from graphspec.data.files import Marked, Split
-from graphspec.data.mistakes import fail, shown
+from graphspec.data.mistakes import shown
+from graphspec.diagnostics import fail
 
 Rows = NDArray[np.int64]
 Place = Callable[[int], str]

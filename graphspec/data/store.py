@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import fail
 
 Array = NDArray[Any]
 Name = tuple[str, str]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.diagnostics import fail, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     if kind is None:
         near = nearest(path.suffix, SUFFIXES) or "predictions.csv"
         message = f"`{path}` has a format that graphspec does not write: {', '.join(SUFFIXES)}"
-        raise SpecError([Diagnostic("output-file", message, None, help=f"did you mean `{near}`?")])
+        raise fail("output-file", message, f"did you mean `{near}`?")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         writer = kind(temporary)
@@ -47,7 +47,7 @@ def writing(path: Path) -> Iterator[Callable[[pa.Table], None]]:
         temporary.replace(path)
     except OSError as error:
         message = f"`{path}` cannot be written: {error.strerror or error}"
-        raise SpecError([Diagnostic("output-file", message, None)]) from None
+        raise fail("output-file", message) from None
     finally:
         temporary.unlink(missing_ok=True)
 

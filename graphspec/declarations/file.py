@@ -8,7 +8,7 @@ from graphspec.declarations.body import Body, File
 from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, Label, nearest
+from graphspec.diagnostics import Diagnostics, Label, did_you_mean
 from graphspec.objectives.settings import show
 from graphspec.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.source import Document, Path
@@ -85,12 +85,11 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
                 message = f"the param `{name}` is {PLAIN}, not {show(item)}"
                 reader.error("wrong-type", (*path, name), message)
             elif name not in params and name not in body.failed_params:
-                word = nearest(name, params)
                 reader.error(
                     "unknown-param",
                     ("presets", preset, name),
                     f"the preset `{preset}` sets `{name}`, which is not a param of this file",
-                    f"did you mean `{word}`?" if word else None,
+                    did_you_mean(name, params, None),
                     key=True,
                 )
     return {name: settings for name, settings in presets.items() if isinstance(settings, dict)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, nearest
+from graphspec.diagnostics import Diagnostics, did_you_mean, nearest
 from graphspec.objectives.settings import a, show
 from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.source import Document, Path
@@ -219,13 +219,12 @@ def _edge(
     if target in body.failed:
         return
     if target not in body.nodes:
-        word = nearest(target, body.nodes)
         what = "an input, which takes no edges" if target in body.inputs else "no node"
         reader.error(
             "unknown-reference",
             path,
             f"an edge leads to `{target}`, which is {what}",
-            f"did you mean `{word}`?" if word else f"nodes here: {', '.join(list(body.nodes)[:12])}",
+            did_you_mean(target, body.nodes, f"nodes here: {', '.join(list(body.nodes)[:12])}"),
         )
         return
     for source in sources:

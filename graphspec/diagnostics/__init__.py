@@ -6,9 +6,9 @@ one for people, `nearest` finds the legal word that was meant.
 
 from collections.abc import Mapping
 
-from graphspec.diagnostics.collecting import Diagnostics, SpecError
+from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.spelling import nearest
+from graphspec.diagnostics.spelling import did_you_mean, nearest
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "Label",
     "Span",
     "SpecError",
+    "did_you_mean",
+    "fail",
     "hidden_in",
     "nearest",
     "render",

@@ -19,6 +19,13 @@ class SpecError(Exception):
         super().__init__("\n\n".join(render(diagnostic, {}) for diagnostic in self.diagnostics))
 
 
+def fail(
+    code: str, message: str, help: str | None = None, *notes: str, span: Span | None = None
+) -> SpecError:
+    """The error of one mistake, to be raised."""
+    return SpecError([Diagnostic(code, message, span, help=help, notes=notes)])
+
+
 MAX_DIAGNOSTICS = 500
 MEANT = re.compile(r"#\s*ok:\s*([a-z-]+(?:\s*,\s*[a-z-]+)*)")
 """The comment that silences warnings on its line: `# ok: dropout-last`."""

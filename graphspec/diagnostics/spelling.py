@@ -6,6 +6,9 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _LONGEST_WORD = 64
 _MANY = 500
@@ -45,6 +48,14 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
         return best[1]
     parts = [name for name in names if _is_part(plain, _plain(name))]
     return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
+
+
+def did_you_mean(
+    word: object, legal: Iterable[str], otherwise: T, synonyms: Mapping[str, str] | None = None
+) -> str | T:
+    """The remedy for what is not among the `legal` words: the nearest of these, `otherwise` where none is."""
+    near = nearest(word, legal, synonyms) if isinstance(word, str) else None
+    return f"did you mean `{near}`?" if near else otherwise
 
 
 def _is_part(a: str, b: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphspec.contract.buffers import need_held
 from graphspec.contract.layer import LayerError
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
@@ -35,8 +35,7 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
     if not when:
         return NOTHING
     if values["dtype"] not in DTYPES:
-        near = nearest(str(values["dtype"]), DTYPES, DTYPE_WORDS)
-        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        help = did_you_mean(str(values["dtype"]), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         body.error(
             "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from graphspec.diagnostics import Span, nearest
+from graphspec.diagnostics import Span, did_you_mean
 from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
@@ -168,7 +168,4 @@ Build = Callable[[NodeInstance], NodeResult]
 
 
 def near_help(word: str, names: list[str]) -> str | None:
-    near = nearest(word, names)
-    if near:
-        return f"did you mean `{near}`?"
-    return f"one of: {', '.join(sorted(names)[:20])}" if names else None
+    return did_you_mean(word, names, f"one of: {', '.join(sorted(names)[:20])}" if names else None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from graphspec.diagnostics import Span, nearest
+from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.body import BodyElaborator, NodeResult, Repeated
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Op, Value
@@ -163,8 +163,7 @@ def _inside(body: BodyElaborator, result: NodeResult, path: tuple[str, ...], spa
         return FAILED
     if not inner.has(path[0]):
         names = list(dict.fromkeys([*filter(None, result.outputs), *inner.declared.nodes]))
-        near = nearest(path[0], names)
-        help = f"did you mean `{near}`?" if near else f"its outputs and nodes: {', '.join(names[:12])}"
+        help = did_you_mean(path[0], names, f"its outputs and nodes: {', '.join(names[:12])}")
         body.error("unknown-reference", span, f"`{op.name}` has no output and no node `{path[0]}`", help)
         return FAILED
     if path not in result.inner_paths.paths:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ def check_objective(body: BodyElaborator, tune: TuneConfig, names: Collection[st
     """Whether the objective is one of `names`, the values that a run reports; if not, that is reported."""
     if tune.objective in names:
         return True
-    near = nearest(tune.objective, names)
-    help = f"did you mean `{near}`?" if near else f"it reports: {', '.join(names)}"
+    help = did_you_mean(tune.objective, names, f"it reports: {', '.join(names)}")
     if tune.objective.startswith("val_") and tune.objective.removeprefix("val_") in names:
         help = "hold examples out: `data: {validation: {split: 0.1}}`"
     document = body.declared.document

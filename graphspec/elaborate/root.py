@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphspec.declarations import File
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.cautions import warn
 from graphspec.elaborate.context import Context, OutOfBudget
@@ -98,9 +98,8 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
         if preset in file.presets:
             given.update(file.presets[preset])
         else:
-            near = nearest(preset, file.presets)
             names = ", ".join(file.presets) or "none"
-            help = f"did you mean `{near}`?" if near else f"presets here: {names}"
+            help = did_you_mean(preset, file.presets, f"presets here: {names}")
             context.error("unknown-preset", None, f"the spec has no preset `{preset}`", help)
     for name, value in params.items():
         if name in file.body.params and is_plain(value):
@@ -109,9 +108,8 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             place = file.document.span(("params", name))
             context.error("wrong-type", place, f"the param `{name}` is {PLAIN}, not {show(value)}")
         else:
-            near = nearest(name, file.body.params)
             names = ", ".join(file.body.params) or "none"
-            help = f"did you mean `{near}`?" if near else f"params here: {names}"
+            help = did_you_mean(name, file.body.params, f"params here: {names}")
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphspec.diagnostics import Span, nearest
+from graphspec.diagnostics import Span, did_you_mean, nearest
 from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
@@ -67,8 +67,7 @@ class Scope:
             return FAILED
         except ExpressionError as error:
             if error.code == "unknown-name" and error.help and not error.help.startswith("did you"):
-                near = nearest(error.message.split("`")[1], self.unknown)
-                error.help = f"did you mean `{near}`?" if near else error.help
+                error.help = did_you_mean(error.message.split("`")[1], self.unknown, error.help)
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):
                 error.help = "`index` counts the instances of a node with `repeat` or `parallel`"
             self.expression_error(error.shifted(start), path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.graph import Value
@@ -66,9 +66,8 @@ def declared_size(node: NodeInstance, size: Any, *keys: str | int) -> Dim | None
     try:
         return parse_size(size, names)
     except SizeError as error:
-        word = nearest(error.name, names) if error.name else None
         known = f"sizes here: {', '.join(names)}" if names else "no input has a size with a name"
-        help = f"did you mean `{word}`?" if word else f"{known}; null is any size"
+        help = did_you_mean(error.name, names, f"{known}; null is any size")
         code = "unknown-reference" if error.name else "wrong-type"
         node.error(code, span, str(error), help if error.name else None)
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
@@ -39,4 +39,4 @@ def failing(
             root = root.__cause__
         lines = str(root).strip().splitlines() or [type(root).__name__]
         place = program.place_of(root) or program.place_of(error)
-        raise SpecError([Diagnostic("export-failed", f"{what}: {lines[0]}", place)]) from error
+        raise fail("export-failed", f"{what}: {lines[0]}", span=place) from error

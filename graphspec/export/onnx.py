@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.proof import Run
 from graphspec.export.tracing import Traced, Unit, label
@@ -36,7 +36,7 @@ def need_packages() -> None:
     if lacking:
         message = f"`--format onnx` needs {', '.join(f'`{name}`' for name in lacking)}"
         help = 'pip install "graphspec[onnx]"'
-        raise SpecError([Diagnostic("package-missing", message, None, help=help)])
+        raise fail("package-missing", message, help)
 
 
 def write(
@@ -120,7 +120,7 @@ def _new_enough() -> Iterator[None]:
 
         held = f"`onnxscript` {onnxscript.__version__} is too old for torch {torch.__version__}"
         help = "pip install --upgrade onnxscript"
-        raise SpecError([Diagnostic("package-missing", held, None, notes=(str(error),), help=help)]) from None
+        raise fail("package-missing", held, help, str(error)) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.export.tracing import Traced, label
 from graphspec.tensor import BATCH
 
@@ -114,4 +114,4 @@ def _type(tensor: Tensor) -> str:
 def _differs(output: str, sizes: Mapping[str, int], how: str) -> SpecError:
     at = ", ".join(f"{label(name)} {size}" for name, size in sizes.items())
     message = f"the exported program's `{output}` differs from the module's at {at}: {how}"
-    return SpecError([Diagnostic("export-differs", message, None, help="`--format py` needs no export")])
+    return fail("export-differs", message, "`--format py` needs no export")

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphspec.diagnostics import nearest, shortened
+from graphspec.diagnostics import did_you_mean, nearest, shortened
 from graphspec.expressions.grammar import (
     BINARY,
     COMPARE,
@@ -106,13 +106,8 @@ class Evaluator:
         if node.id in self.scope:
             return self.scope[node.id]
         known = [name for name in self.scope if not name.endswith(")")]
-        near = nearest(node.id, known)
-        if near:
-            help = f"did you mean `{near}`?"
-        elif known:
-            help = "known here: " + ", ".join(known[:20])
-        else:
-            help = "declare it under `params`"
+        listed = "known here: " + ", ".join(known[:20]) if known else "declare it under `params`"
+        help = did_you_mean(node.id, known, listed)
         raise error_at(node, "unknown-name", f"`{node.id}` is not a parameter here", help)
 
     def _list(self, node: ast.List) -> list:
@@ -320,8 +315,7 @@ class Evaluator:
             raise error_at(node, "unknown-vocabulary", message, f"write `vocabulary: ...` at `{name}`")
         start = "vocabulary("
         there = [name.removeprefix(start)[:-1] for name in self.scope if name.startswith(start)]
-        near = nearest(name, there)
-        help = f"did you mean `{near}`?" if near else f"features with ids: {', '.join(there) or 'none'}"
+        help = did_you_mean(name, there, f"features with ids: {', '.join(there) or 'none'}")
         raise error_at(argument, "unknown-vocabulary", f"`{name}` is not a feature of `data` here", help)
 
 

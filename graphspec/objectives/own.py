@@ -9,7 +9,7 @@ import re
 from keyword import iskeyword
 from typing import Any, ClassVar, Literal
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
 from graphspec.objectives.settings import Problem, SettingError, show
@@ -131,8 +131,7 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
         )
         raise SettingError(Problem("wrong-type", message, None, ("shape",)))
     if dtype is not None and dtype not in DTYPES:
-        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
-        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         raise SettingError(Problem("out-of-range", f"unknown dtype {show(dtype)}", help, ("dtype",)))
     kept = None if shape is None else tuple(shape)
     return {"path": path, "given": {**given, **under}, "shape": kept, "dtype": dtype}

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean, nearest
 from graphspec.tensor import DTYPE_WORDS
 
 Path = tuple[str | int, ...]
@@ -177,10 +177,8 @@ class Family:
         plain = name.partition("(")[0].strip()
         if plain != name and plain in self.members:
             return f"write arguments next to the name: {{name: {plain}, ...}}"
-        word = nearest(name, [known for known in self.members if known.islower()], self.synonyms)
-        if word is not None:
-            return f"did you mean `{word}`?"
-        return f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+        listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
+        return did_you_mean(name, filter(str.islower, self.members), listed, self.synonyms)
 
 
 class Members(Mapping[str, type[Named]]):
@@ -347,9 +345,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         )
     if kind == "literal_error":
         literals = _QUOTED.findall(context["expected"])
-        word = nearest(given, literals, DTYPE_WORDS) if isinstance(given, str) else None
         message = f"{key} is {show(given)}, but must be {_literals(context['expected'])}"
-        return Problem("out-of-range", message, f"did you mean `{word}`?" if word else None, path)
+        return Problem("out-of-range", message, did_you_mean(given, literals, None, DTYPE_WORDS), path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
         if context.get("written"):
@@ -398,10 +395,8 @@ def _key(path: Path, what: str) -> str:
 
 def _legal(word: str, legal: Iterable[str], synonyms: Mapping[str, str]) -> str:
     """The remedy for an unknown key."""
-    near, known = nearest(word, legal, synonyms), ", ".join(legal)
-    if near is not None:
-        return f"did you mean `{near}`?"
-    return f"{TAKES}: {known}" if known else "it takes no arguments"
+    known = ", ".join(legal)
+    return did_you_mean(word, legal, f"{TAKES}: {known}" if known else "it takes no arguments", synonyms)
 
 
 TAKES = "it takes"

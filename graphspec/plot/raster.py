@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 
 PIXELS = 2
 """Of a picture in PNG for one of SVG, each way."""
@@ -25,7 +25,7 @@ def converted(svg: str, suffix: str) -> bytes:
     except ImportError:
         message = f"`{suffix}` needs `typst`, which is not installed"
         help = 'pip install "graphspec[plot]"; .svg and .html need nothing'
-        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+        raise fail("package-missing", message, help) from None
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     assert size is not None
     width, height = (float(each) * POINTS for each in size.groups())

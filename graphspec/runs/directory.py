@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.diagnostics import fail, nearest
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC
 
 Values = dict[str, list[float | None]]
@@ -27,7 +27,7 @@ class RunFiles:
         if not holds_run(self.path):
             what = "holds no run" if self.path.is_dir() else "does not exist"
             message = f"`{self.path}` {what}: a run is a directory that `graphspec train` writes"
-            raise SpecError([Diagnostic("run-missing", message, None, help=_other_runs(self.path))])
+            raise fail("run-missing", message, _other_runs(self.path))
 
     @property
     def spec(self) -> Path:
@@ -61,7 +61,7 @@ class RunFiles:
         path = self.path / WEIGHTS[name]
         if not path.is_file():
             help = "let it train for an epoch: `graphspec train RUN --resume`"
-            raise SpecError([Diagnostic("weights-missing", f"`{path}` does not exist", None, help=help)])
+            raise fail("weights-missing", f"`{path}` does not exist", help)
         return path
 
     def encoders(self, program: object = None) -> Mapping[str, Any] | None:
@@ -75,7 +75,7 @@ class RunFiles:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             message = f"`{path}` is damaged: {error}"
-            raise SpecError([Diagnostic("data-format", message, None, help="train again")]) from None
+            raise fail("data-format", message, "train again") from None
         return found
 
     def history(self) -> Values:
@@ -151,7 +151,7 @@ def _environment(directory: Path) -> Mapping[str, Any]:
         found = json.loads((directory / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = f"`{directory / ENVIRONMENT}` is damaged: {error}"
-        raise SpecError([Diagnostic("run-missing", message, None)]) from None
+        raise fail("run-missing", message) from None
     return found if isinstance(found, dict) else {}
 
 

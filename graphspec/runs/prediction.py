@@ -21,9 +21,9 @@ from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.given import Given
 from graphspec.data.loading import padding_of
-from graphspec.data.mistakes import fail
 from graphspec.data.opening import opening, spanner
 from graphspec.data.tables import Table, open_table
+from graphspec.diagnostics import fail
 
 ARRAYS = 4096
 """Rows of arrays that are predicted at a time."""

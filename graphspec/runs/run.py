@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.runs.directory import RunFiles, Values
 from graphspec.runs.spec_files import SUFFIXES, SpecFiles
 
@@ -203,10 +203,10 @@ class Run:
             return load_file(self.program, source, place, encoders, limit=limit), encoders, "test"
         if self.program.data is None:
             help = "give data: `--data PATH`"
-            raise SpecError([Diagnostic("data-missing", "the spec has no `data`", None, help=help)])
+            raise fail("data-missing", "the spec has no `data`", help)
         found = load(self.program, self.files.data, self.files.root, place, limit=limit, encoders=encoders)
         for examples, part in ((found.test, "test"), (found.validation, "validation")):
             if examples is not None:
                 return examples, encoders, part
         message = "the spec has neither test data nor validation data"
-        raise SpecError([Diagnostic("data-missing", message, None, help="give data: `--data PATH`")])
+        raise fail("data-missing", message, "give data: `--data PATH`")

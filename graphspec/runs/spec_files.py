@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.runs.directory import WEIGHTS, Values, places
 from graphspec.weights import without_file
 
@@ -57,7 +57,7 @@ class SpecFiles:
             beside = self.spec.with_suffix(".safetensors")
             file = beside if beside.is_file() else "FILE"
             help = f"name a file, `--weights {file}`, or the directory of a run instead of the spec"
-            raise SpecError([Diagnostic("weights-missing", message, None, help=help)])
+            raise fail("weights-missing", message, help)
         return None
 
     def encoders(self, program: Program) -> Mapping[str, Any] | None:
@@ -65,5 +65,5 @@ class SpecFiles:
         if program.data is not None and program.data.features:
             message = f"`{self.spec}` has features, and what they learned is in the run that trained it"
             help = "name the directory of that run instead of the spec"
-            raise SpecError([Diagnostic("data-format", message, None, help=help)])
+            raise fail("data-format", message, help)
         return None

@@ -13,7 +13,7 @@ import yaml
 
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.run_files import SPEC
 from graphspec.train.device import typical
 from graphspec.train.run import is_run, newest
@@ -67,9 +67,7 @@ def fitting(
             torch.cuda.empty_cache()
         if size == 1:
             help = "make the model or its inputs smaller, or write `checkpoint: true` on its blocks"
-            raise SpecError(
-                [Diagnostic("run-failed", "not even one example fits in memory", None, help=help)]
-            )
+            raise fail("run-failed", "not even one example fits in memory", help)
         size //= 2
 
 

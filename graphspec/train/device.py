@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
 
@@ -89,4 +89,4 @@ def computing(threads: int) -> Iterator[None]:
 
 
 def _missing(message: str, help: str) -> SpecError:
-    return SpecError([Diagnostic("device-missing", message, None, help=help)])
+    return fail("device-missing", message, help)

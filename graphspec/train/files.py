@@ -18,7 +18,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor_files import save
 
 MARGIN = 2**20
@@ -87,7 +87,7 @@ def refusing(path: Path) -> Iterator[None]:
 
 def refused(message: str, help: str | None = None) -> SpecError:
     """The error for a run directory that cannot be written."""
-    return SpecError([Diagnostic("run-directory", message, None, help=help)])
+    return fail("run-directory", message, help)
 
 
 def untied(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

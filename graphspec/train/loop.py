@@ -23,7 +23,7 @@ from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.given import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
 from graphspec.data.remote import is_remote, shown
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.objectives.history import directions
 from graphspec.own import nodes
 from graphspec.run_files import CHECKPOINTS, ENCODERS, LAST
@@ -166,7 +166,7 @@ def _fitting(
     if not world.alone:
         help = "try it with one process, then write `train.batch_size`: the sum over all processes"
         message = "`--batch-size auto` tries what fits one process"
-        raise SpecError([Diagnostic("not-supported", message, None, help=help)])
+        raise fail("not-supported", message, help)
     known = batch_sizes.begun(program, run_dir) if resume else None
     if known is not None:
         program = program.with_batch_size(known)
@@ -459,4 +459,4 @@ def _not_finite(judgement: Judgement, training: Training, saver: Saver) -> None:
     else:
         note = f"the last complete checkpoint is in {training.run_dir / CHECKPOINTS}"
     help = "lower the learning rate, or clip gradients: {optimizer: {name: adam, global_clipnorm: 1.0}}"
-    raise SpecError([Diagnostic("non-finite-loss", message, None, help=help, notes=(note,))])
+    raise fail("non-finite-loss", message, help, note)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from graphspec.data.batches import Batch
-from graphspec.diagnostics import Diagnostic, SpecError, nearest
+from graphspec.diagnostics import did_you_mean, fail
 from graphspec.train.judge import Judge
 from graphspec.train.judgement import Judgement
 from graphspec.train.meter import Meter, Values
@@ -89,9 +89,8 @@ def _arrays(program: Any, judged: list[str], targets: Tensor | Mapping[str, Tens
     for name, target in wanted.items():
         key = target if target in targets else name
         if key not in targets:
-            near = nearest(target, targets)
-            help = f"did you mean `{near}`?" if near else f"targets here: {', '.join(targets) or 'none'}"
+            help = did_you_mean(target, targets, f"targets here: {', '.join(targets) or 'none'}")
             message = f"output `{name}` is compared with `{target}`, which is not among the targets"
-            raise SpecError([Diagnostic("data-column", message, None, help=help)])
+            raise fail("data-column", message, help)
         arrays[target] = targets[key]
     return arrays

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphspec import own
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.own import OwnLoss, OwnMetric
 
 
@@ -56,7 +56,7 @@ def bound(program: Any, device: torch.device) -> dict[str, Any]:
 def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: torch.device) -> Any:
     """A function of outputs and targets: an object of a class, or a function with its arguments."""
     if not callable(what):
-        raise SpecError([Diagnostic("module-missing", f"`{path}` is neither a class nor a function", span)])
+        raise fail("module-missing", f"`{path}` is neither a class nor a function", span=span)
     if not isinstance(what, type):
         _need_arguments(what, path, given, span)
         return lambda outputs, targets: what(outputs, targets, **given)
@@ -64,16 +64,16 @@ def _made(what: Any, path: str, given: Mapping[str, Any], span: Any, device: tor
         made = what(**given)
     except Exception as error:
         message = f"`{path}` cannot be made: {type(error).__name__}: {error}"
-        raise SpecError([Diagnostic("build-failed", message, span, notes=own.raised_at(error))]) from error
+        raise fail("build-failed", message, None, *own.raised_at(error), span=span) from error
     if not callable(made):
-        raise SpecError([Diagnostic("module-missing", f"an object of `{path}` cannot be called", span)])
+        raise fail("module-missing", f"an object of `{path}` cannot be called", span=span)
     if not isinstance(made, nn.Module):
         return made
     trainable = next((name for name, each in made.named_parameters() if each.requires_grad), None)
     if trainable is not None:
         message = f"`{path}` has the parameter `{trainable}`, and a loss or a metric is not trained"
         help = "make it a module of the graph, whose output has `loss: mean`; or `requires_grad_(False)` it"
-        raise SpecError([Diagnostic("not-supported", message, span, help=help)])
+        raise fail("not-supported", message, help, span=span)
     return made.to(device)
 
 
@@ -89,7 +89,7 @@ def _need_arguments(function: Callable[..., Any], path: str, given: Mapping[str,
         named = [each.name for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
         message = f"`{path}` cannot be called with outputs, targets and the keys of the spec: {error}"
         help = f"its arguments are: {', '.join(named) or 'none'}"
-        raise SpecError([Diagnostic("build-failed", message, span, help=help)]) from error
+        raise fail("build-failed", message, help, span=span) from error
 
 
 def values(
@@ -118,4 +118,4 @@ def values(
 
 
 def _misfit(message: str, help: str) -> SpecError:
-    return SpecError([Diagnostic("loss-misfit", message, None, help=help)])
+    return fail("loss-misfit", message, help)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.objectives.settings import show
 from graphspec.run_files import SPEC
 from graphspec.train.checkpoint import State, read
@@ -113,7 +113,7 @@ def alike(world: World, fingerprint: str) -> None:
         wrong = next(rank for rank, other in enumerate(others) if other != others[0])
         message = f"process {wrong} reads other data than process 0"
         help = "give every machine the same files, at the same paths"
-        raise SpecError([Diagnostic("data-range", message, None, help=help)])
+        raise fail("data-range", message, help)
 
 
 def same_data(state: State, fingerprint: str, path: Path) -> None:
@@ -147,4 +147,4 @@ def _was(value: Any, path: tuple[Any, ...]) -> str:
 
 
 def _refused(message: str, help: str) -> SpecError:
-    return SpecError([Diagnostic("resume-failed", message, None, help=help)])
+    return fail("resume-failed", message, help)

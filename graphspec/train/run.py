@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from graphspec import own
-from graphspec.diagnostics import Diagnostic, Span, SpecError
+from graphspec.diagnostics import Span, fail
 from graphspec.load import inside
 from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OWN, SOURCE, SPEC
 from graphspec.train.checkpoint import Checkpoints
@@ -207,7 +207,7 @@ def files_of(program: Any) -> Iterator[tuple[str, Path]]:
         name = os.path.normpath(os.path.relpath(path, root))
         if name.split(os.sep)[0] in OWN:
             message = f"the spec reads `{name}`, and a run writes a file of that name"
-            raise SpecError([Diagnostic("run-directory", message, span, help="rename the file")])
+            raise fail("run-directory", message, "rename the file", span=span)
         yield name, path
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from graphspec.convert.variables import CHILDREN, array, member, open_hdf5
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.transfer.misfits import what_it_is
 
 MAX_INDEX = 64 << 20
@@ -88,7 +88,7 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
 
 
 def missing(message: str, help: str | None = None) -> SpecError:
-    return SpecError([Diagnostic("weights-missing", message, None, help=help)])
+    return fail("weights-missing", message, help)
 
 
 def _open(path: Path, stack: ExitStack) -> Checkpoint:
@@ -140,7 +140,7 @@ def _open_shards(path: Path, stack: ExitStack) -> Checkpoint:
     for name in set(places.values()):
         if Path(name).name != name:
             message = f"the index `{path}` names `{name[:80]}`, which is not next to it"
-            raise SpecError([Diagnostic("import-unsafe", message, None)])
+            raise fail("import-unsafe", message)
     shards = {name: _open_shard(path, name, stack) for name in sorted(set(places.values()))}
     for key, name in places.items():
         if key not in shards[name].tensors:
@@ -224,7 +224,7 @@ def _refused(path: Path, error: Exception) -> SpecError:
     named = re.search(r"(?:GLOBAL|Unsupported class|global) ([\w.]+)", text)
     if isinstance(error, pickle.UnpicklingError) and named:
         message = f"`{path}` holds objects of `{named[1]}` beside tensors, and pickles are never run"
-        return SpecError([Diagnostic("import-unsafe", message, None, help=help)])
+        return fail("import-unsafe", message, help)
     return missing(f"`{path}` is not a checkpoint that torch reads: {text.splitlines()[0][:160]}", help)
 
 

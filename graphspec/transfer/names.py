@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.transfer.misfits import shown
 
 RIVAL = 0.5
@@ -44,7 +44,7 @@ class Names:
             names = shown([self.prefix, *sorted(rivals)])
             message = f"`{path}` holds the same names more than once, after {names}"
             help = f"say which with --prefix {self.prefix}"
-            raise SpecError([Diagnostic("weights-ambiguous", message, None, help=help)])
+            raise fail("weights-ambiguous", message, help)
 
     def find(self, name: str) -> str | None:
         """The tensor that a name means, after the prefix or as it is."""

@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import as_tuple
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, SpecError, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, did_you_mean, fail, nearest
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.source import read
 from graphspec.transfer.patterns import Pattern, PatternError, names_of, pattern
@@ -230,8 +230,8 @@ def load_rules(name: str) -> Rules:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        near = nearest(name, known) if "/" not in name and "." not in name else None
-        help = f"did you mean `{near}`?" if near else f"graphspec has: {', '.join(known)}; or name a file"
+        ours = known if "/" not in name and "." not in name else ()
+        help = did_you_mean(name, ours, f"graphspec has: {', '.join(known)}; or name a file")
         message = f"the rules `{name}` cannot be read: {reason or error}"
-        raise SpecError([Diagnostic("rules-missing", message, None, help=help)]) from None
+        raise fail("rules-missing", message, help) from None
     return read_rules(text, name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.compiled_spec import Program
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.objectives.history import directions
 from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
 from graphspec.tune.picture import picture
@@ -64,14 +64,14 @@ def tune(
     config = program.tuning
     if config is None:
         help = "write `tune: {objective: val_loss, search: {width: {int: [16, 256]}}}`"
-        raise SpecError([Diagnostic("nothing-to-tune", "the spec has no `tune` section", None, help=help)])
+        raise fail("nothing-to-tune", "the spec has no `tune` section", help)
     assert program.path is not None
     folder = run_dir if run_dir is not None else Path("runs") / f"{program.name}-tune"
     try:
         (folder / TRIALS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"the run directory `{folder}` cannot be made: {error.strerror or error}"
-        raise SpecError([Diagnostic("run-directory", message, None)]) from None
+        raise fail("run-directory", message) from None
     study = Study(
         program.name,
         storage or str(folder / STUDY),
@@ -87,7 +87,7 @@ def tune(
     if search.common_failure is not None:
         message = f"every trial fails, so the search has stopped: {search.common_failure}"
         help = f"`graphspec train {program.path}` says where; mend it, and run the same search again"
-        raise SpecError([Diagnostic("tune-fails", message, None, help=help)])
+        raise fail("tune-fails", message, help)
     best = study.ranking()
     _leave(folder, search, best[:keep])
     trials = study.finished()

@@ -32,7 +32,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.tune.config import Choice, FloatRange, IntRange, Range, TuneConfig
 
 Values = dict[str, Any]
@@ -106,12 +106,12 @@ class Study:
             raise
         except ImportError:
             message, help = "the study's storage needs a driver that is not installed", DRIVERS
-            raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+            raise fail("package-missing", message, help) from None
         except Exception as error:  # drivers and servers have their own exception classes
             shown = str(error).strip().splitlines()
             message = f"the study's storage cannot be opened: {shown[0] if shown else type(error).__name__}"
             help = "give a path, or a URL such as postgresql://user@host/database"
-            raise SpecError([Diagnostic("tune-storage", message, None, help=help)]) from error
+            raise fail("tune-storage", message, help) from error
 
     def close(self) -> None:
         """Closes the connections to a database."""
@@ -128,7 +128,7 @@ class Study:
         elif known != digest:
             message = f"the study `{self._study.study_name}` was begun with another search or objective"
             help = "give a new `--run-dir` (or another `name`), or put the old `tune` back"
-            raise SpecError([Diagnostic("tune-differs", message, None, help=help)])
+            raise fail("tune-differs", message, help)
 
     # --- trials
 

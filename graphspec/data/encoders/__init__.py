@@ -35,10 +35,9 @@ from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
 from graphspec.data.features.plan import Fill, FillPlan, Outputs
-from graphspec.data.mistakes import fail
 from graphspec.data.processes import ALONE, Processes
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import names_of, value_of
 
 __all__ = ["Encoded", "Encoders"]

@@ -18,9 +18,9 @@ from graphspec.data.encoders.lists import marked, to_length
 from graphspec.data.encoders.vocabulary import Ids, Vocabulary, alike_note
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
-from graphspec.data.mistakes import fail, shown
+from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 
 
 class CategoryEncoder(Encoder):

@@ -15,7 +15,8 @@ from graphspec.data.encoders.base import Array, Column, Encoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
-from graphspec.data.mistakes import fail, shown
+from graphspec.data.mistakes import shown
+from graphspec.diagnostics import fail
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's word for a number of channels."""

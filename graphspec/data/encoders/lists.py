@@ -15,8 +15,9 @@ from graphspec.data.encoders.base import Column, Encoder, scattered
 from graphspec.data.encoders.vocabulary import Vocabulary, alike_note
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens, text_of
-from graphspec.data.mistakes import fail, shown
+from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
+from graphspec.diagnostics import fail
 
 
 def marked(word: str, ragged: Ragged, elements: Mask) -> dict[str, Mask]:

@@ -13,7 +13,7 @@ from graphspec.data.columns import Mask, Numbers, TablePart, dates, numbers
 from graphspec.data.encoders.base import Column, Encoder, any_of, scattered, shaped
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Date, Number, Scale, Statistic, Transform
-from graphspec.data.mistakes import fail
+from graphspec.diagnostics import fail
 
 KEPT = 2**22
 """Rows from which statistics are taken; of more, so many are drawn."""

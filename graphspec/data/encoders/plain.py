@@ -11,9 +11,8 @@ import pyarrow as pa
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, lists, missing_in, numbers_of
 from graphspec.data.encoders.base import Array, Column, Encoder, any_of
 from graphspec.data.features.plan import Fill
-from graphspec.data.mistakes import fail
 from graphspec.data.ragged import Ragged
-from graphspec.diagnostics import SpecError
+from graphspec.diagnostics import SpecError, fail
 
 
 class PlainEncoder(Encoder):

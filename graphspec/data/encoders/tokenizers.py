@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
-from graphspec.data.mistakes import fail
+from graphspec.diagnostics import fail
 
 SPECIAL = ["[PAD]", "[UNK]"]
 """The tokens of the ids 0 and 1."""

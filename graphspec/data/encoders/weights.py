@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from graphspec.data.columns import TablePart, is_list, numbers, texts
 from graphspec.data.judged import Judged
-from graphspec.data.mistakes import fail, shown
-from graphspec.diagnostics import nearest
+from graphspec.data.mistakes import shown
+from graphspec.diagnostics import did_you_mean, fail
 
 
 class RowWeights:
@@ -74,9 +74,8 @@ class RowWeights:
     def _known(self) -> None:
         for value in self.classes:
             if value not in self.counts:
-                word = nearest(value, self.counts)
                 listed = ", ".join(shown(value) for value in sorted(self.counts)[:20])
-                help = f"did you mean `{word}`?" if word else f"values of training rows: {listed}"
+                help = did_you_mean(value, self.counts, f"values of training rows: {listed}")
                 what = f"`class_weight` of output `{self.output}` names `{value}`, which no training row has"
                 raise fail("data-range", what, help)
         if not any(self.classes.get(value, 1.0) for value in self.counts):

@@ -5,7 +5,7 @@ or torch.
 from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.settings import Problem, SettingError, show, validate
 
 __all__ = ["FEATURES", "Feature", "Made", "parse_features"]
@@ -45,7 +45,6 @@ def _feature(name: str, value: object) -> Feature:
         raise SettingError(Problem("missing-key", f"the feature `{name}` needs `encode`", help))
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:
-        word = nearest(encoder, FEATURES, SYNONYMS) if isinstance(encoder, str) else None
-        help = f"did you mean `{word}`?" if word else f"one of: {', '.join(FEATURES)}"
+        help = did_you_mean(encoder, FEATURES, f"one of: {', '.join(FEATURES)}", SYNONYMS)
         raise SettingError(Problem("unknown-encoder", f"unknown encoder {show(encoder)}", help, ("encode",)))
     return validate(FEATURES[encoder], value, f"the feature `{name}`")

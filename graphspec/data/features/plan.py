@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
 from graphspec.objectives.rare_losses import Circle
 from graphspec.objectives.settings import Problem
@@ -122,8 +122,7 @@ def unread(declared: Iterable[str], features: Mapping[str, Feature]) -> Iterator
     names = list(declared)
     for name in features:
         if name not in names:
-            word = nearest(name, names)
-            help = f"did you mean `{word}`?" if word else f"inputs and targets here: {', '.join(names)}"
+            help = did_you_mean(name, names, f"inputs and targets here: {', '.join(names)}")
             message = f"the feature `{name}` has a name that no input and no target has"
             yield Problem("unused-feature", message, help, (name,))
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.csv as reader
 
 from graphspec.data.files import COMPRESSED, DataFile
-from graphspec.data.mistakes import fail, in_line
+from graphspec.data.mistakes import in_line
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, head, utf8
-from graphspec.diagnostics import Span, SpecError
+from graphspec.diagnostics import Span, SpecError, fail
 
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}
 """Those that people use, as a spec writes them."""

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.json as reader
 
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import fail, in_line, shown
+from graphspec.data.mistakes import in_line, shown
 from graphspec.data.tables.base import Table
 from graphspec.data.tables.streams import BLOCK, utf8
-from graphspec.diagnostics import Span, SpecError
+from graphspec.diagnostics import Span, SpecError, fail
 
 DEPTH = 64
 """Levels of nesting in a line: pyarrow's parser overflows the stack where there are very many."""

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from graphspec.data.arrays import open_arrays
 from graphspec.data.folders import Found
-from graphspec.data.mistakes import fail
 from graphspec.data.tables.base import CHUNK, Table
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, fail
 
 
 class Matrices(Table):

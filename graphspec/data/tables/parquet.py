@@ -13,9 +13,9 @@ import pyarrow.parquet as reader
 
 from graphspec.data import remote
 from graphspec.data.files import DataFile
-from graphspec.data.mistakes import fail, in_row
+from graphspec.data.mistakes import in_row
 from graphspec.data.tables.base import CHUNK, Share, Table
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Span, fail
 
 Run = tuple[int, list[int]]
 """Neighbouring row groups, and the row that they begin with."""

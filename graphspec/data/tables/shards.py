@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from graphspec.data.mistakes import fail
 from graphspec.data.tables.base import WHOLE, Share, Table
-from graphspec.diagnostics import Span, SpecError
+from graphspec.diagnostics import Span, SpecError, fail
 
 
 class Shards(Table):

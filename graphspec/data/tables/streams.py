@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from graphspec.data.files import COMPRESSED
-from graphspec.data.mistakes import fail
+from graphspec.diagnostics import fail
 
 BLOCK = 4 * 2**20
 """Bytes that are read at a time. No row of a text file may be longer."""

@@ -13,7 +13,7 @@ from graphspec.contract import REGISTRY
 from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor, met
 from graphspec.contract.layer import Layer, LayerError
-from graphspec.diagnostics import Label, Span, nearest
+from graphspec.diagnostics import Label, Span, did_you_mean
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import named
 from graphspec.elaborate.instance import NodeInstance, near_help
@@ -246,11 +246,8 @@ class _Builder:
 
     def _unknown(self, part: Applied) -> None:
         word, known = part.function, REGISTRY["op"]
-        near = nearest(word, known, known.synonyms)
         other = next((kind for kind in REGISTRY if word in REGISTRY[kind]), None)
-        help: str | None = (
-            f"did you mean `{near}`?" if near else "functions are those of `op`: `graphspec layers`"
-        )
+        help = did_you_mean(word, known, "functions are those of `op`: `graphspec layers`", known.synonyms)
         if other is not None:
             help = f"`{word}` is a {other}: make it a node, and read that here"
         span = self.span(part.name or part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphspec.contract.arrays import as_array, natural_dtype
 from graphspec.contract.buffers import ConstantTensor
 from graphspec.contract.layer import LayerError
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.forms.binding import report
 from graphspec.elaborate.instance import NodeInstance, near_help
@@ -37,8 +37,7 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     dtype = arguments.get("dtype", natural_dtype(values))
     if dtype not in DTYPES:
-        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
-        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         node.error("out-of-range", node.span_of("dtype"), f"unknown dtype {show(dtype)}", help)
         return failed()
     layer = ConstantTensor(values=values, dtype=dtype)

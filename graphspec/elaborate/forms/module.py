@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.own import Own
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.elaborate.body import NodeResult, failed
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.sizes import declared_size
@@ -144,8 +144,7 @@ def _outputs(node: NodeInstance, said: dict[str, Any], first: Tensor) -> dict[st
             return None
         for key in item:
             if key not in TYPE:
-                near = nearest(str(key), TYPE)
-                help = f"did you mean `{near}`?" if near else "it takes `shape` and `dtype`"
+                help = did_you_mean(str(key), TYPE, "it takes `shape` and `dtype`")
                 node.error("unknown-key", node.key(*keys, key), f"an output has no `{key}`", help)
                 return None
         tensor = _tensor(node, item, first, keys)
@@ -159,8 +158,7 @@ def _tensor(node: NodeInstance, said: dict[str, Any], first: Tensor, keys: tuple
     """A declared type; its missing parts are those of the first input."""
     shape, dtype = said.get("shape"), said.get("dtype", first.dtype)
     if dtype not in DTYPES:
-        near = nearest(str(dtype), DTYPES, DTYPE_WORDS)
-        help = f"did you mean `{near}`?" if near else f"one of: {', '.join(DTYPES)}"
+        help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
         node.error("out-of-range", node.span_of(*keys, "dtype"), f"unknown dtype {show(dtype)}", help)
         return None
     if shape is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 
 
 @contextmanager
@@ -16,4 +16,4 @@ def needed(callback: str, extra: str) -> Iterator[None]:
     except ImportError as error:
         message = f"the callback `{callback}` needs a package that is not installed: {error.name or error}"
         help = f'pip install "graphspec[{extra}]"'
-        raise SpecError([Diagnostic("package-missing", message, None, help=help)]) from None
+        raise fail("package-missing", message, help) from None

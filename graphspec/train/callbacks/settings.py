@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.expressions import Expression, ExpressionError, parse_value
 from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Problem, show
@@ -112,8 +112,7 @@ class ModelCheckpoint(Monitor):
         try:
             for _, field, form, _ in string.Formatter().parse(pattern):
                 if field is not None and field not in known:
-                    near = nearest(field, known)
-                    help = f"did you mean `{near}`?" if near else f"names here: {', '.join(known)}"
+                    help = did_you_mean(field, known, f"names here: {', '.join(known)}")
                     return f"`{pattern}` asks for `{field}`, which an epoch does not have", help
                 format(1 if field in ("epoch", "batch") else 1.0, form or "")
         except ValueError as error:

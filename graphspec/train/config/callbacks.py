@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, ClassVar
 
-from graphspec.diagnostics import nearest
+from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.history import Direction
 from graphspec.objectives.settings import Family, Members, Named, Problem, SettingError, show
 
@@ -99,7 +99,6 @@ def _unknown_monitor(callback: CallbackSettings, monitor: str, names: Iterable[s
         message = f"`{callback.name}` watches `{monitor}`, but no data are held out for validation"
         help = f"write data: {{validation: {{split: 0.1}}}}, or monitor: {monitor.removeprefix('val_')}"
         return Problem("unknown-monitor", message, help, path)
-    near = nearest(monitor, names)
-    help = f"did you mean `{near}`?" if near else f"values of an epoch: {', '.join(names)}"
+    help = did_you_mean(monitor, names, f"values of an epoch: {', '.join(names)}")
     message = f"`{callback.name}` watches `{monitor}`, which an epoch does not have"
     return Problem("unknown-monitor", message, help, path)

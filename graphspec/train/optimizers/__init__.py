@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphspec.contract.layer import Weight
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 from graphspec.train import config
 from graphspec.train.optimizers import traced
 from graphspec.train.optimizers.updates import Group, Tensors, groups_of
@@ -67,7 +67,7 @@ class Optimizer:
         if self.schedule is not None:
             message = "a callback sets the learning rate, and `schedule` gives it"
             help = "keep one of them: delete `schedule`, or what the callback sets"
-            raise SpecError([Diagnostic("callback-misfit", message, None, help=help)])
+            raise fail("callback-misfit", message, help)
         self._rate = value
 
     @torch.no_grad()

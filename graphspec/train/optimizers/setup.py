@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import SpecError, fail
 from graphspec.train.config import OptimizerSettings
 from graphspec.train.config.groups import particulars
 from graphspec.train.optimizers import Optimizer
@@ -67,4 +67,4 @@ def decayed(settings: OptimizerSettings, decay: float | None) -> OptimizerSettin
 
 
 def _refused(message: str, help: str) -> SpecError:
-    return SpecError([Diagnostic("nothing-to-train", message, None, help=help)])
+    return fail("nothing-to-train", message, help)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from graphspec.data.memory import cores
-from graphspec.diagnostics import Diagnostic, SpecError
+from graphspec.diagnostics import fail
 
 
 def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
@@ -29,7 +29,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
     if _wants_gpus(arguments) and available < processes:
         message = f"`--devices {processes}` was asked for, and the number of GPUs is {available}"
         help = f"use `--devices {available}`, or `--device cpu`"
-        raise SpecError([Diagnostic("device-missing", message, None, help=help)])
+        raise fail("device-missing", message, help)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -50,7 +50,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
             return failure.exitcode
         message = f"process {rank} was ended by {signal.Signals(-failure.exitcode).name}"
         help = "if memory ran out, lower `train.batch_size`; `--resume` continues from the last checkpoint"
-        raise SpecError([Diagnostic("run-failed", message, None, help=help)]) from None
+        raise fail("run-failed", message, help) from None
     except SignalException as error:
         return 128 + error.sigval
     return 0
