@@ -793,6 +793,22 @@ data: {train: t.jsonl}
     assert batch.arrays["x"].tolist() == [[[1, 2], [3, 4], [0, 0], [0, 0], [0, 0]]]
 
 
+def test_a_step_of_one_number_is_a_number_or_a_list_of_one(tmp_path: Path) -> None:
+    spec = """
+inputs: {x: {shape: [length, 1]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data: {train: t.jsonl}
+"""
+    lines = [{"x": [1, 2], "y": [[3], [4]]}, {"x": [5], "y": [[6]]}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    batch = next(load(compile(spec), tmp_path / "t.jsonl", tmp_path, CPU).training.batches(2))
+    assert batch.arrays["x"].tolist() == [[[1], [2]], [[5], [0]]]
+    assert batch.arrays["y"].tolist() == [[[3], [4]], [[6], [0]]]
+    (tmp_path / "t.jsonl").write_text(json.dumps({"x": [[1, 2]], "y": [[3]]}))
+    assert mistake(load, compile(spec), tmp_path / "t.jsonl", tmp_path, CPU).code == "data-shape"
+
+
 def test_arrays_may_be_columns_of_features(tmp_path: Path) -> None:
     spec = """
 inputs: {x: {shape: [1]}}

@@ -146,6 +146,10 @@ def content(found: Data) -> Any:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_small(monkeypatch)
+
+
+def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rows."""
     monkeypatch.setattr(base, "CHUNK", 2000)
     monkeypatch.setattr("graphspec.data.tables.parquet.CHUNK", 2000)
@@ -193,6 +197,82 @@ def test_examples_and_notes_are_those_of_one_process(kind: str, tmp_path: Path) 
     call = loading(tmp_path, write(tmp_path, kind, table()))
     wanted = content(alone(call))
     for size in (2, 5):
+        assert [content(found) for found in together(size, call)] == [wanted] * size
+
+
+GAPS = """
+inputs: {ids: {shape: [6], dtype: int64}, path: {shape: [n, 2]}, facts: {shape: [2]}}
+nodes:
+  table: {layer: Embedding, from: ids, input_dim: 20, output_dim: 2}
+  next: {layer: Dense, units: 20, activation: softmax}
+  steps: {layer: Dense, from: path, units: 3}
+  tagged: {layer: Dense, from: path, units: 20, activation: softmax}
+  size: {layer: Dense, from: facts, units: 1}
+  pair: {layer: Dense, from: facts, units: 2}
+  marks: {layer: Dense, from: facts, units: 4, activation: sigmoid}
+  kind: {layer: Dense, from: facts, units: 3, activation: softmax}
+  hot: {layer: Dense, from: facts, units: 3, activation: softmax}
+outputs:
+  next: {loss: sparse_categorical_crossentropy, missing: ignore}
+  steps: {loss: mse, missing: ignore}
+  tagged: {loss: sparse_categorical_crossentropy, missing: ignore}
+  size: {loss: mse, missing: ignore}
+  pair: {loss: mse, missing: ignore}
+  marks: {loss: binary_crossentropy, missing: ignore}
+  kind: {loss: sparse_categorical_crossentropy, missing: ignore, class_weight: balanced}
+  hot: {loss: categorical_crossentropy, missing: ignore}
+train: {optimizer: adam, epochs: 1, batch_size: 4}
+data:
+  train: DATA
+  features:
+    ids: {encode: tokens, vocabulary: 20, fill: "1"}
+    next: {encode: tokens, vocabulary: 20}
+    tagged: {encode: tokens, vocabulary: 20}
+    facts: {columns: [a, b], encode: number, fill: mean}
+    marks: {encode: set, vocabulary: 4}
+    kind: {encode: category}
+    hot: {encode: category}
+"""
+MISSING = ("ids", "next", "steps", "tagged", "a", "size", "pair", "marks", "kind", "hot")
+
+
+def table_with_gaps() -> pa.Table:
+    """Each column has no value in 15 rows of its own; `next` has its full length in the last 15 alone."""
+    source = np.random.default_rng(2)
+    rows = []
+    for number in range(15 * len(MISSING) + 15):
+        gap = number // 15
+        length, steps = int(source.integers(1, 6)) if gap < len(MISSING) else 6, int(source.integers(1, 5))
+        row = {
+            "ids": source.integers(1, 9, length).tolist(),
+            "next": source.integers(1, 9, length).tolist(),
+            "path": source.random((steps, 2)).tolist(),
+            "steps": source.random((steps, 3)).tolist(),
+            "tagged": source.integers(1, 9, steps).tolist(),
+            "a": float(source.random()),
+            "b": number,
+            "size": float(source.random()),
+            "pair": source.random(2).tolist(),
+            "marks": source.choice(list("wxyz"), 2, replace=False).tolist(),
+            "kind": str(source.choice(["oak", "elm", "ash"])),
+            "hot": str(source.choice(["oak", "elm", "ash"])),
+        }
+        rows.append(row | dict.fromkeys(MISSING[gap : gap + 1]))
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl shards"])
+def test_parts_in_which_a_column_has_no_value_fit_the_others(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = compile(GAPS.replace("DATA", write(tmp_path, kind, table_with_gaps())))
+
+    def call(processes: Any) -> Data:
+        return load(program, None, tmp_path, torch.device("cpu"), processes=processes)
+
+    wanted = content(alone(call))
+    cut_small(monkeypatch)
+    for size in (1, 3):
         assert [content(found) for found in together(size, call)] == [wanted] * size
 
 

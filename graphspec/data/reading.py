@@ -180,8 +180,9 @@ def examples(
             {name: file for (kind, name), file in store.files.items() if kind == group} for group in GROUPS
         ]
         return Streamed(files[0], dtypes, files[1], files[2], device, padding)
-    groups = [tensors(store.group(group)) for group in GROUPS]
-    made = InMemory(groups[0], dtypes, None, groups[1], groups[2], padding=padding)
+    arrays, weights, masks = (tensors(store.group(group)) for group in GROUPS)
+    counted = {name: mask for name, mask in masks.items() if not mask.all()}
+    made = InMemory(arrays, dtypes, None, weights, counted, padding=padding)
     return made.feeding(device)
 
 

@@ -178,15 +178,16 @@ class Encoders:
         )
 
     def _counted(self, found: Mapping[str, Column]) -> dict[str, Mask]:
-        """By output, which targets there are: of a row, or of each of its steps."""
+        """By output, which targets there are: of a row, or of each of its steps. Whether an output has such a
+        mask, and its rank, are the same for any rows: the parts of a table are joined.
+        """
         counted = {}
         for name, output in self.outputs.items():
             column = found.get(output.target)
             if column is None or self.plan.of(output.target).output is None:
                 continue
-            steps = column.counted
-            if steps is not None and output.mask is None and not steps.all():
-                counted[name] = steps
+            if column.counted is not None and output.mask is None:
+                counted[name] = column.counted
             if self.encoders[output.target].ignore and not isinstance(column.values, Ragged):
                 there = np.ones(len(column.values), bool) if column.missing is None else ~column.missing
                 counted[name] = there if name not in counted else counted[name] & there[:, None]

@@ -24,6 +24,8 @@ class PlainEncoder(Encoder):
         self.known = [size for size in self.sizes if isinstance(size, int)]
         self.count = math.prod(self.known) if len(self.known) == len(self.sizes) else None
         """The numbers of a row, where that is known."""
+        self.free = bool(self.sizes) and not isinstance(self.sizes[0], int)
+        """Whether each row has a length of its own."""
 
     @property
     def fill_help(self) -> str:  # type: ignore[override]
@@ -90,9 +92,11 @@ class PlainEncoder(Encoder):
         return Column(ragged, missing)
 
     def _nested(self, part: TablePart, name: str, found: Lists) -> tuple[Lists, int]:
-        """Lists of lists of one length as their numbers, and that length."""
+        """Lists of lists of one length as their numbers, and that length; without any, the field's."""
         lengths = found.values.value_lengths()
-        wide = int(lengths[0].as_py() or 0) if len(lengths) else 1
+        wide = math.prod(self.known) if self.free else 1
+        if len(lengths):
+            wide = int(lengths[0].as_py() or 0)
         odd = np.asarray(lengths.fill_null(-1)) != wide
         if odd.any():
             what = f"the inner lists have {wide} and {lengths[int(odd.argmax())].as_py()} elements"
@@ -115,11 +119,9 @@ class PlainEncoder(Encoder):
         self, part: TablePart, name: str, ragged: Ragged, missing: Mask | None, inner: int
     ) -> Column:
         """Lists of vectors, or lists that hold all elements of an array in row-major order."""
-        if inner > 1:
-            vectors = ragged.values.reshape(-1, inner)
-            if self.sizes and not isinstance(self.sizes[0], int):
-                return Column(Ragged(vectors, ragged.offsets), missing)
-            ragged = Ragged(ragged.values, ragged.offsets * inner)
+        if self.free and (inner > 1 or math.prod(self.known) == 1):
+            return Column(Ragged(ragged.values.reshape(-1, inner), ragged.offsets), missing)
+        ragged = Ragged(ragged.values, ragged.offsets * inner)
         wrong = ragged.lengths != self.count
         if missing is not None:
             wrong &= ~missing
