@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from graphspec.compiler import compile
 from graphspec.data import splits
 from graphspec.data.batches import split
+from graphspec.data.columns import TablePart
 from graphspec.data.files import Split
 from graphspec.train.loop import train
 
@@ -61,8 +62,9 @@ def test_a_table_is_learned_as_well_as_by_gradient_boosting(tmp_path: Path) -> N
 @pytest.mark.parity
 def test_text_is_learned_better_than_from_word_counts(tmp_path: Path) -> None:
     names = rows("names.csv")
-    column = pa.chunked_array([pa.array(names["language"].tolist())])
-    parts = splits.by_split(Split(split=0.2, stratify="language"), column, len(names["name"]), 0, str)
+    count = len(names["name"])
+    whole = TablePart(pa.table({"language": names["language"].tolist()}), np.arange(count), "names.csv", str)
+    parts = splits.by_split(Split(split=0.2, stratify="language"), whole, count, 0)
     training, held = parts == splits.TRAINING, parts == splits.VALIDATION
     counts = CountVectorizer(token_pattern=r"(?u)\b\w+\b").fit(names["name"][training])
     linear = LogisticRegression(max_iter=2000)

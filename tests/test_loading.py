@@ -174,7 +174,7 @@ def test_a_column_may_say_the_part_of_each_row(tmp_path: Path) -> None:
     span = caught.value.diagnostics[0].span
     assert span is not None and span.line == 14
     rows[1]["part"] = "vla"
-    with pytest.raises(SpecError, match=r'"vla" at line 3'):
+    with pytest.raises(SpecError, match='line 3: "vla" is not a part'):
         load(program(validation="{column: part}"), write(tmp_path, rows)[0], None, CPU)
 
 

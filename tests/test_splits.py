@@ -6,10 +6,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphspec.compiler import compile
+from graphspec.data.batches import InMemory
+from graphspec.data.columns import TablePart
 from graphspec.data.files import Marked, Split
+from graphspec.data.loading import load
 from graphspec.data.splits import by_column, by_split
 from graphspec.diagnostics import SpecError
 
@@ -21,10 +26,17 @@ def place(row: int) -> str:
     return f"line {row + 2}"
 
 
-def split(values: Any, fraction: float, seed: int = 0, **by: str) -> np.ndarray:
-    column = pa.chunked_array([values]) if values is not None else None
-    count = len(values) if values is not None else 100
-    found: np.ndarray = by_split(Split(split=fraction, **by), column, count, seed, place)
+def part(name: str, values: Any, decimal: str = ".") -> TablePart:
+    return TablePart(pa.table({name: values}), np.arange(len(values)), "t.csv", place, decimal)
+
+
+def split(
+    values: Any, fraction: float, seed: int = 0, format: str | None = None, decimal: str = ".", **by: str
+) -> np.ndarray:
+    division = Split.model_validate({"split": fraction, **by})
+    assert division.divider is not None
+    whole = part(division.divider[1], values, decimal)
+    found: np.ndarray = by_split(division, whole, len(values), seed, format)
     return found
 
 
@@ -67,38 +79,53 @@ def test_groups_come_as_near_to_the_share_as_they_can() -> None:
         (["2024-01-02", "2023-12-31", "2024-01-01", "2024-01-02"], [3]),
         (["2024-01-02T10:00:00", "2024-01-02 09:00:00", "2020-01-01", "2019-01-01"], [0]),
         (["2024-01-02T10:00:00+02:00", "2024-01-02T09:00:00Z", "2020-01-01T00:00Z", "2019-01-01T00Z"], [1]),
+        (["2024-01-02T10:00:00+02:00", "2024-01-02T09:00:00", "2020-01-01", "2019-01-01"], [1]),
+        (["9007199254740992", "9007199254740993", "1", "9007199254740992"], [1]),
         ([3, 1, 2, 0], [0]),
+        ([True, False, False, False], [0]),
     ],
 )
 def test_the_last_rows_by_a_column_are_those_of_numbers_or_dates(values: list[Any], held: list[int]) -> None:
     assert np.flatnonzero(split(values, 0.25, last_by="when")).tolist() == held
 
 
+def test_dates_and_numbers_are_ordered_as_the_table_writes_them() -> None:
+    dates = ["02.01.2024", "31.12.2023", "01.02.2024", "30.11.2023"]
+    assert np.flatnonzero(split(dates, 0.25, format="%d.%m.%Y", last_by="when")).tolist() == [2]
+    assert np.flatnonzero(split(["1,5", "10,25", "9", "-3"], 0.25, decimal=",", last_by="x")).tolist() == [1]
+
+
 def test_a_column_says_the_part() -> None:
-    column = pa.chunked_array([["train", "Val", "test", "TRAINING", "dev"]])
-    assert by_column(Marked(column="part"), column, place).tolist() == [0, 1, 2, 0, 1]
-    numbers = pa.chunked_array([pa.array([0, 1, 2, 0], pa.int8())])
-    assert by_column(Marked(column="part"), numbers, place).tolist() == [0, 1, 2, 0]
-    assert by_column(Marked(column="part"), pa.chunked_array([[True, False]]), place).tolist() == [1, 0]
+    def parts(values: Any) -> list[int]:
+        found: list[int] = by_column(Marked(column="part"), part("part", values)).tolist()
+        return found
+
+    assert parts(["train", "Val", "test", "TRAINING", "dev"]) == [0, 1, 2, 0, 1]
+    assert parts(pa.array([0, 1, 2, 0], pa.int8())) == [0, 1, 2, 0]
+    assert parts([True, False]) == [1, 0]
 
 
 @pytest.mark.parametrize(
     ("found", "values", "words"),
     [
-        (Split(split=0.5, last_by="when"), ["1", "x"], ["`when`", "neither numbers nor dates"]),
+        (Split(split=0.5, last_by="when"), ["1", "x"], ["`when`", "line 3", '"x" is not a number']),
+        (Split(split=0.5, last_by="when"), ["2024-01-02", "x"], ["`when`", "line 3", "is not a date"]),
         (Split(split=0.5, last_by="when"), ["1", None, None], ["`when`", "line 3", "1 more"]),
+        (Split(split=0.5, last_by="when"), [1.5, float("nan")], ["`when`", "line 3", "missing"]),
+        (Split(split=0.5, last_by="when"), [[1], [2]], ["`when`", "it holds lists"]),
+        (Split(split=0.5, group="who"), [[1], [2]], ["`who`", "it holds lists"]),
         (Split(split=0.5, group="who"), ["1", None], ["`who`", "line 3"]),
         (Marked(column="part"), ["train", "trian"], ["`part`", '"trian"', "line 3", "validation"]),
         (Marked(column="part"), [None, "train"], ["`part`", "line 2"]),
     ],
 )
 def test_what_says_no_part_is_refused(found: Any, values: list[Any], words: list[str]) -> None:
-    column = pa.chunked_array([values])
+    name = found.divider[1]
     with pytest.raises(SpecError) as caught:
         if isinstance(found, Marked):
-            by_column(found, column, place)
+            by_column(found, part(name, values))
         else:
-            by_split(found, column, len(values), 0, place)
+            by_split(found, part(name, values), len(values), 0)
     for word in words:
         assert word in str(caught.value)
 
@@ -107,3 +134,39 @@ def test_a_missing_value_is_a_stratum_of_its_own(tmp_path: Path) -> None:
     values = [None] * 50 + ["a"] * 50
     parts = split(values, 0.2, stratify="kind")
     assert parts[:50].sum() == parts[50:].sum() == 10
+
+
+TIMES = """\
+inputs: {sent: {shape: [1]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data:
+  train: t.csv
+  validation:
+    split: 0.5
+    last_by: sent
+  features:
+    sent: {encode: date, format: "%d.%m.%Y", parts: [day]}
+"""
+
+
+def test_the_last_rows_are_found_in_the_format_of_the_dates(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(TIMES)
+    table = tmp_path / "t.csv"
+    table.write_text("sent,y\n02.01.2024,1\n31.12.2023,1\n01.02.2024,1\n30.11.2023,1\n")
+    program = compile(tmp_path / "s.yaml")
+    validation = load(program, None, tmp_path, torch.device("cpu")).validation
+    assert isinstance(validation, InMemory)
+    assert sorted(validation.arrays["sent"][:, 0].tolist()) == [1, 2]
+    for cell, code in (("2023-12-31", "data-dtype"), ("", "data-gap")):
+        table.write_text(f"sent,y\n02.01.2024,1\n{cell},1\n01.02.2024,1\n")
+        with pytest.raises(SpecError) as caught:
+            load(program, None, tmp_path, torch.device("cpu"))
+        (found,) = caught.value.diagnostics
+        assert found.code == code and found.span is not None and found.labels
+        assert (found.span.file, found.span.line) == (str(table), 3)
+        assert (found.labels[0].span.file, found.labels[0].span.line) == (str(tmp_path / "s.yaml"), 8)
+    table.write_text("sent,y\n02.01.2024,1\n")
+    with pytest.raises(SpecError) as caught:
+        load(program, None, tmp_path, torch.device("cpu"))
+    assert [(d.code, d.span and d.span.line) for d in caught.value.diagnostics] == [("data-empty", 8)]

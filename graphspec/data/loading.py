@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from graphspec.data.augmented import Augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import of_images, plan
+from graphspec.data.features.settings import Date
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
 from graphspec.data.folders import Found, find
@@ -35,6 +37,7 @@ from graphspec.diagnostics import SpecError, did_you_mean, fail
 from graphspec.tensor import names_of
 
 if TYPE_CHECKING:
+    from graphspec.data.columns import TablePart
     from graphspec.data.encoders import Encoders
     from graphspec.data.spool import SharedStore
 
@@ -213,7 +216,7 @@ class Loader:
         made = synthetic(self.program, self.wanted, min(BATCHES * config.batch_size, self.rows), config.seed)
         parts = None
         if isinstance(division, Split):
-            parts = self._parts(Split(split=division.split), None, len(made), str)
+            parts = self._parts(Split(split=division.split), len(made), None)
         return self._divided(made, parts)
 
     def augmented(self, training: Examples) -> Examples:
@@ -252,7 +255,7 @@ class Loader:
         if division is not None:
             read = [*encoders.columns, *([column] if column and column not in encoders.columns else [])]
             values = reading.column(table, read, column, self.rows, self.processes)
-            parts = self._parts(division, values.column, values.rows, table.place)
+            parts = self._parts(division, values.rows, values.whole)
         else:
             parts = None
         if learned is None:
@@ -305,10 +308,13 @@ class Loader:
         whole = InMemory({name: torch.from_numpy(array) for name, array in arrays.items()}, dtypes)
         parts = None
         if division is not None:
+            from graphspec.data import splits  # imports pyarrow
+
             lacking = partial(lacks, archive.file, "array", there=archive.members)
             divider = self._divider(division, archive.members, lacking)
-            column = archive.read(divider)[: self.rows] if divider else None
-            parts = self._parts(division, column, len(whole), archive.place)
+            with self._dividing(division):
+                column = splits.of_array(archive, divider, self.rows) if divider else None
+            parts = self._parts(division, len(whole), column)
         return self._divided(whole, parts)
 
     def _divided(self, whole: InMemory, parts: Any) -> Parts:
@@ -331,16 +337,36 @@ class Loader:
             raise lacking(name, span=self.program.span(("data", "validation", key)), help="")
         return name
 
-    def _parts(self, division: Split | Marked, column: Any, count: int, place: Callable[[int], str]) -> Any:
+    @contextmanager
+    def _dividing(self, division: Split | Marked) -> Iterator[None]:
+        """Errors inside are those of the key of `validation` that divides the rows."""
+        try:
+            yield
+        except SpecError as error:
+            key = division.divider[0] if division.divider is not None else "split"
+            raise placed(error, self.program.span(("data", "validation", key))) from None
+
+    def _parts(self, division: Split | Marked, count: int, whole: TablePart | None) -> Any:
+        """For each of `count` rows the part that it is for. `whole` has the column that the division names,
+        if it names one.
+        """
         from graphspec.data import splits  # imports pyarrow
 
-        values = splits.values(column) if column is not None else None
-        if isinstance(division, Marked):
-            parts = splits.by_column(division, values, place)
-        else:
-            parts = splits.by_split(division, values, count, self.program.training.seed, place)
-        self._all_parts(division, np.bincount(parts, minlength=3).tolist())
+        with self._dividing(division):
+            if isinstance(division, Marked):
+                assert whole is not None
+                parts = splits.by_column(division, whole)
+            else:
+                seed, format = self.program.training.seed, self._date_format(division.last_by)
+                parts = splits.by_split(division, whole, count, seed, format)
+            self._all_parts(division, np.bincount(parts, minlength=3).tolist())
         return parts
+
+    def _date_format(self, column: str | None) -> str | None:
+        """The format that a feature gives for the dates of a column."""
+        features = self.config.features.items()
+        found = [f.format for name, f in features if isinstance(f, Date) and column in f.read(name)]
+        return found[0] if found else None
 
     def _all_parts(self, division: Split | Marked, counts: Sequence[int]) -> None:
         """Raises `SpecError` where a division leaves training or validation without examples."""

@@ -124,10 +124,10 @@ def rows_of(array: Array | Ragged, chosen: NDArray[np.int64]) -> Array | Ragged:
 
 @dataclass(frozen=True, slots=True)
 class CountedRows:
-    """How many rows a table has, and one of its columns."""
+    """How many rows a table has, and all of them with one of its columns."""
 
     rows: int
-    column: pa.ChunkedArray | None
+    whole: TablePart | None
 
 
 def column(
@@ -144,10 +144,12 @@ def column(
         lambda first, part: (part.num_rows, part.select([name]) if name is not None else None),
     )
     count = sum(counted for _, (counted, _) in found)
+    if name is None:
+        return CountedRows(count, None)
     parts = [part for _, (_, part) in found if part is not None]
-    if name is None or not parts:
-        return CountedRows(count, pa.chunked_array([[]], pa.string()) if name is not None else None)
-    return CountedRows(count, pa.concat_tables(parts, promote_options="permissive").column(name))
+    empty = pa.table({name: pa.array([], pa.string())})
+    whole = pa.concat_tables(parts, promote_options="permissive") if parts else empty
+    return CountedRows(count, part_of(table, np.arange(count), whole))
 
 
 def sliced(chunks: Iterable[tuple[int, pa.Table]], rows: int, size: int) -> Iterator[tuple[int, pa.Table]]:

@@ -6,7 +6,7 @@ rows, and where values that are equal stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from graphspec.data.batches import SPLIT, generator, split
+from graphspec.data.columns import TablePart, dates, is_text, kind_in_words, missing_in, numbers, texts
 from graphspec.data.files import Marked, Split
 from graphspec.data.mistakes import shown
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 
 Rows = NDArray[np.int64]
-Place = Callable[[int], str]
 TRAINING, VALIDATION, TEST = 0, 1, 2
 WORDS = {
     "train": TRAINING,
@@ -40,58 +40,62 @@ WORDS = {
 """What a column of parts may hold, in small or capital letters."""
 
 
-def values(column: Any) -> pa.ChunkedArray:
-    """A column, or an array of one value a row, as a column."""
-    if isinstance(column, pa.ChunkedArray):
-        return column
-    if column.ndim != 1 or column.dtype.kind not in "biufU":
-        shape = ", ".join(map(str, column.shape))
+def of_array(source: Any, name: str, rows: int) -> TablePart:
+    """The first `rows` rows of an array of one value a row, as a column. Raises `SpecError`: data-shape."""
+    array = source.read(name)[:rows]
+    if array.ndim != 1 or array.dtype.kind not in "biufU":
+        shape = ", ".join(map(str, array.shape))
         raise fail(
             "data-shape",
-            f"the array that defines the split holds {column.dtype} of shape [{shape}]",
+            f"the array that defines the split holds {array.dtype} of shape [{shape}]",
             "give one value for each row",
         )
-    return pa.chunked_array([pa.array(column)])
+    table = pa.table({name: pa.array(array)})
+    return TablePart(table, np.arange(len(array)), source.file, source.place, span=source.span)
 
 
-def by_split(found: Split, column: pa.ChunkedArray | None, count: int, seed: int, place: Place) -> Any:
-    """For each row its part, uint8. `column` is the one that the split names, if it names one."""
+def by_split(found: Split, whole: TablePart | None, count: int, seed: int, format: str | None = None) -> Any:
+    """For each of `count` rows its part, uint8. `whole` has the column that the split names, of all rows, if
+    it names one; `format` is that of the column's dates, where they are not of ISO 8601.
+
+    Raises `SpecError`: data-gap, data-dtype.
+    """
     parts = np.zeros(count, np.uint8)
-    if column is None:
+    if whole is None:
         parts[split(count, found.split, seed)[1].numpy()] = VALIDATION
         return parts
     wanted = count - int(count * (1 - found.split))
     if found.last_by is not None:
-        held = _order(found.last_by, column, place)[count - wanted :]
+        held = _order(found.last_by, whole, format)[count - wanted :]
+    elif found.group is not None:
+        _no_gap(found.group, whole, "group")
+        held = _whole_groups(*_ids(found.group, whole), wanted, seed)
     else:
-        ids, groups = _ids(column)
-        if found.group is not None:
-            _no_gap(found.group, column, place, "group")
-            held = _whole_groups(ids, groups, wanted, seed)
-        else:
-            held = _shares(ids, groups, found.split, wanted, seed)
+        assert found.stratify is not None
+        held = _shares(*_ids(found.stratify, whole), found.split, wanted, seed)
     parts[held] = VALIDATION
     return parts
 
 
-def by_column(found: Marked, column: pa.ChunkedArray, place: Place) -> Any:
-    """For each row the part that it names, uint8."""
-    _no_gap(found.column, column, place, "part")
-    values = pc.utf8_lower(column.cast(pa.string()))
-    known = pa.array(list(WORDS))
-    index = pc.index_in(values, known)
+def by_column(found: Marked, whole: TablePart) -> Any:
+    """For each row the part that it names, uint8. Raises `SpecError`: data-gap, data-range, data-dtype."""
+    _no_gap(found.column, whole, "part")
+    column = texts(whole, found.column)
+    index = pc.index_in(pc.utf8_lower(column), pa.array(list(WORDS), column.type))
     if index.null_count:
-        row = pc.index(pc.is_null(index), True).as_py()
-        message = (
-            f"column `{found.column}` is {shown(column[row].as_py())} at {place(row)}, which is not a part"
-        )
-        raise fail("data-range", message, "write train, validation or test (or 0, 1, 2)")
-    return np.array(list(WORDS.values()), np.uint8)[np.asarray(index.combine_chunks())]
+        row = int(missing_in(index).argmax())
+        message = f"{shown(column[row].as_py())} is not a part"
+        help = "write train, validation or test (or 0, 1, 2)"
+        raise whole.fail("data-range", found.column, row, message, help)
+    return np.array(list(WORDS.values()), np.uint8)[np.asarray(index)]
 
 
-def _ids(column: pa.ChunkedArray) -> tuple[Rows, int]:
+def _ids(name: str, whole: TablePart) -> tuple[Rows, int]:
     """For each row the number of its value, counted as they appear, and how many there are; null is one."""
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
+    column = whole.column(name)
+    if pa.types.is_nested(column.type):
+        raise whole.fail("data-dtype", name, 0, f"it holds {kind_in_words(column.type)}, not single values")
+    encoded = column.dictionary_encode(null_encoding="encode")
     return np.asarray(encoded.indices, np.int64), len(encoded.dictionary)
 
 
@@ -122,31 +126,54 @@ def _shares(ids: Rows, groups: int, fraction: float, wanted: int, seed: int) -> 
     return np.concatenate([order[s : s + c] for s, c in zip(starts, counts, strict=True)])
 
 
-def _order(name: str, column: pa.ChunkedArray, place: Place) -> Rows:
+def _order(name: str, whole: TablePart, format: str | None) -> Rows:
     """The rows in the order of a column of numbers or dates; equal ones in that of the file."""
-    _no_gap(name, column, place, "last_by")
-    if pa.types.is_string(column.type):
-        column = _ordered_type(name, column)
+    _no_gap(name, whole, "place in the order")
+    column = _comparable(name, whole, format)
     order = pc.sort_indices(
         pa.table({"by": column, "row": np.arange(len(column))}), [("by", "ascending"), ("row", "ascending")]
     )
     return np.asarray(order, np.int64)
 
 
-def _ordered_type(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as the numbers or the dates that it says."""
-    for kind in (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return column.cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            continue
-    message = f"column `{name}`, by which the last rows are kept, is neither numbers nor dates of ISO 8601"
-    raise fail("data-dtype", message, "write dates as 2024-12-31, or 2024-12-31T23:59:59")
+def _comparable(name: str, whole: TablePart, format: str | None) -> pa.Array:
+    """A column as what can be ordered: text as the numbers or the dates that it says."""
+    column = whole.column(name)
+    if pa.types.is_nested(column.type):
+        what = f"it holds {kind_in_words(column.type)}, not numbers or dates"
+        raise whole.fail("data-dtype", name, 0, what)
+    if not is_text(column.type):
+        return column
+    if format is not None:
+        return pa.array(dates(whole, name, format)[0])
+    try:
+        return column.cast(pa.int64())  # exact, where floats are not
+    except pa.ArrowInvalid:
+        pass
+    if _says_number(column[0].as_py(), whole.decimal):
+        return pa.array(numbers(whole, name))
+    try:
+        return pa.array(dates(whole, name, None)[0])
+    except SpecError as error:
+        help = (
+            "write dates as 2024-12-31, or 2024-12-31T23:59:59; those of a feature with `encode: date` are "
+            "read in its `format`"
+        )
+        raise SpecError(replace(diagnostic, help=help) for diagnostic in error.diagnostics) from None
 
 
-def _no_gap(name: str, column: pa.ChunkedArray, place: Place, what: str) -> None:
-    if column.null_count:
-        row = pc.index(pc.is_null(column), True).as_py()
-        more = f", and {column.null_count - 1} more rows" if column.null_count > 1 else ""
-        message = f"column `{name}`, which gives the {what} of a row, is missing at {place(row)}{more}"
-        raise fail("data-gap", message, "fill it: every row belongs to one part")
+def _says_number(text: str, decimal: str) -> bool:
+    try:
+        float(text.replace(decimal, "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _no_gap(name: str, whole: TablePart, what: str) -> None:
+    missing = missing_in(whole.column(name))
+    if missing.any():
+        more = f", and {missing.sum() - 1} more rows" if missing.sum() > 1 else ""
+        message = f"this cell is missing, which gives the row its {what}{more}"
+        help = "fill it: every row belongs to one part"
+        raise whole.fail("data-gap", name, int(missing.argmax()), message, help)
