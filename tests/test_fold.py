@@ -73,7 +73,9 @@ def test_what_is_folded_computes_the_same(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in SPECS if p.stem in SMALL or p.stem in ("dense", "siamese")], ids=lambda p: p.stem
+    "path",
+    [p for p in SPECS if p.stem in SMALL or p.stem in ("dense", "siamese", "vae")],
+    ids=lambda p: p.stem,
 )
 def test_specs_fold(path: Path) -> None:
     folded(graphspec.compile(path, settings=SMALL.get(path.stem)))
@@ -239,6 +241,14 @@ blocks:
 )
 def test_what_does_not_fit_stays(nodes: str, outputs: str) -> None:
     assert counts(folded(body(nodes, f"[{outputs}]"))) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "formula", ["1 - d", "0.5 * d", "2 ** d", "[1, 2] / d", "concatenate([d, x], axis=-1)"]
+)
+def test_formulas_on_a_linear_layer_stay(formula: str) -> None:
+    nodes = f'd: {{layer: Dense, units: 2}}\nf: {{compute: "{formula}"}}'
+    assert counts(folded(body(nodes, "[f]"))) == (0, 0, 0)
 
 
 def test_what_a_path_reads_stays() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.contract.activations import LINEAR
 from graphspec.fold.joined import activation_of, channel_axis
 from graphspec.graph import Graph, Op, Value
+from graphspec.tensor import Tensor
 
 
 @dataclass(eq=False, slots=True)
@@ -120,8 +121,8 @@ class _Planner:
         """The op of a linear layer whose output only a normalization over its channels reads."""
         if not norm.present or norm.layer is None or not norm.inputs:
             return None
-        x = norm.site().x
-        axis = norm.layer.affine_axis(x.rank)
+        x = norm.site().inputs[0]  # no tensor where an op computes with a number or a list: `1 - x`
+        axis = norm.layer.affine_axis(x.rank) if isinstance(x, Tensor) else None
         source = self._source(norm.inputs[0])
         op = source.op
         if axis is None or op is None or op.layer is None or op.layer.linear() is None:
