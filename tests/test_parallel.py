@@ -6,6 +6,7 @@ One launch trains many specs, as starting processes takes longer than what they 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -124,7 +125,21 @@ data: {train: d.npz, validation: {split: 0.2}}
 """
 """Losses that compare the examples of a batch with one another."""
 
+ADAPTED = """
+inputs: {x: {shape: [6]}}
+nodes:
+  norm: {layer: Normalization}
+  bins: {layer: Discretization, num_bins: 5, output_mode: one_hot}
+  flat: {layer: Flatten}
+  y: {layer: Dense, units: 3, activation: softmax}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+train: {optimizer: adam, epochs: 2, batch_size: 14, seed: 2, parallel: PARALLEL}
+data: {train: d.npz, validation: {split: 0.2}}
+"""
+"""Layers that learn from all training examples, of which each process trains on a part."""
+
 SPECS = {
+    "adapted": ADAPTED,
     "compared": COMPARED,
     "classes": CLASSES,
     "steps": STEPS,
@@ -213,6 +228,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 1": job("classes", "fsdp", "from-1", resume=True),
         "from 2": job("classes", "fsdp", "from-2", **stop),
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
+        "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
         "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
     }
     made.run(2, jobs)
@@ -221,6 +237,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         {
             "from 2": job("classes", "ddp", "from-2", resume=True),
             "from 2 steps": job("steps", "ddp", "from-2-steps", resume=True),
+            "from 2 adapted": job("adapted", "ddp", "from-2-adapted", resume=True),
         },
     )
     return made
@@ -297,6 +314,15 @@ def test_averages_and_accumulated_steps_go_on_too(trained: Trainings) -> None:
     assert_alike(trained.found["from 2 steps"], trained.found["steps"])
 
 
+def test_layers_learn_the_same_numbers_from_all_examples(trained: Trainings) -> None:
+    assert_alike(trained.found["from 2 adapted"], trained.found["adapted"])
+    alone = trained.weights("1-adapted")
+    for run in ("2-ddp-adapted", "2-fsdp-adapted", "from-2-adapted"):
+        found = trained.weights(run)
+        for name in ("norm.mean", "norm.variance", "bins.boundaries"):
+            assert torch.equal(found[name], alone[name]), f"{run}: {name}"
+
+
 def test_sharded_checkpoints_are_files_of_the_processes(trained: Trainings) -> None:
     folder = sorted((trained.root / "2-fsdp-classes" / "checkpoints").iterdir())[-1]
     names = {path.name for path in folder.iterdir()}
@@ -321,6 +347,29 @@ def test_processes_that_are_killed_are_started_anew_and_go_on(
     for name in jobs:
         assert trained.found[name]["restarts"] == len(ways)
         assert_alike(trained.found[name], trained.found["classes"])
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        [(0, "writing")],
+        pytest.param(
+            [(rank, moment) for moment in trainings.READING for rank in (0, 1)], marks=pytest.mark.parity
+        ),
+    ],
+    ids=["one", "each"],
+)
+def test_processes_that_are_killed_while_they_read_are_started_anew(
+    trained: Trainings, kills: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for what the killed one has read; nothing of it is left on the disk."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    name = f"killed reading, {len(kills)}"
+    job = trained.job("steps", "ddp", name.replace(" ", "-"), kill_in=kills)
+    trained.run(2, {name: job}, restarts=len(kills))
+    assert trained.found[name]["restarts"] == len(kills)
+    assert_alike(trained.found[name], trained.found["steps"])
+    assert not any(path.stat().st_size for path in tmp_path.glob("graphspec-*/*"))
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs, and this machine has fewer")
@@ -442,6 +491,43 @@ def test_a_failure_of_one_process_ends_all_and_is_told(place: Path) -> None:
     assert done.returncode == 1
     said = done.stderr.split("torch/distributed/elastic")[0]
     assert said.count("error[") == 1 and "this machine has a fault" in said
+
+
+DIES = """
+import os
+import sys
+from graphspec.__main__ import main
+from tests.trainings import READING, kill_in
+
+if os.environ["RANK"] == sys.argv.pop(1):
+    kill_in(*READING["writing"])
+main()
+"""
+
+
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.parity)])
+def test_a_process_does_not_wait_for_one_that_is_gone(place: Path, victim: int) -> None:
+    """Without torch's launcher, which would end it."""
+    (place / "dies.py").write_text(DIES)
+    (place / "steps.yaml").write_text(STEPS.replace("PARALLEL", "ddp"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "dies.py", str(victim), "train", "steps.yaml", "--device", "cpu"]
+    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            command,
+            env=os.environ | world | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert codes[victim] == -signal.SIGKILL and codes[1 - victim] == 1
+    assert said == ["", ""] and not (place / "runs").exists()
 
 
 def test_a_spec_with_a_mistake_starts_no_processes(place: Path) -> None:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from graphspec.compiler import compile
+from graphspec.data import reading, spool
 from graphspec.train.loop import Interrupted, train
+
+READING: dict[str, tuple[Any, str]] = {
+    "learning": (reading, "part_of"),
+    "naming": (spool.Spool, "_created"),
+    "writing": (spool.Spool, "add"),
+    "joining": (spool.Spool, "_copy"),
+}
+"""Calls of a process that reads its share of the data; while files are named, others can open them."""
 
 
 class StopAfter:
@@ -44,6 +53,17 @@ def kill_after(checkpoint: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def kill_in(place: Any, name: str) -> None:
+    """Kills this process at the end of the first call of a function."""
+    call = getattr(place, name)
+
+    def dying(*arguments: Any) -> None:
+        call(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(place, name, dying)
+
+
 def run(job: dict[str, Any]) -> dict[str, Any]:
     """Train as a job says."""
     steps, code = job.get("stop_after"), 0
@@ -54,6 +74,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         if os.environ["RANK"] == os.environ["TORCHELASTIC_RESTART_COUNT"] == str(victim):
             path = Path(job["run_dir"]) / "checkpoints" / "000004" / "manifest.json"
             threading.Thread(target=kill_after, args=[path], daemon=True).start()
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    for number, (rank, moment) in enumerate(job.get("kill_in", ())):
+        if number == attempt and os.environ["RANK"] == str(rank):
+            kill_in(*READING[moment])
     try:
         result = train(
             compile(job["spec"]),
@@ -66,8 +90,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         )
     except Interrupted as error:
         result, code = error.result, error.exit_code
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return {**result.to_json(), "exit_code": code, "restarts": int(restarts)}
+    return {**result.to_json(), "exit_code": code, "restarts": attempt}
 
 
 def main(jobs: str, out: str) -> None:

@@ -4,7 +4,7 @@ Each process writes the rows that it encodes to a file of its own, in whatever o
 one another what lies where. Examples that fit in memory are copied to one more file, in the order of rows,
 which all processes map: the machine holds them once. Others stay where they are.
 
-Files lose their names before anything is written to them: nothing is left behind however a process ends.
+Files lose their names before anything is written to them: no examples are left behind however a process ends.
 """
 
 from __future__ import annotations
@@ -116,12 +116,9 @@ class Spool:
         path = made[0]
         try:
             agreed(processes, lambda: self._created(path))
-            self.files = Files([path / str(rank) for rank in range(processes.size)])
-            self.joined = Files([path / "joined"])
-            processes.gather(None)
-        finally:
-            if processes.rank == 0:
-                shutil.rmtree(path, ignore_errors=True)
+            agreed(processes, lambda: self._opened(path))
+        finally:  # in every process, as one of them may have been killed
+            shutil.rmtree(path, ignore_errors=True)
 
     def _folder(self) -> Path:
         """A new folder of temporary files, that of the first process."""
@@ -135,6 +132,11 @@ class Spool:
             (path / str(self.processes.rank)).touch(0o600)
             if self.processes.rank == 0:
                 (path / "joined").touch(0o600)
+
+    def _opened(self, path: Path) -> None:
+        with on_disk(self.folder, what=WHAT):
+            self.files = Files([path / str(rank) for rank in range(self.processes.size)])
+            self.joined = Files([path / "joined"])
 
     def add(self, part: int, arrays: Mapping[Name, Array | Ragged], rows: int) -> Spooled:
         """Writes some rows of all arrays. Raises `SpecError` (data-space)."""
