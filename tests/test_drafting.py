@@ -7,11 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from graphspec.cli import app
 from graphspec.compiler import compile
-from graphspec.data.drafting import draft, look
+from graphspec.data.drafting import draft, gaps_of, look
+from graphspec.data.image_drafting import images
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 
@@ -30,7 +32,7 @@ ROOT = Path(__file__).parent.parent
         (["31/12/2024", "01/02/2024"], "date"),
         (["12/31/2024 23:59", "01/02/2024 00:01"], "date"),
         (["31.12.2024", "soon", "01.02.2024", "soon"], "category"),
-        (["N/A", "-", "N/A"], "category"),
+        (["N/A", "-", "N/A"], "left"),
         (["a long text of words", "and another text of them"], "text"),
         ([["a"], ["b", "c"]], "tokens"),
         ([None, None], "left"),
@@ -58,6 +60,33 @@ def test_dates_of_other_formats_are_read_as_they_are_written(tmp_path: Path) -> 
     (tmp_path / "t.csv").write_text("sent,y\n01/02/2024,1.5\n03/04/2024,2.5\n05/06/2024,1.5\n")
     text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
     assert "# every row also fits the format %m/%d/%Y" in text and "format: '%d/%m/%Y'" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "gaps"),
+    [
+        (["red", "N/A", "blue", "-", "?"], ("-", "?", "N/A")),
+        (["1", "NA", "None"], ("NA", "None")),
+        (["brick", "None", "wood"], ()),
+        (["DE", "NA", "FR"], ()),
+        (["DE", "NA", "France"], ("NA",)),
+        (["+", "-", "0", "?"], ("?",)),
+        (["x", "-", "x"], ()),
+    ],
+)
+def test_texts_that_stand_for_missing_values(values: list[str], gaps: tuple[str, ...]) -> None:
+    assert gaps_of(pa.array(values)) == gaps
+
+
+def test_missing_values_are_missing_in_every_column(tmp_path: Path) -> None:
+    """`na_values` are those of the table, and so those of one column are missing in the others."""
+    lines = [f"{'NA' if i % 9 == 0 else i},{['DE', 'NA', 'FR'][i % 3]},{'abc?'[i % 4]}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("amount,country,y\n" + "\n".join(lines) + "\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "na_values: ['', '?', NA]" in text and "vocabulary: [4], fill: missing" in text
+    assert "missing: ignore" in text and "# 3 classes" in text
+    (tmp_path / "s.yaml").write_text(text)
+    compile(tmp_path / "s.yaml", settings={"train.epochs": 1}).fit(device="cpu", run_dir=tmp_path / "run")
 
 
 TABLE = """id,amount,region,plan,note,when,hidden,kind,index
@@ -91,7 +120,77 @@ def test_the_command_writes_a_spec_for_a_table(tmp_path: Path, monkeypatch: pyte
     run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "kind"])
     assert run.exit_code == 0 and "graphspec train s.yaml" in run.output
     assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
-    assert CliRunner().invoke(app, ["new", "t", "--data", "t.csv"]).exit_code == 2
+    run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv"])
+    assert run.exit_code == 1 and "name it: `--target COLUMN`" in run.output and "`amount`" in run.output
+    assert CliRunner().invoke(app, ["new", "t", "--target", "kind"]).exit_code == 2
+
+
+def picture(path: Path, size: tuple[int, int], mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, 10 * (len(path.parent.name) if mode == "L" else 1)).save(path)
+
+
+def test_a_folder_of_images_is_learned(tmp_path: Path) -> None:
+    for index in range(6):
+        picture(tmp_path / "pictures" / "ab"[index % 2] / f"{index}.png", (12, 20))
+    text = draft("s", tmp_path / "pictures", [], tmp_path)
+    assert "image: {shape: [20, 12, 3]}" in text and "repeat: {filters: [16, 32]}" in text
+    assert "resize" not in text.replace("# resized", "") and "# 2 classes" in text
+    assert draft("s", tmp_path / "pictures", ["label"], tmp_path) == text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+
+
+def test_images_that_a_table_names_are_learned(tmp_path: Path) -> None:
+    lines = [f"{index}.png,{index * 0.5},{index % 3 or ''}" for index in range(6)]
+    for index in range(6):
+        picture(tmp_path / "photos" / f"{index}.png", (300, 200 + index), "L")
+    (tmp_path / "t.csv").write_text("photo,size,y\n" + "\n".join(lines) + "\n,1.5,1\n")
+    text = draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+    assert "photo: {shape: [128, 128, 1]}" in text and "repeat: {filters: [16, 32, 64, 128]}" in text
+    assert "photo: {column: photo, encode: image, root: photos, resize: crop, fill: zero}" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
+    (tmp_path / "photos" / "0.png").unlink()
+    assert "#   photo: there is no image `0.png`" in draft("s", tmp_path / "t.csv", ["y"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "alike"),
+    [
+        ([(32, 32)], (32, 32), True),
+        ([(640, 480), (320, 240)], (96, 128), True),
+        ([(30, 20), (20, 30)], (25, 25), False),
+        ([(1, 1)], (2, 2), True),
+    ],
+)
+def test_the_shape_of_an_input_for_images(
+    tmp_path: Path, sizes: list[tuple[int, int]], shape: tuple[int, int], alike: bool
+) -> None:
+    names = [f"{index}.png" for index in range(len(sizes))]
+    for name, size in zip(names, sizes, strict=True):
+        picture(tmp_path / name, size, "RGBA")
+    (tmp_path / "broken.png").write_text("no image")
+    found = images([*names, "broken.png"], tmp_path)
+    assert found is not None and (found.height, found.width) == shape
+    assert (found.alike, found.channels, found.root) == (alike, 4, None)
+    assert images(["broken.png"], tmp_path) is None and images(["../0.png"], tmp_path) is None
+
+
+def test_an_image_on_its_side_is_turned(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "0.jpg", exif=turned)
+    found = images(["0.jpg"], tmp_path)
+    assert found is not None and (found.height, found.width) == (20, 10)
+
+
+def test_images_without_classes_are_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "pictures" / "0.png", (8, 8))
+    with pytest.raises(SpecError, match="make a folder for each class"):
+        draft("s", tmp_path / "pictures", [], tmp_path)
 
 
 @pytest.mark.parametrize(

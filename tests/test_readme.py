@@ -134,7 +134,7 @@ def run_python(text: str, directory: Path) -> None:
 def test_a_walk_leads_to_its_end(page: str, directory: Path) -> None:
     """A block whose first line names a file is written there; the others are run."""
     found = list(quotes(ROOT / "docs" / page))
-    assert {quote.language for quote in found} == {"console", "python", "yaml"}
+    assert {quote.language for quote in found} == {"console", "python"}
     for quote in found:
         if quote.note:
             (directory / quote.note).write_text(quote.text, encoding="utf-8")

@@ -46,15 +46,20 @@ def schema(
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The spec's name; the file is NAME.yaml.")],
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="A table to learn from.")
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="A table or a folder of images to learn from."),
     ] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", metavar="COLUMN", help="A column to predict; may be repeated."),
+        typer.Option(
+            "--target",
+            metavar="COLUMN",
+            help="A column to predict; may be repeated. [default: the folder of an image]",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec, or one that fits a table.
+    """Write a first spec, or one that fits a table or a folder of images.
 
     The schema for editors is written next to it.
 
@@ -63,8 +68,8 @@ def new(
     from graphspec.reference import START
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
-    if (data is None) != (not target):
-        raise typer.BadParameter("--data and --target go together", param_hint="--data")
+    if target and data is None:
+        raise typer.BadParameter("it is a column of --data", param_hint="--target")
     with reporting(as_json, {}):
         text = START
         if data is not None:

@@ -1,4 +1,5 @@
-"""A first spec for a table: inputs, encoders, a network and outputs that its columns suggest, with reasons.
+"""A first spec for a table or a folder of images: inputs, encoders, a network and outputs that the columns
+suggest, with reasons.
 
 It is text to go on from, written once; nothing of it is guessed again when the spec is trained.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +20,10 @@ import yaml
 
 from graphspec.data.columns import flat, is_list, is_text
 from graphspec.data.files import DataFile
-from graphspec.data.folders import find
+from graphspec.data.folders import Found, find
+from graphspec.data.image_drafting import BLOCK, ImageLook, images, names_images
+from graphspec.data.image_drafting import feature as image_feature
+from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
 
@@ -27,7 +32,10 @@ ROWS = 20_000
 CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""
 GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-")
-"""What stands for a missing value in columns that are numbers otherwise."""
+"""What stands for a missing value in columns that are numbers or dates otherwise. In others, `None` may be a
+value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
+there is but one other value.
+"""
 FORMATS = tuple(
     date + time
     for date in (
@@ -51,14 +59,16 @@ WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The content of a column: `kind` is number, date, category, text, tokens, or left if it is not used."""
+    """The content of a column: `kind` is number, date, category, text, tokens, image, or left if it is not
+    used.
+    """
 
     name: str
     kind: str
     reason: str
     distinct: int
     missing: int
-    gaps: tuple[str, ...] = ()
+    images: ImageLook | None = None
     formats: tuple[str, ...] = ()
     """Of dates: the formats that every row fits; none for ISO 8601."""
 
@@ -68,6 +78,7 @@ class Draft:
     """The parts of the spec, line by line."""
 
     inputs: list[str] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
@@ -76,9 +87,10 @@ class Draft:
 
 
 def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
-    """The text of a spec in `folder` that learns the columns `targets` of the table at `data`.
+    """The text of a spec in `folder` that learns the columns `targets` of the table at `data`, or the classes
+    of a folder of images.
 
-    Raises `SpecError`: data-outside, data-column, data-empty, and what reading gives.
+    Raises `SpecError`: data-outside, data-column, data-empty, package-missing, and what reading gives.
     """
     found = find(data)
     path = os.path.relpath(data, folder)
@@ -86,44 +98,93 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
         message = f"`{data}` lies outside the directory of the spec"
         raise fail("data-outside", message, "write the spec next to it")
     table = open_table(found, DataFile(path=str(data)))
+    targets = targets or _classes(found, table)
     for target in targets:
         if target not in table.columns:
             raise table.lacks(target, None, "It is to be a target")
-    rows = _rows(table)
+    rows = _rows(table, sys.maxsize if found.kind == "images" else ROWS)
+    if found.kind == "images":
+        rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
-    looks = [look(column, flat(rows.column(column))) for column in rows.column_names]
-    made, gaps = Draft(), sorted({gap for seen in looks for gap in seen.gaps})
-    _inputs(made, [seen for seen in looks if seen.name not in targets], rows)
+    columns = {column: flat(rows.column(column)) for column in rows.column_names}
+    gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)})
+    columns = {column: _without(values, gaps) for column, values in columns.items()}
+    looks = [_look(column, values, table.root) for column, values in columns.items()]
+    made = Draft()
+    _inputs(made, [seen for seen in looks if seen.name not in targets])
     if not made.codes:
         raise fail("data-column", f"`{data}` has no column for an input besides the targets")
     _body(made)
     for target in targets:
-        _output(made, next(seen for seen in looks if seen.name == target), rows)
+        _output(made, next(seen for seen in looks if seen.name == target), columns[target])
     return _text(name, path, targets, made, looks, gaps)
 
 
-def _rows(table: Table) -> pa.Table:
+def _classes(found: Found, table: Table) -> list[str]:
+    """The target where none is named: the classes of a folder of images."""
+    if found.labels is not None:
+        return ["label"]
+    if found.kind == "images":
+        message = f"`{found.path}` holds images, and no classes of them"
+        help = "make a folder for each class, or name a table with the files in one column: `--data FILE`"
+        raise fail("data-column", message, help)
+    names = ", ".join(f"`{name}`" for name in list(table.columns)[:20])
+    message = f"`{found.path}` is a table, and no column of it is named as the target"
+    raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
+
+
+def _rows(table: Table, most: int) -> pa.Table:
     parts: list[pa.Table] = []
     count = 0
     for _, part in table.chunks(list(table.columns)):
-        parts.append(part.slice(0, ROWS - count))
+        parts.append(part.slice(0, most - count))
         count += part.num_rows
-        if count >= ROWS:
+        if count >= most:
             break
     return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
 
 
-def look(name: str, column: pa.Array) -> Look:
-    """What a column holds."""
+def look(name: str, column: pa.Array, folder: Path | None = None) -> Look:
+    """What a column holds; `folder` is what names of images in it start from."""
+    return _look(name, _without(column, gaps_of(column)), folder)
+
+
+def _look(name: str, column: pa.Array, folder: Path | None) -> Look:
     there = column.drop_null()
-    kind, reason, gaps = _kind(there)
-    missing = len(column) - len(there)
-    if gaps:
-        missing += pc.sum(pc.is_in(there, pa.array(gaps))).as_py()
-    distinct = _distinct(there) - len(gaps)
-    formats = _formats(_bare(there)) if kind == "date" and is_text(there.type) else ()
-    return Look(name, kind, reason, distinct, missing, gaps, formats)
+    kind, reason = _kind(there)
+    seen = Look(name, kind, reason, _distinct(there), len(column) - len(there))
+    if is_text(there.type) and kind in ("category", "text", "left") and names_images(there):
+        found = images(there.to_pylist(), folder) if folder is not None else None
+        if found is None:
+            return replace(seen, kind="left", reason=f"there is no image `{there[0]}`")
+        return replace(seen, kind="image", reason="names of images", images=found)
+    if kind == "date" and is_text(there.type):
+        return replace(seen, formats=_formats(there))
+    return seen
+
+
+def gaps_of(column: pa.Array) -> tuple[str, ...]:
+    """The texts of a column that stand for a missing value."""
+    if not is_text(column.type):
+        return ()
+    distinct = set(pc.unique(column.drop_null()).to_pylist())
+    gaps, rest = distinct & set(GAPS), pa.array(sorted(distinct - set(GAPS)), pa.string())
+    if gaps and _cast(rest, pa.float64()) is None and not _is_date(rest):
+        kept = {"None"} if len(rest) > 1 else gaps
+        if all(re.fullmatch("[A-Z]{2}", text) for text in rest.to_pylist()):
+            kept = kept | {"NA"}
+        if "+" in distinct:
+            kept = kept | {"-"}
+        gaps -= kept
+    return tuple(sorted(gaps))
+
+
+def _without(column: pa.Array, gaps: Sequence[str]) -> pa.Array:
+    """A column whose texts that stand for a missing value are missing."""
+    if not gaps or not is_text(column.type):
+        return column
+    return pc.if_else(pc.is_in(column, pa.array(gaps, column.type)), pa.scalar(None, column.type), column)
 
 
 def _distinct(there: pa.Array) -> int:
@@ -132,44 +193,37 @@ def _distinct(there: pa.Array) -> int:
     return int(pc.count_distinct(there).as_py())
 
 
-def _kind(there: pa.Array) -> tuple[str, str, tuple[str, ...]]:
-    """The kind, the reason, and the texts of missing values, of a column without nulls."""
+def _kind(there: pa.Array) -> tuple[str, str]:
+    """The kind and the reason of a column without nulls."""
     kind = there.type
     distinct = _distinct(there)
-
-    def seen(found: str, reason: str) -> tuple[str, str, tuple[str, ...]]:
-        return found, reason, ()
-
     if not len(there):
-        return seen("left", "it is empty")
+        return "left", "it is empty"
     if is_list(kind):
-        return seen("tokens", "a list in each row")
+        return "tokens", "a list in each row"
     if distinct == 1:
-        return seen("left", "it has one value")
+        return "left", "it has one value"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return seen("date", "dates")
+        return "date", "dates"
     if pa.types.is_boolean(kind):
-        return seen("category", "true and false")
+        return "category", "true and false"
     if not is_text(kind):
-        return (*_numbers(there), ()) if not pa.types.is_nested(kind) else seen("left", f"it holds {kind}")
-    bare = _bare(there)
-    gaps = tuple(sorted(set(pc.unique(there).to_pylist()) & set(GAPS)))
-    as_numbers = _cast(bare, pa.float64())
-    if as_numbers is not None and len(bare):
-        return (*_numbers(as_numbers), gaps)
-    if len(bare) and (_cast(bare, pa.timestamp("us")) is not None or _formats(bare)):
-        return "date", "dates", gaps
+        return _numbers(there) if not pa.types.is_nested(kind) else ("left", f"it holds {kind}")
+    as_numbers = _cast(there, pa.float64())
+    if as_numbers is not None:
+        return _numbers(as_numbers)
+    if _is_date(there):
+        return "date", "dates"
     words = pc.mean(pc.list_value_length(pc.split_pattern(there, " "))).as_py()
     if words >= WORDS or (words > 1.5 and distinct > len(there) / 2):
-        return seen("text", f"{words:.1f} words a row")
+        return "text", f"{words:.1f} words a row"
     if distinct > 0.9 * len(there) and distinct > CLASSES:
-        return seen("left", "nearly every row has a different value: if it identifies rows, use it as `key`")
-    return seen("category", f"{distinct:,} values")
+        return "left", "nearly every row has a different value: if it identifies rows, use it as `key`"
+    return "category", f"{distinct:,} values"
 
 
-def _bare(texts: pa.Array) -> pa.Array:
-    """Texts but those that stand for a missing value."""
-    return texts.filter(pc.invert(pc.is_in(texts, pa.array(GAPS))))
+def _is_date(texts: pa.Array) -> bool:
+    return len(texts) > 0 and (_cast(texts, pa.timestamp("us")) is not None or bool(_formats(texts)))
 
 
 def _formats(texts: pa.Array) -> tuple[str, ...]:
@@ -219,7 +273,7 @@ def flow(value: object) -> str:
     return text.strip().removesuffix("...").strip()
 
 
-def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
+def _inputs(made: Draft, looks: list[Look]) -> None:
     numbers = [seen for seen in looks if seen.kind == "number"]
     kinds = [seen for seen in looks if seen.kind == "category"]
     if numbers:
@@ -264,6 +318,8 @@ def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
                 made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
             made.features.append(f"    {name}: {{{column}encode: date, {first}{parts}{gap}}}")
             made.codes.append(name)
+        elif seen.images is not None:
+            _images(made, name, seen, seen.images)
         elif seen.kind in ("text", "tokens"):
             made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
             made.features.append(
@@ -277,6 +333,14 @@ def _inputs(made: Draft, looks: list[Look], rows: pa.Table) -> None:
             made.codes.append(f"{name}_mean")
 
 
+def _images(made: Draft, name: str, seen: Look, found: ImageLook) -> None:
+    made.inputs.append(f"  {name}: {{shape: [{found.height}, {found.width}, {found.channels}]}}")
+    made.blocks = [BLOCK]
+    made.nodes += image_nodes(name, found)
+    made.features += image_feature(name, flow(seen.name), found, seen.missing > 0)
+    made.codes.append(f"{name}_mean")
+
+
 def _body(made: Draft) -> None:
     source = f"from: {made.codes[0]}, " if len(made.codes) == 1 else ""
     if len(made.codes) > 1:
@@ -287,14 +351,12 @@ def _body(made: Draft) -> None:
     ]
 
 
-def _output(made: Draft, seen: Look, rows: pa.Table) -> None:
+def _output(made: Draft, seen: Look, values: pa.Array) -> None:
     name, column = word(seen.name), f"column: {flow(seen.name)}, "
     while any(line.startswith(f"  {name}: ") for line in (*made.nodes, *made.inputs)):
         name += "_"
     ignore = ", missing: ignore" if seen.missing else ""
-    whole = (
-        seen.kind == "number" and seen.distinct <= CLASSES and _whole(flat(rows.column(seen.name)), seen.gaps)
-    )
+    whole = seen.kind == "number" and seen.distinct <= CLASSES and _whole(values)
     if seen.kind == "number" and not whole:
         made.nodes.append(f"  {name}: {{layer: Dense, from: drop, units: 1}}")
         made.outputs.append(f"  {name}: {{loss: mse, metrics: [mae]{ignore}}}")
@@ -310,10 +372,10 @@ def _output(made: Draft, seen: Look, rows: pa.Table) -> None:
     made.features.append(f"    {name}: {{{column}encode: category}}  # {count} classes")
 
 
-def _whole(column: pa.Array, gaps: tuple[str, ...]) -> bool:
+def _whole(column: pa.Array) -> bool:
     there = column.drop_null()
     if is_text(there.type):
-        there = pc.utf8_trim_whitespace(there.filter(pc.invert(pc.is_in(there, pa.array(gaps, pa.string())))))
+        there = pc.utf8_trim_whitespace(there)
     values = there.cast(pa.float64())
     return bool(pc.all(pc.equal(values, pc.floor(values))).as_py())
 
@@ -334,6 +396,7 @@ def _text(
         "inputs:",
         *made.inputs,
         "",
+        *made.blocks,
         "nodes:  # each reads the node above it, unless it has `from`",
         *made.nodes,
         "",

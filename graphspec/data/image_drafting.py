@@ -1,0 +1,135 @@
+"""The images that a first spec reads: where they are, the shape of its input, and a network for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graphspec.data.encoders.images import FORMATS, library
+from graphspec.data.folders import IMAGES
+
+LOOKED = 200
+"""Images whose size is looked at: as many, evenly spread."""
+LONGEST = 128
+"""Of the height and width of the input: larger ones train slowly, and seldom tell more of a class."""
+FILTERS = (16, 32, 64, 128)
+"""Of the stages of the network, each of which halves height and width."""
+LAST = 3
+"""The height and width that the last stage leaves, at least."""
+GREY, ALPHA = {"1", "L", "I", "I;16", "F"}, {"LA", "PA", "RGBA"}
+"""Pillow's words for images without color, and for those with transparency."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLook:
+    """What was seen of images: the shape of an input for them, and the folder that their paths start from,
+    relative to that of the table.
+    """
+
+    height: int
+    width: int
+    channels: int
+    alike: bool
+    """Whether all have the same proportions, so that resizing distorts none."""
+    root: str | None = None
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The filters of each stage."""
+        size, count = min(self.height, self.width) // 2, 1
+        while count < len(FILTERS) and size // 2 >= LAST:
+            size, count = size // 2, count + 1
+        return FILTERS[:count]
+
+
+def names_images(texts: pa.Array) -> bool:
+    """Whether a column holds names of image files."""
+    ending = "|".join(map(re.escape, IMAGES))
+    return len(texts) > 0 and bool(pc.all(pc.match_substring_regex(texts, f"(?i)({ending})$")).as_py())
+
+
+def images(paths: Sequence[str], folder: Path) -> ImageLook | None:
+    """A look at the images at some paths, which start from `folder` or from a folder in it; None where the
+    first is in none of these, or none can be read.
+
+    Raises `SpecError`: package-missing.
+    """
+    inner = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    roots = [root for root in (None, *inner) if _holds(folder / (root or ""), paths[0])]
+    if not roots:
+        return None
+    start = folder / (roots[0] or "")
+    chosen = paths[:: -(-len(paths) // LOOKED)]
+    found = [seen for path in chosen if (seen := _seen(start / path)) is not None]
+    if not found:
+        return None
+    modes = {mode for _, _, mode in found}
+    channels = 1 if modes <= GREY else 4 if modes <= ALPHA else 3
+    height, width = (median(seen[axis] for seen in found) for axis in (0, 1))
+    alike = len({round(seen[0] / seen[1], 2) for seen in found}) == 1
+    if not alike:
+        height = width = min(height, width)
+    scale = min(1.0, LONGEST / max(height, width))
+    return ImageLook(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, roots[0])
+
+
+def _holds(folder: Path, path: str) -> bool:
+    """Whether there is a file at a path that does not lead out of a folder."""
+    file = folder / path
+    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
+
+
+def _seen(path: Path) -> tuple[int, int, str] | None:
+    """Height, width and mode of an image from its header; None for one that training will report."""
+    try:
+        with library().open(path, formats=FORMATS) as image:
+            height, width = image.height, image.width
+            turned = image.getexif().get(0x0112, 1) >= 5  # on its side: see `ImageEncoder`
+            return (width, height, image.mode) if turned else (height, width, image.mode)
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+BLOCK = """\
+blocks:
+  stage:  # half the height and width
+    params: {filters: required}
+    inputs: [x]
+    nodes:
+      conv: {layer: Conv2D, filters: $filters, kernel_size: 3, padding: same, activation: relu}
+      pool: {layer: MaxPooling2D}
+"""
+"""The block that `nodes` repeats."""
+
+
+def nodes(name: str, found: ImageLook) -> list[str]:
+    """The nodes that turn the image input `name` into a vector, the node `{name}_mean`."""
+    filters = ", ".join(map(str, found.stages))
+    return [
+        f"  {name}_scaled: {{layer: Rescaling, from: {name}, scale: $(1 / 127.5), offset: -1}}",
+        f"  {name}_stages: {{block: stage, repeat: {{filters: [{filters}]}}}}",
+        f"  {name}_mean: {{layer: GlobalAveragePooling2D}}",
+    ]
+
+
+def feature(name: str, column: str, found: ImageLook, fill: bool) -> list[str]:
+    """The lines of the feature `name`. `column` is as YAML writes it; `fill` is for missing images."""
+    size = f"{found.height} x {found.width}"
+    options = [f"column: {column}", "encode: image"]
+    if found.root is not None:
+        options.append(f"root: {found.root}")
+    if not found.alike:
+        options.append("resize: crop")
+    if fill:
+        options.append("fill: zero")
+    return [
+        f"    # resized to {size}" + ("" if found.alike else " from the middle, which distorts nothing"),
+        f"    {name}: {{{', '.join(options)}}}",
+        "    # if mirrored images mean the same, add `augment: [{layer: RandomFlip, mode: horizontal}]`",
+    ]
