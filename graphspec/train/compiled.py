@@ -42,6 +42,12 @@ SPEED, SAVED = {"cpu": 3e10, "cuda": 3e13}, {"cpu": -0.1, "cuda": 0.05}
 """FLOPs a second of a step, and the share of that time that compiling saves. A CPU's kernels are no faster
 for it: steps of the gallery's GPT took 1.03 of the eager time, those of its convolutions over posts 1.34.
 """
+CLOSED = {
+    "guard_filter_fn": lambda guards: [False] * len(guards),
+    "size_asserts": False,
+    "alignment_asserts": False,
+}
+"""What is left out where nothing but the training changes the module: its examples have one size and type."""
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -119,7 +125,9 @@ class Compiled:
         self.count, self.seconds, self._began = 0, 0.0, 0.0
         self._step: Any = None
         self._weights: list[Tensor] = []
-        self._numbers: list[Tensor] = []
+        self._numbers = torch.zeros(2, dtype=torch.float64, device=next(module.parameters()).device)
+        """Learning rate and number of a step. Of tensors without axes torch would read the values."""
+        self._rate, self._number = self._numbers
         if choice.step:
             self._step = _compiled_step(module, optimizer, closed)
         for path in choice.paths:
@@ -141,19 +149,15 @@ class Compiled:
         """The same by the compiled graph; None in the first step, which shows what the loss reaches, and
         where torch cannot compile it, which is told once.
         """
-        if not self.optimizer.moved:
-            return None
-        whole = self.optimizer.traceable
+        self._weights = self._weights or self.optimizer.moved
         if not self._weights:
-            self._weights = self.optimizer.moved
-            self._numbers = [torch.zeros((), dtype=torch.float64, device=judge.device) for _ in range(2)]
-        weights, (rate, number) = self._weights, self._numbers
-        rate.fill_(self.optimizer.learning_rate)
-        number.fill_(self.optimizer.iterations + 1)
+            return None
+        self._rate.fill_(self.optimizer.learning_rate)
+        self._number.fill_(self.optimizer.iterations + 1)
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
         try:
             loss, terms, outputs, targets, counted, gradients = self._step(
-                judge, weights, *groups, rate, number
+                judge, self._weights, *groups, self._numbers
             )
         except Exception as error:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -162,8 +166,8 @@ class Compiled:
             self.tell(f"not compiled, as torch cannot: {lines[0]}")
             self._step, self.active, self.count = None, False, 0
             return None
-        self.updated = whole
-        for weight, gradient in zip(weights, gradients, strict=False):
+        self.updated = self.optimizer.traceable
+        for weight, gradient in zip(self._weights, gradients, strict=False):
             if gradient.stride() != weight.stride():
                 gradient = torch.empty_like(weight).copy_(gradient)  # as autograd lays it out
             weight.grad = gradient
@@ -217,8 +221,9 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
     import torch._dynamo
 
     def step(
-        judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, rate: Any, number: Any
+        judge: Judge, weights: list[Tensor], arrays: Any, counts: Any, counted: Any, numbers: Tensor
     ) -> Any:
+        rate, number = numbers.unbind()
         loss, terms, *found = judge.judged_parts(module, Batch(arrays, counts, counted))
         gradients = torch.autograd.grad(loss, weights)
         if optimizer.traceable:
@@ -233,9 +238,11 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
 
     # torch finds what it compiled by the code object, which another training in this process would share
     step.__code__ = step.__code__.replace()
-    torch._dynamo.config.trace_autograd_ops = True  # a context around each step would cost as much as a step
-    options: Any = {"guard_filter_fn": lambda guards: [False] * len(guards)} if closed else None
-    return torch.compile(step, fullgraph=True, dynamic=False, backend=BACKEND, options=options)
+    # contexts around each step would cost as much as a step, and `dynamic=False` is one
+    torch._dynamo.config.trace_autograd_ops = True
+    torch._dynamo.config.record_runtime_overhead = False
+    options: Any = CLOSED if closed else None
+    return torch.compile(step, fullgraph=True, backend=BACKEND, options=options)
 
 
 def _regions(program: Any) -> tuple[tuple[str, ...], int]:

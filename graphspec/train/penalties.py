@@ -88,13 +88,13 @@ class Penalties:
         """Removes the activities of the last call from the next loss."""
         self._activities = []
 
-    @torch.no_grad()
     def constrain(self) -> None:
         """Applies the constraints to the weights."""
         for formula, tensors in self._constrained:
-            value = formula(variable(tensors))
-            for weight, tensor in tensors:
-                put(tensor, from_keras(weight, value))
+            with torch.no_grad():
+                value = formula(variable(tensors))
+                for weight, tensor in tensors:
+                    put(tensor, from_keras(weight, value))
 
 
 def variables(held: list[Held]) -> list[list[Held]]:

@@ -55,6 +55,8 @@ class Optimizer:
         self._parts = [*groups, (rest, config, 1.0)]
         self._layouts = dict(layouts or {})
         self._groups: list[Group] = []
+        self.traceable = False
+        """Whether `trace` has the updates of this optimizer; not before its first step."""
         self._moved: list[str] = []
 
     @property
@@ -90,17 +92,11 @@ class Optimizer:
         for name in self._moved:
             self.weights[name].grad = None
 
-    @torch.no_grad()
     def advance(self) -> None:
         """A step is done: it counts, and averages follow the weights."""
         self.iterations += 1
         if self.config.use_ema:
             self._average()
-
-    @property
-    def traceable(self) -> bool:
-        """Whether `trace` has the updates of this optimizer; not before its first step."""
-        return traced.traceable(self._groups)
 
     @property
     def moved(self) -> Tensors:
@@ -121,6 +117,7 @@ class Optimizer:
             chosen = {name: local(self.weights[name]) for name in names if name in there}
             self._groups += groups_of(settings, factor, chosen, self._layouts)
         self._moved = [name for group in self._groups for name in group.names]
+        self.traceable = traced.traceable(self._groups)
         config = self.config
         self._clips = not config.clipnorm is config.clipvalue is config.global_clipnorm is None
 
@@ -157,6 +154,7 @@ class Optimizer:
 
     # --- averages
 
+    @torch.no_grad()
     def _average(self) -> None:
         """Updates the averages; they start at the first step, as in Keras."""
         if not self.averages:
