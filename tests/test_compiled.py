@@ -52,6 +52,9 @@ def place(tmp_path: Path) -> Path:
 
 
 WAYS: tuple[Way, Way] = ("off", "on")
+whole_steps = pytest.mark.skipif(
+    torch.__version__ < compiled.WHOLE_STEPS, reason=f"torch {torch.__version__} compiles no whole steps"
+)
 
 
 def both(place: Path, told: Callable[[str], None], spec: str = BLOCKS) -> list[dict[str, Any]]:
@@ -72,6 +75,7 @@ def assert_alike(eager: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@whole_steps
 def test_whole_steps_are_compiled_once_and_give_the_same_losses(place: Path) -> None:
     """By the real compiler. Every epoch ends with a batch of one example, and validation has smaller ones."""
     lines: list[str] = []
@@ -90,6 +94,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@whole_steps
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["sgd", "rmsprop", "adamw", "lion"])
 def test_updates_in_the_graph_are_those_outside_of_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
@@ -142,6 +147,7 @@ def test_blocks_that_repeat_share_what_was_compiled(place: Path, monkeypatch: py
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@whole_steps
 def test_a_free_length_that_all_examples_share_is_compiled_for(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +171,7 @@ data: {train: words.npz, validation: {split: 0.2}}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@whole_steps
 def test_a_second_training_of_a_process_compiles_its_own_step(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +188,7 @@ def test_a_second_training_of_a_process_compiles_its_own_step(
         assert_alike(*histories)
 
 
+@whole_steps
 def test_what_torch_cannot_compile_runs_eagerly_and_is_told(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +236,10 @@ ACCUMULATED = BLOCKS.replace("optimizer: adam", "optimizer: {name: adam, gradien
         (BLOCKS, "on", 10**7, World(0, 2), "not compiled: steps of several batches or processes"),
     ],
 )
-def test_the_choice_is_told(spec: str, way: Any, steps: int, world: World, words: str) -> None:
+def test_the_choice_is_told(
+    spec: str, way: Any, steps: int, world: World, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "WHOLE_STEPS", "2.10")
     assert str(choose(compile(spec), way, steps, "cpu", world)).startswith(words)
 
 
@@ -236,3 +247,10 @@ def test_a_machine_without_a_compiler_runs_eagerly(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", "")
     choice = choose(compile(BLOCKS), "on", 1, "cpu", World())
     assert str(choice) == "not compiled: there is no C++ compiler"
+
+
+def test_a_torch_that_compiles_no_whole_steps_compiles_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "WHOLE_STEPS", "99.0")
+    choice = choose(compile(BLOCKS), "on", 1, "cpu", World())
+    assert str(choice) == f"not compiled: whole steps need torch 99.0, and this is {torch.__version__}"
+    assert choose(compile(CHECKPOINTED), "on", 1, "cpu", World()).paths

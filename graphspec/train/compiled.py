@@ -48,6 +48,8 @@ CLOSED = {
     "alignment_asserts": False,
 }
 """What is left out where nothing but the training changes the module: its examples have one size and type."""
+WHOLE_STEPS = "2.11"
+"""The first torch whose graphs can hold `torch.autograd.grad`, and with it a whole step."""
 LARGE = 60
 """Ops from which on repeated blocks are compiled by themselves. To enter one costs as much as a few ops."""
 
@@ -92,6 +94,8 @@ def choose(
         )
     if not paths and _checkpointed(program):
         return CompileChoice("what is checkpointed is compiled by repeated blocks, and there are none")
+    if not paths and torch.__version__ < WHOLE_STEPS:  # versions, not texts
+        return CompileChoice(f"whole steps need torch {WHOLE_STEPS}, and this is {torch.__version__}")
     if paths and is_sharded(program, world):
         return CompileChoice("sharded weights are gathered between blocks")
     if way == "on":
