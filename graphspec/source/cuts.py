@@ -55,6 +55,22 @@ def cut_in_scalar(text: str, start: int, end: int, value: str, flow: bool) -> Cu
     return Cut(begin, begin + length, "") if flow and begin + length > end else None
 
 
+def cut_in_formula(text: str, start: int, end: int) -> Cut | None:
+    """The formula of a `compute` in braces, of which YAML takes only what stands before `end`, if it does."""
+    depth = 0
+    for position in range(start, min(len(text), start + MAX_LENGTH)):
+        char = text[position]
+        if char == "}" or (depth == 0 and char in ",)]"):
+            break
+        depth += (char in "([") - (char in ")]")
+    else:
+        return None
+    stop = start + len(text[start:position].rstrip())
+    if depth or stop <= end:
+        return None
+    return Cut(start, stop, "unquoted-expression", text[end:stop].lstrip(" ")[:1])
+
+
 def cut_around(text: str, line_start: int, index: int, known: set[int]) -> Cut | None:
     """The expression, none of those that begin at `known`, in which the parser failed at `index`."""
     stop = min(index + 1, line_end(text, line_start, index + 1 - line_start))
@@ -70,6 +86,10 @@ def cut_around(text: str, line_start: int, index: int, known: set[int]) -> Cut |
                 continue
             cut = Cut(start, start + end + 1, "unquoted-expression", text[index : index + 1])
         if index < cut.end:
+            return cut
+    for match in re.compile(r"\{.*\bcompute: +(?=[^\s'\"])").finditer(text, line_start, stop):
+        cut = cut_in_formula(text, match.end(), index) if match.end() not in known else None
+        if cut is not None:
             return cut
     return None
 

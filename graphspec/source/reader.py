@@ -12,7 +12,7 @@ import yaml
 
 from graphspec.diagnostics import Diagnostic, Label, Span, hidden_in, nearest, shortened
 from graphspec.expressions import UNCLOSED_HELP, brace_help, braced_name
-from graphspec.source.cuts import Cut, cut_around, cut_in_scalar, has_unclosed, meant, quoted
+from graphspec.source.cuts import Cut, cut_around, cut_in_formula, cut_in_scalar, has_unclosed, meant, quoted
 from graphspec.source.places import line_end, place
 from graphspec.source.scalars import NULLS, NumberTooLarge, resolve
 
@@ -258,7 +258,7 @@ class Reader:
         if plain:
             if self.mask_starts:
                 text = self._unmasked(start, end, text)
-            if "$" in text or text[:1] == "(":
+            if "$" in text or "(" in text:
                 self._find_cut(start, end, text)
         elif event.style in "'\"":
             self.quoted = (start, end)
@@ -364,10 +364,13 @@ class Reader:
             match = _TUPLE.match(self.text, start)
             if match is not None and match.end() > end and start not in self.masks:
                 self.cuts[start] = Cut(start, match.end(), "")
-        if not (text.endswith("$") or has_unclosed(text)):
+        frame = self.stack[-1] if self.stack else None
+        formula = frame is not None and frame.flow and frame.key is not None and frame.key[0] == "compute"
+        if not (formula or text.endswith("$") or has_unclosed(text)):
             return
         self.searches += 1
-        cut = cut_in_scalar(self.text, start, end, text, bool(self.stack) and self.stack[-1].flow)
+        cut = cut_in_formula(self.text, start, end) if formula else None
+        cut = cut or cut_in_scalar(self.text, start, end, text, frame is not None and frame.flow)
         if cut is not None and cut.start not in self.masks:
             self.cuts[cut.start] = cut
 
