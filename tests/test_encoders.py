@@ -416,6 +416,16 @@ def test_sets_are_zeros_and_ones() -> None:
     assert filled.tolist() == [[1, 0, 0], [0, 0, 0]]
 
 
+def test_a_target_of_no_value_is_an_empty_set() -> None:
+    wide = Tensor((BATCH, 2))
+    judged = {"y": output(wide, "binary_crossentropy")}
+    feature = {"encode": "set", "values": ["a", "b"]}
+    made = encoders({}, {"y": {**feature, "fill": ""}}, {"y": [["a"], None]}, judged)
+    assert encoded(made, {"y": [None, ["b"]]}).arrays["y"].tolist() == [[0, 0], [0, 1]]
+    gap = mistake(encoded, encoders({}, {"y": feature}, {"y": [["a"]]}, judged), {"y": [None]})
+    assert gap.code == "data-gap" and 'fill: ""' in gap.help and "missing: ignore" in gap.help
+
+
 # --- lists and text
 
 

@@ -102,6 +102,15 @@ def test_sizes_are_brought_to_that_of_the_input(tmp_path: Path) -> None:
     assert encode(tmp_path, [name], (2, 4, 3))[0].tolist() == np.asarray(whole).tolist()
 
 
+def test_a_crop_stays_inside_of_an_image_of_any_size(tmp_path: Path) -> None:
+    names = [
+        saved(tmp_path, f"{width}-{height}.png", np.full((height, width, 3), 7, np.uint8))
+        for width in range(41, 60, 3)
+        for height in range(41, 60, 3)
+    ]
+    assert (encode(tmp_path, names, (64, 64, 3), resize="crop") == 7).all()
+
+
 def test_bytes_in_a_column_are_pictures_too(tmp_path: Path) -> None:
     held = io.BytesIO()
     Image.fromarray(COLORS.astype(np.uint8)).save(held, "png")

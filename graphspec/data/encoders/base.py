@@ -93,8 +93,12 @@ class Encoder(ABC):
 
     def _remedy(self) -> str:
         if self.fill.target:
-            return f"rows without a target do not count with `{self.fill.output}: {{missing: ignore}}`"
+            ignore = f"{self.fill.output}: {{missing: ignore}}"
+            return f"{self.target_help}rows without a target do not count with `{ignore}`"
         return self.fill_help
+
+    target_help = ""
+    """What may come before that a target may be missing."""
 
     fill_help = "write `fill: ...` at the feature"
     """What to write where a value of an input is missing."""

@@ -214,6 +214,7 @@ class SetEncoder(Encoder):
     """`encode: set`: for each value of the vocabulary whether the row has it."""
 
     fill_help = 'write `fill: ""` (no value), or a text of values, at the feature'
+    target_help = 'write `fill: ""` at the feature where no text means no value; '
 
     def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Set, ignore: bool = False):
         super().__init__(fill, columns, ignore)

@@ -137,7 +137,8 @@ class ImageEncoder(Encoder):
         across, down = width / picture.width, height / picture.height
         if self.feature.resize == "crop":
             factor = max(across, down)
-            inner_width, inner_height = width / factor, height / factor
+            inner_width = min(width / factor, picture.width)  # no more, by the last bit
+            inner_height = min(height / factor, picture.height)
             left, top = (picture.width - inner_width) / 2, (picture.height - inner_height) / 2
             return self._scaled(picture, (left, top, left + inner_width, top + inner_height), (width, height))
         factor = min(across, down)
