@@ -513,6 +513,24 @@ def test_a_fresh_pattern_that_matches_nothing_is_told(tmp_path: Path, pattern: s
     assert told.severity == "warning" and f"`{pattern}` of fresh" in told.message and help in str(told.help)
 
 
+def test_the_epsilon_that_pytorch_has_by_default_is_asked_for(tmp_path: Path) -> None:
+    """Without it the outputs differ: the weights are right, and a number that no file holds is not."""
+
+    def told(text: str, path: Path) -> list[str]:
+        found = transfer(graphspec.compile(text).graph, path)
+        assert found.plan.ok
+        return [each.message + str(each.help) for each in complaints(found.plan, path, path, Rules())]
+
+    net, default = cnn(), CNN.replace(", epsilon: 1e-5", "")
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    (said,) = told(default, tmp_path / "net.pt")
+    assert "`norm` normalizes with Keras' epsilon of 0.001" in said and "write `epsilon: 1e-5`" in said
+    for written in ("1e-5", "0.001"):
+        assert told(CNN.replace("1e-5", written), tmp_path / "net.pt") == []
+    write_weights(tmp_path / "ours.safetensors", graphspec.compile(default).module().state_dict())
+    assert told(default, tmp_path / "ours.safetensors") == []
+
+
 def test_a_new_head_is_left_to_its_initial_values(tmp_path: Path) -> None:
     """Fine tuning: the file has ten classes, the spec five; the file that is written has all keys."""
     program = graphspec.compile(CNN)

@@ -19,6 +19,7 @@ def complaints(plan: Plan, path: Path, spec: Path, rules: Rules) -> list[Diagnos
         *_ambiguous(plan, path),
         *_missing(plan, path, rules),
         *_warnings(plan, path),
+        *_epsilons(plan, path),
     ]
 
 
@@ -109,3 +110,25 @@ def _warnings(plan: Plan, path: Path) -> Iterator[Diagnostic]:
         )
         help = "if a module of this spec was saved there, `flatten: hwc` in the rules leaves them as they are"
         yield Diagnostic("weights-ambiguous", message, None, help=help, severity="warning")
+
+
+PYTORCH = ("weight", "running_mean")
+"""PyTorch's words for weights of a normalization; Keras' are gamma and moving_mean."""
+
+
+def _epsilons(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    """A warning of normalizations that PyTorch has trained, and whose epsilon the spec leaves to Keras."""
+    layers = {
+        plan.targets[key].path: None
+        for key, match in plan.matches.items()
+        if plan.targets[key].keras_epsilon
+        and any(plan.stored[name].leaf in PYTORCH for name in match.sources)
+    }
+    if layers and not plan.ours:
+        verb = "normalizes" if len(layers) == 1 else "normalize"
+        message = (
+            f"{shown(layers)} {verb} with Keras' epsilon of 0.001; PyTorch's is 1e-5, unless `{path}` was "
+            "trained with another"
+        )
+        help = "write `epsilon: 1e-5` at the layer, or `epsilon: 0.001` to keep it"
+        yield Diagnostic("weights-misfit", message, None, help=help, severity="warning")

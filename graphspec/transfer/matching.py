@@ -55,10 +55,11 @@ class Misfit:
 
 @dataclass(slots=True)
 class Plan:
-    """The matches, and what remains on both sides."""
+    """The matches, and what remains on both sides. `ours` says that a module of graphspec was saved."""
 
     targets: dict[str, Target]
     stored: Mapping[str, StoredCheckpoint]
+    ours: bool = False
     matches: dict[str, Match] = field(default_factory=dict)
     misfits: dict[str, Misfit] = field(default_factory=dict)
     ambiguous: list[Ambiguous] = field(default_factory=list)
@@ -109,7 +110,7 @@ class Matcher:
 
     def __init__(self, targets: Sequence[Target], checkpoint: Checkpoint, rules: Rules):
         self.checkpoint, self.rules = checkpoint, rules
-        self.plan = Plan({target.key: target for target in targets}, checkpoint.tensors)
+        self.plan = Plan({target.key: target for target in targets}, checkpoint.tensors, checkpoint.ours)
         self.pytorch = load_rules("pytorch").rules
         self.names = Names(checkpoint.tensors, rules.prefix)
 

@@ -12,13 +12,17 @@ from graphspec.names import attribute
 from graphspec.tensor import Tensor
 from graphspec.weights import key_prefix, layers
 
+NORMALIZATIONS = ("BatchNormalization", "LayerNormalization", "GroupNormalization")
+"""Layers whose epsilon is 0.001 by default in Keras, and 1e-5 in PyTorch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One weight of the spec. `layer` is the name of its layer's class, `path` the layer's in the module.
 
     `flattened` are the sizes of the tensor, channels last, that a Flatten before a Dense makes its columns
-    of; None where they have one order only.
+    of; None where they have one order only. `keras_epsilon` says that its layer has the epsilon that is the
+    default of Keras and not of PyTorch, and that the spec does not write it.
     """
 
     key: str
@@ -26,6 +30,7 @@ class Target:
     weight: Weight
     layer: str = ""
     flattened: tuple[int, ...] | None = None
+    keras_epsilon: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,9 +57,10 @@ def targets(graph: Graph) -> Iterator[Target]:
     for path, op in layers(graph):
         assert op.layer is not None
         name = op.layer.spec_name
+        default = name in NORMALIZATIONS and "epsilon" not in op.layer.model_fields_set
         for weight in op.weights():
             flattened = origins.flattened(op) if name == "Dense" and len(weight.shape) == 2 else None
-            yield Target(f"{path}.{weight.name}", path, weight, name, flattened)
+            yield Target(f"{path}.{weight.name}", path, weight, name, flattened, default)
     yield from parameters(graph)
 
 
