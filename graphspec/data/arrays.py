@@ -9,6 +9,7 @@ any of it is read.
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zipfile
 import zlib
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from graphspec.data.folders import Found
 from graphspec.data.given import HeldArrays
 from graphspec.data.memory import machine
-from graphspec.data.mistakes import in_row, lacks, remedy, unreadable
+from graphspec.data.mistakes import in_row, lacks, remedy, row_in_words, unreadable
 from graphspec.diagnostics import Span, fail
 
 Array = NDArray[Any]
@@ -76,8 +77,7 @@ class ArrayArchive:
 
     def place(self, row: int) -> str:
         shard, row = self._shard(row)
-        words = f"row {row}, counting from 0"
-        return words if shard is None else f"{words}, of `{shard.name}`"
+        return row_in_words(row) if shard is None else f"{row_in_words(row)}, of `{shard.name}`"
 
     def span(self, row: int, name: str) -> Span:
         """Where a row of an array stands."""
@@ -239,10 +239,7 @@ def _members(path: Path) -> dict[str, Member]:
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    count = 1
-    for size in shape:
-        count *= int(size)
-    return count * dtype.itemsize
+    return math.prod(map(int, shape)) * dtype.itemsize
 
 
 def _checksum(stream: Any, start: int, size: int) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphspec.data.mistakes import lacks, remedy
+from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.diagnostics import fail
 from graphspec.objectives.settings import a
 
@@ -54,7 +54,7 @@ class HeldArrays:
         return self.members[name].shape, self.members[name].dtype
 
     def place(self, row: int) -> str:
-        return f"row {row}, counting from 0"
+        return row_in_words(row)
 
     def span(self, row: int, name: str) -> None:
         """They have no file."""

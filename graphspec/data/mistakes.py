@@ -41,6 +41,10 @@ def nowhere(row: int, name: str) -> None:
     """The place of a cell in what is no file."""
 
 
+def row_in_words(row: int) -> str:
+    return f"row {row}, counting from 0"
+
+
 def in_row(file: str, row: int, part: str) -> Span:
     """A row of a file that is no text, counted from 0, and its part: `column age`."""
     return Span(file, 0, 0, 0, 0, f"row {row}, {part}")

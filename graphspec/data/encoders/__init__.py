@@ -42,7 +42,7 @@ from graphspec.tensor import names_of, value_of
 
 __all__ = ["Encoded", "Encoders"]
 
-ENCODERS: dict[str, type[Any]] = {
+ENCODERS: dict[str, type[Encoder]] = {
     "number": NumberEncoder,
     "category": CategoryEncoder,
     "hash": HashEncoder,
@@ -101,11 +101,7 @@ class Encoders:
 
     def _encoder(self, fill: Fill) -> Encoder:
         ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"
-        if fill.feature is None:
-            return PlainEncoder(fill, (fill.field,), ignore)
-        columns = fill.feature.read(fill.field)
-        made: Encoder = ENCODERS[fill.feature.encode](fill, columns, fill.feature, ignore)
-        return made
+        return (PlainEncoder if fill.feature is None else ENCODERS[fill.feature.encode])(fill, ignore)
 
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
         for name, output in self.outputs.items():

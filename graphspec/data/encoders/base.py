@@ -42,8 +42,12 @@ class Encoder(ABC):
     `state` said of another encoder of the same plan.
     """
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
-        self.fill, self.columns = fill, columns
+    feature: Any
+    """Its settings; None where columns need no encoder."""
+
+    def __init__(self, fill: Fill, ignore: bool = False):
+        self.fill, self.feature = fill, fill.feature
+        self.columns = (fill.field,) if fill.feature is None else fill.feature.read(fill.field)
         self.ignore = ignore
         """Whether a target may be missing."""
         self.notes: list[str] = []

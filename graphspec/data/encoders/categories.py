@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from graphspec.data.columns import Lists, Mask, TablePart, is_list, kind_in_words, lists, texts, texts_of
 from graphspec.data.encoders.base import Array, Column, Encoder, shaped, with_fill
 from graphspec.data.encoders.lists import marked, to_length
-from graphspec.data.encoders.vocabulary import Ids, Vocabulary, alike_note
+from graphspec.data.encoders.vocabulary import Ids, Vocabulary, VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import Category, Hash, Set, text_of
 from graphspec.data.mistakes import shown
@@ -28,14 +28,14 @@ class CategoryEncoder(Encoder):
     of losses that compare distributions.
     """
 
+    feature: Category
     fill_help = "write `fill: missing` (or another text) at the feature"
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Category, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature = feature
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
         self.start = 0 if fill.target else 1
-        given = [text_of(value) for value in feature.values or ()]
-        self.vocabularies = [Vocabulary(self.start, given) for _ in columns]
+        given = [text_of(value) for value in self.feature.values or ()]
+        self.vocabularies = [Vocabulary(self.start, given) for _ in self.columns]
 
     @property
     def per_element(self) -> bool:
@@ -75,15 +75,8 @@ class CategoryEncoder(Encoder):
         for position, (name, vocabulary) in enumerate(zip(self.columns, self.vocabularies, strict=True)):
             if not vocabulary.counts:
                 raise fail("data-gap", f"column `{name}` is missing in every training row")
-            if self.feature.values is None:
-                size = sizes[position] if isinstance(sizes, list) else sizes
-                if self.fill.target:
-                    vocabulary.by_text()
-                else:
-                    vocabulary.by_frequency(size, self.feature.min_count)
-                rare = f", {vocabulary.rare:,} of them rare" if vocabulary.rare else ""
-                self.notes.append(f"{name}: {vocabulary.found:,} values{rare}")
-            self.notes += alike_note(name, vocabulary)
+            size = sizes[position] if isinstance(sizes, list) else sizes
+            self.notes += vocabulary.settle(name, self.feature, size, every=self.fill.target)
         self._fits()
 
     def _fits(self) -> None:
@@ -182,11 +175,8 @@ class CategoryEncoder(Encoder):
 class HashEncoder(Encoder):
     """`encode: hash`: the id is a hash of the text; each column has bins of its own."""
 
+    feature: Hash
     fill_help = "write `fill: missing` (or another text) at the feature"
-
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Hash, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature = feature
 
     def encode(self, part: TablePart) -> Column:
         made = np.empty((len(part), len(self.columns)), np.int64)
@@ -210,27 +200,21 @@ def hashed(column: pa.Array, bins: int) -> Ids:
     return np.array(known, np.int64)[np.asarray(encoded.indices).astype(np.int64)]
 
 
-class SetEncoder(Encoder):
+class SetEncoder(VocabularyEncoder):
     """`encode: set`: for each value of the vocabulary whether the row has it."""
 
+    feature: Set
+    start = 0
     fill_help = 'write `fill: ""` (no value), or a text of values, at the feature'
     target_help = 'write `fill: ""` at the feature where no text means no value; '
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Set, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature = feature
-        self.vocabulary = Vocabulary(0, [text_of(value) for value in feature.values or ()])
-        self.width = feature.made(target=fill.target).shape[0] or 0
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
+        self.width = self.feature.made(target=fill.target).shape[0] or 0
 
     def learn(self, part: TablePart) -> None:
         elements, _, _ = self._elements(part)
         self.vocabulary.count(elements)
-
-    def learned(self) -> Counter[str]:
-        return self.vocabulary.counts
-
-    def merge(self, found: Sequence[Counter[str]]) -> None:
-        self.vocabulary.merge(found)
 
     def _elements(self, part: TablePart) -> tuple[pa.Array, NDArray[np.int64], Mask]:
         """All elements, the row of each, and the rows without a value."""
@@ -263,14 +247,6 @@ class SetEncoder(Encoder):
         kept = np.asarray(pc.fill_null(pc.not_equal(values, ""), False))
         return values.filter(pa.array(kept)), rows[kept]
 
-    def finish(self) -> None:
-        (name,) = self.columns
-        if self.feature.values is None:
-            self.vocabulary.by_frequency(self.feature.vocabulary, self.feature.min_count)
-            rare = f", {self.vocabulary.rare:,} of them rare" if self.vocabulary.rare else ""
-            self.notes.append(f"{name}: {self.vocabulary.found:,} values{rare}")
-        self.notes += alike_note(name, self.vocabulary)
-
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
         values, rows, missing = self._elements(part)
@@ -291,9 +267,3 @@ class SetEncoder(Encoder):
         unseen[rows[new]] = True
         marks = {word: m for word, m in (("unseen", unseen), ("filled", missing)) if m.any() and gone is None}
         return Column(made, gone, marks)
-
-    def state(self) -> dict[str, Any]:
-        return self.vocabulary.to_json()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.vocabulary = Vocabulary.from_json(0, state)

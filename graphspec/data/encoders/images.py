@@ -40,11 +40,11 @@ def library() -> Any:
 class ImageEncoder(Encoder):
     """`encode: image`: [n, height, width, channels] of values from 0 to 255, as bytes."""
 
+    feature: ImageFeature
     fill_help = "write `fill: zero` (a black image) at the feature"
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: ImageFeature, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature = feature
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
         height, width, self.channels = (size for size in fill.tensor.shape[1:] if isinstance(size, int))
         self.size = (width, height)
 

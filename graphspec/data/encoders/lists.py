@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 
 from graphspec.data.columns import Mask, TablePart, is_list, lists, texts, texts_of
 from graphspec.data.encoders.base import Column, Encoder, scattered
-from graphspec.data.encoders.vocabulary import Vocabulary, alike_note
+from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
-from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens, text_of
+from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import fail
@@ -52,13 +51,8 @@ def to_length(
 class ListEncoder(Encoder):
     """The base of texts and list columns: any number of ids for each row."""
 
+    feature: TextFeature | Tokens
     fill_help = "write `fill: ...` at the feature, a text for missing values"
-
-    def __init__(
-        self, fill: Fill, columns: tuple[str, ...], feature: TextFeature | Tokens, ignore: bool = False
-    ):
-        super().__init__(fill, columns, ignore)
-        self.feature = feature
 
     @property
     def size(self) -> int:
@@ -96,14 +90,11 @@ class ListEncoder(Encoder):
             raise fail("data-range", f"{what} {self.fill.limit}", help)
 
 
-class TokensEncoder(ListEncoder):
+class TokensEncoder(VocabularyEncoder, ListEncoder):
     """`encode: tokens`: the elements of a list column."""
 
     feature: Tokens
-
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Tokens, ignore: bool = False):
-        super().__init__(fill, columns, feature, ignore)
-        self.vocabulary = Vocabulary(UNSEEN + 1, [text_of(value) for value in feature.values or ()])
+    start = UNSEEN + 1
 
     @property
     def size(self) -> int:
@@ -114,18 +105,8 @@ class TokensEncoder(ListEncoder):
         found = lists(part, name)
         self.vocabulary.count(texts_of(part, name, found.values, found.row))
 
-    def learned(self) -> Counter[str]:
-        return self.vocabulary.counts
-
-    def merge(self, found: Sequence[Counter[str]]) -> None:
-        self.vocabulary.merge(found)
-
     def finish(self) -> None:
-        if self.feature.values is None:
-            self.vocabulary.by_frequency(self.feature.vocabulary, self.feature.min_count)
-            rare = f", {self.vocabulary.rare:,} of them rare" if self.vocabulary.rare else ""
-            self.notes.append(f"{self.columns[0]}: {self.vocabulary.found:,} values{rare}")
-        self.notes += alike_note(self.columns[0], self.vocabulary)
+        super().finish()
         self.check_room()
 
     def ids(self, part: TablePart, name: str) -> tuple[Ragged, Mask]:
@@ -135,12 +116,6 @@ class TokensEncoder(ListEncoder):
 
     def filling(self) -> list[int]:
         return self.vocabulary.ids(pa.array([self.feature.fill], pa.string()), UNSEEN).tolist()
-
-    def state(self) -> dict[str, Any]:
-        return self.vocabulary.to_json()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.vocabulary = Vocabulary.from_json(UNSEEN + 1, state)
 
 
 KEPT_BYTES = 2**28
@@ -194,8 +169,8 @@ class TextEncoder(ListEncoder):
 
     feature: TextFeature
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: TextFeature, ignore: bool = False):
-        super().__init__(fill, columns, feature, ignore)
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
         self.tokenizer: Any = None
         self._learned = Texts()
 

@@ -166,10 +166,10 @@ class Floats(Encoder):
 
     labels: tuple[str, ...]
     """What each float is called in messages."""
-    scale: Scale
+    feature: Number | Date
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
-        super().__init__(fill, columns, ignore)
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
         self.curves: list[NumberCurve] = []
         self.sample = Sample()
 
@@ -200,7 +200,7 @@ class Floats(Encoder):
                 raise fail("data-gap", what, "take it out of the feature")
             curve = self.curve(position, there)
             filled = column if curve.fill is None else np.where(np.isnan(column), curve.fill, column)
-            shift, scale = scaling(curve.transformed(filled[~np.isnan(filled)]), self.scale)
+            shift, scale = scaling(curve.transformed(filled[~np.isnan(filled)]), self.feature.scale)
             if scale == 0:
                 only = f"`{label}` is {there[0]:g} in every training row"
                 self.notes.append(f"warning: {self.name}: {only}, and becomes 0")
@@ -246,11 +246,12 @@ class Floats(Encoder):
 class NumberEncoder(Floats):
     """`encode: number`."""
 
+    feature: Number
     fill_help = "write `fill: mean` (or median, zero, a number) at the feature"
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Number, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature, self.labels, self.scale = feature, columns, feature.scale
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
+        self.labels = self.columns
 
     def read(self, part: TablePart) -> Numbers:
         return np.stack([numbers(part, name) for name in self.columns], 1)
@@ -292,12 +293,12 @@ class NumberEncoder(Floats):
 class DateEncoder(Floats):
     """`encode: date`: the floats of all parts of the first column, then those of the next."""
 
+    feature: Date
     fill_help = "write `fill: mean` (or median, zero, a number) at the feature"
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], feature: Date, ignore: bool = False):
-        super().__init__(fill, columns, ignore)
-        self.feature, self.scale = feature, feature.scale
-        self.labels = tuple(f"{part} of {name}" for name in columns for part in feature.parts)
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
+        self.labels = tuple(f"{part} of {name}" for name in self.columns for part in self.feature.parts)
 
     def column_of(self, position: int) -> str:
         return self.columns[position // len(self.feature.parts)]

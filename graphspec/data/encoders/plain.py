@@ -18,8 +18,8 @@ from graphspec.diagnostics import SpecError, fail
 class PlainEncoder(Encoder):
     """Numbers as they are, in the dtype of the field; nothing is learned."""
 
-    def __init__(self, fill: Fill, columns: tuple[str, ...], ignore: bool = False):
-        super().__init__(fill, columns, ignore)
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
         self.sizes = fill.tensor.shape[1:]
         self.known = [size for size in self.sizes if isinstance(size, int)]
         self.count = math.prod(self.known) if len(self.known) == len(self.sizes) else None

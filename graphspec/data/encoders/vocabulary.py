@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from graphspec.data.encoders.base import Encoder
+from graphspec.data.features.plan import Fill
+from graphspec.data.features.settings import text_of
 
 Ids = NDArray[np.int64]
 SHOWN = 3
@@ -40,6 +44,20 @@ class Vocabulary:
     def merge(self, found: Iterable[Counter[str]]) -> None:
         """Replaces the counts by the sum of others."""
         self.counts = sum(found, Counter())
+
+    def settle(self, name: str, feature: Any, size: int | None, every: bool = False) -> list[str]:
+        """Takes the values that were counted, unless the feature lists its own: the most frequent ones, or
+        `every` one. Returns the notes about them.
+        """
+        notes = []
+        if feature.values is None:
+            if every:
+                self.by_text()
+            else:
+                self.by_frequency(size, feature.min_count)
+            rare = f", {self.rare:,} of them rare" if self.rare else ""
+            notes.append(f"{name}: {self.found:,} values{rare}")
+        return notes + _alike_note(name, self)
 
     def by_frequency(self, size: int | None, min_count: int) -> None:
         """The most frequent values, ties by text: all, or so many that there are `size` ids at most."""
@@ -83,7 +101,32 @@ class Vocabulary:
         return made
 
 
-def alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
+class VocabularyEncoder(Encoder):
+    """The base of encoders with one vocabulary, whose values count from the id `start`."""
+
+    start: ClassVar[int]
+
+    def __init__(self, fill: Fill, ignore: bool = False):
+        super().__init__(fill, ignore)
+        self.vocabulary = Vocabulary(self.start, [text_of(value) for value in self.feature.values or ()])
+
+    def learned(self) -> Counter[str]:
+        return self.vocabulary.counts
+
+    def merge(self, found: Sequence[Counter[str]]) -> None:
+        self.vocabulary.merge(found)
+
+    def finish(self) -> None:
+        self.notes += self.vocabulary.settle(self.columns[0], self.feature, self.feature.vocabulary)
+
+    def state(self) -> dict[str, Any]:
+        return self.vocabulary.to_json()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.vocabulary = Vocabulary.from_json(self.start, state)
+
+
+def _alike_note(name: str, vocabulary: Vocabulary) -> list[str]:
     """A warning about values that are probably meant to be the same."""
     pairs = vocabulary.look_alike()
     if not pairs:

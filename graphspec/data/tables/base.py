@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from graphspec.data.memory import limit
-from graphspec.data.mistakes import lacks, remedy
+from graphspec.data.mistakes import lacks, remedy, row_in_words
 from graphspec.data.remote import shown
 from graphspec.data.tables.values import plain
 from graphspec.diagnostics import Span, SpecError
@@ -69,9 +69,9 @@ class Table(ABC):
     def columns(self) -> Mapping[str, pa.DataType]:
         """The type of each column, from header or schema alone. A text format gives strings."""
 
-    @abstractmethod
     def place(self, row: int) -> str:
         """Where a row stands, in words. May read the file again."""
+        return row_in_words(row)
 
     def span(self, row: int, name: str) -> Span | None:
         """Where a cell stands: in a text its characters, or those of its row; None where there is no file.

@@ -48,7 +48,7 @@ class Delimited(Table):
         for index, (line, _) in enumerate(self._rows()):
             if index == row:
                 return f"line {line}"
-        return f"row {row}, counting from 0"
+        return super().place(row)
 
     def span(self, row: int, name: str) -> Span | None:
         for index, (line, cells) in enumerate(self._rows()):

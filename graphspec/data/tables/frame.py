@@ -26,9 +26,6 @@ class FrameTable(Table):
     def columns(self) -> Mapping[str, pa.DataType]:
         return {field.name: plain_type(field.type) for field in self.table.schema}
 
-    def place(self, row: int) -> str:
-        return f"row {row}, counting from 0"
-
     def _scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for first in range(0, self.table.num_rows, ROWS):
             yield self.table.select(columns).slice(first, ROWS)

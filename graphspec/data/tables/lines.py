@@ -50,7 +50,7 @@ class Lines(Table):
 
     def place(self, row: int) -> str:
         number, _ = self._line(row)
-        return f"line {number}" if number else f"row {row}, counting from 0"
+        return f"line {number}" if number else super().place(row)
 
     def span(self, row: int, name: str) -> Span | None:
         number, text = self._line(row)

@@ -42,9 +42,6 @@ class Parquet(Table):
     def columns(self) -> Mapping[str, pa.DataType]:
         return {field.name: field.type for field in self.schema}
 
-    def place(self, row: int) -> str:
-        return f"row {row}, counting from 0"
-
     def span(self, row: int, name: str) -> Span | None:
         return in_row(self.file, row, f"column {name}")
 

@@ -45,7 +45,7 @@ class Shards(Table):
             if row < len(shard):
                 return f"{shard.place(row)} of `{Path(shard.file).name}`"
             row -= len(shard)
-        return f"row {row}, counting from 0"
+        return super().place(row)
 
     def span(self, row: int, name: str) -> Span | None:
         for shard in self.shards:
