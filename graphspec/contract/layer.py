@@ -17,7 +17,7 @@ from graphspec.contract.habits import ARGUMENTS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
 from graphspec.objectives.settings import Setting
-from graphspec.tensor import Dim, Tensor
+from graphspec.tensor import Dim, Tensor, product
 
 if TYPE_CHECKING:
     from graphspec.contract.learned import Learned
@@ -278,6 +278,10 @@ class Layer(Setting):
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
+    memory_layout: ClassVar[Memory | Literal["data_format"]] = "spec"  # what `memory` says, for all inputs
+    extra_outputs: ClassVar[tuple[str, ...]] = ()  # what `output_names` says
+    flops_per_input: ClassVar[int] = 0  # what `flops` counts for each element of its first input,
+    flops_per_output: ClassVar[int] = 0  # or of its first output
     examples: ClassVar[tuple[Example, ...]] = ()
 
     @classmethod
@@ -322,7 +326,7 @@ class Layer(Setting):
 
     def output_names(self) -> tuple[str, ...]:
         """Names of the outputs after the first, in order."""
-        return ()
+        return self.extra_outputs
 
     def option_for(self, output: str) -> str | None:
         """The argument that gives it an output of this name, if it takes one."""
@@ -365,8 +369,17 @@ class Layer(Setting):
         return {}
 
     def memory(self, *inputs: Any) -> Memory:
-        """The memory layout that it needs for inputs that `infer` accepts."""
-        return "spec"
+        """The memory layout that it needs for inputs that `infer` accepts. Where `data_format` decides, it is
+        "first" for channels that come last.
+        """
+        if self.memory_layout != "data_format":
+            return self.memory_layout
+        return "first" if self.layout == "channels_last" else "spec"
+
+    @property
+    def layout(self) -> Literal["channels_last", "channels_first"]:
+        """Its `data_format`; some of Keras' layers have no such option."""
+        return getattr(self, "data_format", "channels_last")
 
     def code(self, site: Site) -> Code:
         """Its code in PyTorch."""
@@ -374,7 +387,9 @@ class Layer(Setting):
 
     def flops(self, site: Site) -> Dim:
         """Floating-point operations for one example of a forward pass; a multiply-add is two."""
-        return 0
+        if self.flops_per_input:
+            return product(site.x.shape[1:]) * self.flops_per_input
+        return product(site.outputs[0].shape[1:]) * self.flops_per_output if self.flops_per_output else 0
 
     def linear(self) -> Linear | None:
         """Its kernel and bias, if everything before its `activation` is linear in its input."""

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.layer import Layer, LayerError, Leaf, Site
 from graphspec.objectives.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
 
@@ -68,6 +68,16 @@ def need_axes(x: Tensor, rank: int, data_format: DataFormat, *, layer: str) -> N
     names = ", ".join(AXES[rank])
     shape = f"[{names}, channels]" if data_format == "channels_last" else f"[channels, {names}]"
     need_rank(x, rank + 2, layer=layer, shape=shape)
+
+
+def channels_moved(name: str, data_format: DataFormat) -> str:
+    """The images `name` as PyTorch's functions take them, channels first."""
+    return f"{{{name}}}.movedim(-1, 1)" if data_format == "channels_last" else f"{{{name}}}"
+
+
+def channels_back(call: str, data_format: DataFormat) -> str:
+    """The images that a call gives, channels first, with their axes as in the spec."""
+    return f"{call}.movedim(1, -1)" if data_format == "channels_last" else call
 
 
 def same_pads(
@@ -146,15 +156,8 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
 class Spatial(Layer, abstract=True):
     """The base of layers that change the sizes of a sequence or image."""
 
+    memory_layout = "any"
     rank: ClassVar[int]
-
-    @property
-    def layout(self) -> DataFormat:
-        """The data format, which some of Keras' layers do not take as an argument."""
-        return getattr(self, "data_format", "channels_last")
-
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
 
     def axes(self, site: Site) -> list[int]:
         """The axes in memory that change."""

@@ -46,6 +46,7 @@ def need_stretching(mask: Tensor, x: Tensor) -> None:
 class Activation(Layer):
     """Applies an activation function to each element (softmax and similar functions: along the last axis)."""
 
+    memory_layout = "any"
     supports_masking = True
 
     activation: ActivationFunction
@@ -57,9 +58,6 @@ class Activation(Layer):
             need_float(x, layer=f"`{self.activation.word}`")
         return activated(x, self.activation)
 
-    def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         return Code("{x}", activation=self.activation.laid(site.axis))
 
@@ -70,17 +68,13 @@ class Activation(Layer):
 class _Elementwise(Layer, abstract=True):
     """The base of elementwise activations."""
 
+    memory_layout = "any"
+    flops_per_input = 1
     supports_masking = True
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=self.spec_name)
         return x
-
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 class ReLU(_Elementwise, also="ReLU6"):
@@ -143,6 +137,7 @@ class ELU(_Elementwise):
 class Softmax(_Elementwise, also="Softmax2d"):
     """Positive numbers that sum to 1 along `axis`, or over several axes together; 0 where a mask is false."""
 
+    flops_per_input = 5
     arguments = (Argument("x"), Argument("mask", required=False, carried=False))
     axis: Axes = -1
 
@@ -182,9 +177,6 @@ class Softmax(_Elementwise, also="Softmax2d"):
         constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
         return Code("softmax_over({x}, {axes})", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return 5 * product(site.x.shape[1:])
-
     def output_activation(self) -> str | None:
         return "softmax" if self.single() == -1 else None  # a loss takes logits along the last axis only
 
@@ -194,6 +186,8 @@ class PReLU(_Elementwise):
 
     Elements share it along `shared_axes`, counted from 1: `[1, 2]` has one for each channel of an image.
     """
+
+    flops_per_input = 2
 
     alpha_initializer: Initializer = Zeros()
     alpha_regularizer: Regularizer | None = None
@@ -285,6 +279,3 @@ class PReLU(_Elementwise):
             return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
         return Code(text, construct, {"axis": axis})
-
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from graphspec.contract.layer import Code, Example, Layer, Memory, Site
+from graphspec.contract.layer import Code, Example, Layer, Site
 from graphspec.contract.windows import (
     DataFormat,
     Window1,
@@ -14,12 +14,14 @@ from graphspec.contract.windows import (
     need_spatial,
     short,
 )
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 class _AdaptivePooling(Layer, abstract=True):
     """The base of pooling whose windows follow from the size of the output. Windows may overlap."""
 
+    memory_layout = "data_format"
+    flops_per_input = 1
     rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
 
@@ -31,15 +33,9 @@ class _AdaptivePooling(Layer, abstract=True):
         channels = x.shape[-1 if self.data_format == "channels_last" else 1]
         return assemble(x, self.output_size, channels, self.data_format)
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
     def code(self, site: Site) -> Code:
         text = f"F.adaptive_{self.mode}_pool{self.rank}d({{x}}, {{output_size}})"
         return Code(text, constants={"output_size": short(self.output_size)})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 _ADAPTIVE_1D = (

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
 
@@ -58,20 +58,13 @@ FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 class Augmentation(Layer, abstract=True):
     """A layer that changes images in training, and only converts them to floats in inference."""
 
+    memory_layout = "data_format"
     random = True
     training_only = True
-
-    @property
-    def layout(self) -> DataFormat:
-        """The data format. Some of Keras' layers do not have the option."""
-        return getattr(self, "data_format", "channels_last")
 
     def infer(self, x: Tensor) -> Tensor:
         need_axes(x, 2, self.layout, layer=self.spec_name)
         return x if x.is_float else x.with_dtype("float32")
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.layout == "channels_last" else "spec"
 
     def module(self, site: Site) -> Construct:
         """The construction of the helper module, which has the name of the layer."""
@@ -81,12 +74,11 @@ class Augmentation(Layer, abstract=True):
         x = "{x}" if site.x.is_float else "{x}.float()"
         return Code(f"{{self}}({x})", self.module(site))
 
-    def flops(self, site: Site) -> Dim:
-        return 0
-
 
 class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
     """Flips half of the images, chosen at random, in training: along `mode`, one side or both at once."""
+
+    memory_layout = "any"
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = "horizontal_and_vertical"
     seed: None = None
@@ -99,9 +91,6 @@ class RandomFlip(Augmentation, also="RandomHorizontalFlip RandomVerticalFlip"):
         Example({"mode": "vertical"}, ((2, 3, 1),), dtype="uint8", high=256),
         Example({"mode": "horizontal", "data_format": "channels_first"}, ((2, 3, 4),)),
     )
-
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
 
     def module(self, site: Site) -> Construct:
         height, width = (1, 2) if self.data_format == "channels_last" else (2, 3)
@@ -352,6 +341,9 @@ class RandomBrightness(Augmentation):
     A single factor is the maximum in both directions.
     """
 
+    memory_layout = "any"
+    flops_per_input = 3
+
     factor: BothWays
     value_range: ValueRange = (0, 255)
     seed: None = None
@@ -361,15 +353,9 @@ class RandomBrightness(Augmentation):
         Example({"factor": [0.1, 0.5], "value_range": [0, 4], "seed": None}, ((2, 3, 1),)),
     )
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def module(self, site: Site) -> Construct:
         low, high = sorted(map(float, self.value_range))
         return Construct("RandomBrightness", {"factor": self.factor, "value_range": (low, high)})
-
-    def flops(self, site: Site) -> Dim:
-        return 3 * product(site.x.shape[1:])
 
 
 class RandomContrast(Augmentation):
@@ -377,6 +363,8 @@ class RandomContrast(Augmentation):
 
     A difference of 1 becomes 1 - `factor[0]` to 1 + `factor[1]`; a single factor is `[0, factor]`.
     """
+
+    flops_per_input = 5
 
     factor: UpTo
     value_range: ValueRange = (0, 255)
@@ -395,9 +383,6 @@ class RandomContrast(Augmentation):
             "value_range": tuple(map(float, self.value_range)),
         }
         return Construct("RandomContrast", positional)
-
-    def flops(self, site: Site) -> Dim:
-        return 5 * product(site.x.shape[1:])
 
 
 def _fill(value: Any) -> Any:
@@ -421,6 +406,8 @@ class RandomErasing(Augmentation):
     A single factor is `[0, factor]`. Each side's share of the image's is the root of a number from `scale`.
     `fill_value` is a number, one for each of three channels, or null for noise; it stays in `value_range`.
     """
+
+    flops_per_input = 1
 
     factor: UpTo = (0.0, 1.0)
     scale: UpTo = (0.02, 0.33)
@@ -453,6 +440,3 @@ class RandomErasing(Augmentation):
         low, high = map(float, self.value_range)
         positional = {"factor": self.factor, "scale": self.scale}
         return Construct("RandomErasing", {**positional, "fill": self.fill_value, "value_range": (low, high)})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])

@@ -20,7 +20,7 @@ from graphspec.contract.layer import (
     Weight,
 )
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 RANKS = {2: 1, 3: 1, 4: 2, 5: 3}
 """The axes of space for which PyTorch's class for tensors of a rank is named."""
@@ -34,6 +34,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     `synchronized: true` computes the statistics over all processes that train together.
     """
 
+    flops_per_input = 2
     arguments = (Argument("x"), Argument("mask", required=False))
     supports_masking = True
 
@@ -173,6 +174,3 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
         factor = factor * weights["weight"] if self.scale else factor
         offset = -weights["running_mean"] * factor
         return factor, offset + weights["bias"] if self.center else offset
-
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])

@@ -19,7 +19,6 @@ from graphspec.contract.layer import (
     LayerError,
     Leaf,
     Linear,
-    Memory,
     Site,
     Weight,
 )
@@ -60,6 +59,7 @@ def padded_call(pads: Pads | None) -> str:
 class Convolving(Layer, abstract=True):
     """The base of layers with a sliding kernel."""
 
+    memory_layout = "data_format"
     rank: ClassVar[int]
     module: ClassVar[str]
 
@@ -112,9 +112,6 @@ class Convolving(Layer, abstract=True):
         """The bias, if there is one."""
         fill = self.bias_initializer.vector_statement()
         return (Weight(name, (filters,), "bias", initializer=fill),) if self.use_bias else ()
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
 
     def is_plain(self) -> bool:
         """Whether PyTorch's padding is Keras': it refuses `same` with strides, and warns at even kernels."""

@@ -14,7 +14,7 @@ from graphspec.contract.broadcasting import to_float
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
 from graphspec.contract.learned import Learned, MeanAndVariance
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 Nested = float | tuple["Nested", ...]
 
@@ -43,6 +43,7 @@ class Normalization(Layer):
     they are those of the training data, found before the first step.
     """
 
+    flops_per_input = 2
     supports_masking = True
     halves = False
 
@@ -141,9 +142,6 @@ class Normalization(Layer):
             "Normalization", {"mean": mean, "variance": variance}, {"invert": (self.invert, False)}
         )
         return Code("{self}({x})", construct)
-
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])
 
 
 def _flat(value: Nested) -> Iterator[Any]:

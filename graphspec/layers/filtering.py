@@ -15,6 +15,8 @@ class RandomSharpness(Augmentation, also="RandomAdjustSharpness"):
     0.5 changes nothing, 0 blurs, 1 sharpens. A single factor is `[0, factor]`.
     """
 
+    flops_per_input = 22
+
     factor: UpTo
     value_range: ValueRange = (0, 255)
     data_format: DataFormat = "channels_last"
@@ -28,9 +30,6 @@ class RandomSharpness(Augmentation, also="RandomAdjustSharpness"):
     def module(self, site: Site) -> Construct:
         low, high = sorted(floats(self.value_range))
         return Construct("RandomSharpness", {"factor": self.factor, "value_range": (low, high)})
-
-    def flops(self, site: Site) -> Dim:
-        return 22 * product(site.x.shape[1:])
 
 
 class RandomGaussianBlur(Augmentation, also="GaussianBlur"):

@@ -12,7 +12,7 @@ from graphspec.contract.initializers import Initializer, Ones, Zeros, need_filla
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor, product
 
 
 def brief(axes: tuple[int, ...]) -> Leaf:
@@ -34,6 +34,8 @@ def affine(
 
 class _OverAxes(Layer, abstract=True):
     """The base of normalizations along any axes of an example. PyTorch's run along the last ones."""
+
+    flops_per_input = 8
 
     axis: Axes = -1
 
@@ -61,9 +63,6 @@ class _OverAxes(Layer, abstract=True):
             return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, {last})).movedim({last}, {axis})"
         return Code(text, construct, {"axis": brief(axes), "last": brief(last)})
-
-    def flops(self, site: Site) -> Dim:
-        return 8 * product(site.x.shape[1:])
 
 
 class LayerNormalization(_OverAxes, also="LayerNorm"):
@@ -131,6 +130,8 @@ class LayerNormalization(_OverAxes, also="LayerNorm"):
 class RMSNormalization(_OverAxes, also="RMSNorm"):
     """Divides each example by its root mean square along `axis`, then scales each element."""
 
+    flops_per_input = 4
+
     epsilon: float = 1e-6
 
     examples = (
@@ -148,13 +149,12 @@ class RMSNormalization(_OverAxes, also="RMSNorm"):
         construct = Construct("nn.RMSNorm", normalized, {"eps": (float(self.epsilon), None)})
         return self.placed(site, construct)
 
-    def flops(self, site: Site) -> Dim:
-        return 4 * product(site.x.shape[1:])
-
 
 class UnitNormalization(Layer):
     """Divides each example by its Euclidean norm along `axis`."""
 
+    memory_layout = "any"
+    flops_per_input = 3
     supports_masking = True
 
     axis: Axes = -1
@@ -171,17 +171,11 @@ class UnitNormalization(Layer):
         positive_axes(self.spec_name, self.axis, x.rank)
         return x
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return Code(
             "F.normalize({x}, dim={axis})", constants={"axis": brief(tuple(site.axis(axis) for axis in axes))}
         )
-
-    def flops(self, site: Site) -> Dim:
-        return 3 * product(site.x.shape[1:])
 
 
 class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
@@ -190,6 +184,7 @@ class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
     `groups: -1` makes each channel a group: instance normalization.
     """
 
+    flops_per_input = 8
     supports_masking = True
 
     groups: Annotated[int, Field(ge=-1)] = 32
@@ -268,6 +263,3 @@ class GroupNormalization(Layer, also="GroupNorm InstanceNorm1d InstanceNorm2d"):
             return Code("{self}({x})", construct)
         text = "{self}({x}.movedim({axis}, 1)).movedim(1, {axis})"
         return Code(text, construct, {"axis": axis})
-
-    def flops(self, site: Site) -> Dim:
-        return 8 * product(site.x.shape[1:])

@@ -7,11 +7,13 @@ from typing import Any
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Code, Derived, Example, Layer, LayerError, Site
 from graphspec.contract.masks import MaskNotEqual
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 class Masking(Layer):
     """Masks the steps whose features all equal `mask_value`, and sets them to zero."""
+
+    flops_per_input = 1
 
     mask_value: float = 0.0
 
@@ -38,6 +40,3 @@ class Masking(Layer):
     def code(self, site: Site) -> Code:
         call = "{x}.masked_fill(({x} == {mask_value}).all(-1, keepdim=True), 0.0)"
         return Code(call, constants={"mask_value": self.mask_value})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])

@@ -234,6 +234,7 @@ def _stretched_list(site: Site) -> str:
 class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
     """Concatenates all inputs along an axis; along the other axes their sizes are equal."""
 
+    memory_layout = "any"
     keeps = True
 
     axis: int = -1
@@ -255,9 +256,6 @@ class Concatenate(_Merge, spec_name="concatenate", also="concat cat"):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return joined(inputs, masks, self.axis)
-
-    def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
 
     def code(self, site: Site) -> Code:
         if len(site.inputs) == 1:

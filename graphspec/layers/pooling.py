@@ -35,6 +35,7 @@ class _Pooling(Layer, abstract=True):
     `ceil_mode` is PyTorch's: a partial window at the end counts as a window, too.
     """
 
+    memory_layout = "data_format"
     rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
 
@@ -88,9 +89,6 @@ class _Pooling(Layer, abstract=True):
                 raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
             found.append(count)
         return tuple(found)
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
 
     def padded(self, pad: Layer, positive: bool) -> Layer | None:
         """PyTorch pads a maximum with the lowest value: the same as zeros where no value is negative."""
@@ -284,6 +282,8 @@ class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
 class _GlobalPooling(Layer, abstract=True):
     """The base of pooling over a whole sequence, image or volume. `keepdims` leaves axes of size 1."""
 
+    memory_layout = "any"
+    flops_per_input = 1
     rank: ClassVar[int]
     method: ClassVar[Literal["amax", "mean"]]
 
@@ -295,17 +295,11 @@ class _GlobalPooling(Layer, abstract=True):
         channels = x.shape[-1 if self.data_format == "channels_last" else 1]
         return assemble(x, (1,) * self.rank if self.keepdims else (), channels, self.data_format)
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         start = 1 if self.data_format == "channels_last" else 2
         axes = tuple(site.axis(axis) for axis in range(start, start + self.rank))
         text = f"{{x}}.{self.method}({{axes}}" + (", keepdim=True)" if self.keepdims else ")")
         return Code(text, constants={"axes": short(axes) if len(axes) == 1 else axes})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 _GLOBAL_1D = (

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 Wavelength = Annotated[float, Field(gt=0)]
 
@@ -19,6 +19,7 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
     Wavelengths grow along the features, up to `max_wavelength` times 2 pi. Source: Vaswani et al., 2017.
     """
 
+    flops_per_input = 2
     supports_masking = True
 
     max_wavelength: Wavelength = 10000
@@ -39,9 +40,6 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
         constants: dict[str, Leaf] = {"most": self.max_wavelength}
         return Code("sine_positions({x}, {most})", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])
-
 
 class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
     """Rotates each pair of features by the position along `sequence_axis` (Su et al., 2021).
@@ -50,6 +48,7 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
     keys of attention, `[batch, length, heads, features]`. `scaling_factor` divides the positions.
     """
 
+    flops_per_input = 3
     supports_masking = True
 
     max_wavelength: Wavelength = 10000
@@ -90,6 +89,3 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
         if self.scaling_factor == 1:
             del constants["scale"]
         return Code(text, constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return 3 * product(site.x.shape[1:])

@@ -119,6 +119,9 @@ class Resizing(Layer):
     pads them with `fill_value`.
     """
 
+    memory_layout = "data_format"
+    flops_per_output = 7
+
     height: Positive
     width: Positive
     interpolation: Interpolation = "bilinear"
@@ -173,15 +176,9 @@ class Resizing(Layer):
         self.fitted(x)
         return found
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
     def code(self, site: Site) -> Code:
         size = (self.height, self.width)
         return interpolated(self.fitted(site.x), size, self.interpolation, self.antialias)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 7
 
 
 class CenterCrop(Layer):
@@ -189,6 +186,8 @@ class CenterCrop(Layer):
 
     For smaller images, the largest centered window of this aspect ratio, resized.
     """
+
+    memory_layout = "data_format"
 
     height: Positive
     width: Positive
@@ -210,9 +209,6 @@ class CenterCrop(Layer):
         x = x if x.is_float else x.with_dtype("float32")
         channels = x.shape[-1 if self.data_format == "channels_last" else 1]
         return assemble(x, (self.height, self.width), channels, self.data_format)
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
 
     def code(self, site: Site) -> Code:
         x = "{x}" if site.x.is_float else "{x}.float()"

@@ -37,6 +37,8 @@ class RandomHue(_Recoloring):
     A shift of 1 is the full circle. A single factor is `[0, factor]`.
     """
 
+    flops_per_input = 20
+
     factor: UpTo
     value_range: ValueRange = (0, 255)
     data_format: DataFormat = "channels_last"
@@ -50,15 +52,14 @@ class RandomHue(_Recoloring):
     def module(self, site: Site) -> Construct:
         return Construct("RandomHue", {"factor": self.factor, "value_range": floats(self.value_range)})
 
-    def flops(self, site: Site) -> Dim:
-        return 20 * product(site.x.shape[1:])
-
 
 class RandomSaturation(_Recoloring):
     """Multiplies the saturation of each image in training by `f / (1 - f)`, for an `f` between two `factor`s.
 
     0.5 changes nothing, 0 gives grayscale. A single factor is `[-factor, factor]`.
     """
+
+    flops_per_input = 20
 
     factor: BothWays
     value_range: ValueRange = (0, 255)
@@ -74,15 +75,14 @@ class RandomSaturation(_Recoloring):
         low, high = sorted(floats(self.value_range))
         return Construct("RandomSaturation", {"factor": self.factor, "value_range": (low, high)})
 
-    def flops(self, site: Site) -> Dim:
-        return 20 * product(site.x.shape[1:])
-
 
 class RandomColorDegeneration(_Recoloring):
     """Blends each image with its grayscale version in training; a factor of 1 removes all colour.
 
     A single factor is `[-factor, factor]`. The result is clipped to `value_range`.
     """
+
+    flops_per_input = 5
 
     factor: BothWays
     value_range: ValueRange = (0, 255)
@@ -97,9 +97,6 @@ class RandomColorDegeneration(_Recoloring):
     def module(self, site: Site) -> Construct:
         low, high = sorted(floats(self.value_range))
         return Construct("RandomColorDegeneration", {"factor": self.factor, "value_range": (low, high)})
-
-    def flops(self, site: Site) -> Dim:
-        return 5 * product(site.x.shape[1:])
 
 
 class RandomColorJitter(_Recoloring, also="ColorJitter"):
@@ -142,6 +139,8 @@ class RandomColorJitter(_Recoloring, also="ColorJitter"):
 class RandomGrayscale(_Recoloring, also="RandomGrayScale"):
     """Removes the colour of a share `factor` of the images in training: red, green and blue become equal."""
 
+    flops_per_input = 2
+
     factor: Chance = 0.5
     data_format: DataFormat = "channels_last"
     seed: None = None
@@ -154,12 +153,11 @@ class RandomGrayscale(_Recoloring, also="RandomGrayScale"):
     def module(self, site: Site) -> Construct:
         return Construct("RandomGrayscale", {"factor": float(self.factor)})
 
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])
-
 
 class RandomInvert(Augmentation, also="Invert"):
     """Inverts images in training, with a probability between two `factor`s."""
+
+    flops_per_input = 1
 
     factor: UpTo = (0.0, 1.0)
     value_range: ValueRange = (0, 255)
@@ -174,6 +172,3 @@ class RandomInvert(Augmentation, also="Invert"):
     def module(self, site: Site) -> Construct:
         positional: dict[str, Leaf] = {"factor": self.factor, "white": float(self.value_range[1])}
         return Construct("RandomInvert", positional)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])

@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.activity import Watched
 from graphspec.contract.fields import as_tuple
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Memory, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Site
 from graphspec.contract.penalties import Factor, Regularizer
 from graphspec.contract.windows import DataFormat, need_spatial
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -24,6 +24,8 @@ class Dropout(Layer):
     `seed` may only be null: the run has one seed.
     """
 
+    memory_layout = "any"
+    flops_per_input = 1
     supports_masking = True
     random = True
     training_only = True
@@ -60,9 +62,6 @@ class Dropout(Layer):
             n in (None, 1) or n == size for n, size in zip(noise, x.shape, strict=True)
         )
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
             return Code("{self}({x})", Construct("nn.Dropout", {"p": float(self.rate)}))
@@ -77,15 +76,14 @@ class Dropout(Layer):
             noise[site.axis(axis)] = size
         return tuple(noise)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
-
 
 class AlphaDropout(Dropout):
     """Sets a share `rate` of elements to SELU's saturation value in training; keeps mean and variance.
 
     `noise_shape` has an entry for each axis, the batch first: null draws for each index, 1 once for all.
     """
+
+    flops_per_input = 3
 
     rate: Share
 
@@ -102,13 +100,12 @@ class AlphaDropout(Dropout):
         construct = Construct("SharedAlphaDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
         return Code("{self}({x})", construct)
 
-    def flops(self, site: Site) -> Dim:
-        return 3 * product(site.x.shape[1:])
-
 
 class _SpatialDropout(Layer, abstract=True):
     """Sets a share `rate` of the channels to 0 in training, and scales the rest by `1 / (1 - rate)`."""
 
+    memory_layout = "data_format"
+    flops_per_input = 1
     supports_masking = True
     random = True
     training_only = True
@@ -117,23 +114,12 @@ class _SpatialDropout(Layer, abstract=True):
     rate: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
 
-    @property
-    def layout(self) -> DataFormat:
-        """The data format; Keras' layer for sequences has no such option."""
-        return getattr(self, "data_format", "channels_last")
-
     def infer(self, x: Tensor) -> Tensor:
         need_spatial(x, self.rank, self.layout, layer=self.spec_name)
         return x
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.layout == "channels_last" else "spec"
-
     def code(self, site: Site) -> Code:
         return Code("{self}({x})", Construct(f"nn.Dropout{self.rank}d", {"p": float(self.rate)}))
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
@@ -177,6 +163,8 @@ class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
 class GaussianNoise(Layer):
     """Adds normal noise with standard deviation `stddev` in training."""
 
+    memory_layout = "any"
+    flops_per_input = 2
     supports_masking = True
     random = True
     training_only = True
@@ -190,20 +178,16 @@ class GaussianNoise(Layer):
         need_float(x, layer="GaussianNoise")
         return x
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianNoise", {"std": float(self.stddev)})
         return Code("{self}({x})", construct)
-
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])
 
 
 class GaussianDropout(Layer):
     """Multiplies by normal noise of mean 1, standard deviation `sqrt(rate / (1 - rate))`, in training."""
 
+    memory_layout = "any"
+    flops_per_input = 2
     supports_masking = True
     random = True
     training_only = True
@@ -217,15 +201,9 @@ class GaussianDropout(Layer):
         need_float(x, layer="GaussianDropout")
         return x
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianDropout", {"p": float(self.rate)})
         return Code("{self}({x})", construct)
-
-    def flops(self, site: Site) -> Dim:
-        return 2 * product(site.x.shape[1:])
 
 
 class ActivityRegularization(Watched):

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from graphspec.contract.fields import NamedSize, Positive, as_tuple
 from graphspec.contract.input_checks import need_rank
-from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import DataFormat
 from graphspec.tensor import Dim, Shape, Tensor, product, quotient
 
@@ -196,6 +196,7 @@ class RepeatVector(Layer):
 class Identity(Layer):
     """Returns its input."""
 
+    memory_layout = "any"
     supports_masking = True
     rearranges = True
 
@@ -204,9 +205,6 @@ class Identity(Layer):
         Example({}, ((2, 3, 4),)),
         Example({}, ((4,),), dtype="int64"),
     )
-
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
 
     def code(self, site: Site) -> Code:
         return Code("{x}")

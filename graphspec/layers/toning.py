@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.layer import Code, Construct, Example, Layer, Memory, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, Site
 from graphspec.contract.windows import DataFormat, need_axes
 from graphspec.layers.augmentation import Augmentation, UpTo, ValueRange
 from graphspec.layers.recoloring import floats
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 def _bits(value: Any) -> Any:
@@ -36,6 +36,9 @@ class RandomPosterization(Augmentation, also="Posterization RandomPosterize"):
     factor is `[1, factor]`.
     """
 
+    memory_layout = "any"
+    flops_per_input = 5
+
     factor: Bits
     value_range: ValueRange = (0, 255)
     data_format: DataFormat = "channels_last"
@@ -47,15 +50,9 @@ class RandomPosterization(Augmentation, also="Posterization RandomPosterize"):
         Example({"factor": 3, "data_format": "channels_first"}, ((2, 3, 4),)),
     )
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def module(self, site: Site) -> Construct:
         low, high = sorted(floats(self.value_range))
         return Construct("RandomPosterization", {"bits": self.factor, "value_range": (low, high)})
-
-    def flops(self, site: Site) -> Dim:
-        return 5 * product(site.x.shape[1:])
 
 
 class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
@@ -64,6 +61,9 @@ class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
     On a scale of 0 to 255, the threshold is drawn up to `threshold_factor` times 255, the number up to
     `addition_factor` times 255. The first of two factors is the lower bound itself.
     """
+
+    memory_layout = "any"
+    flops_per_input = 8
 
     addition_factor: UpTo = (0.0, 0.0)
     threshold_factor: UpTo = (0.0, 0.0)
@@ -75,21 +75,18 @@ class Solarization(Augmentation, also="RandomSolarize RandomSolarization"):
         Example({"threshold_factor": [0.2, 0.5], "value_range": [0, 6], "seed": None}, ((2, 3, 1),)),
     )
 
-    def memory(self, x: Tensor) -> Memory:
-        return "any"
-
     def module(self, site: Site) -> Construct:
         (least, most), (low, high) = self.addition_factor, self.threshold_factor
         ranges = {"addition": (least, most * 255), "threshold": (low, high * 255)}
         low, high = sorted(floats(self.value_range))
         return Construct("Solarization", {**ranges, "value_range": (low, high)})
 
-    def flops(self, site: Site) -> Dim:
-        return 8 * product(site.x.shape[1:])
-
 
 class AutoContrast(Layer):
     """Stretches each channel of an image to the full `value_range`, in training and in inference."""
+
+    memory_layout = "first"
+    flops_per_input = 6
 
     value_range: ValueRange = (0, 255)
 
@@ -103,13 +100,7 @@ class AutoContrast(Layer):
         need_axes(x, 2, "channels_last", layer=self.spec_name)
         return x if x.is_float else x.with_dtype("float32")
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first"
-
     def code(self, site: Site) -> Code:
         low, high = sorted(floats(self.value_range))
         x = "{x}" if site.x.is_float else "{x}.float()"
         return Code(f"auto_contrast({x}, {{low}}, {{high}})", constants={"low": low, "high": high})
-
-    def flops(self, site: Site) -> Dim:
-        return 6 * product(site.x.shape[1:])

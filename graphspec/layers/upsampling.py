@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from graphspec.contract.fields import Positive
-from graphspec.contract.layer import Code, Example, Memory, Site
+from graphspec.contract.layer import Code, Example, Site
 from graphspec.contract.windows import (
     DataFormat,
     Spatial,
@@ -44,6 +44,7 @@ class UpSampling1D(Spatial):
 class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinear2d"):
     """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
 
+    memory_layout = "data_format"
     rank: ClassVar[int] = 2
 
     size: Window2 = (2, 2)
@@ -68,9 +69,6 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
         sizes = zip(spatial(x, self.data_format), self.size, strict=True)
         return self.resized(x, tuple(size * times for size, times in sizes))
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which can be a pixel off from 41 on
         exact = self.interpolation == "nearest" and max(self.size) > 40
@@ -84,6 +82,7 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
 class UpSampling3D(Spatial):
     """Repeats each voxel of a volume `size` times along each axis."""
 
+    memory_layout = "data_format"
     rank: ClassVar[int] = 3
 
     size: Window3 = (2, 2, 2)
@@ -101,9 +100,6 @@ class UpSampling3D(Spatial):
         need_spatial(x, self.rank, self.data_format, layer=self.spec_name)
         sizes = zip(spatial(x, self.data_format), self.size, strict=True)
         return self.resized(x, tuple(size * times for size, times in sizes))
-
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
 
     def code(self, site: Site) -> Code:
         # `nearest` multiplies by a rounded 1 / size, which can be a place off from 41 on

@@ -28,7 +28,7 @@ from graphspec.ops.operation import (
     row,
     table,
 )
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 class _Arithmetic(BinaryOperation, abstract=True):
@@ -131,6 +131,7 @@ class DivideNoNan(BinaryOperation, spec_name="divide_no_nan"):
 class _OfTwoFloats(BinaryOperation, abstract=True):
     """A function that PyTorch has only for two tensors of floats."""
 
+    takes_numbers = False
     examples = (
         Example({}, ((3, 4), (3, 1))),
         Example({"x1": -1.5}, ((4,),)),
@@ -146,13 +147,6 @@ class _OfTwoFloats(BinaryOperation, abstract=True):
                     help=f"make floats of it: {{op: cast, from: {{input{position}}}, dtype: float32}}",
                     inputs=(position,),
                 )
-
-    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
-        if constant == 0:
-            left = f"torch.full_like({right}, {left})"
-        elif constant == 1:
-            right = f"torch.full_like({left}, {right})"
-        return self.template.format(left, right)
 
 
 table(
@@ -176,6 +170,7 @@ table(
 class Heaviside(Operation, spec_name="heaviside"):
     """0 where `x1` is negative, 1 where it is positive, and `x2` (a tensor or a constant) where it is 0."""
 
+    flops_per_output = 1
     arguments = (Argument("x1"), Argument("x2", required=False))
 
     x2: Constant = None
@@ -219,13 +214,12 @@ class Heaviside(Operation, spec_name="heaviside"):
         text = f"torch.where({{x1}} == 0, {middle}, ({{x1}} > 0).to({{dtype}}))"
         return Code(text, construct, constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])
-
 
 class Ldexp(Operation, spec_name="ldexp"):
     """`x1 * 2**x2` of floats `x1` and integers `x2`."""
 
+    template = "torch.ldexp({x1}, {x2})"
+    flops_per_output = 2
     arguments = (Argument("x1"), Argument("x2"))
     examples = (
         Example({}, ((3, 4), (3, 4)), dtypes=("float32", "int32"), high=9),
@@ -241,9 +235,3 @@ class Ldexp(Operation, spec_name="ldexp"):
 
     def memory(self, x1: Tensor, x2: Tensor) -> Memory:
         return "any" if x1.rank == x2.rank else "spec"
-
-    def code(self, site: Site) -> Code:
-        return Code("torch.ldexp({x1}, {x2})")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 2

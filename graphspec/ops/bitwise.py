@@ -11,7 +11,7 @@ from graphspec.contract.broadcasting import promote
 from graphspec.contract.input_checks import need_in_range
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
 from graphspec.ops.operation import BinaryOperation, Operation, UnaryOperation, meet, row, table
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
@@ -29,6 +29,7 @@ def _need_integers(name: str, *inputs: Tensor, booleans: bool = False) -> None:
 class _Bits(Operation, abstract=True):
     """A function of the bits of two integers; the second is a tensor or a constant."""
 
+    flops_per_output = 1
     arguments = (Argument("x"), Argument("y", required=False))
     template: ClassVar[str]
     booleans: ClassVar[bool] = True
@@ -64,9 +65,6 @@ class _Bits(Operation, abstract=True):
         if self.y is None:
             return Code(self.template.format("{x}", "{y}"))
         return Code(self.template.format("{x}", "{constant}"), constants={"constant": self.y})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])
 
 
 table(
@@ -137,6 +135,7 @@ table(
 class _Divisors(BinaryOperation, abstract=True):
     """A common divisor or multiple of two integers."""
 
+    takes_numbers = False
     examples = (
         Example({}, ((3, 4), (3, 1)), dtype="int32", high=99),
         Example({"x1": 12}, ((3, 4),), dtype="int64", high=99),
@@ -151,13 +150,6 @@ class _Divisors(BinaryOperation, abstract=True):
                 message = f"`{self.spec_name}` takes integers"
                 raise LayerError("out-of-range", message, argument=argument)
             need_in_range(tensors[0].dtype, numbers, layer=f"`{self.spec_name}`", argument=argument)
-
-    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
-        if constant == 0:
-            left = f"torch.full_like({right}, {left})"
-        elif constant == 1:
-            right = f"torch.full_like({left}, {right})"
-        return self.template.format(left, right)
 
 
 table(

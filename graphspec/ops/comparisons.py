@@ -21,7 +21,7 @@ from graphspec.ops.operation import (
     row,
     table,
 )
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 class _Comparison(BinaryOperation, abstract=True):
@@ -53,6 +53,9 @@ table(
 class Isclose(_Comparison, spec_name="isclose"):
     """Whether `x1` and `x2` differ by at most `atol + rtol * abs(x2)`."""
 
+    template = "torch.isclose({}, {}, {{rtol}}, {{atol}}, {{equal_nan}})"
+    takes_numbers = False
+
     rtol: Annotated[Finite, Field(ge=0)] = 1e-5
     atol: Annotated[Finite, Field(ge=0)] = 1e-8
     equal_nan: bool = False
@@ -72,13 +75,6 @@ class Isclose(_Comparison, spec_name="isclose"):
                 inputs=tuple(range(len(tensors))),
             )
 
-    def text(self, left: str, right: str, constant: int | None, site: Site) -> str:
-        if constant == 0:
-            left = f"torch.full_like({right}, {left})"
-        elif constant == 1:
-            right = f"torch.full_like({left}, {right})"
-        return f"torch.isclose({left}, {right}, {{rtol}}, {{atol}}, {{equal_nan}})"
-
     def code(self, site: Site) -> Code:
         code = super().code(site)
         own = {"rtol": self.rtol, "atol": self.atol, "equal_nan": self.equal_nan}
@@ -88,6 +84,7 @@ class Isclose(_Comparison, spec_name="isclose"):
 class _Logic(Operation, abstract=True):
     """A logical function of booleans. A number counts as true unless it is 0."""
 
+    flops_per_output = 1
     arguments = (Argument("x1"), Argument("x2"))
     template: ClassVar[str]
     examples = (
@@ -106,9 +103,6 @@ class _Logic(Operation, abstract=True):
             f"{{x{i}}}" + (".bool()" if x.dtype != "bool" else "") for i, x in enumerate(site.inputs, 1)
         )
         return Code(self.template.format(x1, x2))
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])
 
 
 table(
@@ -135,6 +129,7 @@ class LogicalNot(UnaryOperation, spec_name="logical_not"):
 class Where(Operation, spec_name="where"):
     """`x1` where `condition` is true, else `x2`. Both are tensors or constants."""
 
+    flops_per_output = 1
     arguments = (Argument("condition"), Argument("x1", required=False), Argument("x2", required=False))
 
     x1: Constant = None
@@ -217,6 +212,3 @@ class Where(Operation, spec_name="where"):
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
         construct = held(array, dict(found)["self"]) if isinstance(array, Nested) else None
         return Code(text, construct, constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])

@@ -38,10 +38,6 @@ class BinaryCrossentropyOperation(_Crossentropy, spec_name="binary_crossentropy"
     logits = "F.softplus({output}) - {target} * {output}"
     examples = (Example({}, ((3, 4), (3, 4))), Example({"from_logits": True}, ((4,), (4,))))
 
-    def code(self, site: Site) -> Code:
-        code = super().code(site)
-        return Code(code.call)
-
 
 class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_crossentropy"):
     """The cross-entropy of the last axis (probabilities or logits) and one-hot targets.
@@ -62,10 +58,6 @@ class CategoricalCrossentropyOperation(_Crossentropy, spec_name="categorical_cro
             message = f"`{self.spec_name}` takes [batch, ..., classes], and gets {output}"
             raise LayerError("wrong-rank", message, inputs=(1,))
         return whole.with_shape(*whole.shape[:-1])
-
-    def code(self, site: Site) -> Code:
-        code = super().code(site)
-        return Code(code.call)
 
 
 class SparseCategoricalCrossentropyOperation(Operation, spec_name="sparse_categorical_crossentropy"):

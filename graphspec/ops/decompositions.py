@@ -7,23 +7,17 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from graphspec.contract.fields import Finite
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.ops.matrices import Inv, Solve, need_floats, need_matrices
-from graphspec.ops.operation import Operation
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.ops.matrices import SQUARES, Det, Inv, MatrixFunction, Solve, need_floats, need_matrices
+from graphspec.tensor import Dim, Tensor
 
 _DEFINITE = (Example({}, ((3, 3),), definite=True), Example({}, ((2, 4, 4),), definite=True))
 
 
-class _Factors(Operation, abstract=True):
+class _Factors(MatrixFunction, abstract=True):
     """A decomposition of matrices of any height and width."""
 
-    halves = False
-
-    def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x)
-        return x
+    square = False
 
     def shorter(self, x: Tensor) -> Dim:
         """The smaller of height and width. Raises `LayerError` where it is unknown."""
@@ -34,9 +28,6 @@ class _Factors(Operation, abstract=True):
             message = f"`{self.spec_name}` needs to know the last two sizes of {x}"
             raise LayerError("unknown-size", message, inputs=(0,))
         return min(rows, columns)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
 
 
 class Cholesky(Inv, spec_name="cholesky"):
@@ -57,67 +48,45 @@ class CholeskyInverse(Cholesky, spec_name="cholesky_inverse"):
         return Code("{x}.cholesky_inverse(" + ("upper=True)" if self.upper else ")"))
 
 
-class Logdet(Inv, spec_name="logdet"):
+class Logdet(Det, spec_name="logdet"):
     """The logarithm of the determinant of positive definite matrices."""
 
+    template = "{x}.logdet()"
     examples = _DEFINITE
 
-    def infer(self, x: Tensor) -> Tensor:
-        return x.with_shape(*super().infer(x).shape[:-2])
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.logdet()")
-
-
-class Slogdet(Operation, spec_name="slogdet"):
+class Slogdet(MatrixFunction, spec_name="slogdet"):
     """The sign of the determinant of square matrices; `logabsdet` is the logarithm of its absolute value."""
 
-    halves = False
-
-    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+    extra_outputs = ("logabsdet",)
+    template = "torch.linalg.slogdet({x})"
+    examples = SQUARES
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
-        need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x, square=True)
+        super().infer(x)
         return (x.with_shape(*x.shape[:-2]),) * 2
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("logabsdet",)
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.linalg.slogdet({x})")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
-
-
-class Eigh(Operation, spec_name="eigh"):
+class Eigh(MatrixFunction, spec_name="eigh"):
     """The eigenvalues of symmetric matrices, ascending; the columns of `vectors` are the eigenvectors.
 
     The signs of the eigenvectors may differ between machines. Only the lower triangle is read.
     """
 
-    halves = False
-
+    extra_outputs = ("vectors",)
+    template = "torch.linalg.eigh({x})"
+    work = 9
     examples = _DEFINITE
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
-        need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x, square=True)
+        super().infer(x)
         return x.with_shape(*x.shape[:-1]), x
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("vectors",)
-
-    def code(self, site: Site) -> Code:
-        return Code("torch.linalg.eigh({x})")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1] * 9
 
 
 class Qr(_Factors, spec_name="qr"):
     """The QR decomposition `q @ r`: `q` orthonormal, `r` upper triangular. `complete` gives a square `q`."""
+
+    extra_outputs = ("r",)
 
     mode: Literal["reduced", "complete"] = "reduced"
 
@@ -132,9 +101,6 @@ class Qr(_Factors, spec_name="qr"):
         before, (rows, columns) = x.shape[:-2], x.shape[-2:]
         inner = rows if self.mode == "complete" else self.shorter(x)
         return x.with_shape(*before, rows, inner), x.with_shape(*before, inner, columns)
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("r",)
 
     def code(self, site: Site) -> Code:
         mode = "" if self.mode == "reduced" else ', mode="complete"'
@@ -190,8 +156,7 @@ class Pinv(_Factors, spec_name="pinv"):
     def code(self, site: Site) -> Code:
         if self.rcond is None:
             return Code("torch.linalg.pinv({x})")
-        constants: dict[str, Leaf] = {"rcond": self.rcond}
-        return Code("torch.linalg.pinv({x}, rtol={rcond})", constants=constants)
+        return Code("torch.linalg.pinv({x}, rtol={rcond})", constants={"rcond": self.rcond})
 
 
 class MatrixRank(_Factors, spec_name="matrix_rank"):
@@ -208,8 +173,7 @@ class MatrixRank(_Factors, spec_name="matrix_rank"):
     def code(self, site: Site) -> Code:
         if self.tol is None:
             return Code("torch.linalg.matrix_rank({x})")
-        constants: dict[str, Leaf] = {"tol": self.tol}
-        return Code("torch.linalg.matrix_rank({x}, atol={tol})", constants=constants)
+        return Code("torch.linalg.matrix_rank({x}, atol={tol})", constants={"tol": self.tol})
 
 
 class SolveTriangular(Solve, spec_name="solve_triangular"):
@@ -224,17 +188,14 @@ class SolveTriangular(Solve, spec_name="solve_triangular"):
         return Code("torch.linalg.solve_triangular({a}, {b}, upper={upper})", constants=constants)
 
 
-class Lstsq(Operation, spec_name="lstsq"):
+class Lstsq(Solve, spec_name="lstsq"):
     """The least-squares solution `x` of `a @ x = b`, for matrices along the last two axes.
 
     Singular values below `rcond` times the largest count as 0.
     """
 
-    arguments = (Argument("a"), Argument("b"))
-
     rcond: Annotated[Finite, Field(ge=0)] | None = None
 
-    halves = False
     examples = (Example({}, ((5, 3), (5, 2))), Example({"rcond": 1e-4}, ((2, 4, 3), (2, 4, 1))))
 
     def infer(self, a: Tensor, b: Tensor) -> Tensor:
@@ -249,56 +210,36 @@ class Lstsq(Operation, spec_name="lstsq"):
     def code(self, site: Site) -> Code:
         if self.rcond is None:
             return Code("torch.linalg.lstsq({a}, {b}).solution")
-        constants: dict[str, Leaf] = {"rcond": self.rcond}
-        return Code("torch.linalg.pinv({a}, rtol={rcond}) @ {b}", constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.inputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
+        return Code("torch.linalg.pinv({a}, rtol={rcond}) @ {b}", constants={"rcond": self.rcond})
 
 
-class Eig(Operation, spec_name="eig"):
+class Eig(MatrixFunction, spec_name="eig"):
     """The eigenvalues of square matrices: the node is the real part, `imag` the imaginary part.
 
     There is no gradient through the eigenvectors. For symmetric matrices, use `eigh`.
     """
 
-    halves = False
-    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+    extra_outputs = ("imag",)
+    template = "torch.view_as_real(torch.linalg.eigvals({x})).unbind(-1)"
+    examples = SQUARES
+    work = 9
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
-        need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x, square=True)
+        super().infer(x)
         return (x.with_shape(*x.shape[:-1]),) * 2
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("imag",)
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.view_as_real(torch.linalg.eigvals({x})).unbind(-1)")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1] * 9
-
-
-class LuFactor(Operation, spec_name="lu_factor"):
+class LuFactor(MatrixFunction, spec_name="lu_factor"):
     """The LU factors of square matrices, in one matrix: below and above the diagonal.
 
     `pivots`, int32, has the row that each row was swapped with.
     """
 
-    halves = False
-    examples = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+    extra_outputs = ("pivots",)
+    template = "lu_factor({x})"
+    examples = SQUARES
+    work = 1
 
     def infer(self, x: Tensor) -> tuple[Tensor, ...]:
-        need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x, square=True)
+        super().infer(x)
         return x, Tensor(x.shape[:-1], "int32")
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("pivots",)
-
-    def code(self, site: Site) -> Code:
-        return Code("lu_factor({x})")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1]

@@ -98,6 +98,8 @@ class Round(_Function, spec_name="round"):
 class NanToNum(_Function, spec_name="nan_to_num"):
     """`x` without NaN (`nan` instead) and infinity (`posinf`, `neginf`, by default the largest numbers)."""
 
+    template = "{x}.nan_to_num({nan}, {posinf}, {neginf})"
+
     nan: Finite = 0.0
     posinf: Finite | None = None
     neginf: Finite | None = None
@@ -105,13 +107,11 @@ class NanToNum(_Function, spec_name="nan_to_num"):
     floats = False
     examples = (Example({}, ((3, 4),)), Example({"nan": 1.0, "posinf": 9.0, "neginf": -9.0}, ((3, 4),)))
 
-    def code(self, site: Site) -> Code:
-        constants = {"nan": self.nan, "posinf": self.posinf, "neginf": self.neginf}
-        return Code("{x}.nan_to_num({nan}, {posinf}, {neginf})", constants=constants)
-
 
 class Clip(_Function, spec_name="clip", also="clamp"):
     """`x` limited to the range from `x_min` to `x_max`."""
+
+    template = "{x}.clamp({x_min}, {x_max})"
 
     x_min: int | Finite
     x_max: int | Finite
@@ -129,9 +129,6 @@ class Clip(_Function, spec_name="clip", also="clamp"):
         if self.x_min > self.x_max:
             raise LayerError("out-of-range", f"`x_max` must be at least {self.x_min}", argument="x_max")
         return super().infer(x)
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}.clamp({x_min}, {x_max})", constants={"x_min": self.x_min, "x_max": self.x_max})
 
 
 class StopGradient(_Function, spec_name="stop_gradient", also="detach"):

@@ -11,18 +11,13 @@ from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.contract.windows import DataFormat, need_spatial, spatial
+from graphspec.contract.windows import DataFormat, channels_back, channels_moved, need_spatial, spatial
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[Positive | tuple[Positive, Positive], BeforeValidator(as_tuple)]
 Deviations = Annotated[Deviation | tuple[Deviation, Deviation], BeforeValidator(as_tuple)]
-
-
-def _channels_first(data_format: DataFormat, name: str = "x") -> str:
-    """The images as PyTorch's functions take them."""
-    return f"{{{name}}}.movedim(-1, 1)" if data_format == "channels_last" else f"{{{name}}}"
 
 
 class GaussianBlur(Operation, spec_name="image_gaussian_blur"):
@@ -58,10 +53,8 @@ class GaussianBlur(Operation, spec_name="image_gaussian_blur"):
     def code(self, site: Site) -> Code:
         sigma = self.sigma if isinstance(self.sigma, tuple) else (self.sigma,) * 2
         constants: dict[str, Leaf] = {"size": self.side(), "sigma": sigma}
-        text = f"gaussian_blur({_channels_first(self.data_format)}, {{size}}, {{sigma}})"
-        return Code(
-            text + (".movedim(1, -1)" if self.data_format == "channels_last" else ""), constants=constants
-        )
+        call = f"gaussian_blur({channels_moved('x', self.data_format)}, {{size}}, {{sigma}})"
+        return Code(channels_back(call, self.data_format), constants=constants)
 
     def flops(self, site: Site) -> Dim:
         return product(site.x.shape[1:]) * 2 * self.side() ** 2
@@ -69,6 +62,8 @@ class GaussianBlur(Operation, spec_name="image_gaussian_blur"):
 
 class SobelEdges(Operation, spec_name="image_sobel_edges"):
     """How fast each channel of images grows downwards, and to the right: a last axis of two."""
+
+    flops_per_input = 36
 
     data_format: DataFormat = "channels_last"
 
@@ -79,11 +74,8 @@ class SobelEdges(Operation, spec_name="image_sobel_edges"):
         return x.with_shape(*x.shape, 2)
 
     def code(self, site: Site) -> Code:
-        text = f"sobel_edges({_channels_first(self.data_format)})"
+        text = f"sobel_edges({channels_moved('x', self.data_format)})"
         return Code(text + (".movedim(1, 3)" if self.data_format == "channels_last" else ""))
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 36
 
 
 class Ssim(Operation, spec_name="image_ssim"):
@@ -130,7 +122,7 @@ class Ssim(Operation, spec_name="image_ssim"):
             "c1": (self.k1 * self.max_val) ** 2,
             "c2": (self.k2 * self.max_val) ** 2,
         }
-        images = ", ".join(_channels_first(self.data_format, name) for name in ("image1", "image2"))
+        images = ", ".join(channels_moved(name, self.data_format) for name in ("image1", "image2"))
         return Code(
             f"structural_similarity({images}, {{size}}, {{sigma}}, {{c1}}, {{c2}})", constants=constants
         )

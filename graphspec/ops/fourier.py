@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.ops.operation import Operation
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Dim, Tensor
 
 
 def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
@@ -36,6 +36,8 @@ def _need_signals(name: str, *inputs: Tensor, axes: int = 1) -> None:
 class _Complex(Operation, abstract=True):
     """A function from one complex signal to another."""
 
+    extra_outputs = ("imag",)
+    flops_per_input = 5
     arguments = (Argument("real"), Argument("imag"))
     axes: ClassVar[int] = 1
     examples = (Example({}, ((3, 4), (3, 4))), Example({}, ((2, 3, 5), (2, 3, 5))))
@@ -44,15 +46,9 @@ class _Complex(Operation, abstract=True):
         _need_signals(self.spec_name, real, imag, axes=self.axes)
         return real, real
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("imag",)
-
     def code(self, site: Site) -> Code:
         signal = f"torch.fft.{self.spec_name}(torch.complex({{real}}, {{imag}}))"
         return Code(f"torch.view_as_real({signal}).unbind(-1)")
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 5
 
 
 class Fft(_Complex, spec_name="fft"):
@@ -77,6 +73,9 @@ class Rfft(Operation, spec_name="rfft"):
     It has the frequencies up to half of `fft_length`; `imag` is the imaginary part.
     """
 
+    extra_outputs = ("imag",)
+    flops_per_input = 5
+
     fft_length: Positive | None = None
 
     examples = (
@@ -90,22 +89,17 @@ class Rfft(Operation, spec_name="rfft"):
         length: Dim = x.shape[-1] if self.fft_length is None else self.fft_length
         return (x.with_shape(*x.shape[:-1], length // 2 + 1),) * 2
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("imag",)
-
     def code(self, site: Site) -> Code:
         if self.fft_length is None:
             return Code("torch.view_as_real(torch.fft.rfft({x})).unbind(-1)")
         constants: dict[str, Leaf] = {"length": self.fft_length}
         return Code("torch.view_as_real(torch.fft.rfft({x}, {length})).unbind(-1)", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 5
-
 
 class Irfft(Operation, spec_name="irfft"):
     """The inverse of `rfft`: the real signal along the last axis, by default of even `fft_length`."""
 
+    flops_per_output = 5
     arguments = (Argument("real"), Argument("imag"))
 
     fft_length: Positive | None = None
@@ -126,9 +120,6 @@ class Irfft(Operation, spec_name="irfft"):
         constants: dict[str, Leaf] = {"length": self.fft_length}
         return Code("torch.fft.irfft(torch.complex({real}, {imag}), {length})", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 5
-
 
 class Stft(Operation, spec_name="stft"):
     """The short-time Fourier transform of signals: `[batch, frames, frequencies]`.
@@ -136,6 +127,9 @@ class Stft(Operation, spec_name="stft"):
     A window of `sequence_length` samples starts every `sequence_stride` samples, centered within
     `fft_length`. `center` pads the signal at both ends by reflection. `imag` is the imaginary part.
     """
+
+    extra_outputs = ("imag",)
+    flops_per_output = 10
 
     sequence_length: Positive
     sequence_stride: Positive
@@ -178,9 +172,6 @@ class Stft(Operation, spec_name="stft"):
     def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
         return ((x.shape[1], self.fft_length // 2 + 1),) if self.center else ()
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("imag",)
-
     def code(self, site: Site) -> Code:
         window = {"hann": "hann_window", "hamming": "hamming_window", None: "ones"}[self.window]
         constants: dict[str, Leaf] = {
@@ -193,9 +184,6 @@ class Stft(Operation, spec_name="stft"):
         text = f"sliding_fft({{x}}, {{width}}, {{stride}}, {{length}}, {{window}}{center})"
         return Code(text, constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 10
-
 
 class Istft(Operation, spec_name="istft"):
     """The inverse of `stft`: signals `[batch, samples]`; `length` crops them, or fills them with zeros.
@@ -204,6 +192,7 @@ class Istft(Operation, spec_name="istft"):
     small, as in Keras. Without a `window` the frames are added where they overlap.
     """
 
+    flops_per_input = 10
     arguments = (Argument("real"), Argument("imag"))
 
     sequence_length: Positive
@@ -291,6 +280,3 @@ class Istft(Operation, spec_name="istft"):
             return Code(text, constants=constants)
         text = f"joined_windows({{real}}, {{imag}}, {{width}}, {{stride}}, {{window}}{length})"
         return Code(text, constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 10

@@ -5,29 +5,32 @@ Images are `[batch, height, width, channels]`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import Positive, as_tuple
-from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Code, Example, LayerError, Leaf, Memory, Site
-from graphspec.contract.windows import DataFormat, Window2, Window3, assemble, need_spatial, slide, spatial
+from graphspec.contract.input_checks import need_float
+from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
+from graphspec.contract.windows import (
+    DataFormat,
+    Window2,
+    Window3,
+    assemble,
+    need_axes,
+    need_spatial,
+    slide,
+    spatial,
+)
 from graphspec.layers.preprocessing import CASES, Interpolation, interpolated, resized
 from graphspec.ops.operation import Operation
 from graphspec.tensor import Dim, Tensor, product
 
 
-def _need_images(name: str, x: Tensor, data_format: DataFormat) -> None:
-    """Refuses a tensor whose rank is not that of a batch of images."""
-    last = data_format == "channels_last"
-    shape = "[height, width, channels]" if last else "[channels, height, width]"
-    need_rank(x, 4, layer=f"`{name}`", shape=shape)
-
-
 class _Colours(Operation, abstract=True):
     """A conversion of images with three channels to another colour space."""
 
+    flops_per_input = 8
     function: ClassVar[str]
 
     data_format: DataFormat = "channels_last"
@@ -44,7 +47,7 @@ class _Colours(Operation, abstract=True):
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")
-        _need_images(self.spec_name, x, self.data_format)
+        need_axes(x, 2, self.data_format, layer=f"`{self.spec_name}`")
         if x.shape[self.axis] != 3:
             message = f"`{self.spec_name}` takes images of 3 channels, and gets {x}"
             raise LayerError("shapes-differ", message, inputs=(0,))
@@ -53,9 +56,6 @@ class _Colours(Operation, abstract=True):
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"axis": self.axis}
         return Code(f"{self.function}({{x}}, {{axis}})", constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 8
 
 
 class RgbToHsv(_Colours, spec_name="image_rgb_to_hsv"):
@@ -99,7 +99,7 @@ class _Border(Operation, abstract=True):
 
     def borders(self, x: Tensor) -> list[tuple[int | None, int | None, Dim]]:
         """The border before and after each axis, and the output size; None where unknown."""
-        _need_images(self.spec_name, x, self.data_format)
+        need_axes(x, 2, self.data_format, layer=f"`{self.spec_name}`")
         found = []
         for axis, size in zip(("height", "width"), spatial(x, self.data_format), strict=True):
             fields = self.before[axis], self.behind[axis], f"target_{axis}"
@@ -210,8 +210,48 @@ class PadImages(_Border, spec_name="image_pad_images"):
         return Code("F.pad({x}, {pads})", constants={"pads": (*channels, *columns, *rows)})
 
 
-class ExtractPatches(Operation, spec_name="image_extract_patches"):
+class _Patches(Operation, abstract=True):
+    """Patches of images or volumes, as channels."""
+
+    rank: ClassVar[int]
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
+        size: tuple[int, ...]
+        strides: tuple[int, ...] | None
+        padding: Literal["valid", "same"]
+        data_format: DataFormat
+
+    def infer(self, x: Tensor) -> Tensor:
+        name = f"`{self.spec_name}`"
+        need_float(x, layer=name)
+        need_spatial(x, self.rank, self.data_format, layer=name)
+        own = spatial(x, self.data_format)
+        if self.padding == "same" and not all(isinstance(size, int) for size in own):
+            message = f"{name} with `padding: same` needs to know the sizes of {x}"
+            raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
+        steps = self.strides or self.size
+        left = slide(x, own, self.size, steps, self.padding, layer=name, argument="size")
+        channels = x.shape[-1 if self.data_format == "channels_last" else 1]
+        return assemble(x, left, channels * product(self.size), self.data_format)
+
+    def code(self, site: Site) -> Code:
+        rank, last, steps = self.rank, self.data_format == "channels_last", self.strides or self.size
+        x, constants = padded_to_same(site.x, self.size, steps, self.padding, self.data_format)
+        for axis, (size, step) in enumerate(zip(self.size, steps, strict=True)):
+            x += f".unfold({axis + (1 if last else 2)}, {{size{axis}}}, {{step{axis}}})"
+            constants |= {f"size{axis}": size, f"step{axis}": step}
+        # within a patch the channels change fastest, then the columns
+        places = range(1, rank + 1) if last else range(2, rank + 2)
+        channels, inside = rank + 1 if last else 1, range(rank + 2, 2 * rank + 2)
+        order = (*places, *inside, channels) if last else (*inside, channels, *places)
+        flat = f"{rank + 1}" if last else f"1, {rank + 1}"
+        return Code(f"{x}.permute(0, {', '.join(map(str, order))}).flatten({flat})", constants=constants)
+
+
+class ExtractPatches(_Patches, spec_name="image_extract_patches"):
     """Patches of `size`, flattened to channels, every `strides` pixels (by default side by side)."""
+
+    rank = 2
 
     size: Window2
     strides: Window2 | None = None
@@ -225,27 +265,13 @@ class ExtractPatches(Operation, spec_name="image_extract_patches"):
         Example({"size": [3, 2], "data_format": "channels_first"}, ((2, 7, 5),)),
     )
 
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer=f"`{self.spec_name}`")
-        _need_images(self.spec_name, x, self.data_format)
-        return patches(self.spec_name, x, self.size, self.strides, self.padding, self.data_format)
 
-    def code(self, site: Site) -> Code:
-        last, steps = self.data_format == "channels_last", self.strides or self.size
-        x, constants = padded_to_same(site.x, self.size, steps, self.padding, self.data_format)
-        for name, value in (("size", self.size), ("step", steps)):
-            constants |= {f"{name}0": value[0], f"{name}1": value[1]}
-        rows, columns = (1, 2) if last else (2, 3)
-        # within a patch the channels change fastest, then the columns
-        order = "0, 1, 2, 4, 5, 3).flatten(3)" if last else "0, 4, 5, 1, 2, 3).flatten(1, 3)"
-        text = f"{x}.unfold({rows}, {{size0}}, {{step0}}).unfold({columns}, {{size1}}, {{step1}})"
-        return Code(f"{text}.permute({order}", constants=constants)
-
-
-class ExtractPatches3D(Operation, spec_name="image_extract_patches_3d"):
+class ExtractPatches3D(_Patches, spec_name="image_extract_patches_3d"):
     """Patches of `size` of volumes `[batch, depth, height, width, channels]`, flattened to channels, every
     `strides` voxels (by default side by side).
     """
+
+    rank = 3
 
     size: Window3
     strides: Window3 | None = None
@@ -257,39 +283,6 @@ class ExtractPatches3D(Operation, spec_name="image_extract_patches_3d"):
         Example({"size": [2, 3, 1], "strides": [1, 2, 2], "padding": "same"}, ((3, 6, 5, 2),)),
         Example({"size": [3, 2, 2], "strides": 1, "data_format": "channels_first"}, ((2, 4, 5, 3),)),
     )
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer=f"`{self.spec_name}`")
-        need_spatial(x, 3, self.data_format, layer=f"`{self.spec_name}`")
-        return patches(self.spec_name, x, self.size, self.strides, self.padding, self.data_format)
-
-    def code(self, site: Site) -> Code:
-        last, steps = self.data_format == "channels_last", self.strides or self.size
-        x, constants = padded_to_same(site.x, self.size, steps, self.padding, self.data_format)
-        for axis, (size, step) in enumerate(zip(self.size, steps, strict=True)):
-            x += f".unfold({axis + (1 if last else 2)}, {{size{axis}}}, {{step{axis}}})"
-            constants |= {f"size{axis}": size, f"step{axis}": step}
-        # within a patch the channels change fastest, then the columns
-        order = "0, 1, 2, 3, 5, 6, 7, 4).flatten(4)" if last else "0, 5, 6, 7, 1, 2, 3, 4).flatten(1, 4)"
-        return Code(f"{x}.permute({order}", constants=constants)
-
-
-def patches(
-    name: str,
-    x: Tensor,
-    sizes: tuple[int, ...],
-    strides: tuple[int, ...] | None,
-    padding: Literal["valid", "same"],
-    data_format: DataFormat,
-) -> Tensor:
-    """The type of the patches of `x`, as channels. Raises `LayerError`."""
-    own = spatial(x, data_format)
-    if padding == "same" and not all(isinstance(size, int) for size in own):
-        message = f"`{name}` with `padding: same` needs to know the sizes of {x}"
-        raise LayerError("unknown-size", message, argument="padding", inputs=(0,))
-    left = slide(x, own, sizes, strides or sizes, padding, layer=f"`{name}`", argument="size")
-    channels = x.shape[-1 if data_format == "channels_last" else 1]
-    return assemble(x, left, channels * product(sizes), data_format)
 
 
 def padded_to_same(
@@ -317,10 +310,8 @@ class _Blocks(Operation, abstract=True):
 
     def parts(self, x: Tensor) -> tuple[tuple[Dim, ...], Dim]:
         """Height and width, and channels. Raises `LayerError` where `x` is not a batch of images."""
-        last = self.data_format == "channels_last"
-        shape = "[height, width, channels]" if last else "[channels, height, width]"
-        need_rank(x, 4, layer=f"`{self.spec_name}`", shape=shape)
-        return spatial(x, self.data_format), x.shape[-1 if last else 1]
+        need_axes(x, 2, self.data_format, layer=f"`{self.spec_name}`")
+        return spatial(x, self.data_format), x.shape[-1 if self.data_format == "channels_last" else 1]
 
     def divided(self, x: Tensor, size: Dim, by: int, what: str) -> Dim:
         """`size` divided by a number that it must be a multiple of."""
@@ -377,6 +368,9 @@ class SpaceToDepth(_Blocks, spec_name="space_to_depth"):
 class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
     """Resizes images `[batch, height, width, channels]` to `size`, `[height, width]`, as `Resizing` does."""
 
+    memory_layout = "data_format"
+    flops_per_output = 7
+
     size: Annotated[tuple[Positive, Positive], BeforeValidator(as_tuple)]
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
@@ -395,11 +389,5 @@ class ImageResize(Operation, spec_name="image_resize", also="interpolate"):
     def infer(self, x: Tensor) -> Tensor:
         return resized("`image_resize`", x, self.size, self.data_format)
 
-    def memory(self, x: Tensor) -> Memory:
-        return "first" if self.data_format == "channels_last" else "spec"
-
     def code(self, site: Site) -> Code:
         return interpolated("{x}", self.size, self.interpolation, self.antialias)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 7

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from graphspec.contract.broadcasting import example_axis, stretch
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.ops.operation import Operation, meet, need_numbers, row, table
 from graphspec.tensor import Dim, Tensor, product
 
@@ -26,6 +26,7 @@ def need_floats(name: str, *inputs: Tensor) -> None:
 class Matmul(Operation, spec_name="matmul", also="bmm"):
     """Matrix products along the last two axes; the axes before them broadcast as in `multiply`."""
 
+    template = "{x1} @ {x2}"
     arguments = (Argument("x1"), Argument("x2"))
 
     examples = (
@@ -56,9 +57,6 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
         before = meet(self.spec_name, x1, x2, spare=2)
         return x1.with_shape(*before, x1.shape[-2], x2.shape[-1])
 
-    def code(self, site: Site) -> Code:
-        return Code("{x1} @ {x2}")
-
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
 
@@ -66,6 +64,7 @@ class Matmul(Operation, spec_name="matmul", also="bmm"):
 class Einsum(Operation, spec_name="einsum"):
     """Einstein summation: `bij,bjk->bik`. The first letter of each input and of the output is the batch."""
 
+    template = "torch.einsum({subscripts}, {*})"
     variadic = True
 
     subscripts: str
@@ -115,9 +114,6 @@ class Einsum(Operation, spec_name="einsum"):
     def _refuse(self, what: str) -> LayerError:
         return LayerError("out-of-range", f"`{self.subscripts[:80]}` {what}", argument="subscripts")
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.einsum({subscripts}, {*})", constants={"subscripts": self.subscripts})
-
     def flops(self, site: Site) -> Dim:
         labels, output = self.parse(site.inputs)
         sizes: dict[str, Dim] = {}
@@ -129,6 +125,8 @@ class Einsum(Operation, spec_name="einsum"):
 class Cross(Operation, spec_name="cross"):
     """The cross product of 3-vectors along an axis."""
 
+    template = "torch.linalg.cross({x1}, {x2}, dim={axis})"
+    flops_per_output = 3
     arguments = (Argument("x1"), Argument("x2"))
 
     axis: int = -1
@@ -149,12 +147,6 @@ class Cross(Operation, spec_name="cross"):
                 )
         return x1.with_shape(*shape)
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.linalg.cross({x1}, {x2}, dim={axis})", constants={"axis": self.axis})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:]) * 3
-
 
 class Diagonal(Operation, spec_name="diagonal"):
     """The diagonal of matrices along two axes, as the last axis; `offset` shifts it to the right."""
@@ -168,7 +160,7 @@ class Diagonal(Operation, spec_name="diagonal"):
         Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
         Example({"axis1": 1, "axis2": 2, "offset": -1}, ((3, 4),), dtype="int32"),
     )
-    function: ClassVar[str] = "{x}.diagonal({offset}, {axis1}, {axis2})"
+    template = "{x}.diagonal({offset}, {axis1}, {axis2})"
 
     def left(self, x: Tensor) -> tuple[tuple[Dim, ...], int]:
         """The sizes of the other axes, and the length of the diagonal."""
@@ -190,15 +182,11 @@ class Diagonal(Operation, spec_name="diagonal"):
         kept, length = self.left(x)
         return x.with_shape(*kept, length)
 
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"offset": self.offset, "axis1": self.axis1, "axis2": self.axis2}
-        return Code(self.function, constants=constants)
-
 
 class Trace(Diagonal, spec_name="trace"):
     """The trace of matrices along two axes: the sum of the diagonal."""
 
-    function = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
+    template = "{x}.diagonal({offset}, {axis1}, {axis2}).sum(-1)"
     examples = (
         Example({"axis1": 1, "axis2": 2}, ((3, 4),)),
         Example({"axis1": -1, "axis2": 1, "offset": 1}, ((4, 2, 5),)),
@@ -247,39 +235,47 @@ def need_matrices(name: str, x: Tensor, square: bool = False, position: int = 0)
         raise LayerError("shapes-differ", message, inputs=(position,))
 
 
-class _Square(Operation, abstract=True):
-    """A function of square matrices along the last two axes."""
+SQUARES = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
+
+
+class MatrixFunction(Operation, abstract=True):
+    """A function of matrices along the last two axes."""
 
     halves = False
+    square: ClassVar[bool] = True  # refuses others
+    work: ClassVar[int] = 2  # FLOPs for each element and column
 
-    examples: ClassVar[tuple[Example, ...]] = (Example({}, ((3, 3),)), Example({}, ((2, 4, 4),)))
-
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         need_floats(self.spec_name, x)
-        need_matrices(self.spec_name, x, square=True)
+        need_matrices(self.spec_name, x, square=self.square)
         return x
 
-    def code(self, site: Site) -> Code:
-        return Code(f"torch.linalg.{self.spec_name}({{x}})")
-
     def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * site.x.shape[-1] * 2
+        return product(site.x.shape[1:]) * site.x.shape[-1] * self.work
 
 
-class Inv(_Square, spec_name="inv"):
+class Inv(MatrixFunction, spec_name="inv"):
     """The inverse of square matrices along the last two axes."""
 
+    template = "torch.linalg.inv({x})"
+    examples: ClassVar[tuple[Example, ...]] = SQUARES
 
-class Det(_Square, spec_name="det"):
+
+class Det(MatrixFunction, spec_name="det"):
     """The determinant of square matrices along the last two axes."""
 
+    template = "torch.linalg.det({x})"
+    examples: ClassVar[tuple[Example, ...]] = SQUARES
+
     def infer(self, x: Tensor) -> Tensor:
-        return x.with_shape(*super().infer(x).shape[:-2])
+        super().infer(x)
+        return x.with_shape(*x.shape[:-2])
 
 
 class Solve(Operation, spec_name="solve"):
     """The solution `x` of `a @ x = b`, for square matrices `a` and matrices `b` along the last two axes."""
 
+    template = "torch.linalg.solve({a}, {b})"
     halves = False
 
     arguments = (Argument("a"), Argument("b"))
@@ -295,8 +291,5 @@ class Solve(Operation, spec_name="solve"):
         before = meet(self.spec_name, a, b, spare=2)
         return b.with_shape(*before, *b.shape[-2:])
 
-    def code(self, site: Site) -> Code:
-        return Code("torch.linalg.solve({a}, {b})")
-
     def flops(self, site: Site) -> Dim:
-        return product(site.inputs[0].shape[1:]) * site.inputs[0].shape[-1] * 2
+        return product(site.x.shape[1:]) * site.x.shape[-1] * 2

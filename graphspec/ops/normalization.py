@@ -12,7 +12,7 @@ from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
 from graphspec.ops.operation import Operation
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 Small = Annotated[Finite, Field(gt=0)]
 
@@ -20,15 +20,14 @@ Small = Annotated[Finite, Field(gt=0)]
 class _Normalizing(Operation, abstract=True):
     """The base of the normalizations."""
 
+    flops_per_input = 4
+
     axis: Axes = -1
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer=f"`{self.spec_name}`")
         example_axes(self.spec_name, self.axis, x.rank)
         return x
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 4
 
 
 class Normalize(_Normalizing, spec_name="normalize"):
@@ -96,6 +95,9 @@ class RMSNormalize(_AlongAxes, spec_name="rms_normalization"):
 class Moments(Operation, spec_name="moments"):
     """The mean along axes. The output `variance` is the variance, without Bessel's correction."""
 
+    extra_outputs = ("variance",)
+    flops_per_input = 4
+
     axes: Axes
     keepdims: bool = False
 
@@ -110,16 +112,10 @@ class Moments(Operation, spec_name="moments"):
         kept = [1 if i in axes else s for i, s in enumerate(x.shape) if self.keepdims or i not in axes]
         return (x.with_shape(*kept),) * 2
 
-    def output_names(self) -> tuple[str, ...]:
-        return ("variance",)
-
     def code(self, site: Site) -> Code:
         keep = ", keepdim=True" if self.keepdims else ""
         text = f"torch.var_mean({{x}}, {{axes}}, correction=0{keep})[::-1]"
         return Code(text, constants={"axes": self.axes})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 4
 
 
 class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
@@ -128,6 +124,7 @@ class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
     `axis` is the axis of the channels.
     """
 
+    flops_per_input = 5
     arguments = (
         Argument("x"),
         Argument("mean"),
@@ -165,6 +162,3 @@ class BatchNormalizationOperation(Operation, spec_name="batch_normalization"):
         text += f" * {{scale}}{index}" if given[4] is not None else ""
         text += f" + {{offset}}{index}" if given[3] is not None else ""
         return Code(text, constants={"epsilon": self.epsilon})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 5

@@ -5,7 +5,8 @@ Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from types import new_class
 from typing import Any, ClassVar
 
@@ -26,11 +27,21 @@ from graphspec.contract.layer import (
     Site,
 )
 from graphspec.contract.proposals import misfit
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Dim, Tensor
+
+HOLE = re.compile(r"\{(\w+)\}")
+"""The place of an argument, or of a field's value, in an expression."""
 
 
 class Operation(Layer, kind="op", abstract=True):
     """A function of keras.ops. Axes count the batch as 0."""
+
+    template: ClassVar[str]
+    """Its PyTorch expression, of its arguments and its fields, for ops that have a single one."""
+
+    def code(self, site: Site) -> Code:
+        fields = [name for name in HOLE.findall(self.template) if name in type(self).model_fields]
+        return Code(self.template, constants={name: getattr(self, name) for name in fields})
 
     def output_activation(self) -> str | None:
         return None
@@ -100,11 +111,12 @@ class BinaryOperation(Operation, abstract=True):
     Tensors take the places that the constant leaves, in order.
     """
 
+    flops_per_output = 1
     arguments = (Argument("x1", required=False), Argument("x2", required=False))
-    template: ClassVar[str]  # of {0} and {1}
     floats: ClassVar[bool] = False  # integers give floats
     result: ClassVar[str] = ""  # the output's type, where the operands' types do not determine it
     divides: ClassVar[bool] = False  # the second operand may not be 0
+    takes_numbers: ClassVar[bool] = True  # in the place of a tensor
 
     x1: Constant = None
     x2: Constant = None
@@ -167,18 +179,20 @@ class BinaryOperation(Operation, abstract=True):
             assert not isinstance(constant, Tensor)
             constants["constant"] = constant
         left, right = (f"{{{name}}}" for name in names)
+        if not self.takes_numbers and position is not None:
+            full = f"torch.full_like({right if position == 0 else left}, {{constant}})"
+            left, right = (full, right) if position == 0 else (left, full)
         array = self.x1 if isinstance(self.x1, Nested) else self.x2
         construct = held(array, dict(operands)["self"]) if isinstance(array, Nested) else None
         return Code(self.text(left, right, position, site), construct, constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])
 
 
 class UnaryOperation(Operation, abstract=True):
     """An elementwise function of one tensor."""
 
-    template: ClassVar[str] = "{x}"
+    memory_layout = "any"
+    flops_per_input = 1
+    template = "{x}"
     function: ClassVar[str] = "linear"  # one of Keras' activations
     floats: ClassVar[bool] = True  # integers give floats
     result: ClassVar[str] = ""  # the output's type, where the input's type does not determine it
@@ -187,14 +201,8 @@ class UnaryOperation(Operation, abstract=True):
         need_numbers(self.spec_name, x)
         return x.with_dtype(self.result or to_float(x.dtype)) if self.floats or self.result else x
 
-    def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
-        return Code(self.template, activation=ActivationFunction.parse(self.function))
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
+        return replace(super().code(site), activation=ActivationFunction.parse(self.function))
 
 
 NUMBERS = (Example({}, ((3, 4),)), Example({}, ((4,),), dtype="int32", high=9))

@@ -16,7 +16,7 @@ from graphspec.contract.proposals import misfit
 from graphspec.ops.matrices import need_floats
 from graphspec.ops.operation import Operation, need_numbers, row, table
 from graphspec.ops.selection import size_of_floats
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Dim, Tensor
 
 Starts = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(as_tuple)]
 
@@ -191,6 +191,7 @@ class _Segments(Operation, abstract=True):
     Ids outside of 0 to `num_segments` - 1 are ignored.
     """
 
+    flops_per_input = 1
     arguments = (Argument("data"), Argument("segment_ids"))
     reduce: ClassVar[str]
     empty: ClassVar[float]
@@ -218,9 +219,6 @@ class _Segments(Operation, abstract=True):
         ids = _long("segment_ids", site.inputs[1])
         text = f"reduce_segments({{data}}, {ids}, {{count}}, {{reduce}}, {{empty}})"
         return Code(text, constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 table(

@@ -154,6 +154,7 @@ class Tensordot(_Contraction, spec_name="tensordot"):
 class Vdot(Operation, spec_name="vdot"):
     """The sum of the elementwise products of the two tensors of each example."""
 
+    flops_per_input = 2
     arguments = (Argument("x1"), Argument("x2"))
     examples = (Example({}, ((3,), (3,))), Example({}, ((2, 3), (2, 3))))
 
@@ -169,13 +170,11 @@ class Vdot(Operation, spec_name="vdot"):
             return Code("({x1} * {x2}).sum(1)")
         return Code("({x1} * {x2}).flatten(1).sum(1)")
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 2
-
 
 class Kron(Operation, spec_name="kron"):
     """The Kronecker product of the two tensors of each example, which have one rank."""
 
+    flops_per_output = 1
     arguments = (Argument("x1"), Argument("x2"))
     examples = (Example({}, ((3,), (2,))), Example({}, ((2, 3), (3, 2))), Example({}, ((2, 2, 3), (1, 3, 2))))
 
@@ -194,13 +193,11 @@ class Kron(Operation, spec_name="kron"):
         constants = {"equation": f"b{first},b{second}->b{both}"}
         return Code(f"torch.einsum({{equation}}, {{x1}}, {{x2}}){merged}", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.outputs[0].shape[1:])
-
 
 class Cdist(Operation, spec_name="cdist"):
     """The Euclidean distance between each vector of the first and of the second, along the last axis."""
 
+    template = "torch.cdist({x}, {y})"
     halves = False
     arguments = (Argument("x"), Argument("y"))
     examples = (Example({}, ((3, 4), (5, 4))), Example({}, ((2, 3, 4), (2, 6, 4))))
@@ -213,9 +210,6 @@ class Cdist(Operation, spec_name="cdist"):
             raise misfit(self.spec_name, (x, y), 0, 1)
         before = meet(self.spec_name, x, y, spare=2)
         return x.with_shape(*before, x.shape[-2], y.shape[-2])
-
-    def code(self, site: Site) -> Code:
-        return Code("torch.cdist({x}, {y})")
 
     def flops(self, site: Site) -> Dim:
         return product(site.outputs[0].shape[1:]) * site.x.shape[-1] * 3

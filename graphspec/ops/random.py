@@ -12,14 +12,16 @@ from pydantic import Field
 from graphspec.contract.broadcasting import example_axis, to_float
 from graphspec.contract.fields import Finite
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Argument, Code, Example, LayerError, Memory, Site
+from graphspec.contract.layer import Argument, Code, Example, LayerError, Site
 from graphspec.ops.operation import Operation
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
 class _Noise(Operation, abstract=True):
     """New random floats at each call, with the shape of a tensor."""
 
+    memory_layout = "any"
+    flops_per_input = 1
     arguments = (Argument("like"),)
     random = True
 
@@ -28,21 +30,13 @@ class _Noise(Operation, abstract=True):
     def infer(self, like: Tensor) -> Tensor:
         return like.with_dtype(to_float(like.dtype))
 
-    def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
-
-    def call(self, function: str, site: Site) -> str:
+    def call(self, function: str, site: Site, more: str = "") -> str:
         """A call of one of PyTorch's `..._like` functions. For integers it gives floats."""
-        return f"torch.{function}({{like}}{'' if site.x.is_float else ', dtype=torch.float32'})"
+        return f"torch.{function}({{like}}{more}{'' if site.x.is_float else ', dtype=torch.float32'})"
 
     def full(self, argument: str, site: Site) -> str:
         """A tensor filled with the value of an argument."""
-        return (
-            f"torch.full_like({{like}}, {{{argument}}}{'' if site.x.is_float else ', dtype=torch.float32'})"
-        )
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
+        return self.call("full_like", site, f", {{{argument}}}")
 
 
 class RandomNormal(_Noise, spec_name="random_normal", also="randn_like"):
@@ -100,6 +94,8 @@ class RandomTruncatedNormal(_Noise, spec_name="random_truncated_normal"):
 class RandomRandint(_Noise, spec_name="random_randint"):
     """Uniform integers from `minval` to `maxval` - 1, with the shape of `like`."""
 
+    template = "torch.randint_like({like}, {minval}, {maxval}, dtype=torch.int32)"
+
     minval: int
     maxval: int
 
@@ -109,10 +105,6 @@ class RandomRandint(_Noise, spec_name="random_randint"):
         if self.minval >= self.maxval:
             raise LayerError("out-of-range", f"`maxval` must be more than {self.minval}", argument="maxval")
         return like.with_dtype("int32")
-
-    def code(self, site: Site) -> Code:
-        constants = {"minval": self.minval, "maxval": self.maxval}
-        return Code("torch.randint_like({like}, {minval}, {maxval}, dtype=torch.int32)", constants=constants)
 
 
 Probability = Annotated[Finite, Field(ge=0, le=1)]
@@ -135,9 +127,7 @@ class RandomBinomial(_Noise, spec_name="random_binomial", also="bernoulli"):
         constants = {"counts": float(self.counts), "probabilities": float(self.probabilities)}
         chances = self.full("probabilities", site)
         if self.counts == 1:
-            return Code(
-                f"torch.bernoulli({chances})", constants={"probabilities": constants["probabilities"]}
-            )
+            return Code(f"torch.bernoulli({chances})", constants={"probabilities": float(self.probabilities)})
         return Code(f"torch.binomial({self.full('counts', site)}, {chances})", constants=constants)
 
 
@@ -173,6 +163,7 @@ class RandomBeta(_Noise, spec_name="random_beta"):
 class RandomCategorical(Operation, spec_name="random_categorical", also="multinomial"):
     """`num_samples` classes for each row of logits `[batch, classes]`, sampled from their softmax: int64."""
 
+    template = "torch.multinomial({logits}.softmax(-1), {num_samples}, replacement=True)"
     arguments = (Argument("logits"),)
     random = True
 
@@ -187,10 +178,6 @@ class RandomCategorical(Operation, spec_name="random_categorical", also="multino
             message = f"`random_categorical` takes logits `[batch, classes]`, and gets {logits}"
             raise LayerError("wrong-rank", message, inputs=(0,))
         return Tensor((logits.shape[0], self.num_samples), "int64")
-
-    def code(self, site: Site) -> Code:
-        text = "torch.multinomial({logits}.softmax(-1), {num_samples}, replacement=True)"
-        return Code(text, constants={"num_samples": self.num_samples})
 
 
 class RandomShuffle(Operation, spec_name="random_shuffle"):
@@ -215,6 +202,8 @@ class RandomShuffle(Operation, spec_name="random_shuffle"):
 class RandomDropout(Operation, spec_name="random_dropout"):
     """Sets a share `rate` of the elements to 0 and scales the rest by `1 / (1 - rate)`, in inference, too."""
 
+    memory_layout = "any"
+    flops_per_input = 1
     arguments = (Argument("inputs"),)
     random = True
 
@@ -227,11 +216,5 @@ class RandomDropout(Operation, spec_name="random_dropout"):
         need_float(inputs, layer="`random_dropout`")
         return inputs
 
-    def memory(self, *inputs: Tensor) -> Memory:
-        return "any"
-
     def code(self, site: Site) -> Code:
         return Code("F.dropout({inputs}, {rate})", constants={"rate": float(self.rate)})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])

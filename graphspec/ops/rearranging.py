@@ -199,6 +199,7 @@ class Swapaxes(Operation, spec_name="swapaxes"):
 class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
     """Moves axes to other positions; the others keep their order."""
 
+    template = "{x}.movedim({source}, {destination})"
     keeps = True
 
     source: Places
@@ -228,14 +229,11 @@ class Moveaxis(Operation, spec_name="moveaxis", also="movedim"):
             order.insert(place, axis)
         return x.with_shape(*(x.shape[axis] for axis in order))
 
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"source": self.source, "destination": self.destination}
-        return Code("{x}.movedim({source}, {destination})", constants=constants)
-
 
 class Flip(Operation, spec_name="flip"):
     """Reverses the order of the elements along axes."""
 
+    template = "{x}.flip({axis})"
     keeps = True
 
     axis: Places
@@ -246,13 +244,11 @@ class Flip(Operation, spec_name="flip"):
         example_axes(self.spec_name, self.axis, x.rank)
         return x
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.flip({axis})", constants={"axis": self.axis})
-
 
 class Roll(Operation, spec_name="roll"):
     """Shifts elements along axes; those shifted past the end reappear at the start."""
 
+    template = "{x}.roll({shift}, {axis})"
     keeps = True
 
     shift: Places
@@ -271,13 +267,11 @@ class Roll(Operation, spec_name="roll"):
             raise LayerError("out-of-range", "`roll` needs a `shift` for each `axis`", argument="shift")
         return x
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.roll({shift}, {axis})", constants={"shift": self.shift, "axis": self.axis})
-
 
 class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     """Repeats each element along an axis `repeats` times."""
 
+    template = "{x}.repeat_interleave({repeats}, {axis})"
     keeps = True
 
     repeats: Positive
@@ -291,10 +285,6 @@ class Repeat(Operation, spec_name="repeat", also="repeat_interleave"):
     def infer(self, x: Tensor) -> Tensor:
         axis = example_axis(self.spec_name, self.axis, x.rank)
         return x.with_shape(*x.shape[:axis], x.shape[axis] * self.repeats, *x.shape[axis + 1 :])
-
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"repeats": self.repeats, "axis": self.axis}
-        return Code("{x}.repeat_interleave({repeats}, {axis})", constants=constants)
 
 
 class Tile(Operation, spec_name="tile"):
@@ -474,6 +464,8 @@ class Pad(Operation, spec_name="pad"):
 class Rot90(Operation, spec_name="rot90"):
     """Rotates by `k` quarter turns, from the first of two axes towards the second."""
 
+    template = "{x}.rot90({k}, {axes})"
+
     k: int = 1
     axes: Annotated[tuple[int, int], BeforeValidator(as_tuple)]
 
@@ -491,9 +483,6 @@ class Rot90(Operation, spec_name="rot90"):
         if self.k % 2:
             shape[a], shape[b] = shape[b], shape[a]
         return x.with_shape(*shape)
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}.rot90({k}, {axes})", constants={"k": self.k, "axes": self.axes})
 
 
 class ExtractSequences(Operation, spec_name="extract_sequences"):

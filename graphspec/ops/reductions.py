@@ -5,7 +5,7 @@ Axes count the batch as 0. What would mix examples is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,13 +15,55 @@ from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Ref, Site
 from graphspec.contract.proposals import misfit
 from graphspec.ops.operation import Operation, need_numbers, row, table
-from graphspec.tensor import Dim, Tensor, product
+from graphspec.tensor import Tensor
 
 
-class _Reduction(Operation, abstract=True):
-    """A reduction along one or more axes."""
+def accumulated(dtype: str) -> str:
+    """The dtype of sums and products of numbers of this one."""
+    return "int32" if dtype in ("uint8", "int8", "int16") else dtype
 
+
+def as_float(x: Tensor) -> str:
+    """The expression of `x` as floats."""
+    return "{x}" if x.is_float else "{x}.float()"
+
+
+class _Method(Operation, abstract=True):
+    """A method of PyTorch's tensors, along axes."""
+
+    flops_per_input = 1
     method: ClassVar[str]
+    keywords: ClassVar[str] = ""  # further arguments of the method
+    of_floats: ClassVar[str] = ""  # the expression for floats, where these need another than integers
+    if TYPE_CHECKING:
+        axis: Any  # a field of the subclasses
+
+    @property
+    def keep(self) -> str:
+        """The argument of PyTorch's functions that keeps the axes."""
+        return ", keepdim=True" if getattr(self, "keepdims", False) else ""
+
+    def operand(self, x: Tensor) -> str:
+        """The expression of `x` that the method is called on."""
+        return "{x}"
+
+    def is_cast(self, x: Tensor) -> bool:
+        """Whether PyTorch needs to be told the type of the output."""
+        return False
+
+    def code(self, site: Site) -> Code:
+        constants: dict[str, Leaf] = {"axis": self.axis}
+        if self.of_floats and site.x.is_float:
+            return Code(self.of_floats.replace("{axis}", f"{{axis}}{self.keep}"), constants=constants)
+        dtype = ""
+        if self.is_cast(site.x):
+            dtype, constants["dtype"] = ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
+        call = f"{self.operand(site.x)}.{self.method}({{axis}}{self.keywords}{self.keep}{dtype})"
+        return Code(call, constants=constants)
+
+
+class _Reduction(_Method, abstract=True):
+    """A reduction along one or more axes."""
 
     axis: Axis = None
     keepdims: bool = False
@@ -53,21 +95,6 @@ class _Reduction(Operation, abstract=True):
         """The dtype of the output."""
         return dtype
 
-    def code(self, site: Site) -> Code:
-        assert self.axis is not None
-        constants: dict[str, Leaf] = {"axis": self.axis}
-        keywords = ", keepdim=True" if self.keepdims else ""
-        if self.method in ("sum", "mean") and not site.x.is_float and site.x.dtype != "int64":
-            keywords += ", dtype={dtype}"
-            constants["dtype"] = Ref(f"torch.{site.outputs[0].dtype}")
-        elif self.method == "mean" and not site.x.is_float:
-            keywords += ", dtype={dtype}"
-            constants["dtype"] = Ref("torch.float32")
-        return Code(f"{{x}}.{self.method}({{axis}}{keywords})", constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
-
 
 class Sum(_Reduction, spec_name="sum"):
     """The sum along axes."""
@@ -75,7 +102,10 @@ class Sum(_Reduction, spec_name="sum"):
     method = "sum"
 
     def result(self, dtype: str) -> str:
-        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+        return accumulated(dtype)
+
+    def is_cast(self, x: Tensor) -> bool:
+        return not x.is_float and x.dtype != "int64"
 
 
 class MeanOperation(_Reduction, spec_name="mean"):
@@ -85,6 +115,9 @@ class MeanOperation(_Reduction, spec_name="mean"):
 
     def result(self, dtype: str) -> str:
         return to_float(dtype)
+
+    def is_cast(self, x: Tensor) -> bool:
+        return not x.is_float
 
 
 class _Extreme(_Reduction, abstract=True):
@@ -142,9 +175,7 @@ class Ptp(_Reduction, spec_name="ptp"):
     """The maximum minus the minimum along axes."""
 
     def code(self, site: Site) -> Code:
-        assert self.axis is not None
-        keep = ", keepdim=True" if self.keepdims else ""
-        text = f"{{x}}.amax({{axis}}{keep}) - {{x}}.amin({{axis}}{keep})"
+        text = f"{{x}}.amax({{axis}}{self.keep}) - {{x}}.amin({{axis}}{self.keep})"
         return Code(text, constants={"axis": self.axis})
 
 
@@ -154,22 +185,20 @@ class Product(_Reduction, abstract=True):
     examples: ClassVar[tuple[Example, ...]] = ()
 
     def result(self, dtype: str) -> str:
-        return "int32" if dtype in ("uint8", "int8", "int16") else dtype
+        return accumulated(dtype)
 
     def is_cast(self, x: Tensor) -> bool:
-        """Whether PyTorch needs to be told the type."""
         return not x.is_float and x.dtype != "int64"
 
     def code(self, site: Site) -> Code:
         axes = self.axes(site.x) if isinstance(self.axis, tuple) else [self.axis]
         constants: dict[str, Leaf] = {f"axis{i}": axis for i, axis in enumerate(reversed(axes))}
-        keep = ", keepdim=True" if self.keepdims else ""
+        keep = self.keep
         if self.is_cast(site.x):
             keep, constants["dtype"] = keep + ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
         # PyTorch multiplies along one axis at a time
-        return Code(
-            "{x}" + "".join(f".prod({{axis{i}}}{keep})" for i in range(len(axes))), constants=constants
-        )
+        calls = "".join(f".prod({{axis{i}}}{keep})" for i in range(len(axes)))
+        return Code(self.operand(site.x) + calls, constants=constants)
 
 
 class Prod(Product, spec_name="prod"):
@@ -189,16 +218,11 @@ class Prod(Product, spec_name="prod"):
 class _OfFloats(_Reduction, abstract=True):
     """A reduction of floats; integers are converted to floats."""
 
-    keywords: ClassVar[str] = ""
-
     def result(self, dtype: str) -> str:
         return to_float(dtype)
 
-    def code(self, site: Site) -> Code:
-        assert self.axis is not None
-        x = "{x}" if site.x.is_float else "{x}.float()"
-        keywords = self.keywords + (", keepdim=True" if self.keepdims else "")
-        return Code(f"{x}.{self.method}({{axis}}{keywords})", constants={"axis": self.axis})
+    def operand(self, x: Tensor) -> str:
+        return as_float(x)
 
 
 class Var(_OfFloats, spec_name="var"):
@@ -242,10 +266,8 @@ class Norm(_Reduction, spec_name="norm"):
         return super().infer(x)
 
     def code(self, site: Site) -> Code:
-        assert self.axis is not None
         constants: dict[str, Leaf] = {"axis": self.axis, "ord": 2 if self.ord is None else self.ord}
-        keep = ", keepdim=True" if self.keepdims else ""
-        return Code(f"torch.linalg.vector_norm({{x}}, {{ord}}, {{axis}}{keep})", constants=constants)
+        return Code(f"torch.linalg.vector_norm({{x}}, {{ord}}, {{axis}}{self.keep})", constants=constants)
 
 
 class _Whether(_Reduction, abstract=True):
@@ -263,11 +285,8 @@ class _Whether(_Reduction, abstract=True):
     def result(self, dtype: str) -> str:
         return "bool"
 
-    def code(self, site: Site) -> Code:
-        assert self.axis is not None
-        x = "{x}" if site.x.dtype == "bool" else "{x}.bool()"
-        keep = ", keepdim=True" if self.keepdims else ""
-        return Code(f"{x}.{self.method}({{axis}}{keep})", constants={"axis": self.axis})
+    def operand(self, x: Tensor) -> str:
+        return "{x}" if x.dtype == "bool" else "{x}.bool()"
 
 
 table(
@@ -278,10 +297,8 @@ table(
 )
 
 
-class _AlongOne(Operation, abstract=True):
+class _AlongOne(_Method, abstract=True):
     """A reduction along a single axis."""
-
-    method: ClassVar[str]
 
     axis: int | None = None
     keepdims: bool = False
@@ -304,13 +321,6 @@ class _AlongOne(Operation, abstract=True):
         """The dtype of the output."""
         return "int64"
 
-    def code(self, site: Site) -> Code:
-        keep = ", keepdim=True" if self.keepdims else ""
-        return Code(f"{{x}}.{self.method}({{axis}}{keep})", constants={"axis": self.axis})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
-
 
 class Argmax(_AlongOne, spec_name="argmax"):
     """The index of the maximum along an axis, as int64, PyTorch's type of indices."""
@@ -327,6 +337,8 @@ class Argmin(_AlongOne, spec_name="argmin"):
 class CountNonzero(Operation, spec_name="count_nonzero"):
     """The number of elements along axes that are not 0, as int64."""
 
+    flops_per_input = 1
+
     axis: Axis = None
 
     examples = (
@@ -342,16 +354,13 @@ class CountNonzero(Operation, spec_name="count_nonzero"):
         return Tensor(tuple(size for i, size in enumerate(x.shape) if i not in axes), "int64")
 
     def code(self, site: Site) -> Code:
-        assert self.axis is not None
         return Code("{x}.count_nonzero({axis})", constants={"axis": self.axis})
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
 
 
 class Quantile(_AlongOne, spec_name="quantile"):
     """The quantile `q` along an axis; `method` says how to interpolate."""
 
+    function: ClassVar[str] = "quantile"
     halves = False
 
     q: Annotated[Finite, Field(ge=0, le=1)]
@@ -367,11 +376,8 @@ class Quantile(_AlongOne, spec_name="quantile"):
         return to_float(dtype)
 
     def code(self, site: Site) -> Code:
-        x = "{x}" if site.x.is_float else "{x}.float()"
-        text = f"{x}.quantile({{q}}, {{axis}}"
+        text = f"{as_float(site.x)}.{self.function}({{q}}, {{axis}}{self.keep}"
         constants: dict[str, Leaf] = {"q": float(self.q), "axis": self.axis}
-        if self.keepdims:
-            text += ", keepdim=True"
         if self.method != "linear":
             text, constants["method"] = text + ", interpolation={method}", self.method
         return Code(text + ")", constants=constants)
@@ -380,21 +386,19 @@ class Quantile(_AlongOne, spec_name="quantile"):
 class Median(_AlongOne, spec_name="median"):
     """The median along an axis; of an even number of elements, the mean of the middle two."""
 
+    function: ClassVar[str] = "quantile"
     halves = False
 
     def result(self, dtype: str) -> str:
         return to_float(dtype)
 
     def code(self, site: Site) -> Code:
-        x = "{x}" if site.x.is_float else "{x}.float()"
-        keep = ", keepdim=True" if self.keepdims else ""
-        return Code(f"{x}.quantile(0.5, {{axis}}{keep})", constants={"axis": self.axis})
+        call = f"{as_float(site.x)}.{self.function}(0.5, {{axis}}{self.keep})"
+        return Code(call, constants={"axis": self.axis})
 
 
-class _Running(Operation, abstract=True):
+class _Running(_Method, abstract=True):
     """A cumulative function along an axis."""
-
-    method: ClassVar[str]
 
     axis: int | None = None
     dtype: NumberType | None = None
@@ -413,17 +417,10 @@ class _Running(Operation, abstract=True):
         example_axis(self.spec_name, self.axis, x.rank)
         if self.dtype is not None:
             return x.with_dtype(self.dtype)
-        return x.with_dtype("int32") if x.dtype in ("uint8", "int8", "int16") else x
+        return x.with_dtype(accumulated(x.dtype))
 
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"axis": self.axis}
-        dtype = ""
-        if self.dtype is not None or (not site.x.is_float and site.x.dtype != "int64"):
-            dtype, constants["dtype"] = ", dtype={dtype}", Ref(f"torch.{site.outputs[0].dtype}")
-        return Code(f"{{x}}.{self.method}({{axis}}{dtype})", constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:])
+    def is_cast(self, x: Tensor) -> bool:
+        return self.dtype is not None or (not x.is_float and x.dtype != "int64")
 
 
 class Cumsum(_Running, spec_name="cumsum"):
@@ -457,9 +454,7 @@ class Percentile(Quantile, spec_name="percentile"):
 class Nanpercentile(Percentile, spec_name="nanpercentile"):
     """The percentile `q` along an axis, ignoring NaN."""
 
-    def code(self, site: Site) -> Code:
-        code = super().code(site)
-        return Code(code.call.replace(".quantile(", ".nanquantile("), constants=code.constants)
+    function = "nanquantile"
 
 
 class AverageOperation(Operation, spec_name="average"):
@@ -468,6 +463,7 @@ class AverageOperation(Operation, spec_name="average"):
     `weights` has the shape of `x`, or is [batch, size] with one weight for each index of the axis.
     """
 
+    flops_per_input = 2
     arguments = (Argument("x"), Argument("weights", required=False))
 
     axis: int | None = None
@@ -502,13 +498,11 @@ class AverageOperation(Operation, spec_name="average"):
             held += f"[:{', None' * (axis - 1)}, :{', None' * (x.rank - axis - 1)}]"
         return Code(f"({{x}} * {held}).sum({{axis}}) / {held}.sum({{axis}})", constants=constants)
 
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 2
-
 
 class Trapezoid(Operation, spec_name="trapezoid"):
     """The integral of `y` along an axis by the trapezoidal rule, with samples `dx` apart."""
 
+    flops_per_input = 2
     arguments = (Argument("y"),)
 
     dx: Finite = 1.0
@@ -527,6 +521,3 @@ class Trapezoid(Operation, spec_name="trapezoid"):
         if self.dx != 1:
             spacing, constants["dx"] = "dx={dx}, ", self.dx
         return Code(f"torch.trapezoid({{y}}, {spacing}dim={{axis}})", constants=constants)
-
-    def flops(self, site: Site) -> Dim:
-        return product(site.x.shape[1:]) * 2

@@ -12,20 +12,10 @@ from pydantic import BeforeValidator, Field
 from graphspec.contract.fields import Finite, as_tuple
 from graphspec.contract.input_checks import need_float
 from graphspec.contract.layer import Argument, Code, Example, LayerError, Leaf, Site
-from graphspec.contract.windows import DataFormat, need_spatial, spatial
+from graphspec.contract.windows import DataFormat, channels_back, channels_moved, need_spatial, spatial
 from graphspec.layers.augmentation import FillMode, Interpolation
 from graphspec.ops.operation import Operation, need_numbers
 from graphspec.tensor import Dim, Tensor, product
-
-
-def _first(data_format: DataFormat, name: str = "images") -> str:
-    """The images as PyTorch's functions take them."""
-    return f"{{{name}}}.movedim(-1, 1)" if data_format == "channels_last" else f"{{{name}}}"
-
-
-def _back(text: str, data_format: DataFormat) -> str:
-    """The images with their axes as in the spec."""
-    return f"{text}.movedim(1, -1)" if data_format == "channels_last" else text
 
 
 def _need_beside(name: str, argument: str, given: Tensor, shape: tuple[int, ...], images: Tensor) -> None:
@@ -92,10 +82,10 @@ class AffineTransform(_Sampled, spec_name="image_affine_transform"):
     def code(self, site: Site) -> Code:
         fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
         constants: dict[str, Leaf] = {"mode": self.interpolation, "fill_mode": self.fill_mode, "fill": fill}
-        images = _first(self.data_format)
+        images = channels_moved("images", self.data_format)
         (transform,) = self.numbers(site)
         text = f"affine_transform({images}, {transform}, {{mode}}, {{fill_mode}}, {{fill}})"
-        return Code(_back(text, self.data_format), constants=constants)
+        return Code(channels_back(text, self.data_format), constants=constants)
 
 
 class PerspectiveTransform(_Sampled, spec_name="image_perspective_transform"):
@@ -121,10 +111,10 @@ class PerspectiveTransform(_Sampled, spec_name="image_perspective_transform"):
 
     def code(self, site: Site) -> Code:
         constants: dict[str, Leaf] = {"mode": self.interpolation, "fill": float(self.fill_value)}
-        images = _first(self.data_format)
+        images = channels_moved("images", self.data_format)
         start, end = self.numbers(site)
         text = f"project({images}, homography({end}, {start}), {{mode}}, {{fill}})"
-        return Code(_back(text, self.data_format), constants=constants)
+        return Code(channels_back(text, self.data_format), constants=constants)
 
 
 class MapCoordinates(Operation, spec_name="image_map_coordinates"):
@@ -342,7 +332,9 @@ class ElasticTransform(Operation, spec_name="image_elastic_transform"):
         }
         how = "{alpha}, {sigma}, {mode}, {fill_mode}, {fill}"
         return Code(
-            _back(f"elastic_transform({_first(self.data_format, 'x')}, {how})", self.data_format),
+            channels_back(
+                f"elastic_transform({channels_moved('x', self.data_format)}, {how})", self.data_format
+            ),
             constants=constants,
         )
 

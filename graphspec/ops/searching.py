@@ -19,6 +19,8 @@ Numbers = Annotated[tuple[Finite, ...], BeforeValidator(as_tuple), Field(min_len
 class Digitize(UnaryOperation, spec_name="digitize"):
     """The index of the bin of `x`, as int64: the number of ascending `bins` that are at most `x`."""
 
+    template = "torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)"
+
     bins: Numbers
 
     examples = (
@@ -31,12 +33,6 @@ class Digitize(UnaryOperation, spec_name="digitize"):
         if list(self.bins) != sorted(self.bins):
             raise LayerError("out-of-range", "`bins` rise", argument="bins")
         return x.with_dtype("int64")
-
-    def code(self, site: Site) -> Code:
-        constants: dict[str, Leaf] = {"bins": self.bins}
-        return Code(
-            "torch.bucketize({x}.contiguous(), {x}.new_tensor({bins}), right=True)", constants=constants
-        )
 
 
 class Searchsorted(UnaryOperation, spec_name="searchsorted"):

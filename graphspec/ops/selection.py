@@ -144,6 +144,8 @@ class TakeAlongAxis(Operation, spec_name="take_along_axis", also="gather"):
 class Diff(Operation, spec_name="diff"):
     """The difference of each element along an axis and the one before it, `n` times over."""
 
+    template = "{x}.diff({n}, {axis})"
+
     n: Positive = 1
     axis: int = -1
 
@@ -158,12 +160,11 @@ class Diff(Operation, spec_name="diff"):
             raise LayerError("window-too-large", message, argument="axis", inputs=(0,))
         return x.with_shape(*x.shape[:axis], size - self.n, *x.shape[axis + 1 :])
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.diff({n}, {axis})", constants={"n": self.n, "axis": self.axis})
-
 
 class Sort(Operation, spec_name="sort"):
     """Sorts in ascending order along an axis."""
+
+    template = "{x}.sort({axis}).values"
 
     axis: int = -1
 
@@ -174,12 +175,11 @@ class Sort(Operation, spec_name="sort"):
         example_axis(self.spec_name, self.axis, x.rank)
         return x
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.sort({axis}).values", constants={"axis": self.axis})
-
 
 class Argsort(Operation, spec_name="argsort"):
     """The indices that sort an axis in ascending order, as int64; equal elements keep their order."""
+
+    template = "{x}.argsort(dim={axis}, stable=True)"
 
     axis: int = -1
 
@@ -190,12 +190,11 @@ class Argsort(Operation, spec_name="argsort"):
         example_axis(self.spec_name, self.axis, x.rank)
         return x.with_dtype("int64")
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.argsort(dim={axis}, stable=True)", constants={"axis": self.axis})
-
 
 class TopK(Operation, spec_name="top_k", also="topk"):
     """The `k` largest of the last axis, descending if `sorted`; `indices`, int64, are their positions."""
+
+    extra_outputs = ("indices",)
 
     k: Positive
     sorted: bool = True
@@ -212,9 +211,6 @@ class TopK(Operation, spec_name="top_k", also="topk"):
             raise LayerError("out-of-range", message, argument="k")
         values = x.with_shape(*x.shape[:-1], self.k)
         return values, values.with_dtype("int64")
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("indices",)
 
     def code(self, site: Site) -> Code:
         unsorted = "" if self.sorted else ", sorted=False"
@@ -332,6 +328,8 @@ class Unstack(_Several, spec_name="unstack", also="unbind"):
     The slices are `node.part0`, which is the node itself, `node.part1` and so on; `node.*` is all of them.
     """
 
+    template = "{x}.unbind({axis})"
+
     num: Annotated[int, Field(ge=2)]
     axis: int
 
@@ -349,6 +347,3 @@ class Unstack(_Several, spec_name="unstack", also="unbind"):
 
     def sizes(self, x: Tensor, axis: int) -> list[Dim]:
         return [1] * self.num
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}.unbind({axis})", constants={"axis": self.axis})
