@@ -143,10 +143,10 @@ SHOWN = 6
 
 
 def _folded(kind: str) -> str:
-    """A type whose words are more than one reads, cut short."""
+    """A type whose words are more than one reads, cut short where each of them has a page of its own."""
     words, dots, rest = kind.partition(" or ")
     listed = words.split(", ")
-    if len(listed) <= SHOWN + 2:
+    if len(listed) <= SHOWN + 2 or not {*Initializer.members, *ActivationFunction.members}.issuperset(listed):
         return kind
     return f"{', '.join(listed[:SHOWN])}, ... ({len(listed)} words){dots}{rest}"
 

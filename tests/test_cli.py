@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from graphspec.cli import app
 from graphspec.cli.plugins import without_plugins
 from graphspec.contract import REGISTRY
+from graphspec.data.features.settings import Part
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.schema import FORMS, NODE_KEYS, Spec
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES
@@ -343,6 +344,8 @@ def test_a_page_of_the_reference() -> None:
     text = run("layers", "LSTM").stdout
     assert "outputs: the first, state_h (return_state: true), state_c (return_state: true)" in text
     assert "... (" in text and " words)" in text
+    dates = run("layers", "date").stdout
+    assert all(word in dates for word in get_args(Part))  # which have no pages of their own
     assert "also called: Linear" in run("layers", "Dense").stdout
     for entry in parsed(run("layers", "--json"))["layers"]:
         if entry["kind"] in REGISTRY and entry["example"]:
