@@ -90,8 +90,11 @@ class StepCosts:
         """The bytes of the whole step: measured on shapes, else the sum of the parts, which is a rough
         estimate.
         """
-        if self.peak_bytes is not None:
-            return self.peak_bytes
+        return self.sum_bytes if self.peak_bytes is None else self.peak_bytes
+
+    @property
+    def sum_bytes(self) -> Dim:
+        """The sum of the parts."""
         return self.activation_bytes + self.weight_bytes + self.gradient_bytes + self.optimizer_bytes
 
     def to_json(self) -> dict[str, int | str | None]:

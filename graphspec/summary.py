@@ -220,16 +220,30 @@ class Summary:
         optimizer, per = self.optimizer.canonical, slots(self.optimizer)
         found = step.peak_bytes is not None
         left_out = "workspaces of GPU kernels" if found else "kernels' workspace, temporaries within layers"
+        kind = "at its peak" if found else "(the sum of these parts, a rough estimate)"
         return [
             f" Forward pass on {examples}: {show_flops(step.forward_flops)} (a multiply-add is 2)",
             f" Training step on {examples}: {show_flops(step.flops)} (backward is 2 x forward)",
-            f" Memory of a training step: {show_bytes(step.total_bytes)}" + " at its peak" * found,
+            f" Memory of a training step: {show_bytes(step.total_bytes)} {kind}",
             f"   weights {show_bytes(step.weight_bytes)}",
             f"   gradients {show_bytes(step.gradient_bytes)}",
             f"   optimizer state {show_bytes(step.optimizer_bytes)} ({optimizer}: {per} per weight)",
             f"   activations {show_bytes(step.activation_bytes)} (each node's output, kept for backward)",
+            *_beside_the_sum(step),
             f" Not counted: {left_out}, the framework itself.",
         ]
+
+
+def _beside_the_sum(step: StepCosts) -> list[str]:
+    """Why the peak of a step, where it was found, is not the sum of its parts."""
+    peak, whole = step.peak_bytes, step.sum_bytes
+    if peak is None or isinstance(whole, Size) or peak == whole:
+        return []
+    if peak < whole:
+        how, why = "less", "some outputs share memory, and activations are freed while gradients are made"
+    else:
+        how, why = "more", "layers need memory besides their outputs, and so do the targets"
+    return [f" The peak is {how} than the sum of these parts, {show_bytes(whole)}:", f"   {why}."]
 
 
 def summarize(elaborated: Elaborated) -> Summary:

@@ -1,5 +1,6 @@
 """What a training step takes, from shapes alone, beside what torch's allocator says of a real one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ def test_a_model_larger_than_any_machine_is_estimated() -> None:
 def test_sizes_that_are_not_given_leave_it_open(tmp_path: Path) -> None:
     assert graphspec.compile(SPECS / "gpt.yaml").memory(8) is None
     command = ["summary", str(SPECS / "gpt.yaml"), "--memory", "--batch-size", "8"]
-    assert "at its peak" not in CliRunner().invoke(app, command).stdout
+    told = CliRunner().invoke(app, command).stdout
+    assert "at its peak" not in told and "(the sum of these parts, a rough estimate)" in told
     told = CliRunner().invoke(app, [*command, "--size", "length=64"]).stdout
     assert "at its peak" in told and "Not counted: workspaces of GPU kernels, the framework itself." in told
+
+
+@pytest.mark.parametrize(("peak", "how"), [(90, "less"), (110, "more"), (100, None)])
+def test_the_peak_is_compared_with_the_sum_of_its_parts(peak: int, how: str | None) -> None:
+    summary = graphspec.compile("inputs: {x: {shape: [25]}}\noutputs: [x]\n").summary()
+    text = replace(summary, peak=(1, peak)).render(memory=True)
+    assert f"Memory of a training step: {peak}.00 B at its peak\n" in text
+    if how is None:
+        assert "The peak is" not in text
+    else:
+        assert f"The peak is {how} than the sum of these parts, 100.00 B:\n   " in text
