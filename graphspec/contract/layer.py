@@ -8,6 +8,7 @@ layer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -251,6 +252,9 @@ at its position; or those at these positions of its last axis, possibly not all 
 """
 
 
+_HOLE = re.compile(r"\{(\w+)\}")
+
+
 class Layer(Setting):
     """A layer, merge or op. Subclasses add the fields that Keras has and override the methods below.
 
@@ -280,6 +284,9 @@ class Layer(Setting):
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     memory_layout: ClassVar[Memory | Literal["data_format"]] = "spec"  # what `memory` says, for all inputs
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # what `output_names` says
+    template: ClassVar[str] = (
+        ""  # its PyTorch expression, of arguments and fields, where there is a single one
+    )
     flops_per_input: ClassVar[int] = 0  # what `flops` counts for each element of its first input,
     flops_per_output: ClassVar[int] = 0  # or of its first output
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -354,13 +361,21 @@ class Layer(Setting):
         """The inputs of a variadic layer when they carry masks: each an input, or `Derived`."""
         return inputs
 
+    def owner(self, weight: Weight) -> Layer:
+        """The layer whose arguments describe a weight, where it consists of several."""
+        return self
+
     def regularizer(self, weight: Weight) -> Regularizer | None:
         """The regularizer of a weight: `kernel_regularizer` for `kernel`, and so on."""
-        return getattr(self, f"{weight.word}_regularizer", None)
+        owner = self.owner(weight)
+        return (
+            getattr(self, f"{weight.word}_regularizer", None) if owner is self else owner.regularizer(weight)
+        )
 
     def constraint(self, weight: Weight) -> Constraint | None:
         """The constraint of a weight, applied after each step."""
-        return getattr(self, f"{weight.word}_constraint", None)
+        owner = self.owner(weight)
+        return getattr(self, f"{weight.word}_constraint", None) if owner is self else owner.constraint(weight)
 
     def activities(self) -> dict[str, Regularizer]:
         """Penalties on outputs of modules in its own, by their paths; "" is its own module. What a penalty
@@ -383,7 +398,10 @@ class Layer(Setting):
 
     def code(self, site: Site) -> Code:
         """Its code in PyTorch."""
-        raise TypeError(f"{type(self).__name__} says no code")
+        if not self.template:
+            raise TypeError(f"{type(self).__name__} says no code")
+        fields = [name for name in _HOLE.findall(self.template) if name in type(self).model_fields]
+        return Code(self.template, constants={name: getattr(self, name) for name in fields})
 
     def flops(self, site: Site) -> Dim:
         """Floating-point operations for one example of a forward pass; a multiply-add is two."""

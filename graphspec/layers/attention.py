@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from graphspec.contract.initializers import GlorotUniform
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
-from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, whole
+from graphspec.contract.layer import Code, Construct, Example, LayerError, Leaf, Site, Weight
+from graphspec.layers.attention_masks import TENSORS, WORDS, Attending, Rate, need_attention, whole
 from graphspec.tensor import Dim, Tensor
 
 
-class Scoring(Layer, abstract=True):
+class Scoring(Attending, abstract=True):
     """The base of attention without projections."""
 
     synonyms = WORDS
     arguments = TENSORS
-    supports_masking = True
     call_arguments = ("return_attention_scores", "use_causal_mask")
 
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
@@ -49,15 +48,6 @@ class Scoring(Layer, abstract=True):
         output = query.with_shape(batch, query.shape[1], value.shape[2])
         scores = query.with_shape(batch, query.shape[1], value.shape[1])
         return (output, scores) if self.return_attention_scores else output
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("attention_scores",) if self.return_attention_scores else ()
-
-    def option_for(self, output: str) -> str | None:
-        return "return_attention_scores" if output == "attention_scores" else None
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return inputs[3] if masks[0] is None else masks[0]
 
     def module(self, features: int) -> Construct:
         """The construction of its module, for queries of `features`."""

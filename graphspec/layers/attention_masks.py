@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from graphspec.contract.broadcasting import stretch
-from graphspec.contract.layer import PYTORCH_WORDS, Argument, LayerError
+from graphspec.contract.layer import PYTORCH_WORDS, Argument, Layer, LayerError
 from graphspec.tensor import Dim, Tensor
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -33,6 +33,24 @@ TENSORS = (
     Argument("query_mask", required=False),
     Argument("value_mask", required=False),
 )
+
+
+class Attending(Layer, abstract=True):
+    """The base of attention layers: `return_attention_scores` gives the scores, too."""
+
+    supports_masking = True
+
+    if TYPE_CHECKING:  # a field of the subclasses, which list all of their fields in Keras' order
+        return_attention_scores: bool
+
+    def output_names(self) -> tuple[str, ...]:
+        return ("attention_scores",) if self.return_attention_scores else ()
+
+    def option_for(self, output: str) -> str | None:
+        return "return_attention_scores" if output == "attention_scores" else None
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return inputs[3] if masks[0] is None else masks[0]
 
 
 def need_attention(

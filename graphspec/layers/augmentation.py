@@ -62,13 +62,18 @@ class Augmentation(Layer, abstract=True):
     random = True
     training_only = True
 
+    if TYPE_CHECKING:  # fields of most subclasses, which list all of their fields in Keras' order
+        factor: Any
+        value_range: ValueRange
+
     def infer(self, x: Tensor) -> Tensor:
         need_axes(x, 2, self.layout, layer=self.spec_name)
         return x if x.is_float else x.with_dtype("float32")
 
     def module(self, site: Site) -> Construct:
         """The construction of the helper module, which has the name of the layer."""
-        raise TypeError(f"{type(self).__name__} says no module")
+        low, high = sorted(map(float, self.value_range))
+        return Construct(self.spec_name, {"factor": self.factor, "value_range": (low, high)})
 
     def code(self, site: Site) -> Code:
         x = "{x}" if site.x.is_float else "{x}.float()"
@@ -352,10 +357,6 @@ class RandomBrightness(Augmentation):
         Example({"factor": 0.2, "value_range": [-1, 6]}, ((3, 4, 2),)),
         Example({"factor": [0.1, 0.5], "value_range": [0, 4], "seed": None}, ((2, 3, 1),)),
     )
-
-    def module(self, site: Site) -> Construct:
-        low, high = sorted(map(float, self.value_range))
-        return Construct("RandomBrightness", {"factor": self.factor, "value_range": (low, high)})
 
 
 class RandomContrast(Augmentation):

@@ -21,7 +21,6 @@ from graphspec.contract.layer import (
     Site,
     Weight,
 )
-from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.recurrent import Recurrent, masked, more_arguments, spelled, takes_mask
 from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
@@ -240,14 +239,7 @@ class Bidirectional(Layer):
         return self.wraps.mask(inputs, masks)
 
     def owner(self, weight: Weight) -> Recurrent:
-        """The layer that a weight belongs to."""
         return self.back if weight.name.startswith("backward_layer.") else self.wraps
-
-    def regularizer(self, weight: Weight) -> Regularizer | None:
-        return self.owner(weight).regularizer(weight)
-
-    def constraint(self, weight: Weight) -> Constraint | None:
-        return self.owner(weight).constraint(weight)
 
     def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         cell, features = self.wraps, known_channels(sequences, layer="Bidirectional")

@@ -30,7 +30,7 @@ from graphspec.contract.layer import (
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.layers.gru import GRU
 from graphspec.layers.lstm import LSTM
-from graphspec.layers.recurrent import Rate, Recurrent, more_arguments, spelled, takes_mask
+from graphspec.layers.recurrent import OverSteps, Rate, Recurrent, more_arguments, spelled, takes_mask
 from graphspec.layers.simple_rnn import SimpleRNN
 from graphspec.objectives.settings import Setting
 from graphspec.tensor import Dim, Tensor
@@ -145,11 +145,8 @@ class Cell(Layer, abstract=True):
     def weights(self, inputs: Tensor, *others: Any) -> tuple[Weight, ...]:
         return self.stack().weights(known_channels(inputs, layer=self.spec_name))
 
-    def regularizer(self, weight: Weight) -> Regularizer | None:
-        return self.stack().owner(weight).regularizer(weight)
-
-    def constraint(self, weight: Weight) -> Constraint | None:
-        return self.stack().owner(weight).constraint(weight)
+    def owner(self, weight: Weight) -> Recurrent:
+        return self.stack().owner(weight)
 
     def code(self, site: Site) -> Code:
         stack = self.stack()
@@ -289,14 +286,11 @@ class StackedRNNCells(Cell):
         return tuple(layer for cell in self.cells for layer in cell.layers(**options))
 
 
-class RNN(Layer):
+class RNN(OverSteps):
     """Runs a `cell`, {layer: LSTMCell, units: 32}, or a list of stacked cells, over a sequence.
 
     The states of several cells are `state_h_0`, `state_c_0`, `state_h_1` and so on.
     """
-
-    arguments = Recurrent.arguments
-    recurrent = True
 
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:
@@ -368,20 +362,11 @@ class RNN(Layer):
     def output_names(self) -> tuple[str, ...]:
         return self.stack().state_names() if self.return_state else ()
 
-    def option_for(self, output: str) -> str | None:
-        return "return_state" if "state" in output.split("_") else None
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return masks[0] if self.return_sequences else None
-
     def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         return self.stack().weights(known_channels(sequences, layer=self.spec_name))
 
-    def regularizer(self, weight: Weight) -> Regularizer | None:
-        return self.stack().owner(weight).regularizer(weight)
-
-    def constraint(self, weight: Weight) -> Constraint | None:
-        return self.stack().owner(weight).constraint(weight)
+    def owner(self, weight: Weight) -> Recurrent:
+        return self.stack().owner(weight)
 
     def code(self, site: Site) -> Code:
         stack = self.stack()

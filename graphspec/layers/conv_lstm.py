@@ -11,11 +11,9 @@ from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros
 from graphspec.contract.input_checks import need_mask
 from graphspec.contract.layer import (
-    Argument,
     Code,
     Construct,
     Example,
-    Layer,
     LayerError,
     Ref,
     Site,
@@ -31,19 +29,13 @@ from graphspec.contract.windows import (
     need_spatial,
     slide,
 )
-from graphspec.layers.recurrent import Rate, more_arguments
+from graphspec.layers.recurrent import OverSteps, Rate, more_arguments
 from graphspec.tensor import Dim, Tensor, product
 
 
-class _ConvLSTM(Layer, abstract=True):
+class _ConvLSTM(OverSteps, abstract=True):
     """The base of these layers: the hidden state and the cell state are images, [*sizes, filters]."""
 
-    arguments = (
-        Argument("sequences"),
-        Argument("initial_state", required=False, many=True),
-        Argument("mask", required=False),
-    )
-    recurrent = True
     rank: ClassVar[int]
 
     filters: Positive
@@ -142,15 +134,6 @@ class _ConvLSTM(Layer, abstract=True):
 
     def output_names(self) -> tuple[str, ...]:
         return ("state_h", "state_c") if self.return_state else ()
-
-    def option_for(self, output: str) -> str | None:
-        return "return_state" if "state" in output.split("_") else None
-
-    def output_activation(self) -> str | None:
-        return None  # `activation` is applied inside the cell
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return masks[0] if self.return_sequences else None
 
     def weights(self, sequences: Tensor, *others: Any) -> tuple[Weight, ...]:
         channels = self.channels(self.step(sequences))

@@ -27,10 +27,6 @@ class RandomSharpness(Augmentation, also="RandomAdjustSharpness"):
         Example({"factor": 0.8, "data_format": "channels_first", "seed": None}, ((2, 3, 4),)),
     )
 
-    def module(self, site: Site) -> Construct:
-        low, high = sorted(floats(self.value_range))
-        return Construct("RandomSharpness", {"factor": self.factor, "value_range": (low, high)})
-
 
 class RandomGaussianBlur(Augmentation, also="GaussianBlur"):
     """Blurs images in training, with a probability between two `factor`s; clips to `value_range`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract.input_checks import need_float
-from graphspec.contract.layer import Code, Derived, Example, Layer, LayerError, Site
+from graphspec.contract.layer import Derived, Example, Layer, LayerError
 from graphspec.contract.masks import MaskNotEqual
 from graphspec.tensor import Tensor
 
@@ -13,6 +13,7 @@ from graphspec.tensor import Tensor
 class Masking(Layer):
     """Masks the steps whose features all equal `mask_value`, and sets them to zero."""
 
+    template = "{x}.masked_fill(({x} == {mask_value}).all(-1, keepdim=True), 0.0)"
     flops_per_input = 1
 
     mask_value: float = 0.0
@@ -36,7 +37,3 @@ class Masking(Layer):
 
     def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
         return Derived(MaskNotEqual(value=self.mask_value, steps=True), (inputs[0],))
-
-    def code(self, site: Site) -> Code:
-        call = "{x}.masked_fill(({x} == {mask_value}).all(-1, keepdim=True), 0.0)"
-        return Code(call, constants={"mask_value": self.mask_value})

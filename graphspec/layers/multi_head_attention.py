@@ -12,9 +12,17 @@ from graphspec.contract.broadcasting import example_axis, stretch
 from graphspec.contract.fields import Positive, as_tuple
 from graphspec.contract.initializers import GlorotUniform, Initializer, Orthogonal, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_rank
-from graphspec.contract.layer import Argument, Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
+from graphspec.contract.layer import Argument, Code, Construct, Example, LayerError, Leaf, Site, Weight
 from graphspec.contract.penalties import Constraint, Regularizer
-from graphspec.layers.attention_masks import TENSORS, WORDS, Rate, need_attention, need_boolean, whole
+from graphspec.layers.attention_masks import (
+    TENSORS,
+    WORDS,
+    Attending,
+    Rate,
+    need_attention,
+    need_boolean,
+    whole,
+)
 from graphspec.tensor import Dim, Tensor, product
 
 TENSORS_AND_MASKS = (
@@ -24,12 +32,11 @@ TENSORS_AND_MASKS = (
 )
 
 
-class Heads(Layer, abstract=True):
+class Heads(Attending, abstract=True):
     """The base of attention with several heads: projections, masks, and the checks of a call."""
 
     synonyms = WORDS
     arguments = TENSORS_AND_MASKS
-    supports_masking = True
     call_arguments = ("use_causal_mask", "return_attention_scores")
 
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
@@ -147,15 +154,6 @@ class Heads(Layer, abstract=True):
                 f"and {{input{position}}} is {mask}",
                 inputs=(position,),
             )
-
-    def output_names(self) -> tuple[str, ...]:
-        return ("attention_scores",) if self.return_attention_scores else ()
-
-    def option_for(self, output: str) -> str | None:
-        return "return_attention_scores" if output == "attention_scores" else None
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return inputs[3] if masks[0] is None else masks[0]
 
     def features(self, *inputs: Tensor | None) -> tuple[int, int, int]:
         """The features of query, value and key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
-from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Memory, Site
+from graphspec.contract.layer import Argument, Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.contract.windows import (
     DataFormat,
     Window1,
@@ -356,9 +356,6 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
         steps = x if self.data_format == "channels_last" else x.with_shape(x.shape[0], x.shape[2], x.shape[1])
         need_mask(mask, steps, layer=self.spec_name)
         return output
-
-    def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
-        return super().memory(x)
 
     def code(self, site: Site) -> Code:
         if site.inputs[1] is None:

@@ -71,10 +71,6 @@ class RandomSaturation(_Recoloring):
         Example({"factor": 0.7, "data_format": "channels_first", "seed": None}, ((3, 2, 3),)),
     )
 
-    def module(self, site: Site) -> Construct:
-        low, high = sorted(floats(self.value_range))
-        return Construct("RandomSaturation", {"factor": self.factor, "value_range": (low, high)})
-
 
 class RandomColorDegeneration(_Recoloring):
     """Blends each image with its grayscale version in training; a factor of 1 removes all colour.
@@ -93,10 +89,6 @@ class RandomColorDegeneration(_Recoloring):
         Example({"factor": [0.1, 0.8], "value_range": [-2, 6]}, ((3, 4, 3),)),
         Example({"factor": 0.7, "data_format": "channels_first", "seed": None}, ((3, 2, 3),)),
     )
-
-    def module(self, site: Site) -> Construct:
-        low, high = sorted(floats(self.value_range))
-        return Construct("RandomColorDegeneration", {"factor": self.factor, "value_range": (low, high)})
 
 
 class RandomColorJitter(_Recoloring, also="ColorJitter"):

@@ -7,7 +7,7 @@ and without.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,7 +36,31 @@ from graphspec.tensor import Dim, Tensor
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Recurrent(Layer, abstract=True):
+class OverSteps(Layer, abstract=True):
+    """The base of layers that run over the steps of sequences, from a state to the next."""
+
+    arguments = (
+        Argument("sequences"),
+        Argument("initial_state", required=False, many=True),
+        Argument("mask", required=False),
+    )
+    recurrent = True
+
+    if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
+        return_sequences: bool
+        return_state: bool
+
+    def option_for(self, output: str) -> str | None:
+        return "return_state" if "state" in output.split("_") else None
+
+    def output_activation(self) -> str | None:
+        return None  # `activation` is applied inside the cell
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return masks[0] if self.return_sequences else None
+
+
+class Recurrent(OverSteps, abstract=True):
     """The base of recurrent layers: sequences [batch, length, features] become one step or all, and states.
 
     `module` is a class around PyTorch's kernel, `Masked<module>` takes masks, and `Bidirectional<module>`
@@ -44,13 +68,7 @@ class Recurrent(Layer, abstract=True):
     `weight_ih_l0` [gates * units, features], `weight_hh_l0` [gates * units, units] and `bias_ih_l0`.
     """
 
-    arguments = (
-        Argument("sequences"),
-        Argument("initial_state", required=False, many=True),
-        Argument("mask", required=False),
-    )
     remedies = RECURRENT
-    recurrent = True
     gates: ClassVar[int]
     order: ClassVar[tuple[int, ...] | None] = None  # of the gates, if PyTorch's is not Keras'
     pointwise: ClassVar[int] = 0  # operations per step and unit, without products and activations
@@ -145,15 +163,6 @@ class Recurrent(Layer, abstract=True):
 
     def output_names(self) -> tuple[str, ...]:
         return self.state_names if self.return_state else ()
-
-    def option_for(self, output: str) -> str | None:
-        return "return_state" if "state" in output.split("_") else None
-
-    def output_activation(self) -> str | None:
-        return None  # `activation` is applied inside the cell
-
-    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
-        return masks[0] if self.return_sequences else None
 
     @property
     def fast(self) -> bool:

@@ -64,9 +64,9 @@ class Dropout(Layer):
 
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
-            return Code("{self}({x})", Construct("nn.Dropout", {"p": float(self.rate)}))
-        construct = Construct("SharedDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
-        return Code("{self}({x})", construct)
+            return Code("{self}({x})", Construct(f"nn.{self.spec_name}", {"p": float(self.rate)}))
+        shared = {"p": float(self.rate), "noise_shape": self.noise(site)}
+        return Code("{self}({x})", Construct(f"Shared{self.spec_name}", shared))
 
     def noise(self, site: Site) -> tuple[int | None, ...]:
         """`noise_shape` in the memory order of the axes."""
@@ -93,12 +93,6 @@ class AlphaDropout(Dropout):
         Example({"rate": 0.5, "noise_shape": [None, 1, 500]}, ((4, 500),)),
         Example({"rate": 0.25, "noise_shape": [None, None, 1, 200]}, ((4, 5, 200),)),
     )
-
-    def code(self, site: Site) -> Code:
-        if self.noise_shape is None:
-            return Code("{self}({x})", Construct("nn.AlphaDropout", {"p": float(self.rate)}))
-        construct = Construct("SharedAlphaDropout", {"p": float(self.rate), "noise_shape": self.noise(site)})
-        return Code("{self}({x})", construct)
 
 
 class _SpatialDropout(Layer, abstract=True):
@@ -160,46 +154,40 @@ class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
     )
 
 
-class GaussianNoise(Layer):
-    """Adds normal noise with standard deviation `stddev` in training."""
+class _NoisyLayer(Layer, abstract=True):
+    """Normal noise for each element in training."""
 
     memory_layout = "any"
     flops_per_input = 2
     supports_masking = True
     random = True
     training_only = True
+
+    def infer(self, x: Tensor) -> Tensor:
+        need_float(x, layer=self.spec_name)
+        return x
+
+
+class GaussianNoise(_NoisyLayer):
+    """Adds normal noise with standard deviation `stddev` in training."""
 
     stddev: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
 
     examples = (Example({"stddev": 0.5}, ((40, 50),)), Example({"stddev": 1, "seed": None}, ((4, 3, 2),)))
 
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="GaussianNoise")
-        return x
-
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianNoise", {"std": float(self.stddev)})
         return Code("{self}({x})", construct)
 
 
-class GaussianDropout(Layer):
+class GaussianDropout(_NoisyLayer):
     """Multiplies by normal noise of mean 1, standard deviation `sqrt(rate / (1 - rate))`, in training."""
-
-    memory_layout = "any"
-    flops_per_input = 2
-    supports_masking = True
-    random = True
-    training_only = True
 
     rate: Share
     seed: None = None
 
     examples = (Example({"rate": 0.25}, ((40, 50),)), Example({"rate": 0.5, "seed": None}, ((4, 3, 2),)))
-
-    def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="GaussianDropout")
-        return x
 
     def code(self, site: Site) -> Code:
         construct = Construct("GaussianDropout", {"p": float(self.rate)})

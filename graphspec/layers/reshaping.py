@@ -181,6 +181,8 @@ class Permute(Layer):
 class RepeatVector(Layer):
     """Repeats the input at each of `n` steps."""
 
+    template = "{x}.unsqueeze(1).expand(-1, {n}, -1)"
+
     n: Positive
 
     examples = (Example({"n": 3}, ((4,),)), Example({"n": 1}, ((4,),), dtype="int64"))
@@ -189,13 +191,11 @@ class RepeatVector(Layer):
         need_rank(x, 2, layer="RepeatVector", shape="[features]")
         return x.with_shape(x.shape[0], self.n, x.shape[1])
 
-    def code(self, site: Site) -> Code:
-        return Code("{x}.unsqueeze(1).expand(-1, {n}, -1)", constants={"n": self.n})
-
 
 class Identity(Layer):
     """Returns its input."""
 
+    template = "{x}"
     memory_layout = "any"
     supports_masking = True
     rearranges = True
@@ -205,6 +205,3 @@ class Identity(Layer):
         Example({}, ((2, 3, 4),)),
         Example({}, ((4,),), dtype="int64"),
     )
-
-    def code(self, site: Site) -> Code:
-        return Code("{x}")

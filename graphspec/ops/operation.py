@@ -5,7 +5,6 @@ Two tensors broadcast as in keras.ops: their last axes are aligned. (The merges 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from types import new_class
 from typing import Any, ClassVar
@@ -29,19 +28,9 @@ from graphspec.contract.layer import (
 from graphspec.contract.proposals import misfit
 from graphspec.tensor import Dim, Tensor
 
-HOLE = re.compile(r"\{(\w+)\}")
-"""The place of an argument, or of a field's value, in an expression."""
-
 
 class Operation(Layer, kind="op", abstract=True):
     """A function of keras.ops. Axes count the batch as 0."""
-
-    template: ClassVar[str]
-    """Its PyTorch expression, of its arguments and its fields, for ops that have a single one."""
-
-    def code(self, site: Site) -> Code:
-        fields = [name for name in HOLE.findall(self.template) if name in type(self).model_fields]
-        return Code(self.template, constants={name: getattr(self, name) for name in fields})
 
     def output_activation(self) -> str | None:
         return None
