@@ -431,8 +431,18 @@ def _range_help(field: Field, array: Array, high: int) -> str | None:
     if isinstance(field.loss, SparseLoss | CTC):
         if array.min() == 1 and array.max() == high + 1:
             return "classes count from 0: subtract 1"
-        return f"the output has {high + 1} classes, counted from 0"
-    return f"the targets of `{field.loss.name}` are probabilities" if field.loss is not None else None
+        return f"the output has {high + 1} classes, counted from 0{_masks(array)}"
+    return (
+        f"the targets of `{field.loss.name}` are probabilities{_masks(array)}"
+        if field.loss is not None
+        else None
+    )
+
+
+def _masks(array: Array) -> str:
+    """What to write where the classes are pixels of an image, with other numbers."""
+    found = np.unique(array).tolist() if array.ndim > 2 else []
+    return f"; of images, `values: {found}` at the feature names the classes" if 1 < len(found) < 20 else ""
 
 
 def _first(mask: NDArray[np.bool_], array: Array) -> tuple[int, Any, int]:

@@ -31,6 +31,7 @@ from graphspec.data.encoders.decoding import decode
 from graphspec.data.encoders.images import ImageEncoder
 from graphspec.data.encoders.learning import learned
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
+from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
@@ -101,7 +102,10 @@ class Encoders:
 
     def _encoder(self, fill: Fill) -> Encoder:
         ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"
-        return (PlainEncoder if fill.feature is None else ENCODERS[fill.feature.encode])(fill, ignore)
+        if fill.feature is None:
+            return PlainEncoder(fill, ignore)
+        made: Encoder = (MaskEncoder if fill.mask else ENCODERS[fill.feature.encode])(fill, ignore)
+        return made
 
     def _bind_weights(self, bound: Mapping[str, Sequence[str]]) -> None:
         for name, output in self.outputs.items():

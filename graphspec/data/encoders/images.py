@@ -45,8 +45,9 @@ class ImageEncoder(Encoder):
 
     def __init__(self, fill: Fill, ignore: bool = False):
         super().__init__(fill, ignore)
-        height, width, self.channels = (size for size in fill.tensor.shape[1:] if isinstance(size, int))
-        self.size = (width, height)
+        self.made = tuple(size for size in fill.tensor.shape[1:] if isinstance(size, int))
+        """The shape of one image."""
+        self.size, self.channels = (self.made[1], self.made[0]), self.made[-1]
 
     def encode(self, part: TablePart) -> Column:
         (name,) = self.columns
@@ -54,8 +55,7 @@ class ImageEncoder(Encoder):
         missing = missing_in(column)
         if missing.any() and self.feature.fill is None and not self.ignore:
             raise self.gap(part, name, missing)
-        width, height = self.size
-        made = np.zeros((len(part), height, width, self.channels), np.uint8)
+        made = np.zeros((len(part), *self.made), np.uint8)
         there = [(index, value) for index, value in enumerate(column.to_pylist()) if value is not None]
 
         def decode(first: int) -> None:
@@ -83,8 +83,8 @@ class ImageEncoder(Encoder):
         word = f"picture `{value}`" if isinstance(value, str) else "the picture"
         try:
             return self._decoded(source)
-        except TooLarge as error:
-            raise part.fail("data-range", name, index, f"{word} {error}", "make it smaller first") from None
+        except Refused as error:
+            raise part.fail("data-range", name, index, f"{word} {error}", error.help) from None
         except FileNotFoundError:
             help = (
                 f"paths are relative to `{source.parent if self.feature.root is None else self.feature.root}`"
@@ -110,7 +110,7 @@ class ImageEncoder(Encoder):
         with image.open(source, formats=FORMATS) as opened:
             pixels = opened.width * opened.height
             if pixels > PIXELS:
-                raise TooLarge(f"has {pixels:,} pixels, more than {PIXELS:,}")
+                raise Refused(f"has {pixels:,} pixels, more than {PIXELS:,}", "make it smaller first")
             picture = self._upright(opened)
             picture = self._channels(picture)
         return np.asarray(self._resized(picture), np.uint8).reshape(self.size[1], self.size[0], self.channels)
@@ -158,5 +158,9 @@ class ImageEncoder(Encoder):
         return picture.transform(size, extent, box, resampling)
 
 
-class TooLarge(Exception):
-    """Raised for an image with more pixels than the limit."""
+class Refused(Exception):
+    """Raised for an image that can be read and not be used: what is wrong with it, and a remedy."""
+
+    def __init__(self, what: str, help: str):
+        super().__init__(what)
+        self.help = help

@@ -43,6 +43,13 @@ class Fill:
         """Whether a target's ids are the two of one probability."""
         return self.target and self.tensor.is_float and not self.one_hot
 
+    @property
+    def mask(self) -> bool:
+        """Whether it is a target of images whose pixels are classes."""
+        if not self.target or not isinstance(self.feature, ImageFeature):
+            return False
+        return self.feature.values is not None or not self.tensor.is_float
+
 
 @dataclass(frozen=True, slots=True)
 class FillPlan:
@@ -153,8 +160,10 @@ def _what(fill: Fill) -> str:
 
 def _shape(fill: Fill, feature: Feature) -> Misfit | None:
     wanted, made = fill.tensor.shape[1:], feature.made(target=fill.target).shape
-    if isinstance(feature, ImageFeature) and len(wanted) == 3:
-        return _picture(fill)
+    if isinstance(feature, ImageFeature) and len(wanted) == (
+        3 if fill.tensor.is_float or not fill.mask else 2
+    ):
+        return _unsized(fill) or (_mask(fill, feature) if fill.mask else _picture(fill, feature))
     if len(wanted) == 1 and feature.may_list:
         length = feature.length if isinstance(feature, Listed) else None
         if length is None or wanted[0] == length or not isinstance(wanted[0], int):
@@ -178,11 +187,27 @@ def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> s
     return f"write `shape: [{made[0]}]`"
 
 
-def _picture(fill: Fill) -> Misfit | None:
+def _unsized(fill: Fill) -> Misfit | None:
+    if all(isinstance(size, int) for size in fill.tensor.shape[1:]):
+        return None
+    message = f"{_what(fill)} is {fill.tensor}, and images are resized to one size"
+    return "feature-misfit", message, "give it a height and a width", None
+
+
+def _mask(fill: Fill, feature: ImageFeature) -> Misfit | None:
+    channels = fill.tensor.shape[-1]
+    units = fill.limit if not fill.tensor.is_float else 2 if channels == 1 else channels
+    if feature.values is not None and units is not None and len(feature.values) != units:
+        message = f"{_what(fill)} has {units} classes, and `{fill.field}` has {len(feature.values)} `values`"
+        return "feature-misfit", message, "name the pixel value of each class", "values"
+    return None
+
+
+def _picture(fill: Fill, feature: ImageFeature) -> Misfit | None:
     sizes = fill.tensor.shape[1:]
-    if not all(isinstance(size, int) for size in sizes):
-        message = f"{_what(fill)} is {fill.tensor}, and images are resized to one size"
-        return "feature-misfit", message, "give it a height and a width", None
+    if feature.values is not None:
+        message = f"`values` are the classes of a target, and {_what(fill)} holds images"
+        return "feature-misfit", message, "leave `values` out", "values"
     if sizes[-1] not in (1, 3, 4):
         message = f"{_what(fill)} has {sizes[-1]} channels, and an image has 1 (grey), 3 (RGB) or 4 (RGBA)"
         return "feature-misfit", message, None, None

@@ -311,7 +311,9 @@ class Tokens(Listed):
 
 
 class ImageFeature(Feature):
-    """Images from paths: values from 0 to 255, with the size and channels of the input."""
+    """Images from paths: values from 0 to 255, with the size and channels of the input; or, for a target,
+    masks, whose pixels are classes.
+    """
 
     encode: Literal["image"] = "image"
     resize: Literal["stretch", "crop", "pad"] = "stretch"
@@ -319,7 +321,20 @@ class ImageFeature(Feature):
     antialias: bool = True
     root: Text | None = None
     fill: Literal["zero"] | None = None
+    values: Annotated[list[Value], Field(min_length=1)] | None = None
     augment: list[dict[str, Any]] = []
+
+    @model_validator(mode="after")
+    def _fitting(self) -> ImageFeature:
+        for value in self.values or ():
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+                raise ValueError(
+                    f"`values` are the pixel values of classes, from 0 to 255, and not {value!r}"
+                )
+        _distinct(self.values)
+        if self.values is not None and self.interpolation not in ("nearest", "bilinear"):
+            raise ValueError("`values` are classes, which are not interpolated: leave `interpolation` out")
+        return self
 
     def made(self, *, target: bool) -> Made:
         return Made((None, None, None), "uint8")

@@ -1,0 +1,141 @@
+"""Masks: images as targets, whose pixels are classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import graphspec
+from graphspec.compiler import compile
+from graphspec.data.loading import load
+from graphspec.diagnostics import SpecError
+
+CPU = torch.device("cpu")
+HEADS = {
+    "classes": ("filters: 3, activation: softmax", "sparse_categorical_crossentropy"),
+    "one_hot": ("filters: 3, activation: softmax", "categorical_crossentropy"),
+    "regions": ("filters: 3, activation: softmax", "{name: dice, axis: [1, 2]}"),
+    "two": ("filters: 1, activation: sigmoid", "binary_crossentropy"),
+    "region": ("filters: 1, activation: sigmoid", "{name: dice, axis: [1, 2, 3]}"),
+}
+
+
+def spec(head: str = "classes", mask: str = "encode: image", photo: str = "encode: image") -> str:
+    filters, loss = HEADS[head]
+    return f"""
+inputs: {{photo: {{shape: [4, 6, 3]}}}}
+nodes:
+  mask: {{layer: Conv2D, kernel_size: 1, {filters}}}
+outputs:
+  mask: {{loss: {loss}}}
+data:
+  train: t.csv
+  features:
+    photo: {{{photo}}}
+    mask: {{{mask}}}
+"""
+
+
+def saved(folder: Path, *masks: Image.Image | Any) -> None:
+    """A table of photos, and of these masks."""
+    lines = ["photo,mask"]
+    for index, mask in enumerate(masks):
+        picture = mask if isinstance(mask, Image.Image) else Image.fromarray(np.asarray(mask, np.uint8))
+        picture.save(folder / f"m{index}.png")
+        picture.convert("RGB").save(folder / f"p{index}.png")
+        lines.append(f"p{index}.png,m{index}.png")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+
+
+def loaded(folder: Path, text: str) -> torch.Tensor:
+    (folder / "s.yaml").write_text(text)
+    training = load(compile(folder / "s.yaml"), None, folder, CPU).training
+    (batch,) = training.batches(len(training))
+    target: torch.Tensor = batch.arrays["mask"]
+    return target
+
+
+def mistake(folder: Path, text: str) -> Any:
+    with pytest.raises(SpecError) as caught:
+        loaded(folder, text)
+    (diagnostic,) = caught.value.diagnostics
+    return diagnostic
+
+
+PIXELS = np.random.default_rng(0).choice([0, 100, 255], (2, 4, 6))
+IDS = np.searchsorted([0, 100, 255], PIXELS)
+MORE = "encode: image, values: [0, 100, 255]"
+
+
+def test_pixels_are_the_classes_that_values_names(tmp_path: Path) -> None:
+    saved(tmp_path, *PIXELS)
+    found = loaded(tmp_path, spec("classes", MORE))
+    assert found.dtype == torch.int64 and found.tolist() == IDS.tolist()
+    for head in ("one_hot", "regions"):
+        assert loaded(tmp_path, spec(head, MORE)).tolist() == np.eye(3)[IDS].tolist()
+    other = loaded(tmp_path, spec("classes", "encode: image, values: [255, 100, 0]"))
+    assert other.tolist() == (2 - IDS).tolist()
+
+
+@pytest.mark.parametrize("head", ["two", "region"])
+def test_two_classes_are_zero_and_one(tmp_path: Path, head: str) -> None:
+    pixels = np.where(PIXELS == 100, 0, PIXELS)
+    saved(tmp_path, *pixels)
+    found = loaded(tmp_path, spec(head, "encode: image, values: [0, 255]"))
+    assert found.dtype == torch.float32 and found.tolist() == (pixels == 255)[..., None].tolist()
+    assert "`values: [0, 255]`" in mistake(tmp_path, spec(head)).help
+
+
+def test_a_palette_holds_the_classes_themselves(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(each.astype(np.uint8)) for each in IDS]
+    for each in pictures:
+        each.putpalette([200, 10, 10, 10, 200, 10, 0, 0, 0])
+    saved(tmp_path, *pictures)
+    assert loaded(tmp_path, spec()).tolist() == IDS.tolist()
+    saved(tmp_path, *(Image.fromarray(each.astype(np.uint16)) for each in IDS))
+    assert loaded(tmp_path, spec()).tolist() == IDS.tolist()
+
+
+def test_classes_are_not_blended_by_resizing(tmp_path: Path) -> None:
+    saved(tmp_path, np.kron(PIXELS[0], np.ones((3, 3))), np.kron(PIXELS[1], np.ones((5, 5))))
+    assert loaded(tmp_path, spec("classes", MORE)).tolist() == IDS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("mask", "feature", "message", "help"),
+    [
+        (PIXELS[0], "encode: image", "255 at line 2", "`values: [0, 100, 255]`"),
+        (PIXELS[0], "encode: image, values: [0, 50, 255]", "pixel value 100", "`values: [0, 100, 255]`"),
+        (np.stack([PIXELS[0]] * 2 + [PIXELS[1]], -1), MORE, "coloured", "palette"),
+        (Image.fromarray(np.full((4, 6), 999, np.uint16)), MORE, "999", "palette"),
+    ],
+    ids=["no_values", "other_values", "colours", "sixteen_bits"],
+)
+def test_what_is_no_class_is_refused(
+    tmp_path: Path, mask: Any, feature: str, message: str, help: str
+) -> None:
+    saved(tmp_path, mask)
+    found = mistake(tmp_path, spec("classes", feature))
+    assert found.code == "data-range" and message in found.message and help in found.help
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "code"),
+    [
+        ("classes", {"mask": "encode: image, values: [0, 255]"}, "feature-misfit"),
+        ("region", {"mask": MORE}, "feature-misfit"),
+        ("classes", {"photo": MORE}, "feature-misfit"),
+        ("classes", {"mask": "encode: image, values: [0, 1, 256]"}, "out-of-range"),
+        ("classes", {"mask": MORE + ", interpolation: bicubic"}, "out-of-range"),
+    ],
+    ids=["count", "one_unit", "input", "range", "interpolation"],
+)
+def test_values_that_cannot_fit_are_found_before_the_data(head: str, more: dict[str, str], code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(spec(head, **more))
+    assert [each.code for each in caught.value.diagnostics] == [code]
