@@ -414,6 +414,13 @@ def test_a_signal_to_the_launcher_saves_and_ends_all(place: Path, number: int, c
     assert 0 < len(history.read_text().splitlines()) < 4000
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
@@ -464,6 +471,37 @@ def test_processes_read_other_row_groups_and_a_mistake_in_one_is_said_once(place
     assert shares == [set(groups[0::2]), set(groups[1::2])]
 
 
+def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> None:
+    """Machines of two processes and of one: each reads all row groups. Then a single process goes on."""
+    options = [
+        "--nnodes=2",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=localhost:{free_port()}",
+        "--rdzv-id=job",
+    ]
+    command = ["train", "model.yaml", "--device", "cpu", "--run-dir", str(place / "run")]
+    command += ["--set", "train.epochs=1"]
+    agents = []
+    for processes in (2, 1):
+        machine = place / str(processes)
+        machine.mkdir()
+        write_data(machine)
+        (machine / "model.yaml").write_text(STEPS.replace("PARALLEL", "fsdp"))
+        (machine / "reads.py").write_text(READS)
+        launcher = [sys.executable, "-m", "torch.distributed.run", *options, "--local-addr=localhost"]
+        counts = [f"--nproc-per-node={processes}", "reads.py"]
+        agents.append(subprocess.Popen([*launcher, *counts, *command], cwd=machine, stderr=subprocess.PIPE))
+    said = [agent.communicate(timeout=90)[1].decode() for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    groups = [f"steps-{file}.parquet {group}" for file, count in ((0, 3), (1, 5)) for group in range(count)]
+    shares = [
+        {frozenset(path.read_text().splitlines()) for path in (place / name).glob("read-*")} for name in "21"
+    ]
+    assert shares == [{frozenset(groups[0::2]), frozenset(groups[1::2])}, {frozenset(groups)}]
+    trained.run(1, {"machines": trained.job("steps", "ddp", str(place / "run"), resume=True)})
+    assert_alike(trained.found["machines"], trained.found["steps"])
+
+
 FAILS = """
 import os
 from graphspec.__main__ import main
@@ -510,11 +548,13 @@ def test_a_process_does_not_wait_for_one_that_is_gone(place: Path, victim: int) 
     """Without torch's launcher, which would end it."""
     (place / "dies.py").write_text(DIES)
     (place / "steps.yaml").write_text(STEPS.replace("PARALLEL", "ddp"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     command = [sys.executable, "dies.py", str(victim), "train", "steps.yaml", "--device", "cpu"]
-    world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    world = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
     processes = [
         subprocess.Popen(
             command,

@@ -1,6 +1,7 @@
 """Data in object storage: Parquet on a local server that speaks S3."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from graphspec.cli import app
 from graphspec.data import remote
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
+from tests.test_parallel import READS, finished, torchrun
 
 SPEC = """
 inputs: {a: {shape: []}, b: {shape: []}}
@@ -111,6 +113,26 @@ def test_a_training_is_that_on_the_same_files_beside_the_spec(bucket: str, tmp_p
     allowed = CliRunner().invoke(app, [*command, "--allow-url", "--json"])
     assert allowed.exit_code == 0, allowed.stderr
     assert json.loads(allowed.stdout)["history"]["loss"] == near.history["loss"]
+
+
+def test_processes_read_other_row_groups(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "far.yaml").write_text(SPEC.replace("DATA", "here.parquet"))
+    (tmp_path / "reads.py").write_text(READS)
+    place: dict[str, Any] = {"root": tmp_path, "device": "cpu", "tell": lambda line: None}
+    program = graphspec.compile(tmp_path / "far.yaml")
+    alone = train(program, data=Path(bucket), run_dir=tmp_path / "alone", **place)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    done = finished(
+        torchrun(2, "reads.py", "train", "far.yaml", "--data", bucket, "--device", "cpu", "--json")
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(json.loads(done.stdout)["history"]["loss"], alone.history["loss"], rtol=1e-6)
+    shares = [set((tmp_path / f"read-{rank}").read_text().splitlines()) for rank in range(2)]
+    groups = [f"part-{number}.parquet {group}" for number in range(3) for group in range(3)]
+    assert shares == [set(groups[0::2]), set(groups[1::2])]
 
 
 @pytest.mark.parametrize(
