@@ -24,6 +24,7 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.sharing import Shared
 from graphspec.diagnostics import SpecError
+from graphspec.train.parallel.world import joined
 from tests import trainings
 
 CLASSES = """
@@ -493,6 +494,7 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
         agents.append(subprocess.Popen([*launcher, *counts, *command], cwd=machine, stderr=subprocess.PIPE))
     said = [agent.communicate(timeout=90)[1].decode() for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said
+    assert "UserWarning" not in said[0] + said[1]
     groups = [f"steps-{file}.parquet {group}" for file, count in ((0, 3), (1, 5)) for group in range(count)]
     shares = [
         {frozenset(path.read_text().splitlines()) for path in (place / name).glob("read-*")} for name in "21"
@@ -500,6 +502,15 @@ def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> N
     assert shares == [{frozenset(groups[0::2]), frozenset(groups[1::2])}, {frozenset(groups)}]
     trained.run(1, {"machines": trained.job("steps", "ddp", str(place / "run"), resume=True)})
     assert_alike(trained.found["machines"], trained.found["steps"])
+
+
+def test_processes_that_cannot_connect_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(SpecError, match="MASTER_ADDR") as caught, joined(torch.device("cpu")):
+        pass
+    (told,) = caught.value.diagnostics
+    assert told.code == "run-failed" and "GLOO_SOCKET_IFNAME" in str(told.help)
 
 
 FAILS = """

@@ -7,6 +7,7 @@ not averaged. A model is changed from outside alone: torch's wrappers find its b
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from graphspec.data.batches import Batch
 from graphspec.graph import Graph
+from graphspec.own import nodes
 from graphspec.train.parallel.world import World
 from graphspec.weights import key_prefix
 
@@ -187,6 +189,8 @@ def spread_over(
     `loose` are the weights that train and are not the module's, `unreached` those that no loss reaches.
     """
     if is_sharded(program, world):
+        if not nodes(program):  # no layer of ours writes into its input
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
         return Sharded(module, world, place, loose, program.graph, program.training.precision == "bf16")
     return Spread(module, world, loose) if world.alone else Replicated(module, world, loose, unreached)
 

@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from graphspec.train.parallel.launched import elastic, launched, meeting
+from graphspec.diagnostics import fail
+from graphspec.train.parallel.launched import Launched, elastic, launched, meeting
 
 T = TypeVar("T")
 
@@ -112,18 +113,15 @@ class World:
 def joined(place: torch.device) -> Iterator[World]:
     """The processes that were started together, for a training on `place`.
 
-    Raises `Deserted` where another one ends before this one has.
+    Raises `Deserted` where another one ends before this one has, and `SpecError` (run-failed) where they
+    cannot connect.
     """
     mine = launched()
     if mine.size == 1:
         yield World()
         return
     if not dist.is_initialized():  # and it stays so: torch cannot join the same processes twice
-        backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-        if elastic():
-            dist.init_process_group(backend, store=meeting(), rank=mine.rank, world_size=mine.size)
-        else:
-            dist.init_process_group(backend)
+        _connect(mine, place)
     try:
         yield World(mine.rank, mine.size, next(_trainings))
     except RuntimeError as error:
@@ -133,6 +131,21 @@ def joined(place: torch.device) -> Iterator[World]:
     dist.barrier()
     atexit.unregister(_leave)
     atexit.register(_leave)
+
+
+def _connect(mine: Launched, place: torch.device) -> None:
+    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    try:
+        if elastic():
+            dist.init_process_group(backend, store=meeting(), rank=mine.rank, world_size=mine.size)
+        else:
+            dist.init_process_group(backend)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].partition("remote=")[0].rstrip(", ")  # all say the same once
+        message = f"the processes cannot connect to one another: {reason}"
+        set_both = "set GLOO_SOCKET_IFNAME, and for GPUs NCCL_SOCKET_IFNAME, to its network interface"
+        help = f"if the name of a machine resolves to 127.0.0.1, {set_both}"
+        raise fail("run-failed", message, help) from error
 
 
 def _leave() -> None:
