@@ -85,10 +85,8 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Changed(ABC):
-    """Examples whose batches are changed when read in shuffled order, as in training. In file order they are
-    unchanged.
-    """
+class Rebatched:
+    """The base of examples that are those of others, in other batches."""
 
     examples: Examples
 
@@ -98,6 +96,13 @@ class Changed(ABC):
     @property
     def even(self) -> bool:
         return self.examples.even
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Rebatched, ABC):
+    """Examples whose batches are changed when read in shuffled order, as in training. In file order they are
+    unchanged.
+    """
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         first = start

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graphspec.data.mistakes import nowhere, shown
+from graphspec.data.ragged import offsets_of
 from graphspec.diagnostics import Span, SpecError, fail
 
 Numbers = NDArray[np.float64]
@@ -81,10 +82,10 @@ def numbers(part: TablePart, name: str) -> Numbers:
 
     true and false are 1 and 0.
     """
-    return numbers_of(part, name, part.column(name), lambda index: index)
+    return numbers_of(part, name, part.column(name))
 
 
-def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> Numbers:
+def numbers_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int] = int) -> Numbers:
     """As `numbers`, of values that came from a column; `row` is the row of a value."""
     kind = column.type
     if pa.types.is_null(kind):
@@ -185,10 +186,10 @@ def texts(part: TablePart, name: str) -> pa.Array:
 
     Raises `SpecError`.
     """
-    return texts_of(part, name, part.column(name), lambda index: index)
+    return texts_of(part, name, part.column(name))
 
 
-def texts_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> pa.Array:
+def texts_of(part: TablePart, name: str, column: pa.Array, row: Callable[[int], int] = int) -> pa.Array:
     """As `texts`, of values that came from a column; `row` is the row of a value."""
     kind = column.type
     if is_text(kind):
@@ -227,7 +228,7 @@ def lists(part: TablePart, name: str) -> Lists:
         raise part.fail("data-dtype", name, 0, f"it holds {kind}, not lists", help)
     missing = missing_in(column)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
-    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    offsets = offsets_of(lengths)
     found = Lists(flat(column.flatten()), offsets, missing)
     gone = missing_in(found.values)
     if gone.any():

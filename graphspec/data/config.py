@@ -10,7 +10,7 @@ from pydantic import SerializeAsAny
 from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 
 class DataConfig(Setting):
@@ -78,19 +78,14 @@ def parse_data(value: object) -> DataConfig:
     if not isinstance(value, dict):
         raise SettingError(Problem("wrong-type", f"`data` is a mapping or a path, not {show(value)}"))
     found: dict[str, Any] = {}
-    problems: list[Problem] = []
+    problems = Problems()
     for key, item in value.items():
         if key not in PARTS:
             found[key] = item
         elif item is not None:
-            try:
+            with problems.under(key):
                 found[key] = PARTS[key](item)
-            except SettingError as error:
-                problems += error.under(key).problems
-    try:
+    with problems.under():
         config = validate(DataConfig, found, "`data`")
-    except SettingError as error:
-        problems += error.problems
-    if problems:
-        raise SettingError(*problems)
+    problems.raise_any()
     return config

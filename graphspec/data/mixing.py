@@ -11,7 +11,7 @@ from pydantic import Field
 
 from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 from graphspec.tensor import Limit, Tensor
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -69,14 +69,11 @@ def parse_mix(value: object) -> tuple[Mixing, ...]:
     if not isinstance(value, list):
         raise SettingError(Problem("wrong-type", f"`mix` is a list of layers, not {show(value)}", EXAMPLE))
     found: list[Mixing] = []
-    problems: list[Problem] = []
+    problems = Problems()
     for index, item in enumerate(value):
-        try:
+        with problems.under(index):
             found.append(_step(item))
-        except SettingError as error:
-            problems += error.under(index).problems
-    if problems:
-        raise SettingError(*problems)
+    problems.raise_any()
     return tuple(found)
 
 

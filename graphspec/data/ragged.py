@@ -12,6 +12,11 @@ Array = NDArray[Any]
 Offsets = NDArray[np.int64]
 
 
+def offsets_of(lengths: Any) -> Offsets:
+    """Where rows of these lengths begin in sequence, and where the last one ends."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
+
+
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """The elements of all rows in sequence; row `i` is `values[offsets[i]:offsets[i + 1]]`."""
@@ -37,10 +42,7 @@ class Ragged:
     def cut(self, length: int, end: bool = True) -> Ragged:
         """Rows of at most `length` elements, their end cut off, or their start."""
         lengths = np.minimum(self.lengths, length)
-        starts = self.offsets[:-1] if end else self.offsets[1:] - lengths
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Ragged(self.values[index], offsets)
+        return self._taken(self.offsets[:-1] if end else self.offsets[1:] - lengths, lengths)
 
     def padded(self, length: int) -> Array:
         """[rows, length], zeros behind each row; no row may be longer."""
@@ -50,15 +52,18 @@ class Ragged:
 
     def select(self, rows: Offsets) -> Ragged:
         """The rows of these numbers, in their order."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        index = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return self._taken(self.offsets[rows], self.lengths[rows])
+
+    def _taken(self, starts: Offsets, lengths: Offsets) -> Ragged:
+        """Rows of these lengths, whose elements begin at `starts`."""
+        offsets = offsets_of(lengths)
+        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Ragged(self.values[index], offsets)
 
     def filled(self, rows: NDArray[np.bool_], values: Array) -> Ragged:
         """The same with `values` in the marked rows, which must be empty."""
         lengths = np.where(rows, len(values), self.lengths)
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+        offsets = offsets_of(lengths)
         new = np.repeat(rows, lengths)
         made = np.empty((len(new), *self.values.shape[1:]), self.values.dtype)
         made[~new] = self.values
@@ -69,5 +74,5 @@ class Ragged:
     def joined(parts: list[Ragged]) -> Ragged:
         """The rows of all parts, in their order."""
         lengths = np.concatenate([part.lengths for part in parts])
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+        offsets = offsets_of(lengths)
         return Ragged(np.concatenate([part.values for part in parts]), offsets)

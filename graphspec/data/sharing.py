@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from graphspec.data.batches import Batch, Examples, Shuffle
+from graphspec.data.batches import Batch, Rebatched, Shuffle
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Rebatched):
     """The share of process `rank` (from 0) of `size`: neighbours in each batch, whose order is that of one
     process.
 
@@ -19,16 +19,8 @@ class Shared:
     are processes, the last ones are idle: every process makes the same number of steps.
     """
 
-    examples: Examples
     rank: int
     size: int
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    @property
-    def even(self) -> bool:
-        return self.examples.even
 
     def batches(self, batch_size: int, shuffle: Shuffle | None = None, start: int = 0) -> Iterator[Batch]:
         for batch in self.examples.batches(batch_size, shuffle, start):

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphspec.data.processes import Found, Processes, agreed
-from graphspec.data.ragged import Ragged
+from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.data.store import (
     Array,
     Budget,
@@ -264,7 +264,7 @@ class SharedStore:
 def _offsets(pieces: Sequence[Piece]) -> NDArray[np.int64]:
     """Where each ragged row begins among the elements of all."""
     lengths = np.concatenate([piece.lengths for piece in pieces if piece.lengths is not None])
-    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    return offsets_of(lengths)
 
 
 def _mapped(array: Pieced, file: RawIOBase, place: int) -> Array:

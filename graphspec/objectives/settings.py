@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import get_annotations
 from typing import Any, ClassVar, TypeVar, get_args
@@ -64,6 +65,26 @@ class SettingError(Exception):
     def under(self, *prefix: str | int) -> SettingError:
         """The same problems, seen from a value that holds the one which was read."""
         return SettingError(*(Problem(p.code, p.message, p.help, prefix + p.path) for p in self.problems))
+
+
+class Problems:
+    """The problems of the parts of a value, which are raised together."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    @contextmanager
+    def under(self, *prefix: str | int) -> Iterator[None]:
+        """Keeps the problems of a part that stands under `prefix`, and goes on after it."""
+        try:
+            yield
+        except SettingError as error:
+            self.found += error.under(*prefix).problems
+
+    def raise_any(self) -> None:
+        """Raises `SettingError` where there are any."""
+        if self.found:
+            raise SettingError(*self.found)
 
 
 class Setting(BaseModel):

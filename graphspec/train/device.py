@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from graphspec.data.memory import cores
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
@@ -55,8 +56,7 @@ def threads(program: Any) -> int:
     if os.environ.get("OMP_NUM_THREADS"):
         return torch.get_num_threads()
     flops = typical(program, program.summary().step(program.training.batch_size).flops)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 1 if flops < LARGE else max(1, cores // launched().local_size)
+    return 1 if flops < LARGE else max(1, cores() // launched().local_size)
 
 
 def memory(program: Any) -> int:

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,12 @@ def train(
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
+        read = partial(load, data=data, root=root, device=place, limit=limit, processes=world.machine())
         if batch_size == "auto":
-            program, found = _fitting(program, data, root, place, limit, world, run_dir, resume, tell)
+            known = batch_sizes.begun(program, run_dir) if resume else None
+            program, found = _fitting(program, known, read, place, world, tell)
         else:
-            found = load(program, data, root, place, limit=limit, processes=world.machine())
+            found = read(program)
         alike(world, found.fingerprint)
         for note in found.notes:
             tell(note)
@@ -153,13 +156,10 @@ def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> di
 
 def _fitting(
     program: Any,
-    data: Path | Given | None,
-    root: Path | None,
+    known: int | None,
+    read: Callable[[Any], Data],
     place: torch.device,
-    limit: int | None,
     world: World,
-    run_dir: Path | None,
-    resume: bool,
     tell: Callable[[str], None],
 ) -> tuple[Any, Data]:
     """The program with the largest batch size that fits, or with that of the run that goes on; its data."""
@@ -167,11 +167,10 @@ def _fitting(
         help = "try it with one process, then write `train.batch_size`: the sum over all processes"
         message = "`--batch-size auto` tries what fits one process"
         raise fail("not-supported", message, help)
-    known = batch_sizes.begun(program, run_dir) if resume else None
     if known is not None:
         program = program.with_batch_size(known)
-        return program, load(program, data, root, place, limit=limit)
-    found = load(program, data, root, place, limit=limit)
+        return program, read(program)
+    found = read(program)
 
     def trial(sized: Any, batch: Batch) -> None:
         training, _, _ = _prepare(sized, found, world, place, 1, (), None, False)
@@ -182,7 +181,7 @@ def _fitting(
 
     sized = batch_sizes.fitting(program, found.training, place, trial, tell)
     if SYNTHETIC in found.notes:  # of which there are so many batches
-        found = load(sized, data, root, place, limit=limit)
+        found = read(sized)
     return sized, found
 
 

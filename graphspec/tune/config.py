@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -144,35 +144,24 @@ def parse_tune(value: object) -> TuneConfig:
             Problem("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
         )
     rest = dict(value)
-    problems: list[Problem] = []
+    problems = Problems()
     search = value.get("search")
     if isinstance(search, dict):
-        rest["search"], problems = _ranges(search)
-    try:
+        ranges = rest["search"] = dict[str, Range]()
+        for key, item in search.items():
+            with problems.under("search", key):
+                ranges[key] = parse_range(key, item)
+    with problems.under():
         config = validate(TuneConfig, rest, "`tune`")
-    except SettingError as error:
-        problems += error.problems
-    else:
-        problems += _grid_problems(config)
-        if not config.search and not problems:
-            problems.append(Problem("missing-key", "`search` names no values to vary", EXAMPLE, ("search",)))
-    if problems:
-        raise SettingError(*problems)
+        problems.found += _grid_problems(config)
+        if not config.search and not problems.found:
+            message = "`search` names no values to vary"
+            raise SettingError(Problem("missing-key", message, EXAMPLE, ("search",)))
+    problems.raise_any()
     return config
 
 
 EXAMPLE = "write `width: {int: [16, 256]}` below it"
-
-
-def _ranges(search: Mapping[str, object]) -> tuple[dict[str, Range], list[Problem]]:
-    ranges: dict[str, Range] = {}
-    problems: list[Problem] = []
-    for key, value in search.items():
-        try:
-            ranges[key] = parse_range(key, value)
-        except SettingError as error:
-            problems += error.under("search", key).problems
-    return ranges, problems
 
 
 def parse_range(key: str, value: object) -> Range:

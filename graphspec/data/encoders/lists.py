@@ -15,7 +15,7 @@ from graphspec.data.encoders.vocabulary import VocabularyEncoder
 from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import PADDING, UNSEEN, TextFeature, Tokens
 from graphspec.data.mistakes import shown
-from graphspec.data.ragged import Ragged
+from graphspec.data.ragged import Ragged, offsets_of
 from graphspec.diagnostics import fail
 
 
@@ -208,7 +208,7 @@ class TextEncoder(ListEncoder):
         missing = np.asarray(column.is_null())
         encoded = self.tokenizer.encode_batch_fast([text or "" for text in column.to_pylist()])
         lengths = [len(one) for one in encoded]
-        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
+        offsets = offsets_of(lengths)
         ids = [np.array(one.ids, np.int64) for one in encoded]
         return Ragged(np.concatenate([np.zeros(0, np.int64), *ids]), offsets), missing
 

@@ -52,9 +52,9 @@ class PlainEncoder(Encoder):
 
     def _numbers(self, part: TablePart, name: str) -> Array:
         """A column, 0 where it is missing; whole numbers to the last digit where the field wants them."""
-        return self._array(part, name, part.column(name), lambda index: index)
+        return self._array(part, name, part.column(name))
 
-    def _array(self, part: TablePart, name: str, column: pa.Array, row: Callable[[int], int]) -> Array:
+    def _array(self, part: TablePart, name: str, column: pa.Array, row: Callable[[int], int] = int) -> Array:
         if not self.fill.tensor.is_float:
             try:
                 whole = column.cast(pa.int64()).fill_null(0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.settings import Problem, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, SettingError, show, validate
 
 __all__ = ["FEATURES", "Feature", "Made", "parse_features"]
 
@@ -18,15 +18,12 @@ def parse_features(value: object) -> dict[str, Feature]:
         raise SettingError(
             Problem("wrong-type", f"`features` is a mapping from names, not {show(value)}", help)
         )
-    problems: list[Problem] = []
+    problems = Problems()
     features: dict[str, Feature] = {}
     for name, item in value.items():
-        try:
+        with problems.under(name):
             features[name] = _feature(str(name), item)
-        except SettingError as error:
-            problems += error.under(name).problems
-    if problems:
-        raise SettingError(*problems)
+    problems.raise_any()
     return features
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
@@ -127,23 +127,18 @@ def parse_train(value: object) -> TrainConfig:
         value = {}
     if not isinstance(value, dict):
         raise SettingError(Problem("wrong-type", f"`train` is a mapping, not {show(value)}"))
-    problems: list[Problem] = []
+    problems = Problems()
     rest: dict[str, object] = {}
     for key, item in value.items():
         if key in READERS and item is not None:
-            try:
+            with problems.under(key):
                 rest[key] = READERS[key](item)
-            except SettingError as error:
-                problems += error.under(key).problems
         else:
             rest[key] = item
-    try:
+    with problems.under():
         config = validate(TrainConfig, rest, "`train`")
-        problems += [*_two_rates(config), *_whole_weights(config)]
-    except SettingError as error:
-        problems += error.problems
-    if problems:
-        raise SettingError(*problems)
+        problems.found += [*_two_rates(config), *_whole_weights(config)]
+    problems.raise_any()
     return config
 
 

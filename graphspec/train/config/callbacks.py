@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.history import Direction
-from graphspec.objectives.settings import Family, Members, Named, Problem, SettingError, show
+from graphspec.objectives.settings import Family, Members, Named, Problem, Problems, SettingError, show
 
 
 class CallbackSettings(Named):
@@ -51,19 +51,15 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
         raise SettingError(
             Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
         )
-    found, problems = dict[str, CallbackSettings](), list[Problem]()
+    found, problems = dict[str, CallbackSettings](), Problems()
     for key, arguments in value.items():
-        try:
+        with problems.under(key):
             callback = _read(key, arguments)
-        except SettingError as error:
-            problems += error.under(key).problems
-            continue
-        if callback.canonical in found:
-            message = f"`{key}` is `{found[callback.canonical].name}` again"
-            problems.append(Problem("duplicate-name", message, "keep one of them", (key,)))
-        found[callback.canonical] = callback
-    if problems:
-        raise SettingError(*problems)
+            known = found.setdefault(callback.canonical, callback)
+            if known is not callback:
+                message = f"`{key}` is `{known.name}` again"
+                raise SettingError(Problem("duplicate-name", message, "keep one of them"))
+    problems.raise_any()
     return tuple(found.values())
 
 

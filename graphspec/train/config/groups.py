@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 
 class ParameterGroup(Setting):
@@ -49,14 +49,11 @@ def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
         help = 'write [{match: "*.bias", weight_decay: 0}]'
         message = f"`parameter_groups` is a list of mappings, not {show(value)}"
         raise SettingError(Problem("wrong-type", message, help))
-    found, problems = [], list[Problem]()
+    found, problems = list[ParameterGroup](), Problems()
     for index, item in enumerate(value):
-        try:
+        with problems.under(index):
             found.append(validate(ParameterGroup, item, "a parameter group"))
-        except SettingError as error:
-            problems += error.under(index).problems
-    if problems:
-        raise SettingError(*problems)
+    problems.raise_any()
     return tuple(found)
 
 
