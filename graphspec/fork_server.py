@@ -7,7 +7,7 @@ process. The server writes two lines into that pipe: the process id, and at the 
 for a signal. It exits when the socket is closed, and then tells the processes that still run to stop.
 
 Nothing that it imports initializes CUDA or starts a thread that a fork would lose: a forked process could use
-neither. The number of threads is that of its environment, as for any process.
+neither. So its environment gives it one thread, and each training chooses its own number.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ ALLOWED = {
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
     "train": "compiler contract data diagnostics execution expressions graph load objectives own tensor "
     "tensor_files version weights run_files",
-    "tune": "compiler diagnostics objectives run_files compiled_spec",
+    "tune": "compiler compiled_spec data diagnostics objectives run_files",
     "version": "",
     "words": "",
     "weights": "contract diagnostics graph names",

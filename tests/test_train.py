@@ -476,13 +476,16 @@ def test_a_device_that_is_not_there_is_named(name: str) -> None:
 def test_threads_are_for_large_steps(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    assert devices.threads(compile(DENSE)) == 1
-    assert (
-        devices.threads(compile(DENSE.replace("units: 16", "units: 200_000").replace("200_000", "2000000")))
-        == 6
-    )
+    small, large = compile(DENSE), compile(DENSE.replace("units: 16", "units: 2000000"))
+    assert (devices.threads(small), devices.threads(large)) == (1, 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert devices.threads(compile(DENSE)) == torch.get_num_threads()
+    assert devices.threads(small) == devices.threads(large) == torch.get_num_threads()
+    monkeypatch.setenv("GRAPHSPEC_CORES", "3")  # as a trial is started
+    assert (devices.threads(small), devices.threads(large)) == (1, 3)
+    for text in ("0", "two"):
+        monkeypatch.setenv("GRAPHSPEC_CORES", text)
+        with pytest.raises(SpecError, match=f"GRAPHSPEC_CORES is `{text}`"):
+            devices.threads(large)
 
 
 def test_a_training_imports_neither_dynamo_nor_sympy(place: Path) -> None:

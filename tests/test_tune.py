@@ -248,7 +248,7 @@ class Scripted(Command):
         return [str(self.spec), *super().arguments(values, run_dir)[4:]]
 
     def launcher(self) -> Launcher:
-        return FreshLauncher(self.threads)
+        return FreshLauncher(self.cores)
 
 
 def search_in(place: Path, jobs: int = 1, **given: Any) -> Search:

@@ -24,6 +24,7 @@ import json, os, sys
 found = {"pid": os.getpid(), "group": os.getpgid(0), "arguments": sys.argv[1:], "name": __name__}
 found["server"] = os.getppid()
 found |= {"read": sys.stdin.read(), "torch": "torch" in sys.modules, "threads": os.environ["OMP_NUM_THREADS"]}
+found["cores"] = os.environ.get("GRAPHSPEC_CORES")
 found["files"] = len(os.listdir("/dev/fd"))
 print(json.dumps(found))
 """
@@ -66,7 +67,7 @@ def test_a_process_has_its_own_group_arguments_and_no_input(started: Launcher, s
     about = json.loads(output)
     assert (code, errors) == (0, "") and about["arguments"] == ["--set", "a=ü"]
     assert child.pid == about["pid"] == about["group"] and about["name"] == "__main__"
-    assert (about["read"], about["threads"]) == ("", "1")
+    assert (about["read"], about["threads"], about["cores"]) == ("", "1", None)  # as in `conftest.py`
     assert about["files"] == 4, "the three standard ones, and that of the list itself"
 
 
@@ -97,12 +98,17 @@ def test_a_signal_reaches_one_process_of_several(started: Launcher, script: Path
 
 
 @linux
-def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(script: Path) -> None:
-    launcher = ForkLauncher(Path("none.yaml"), 1)
+def test_forks_find_torch_imported_by_a_process_of_one_thread_without_cuda(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of cores: the thread that a library would start does not outlive a fork."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    launcher = ForkLauncher(Path("none.yaml"), 2)
     output, _, _ = read(launcher.start([str(script.with_name("about.py"))]))
     about = json.loads(output)
     server = psutil.Process(about["server"])
     assert about["torch"] and server.num_threads() == 1
+    assert (about["threads"], about["cores"]) == ("1", "2")
     assert not any("nvidia" in file.path for file in server.open_files())
     events: Queue[Event] = Queue()
     lost = Process(0, launcher.start([str(script), "waits"]), events)

@@ -10,6 +10,8 @@ from graphspec.diagnostics import fail
 
 VARIABLE = "GRAPHSPEC_MEMORY"
 """Overrides the limit: bytes, or a number with K, M, G or T (powers of 1024)."""
+CORES = "GRAPHSPEC_CORES"
+"""Limits the cores that a process uses."""
 UNKNOWN = 16 * 2**30
 """Taken where the system does not say."""
 CONTROL_GROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -43,5 +45,13 @@ def machine() -> int:
 
 
 def cores() -> int:
-    """How many cores the process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores the process may use: those that the system gives it, or fewer where the variable says.
+    Raises `SpecError` (out-of-range).
+    """
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    text = os.environ.get(CORES, "").strip()
+    if not text:
+        return found
+    if not re.fullmatch(r"0*[1-9]\d{0,5}", text, re.ASCII):
+        raise fail("out-of-range", f"{CORES} is `{text}`, which is not a number of cores", "write 4")
+    return min(found, int(text))

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from graphspec.data.memory import cores
+from graphspec.data.memory import CORES, cores
 from graphspec.diagnostics import SpecError, fail
 from graphspec.tensor import Dim, factors, names_of, value_of
 from graphspec.train.parallel.launched import launched
@@ -51,9 +51,10 @@ def threads(program: Any) -> int:
     """The number of threads for a training: one for small steps, else every core the process may use.
 
     Threads that wait for each other cost more than they bring below `LARGE` FLOPs a step, and where other
-    processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice.
+    processes share the cores ten times what they bring. `OMP_NUM_THREADS` overrides the choice, unless the
+    process was given its share of the cores.
     """
-    if os.environ.get("OMP_NUM_THREADS"):
+    if os.environ.get("OMP_NUM_THREADS") and not os.environ.get(CORES):
         return torch.get_num_threads()
     flops = typical(program, program.summary().step(program.training.batch_size).flops)
     return 1 if flops < LARGE else max(1, cores() // launched().local_size)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
+from graphspec.data.memory import CORES
+
 SERVER = "from graphspec.fork_server import main; main()"
 
 
@@ -33,26 +35,32 @@ class Launcher(Protocol):
         """Ends what has been kept ready."""
 
 
-def launcher(spec: Path, threads: int) -> Launcher:
-    """The fastest launcher of this system for trainings of `spec` with so many threads each.
+def launcher(spec: Path, cores: int) -> Launcher:
+    """The fastest launcher of this system for trainings of `spec` on so many cores each.
 
     Forks are for Linux: libraries of macOS do not survive them, and Windows has none.
     """
-    return ForkLauncher(spec, threads) if sys.platform == "linux" else FreshLauncher(threads)
+    return ForkLauncher(spec, cores) if sys.platform == "linux" else FreshLauncher(cores)
 
 
-def _environment(threads: int) -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": str(threads)}
+def _environment(cores: int) -> dict[str, str]:
+    """The environment of a process that has so many cores, and then chooses its threads (`device.threads`).
+    Until then it has one, so that libraries start none that a fork would lose. A number of threads that is
+    set already stays.
+    """
+    if os.environ.get("OMP_NUM_THREADS") and not os.environ.get(CORES):
+        return dict(os.environ)
+    return os.environ | {"OMP_NUM_THREADS": "1", CORES: str(cores)}
 
 
 class FreshLauncher:
     """Starts an interpreter for each process."""
 
-    def __init__(self, threads: int):
-        self._threads = threads
+    def __init__(self, cores: int):
+        self._cores = cores
 
     def start(self, arguments: Sequence[str]) -> Child:
-        return FreshChild(arguments, _environment(self._threads))
+        return FreshChild(arguments, _environment(self._cores))
 
     def close(self) -> None:
         pass
@@ -82,8 +90,8 @@ class FreshChild:
 class ForkLauncher:
     """Has processes forked by `graphspec.fork_server`, which it starts with the first one."""
 
-    def __init__(self, spec: Path, threads: int):
-        self._spec, self._threads = spec, threads
+    def __init__(self, spec: Path, cores: int):
+        self._spec, self._cores = spec, cores
         self._server: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
     def start(self, arguments: Sequence[str]) -> Child:
@@ -103,7 +111,7 @@ class ForkLauncher:
         for stream in (output, errors, news):
             stream.close()
         self.close()  # the next process gets another server
-        return FreshLauncher(self._threads).start(arguments)
+        return FreshLauncher(self._cores).start(arguments)
 
     def _connected(self) -> socket.socket:
         """The connection to the server."""
@@ -115,7 +123,7 @@ class ForkLauncher:
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what matters there, a fresh process says again
-                    env=_environment(self._threads),
+                    env=_environment(self._cores),
                     start_new_session=True,
                 )
             self._server = ours, process

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.compiled_spec import Program
+from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
 from graphspec.objectives.history import directions
 from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
 from graphspec.tune.picture import picture
-from graphspec.tune.search import Search, Status, threads_of_each
+from graphspec.tune.search import Search, Status
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 
@@ -81,7 +82,7 @@ def tune(
         program.training.seed,
         parallel=jobs > 1 or storage is not None,
     )
-    command = Command(program.path, tuple(options), threads_of_each(jobs))
+    command = Command(program.path, tuple(options), max(1, cores() // jobs))
     search = Search(study, command, folder / TRIALS, jobs, keep, progress)
     search.run(stopping)
     if search.common_failure is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import queue
 import shutil
 import time
@@ -173,9 +172,3 @@ class Search:
     def _report(self) -> None:
         if self.progress is not None:
             self.progress(self.status())
-
-
-def threads_of_each(jobs: int) -> int:
-    """The number of threads per trial: the cores of this process, divided among the concurrent trials."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // jobs)

@@ -30,11 +30,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How trials are trained: `spec`, and the `graphspec train` options that all trials share."""
+    """How trials are trained: `spec`, the `graphspec train` options that all trials share, and how many cores
+    each has.
+    """
 
     spec: Path
     options: tuple[str, ...]
-    threads: int
+    cores: int
 
     def arguments(self, values: Mapping[str, Any], run_dir: Path) -> list[str]:
         """What Python is given to train with these values."""
@@ -48,7 +50,7 @@ class Command:
 
     def launcher(self) -> Launcher:
         """What starts its processes."""
-        return launcher(self.spec, self.threads)
+        return launcher(self.spec, self.cores)
 
 
 class Process:
