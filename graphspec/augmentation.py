@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from graphspec.data.features.settings import MOVING
 from graphspec.tensor import Tensor
 
 MIXING = ("MixUp", "CutMix")
@@ -19,11 +20,27 @@ PREFIX, OTHERS = "Random", ("Solarization",)
 IMAGE = "image"
 
 
-def chain(layers: list[dict[str, Any]], tensor: Tensor) -> str:
-    """The text of a spec that applies the layers to float images of a type's shape, a node each line."""
-    nodes = {f"step_{index}": layer for index, layer in enumerate(layers)}
+def chain(layers: list[dict[str, Any]], tensor: Tensor, more: int = 0) -> str:
+    """The text of a spec that applies the layers to float images of a type's shape, a node each line.
+
+    With `more`, that many channels come after those of the image. They are moved with its pixels, and
+    otherwise left as they are.
+    """
+    *sides, channels = tensor.shape[1:]
+    nodes: dict[str, Mapping[str, Any]] = {}
+    for index, layer in enumerate(layers):
+        name = f"step_{index}"
+        if not more or layer["layer"] in MOVING:
+            nodes[name] = layer
+            continue
+        above = list(nodes)[-1] if nodes else IMAGE
+        nodes[f"own_{index}"] = {"op": "get_item", "key": f":, :, :, :{channels}"}
+        nodes[f"changed_{index}"] = layer
+        nodes[f"rest_{index}"] = {"op": "get_item", "from": above, "key": f":, :, :, {channels}:"}
+        nodes[name] = {"merge": "concatenate", "from": [f"changed_{index}", f"rest_{index}"]}
+    width = channels if not more else channels + more
     lines = [
-        f"inputs: {{{IMAGE}: {{shape: [{', '.join(map(str, tensor.shape[1:]))}]}}}}",
+        f"inputs: {{{IMAGE}: {{shape: [{', '.join(map(str, (*sides, width)))}]}}}}",
         "nodes:",
         *(f"  {name}: {_flow(layer)}" for name, layer in nodes.items()),
         f"outputs: [{list(nodes)[-1]}]",

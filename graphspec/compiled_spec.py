@@ -239,11 +239,18 @@ class Program:
             module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
         return module.to(device)
 
-    def augmentations(self) -> dict[str, nn.Module]:
-        """By input, the modules of the features' `augment`, which apply to a batch of float images."""
-        return {
-            name: self._compile_text(chain(layers, self.inputs[name]), "<augment>", None, ()).module().train()
+    def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]:
+        """By input, the modules of the features' `augment`, which apply to a batch of float images.
+
+        `more` is by input how many channels come after those of its images, which are only moved with them.
+        """
+        texts = {
+            name: chain(layers, self.inputs[name], (more or {}).get(name, 0))
             for name, layers in self._elaborated.augmentations.items()
+        }
+        return {
+            name: self._compile_text(text, "<augment>", None, ()).module().train()
+            for name, text in texts.items()
         }
 
     def fit(

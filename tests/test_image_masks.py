@@ -12,6 +12,7 @@ from PIL import Image
 
 import graphspec
 from graphspec.compiler import compile
+from graphspec.data.batches import Shuffle
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
 
@@ -52,9 +53,13 @@ def saved(folder: Path, *masks: Image.Image | Any) -> None:
     (folder / "t.csv").write_text("\n".join(lines) + "\n")
 
 
-def loaded(folder: Path, text: str) -> torch.Tensor:
+def examples(folder: Path, text: str) -> Any:
     (folder / "s.yaml").write_text(text)
-    training = load(compile(folder / "s.yaml"), None, folder, CPU).training
+    return load(compile(folder / "s.yaml"), None, folder, CPU).training
+
+
+def loaded(folder: Path, text: str) -> torch.Tensor:
+    training = examples(folder, text)
     (batch,) = training.batches(len(training))
     target: torch.Tensor = batch.arrays["mask"]
     return target
@@ -139,3 +144,56 @@ def test_values_that_cannot_fit_are_found_before_the_data(head: str, more: dict[
     with pytest.raises(SpecError) as caught:
         graphspec.compile(spec(head, **more))
     assert [each.code for each in caught.value.diagnostics] == [code]
+
+
+SHIFT = "height_factor: 0.5, width_factor: 0.5, fill_mode: wrap, interpolation: nearest"
+MOVED = f"encode: image, augment: [{{layer: RandomFlip}}, {{layer: RandomTranslation, {SHIFT}}}]"
+
+
+def shuffled(folder: Path, text: str) -> Any:
+    training = examples(folder, text)
+    (batch,) = training.batches(len(training), Shuffle(0, 0))
+    return batch.arrays
+
+
+@pytest.mark.parametrize("head", ["classes", "one_hot"])
+def test_masks_move_with_the_pixels_of_their_images(tmp_path: Path, head: str) -> None:
+    saved(tmp_path, *np.random.default_rng(1).choice([0, 100, 255], (40, 4, 6)))
+    still, moved = (shuffled(tmp_path, spec(head, MORE, photo)) for photo in ("encode: image", MOVED))
+    assert still["mask"].dtype == moved["mask"].dtype
+    changed = (still["mask"] != moved["mask"]).flatten(1).any(1)
+    assert changed.float().mean() > 0.5
+    for arrays in (still, moved):
+        ids = arrays["mask"] if head == "classes" else arrays["mask"].argmax(-1)
+        assert torch.equal(torch.tensor([0, 100, 255])[ids], arrays["photo"][..., 0].long())
+
+
+def test_what_changes_colours_leaves_masks_alone(tmp_path: Path) -> None:
+    saved(tmp_path, *np.random.default_rng(1).choice([0, 255], (40, 4, 6)))
+    layers = "{layer: RandomFlip}, {layer: RandomBrightness, factor: [0.1, 0.1]}, {layer: RandomFlip}"
+    mask = "encode: image, values: [0, 255]"
+    arrays = shuffled(tmp_path, spec("region", mask, f"encode: image, augment: [{layers}]"))
+    assert torch.equal(arrays["photo"][..., :1] > 128, arrays["mask"] == 1)
+    assert set(arrays["photo"].unique().tolist()) == {25.5, 255}
+
+
+def test_pixels_that_do_not_count_stay_so(tmp_path: Path) -> None:
+    saved(tmp_path, *np.random.default_rng(1).choice([0, 1, 2, 9], (40, 4, 6)))
+    text = spec("classes", "encode: image", MOVED)
+    loss = "sparse_categorical_crossentropy"
+    text = text.replace(loss, f"{{name: {loss}, ignore_class: 9}}")
+    arrays = shuffled(tmp_path, text)
+    assert torch.equal(arrays["mask"], arrays["photo"][..., 0].long())
+
+
+def test_targets_that_cannot_follow_are_refused() -> None:
+    text = spec("classes", MORE, MOVED)
+    larger = text.replace("  mask: {layer: Conv2D", "  large: {layer: UpSampling2D}\n  mask: {layer: Conv2D")
+    two = text.replace("photo: {shape: [4, 6, 3]}", "photo: {shape: [4, 6, 3]}, depth: {shape: [4, 6, 3]}")
+    two = two.replace("nodes:\n", "nodes:\n  sum: {merge: add, from: [photo, depth]}\n")
+    two = two.replace("  features:\n", f"  features:\n    depth: {{{MOVED}}}\n")
+    for wrong, word in ((larger, "8 x 12"), (two, "follows one image")):
+        with pytest.raises(SpecError) as caught:
+            graphspec.compile(wrong)
+        (found,) = caught.value.diagnostics
+        assert found.code == "feature-misfit" and word in found.message and found.span is not None

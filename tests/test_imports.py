@@ -19,7 +19,7 @@ ALLOWED = {
     "__main__": "cli",
     "adapting": "adaptive contract diagnostics graph",
     "adaptive": "contract diagnostics graph weights",
-    "augmentation": "tensor",
+    "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
     "cli": "adaptive compiler convert curves data diagnostics export folded_weights json_schema load "
     "objectives plot own reference reporting run_files runs source tensor_files train transfer tune version "

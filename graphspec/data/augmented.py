@@ -7,32 +7,101 @@ unbroken one would have, and the global random state is left as it was.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from graphspec.data.batches import Batch, Changed
+from graphspec.data.batches import Batch, Changed, Examples
+from graphspec.data.features.following import followers
+from graphspec.data.features.plan import Fill, plan
 
 MOST = 255
 """The largest value of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
+class Follower:
+    """A target that moves with the pixels of an image, and the float channels that stand for it meanwhile.
+
+    A mask of class numbers [n, height, width] has one for each class, and one more for those that are
+    `ignored`. Where pixels are interpolated, the class with the largest share remains.
+    """
+
+    name: str
+    channels: int
+    mask: bool
+    ignored: int | None = None
+
+    def floats(self, values: Tensor) -> Tensor:
+        if values.dim() == 4:
+            return values.float()
+        last = self.channels - 1
+        ids = values if self.ignored is None else torch.where(values == self.ignored, last, values)
+        return F.one_hot(ids.long(), self.channels).float()
+
+    def restored(self, found: Tensor, values: Tensor) -> Tensor:
+        """What was moved, in the form of the `values` that it was made of."""
+        if not self.mask:
+            return _restored(found, values)
+        if self.channels == 1:
+            return (found >= 0.5).to(values.dtype)
+        ids = found.argmax(-1)
+        if values.dim() == 4:
+            return F.one_hot(ids, self.channels).to(values.dtype)
+        kept = ids if self.ignored is None else torch.where(ids == self.channels - 1, self.ignored, ids)
+        return kept.to(values.dtype)
+
+
+@dataclass(frozen=True, slots=True)
 class Augmented(Changed):
-    """Examples with some inputs augmented by a module."""
+    """Examples with some inputs augmented by a module, and targets that follow."""
 
     modules: Mapping[str, nn.Module]
+    followers: Mapping[str, tuple[Follower, ...]] = field(default_factory=dict)
 
     def changed(self, batch: Batch, seed: int) -> Batch:
         device = next(iter(batch.arrays.values())).device
+        arrays = dict(batch.arrays)
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            changed = {name: _run(module, batch.arrays[name]) for name, module in self.modules.items()}
-        return replace(batch, arrays={**batch.arrays, **changed})
+            for name, module in self.modules.items():
+                self._augment(arrays, name, module)
+        return replace(batch, arrays=arrays)
+
+    def _augment(self, arrays: dict[str, Tensor], name: str, module: nn.Module) -> None:
+        """Replaces the images of an input, and the targets that follow it, by augmented ones."""
+        pictures, following = arrays[name], self.followers.get(name, ())
+        parts = [pictures.float(), *(each.floats(arrays[each.name]) for each in following)]
+        found = module(torch.cat(parts, -1) if following else parts[0])
+        image, *moved = found.split([part.shape[-1] for part in parts], -1)
+        arrays[name] = _restored(image, pictures)
+        for each, values in zip(following, moved, strict=True):
+            arrays[each.name] = each.restored(values, arrays[each.name])
 
 
-def _run(module: nn.Module, pictures: Tensor) -> Tensor:
-    """The augmented images, in their original dtype, clipped to 0 to 255."""
-    found: Tensor = module(pictures.float()).clamp(0, MOST)
+def _restored(found: Tensor, pictures: Tensor) -> Tensor:
+    """Augmented images in their original dtype, clipped to 0 to 255."""
+    found = found.clamp(0, MOST)
     return found.to(pictures.dtype) if pictures.is_floating_point() else found.round().to(pictures.dtype)
+
+
+def augmented(program: Any, training: Examples, device: torch.device) -> Augmented:
+    """Training examples with the `augment` of the features of a program."""
+    found = followers(plan(program.inputs, program.outputs, program.data.features, program.ranges))
+    following = {name: tuple(_follower(program, fill) for fill in fills) for name, fills in found.items()}
+    more = {name: sum(each.channels for each in targets) for name, targets in following.items()}
+    modules = {name: module.to(device) for name, module in program.augmentations(more).items()}
+    return Augmented(training, modules, following)
+
+
+def _follower(program: Any, fill: Fill) -> Follower:
+    channels = fill.tensor.shape[-1]
+    if fill.tensor.rank == 4:
+        assert isinstance(channels, int)
+        return Follower(fill.field, channels, fill.mask)
+    assert fill.limit is not None and fill.output is not None
+    ignored = getattr(program.outputs[fill.output].loss, "ignore_class", None)
+    return Follower(fill.field, fill.limit + (ignored is not None), True, ignored)

@@ -16,7 +16,7 @@ import torch
 
 from graphspec.data import fields as checks
 from graphspec.data.arrays import open_arrays
-from graphspec.data.augmented import Augmented
+from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
 from graphspec.data.features.plan import of_images, plan
@@ -222,8 +222,7 @@ class Loader:
     def augmented(self, training: Examples) -> Examples:
         """Training examples with the `augment` of the features that have one, then mixed."""
         if any(getattr(feature, "augment", None) for feature in self.config.features.values()):
-            modules = {n: module.to(self.device) for n, module in self.program.augmentations().items()}
-            training = Augmented(training, modules)
+            training = augmented(self.program, training, self.device)
         return mixing(self.program, training)
 
     def whole(self, file: Opening | None, label: str) -> Examples | None:

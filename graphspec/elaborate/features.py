@@ -51,11 +51,12 @@ def check_features(
     """Whether each feature fits the input or target that it fills, and whether examples can be mixed that
     are to be; misfits are reported.
     """
+    from graphspec.data.features.following import follow_misfits
     from graphspec.data.features.plan import misfits, plan
     from graphspec.data.mixing import mix_misfits
 
     found = plan(inputs, outputs, data.features, ranges)
-    problems = list(misfits(found, outputs))
+    problems = [*misfits(found, outputs), *follow_misfits(found)]
     body.scope.problems(problems, PATH)
     classless = [
         fill.output

@@ -44,6 +44,16 @@ Part = Literal[
     "second_sin",
     "second_cos",
 ]
+MOVING = (
+    "RandomCrop",
+    "RandomFlip",
+    "RandomPerspective",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
+"""Layers of `augment` that move pixels, and those of targets that are images with them."""
 PADDING, UNSEEN = 0, 1
 """The ids of a list that are no value of it."""
 
@@ -335,6 +345,11 @@ class ImageFeature(Feature):
         if self.values is not None and self.interpolation not in ("nearest", "bilinear"):
             raise ValueError("`values` are classes, which are not interpolated: leave `interpolation` out")
         return self
+
+    @property
+    def moves(self) -> bool:
+        """Whether `augment` moves pixels."""
+        return any(layer.get("layer") in MOVING for layer in self.augment)
 
     def made(self, *, target: bool) -> Made:
         return Made((None, None, None), "uint8")
