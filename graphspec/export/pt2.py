@@ -30,6 +30,8 @@ def write(program: Program, traced: Traced, arguments: Iterable[str], descriptio
         # torch means weights in channels-last memory, which fill their storage as others do
         warnings.filterwarnings("ignore", "No complete tensor found in the group!", UserWarning)
         torch.export.save(traced.program, path, extra_files={DESCRIPTION: description})
+        # torch 2.10 reads weights into a buffer that is not writable, and nothing writes into them
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         loaded = torch.export.load(path).module()
 
     def run(inputs: Sequence[Tensor]) -> dict[str, Tensor]:
