@@ -288,6 +288,8 @@ def test_unknown_lengths_can_be_exported(
     name: str, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the source for it, in a file: torch.export imports the module's definitions by name."""
+    if name in ("MaxPooling1D", "AveragePooling1D") and torch.__version__ < "2.11":
+        pytest.skip("torch 2.10 pools only lengths that are even, or odd, as that of the example")
     case = Case(REGISTRY["layer"][name], Example(arguments, ((10, 3),)))
     program = graphspec.compile(case.spec({10: "length"}))
     file = f"{tmp_path.name}_model"  # a name of its own: torch caches what it imports
