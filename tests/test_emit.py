@@ -110,6 +110,8 @@ def test_source_is_formatted_and_clean(emitted_files: Path) -> None:
 
 
 def test_source_has_the_types_that_it_says(emitted_files: Path) -> None:
+    if torch.__version__ < "2.11":
+        pytest.skip("the comments for mypy suit the types of torch 2.11 and later")
     command = [sys.executable, "-m", "mypy", "--config-file", os.devnull, "--warn-unused-ignores", "."]
     done = subprocess.run(command, cwd=emitted_files, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

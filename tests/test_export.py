@@ -97,6 +97,8 @@ def test_deep_specs_export_whole(path: Path, tmp_path: Path, monkeypatch: pytest
 def exports_at_any_size(
     path: Path, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if path.stem in ("names", "posts") and torch.__version__ < "2.11":
+        pytest.skip("torch 2.10 keeps no length free that is pooled")
     program = graphspec.compile(path, settings={**SMALL.get(path.stem, {}), **settings})
     module = program.module(exporting=True).eval().requires_grad_(False)
     once = functools.cache(lambda: trace(program, module))

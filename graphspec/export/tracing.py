@@ -206,5 +206,7 @@ def _exporting(module: nn.Module) -> Iterator[None]:
     """For inference, with scans for recurrent layers."""
     with scans(module), warnings.catch_warnings():
         # nn.RNNBase keeps a list of its parameters beside them, and torch.export sees it replaced for a while
+        # torch 2.10 compiles the step of a scan on its way, which costs the exported program nothing
+        warnings.filterwarnings("ignore", "You are calling torch.compile inside torch.export", UserWarning)
         warnings.filterwarnings("ignore", r"The tensor attributes .*_flat_weights\[0\]", UserWarning)
         yield
