@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from graphspec.compiled_spec import Program
-    from graphspec.diagnostics import Diagnostic, did_you_mean
+    from graphspec.diagnostics import Diagnostic
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """click's, which typer has as its own in later versions."""
@@ -305,6 +305,8 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
             raise typer.BadParameter(f"`{pair}` is not NAME=N, as length=128", param_hint="--size")
         if name not in least:
             known = ", ".join(n for n in least if not n.startswith("?"))
+            from graphspec.diagnostics import did_you_mean
+
             help = did_you_mean(name, least, f"its sizes: {known or 'all are numbers'}")
             raise typer.BadParameter(f"the spec names no size `{name}`; {help}", param_hint="--size")
         if not least[name] <= int(text) <= most.get(name, int(text)):
