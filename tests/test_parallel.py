@@ -116,15 +116,17 @@ nodes:
   long: {layer: Dense, from: x, units: 4}
   place: {layer: UnitNormalization, from: long}
   area: {layer: Dense, from: x, units: 6, activation: sigmoid}
+  far: {layer: Dense, from: x, units: 2}
 outputs:
   pair: {from: [query, key], loss_weight: learned,
          loss: {name: in_batch_softmax, symmetric: true, temperature: 0.5}}
   place: {target: y, loss: {name: circle, gamma: 4}}
   area: {loss: dice}
+  far: {loss: {module: torch.dist}}
 train: {optimizer: {name: sgd, learning_rate: 0.05}, epochs: 2, batch_size: 14, seed: 4, parallel: PARALLEL}
 data: {train: d.npz, validation: {split: 0.2}}
 """
-"""Losses that compare the examples of a batch with one another."""
+"""Losses of a whole batch: they compare its examples, or give one number for it (the root of a sum)."""
 
 ADAPTED = """
 inputs: {x: {shape: [6]}}

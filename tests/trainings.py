@@ -80,7 +80,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             kill_in(*READING[moment])
     try:
         result = train(
-            compile(job["spec"]),
+            compile(job["spec"], allow=["torch"]),
             root=Path(job["root"]),
             run_dir=Path(job["run_dir"]),
             resume=job.get("resume", False),

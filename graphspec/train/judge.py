@@ -17,6 +17,7 @@ from graphspec.train.config import Precision
 from graphspec.train.judgement import REST, Judgement, Reading, Term
 from graphspec.train.losses import Total
 from graphspec.train.meter import Meter, Units
+from graphspec.train.own import BoundLoss
 from graphspec.train.parallel.world import World
 from graphspec.train.penalties import Penalties
 
@@ -61,6 +62,7 @@ class Judge:
         self.judged = [name for name, output in outputs.items() if output.loss is not None]
         learned = [name for name in self.judged if outputs[name].loss_weight == "learned"]
         self.log_variances = {name: nn.Parameter(torch.zeros((), device=device)) for name in learned}
+        self._of_batch: dict[str, bool] = {}
 
     def meter(self) -> Meter:
         """The meter that accumulates the judgements of an epoch."""
@@ -185,7 +187,7 @@ class Judge:
         output, weight = self.outputs[name], batch.weights.get(name)
         target = target if output.loss.takes_target else None
         value = [found[key] for key in output.keys] if len(output.tensors) > 1 else found[name]
-        if batch.whole is not None and losses.compares(output.loss):
+        if batch.whole is not None and self._compares(name, value, target):
             return self._compared(name, value, target, batch, counted, whole)
         total = whole.totals[name] if whole is not None and whole.totals is not None else None
         part = losses.evaluate(output.loss, value, target, output.activation, weight, counted, total)
@@ -196,6 +198,18 @@ class Judge:
         own = self._total(name, target, batch, counted)
         return part, Term(part.detach(), own if total is None else total, own)
 
+    def _compares(self, name: str, value: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
+        """Whether the loss of a batch does not follow from those of its shares: it compares examples, or is a
+        custom loss that gives one number. All processes call this for the same outputs, in one order.
+        """
+        output = self.outputs[name]
+        if not isinstance(output.loss, BoundLoss):
+            return losses.compares(output.loss)
+        if name not in self._of_batch:
+            one = losses.is_one_number(output.loss, value, target, output.activation)
+            self._of_batch[name] = bool(self.world.agree(0.0, one)[1][0])
+        return self._of_batch[name]
+
     def _compared(
         self,
         name: str,
@@ -205,8 +219,8 @@ class Judge:
         counted: Tensor | None,
         whole: Whole | None,
     ) -> tuple[Tensor, Term]:
-        """`_part` of a loss that compares the examples of a batch: each process evaluates it for the whole
-        batch, with gradients for its own outputs. It counts in the first process.
+        """`_part` of a loss that needs the whole batch: each process evaluates it, with gradients for its own
+        outputs. It counts in the first process.
         """
         output = self.outputs[name]
         own = [value] if isinstance(value, Tensor) else list(value)

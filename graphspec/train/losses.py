@@ -121,6 +121,18 @@ def compares(loss: Loss) -> bool:
     return isinstance(loss, InBatchSoftmax | Circle) or (isinstance(loss, Region) and loss.over_batch)
 
 
+@torch.no_grad()
+def is_one_number(
+    loss: own.BoundLoss,
+    output: Tensor | Sequence[Tensor],
+    target: Tensor | None,
+    activation: str | None,
+) -> bool:
+    """Whether a custom loss gives one number for all examples, not one for each."""
+    activated = activate(output, activation) if isinstance(output, Tensor) else output
+    return own.is_one_number(loss, activated, target)
+
+
 def divisor(
     loss: Loss, shape: Sequence[int], weight: Tensor | None = None, counted: Tensor | None = None
 ) -> Total:

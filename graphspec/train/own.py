@@ -117,5 +117,12 @@ def values(
     return found.reshape(()).expand(len(first))
 
 
+def is_one_number(own: BoundLoss, output: Tensor | Sequence[Tensor], target: Tensor | None) -> bool:
+    """Whether it gives one number for these examples; not known, and False, of [1] for a single one."""
+    count = len(output if isinstance(output, Tensor) else output[0])
+    found = own.function(output, target)
+    return not isinstance(found, Tensor) or not found.dim() or (found.numel() == 1 and count > 1)
+
+
 def _misfit(message: str, help: str) -> SpecError:
     return fail("loss-misfit", message, help)
