@@ -296,6 +296,7 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
+    from graphspec.diagnostics import did_you_mean
 
     found: dict[str, int] = {}
     least, most = program.minimum_sizes, program.maximum_sizes

@@ -59,7 +59,7 @@ def new(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a first spec, or one that fits a table or a folder of images.
+    """Write a first spec, or one for a table or a folder of images.
 
     The schema for editors is written next to it.
 
