@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from graphspec.cli import app
 from graphspec.compiler import compile
 from graphspec.data.drafting import draft, gaps_of, look
 from graphspec.data.image_drafting import images
+from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
 from graphspec.train.loop import train
 
@@ -202,3 +204,57 @@ def test_what_cannot_be_drafted_is_refused(
     with pytest.raises(SpecError) as caught:
         draft("s", table(tmp_path), targets, tmp_path / folder)
     assert caught.value.diagnostics[0].code == code
+
+
+ROWS = [("Größe", "naïve", "art"), *((f"{n},{n % 7}", str(n * n), "äö"[n % 2]) for n in range(40))]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
+def test_a_table_of_another_locale_is_read_as_it_is_written(tmp_path: Path, encoding: str) -> None:
+    text = "\n".join(";".join(row) for row in ROWS) + "\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    written = draft("t", tmp_path / "t.csv", ["Größe"], tmp_path)
+    (tmp_path / "t.yaml").write_text(written)
+    training = load(compile(tmp_path / "t.yaml"), None, tmp_path, torch.device("cpu")).training
+    (batch,) = training.batches(40)
+    assert len(batch) == 32 and batch.arrays["kinds"].unique().tolist() == [1, 2]
+    assert "decimal: ','" in written and "  Grosse: {layer: Dense, from: drop, units: 1}" in written
+
+
+def test_tabs_bars_and_commas_are_told_apart(tmp_path: Path) -> None:
+    for name, delimiter, options in (
+        ("a.csv", "\t", 'delimiter: "\\t"'),
+        ("b.csv", "|", "delimiter: '|'"),
+        ("c.csv", ",", None),
+        ("d.tsv", "\t", None),
+    ):
+        rows = [["x", '"y; z"', "kind"], *([str(n % 9), str(n % 7), f"a{n % 3}"] for n in range(30))]
+        lines = [delimiter.join(row) for row in rows]
+        (tmp_path / name).write_text("\n".join(lines))
+        written = draft("t", tmp_path / name, ["kind"], tmp_path)
+        wanted = f"  train: {{path: {name}, {options}}}\n" if options else f"  train: {name}\n"
+        assert wanted in written
+
+
+def test_why_no_column_is_an_input_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["id,same,y", *(f"id{n},7,{n}" for n in range(30))]))
+    with pytest.raises(SpecError) as caught:
+        draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    (found,) = caught.value.diagnostics
+    assert found.notes == (
+        "`id`: nearly every row has a different value: if it identifies rows, use it as `key`",
+        "`same`: it has one value",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "timed"),
+    [("2024-05-%02dT%02d:30:00", True), ("2024-05-%02dT00:00:%02d", False), ("%02d.05.2024 %02d:00", True)],
+)
+def test_hours_are_read_where_there_are_any(tmp_path: Path, text: str, timed: bool) -> None:
+    lines = ["when,y", *(f"{text % (n % 28 + 1, n % 24)},{n}.5" for n in range(60))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    written = draft("t", tmp_path / "t.csv", ["y"], tmp_path)
+    assert ("hour_sin, hour_cos" in written) is timed
+    (tmp_path / "t.yaml").write_text(written)
+    compile(tmp_path / "t.yaml")

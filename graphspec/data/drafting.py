@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from unicodedata import combining, normalize
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
 from graphspec.data.columns import flat, is_list, is_text
+from graphspec.data.dialect import dialect
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.image_drafting import BLOCK, ImageLook, images, names_images
@@ -31,7 +33,7 @@ ROWS = 20_000
 """How many rows are looked at, the first ones."""
 CLASSES = 20
 """A target of whole numbers has at most so many values where it is classes."""
-GAPS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?", "-")
+GAPS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL", "None", "?", "-")
 """What stands for a missing value in columns that are numbers or dates otherwise. In others, `None` may be a
 value. So may `NA` among codes of two letters (Namibia, North America), `-` beside `+`, and each of them where
 there is but one other value.
@@ -71,6 +73,8 @@ class Look:
     images: ImageLook | None = None
     formats: tuple[str, ...] = ()
     """Of dates: the formats that every row fits; none for ISO 8601."""
+    timed: bool = False
+    """Whether dates have different hours."""
 
 
 @dataclass(slots=True)
@@ -97,7 +101,8 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
     if path.startswith(".."):
         message = f"`{data}` lies outside the directory of the spec"
         raise fail("data-outside", message, "write the spec next to it")
-    table = open_table(found, DataFile(path=str(data)))
+    options = dialect(found)
+    table = open_table(found, DataFile.model_validate({"path": str(data), **options}))
     targets = targets or _classes(found, table)
     for target in targets:
         if target not in table.columns:
@@ -107,18 +112,22 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
         rows = rows.drop_columns("file")  # which `image` is, too
     if not rows.num_rows:
         raise fail("data-empty", f"`{data}` holds no examples")
-    columns = {column: flat(rows.column(column)) for column in rows.column_names}
+    columns = {column: _pointed(flat(rows.column(column)), table) for column in rows.column_names}
     gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)})
     columns = {column: _without(values, gaps) for column, values in columns.items()}
     looks = [_look(column, values, table.root) for column, values in columns.items()]
     made = Draft()
     _inputs(made, [seen for seen in looks if seen.name not in targets])
     if not made.codes:
-        raise fail("data-column", f"`{data}` has no column for an input besides the targets")
+        why = [f"`{seen.name}`: {seen.reason}" for seen in looks if seen.name not in targets][:20]
+        raise fail("data-column", f"`{data}` has no column for an input besides the targets", None, *why)
     _body(made)
     for target in targets:
         _output(made, next(seen for seen in looks if seen.name == target), columns[target])
-    return _text(name, path, targets, made, looks, gaps)
+    train = flow(path)
+    if options:
+        train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
+    return _text(name, path, train, targets, made, looks, gaps)
 
 
 def _classes(found: Found, table: Table) -> list[str]:
@@ -132,6 +141,13 @@ def _classes(found: Found, table: Table) -> list[str]:
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:20])
     message = f"`{found.path}` is a table, and no column of it is named as the target"
     raise fail("data-column", message, "name it: `--target COLUMN`", f"it has {names}")
+
+
+def _pointed(column: pa.Array, table: Table) -> pa.Array:
+    """A column of texts whose numbers have points where the table has decimal commas."""
+    if not is_text(column.type) or getattr(table, "decimal", ".") == ".":
+        return column
+    return pc.replace_substring_regex(column, r"^(\s*[+-]?\d*),(\d+\s*)$", r"\1.\2")
 
 
 def _rows(table: Table, most: int) -> pa.Table:
@@ -159,8 +175,9 @@ def _look(name: str, column: pa.Array, folder: Path | None) -> Look:
         if found is None:
             return replace(seen, kind="left", reason=f"there is no image `{there[0]}`")
         return replace(seen, kind="image", reason="names of images", images=found)
-    if kind == "date" and is_text(there.type):
-        return replace(seen, formats=_formats(there))
+    if kind == "date":
+        formats = _formats(there) if is_text(there.type) else ()
+        return replace(seen, formats=formats, timed=_timed(there, formats))
     return seen
 
 
@@ -234,6 +251,15 @@ def _formats(texts: pa.Array) -> tuple[str, ...]:
     return tuple(format for format in FORMATS if all(_fits(text, format) for text in distinct))
 
 
+def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
+    """Whether dates have different hours."""
+    if formats:
+        distinct = pc.unique(dates).to_pylist()
+        return len({datetime.strptime(text, formats[0]).hour for text in distinct}) > 1
+    known = _cast(dates, pa.timestamp("us")) if is_text(dates.type) else dates
+    return pa.types.is_timestamp(known.type) and pc.count_distinct(pc.hour(known)).as_py() > 1
+
+
 def _fits(text: str, format: str) -> bool:
     try:
         datetime.strptime(text, format)
@@ -263,7 +289,8 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
 
 def word(name: str) -> str:
     """An identifier for a column's name."""
-    found = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "column"
+    plain = "".join(c for c in normalize("NFKD", name.replace("ß", "ss")) if not combining(c))
+    found = re.sub(r"\W+", "_", plain, flags=re.ASCII).strip("_") or "column"
     return f"c_{found}" if found[0].isdigit() or found in TAKEN else found
 
 
@@ -311,8 +338,10 @@ def _inputs(made: Draft, looks: list[Look]) -> None:
         fill = ", fill: missing" if seen.missing else ""
         if seen.kind == "date":
             gap = ", fill: mean" if seen.missing else ""
-            made.inputs.append(f"  {name}: {{shape: [4]}}")
-            parts = "parts: [year, month_sin, month_cos, weekday], scale: standard"
+            hours = ["hour_sin", "hour_cos"] if seen.timed else []
+            names = ["year", "month_sin", "month_cos", "weekday", *hours]
+            made.inputs.append(f"  {name}: {{shape: [{len(names)}]}}")
+            parts = f"parts: [{', '.join(names)}], scale: standard"
             first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
             if seen.formats[1:]:
                 made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
@@ -381,7 +410,13 @@ def _whole(column: pa.Array) -> bool:
 
 
 def _text(
-    name: str, path: str, targets: Sequence[str], made: Draft, looks: list[Look], gaps: list[str]
+    name: str,
+    path: str,
+    train: str,
+    targets: Sequence[str],
+    made: Draft,
+    looks: list[Look],
+    gaps: list[str],
 ) -> str:
     left = [
         f"#   {seen.name}: {seen.reason}"
@@ -404,7 +439,7 @@ def _text(
         *made.outputs,
         "",
         "data:",
-        f"  train: {flow(path)}",
+        f"  train: {train}",
         "  validation: {split: 0.2}  # a random fifth of the rows measures the model on unseen rows",
         *([f"  na_values: {flow(['', *gaps])}  # texts that mean a missing value"] if gaps else []),
         "  features:",

@@ -1,0 +1,71 @@
+"""How a file of delimited text seems to be written, for a first spec. Reading data guesses nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from itertools import islice
+
+from graphspec.data.folders import Found
+from graphspec.data.tables.delimited import DELIMITERS
+from graphspec.data.tables.streams import head
+
+ROWS = 1000
+"""How many rows are looked at for decimal commas."""
+COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
+WHOLE = re.compile(r"\s*[+-]?\d*\s*")
+
+
+def dialect(found: Found) -> dict[str, str]:
+    """The options of `DataFile` that a file, or the first of several, seems to need.
+
+    Raises `SpecError` where it cannot be read at all.
+    """
+    if found.kind != "delimited" or not found.files:
+        return {}
+    path = found.files[0]
+    raw = head(path, "latin-1")[0].decode().encode("latin-1")
+    made: dict[str, str] = {}
+    encoding = _encoding(raw)
+    if encoding != "utf-8":
+        made["encoding"] = encoding
+    text = raw.decode(encoding, "replace").removeprefix("\ufeff")
+    usual = "\t" if ".tsv" in path.suffixes else ","
+    delimiter = _delimiter(text, usual)
+    if delimiter != usual:
+        made["delimiter"] = delimiter
+    if delimiter != "," and _has_decimal_comma(text, delimiter):
+        made["decimal"] = ","
+    return made
+
+
+def _encoding(raw: bytes) -> str:
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if b"\0" in raw[:4]:
+        return "utf-16-be" if raw[0] == 0 else "utf-16-le"
+    whole = raw[: raw.rfind(b"\n") + 1] or raw  # a block may end inside a character
+    try:
+        whole.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252" if re.search(rb"[\x80-\x9f]", whole) else "latin-1"
+    return "utf-8"
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """The delimiter that the header has most of, where it lacks the usual one."""
+    header = re.sub('"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    counts = {each: header.count(each) for each in DELIMITERS}
+    best = max(counts, key=lambda each: counts[each])
+    return usual if counts[usual] or not counts[best] else best
+
+
+def _has_decimal_comma(text: str, delimiter: str) -> bool:
+    """Whether some column has numbers with decimal commas, and else whole numbers."""
+    rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 1, ROWS))
+    for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
+        commas = sum(COMMA.fullmatch(cell) is not None for cell in column)
+        if commas and commas + sum(WHOLE.fullmatch(cell) is not None for cell in column) >= 0.9 * len(column):
+            return True
+    return False
