@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import graphspec
 from graphspec.cli import app
 from graphspec.cli.weights import as_data, table
 from graphspec.compiled_spec import Program
+from graphspec.convert.variables import endless
 from graphspec.diagnostics import SpecError
 from graphspec.train.files import write_weights
 from graphspec.transfer import Transferred, transfer
@@ -491,6 +493,39 @@ def test_weights_that_do_not_fit_name_the_nearest(tmp_path: Path) -> None:
     )
     assert "graphspec weights SPEC --from" in str(lacking.help)
     assert "[4, 3, 3, 3], and [3, 3, 3, 4]" in permuted.message and permuted.notes == ("that is permuted",)
+
+
+def of_keras_2(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["dense"]
+        file.create_group("dense").attrs["weight_names"] = ["dense/kernel:0"]
+        file["dense"]["dense/kernel:0"] = np.ones((3, 2), np.float32)
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"TREE", b"SNOD", b"HEAP", b"GCOL"])
+def test_damaged_files_of_keras_are_refused(tmp_path: Path, mark: bytes) -> None:
+    path = of_keras_2(tmp_path / "old.h5")
+    with open_checkpoint(path) as checkpoint:
+        assert list(checkpoint.tensors) == ["dense.0"]
+    path.write_bytes(path.read_bytes().replace(mark, b"XXXX"))
+    with pytest.raises(SpecError, match="cannot be read"), open_checkpoint(path):
+        pass
+
+
+def test_a_file_that_hdf5_would_read_for_ever_is_refused(tmp_path: Path) -> None:
+    """The free space behind the texts of a heap, object 0, has no bytes."""
+    path = of_keras_2(tmp_path / "old.h5")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"GCOL") + 16
+    while (number := content[place]) != 0:
+        place += 16 + (content[place + 8] + 7) // 8 * 8
+    assert number == 0 and not endless(path)
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+    assert endless(path)
+    with pytest.raises(SpecError, match="a heap is damaged"), open_checkpoint(path):
+        pass
 
 
 def test_a_checkpoint_of_pytorch_in_place_of_safetensors_is_told_what_to_do(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ weights.
 
 from __future__ import annotations
 
+import mmap
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,32 @@ def readable(shown: str) -> Iterator[None]:
         raise fail("import-format", f"the weights in `{shown}` cannot be read: {why}") from None
 
 
+HEAP = b"GCOL\x01\0\0\0"
+"""How each heap of texts begins in an HDF5 file."""
+HEAD = 16
+"""Bytes of what stands before a heap's objects, and before each of them."""
+
+
+def endless(path: Path) -> bool:
+    """Whether a heap of an HDF5 file has free space of no bytes. HDF5 (2.0, too) looks for what stands behind
+    it at the same place, for ever; other damage it reports.
+    """
+    if not path.stat().st_size:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start = data.find(HEAP)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", data, start + len(HEAP)) if start + HEAD <= len(data) else (0,)
+            place, end = start + HEAD, min(start + size, len(data))
+            while place + HEAD <= end:
+                number, length = struct.unpack_from("<H6xQ", data, place)
+                if number == length == 0:
+                    return True
+                place += length if number == 0 else HEAD + (length + 7) // 8 * 8
+            start = data.find(HEAP, start + len(HEAP))
+    return False
+
+
 @contextmanager
 def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
     """An HDF5 file. Raises `SpecError` (package-missing, import-format)."""
@@ -56,6 +84,8 @@ def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
         help = 'pip install "graphspec[keras]"'
         raise fail("package-missing", "weights of Keras are HDF5, and h5py is not installed", help) from None
     with readable(shown):
+        if endless(path):
+            raise ValueError("a heap is damaged")
         file = h5py.File(path, "r")
     with file:
         yield file

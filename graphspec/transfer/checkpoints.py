@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.convert.variables import CHILDREN, array, member, open_hdf5
+from graphspec.convert.variables import CHILDREN, array, member, open_hdf5, readable
 from graphspec.diagnostics import SpecError, fail
 from graphspec.transfer.misfits import what_it_is
 
@@ -244,13 +244,16 @@ def _open_hdf5(path: Path, stack: ExitStack) -> Checkpoint:
     file = stack.enter_context(open_hdf5(path, str(path)))
     found: dict[str, Tensor] = {}
     tensors: dict[str, StoredCheckpoint] = {}
-    legacy = file.get("model_weights", file)
-    units = _legacy(legacy, str(path)) if "layer_names" in legacy.attrs else _units(file, "", str(path))
-    for name, layer, arrays in units:
-        for number, value in enumerate(arrays):
-            key = f"{name}.{number}"
-            found[key] = torch.from_numpy(value)
-            tensors[key] = StoredCheckpoint(key, value.shape, str(value.dtype), layer, name, number)
+    with readable(str(path)):
+        model = member(file, "model_weights", str(path))
+        legacy = file if model is None else model
+        named = "layer_names" in legacy.attrs
+        units = _legacy(legacy, str(path)) if named else _units(file, "", str(path))
+        for name, layer, arrays in units:
+            for number, value in enumerate(arrays):
+                key = f"{name}.{number}"
+                found[key] = torch.from_numpy(value)
+                tensors[key] = StoredCheckpoint(key, value.shape, str(value.dtype), layer, name, number)
     if not tensors:
         raise missing(
             f"`{path}` holds no weights that Keras stored", "save them with model.save_weights(path)"
