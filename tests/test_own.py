@@ -779,3 +779,31 @@ def test_synthetic_data_are_made_for_them() -> None:
     assert losses(program.fit(run_dir="run", epochs=1))[0] > 0
     classes = judged("{module: my_losses.named, shape: [], dtype: int64}", "[]", "softmax")
     assert losses(classes.fit(run_dir="run2", epochs=1))[0] > 0
+
+
+def test_the_units_of_an_output_with_a_loss_of_ones_own_need_not_be_classes(folder: Path) -> None:
+    """Ordinal regression: a probability for each step between two classes."""
+    (folder / "ordinal.py").write_text("""
+import torch
+
+def steps(outputs, targets):
+    above = (targets.unsqueeze(-1) > torch.arange(outputs.shape[-1])).float()
+    return torch.nn.functional.binary_cross_entropy(outputs, above, reduction="none").mean(-1)
+""")
+    rows = "\n".join(f"{n / 9},{'abc'[n // 3 % 3]}" for n in range(90))
+    (folder / "t.csv").write_text(f"x,grade\n{rows}\n")
+    program = compiled(
+        """
+inputs: {x: {shape: [1]}}
+nodes: {grade: {layer: Dense, units: 2, activation: sigmoid}}
+outputs:
+  grade: {loss: {module: ordinal.steps, shape: [], dtype: int64}, class_weight: balanced}
+data:
+  train: t.csv
+  features: {grade: {encode: category, values: [a, b, c]}}
+""",
+        ["ordinal"],
+    )
+    program.fit(run_dir="run", epochs=1)
+    found = graphspec.Run("run", allow=["ordinal"]).predict("t.csv")
+    assert found.column_names == ["grade"] and {len(row) for row in found["grade"].to_pylist()} == {2}

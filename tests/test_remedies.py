@@ -36,6 +36,7 @@ HEAD = "inputs: {x: {shape: [t, 8]}}\nnodes:\n  "
         ("{layer: LSTM, units: 4, from: [x, [x, x]]}", 'not ["x", "x"]', "from: {name: [a, b]}"),
         ("{op: cast, dtype: float}", "`dtype` of op `cast`", "did you mean `float32`?"),
         ("{layer: Dense, units: 4, name: hidden}", "has no `name`", "the key of a node is its name"),
+        ("{layer: Dense, units: 4, weights: w.npz}", "takes no `weights`", "put the layer into a block"),
         ("{layer: Dense, units: 4, input: x}", "has no `input`", "under `from`"),
         ("{layer: Add, from: [x, x]}", "unknown layer `Add`", "write {merge: add}"),
         ("{layer: Dense, units: 4, kernel_regularizer: 0.1}", "regularizer must be a name", "names: l1,"),
@@ -145,3 +146,21 @@ def _problems(cls: type[Layer], arguments: dict[str, object]) -> list[str]:
     except SettingError as error:
         return [problem.message for problem in error.problems]
     return []
+
+
+@pytest.mark.parametrize(
+    ("metric", "help"),
+    [
+        ("f1_score", "write `loss: categorical_crossentropy`"),
+        ("categorical_accuracy", "write `sparse_categorical_accuracy`, or `accuracy`, which fits either; or"),
+    ],
+)
+def test_metrics_of_one_hot_targets_name_the_loss_that_has_them(metric: str, help: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(
+            HEAD.replace("t, 8", "8")
+            + "k: {layer: Dense, units: 4, activation: softmax}\n"
+            + f"outputs: {{k: {{loss: sparse_categorical_crossentropy, metrics: [{metric}]}}}}"
+        )
+    (found,) = caught.value.diagnostics
+    assert found.code == "loss-misfit" and (found.help or "").startswith(help)

@@ -168,7 +168,9 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
             and key in node.model_fields_set
         ):
             message = f"{a(f'`{node.form}`')} node takes no `{key}`"
-            reader.error("unknown-key", (*path, key), message, key=True)
+            holds = {"layer": "put the layer into a block, and write it on the `block`"}
+            help = holds.get(node.form or "") if key == "weights" else None
+            reader.error("unknown-key", (*path, key), message, help, key=True)
     return len(reader.diagnostics) == before
 
 

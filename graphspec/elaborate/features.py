@@ -62,7 +62,7 @@ def check_features(
         fill.output
         for fill in found.fills
         if fill.output is not None
-        and fill.limit is None
+        and not fill.classes
         and outputs[fill.output].judged.class_weight is not None
     ]
     for name in classless:

@@ -64,7 +64,13 @@ class Metric(Named):
             kinds = ("class numbers", "one value for each class")
             given, taken = kinds if target.rank < wanted.rank else kinds[::-1]
             message = f"`{self.name}` compares with {taken}, but the targets of `{loss.name}` are {given}"
-            return (message, self.other_kind)
+            one_hot = loss.name.removeprefix("sparse_")
+            if target.rank < wanted.rank and loss.name != one_hot:
+                other = (
+                    f"write `loss: {one_hot}`, for which a feature `encode: category` makes one-hot targets"
+                )
+                return (message, f"{self.other_kind}; or {other}" if self.other_kind else other)
+            return (message, self.other_kind or "`accuracy` fits either kind of target")
         logits = loss is not None and loss.takes_logits
         if self.needs_probabilities and (activation == "linear" or (activation is None and logits)):
             message = (
@@ -74,9 +80,9 @@ class Metric(Named):
         return None
 
     @property
-    def other_kind(self) -> str:
-        """The remedy for targets of the other kind."""
-        return "`accuracy` fits either kind of target"
+    def other_kind(self) -> str | None:
+        """The remedy for targets of the other kind, if another metric is one."""
+        return None
 
 
 class Accuracy(Metric):

@@ -14,6 +14,7 @@ from graphspec.data.encoders.categories import CategoryEncoder, SetEncoder
 from graphspec.data.encoders.lists import TextEncoder, TokensEncoder
 from graphspec.data.encoders.numbers import Floats
 from graphspec.objectives.losses import Binary, Categorical
+from graphspec.objectives.own import OwnLoss
 from graphspec.tensor import names_of, value_of
 
 THRESHOLD = 0.5
@@ -50,8 +51,11 @@ def _has_classes(output: Any, encoder: Encoder | None) -> bool:
     """Whether the last axis has a probability for each of several classes."""
     if isinstance(output.loss, Binary):
         return False
+    units = output.tensors[0].shape[-1]
+    if isinstance(output.loss, OwnLoss) and isinstance(encoder, CategoryEncoder):
+        return units == len(encoder.vocabularies[0].values)
     named = isinstance(encoder, CategoryEncoder | TokensEncoder | TextEncoder)
-    return isinstance(output.loss, Categorical) or (named and output.tensors[0].shape[-1] != 1)
+    return isinstance(output.loss, Categorical) or (named and units != 1)
 
 
 def _softmax(values: Array) -> Array:

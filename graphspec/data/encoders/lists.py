@@ -85,8 +85,11 @@ class ListEncoder(Encoder):
     def check_room(self) -> None:
         """Raises `SpecError` if the layer that reads the ids has too few."""
         if self.fill.limit is not None and self.size > self.fill.limit:
-            what = f"the feature `{self.name}` has {self.size} ids, and the layer that reads it takes"
-            help = f"write `input_dim: {self.size}`, or `vocabulary: {self.fill.limit}` at the feature"
+            reader, key = "layer that reads it takes", "input_dim"
+            if self.fill.target:
+                reader, key = f"output `{self.fill.output}` has units for", "units"
+            what = f"the feature `{self.name}` has {self.size} ids, and the {reader}"
+            help = f"write `{key}: {self.size}`, or `vocabulary: {self.fill.limit}` at the feature"
             raise fail("data-range", f"{what} {self.fill.limit}", help)
 
 

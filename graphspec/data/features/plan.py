@@ -9,6 +9,7 @@ from typing import Any
 from graphspec.data.features.settings import Category, Feature, ImageFeature, Listed, Number, Set
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.losses import Binary, Categorical, SparseLoss
+from graphspec.objectives.own import OwnLoss
 from graphspec.objectives.rare_losses import Circle
 from graphspec.objectives.settings import Problem
 from graphspec.tensor import Limit, Tensor
@@ -32,6 +33,11 @@ class Fill:
     @property
     def target(self) -> bool:
         return self.output is not None
+
+    @property
+    def classes(self) -> bool:
+        """Whether its values are classes."""
+        return self.limit is not None or not self.tensor.is_float
 
     @property
     def one_hot(self) -> bool:
@@ -97,7 +103,7 @@ def of_images(found: FillPlan) -> FillPlan:
     input of pictures and one target of classes read these.
     """
     pictures = [f.field for f in found.fills if f.feature is None and not f.target and f.tensor.rank == 4]
-    classes = [f.field for f in found.fills if f.feature is None and f.target and f.limit is not None]
+    classes = [f.field for f in found.fills if f.feature is None and f.target and f.classes]
     made: dict[str, Feature] = {}
     if len(pictures) == 1:
         made[pictures[0]] = ImageFeature(column="image")
@@ -108,8 +114,8 @@ def of_images(found: FillPlan) -> FillPlan:
 
 def classes_of(output: Any, target: Tensor) -> int | None:
     """How many values the target of an output has, where those are classes."""
-    if isinstance(output.loss, Circle):
-        return None
+    if isinstance(output.loss, Circle) or (isinstance(output.loss, OwnLoss) and not target.is_float):
+        return None  # class numbers, and not a unit for each
     units = output.tensors[0].shape[-1]
     if target.is_float and not isinstance(output.loss, Categorical):
         return 2 if _binary(output) else None
@@ -253,6 +259,10 @@ def _target(fill: Fill, feature: Feature, output: Any) -> Misfit | None:
     sparse = isinstance(output.loss, SparseLoss) or not fill.tensor.is_float
     if isinstance(feature, Category):
         return _classes(fill, feature, output, sparse)
+    count = feature.made(target=True).vocabulary if isinstance(feature, Listed) else None
+    if count is not None and fill.limit is not None and count > fill.limit:
+        message = f"the output `{fill.output}` has {fill.limit} units, and `{fill.field}` has {count} ids"
+        return "feature-misfit", message, f"write `units: $(vocabulary({fill.field}))`", None
     if isinstance(feature, Listed) and not sparse:
         message = f"the feature `{fill.field}` makes ids, and {_what(fill)} is {fill.tensor}"
         return "feature-misfit", message, "use the loss `sparse_categorical_crossentropy`", None
