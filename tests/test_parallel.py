@@ -375,13 +375,27 @@ def test_processes_that_are_killed_while_they_read_are_started_anew(
     assert not any(path.stat().st_size for path in tmp_path.glob("graphspec-*/*"))
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL needs two GPUs, and this machine has fewer")
-@pytest.mark.parametrize("way", WAYS)
-def test_gpus_give_the_losses_of_one_process(trained: Trainings, way: str) -> None:
-    trained.run(2, {"gpus": trained.job("classes", way, f"gpus-{way}", device="cuda")})
-    expected = trained.found["classes"]["history"]
-    for name, values in trained.found["gpus"]["history"].items():
-        np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4, err_msg=name)
+def with_gpus(processes: int) -> Any:
+    reason = f"NCCL needs a GPU for each of {processes} processes, and this machine has fewer"
+    return pytest.param(
+        processes, marks=pytest.mark.skipif(torch.cuda.device_count() < processes, reason=reason)
+    )
+
+
+@pytest.mark.parametrize("processes", [with_gpus(2), with_gpus(4)])
+def test_gpus_give_the_losses_of_one_process(trained: Trainings, processes: int) -> None:
+    """Over NCCL, each process with the GPU of its number."""
+    jobs = {
+        f"gpus {way} {name}": trained.job(name, way, f"gpus-{processes}-{way}-{name}", device="cuda")
+        for way in WAYS
+        for name in SPECS
+    }
+    trained.run(processes, jobs)
+    for job in jobs:
+        expected, found = trained.found[job.split()[2]]["history"], trained.found[job]
+        assert found["device"] == "cuda:0"
+        for name, values in found["history"].items():
+            np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4, err_msg=f"{job}: {name}")
 
 
 # --- the command line

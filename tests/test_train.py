@@ -24,6 +24,7 @@ from graphspec.objectives import SettingError
 from graphspec.train import device as devices
 from graphspec.train import run as runs
 from graphspec.train.config import OPTIMIZERS, parse_train
+from graphspec.train.judgement import Reading
 from graphspec.train.loop import Interrupted, train
 from graphspec.train.optimizers import Optimizer
 from graphspec.train.progress import Clock, Progress, plain
@@ -471,6 +472,29 @@ def test_a_device_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(SpecError) as caught:
         devices.choose(name)
     assert caught.value.diagnostics[0].code == "device-missing" and name in str(caught.value)
+
+
+def test_processes_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("RANK", 5), ("WORLD_SIZE", 8), ("LOCAL_RANK", 1), ("LOCAL_WORLD_SIZE", 4)):
+        monkeypatch.setenv(name, str(value))
+    assert devices.choose() == devices.choose("cuda") == torch.device("cuda:1")
+    for rank, name, help in (("1", "cuda:0", "`--device cuda`"), ("3", "cuda", "start 2 processes")):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SpecError) as caught:
+            devices.choose(name)
+        assert caught.value.diagnostics[0].code == "device-missing"
+        assert help in str(caught.value.diagnostics[0].help)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has fewer than two GPUs")
+def test_a_number_is_read_from_the_gpu_that_computes_it() -> None:
+    matrix = torch.rand(4096, 4096, device="cuda:1")
+    for _ in range(20):
+        matrix = matrix @ matrix
+        matrix = matrix / matrix.amax()
+    assert Reading(matrix.amax()).value == 1.0
 
 
 def test_threads_are_for_large_steps(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

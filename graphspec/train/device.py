@@ -30,6 +30,9 @@ def choose(name: str = "auto") -> torch.device:
     mine = launched()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if mine.local_size > 1 and name.startswith("cuda:"):
+        help = "use `--device cuda`: each process takes the GPU with its number"
+        raise _missing(f"`{name}` was asked for, and {mine.local_size} processes need a GPU each", help)
     if mine.size > 1 and name == "cuda":
         name = f"cuda:{mine.local_rank}"
     kind, _, number = name.partition(":")
@@ -42,8 +45,10 @@ def choose(name: str = "auto") -> torch.device:
         why = "no GPU or driver is visible" if built else "this PyTorch is built for CPUs only"
         raise _missing(f"`{name}` was asked for, but {why}", "use `--device cpu`, or `auto`")
     if int(number or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise _missing(f"`{name}` was asked for, but the number of GPUs is {count}", "GPUs count from cuda:0")
+        count, help = torch.cuda.device_count(), "GPUs count from cuda:0"
+        if mine.local_size > 1:
+            help = f"start {count} process{'es' * (count > 1)} on this machine, or use `--device cpu`"
+        raise _missing(f"`{name}` was asked for, but the number of GPUs is {count}", help)
     return torch.device(name)
 
 

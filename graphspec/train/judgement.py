@@ -34,7 +34,7 @@ class Reading:
             self._number = torch.empty((), dtype=number.dtype, pin_memory=True)
             self._number.copy_(number, non_blocking=True)
             self._event = torch.cuda.Event()
-            self._event.record()
+            self._event.record(torch.cuda.current_stream(number.device))  # not that of another GPU
 
     @property
     def value(self) -> float:

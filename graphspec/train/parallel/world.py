@@ -134,7 +134,10 @@ def joined(place: torch.device) -> Iterator[World]:
 
 
 def _connect(mine: Launched, place: torch.device) -> None:
-    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+    backend = "gloo"
+    if place.type == "cuda":
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(place)  # where FSDP puts shards
     try:
         if elastic():
             dist.init_process_group(backend, store=meeting(), rank=mine.rank, world_size=mine.size)
