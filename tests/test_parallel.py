@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import torch.distributed as dist
 from pyarrow import parquet
 from safetensors.torch import load_file
 
@@ -24,7 +25,8 @@ from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.sharing import Shared
 from graphspec.diagnostics import SpecError
-from graphspec.train.parallel.world import joined
+from graphspec.train.parallel.spread import spread_over
+from graphspec.train.parallel.world import World, joined
 from tests import trainings
 
 CLASSES = """
@@ -186,6 +188,8 @@ class Trainings:
     def __init__(self, root: Path):
         self.root = root
         self.found: dict[str, Any] = {}
+        self.written: dict[int, list[list[str]]] = {}
+        """By the number of processes, what each of them wrote at last."""
 
     def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
         spec = SPECS[name].replace("PARALLEL", way)
@@ -210,6 +214,8 @@ class Trainings:
         assert out.exists(), done.stderr
         self.found |= json.loads(out.read_text())
         out.unlink()
+        files = [Path(f"{out}-{rank}") for rank in range(processes)]
+        self.written[processes] = [json.loads(file.read_text()) for file in files]
 
     def weights(self, run: str, name: str = "last.safetensors") -> dict[str, torch.Tensor]:
         return load_file(self.root / run / name)
@@ -289,6 +295,13 @@ FILES = ("last.safetensors", "best.safetensors")
 @pytest.mark.parametrize("file", FILES)
 def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
     assert_written_whole(trained, name, file, 2)
+
+
+def test_one_process_writes(trained: Trainings) -> None:
+    """Of a sharded checkpoint each writes its own shards."""
+    first, second = trained.written[2]
+    assert any(path.endswith("history.jsonl") for path in first)
+    assert second and all(Path(path).name.startswith("shard-00002-") for path in second)
 
 
 @pytest.mark.parametrize("run", ["from 1", "from 2"])
@@ -608,6 +621,30 @@ def test_sharded_weights_need_an_optimizer_of_single_values() -> None:
     spec = CLASSES.replace("PARALLEL", "fsdp").replace("optimizer: adam", "optimizer: muon")
     with pytest.raises(SpecError, match="`muon` needs whole weights"):
         compile(spec)
+
+
+@pytest.mark.parametrize(("precision", "wanted"), [("float32", None), ("bf16", torch.bfloat16)])
+def test_weights_travel_in_the_precision_of_the_spec(precision: str, wanted: torch.dtype | None) -> None:
+    """The units are the blocks, and layers that keep statistics, whose weights stay float32."""
+    from torch.distributed.fsdp import FSDPModule
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    norm = "      norm: {layer: BatchNormalization}\n      sum: "
+    text = STEPS.replace("PARALLEL", f"fsdp\n  precision: {precision}").replace("      sum: ", norm)
+    text = text.replace("[wide, x]", "[norm, x]")
+    program = compile(text)
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        spread = spread_over(World(0, 2), program, program.module(), torch.device("cpu"), [], [])
+        units = {name: m for name, m in spread.module.named_modules() if isinstance(m, FSDPModule)}
+        policies = {name: unit._get_fsdp_state()._mp_policy for name, unit in units.items()}
+    finally:
+        dist.destroy_process_group()
+    norms = {name for name in policies if name.endswith("norm")}
+    assert policies.keys() - norms == {"", "mixed.0", "mixed.1"} and bool(norms) == (precision == "bf16")
+    assert {policies[name].param_dtype for name in policies.keys() - norms} == {wanted}
+    assert {policies[name].param_dtype for name in norms} <= {None}
+    assert {policies[name].reduce_dtype for name in policies.keys() - norms} == {wanted and torch.float32}
 
 
 def test_shares_are_the_batches_of_one_process_in_their_order() -> None:

@@ -93,9 +93,30 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     return {**result.to_json(), "exit_code": code, "restarts": attempt}
 
 
+def watch_writes(root: Path) -> set[str]:
+    """A set that gets the path of each file below `root` that this process writes, renames or removes."""
+    found: set[str] = set()
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            made = arguments[0]
+        elif event in ("os.rename", "os.remove"):
+            made = os.fspath(arguments[1] if event == "os.rename" else arguments[0])
+        else:
+            return
+        if made.startswith(str(root)):
+            found.add(made)
+
+    sys.addaudithook(watch)
+    return found
+
+
 def main(jobs: str, out: str) -> None:
+    rank = os.environ.get("RANK", "0")
+    written = watch_writes(Path(out).parent)
     found = {name: run(job) for name, job in json.loads(Path(jobs).read_text()).items()}
-    if os.environ.get("RANK", "0") == "0":
+    Path(f"{out}-{rank}").write_text(json.dumps(sorted(written)))
+    if rank == "0":
         Path(out).write_text(json.dumps(found))
 
 
