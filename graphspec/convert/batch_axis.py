@@ -13,17 +13,14 @@ from typing import Any
 from graphspec.contract.arrays import as_array, shape_of
 from graphspec.contract.keras_names import PER_EXAMPLE
 from graphspec.convert.refusals import Unsupported
+from graphspec.diagnostics import by_word
 
-BESIDE_CONSTANT = {
-    "batch_normalization": "x",
-    "conv": "inputs",
-    "depthwise_conv": "inputs",
-    "dot": "x1",
-    "inner": "x1",
-    "separable_conv": "inputs",
-    "take": "indices",
-    "tensordot": "x1",
-}
+BESIDE_CONSTANT = by_word(
+    x="batch_normalization",
+    inputs="conv depthwise_conv separable_conv",
+    x1="dot inner tensordot",
+    indices="take",
+)
 """Ops that are the same as Keras' where this argument is the only tensor, and the others are constants."""
 BESIDE_IMAGES = {"transform": 2, "start_points": 3, "end_points": 3}
 """Tensors beside images, with the axes that they have where there is one for each image."""

@@ -10,26 +10,22 @@ from pydantic import SerializeAsAny
 from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 
 class DataConfig(Setting):
     """Where examples come from. Paths are relative to the spec's directory."""
 
-    synonyms: ClassVar[Mapping[str, str]] = {
-        "path": "train",
-        "file": "train",
-        "val": "validation",
-        "valid": "validation",
-        "eval": "test",
-        "columns": "features",
-        "encoders": "features",
-        "missing": "na_values",
-        "id": "key",
-        "mixup": "mix",
-        "cutmix": "mix",
-        "mixing": "mix",
-    }
+    synonyms: ClassVar[Mapping[str, str]] = by_word(
+        train="path file",
+        validation="val valid",
+        test="eval",
+        features="columns encoders",
+        na_values="missing",
+        key="id",
+        mix="mixup cutmix mixing",
+    )
     remedies: ClassVar[Mapping[str, str]] = {
         "batch_size": "it belongs to the training: train: {batch_size: 32}",
         "shuffle": "delete it: training rows are shuffled, from the run's seed",

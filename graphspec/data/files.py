@@ -8,16 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
 
-FORMATS = {
-    ".csv": "delimited",
-    ".tsv": "delimited",
-    ".jsonl": "lines",
-    ".parquet": "parquet",
-    ".npz": "arrays",
-    ".npy": "arrays",
-}
+FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
 """What is read, by the ending of its name."""
 COMPRESSED = (".gz", ".zst")
 """Endings that may follow that of a text format."""

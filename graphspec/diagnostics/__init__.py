@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from graphspec.diagnostics.collecting import Diagnostics, SpecError, fail
 from graphspec.diagnostics.diagnostic import CODES, Diagnostic, Label, Span
-from graphspec.diagnostics.spelling import did_you_mean, nearest
+from graphspec.diagnostics.spelling import by_word, did_you_mean, nearest
 from graphspec.diagnostics.text import hidden_in, shortened, split_lines, visible
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Label",
     "Span",
     "SpecError",
+    "by_word",
     "did_you_mean",
     "fail",
     "hidden_in",

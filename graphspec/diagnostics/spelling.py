@@ -50,6 +50,13 @@ def nearest(word: str, candidates: Iterable[str], synonyms: Mapping[str, str] | 
     return min(parts, key=lambda name: (abs(len(name) - len(word)), name), default=None)
 
 
+def by_word(**words: str) -> dict[str, str]:
+    """A table with a row for each word: `by_word(units="size width")` is
+    {"size": "units", "width": "units"}.
+    """
+    return {word: value for value, several in words.items() for word in several.split()}
+
+
 def did_you_mean(
     word: object, legal: Iterable[str], otherwise: T, synonyms: Mapping[str, str] | None = None
 ) -> str | T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphspec.plot.picture import Kind
+from graphspec.diagnostics import by_word
 
 LIGHT = {
     "page": "#ffffff",
@@ -79,21 +79,12 @@ PARTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     "head": (".head", {"fill": "line"}),
 }
-OF_KINDS: Mapping[Kind, str] = {
-    "merge": "merge",
-    "op": "merge",
-    "compute": "merge",
-    "input": "end",
-    "output": "end",
-    "entry": "end",
-    "exit": "end",
-    "parameter": "weight",
-    "constant": "weight",
-    "shared": "weight",
-    "block": "group",
-    "model": "group",
-    "section": "group",
-}
+OF_KINDS = by_word(
+    merge="merge op compute",
+    end="input output entry exit",
+    weight="parameter constant shared",
+    group="block model section",
+)
 """The part of a box by its kind; a layer's is `layer`, or `plain` where it has no weights."""
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from graphspec.contract.fields import as_tuple
-from graphspec.diagnostics import Diagnostic, Diagnostics, Span, did_you_mean, fail, nearest
+from graphspec.diagnostics import Diagnostic, Diagnostics, Span, by_word, did_you_mean, fail, nearest
 from graphspec.objectives.settings import Problem, Setting, SettingError, show, validate
 from graphspec.source import read
 from graphspec.transfer.patterns import Pattern, PatternError, names_of, pattern
@@ -81,13 +81,7 @@ class RulesFile(Setting):
     fresh: Names = ()
     flatten: str | None = None
 
-    synonyms: ClassVar = {
-        "rules": "weights",
-        "rename": "weights",
-        "map": "weights",
-        "ignore": "drop",
-        "new": "fresh",
-    }
+    synonyms: ClassVar = by_word(weights="rules rename map", drop="ignore", fresh="new")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 Count = Annotated[int, Field(ge=1)]
@@ -90,18 +91,11 @@ KINDS: Mapping[str, type[IntRange] | type[FloatRange] | type[Choice]] = {
     "float": FloatRange,
     "choice": Choice,
 }
-SYNONYMS = {
-    "integer": "int",
-    "uniform": "float",
-    "loguniform": "float",
-    "log_uniform": "float",
-    "real": "float",
-    "range": "int",
-    "choices": "choice",
-    "categorical": "choice",
-    "values": "choice",
-    "options": "choice",
-}
+SYNONYMS = by_word(
+    int="integer range",
+    float="uniform loguniform log_uniform real",
+    choice="choices categorical values options",
+)
 MOST = 10_000
 """The most values of one key that a grid is made of."""
 
@@ -121,20 +115,14 @@ class TuneConfig(Setting):
     pruner: Literal["median", "hyperband", "none"] = "median"
     search: dict[str, Range]
 
-    synonyms: ClassVar = {
-        "metric": "objective",
-        "monitor": "objective",
-        "mode": "direction",
-        "n_trials": "trials",
-        "max_trials": "trials",
-        "num_samples": "trials",
-        "algorithm": "sampler",
-        "scheduler": "pruner",
-        "space": "search",
-        "params": "search",
-        "parameters": "search",
-        "hyperparameters": "search",
-    }
+    synonyms: ClassVar = by_word(
+        objective="metric monitor",
+        direction="mode",
+        trials="n_trials max_trials num_samples",
+        sampler="algorithm",
+        pruner="scheduler",
+        search="space params parameters hyperparameters",
+    )
 
 
 def parse_tune(value: object) -> TuneConfig:

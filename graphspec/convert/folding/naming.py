@@ -8,25 +8,21 @@ from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import begin, common
 from graphspec.convert.nodes import RESERVED, SOURCES, ConvertedNode, identifier
+from graphspec.diagnostics import by_word
 from graphspec.names import Namespace
 
-SHORT = {
-    "activation": "act",
-    "re_lu": "relu",
-    "leaky_re_lu": "relu",
-    "prelu": "prelu",
-    "batch_normalization": "norm",
-    "layer_normalization": "norm",
-    "group_normalization": "norm",
-    "unit_normalization": "norm",
-    "multi_head_attention": "attention",
-    "global_average_pooling1d": "pool",
-    "global_average_pooling2d": "pool",
-    "add": "sum",
-    "concatenate": "joined",
-    "multiply": "product",
-    "parameter": "weight",
-}
+SHORT = by_word(
+    act="activation",
+    relu="re_lu leaky_re_lu",
+    prelu="prelu",
+    norm="batch_normalization layer_normalization group_normalization unit_normalization",
+    attention="multi_head_attention",
+    pool="global_average_pooling1d global_average_pooling2d",
+    sum="add",
+    joined="concatenate",
+    product="multiply",
+    weight="parameter",
+)
 """Short words for what stands often in a block."""
 _DIMENSIONS = re.compile(r"(_normalization)?_?[123]d(_transpose)?$")
 _PARTS = frozenset(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Setting
 
 Text = Annotated[str, Field(min_length=1)]
@@ -75,43 +76,21 @@ class Feature(Setting):
     encode: str
     column: Text | None = None
 
-    synonyms: ClassVar = {
-        "type": "encode",
-        "kind": "encode",
-        "encoder": "encode",
-        "preprocessing": "encode",
-        "missing": "fill",
-        "missing_value_strategy": "fill",
-        "fillna": "fill",
-        "fill_value": "fill",
-        "impute": "fill",
-        "normalization": "scale",
-        "normalize": "scale",
-        "scaler": "scale",
-        "most_common": "vocabulary",
-        "vocab": "vocabulary",
-        "vocab_size": "vocabulary",
-        "vocabulary_size": "vocabulary",
-        "max_tokens": "vocabulary",
-        "num_tokens": "vocabulary",
-        "num_bins": "bins",
-        "max_length": "length",
-        "max_sequence_length": "length",
-        "output_sequence_length": "length",
-        "sequence_length": "length",
-        "truncate": "cut",
-        "truncating": "cut",
-        "min_df": "min_count",
-        "min_frequency": "min_count",
-        "classes": "values",
-        "categories": "values",
-        "sep": "separator",
-        "delimiter": "separator",
-        "date_format": "format",
-        "augmentation": "augment",
-        "folder": "root",
-        "directory": "root",
-    }
+    synonyms: ClassVar = by_word(
+        encode="type kind encoder preprocessing",
+        fill="missing missing_value_strategy fillna fill_value impute",
+        scale="normalization normalize scaler",
+        vocabulary="most_common vocab vocab_size vocabulary_size max_tokens num_tokens",
+        bins="num_bins",
+        length="max_length max_sequence_length output_sequence_length sequence_length",
+        cut="truncate truncating",
+        min_count="min_df min_frequency",
+        values="classes categories",
+        separator="sep delimiter",
+        format="date_format",
+        augment="augmentation",
+        root="folder directory",
+    )
     target: ClassVar[bool] = True
     """Whether an output can be compared with what it makes."""
 
@@ -377,32 +356,14 @@ FEATURES: dict[str, type[Feature]] = {
     for cls in (Number, Category, Hash, Date, Set, TextFeature, Tokens, ImageFeature)
 }
 """The encoders by the name that `encode` gives them."""
-SYNONYMS = {
-    "numeric": "number",
-    "numerical": "number",
-    "float": "number",
-    "int": "number",
-    "continuous": "number",
-    "vector": "number",
-    "binary": "category",
-    "categorical": "category",
-    "label": "category",
-    "enum": "category",
-    "bool": "category",
-    "string_lookup": "category",
-    "hashing": "hash",
-    "datetime": "date",
-    "time": "date",
-    "timestamp": "date",
-    "multi_hot": "set",
-    "multilabel": "set",
-    "string": "text",
-    "sentence": "text",
-    "sequence": "tokens",
-    "list": "tokens",
-    "ids": "tokens",
-    "picture": "image",
-    "photo": "image",
-    "img": "image",
-}
+SYNONYMS = by_word(
+    number="numeric numerical float int continuous vector",
+    category="binary categorical label enum bool string_lookup",
+    hash="hashing",
+    date="datetime time timestamp",
+    set="multi_hot multilabel",
+    text="string sentence",
+    tokens="sequence list ids",
+    image="picture photo img",
+)
 """What else encoders are called."""

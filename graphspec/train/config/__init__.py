@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
@@ -106,18 +107,14 @@ class TrainConfig(Setting):
     """How several processes share a model: each has all of it, or a part of every weight."""
     callbacks: tuple[SerializeAsAny[CallbackSettings], ...] = ()
 
-    synonyms: ClassVar = {
-        "optim": "optimizer",
-        "scheduler": "schedule",
-        "lr_schedule": "schedule",
-        "param_groups": "parameter_groups",
-        "groups": "parameter_groups",
-        "batch": "batch_size",
-        "num_epochs": "epochs",
-        "max_epochs": "epochs",
-        "strategy": "parallel",
-        "distributed": "parallel",
-    }
+    synonyms: ClassVar = by_word(
+        optimizer="optim",
+        schedule="scheduler lr_schedule",
+        parameter_groups="param_groups groups",
+        batch_size="batch",
+        epochs="num_epochs max_epochs",
+        parallel="strategy distributed",
+    )
     remedies: ClassVar = REMEDIES
 
 

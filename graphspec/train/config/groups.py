@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
 
 
@@ -20,16 +21,12 @@ class ParameterGroup(Setting):
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     trainable: bool | None = None
 
-    synonyms: ClassVar = {
-        "lr": "learning_rate",
-        "pattern": "match",
-        "name": "match",
-        "params": "match",
-        "weights": "match",
-        "decay": "weight_decay",
-        "requires_grad": "trainable",
-        "frozen": "trainable",
-    }
+    synonyms: ClassVar = by_word(
+        learning_rate="lr",
+        match="pattern name params weights",
+        weight_decay="decay",
+        trainable="requires_grad frozen",
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> ParameterGroup:

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Family, Members, Named
 
 Positive = Annotated[float, Field(gt=0)]
@@ -38,16 +39,14 @@ class OptimizerSettings(Named):
     ema_overwrite_frequency: Annotated[int, Field(ge=1)] | None = None
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
 
-    synonyms: ClassVar = {
-        "lr": "learning_rate",
-        "alpha": "rho",
-        "eps": "epsilon",
-        "betas": "beta_1",
-        "decay": "weight_decay",
-        "max_norm": "global_clipnorm",
-        "clip_grad_norm": "global_clipnorm",
-        "lambd": "weight_decay",
-    }
+    synonyms: ClassVar = by_word(
+        learning_rate="lr",
+        rho="alpha",
+        epsilon="eps",
+        beta_1="betas",
+        weight_decay="decay lambd",
+        global_clipnorm="max_norm clip_grad_norm",
+    )
 
     @property
     def slots(self) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Family, Members, Named
 
 
@@ -18,39 +19,28 @@ class Schedule(Named):
 
     warmup_steps: Annotated[int, Field(ge=0)] = 0
 
-    synonyms: ClassVar = {
-        "warmup": "warmup_steps",
-        "num_warmup_steps": "warmup_steps",
-        "gamma": "decay_rate",
-        "T_max": "decay_steps",
-        "steps": "decay_steps",
-        "total_steps": "decay_steps",
-        "milestones": "boundaries",
-        "T_0": "first_decay_steps",
-        "T_mult": "t_mul",
-        "eta_min": "alpha",
-        "learning_rate": "initial_learning_rate",
-    }
+    synonyms: ClassVar = by_word(
+        warmup_steps="warmup num_warmup_steps",
+        decay_rate="gamma",
+        decay_steps="T_max steps total_steps",
+        boundaries="milestones",
+        first_decay_steps="T_0",
+        t_mul="T_mult",
+        alpha="eta_min",
+        initial_learning_rate="learning_rate",
+    )
 
 
 SCHEDULES = Family(
     "schedule",
     Members(Schedule, lambda: import_module("graphspec.train.config.decays")),
-    {
-        "cosine": "cosine_decay",
-        "cosine_annealing": "cosine_decay",
-        "CosineAnnealingLR": "cosine_decay",
-        "CosineAnnealingWarmRestarts": "cosine_decay_restarts",
-        "exponential": "exponential_decay",
-        "ExponentialLR": "exponential_decay",
-        "step": "piecewise_constant_decay",
-        "StepLR": "exponential_decay",
-        "MultiStepLR": "piecewise_constant_decay",
-        "linear": "polynomial_decay",
-        "LinearLR": "polynomial_decay",
-        "linear_decay": "polynomial_decay",
-        "PolynomialLR": "polynomial_decay",
-        "inverse_sqrt": "inverse_time_decay",
-    },
+    by_word(
+        cosine_decay="cosine cosine_annealing CosineAnnealingLR",
+        cosine_decay_restarts="CosineAnnealingWarmRestarts",
+        exponential_decay="exponential ExponentialLR StepLR",
+        piecewise_constant_decay="step MultiStepLR",
+        polynomial_decay="linear LinearLR linear_decay PolynomialLR",
+        inverse_time_decay="inverse_sqrt",
+    ),
     "unknown-schedule",
 )
