@@ -177,6 +177,8 @@ def _other_specs(path: Path) -> str | None:
     if path.is_dir():
         inside = sorted(path.glob("*.yaml"))
         return f"a spec is a file: `{inside[0]}`" if len(inside) == 1 else "a spec is a file of this folder"
+    if ": " in str(path):
+        return "text is a spec, and not a path, if it has a line break; a dict is one as well"
     folder = path.parent
     names = sorted(str(p) for p in folder.glob("*.yaml")) if folder.is_dir() else []
     return did_you_mean(str(path), names, None)

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 import graphspec
 from graphspec.data.given import given
 from graphspec.diagnostics import SpecError
+from graphspec.train.callbacks.base import Callback
 
 TABLE = """
 inputs:
@@ -119,6 +120,10 @@ class Pairs(Items):
         ({"x": np.zeros((4, 3, 1)), "y": ["a"] * 4}, "data-shape", "holds text"),
         (Pairs(np.zeros((4, 3), "float32"), np.zeros(4, "int64")), "data-format", "item 0"),
         (Items(np.zeros((0, 3), "float32"), np.zeros(0, "int64")), "data-empty", ""),
+        (pd.DataFrame({"x_0": [1.0]}).iloc[0], "data-format", "`Series` is not a type"),
+        (pd.DataFrame([[1, 2]], columns=["x_0", "x_0"]), "data-column", "two columns `x_0`"),
+        (pd.DataFrame({"x_0": [1.0, "a"], "y": [0, 1]}), "data-dtype", "column x_0"),
+        (pd.DataFrame({"x_0": [1j]}), "data-dtype", "column x_0"),
         (pd.DataFrame({"x_0": [1.0], "x_1": [None], "x_2": [1.0], "y": [0]}), "data-gap", "`x_1`"),
     ],
 )
@@ -127,6 +132,25 @@ def test_what_is_no_data_is_told(tmp_path: Path, data: Any, code: str, words: st
         spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run")
     (found,) = caught.value.diagnostics
     assert found.code == code and words in found.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ({"epochs": 0}, "out-of-range", "`epochs` is 0"),
+        ({"limit": -1}, "out-of-range", "`limit` is -1"),
+        ({"callbacks": [1]}, "callback-misfit", "`int` has none of the methods of a callback"),
+        ({"callbacks": [Callback]}, "callback-misfit", "`Callback` is a class"),
+    ],
+)
+def test_arguments_that_cannot_be_are_told(
+    tmp_path: Path, arguments: dict[str, Any], code: str, words: str
+) -> None:
+    data = {"x": np.zeros((4, 3), "float32"), "y": np.zeros(4, int)}
+    with pytest.raises(SpecError) as caught:
+        spec(tmp_path, ARRAYS).fit(data, device="cpu", run_dir=tmp_path / "run", **arguments)
+    (found,) = caught.value.diagnostics
+    assert found.code == code and words in found.message and not (tmp_path / "run").exists()
 
 
 def test_a_path_stays_a_path() -> None:

@@ -234,3 +234,9 @@ def test_losses_and_metrics_of_further_files_are_made_when_they_are_named() -> N
         *("accuracy", "mean_squared_error", "0"),
         *("auc", "dice", "False", "True", "True"),
     ]
+
+
+def test_text_without_a_line_break_is_taken_as_a_path_and_said_so() -> None:
+    with pytest.raises(graphspec.SpecError) as caught:
+        graphspec.compile("inputs: {x: {shape: [2]}}")
+    assert "line break" in (caught.value.diagnostics[0].help or "")

@@ -70,18 +70,33 @@ def given(data: Any) -> Path | Given | None:
         return _arrays(data)
     library = type(data).__module__.partition(".")[0]
     if library == "pandas" and hasattr(data, "columns"):
-        import pyarrow as pa
-
-        return Given(table=pa.Table.from_pandas(data, preserve_index=False))
+        return Given(table=_from_pandas(data))
     if library == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
         return Given(table=data.to_arrow())
     if library == "pyarrow" and hasattr(data, "column_names"):
         return Given(table=data)
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+    if library != "pandas" and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return _arrays(_stacked(data))
-    raise fail(
-        "data-format", f"`{type(data).__name__}` is not a type of data that graphspec reads", f"give {KINDS}"
-    )
+    message = f"`{type(data).__name__}` is not a type of data that graphspec reads"
+    row = "a row of a frame is `frame.iloc[[7]]`; " if type(data).__name__ == "Series" else ""
+    raise fail("data-format", message, f"{row}give {KINDS}")
+
+
+def _from_pandas(frame: Any) -> Any:
+    """The table of a pandas frame. Raises `SpecError`: data-column, data-dtype."""
+    import pyarrow as pa
+
+    names = list(frame.columns)
+    for name in names:
+        if names.count(name) > 1:
+            raise fail("data-column", f"the frame has two columns `{name}`", "rename one of them")
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        *reasons, where = map(str, error.args)
+        message = f"the frame cannot be read: {'; '.join([where, *reasons])}"
+        help = 'give the values of a column one type: `frame["x"].astype(str)`'
+        raise fail("data-dtype", message, help) from None
 
 
 def _arrays(data: Mapping[Any, Any]) -> Given:

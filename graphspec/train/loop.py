@@ -33,6 +33,7 @@ from graphspec.train import batch_size as batch_sizes
 from graphspec.train import device as devices
 from graphspec.train.batch_size import Auto
 from graphspec.train.callbacks import settings
+from graphspec.train.callbacks.base import METHODS
 from graphspec.train.callbacks.building import build
 from graphspec.train.callbacks.weights import BestWeights
 from graphspec.train.checkpoint import State
@@ -100,7 +101,8 @@ def train(
     Raises `SpecError` for whatever is wrong with the spec, the data or the run, and `Interrupted` after
     SIGINT or SIGTERM.
     """
-    began, place, callbacks = time.monotonic(), devices.choose(device), tuple(callbacks)
+    began, place = time.monotonic(), devices.choose(device)
+    callbacks = _checked(epochs=epochs, limit=limit, callbacks=callbacks)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
@@ -116,7 +118,7 @@ def train(
         run, state = continued(program, world, run_dir, resume)
         if run is not None:
             stack.enter_context(closing(run))
-        epochs = epochs or program.training.epochs
+        epochs = program.training.epochs if epochs is None else epochs
         training, best, examination = _prepare(
             program, found, world, place, epochs, callbacks, state, state is None
         )
@@ -183,6 +185,22 @@ def _fitting(
     if SYNTHETIC in found.notes:  # of which there are so many batches
         found = read(sized)
     return sized, found
+
+
+def _checked(epochs: int | None, limit: int | None, callbacks: Iterable[Any]) -> tuple[Any, ...]:
+    """The callbacks. Raises `SpecError` for arguments that no training can have."""
+    for name, value in (("epochs", epochs), ("limit", limit)):
+        if value is not None and value < 1:
+            raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
+    found = tuple(callbacks)
+    for item in found:
+        if isinstance(item, type):
+            message = f"the callback `{item.__name__}` is a class"
+            raise fail("callback-misfit", message, f"give an instance: `{item.__name__}()`")
+        if not any(hasattr(item, method) for method in METHODS):
+            message = f"`{type(item).__name__}` has none of the methods of a callback"
+            raise fail("callback-misfit", message, f"it has some of: {', '.join(METHODS)}")
+    return found
 
 
 def _prepare(
