@@ -142,7 +142,7 @@ def lstm_workspace(steps: int, batch: int, width: int, units: int) -> int:
     arrays = [
         _row(4 * units) * steps,
         own * steps,
-        *[2 * wide * (steps + 1)] * 3,
+        *[2 * wide * (steps + 1)] * (3 if torch.__version__ >= "2.11" else 5),  # versions, not texts
         *[2 * own * (steps + 1)] * 2,
     ]
     return sum(-(-4 * batch * floats // PAGE) * PAGE for floats in arrays)
