@@ -40,7 +40,15 @@ class Input(Setting):
     what fills it where it is not given.
     """
 
-    synonyms: ClassVar[Mapping[str, str]] = {"size": "shape", "input_shape": "shape", "type": "dtype"}
+    synonyms: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("size", "input_shape", "dim", "dims", "input_dim", "features", "input"), "shape"),
+        "type": "dtype",
+    }
+    remedies: ClassVar[Mapping[str, str]] = {
+        "batch_size": "delete it: shapes leave out the batch",
+        "name": "the key of an input is its name",
+    }
+    phrases: ClassVar[Mapping[str, str]] = {"shape": "shape: [64]"}
 
     shape: Any
     dtype: Any = "float32"
@@ -55,6 +63,16 @@ class Node(Setting):
     """
 
     model_config = ConfigDict(extra="allow", populate_by_name=False)
+
+    phrases: ClassVar[Mapping[str, str]] = {
+        "layer": "layer: Dense, units: 32",
+        "merge": "merge: add, from: [a, b]",
+        "block": "block: name",
+        "model": "model: other.yaml",
+        "call": "call: name",
+        "op": "op: relu",
+        "module": "module: my_layers.Name",
+    }
 
     layer: str = MISSING
     merge: str = MISSING
@@ -107,6 +125,7 @@ class Output(Setting):
         "metric": "metrics",
         "label": "target",
         "source": "from",
+        "node": "from",
         "weights": "sample_weight",
         "class_weights": "class_weight",
         "sample_weights": "sample_weight",
@@ -118,6 +137,11 @@ class Output(Setting):
         "layer": "a layer is a node, under `nodes`; an output names it",
         "shape": "the node of the output determines it",
         "name": "the key of an output is its name",
+        "from_logits": "delete it, or write it beside the loss's name: loss: {name: ..., from_logits: true}",
+        **{
+            key: f"it belongs to the loss: loss: {{name: categorical_crossentropy, {key}: ...}}"
+            for key in ("label_smoothing", "reduction")
+        },
     }
 
     source: Any = Field(None, alias="from")
@@ -135,7 +159,11 @@ class Output(Setting):
 class Block(Setting):
     """A sub-graph with parameters."""
 
-    phrases: ClassVar[Mapping[str, str]] = {"inputs": "inputs: [x]", "params": "params: {units: required}"}
+    phrases: ClassVar[Mapping[str, str]] = {
+        "inputs": "inputs: [x]",
+        "params": "params: {units: required}",
+        "nodes": "nodes: {hidden: {layer: Dense, units: 32}}",
+    }
     synonyms: ClassVar[Mapping[str, str]] = {
         "layers": "nodes",
         "input": "inputs",
@@ -165,6 +193,12 @@ class Spec(Setting):
         "dataset": "data",
         "graph": "nodes",
         "modules": "blocks",
+        "connections": "edges",
+    }
+    phrases: ClassVar[Mapping[str, str]] = {
+        "inputs": "inputs: {x: {shape: [64]}}",
+        "nodes": "nodes: {y: {layer: Dense, units: 10}}",
+        "outputs": "outputs: {y: {loss: mse}}",
     }
     remedies: ClassVar[Mapping[str, str]] = {
         **{

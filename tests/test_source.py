@@ -352,7 +352,7 @@ def test_values_that_were_meant_have_places() -> None:
         ("a: {b: ${c}}", "write `$c` or `$(c)`"),
         ("a: {b: ${c + 1}}", "write `$(c + 1)`"),
         ("a: {b: c, d}", "write `d: value`; in {...} YAML requires quotes"),
-        ("a: {{ b }}", "a parameter is written `$name`"),
+        ("a: {{ b }}", "write `$b`"),
         ("x: &apple 1\na: *aple", "did you mean `*apple`?"),
     ],
 )

@@ -16,7 +16,21 @@ _LOSS = "a loss belongs to an output: outputs: {probs: {loss: ...}}"
 _TRANSFORMER = "build it from MultiHeadAttention, LayerNormalization, Dense and {merge: add}, in a block"
 _SUM = "write {merge: add, from: [a, b]}"
 
+_RANKS = "write {0}2D for images, {0}1D for sequences"
+
 LAYERS: Mapping[str, str] = {
+    **{
+        word: _RANKS.format(name)
+        for name, words in {
+            "Conv": "Conv Convolution",
+            "MaxPooling": "MaxPool MaxPooling Pool Pooling",
+            "AveragePooling": "AvgPool AvgPooling AveragePool AveragePooling",
+            "GlobalAveragePooling": "GlobalAvgPool GlobalAveragePool GlobalAveragePooling GAP",
+            "GlobalMaxPooling": "GlobalMaxPool GlobalMaxPooling",
+        }.items()
+        for word in words.split()
+    },
+    "ConvTranspose": "write Conv2DTranspose for images, Conv1DTranspose for sequences",
     "Input": _INPUT,
     "InputLayer": _INPUT,
     "Output": "declare outputs under `outputs`: {probs: {loss: ...}}",
@@ -67,6 +81,21 @@ ARGUMENTS: Mapping[str, str] = {
     "input_size": "delete it: the size is that of the input",
     "input_shape": "delete it: the size is that of the input",
     "num_features": "delete it: the size is that of the input",
+    "weight_decay": "add a penalty, `kernel_regularizer: {name: l2, l2: 0.0001}`, or set it for all weights: "
+    "train: {optimizer: {name: adamw, weight_decay: 0.0001}}",
+    **dict.fromkeys(
+        ("frozen", "freeze", "requires_grad"), "`trainable: false` keeps its weights as they are"
+    ),
+    **dict.fromkeys(
+        ("pretrained", "checkpoint_path"), "write `weights: FILE.safetensors` on a block or a model"
+    ),
+    **dict.fromkeys(("dropout", "drop", "dropout_rate"), "a node below it: {layer: Dropout, rate: 0.5}"),
+    **dict.fromkeys(("batch_norm", "bn", "normalization"), "a node below it: {layer: BatchNormalization}"),
+    **dict.fromkeys(("to", "next"), "the node that reads it names it, under `from`; or write `edges`"),
+    **dict.fromkeys(("description", "comment"), "write it as a comment: `# ...`"),
+    **dict.fromkeys(
+        ("lr", "learning_rate"), "another rate for some weights: train: {parameter_groups: [...]}"
+    ),
     "normalized_shape": "delete it: the size is that of the input",
 }
 """By an argument that no layer takes."""
@@ -77,6 +106,9 @@ RECURRENT: Mapping[str, str] = {
     "bidirectional": "wrap it: {layer: Bidirectional, wraps: {layer: ..., units: ...}}",
 }
 """By an argument that no recurrent layer takes."""
+
+NESTS = ("args", "arguments", "config", "kwargs", "options", "parameters", "params", "settings")
+"""Keys under which other formats keep the arguments of a layer."""
 
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:\(.*\))?")
 

@@ -149,6 +149,9 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
     """
     if argument != "padding" or given in ("valid", "same"):
         return None
+    if isinstance(given, str):
+        near = next((word for word in ("valid", "same") if word in given.lower()), None)
+        return f"did you mean `{near}`?" if near is not None else None
     word, place = ("cropping", "after") if layer.startswith("Cropping") else ("padding", "before")
     return f"write `same`, or put {{layer: {layer}, {word}: {show(given)}}} {place} it"
 

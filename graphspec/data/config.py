@@ -18,7 +18,7 @@ class DataConfig(Setting):
     """Where examples come from. Paths are relative to the spec's directory."""
 
     synonyms: ClassVar[Mapping[str, str]] = by_word(
-        train="path file",
+        train="path file csv",
         validation="val valid",
         test="eval",
         features="columns encoders",
@@ -32,7 +32,12 @@ class DataConfig(Setting):
         "split": "write validation: {split: 0.1}",
         "validation_split": "write validation: {split: 0.1}",
         "target": "it belongs to the output: outputs: {name: {target: COLUMN}}",
-        "label": "it belongs to the output: outputs: {name: {target: COLUMN}}",
+        **dict.fromkeys(("label", "labels"), "it belongs to the output: outputs: {name: {target: COLUMN}}"),
+        **dict.fromkeys(
+            ("normalize", "standardize", "scale"),
+            "it belongs to a feature: features: {age: {encode: number, scale: standard}}",
+        ),
+        "header": "delete it: the first line of a table names its columns",
         "delimiter": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "sep": "it belongs to the file: train: {path: FILE, delimiter: ';'}",
         "encoding": "it belongs to the file: train: {path: FILE, encoding: latin-1}",
@@ -72,7 +77,9 @@ def parse_data(value: object) -> DataConfig:
     if isinstance(value, str):
         value = {"train": value}
     if not isinstance(value, dict):
-        raise SettingError(Problem("wrong-type", f"`data` is a mapping or a path, not {show(value)}"))
+        one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
+        help = f"write data: {value[0]}" if one else "write data: {train: FILE}"
+        raise SettingError(Problem("wrong-type", f"`data` is a mapping or a path, not {show(value)}", help))
     found: dict[str, Any] = {}
     problems = Problems()
     for key, item in value.items():

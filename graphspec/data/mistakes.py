@@ -58,7 +58,9 @@ def in_line(file: str, line: int, text: str = "", start: int = 0, end: int | Non
 def missing(path: Path) -> SpecError:
     """A path at which there is nothing."""
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    return fail("data-missing", f"there is no data file `{path}`", did_you_mean(path.name, there, None))
+    shown = [name for name in sorted(there) if Path(name).suffix == path.suffix][:8]
+    otherwise = f"files there: {', '.join(shown)}" if shown else "paths are relative to the spec's folder"
+    return fail("data-missing", f"there is no data file `{path}`", did_you_mean(path.name, there, otherwise))
 
 
 def unreadable(path: object, error: OSError) -> SpecError:

@@ -8,8 +8,8 @@ from graphspec.declarations.body import Body, File
 from graphspec.declarations.indentation import indented
 from graphspec.declarations.nodes import read_edges, read_nodes
 from graphspec.declarations.reader import DeclarationReader
-from graphspec.diagnostics import Diagnostics, Label, did_you_mean
-from graphspec.objectives.settings import show
+from graphspec.diagnostics import Diagnostics, Label, did_you_mean, nearest
+from graphspec.objectives.settings import plain, show
 from graphspec.schema import FORMS, NODE_KEYS, PLAIN, Block, Input, Output, Spec, is_plain
 from graphspec.source import Document, Path
 
@@ -29,6 +29,8 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     body = Body(document, (), None, name or stem)
     body.incomplete = torn or bool(reader.damage) or not {"inputs", "nodes"} <= document.value.keys()
     _params(reader, spec.params, body)
+    misspelt = _misspelt(document.value)
+    body.lost_params |= "params" in misspelt
     _inputs(reader, spec.inputs, body)
     blocks = {
         block: _block(reader, block, value) if reader.name(block, ("blocks", block), "a block") else None
@@ -50,12 +52,22 @@ def read_file(document: Document, stem: str, diagnostics: Diagnostics) -> File |
     if not body.written and not body.incomplete:
         reader.error("missing-key", ("nodes",), "a spec has at least one node")
     failed = frozenset(block for block, read in blocks.items() if read is None)
+    failed |= frozenset(misspelt.get("blocks") or ())
     legible = {block: read for block, read in blocks.items() if read is not None}
     return File(document, body, legible, failed, sections)
 
 
+def _misspelt(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The mappings under keys that are nearly those of a section, by its name."""
+    known = Spec.model_fields
+    found = {nearest(key, known, Spec.synonyms): item for key, item in value.items() if key not in known}
+    return {name: item for name, item in found.items() if name is not None and isinstance(item, dict)}
+
+
 def _params(reader: DeclarationReader, value: Any, body: Body) -> None:
-    params = reader.mapping(value, (*body.path, "params"), "`params`", body)
+    path = (*body.path, "params")
+    params = reader.mapping(value, path, "`params`", body)
+    body.lost_params = (value is not None and not isinstance(value, dict)) or reader.damaged(path)
     for name, item in params.items():
         here = (*body.path, "params", name)
         body.failed_params.add(name)
@@ -110,11 +122,21 @@ def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
             help = f"write {{shape: [{item}]}}"
             reader.error("wrong-type", path, f"the input `{name}` is a mapping, not {show(item)}", help)
             continue
+        if item is None and not body.incomplete:
+            message = f"the input `{name}` has no shape"
+            reader.error("wrong-type", path, message, f"write `{name}: {{shape: [64]}}`", key=True)
+            continue
         found[name] = reader.setting(Input, item, f"the input `{name}`", path)
 
 
 def _block(reader: DeclarationReader, name: str, value: Any) -> Body | None:
     path: Path = ("blocks", name)
+    if isinstance(value, dict) and any(form in value for form in FORMS):
+        message = f"the block `{name}` is written as a node"
+        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        help = f"write {{inputs: [x], nodes: {{hidden: {{{inner}}}}}}}"
+        reader.error("wrong-type", path, message, help, key=True)
+        return None
     block = reader.setting(Block, value, f"the block `{name}`", path)
     if block is None:
         return None
@@ -185,6 +207,10 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
                 found[name] = Output()
         return found
     if isinstance(value, str):
+        if "," in value:
+            help = f"write outputs: [{', '.join(part.strip() for part in value.split(','))}]"
+            reader.error("wrong-type", ("outputs",), f"an output is one name, not {show(value)}", help)
+            return {}
         return {value: Output()}
     for name, item in reader.mapping(value, ("outputs",), "`outputs`").items():
         if isinstance(item, str):

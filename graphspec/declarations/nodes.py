@@ -9,7 +9,7 @@ from typing import Any
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, did_you_mean, nearest
-from graphspec.objectives.settings import a, show
+from graphspec.objectives.settings import a, plain, show
 from graphspec.schema import FORMS, MISSING, REPEATABLE, Node
 from graphspec.source import Document, Path
 
@@ -42,20 +42,8 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
     if reader.damaged(path):
         return None
     if not isinstance(value, dict):
-        help = f"write {{layer: {value}}}" if isinstance(value, str) else None
-        if isinstance(value, str) and "=" in value:
-            help = "a key has a colon: `layer: Dense`"
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            together = {key: item for part in value for key, item in part.items()}
-            help = (
-                f"braces, not brackets: {{{', '.join(f'{key}: {item}' for key, item in together.items())}}}"
-            )
-        reader.error(
-            "wrong-type",
-            path,
-            f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}",
-            help,
-        )
+        message = f"the node `{name}` is a mapping such as {{layer: Dense, units: 8}}, not {show(value)}"
+        reader.error("wrong-type", path, message, _as_node(value))
         return None
     if "op" in value and "like" in value:
         value = _with_like(value)
@@ -69,6 +57,7 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
             "two-forms",
             (*path, forms[1]),
             f"the node `{name}` has {both}, and can be only one of them",
+            "delete one, or write a node for each",
             key=True,
         )
         return None
@@ -87,6 +76,22 @@ def _node(reader: DeclarationReader, name: str, value: Any, path: Path, shared: 
     return node if _legal_keys(reader, name, node, path, shared) else None
 
 
+def _as_node(value: Any) -> str | None:
+    """How a node that is a text or a list is written as a mapping."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        together = {key: item for part in value for key, item in part.items()}
+        return f"braces, not brackets: {{{', '.join(f'{key}: {item}' for key, item in together.items())}}}"
+    text = value[0] if isinstance(value, list) and value else value
+    if not isinstance(text, str):
+        return None
+    if re.match(r"\w+ *= ", text):
+        return "a key has a colon: `layer: Dense`"
+    word = re.match(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", text)
+    if word is None:
+        return None
+    return f"write {{layer: {word[1]}}}" if text == value == word[0] else f"write {{layer: {word[1]}, ...}}"
+
+
 def _with_like(value: dict[str, Any]) -> dict[str, Any]:
     """An op's `like`, a tensor that determines the shape or dtype, as one of its inputs: the last, or all."""
     source, like = value.get("from"), value["like"]
@@ -97,21 +102,25 @@ def _with_like(value: dict[str, Any]) -> dict[str, Any]:
     return {key: both if key == "from" else item for key, item in value.items() if key != "like"}
 
 
+_WORDS_OF_FORMS = {"type": "layer", "kind": "layer", "class": "layer", "function": "op", "use": "block"}
+
+
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:
     first = next(iter(node.extra), "")
-    if len(node.extra) == 1 and first[:1].isupper() and isinstance(node.extra[first], dict | None):
-        arguments = "".join(f", {key}: {item}" for key, item in (node.extra[first] or {}).items())
+    if len(node.extra) == 1 and first[:1].isupper():
+        inner = node.extra[first]
+        arguments = ", ..." if inner is not None else ""
+        if isinstance(inner, dict):
+            arguments = "".join(f", {key}: {plain(item)}" for key, item in inner.items())
         message, help = f"the node `{name}` has no `{first}`", f"write {{layer: {first}{arguments}}}"
         reader.error("unknown-key", (*path, first), message, help, key=True)
         return
     for key in node.extra:
-        if (
-            word := nearest(
-                key,
-                FORMS,
-                {"type": "layer", "kind": "layer", "class": "layer", "function": "op"},
-            )
-        ) is not None:
+        if key in ("layers", "nodes") and isinstance(node.extra[key], list | dict):
+            help = "each layer is a node, with a name of its own"
+            reader.error("unknown-key", (*path, key), f"the node `{name}` has no `{key}`", help, key=True)
+            return
+        if (word := nearest(key, FORMS, _WORDS_OF_FORMS)) is not None:
             reader.error(
                 "unknown-key",
                 (*path, key),
@@ -181,19 +190,22 @@ def read_edges(
         return None
     edges: dict[str, list[tuple[str, Path]]] = {}
     if not isinstance(value, list):
-        written = value if isinstance(value, str) else "a -> b"
+        written = value if isinstance(value, str) else _arrow(value) or "a -> b"
         reader.error("wrong-type", path, "`edges` is a list", f"write edges: [{written}]")
         body.torn = True
         return edges
     for position, text in enumerate(value):
         here = (*path, position)
-        if not isinstance(text, str) or "->" not in text:
-            names = re.split(r"[-=\s]*>\s*", text) if isinstance(text, str) else text
-            names = next(iter(names.items())) if isinstance(names, dict) and len(names) == 1 else names
-            whole = isinstance(names, list | tuple) and all(isinstance(n, str) and n for n in names)
-            help = f"write `{' -> '.join(names)}`" if whole and len(names) > 1 else None
+        if not isinstance(text, str) or "->" not in text or "-->" in text:
+            arrow = _arrow(text)
+            together = position == 0 and all(isinstance(item, str) and item.isidentifier() for item in value)
+            if together and len(value) > 1:
+                arrow = " -> ".join(value)
+            help = f"write `{arrow}`" if arrow is not None else None
             reader.error("wrong-type", here, f"an edge is written `a -> b`, not {show(text)}", help)
             body.torn = True
+            if together:
+                break
             continue
         groups = [[word.strip() for word in group.split(",")] for group in text.split("->")]
         if not all(word for group in groups for word in group):
@@ -210,6 +222,19 @@ def read_edges(
     return edges
 
 
+def _arrow(value: Any) -> str | None:
+    """An edge in another notation as `a -> b`: `a => b`, [a, b], {a: b}, {from: a, to: b}."""
+    if isinstance(value, str):
+        value = re.split(r"\s*(?:[-=]*>|\u2192)\s*", value)
+    elif isinstance(value, dict):
+        ends = [value.get("from", value.get("source")), value.get("to", value.get("target"))]
+        value = ends if all(ends) else next(iter(value.items())) if len(value) == 1 else ()
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and "->" in value[0]:
+        return value[0]
+    whole = isinstance(value, list | tuple) and all(isinstance(end, str) and end for end in value)
+    return " -> ".join(value) if whole and len(value) > 1 else None
+
+
 def _edge(
     reader: DeclarationReader,
     sources: list[str],
@@ -221,13 +246,14 @@ def _edge(
     if target in body.failed:
         return
     if target not in body.nodes:
-        what = "an input, which takes no edges" if target in body.inputs else "no node"
-        reader.error(
-            "unknown-reference",
-            path,
-            f"an edge leads to `{target}`, which is {what}",
-            did_you_mean(target, body.nodes, f"nodes here: {', '.join(list(body.nodes)[:12])}"),
-        )
+        what = "no node"
+        help = did_you_mean(target, body.nodes, f"nodes here: {', '.join(list(body.nodes)[:12])}")
+        if target in body.inputs:
+            what, help = "an input, which takes no edges", "an edge points at the node that reads"
+            if len(sources) == 1 and sources[0] in body.nodes:
+                help = f"turn it around: `{target} -> {sources[0]}`"
+                body.torn = True
+        reader.error("unknown-reference", path, f"an edge leads to `{target}`, which is {what}", help)
         return
     for source in sources:
         if any(source == known for known, _ in edges.get(target, [])):

@@ -101,6 +101,8 @@ class DeclarationReader:
                 if IDENTIFIER.match(fixed)
                 else "letters, digits and underscores, no digit first"
             )
+            if spaceless := re.match(r"([A-Za-z_]\w*:)([{\[])", word):
+                help = f"a colon needs a space after it: write `{spaceless[1]} {spaceless[2]}`"
             self.error(
                 "bad-name", path, f"the name of {what} is an ASCII identifier, not `{word}`", help, key=True
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from graphspec.elaborate.body import BodyElaborator
 from graphspec.elaborate.instance import NodeInstance
 from graphspec.elaborate.values import FAILED, NOTHING, Absent, Resolved
 from graphspec.graph import Value
-from graphspec.objectives.settings import show
+from graphspec.objectives.settings import plain, show
 from graphspec.schema import MISSING, NAMED_SIZE, Input
 from graphspec.tensor import BATCH, DTYPE_WORDS, DTYPES, Dim, Limit, Tensor, show_size, symbol, unit_of
 
@@ -36,6 +37,8 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
         return NOTHING
     if values["dtype"] not in DTYPES:
         help = did_you_mean(str(values["dtype"]), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
+        if values["dtype"] in ("category", "object", "str", "string", "text"):
+            help = f"numbers stand for texts: data: {{features: {{{name}: {{encode: category}}}}}}"
         body.error(
             "out-of-range", document.span((*path, "dtype")), f"unknown dtype {show(values['dtype'])}", help
         )
@@ -53,7 +56,7 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
             "wrong-type",
             document.span((*path, "shape")),
             f"a shape is a list of sizes, not {show(shape)}",
-            f"write [{show(shape)}]",
+            _as_shape(shape),
         )
         return None
     sizes: list[Dim] = [symbol(BATCH)]
@@ -70,6 +73,14 @@ def declared_tensor(body: BodyElaborator, name: str, declared: Input) -> Tensor 
             return None
         sizes = [sizes[0], *sizes[2:], sizes[1]]
     return Tensor(tuple(sizes), values["dtype"])
+
+
+def _as_shape(written: object) -> str:
+    """How `28x28`, (28, 28) and {length: 64} are written as a shape."""
+    sizes = list(written.values()) if isinstance(written, dict) else [written]
+    if isinstance(written, str):
+        sizes = re.findall(r"[A-Za-z_]\w*|\d+", re.sub(r"(?<=\d)[xX](?=\d)", " ", written))
+    return f"write [{', '.join(map(plain, sizes))}]"
 
 
 def is_channels_first(body: BodyElaborator, name: str, declared: Input) -> bool:
@@ -196,7 +207,7 @@ def _size(body: BodyElaborator, size: Any, path: Any) -> Dim | None:
         return None
     help = (
         f"write {int(size)}"
-        if isinstance(size, float) and size.is_integer()
+        if (isinstance(size, float) and size.is_integer()) or (isinstance(size, str) and size.isdecimal())
         else "an integer, a name such as `length`, a multiple of one such as `16 * height`, or null"
     )
     body.error("wrong-type", span, f"a size is not {show(size)}", help)

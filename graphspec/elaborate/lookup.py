@@ -22,8 +22,12 @@ def reference(
 
     `constant` is the help for a number.
     """
-    text = body.scope.evaluate(text, path, index)
     span = body.declared.document.span(path)
+    name = text[1:] if isinstance(text, str) and text[:1] == "$" else ""
+    if name not in body.scope.params and (name in body.declared.nodes or name in body.inputs):
+        body.error("unknown-name", span, f"`{name}` is a node or an input, not a param", f"write `{name}`")
+        return [Bound(FAILED, name, span)]
+    text = body.scope.evaluate(text, path, index)
     if text is FAILED:
         return [Bound(FAILED, "", span)]
     if not isinstance(text, str):
@@ -37,6 +41,8 @@ def reference(
     return [Bound(value, text, span) for value in resolve(body, text, span, reader)]
 
 
+SECTIONS = ("inputs", "layers", "nodes", "outputs", "self")
+"""What some write before a name."""
 INDEXED = re.compile(r"(\w+)\[(\d+)\]")
 ATTRIBUTES = {
     **dict.fromkeys(("T", "mT"), "write `transpose({0}, axes=[0, 2, 1])`: axis 0 is the batch"),
@@ -84,6 +90,8 @@ def resolve(body: BodyElaborator, text: str, span: Span | None, reader: str) -> 
         help += ", ..." if not word and len(names) > 12 else ""
         if (indexed := INDEXED.fullmatch(head)) and indexed[1] in names:
             help = f"an instance is written with a dot: `{indexed[1]}.{indexed[2]}`"
+        if head in SECTIONS and rest and rest[0] in names:
+            help = f"write `{'.'.join(rest)}`"
         body.error("unknown-reference", span, f"`{head}` is not a node or an input here", help)
     return [FAILED]
 

@@ -37,7 +37,8 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
     """The program of a file; None after errors, which are in `context.diagnostics`."""
     document, declared = file.document, file.body
     graph = Graph(Definition(document.file, None, file.name), declared=dict(declared.params))
-    scope = Scope(context, document, graph.visible, frozenset(declared.failed_params))
+    unknown, lost = frozenset(declared.failed_params), declared.lost_params
+    scope = Scope(context, document, graph.visible, unknown, lost)
     _resolve_params(scope, file, graph, _given(context, file, params, preset))
     body = BodyElaborator(scope, file, declared, graph, {}, elaborate_node, (document.file,))
     channels_first = _declare_inputs(body)
@@ -51,8 +52,11 @@ def elaborate(context: Context, file: File, params: dict[str, Any], preset: str 
         return None
     outputs = output_specs(body, bound)
     if all(value is NOTHING for value in bound.values()) and not context.diagnostics.errors:
-        message = "every output is left out" if bound else "the spec has no output"
-        body.error("unbound-output", document.key(("outputs",)), message, "a model returns at least one")
+        message, help = "every output is left out", "a model returns at least one"
+        if not bound:
+            message = "the spec has no output"
+            help = f"name the nodes that it returns: outputs: [{declared.written[-1]}]"
+        body.error("unbound-output", document.key(("outputs",)), message, help)
     report_unused(context, file)
     if context.diagnostics.errors:
         return None

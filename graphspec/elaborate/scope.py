@@ -13,7 +13,8 @@ from graphspec.elaborate.context import Context
 from graphspec.elaborate.values import FAILED, NOTHING, Resolved
 from graphspec.expressions import Expression, ExpressionError, evaluate, names_in, parse_value
 from graphspec.graph import Value
-from graphspec.objectives.settings import Problem, SettingError, boolean_help, show
+from graphspec.objectives.remedies import boolean_help
+from graphspec.objectives.settings import Problem, SettingError, show
 from graphspec.source import Document, Path
 from graphspec.tensor import show_size
 
@@ -37,6 +38,7 @@ class Scope:
     document: Document
     params: dict[str, Any]
     unknown: frozenset[str] = frozenset()
+    lost: bool = False  # the `params` of the file or block could not be read
     inputs: Mapping[str, Resolved] | None = None
     notes: tuple[str, ...] = ()
     origins: Mapping[str, Span] = field(default_factory=dict)  # of params that a use of a block gives
@@ -66,6 +68,8 @@ class Scope:
         except _Reported:
             return FAILED
         except ExpressionError as error:
+            if error.code == "unknown-name" and self.lost:
+                return FAILED
             if error.code == "unknown-name" and error.help and not error.help.startswith("did you"):
                 error.help = did_you_mean(error.message.split("`")[1], self.unknown, error.help)
             if error.code == "unknown-name" and index is None and error.message.startswith("`index`"):

@@ -173,9 +173,9 @@ def _joined(parts: list[str | Expression]) -> str | Expression | Template:
 
 def _dollar_error(text: str, start: int, braced: str | None) -> ExpressionError:
     if not braced:
-        return ExpressionError(
-            "lone-dollar", "`$` has no name after it", start, start + 1, "write `$$` for a dollar sign"
-        )
+        spaced = re.match(r"\$ +([A-Za-z_]\w*)\s*\Z", text[start:])
+        help = f"write `${spaced[1]}`" if spaced else "write `$$` for a dollar sign"
+        return ExpressionError("lone-dollar", "`$` has no name after it", start, start + 1, help)
     inner, end = braced_name(text, start)
     return ExpressionError(
         "dollar-brace", f"`{shortened(text[start:end])}` is not a parameter", start, end, brace_help(inner)

@@ -21,6 +21,8 @@ from graphspec.diagnostics import shortened
 from graphspec.expressions import UNCLOSED_HELP, Expression, closing, parse_value
 from graphspec.expressions.grammar import (
     IDENTIFIER,
+    NO_NAME,
+    PRODUCT,
     TOO_LARGE,
     WORDS,
     ExpressionError,
@@ -146,21 +148,15 @@ _REFUSED: tuple[tuple[type | UnionType, str, str], ...] = (
     (ast.Starred, "a starred value", "all instances of a node are `node.*`"),
 )
 
-_NO_NAME = r"(?:and|or|not|in|is|if|else|for|lambda|R_*)\b"
-"""Words of Python, and what stands for a reference while a formula is parsed."""
 _ALMOST: NearMisses = (
-    (
-        re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s*(?![eE][+-]?\d|[xob]\w|{_NO_NAME})([A-Za-z_]\w*)"),
-        "a product needs its `*`",
-        r"write `\1 * \2`",
-    ),
+    PRODUCT,
     (
         re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)\s*((?:(?!\bR_).)*\S)\s*$"),
         "a formula gives no name: that is the key of its node",
         r"write `\2`",
     ),
     (
-        re.compile(rf"\b(?!{_NO_NAME})([A-Za-z_]\w*)\s+(?!{_NO_NAME})([A-Za-z_]\w*)"),
+        re.compile(rf"\b(?!{NO_NAME})([A-Za-z_]\w*)\s+(?!{NO_NAME})([A-Za-z_]\w*)"),
         "nothing stands between two names",
         r"write a call, `\1(\2)`, or an operation, `\1 * \2`",
     ),

@@ -111,10 +111,22 @@ _FORMS = (
     "expressions have + - * / // % **, comparisons, and, or, not, `a if c else b`, lists in brackets, "
     "their indices and slices"
 )
+NO_NAME = r"(?:and|or|not|in|is|if|else|for|lambda|R_*)\b"
+"""Words of Python, and what stands for a reference while a formula is parsed."""
 Signs = tuple[tuple[str, str], ...]
 """Patterns, each with what stands for it here."""
 NearMisses = tuple[tuple[re.Pattern[str], str, str], ...]
 """How a text looks that nearly is an expression, what is wrong with it, and a template of the help."""
+PRODUCT = (
+    re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s*(?![eE][+-]?\d|[xob]\w|{NO_NAME})([A-Za-z_]\w*)"),
+    "a product needs its `*`",
+    r"write `\1 * \2`",
+)
+_HALF = (
+    re.compile(r"^(.*\S)\s+if\b(?!.*\belse\b)\s*(.*\S)"),
+    "`if` needs its `else`",
+    r"write `\1 if \2 else ...`",
+)
 _FOREIGN: Signs = (
     (r"&&", "write `and`"),
     (r"\|\|", "write `or`"),
@@ -145,7 +157,7 @@ def parse_tree(text: str) -> ast.expr:
 
     Only allowed nodes are in it, nested within MAX_DEPTH. Raises ExpressionError.
     """
-    tree = read_tree(text, _FORMS, _FOREIGN)
+    tree = read_tree(text, _FORMS, _FOREIGN, (PRODUCT, _HALF))
     _check(tree, text)
     return tree
 

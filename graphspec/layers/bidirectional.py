@@ -79,6 +79,7 @@ class Bidirectional(Layer):
     backward layer.
     """
 
+    phrases = {"wraps": "wraps: {layer: LSTM, units: 32}"}
     arguments = Recurrent.arguments
     recurrent = True
 

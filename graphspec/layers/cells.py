@@ -292,6 +292,8 @@ class RNN(OverSteps):
     The states of several cells are `state_h_0`, `state_c_0`, `state_h_1` and so on.
     """
 
+    phrases = {"cell": "cell: {layer: LSTMCell, units: 32}"}
+
     @classmethod
     def inside(cls, key: str | int, value: object) -> type[Setting] | None:
         word = value.get("layer") if key == "cell" and isinstance(value, dict) else None

@@ -32,6 +32,8 @@ class Embedding(Layer):
     With `mask_zero` the integer 0 is padding, and layers that take masks skip it.
     """
 
+    synonyms = {**Layer.synonyms, "dim": "output_dim"}
+
     input_dim: Positive
     output_dim: Positive
     embeddings_initializer: Initializer = Uniform()

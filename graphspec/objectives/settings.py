@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from graphspec.diagnostics import did_you_mean, nearest
+from graphspec.objectives.remedies import EXAMPLES, fraction, remedy_of
 from graphspec.tensor import DTYPE_WORDS
 
 Path = tuple[str | int, ...]
@@ -166,7 +167,7 @@ class Family:
             value = {"name": value}
         if not isinstance(value, dict):
             message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
-            raise SettingError(Problem("wrong-type", message))
+            raise SettingError(Problem("wrong-type", message, self._one_of(value)))
         name = value.get("name")
         if "name" not in value:
             message = f"{a(self.kind)} written as a mapping needs a `name`"
@@ -184,9 +185,21 @@ class Family:
             )
         return validate(self.members[name], value, f"{self.kind} `{name}`")
 
+    def _one_of(self, value: object) -> str | None:
+        """The remedy for a list, of one name or of several."""
+        if not isinstance(value, list):
+            return None
+        one = len(value) == 1 and isinstance(value[0], str) and value[0] in self.members
+        return f"write `{value[0]}`" if one else f"write one {self.kind}, without brackets"
+
     def _with_name(self, value: dict[str, Any]) -> str:
-        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`."""
+        """How a mapping without a `name` may have been meant: `{adam: {learning_rate: 0.1}}`, or
+        `{type: adam}`.
+        """
         first = next(iter(value), None)
+        if isinstance(kind := value.get("type"), str) and kind in self.members:
+            rest = {key: item for key, item in value.items() if key != "type"}
+            return f"write {show({'name': Word(kind), **rest})}"
         if first is not None and len(value) == 1 and first in self.members:
             inner = value[first]
             inner = inner if isinstance(inner, dict) else {}
@@ -199,7 +212,8 @@ class Family:
         if plain != name and plain in self.members:
             return f"write arguments next to the name: {{name: {plain}, ...}}"
         listed = f"one of: {', '.join(sorted({member.names()[0] for member in self.members.values()}))}"
-        return did_you_mean(name, filter(str.islower, self.members), listed, self.synonyms)
+        plain = plain.rpartition(".")[2]
+        return did_you_mean(plain, filter(str.islower, self.members), listed, self.synonyms)
 
 
 class Members(Mapping[str, type[Named]]):
@@ -276,7 +290,16 @@ def _details(error: ValidationError, value: object) -> list[ErrorDetails]:
         words = list(dict.fromkeys(str(_wanted(detail)) for detail in group))
         if "a number" in words and "an integer" in words:
             words.remove("an integer")
-        context = {"wanted": " or ".join(words), "kinds": [detail["type"] for detail in group]}
+        context = {
+            "wanted": " or ".join(words),
+            "kinds": [detail["type"] for detail in group],
+            "literals": [
+                word
+                for detail in group
+                if detail["type"] == "literal_error"
+                for word in _QUOTED.findall(detail["ctx"]["expected"])
+            ],
+        }
         found.append({**group[0], "type": "several_types", "ctx": context})
     return found
 
@@ -339,7 +362,8 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
     key = _key(path, what)
     if kind == "extra_forbidden":
         fields = [field.alias or name for name, field in cls.model_fields.items()]
-        help = cls.remedies.get(str(path[-1])) if len(path) == 1 else None
+        renamed = cls.synonyms.get(str(path[-1])) in fields
+        help = cls.remedies.get(str(path[-1])) if len(path) == 1 and not renamed else None
         help = help or _legal(str(path[-1]), fields, cls.synonyms)
         return Problem("unknown-key", f"{_key(path[:-1], what)} has no `{path[-1]}`", help, path)
     if kind == "unknown_argument":
@@ -361,7 +385,7 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         return Problem(
             "out-of-range",
             f"{key} is {show(given)}, but must be {_BOUNDS[kind]} {next(iter(context.values()))}",
-            None,
+            fraction(given) if next(iter(context.values())) == 1.0 and kind.startswith("less") else None,
             path,
         )
     if kind == "literal_error":
@@ -370,21 +394,33 @@ def _problem(cls: type[Setting], detail: ErrorDetails, what: str, value: Any = N
         return Problem("out-of-range", message, did_you_mean(given, literals, None, DTYPE_WORDS), path)
     if kind in _SENTENCES:
         names = f"names: {', '.join(context['legal'])}" if "legal" in context else None
+        if isinstance(given, list) and len(given) == 1 and given[0] in context.get("legal", ()):
+            names = f"write `{given[0]}`"
         if context.get("written"):
             names = f"write {context['written']}"
         return Problem("wrong-type", detail["msg"], names, path)
     if kind == "finite_number":
         return Problem("out-of-range", f"{key} is {show(given)}, but must be a finite number", None, path)
+    return _wrong_type(cls, detail, what)
+
+
+def _wrong_type(cls: type[Setting], detail: ErrorDetails, what: str) -> Problem:
+    """A value of another type than its key takes."""
+    path, kind, given, context = tuple(detail["loc"]), detail["type"], detail["input"], detail.get("ctx", {})
     if kind in _LENGTHS:
         words, bound = _LENGTHS[kind]
         wanted = f"a list of {words} {context[bound]}"
     else:
         wanted = context["wanted"] if kind == "several_types" else _wanted(detail) or str(detail["msg"])
-    remedies = (_remedy(each, given) for each in context.get("kinds", [kind]))
-    remedy = next(filter(None, remedies), None)
+    kinds = context.get("kinds", [kind])
+    remedy = next(filter(None, (remedy_of(each, given) for each in kinds)), None)
+    remedy = did_you_mean(given, context.get("literals", ()), remedy)
     if remedy is None and len(path) == 1 and path[0] in cls.phrases:
         remedy = f"write `{cls.phrases[str(path[0])]}`"
-    return Problem("wrong-type", f"{key} is {show(given)}, but must be {wanted}", remedy, path)
+    if remedy is None and not isinstance(given, float):
+        remedy = next((EXAMPLES[each] for each in kinds if each in EXAMPLES), None)
+    message = f"{_key(path, what)} is {show(given)}, but must be {wanted}"
+    return Problem("wrong-type", message, remedy, path)
 
 
 def _missing(cls: type[Setting], path: Path, what: str, given: object) -> Problem:
@@ -448,30 +484,6 @@ _WANTED = {
 }
 
 
-def _remedy(kind: str, given: object) -> str | None:
-    if kind == "int_type" and isinstance(given, float) and given.is_integer():
-        return f"write {int(given)}"
-    if kind in ("int_type", "float_type") and isinstance(given, str):
-        quoted = _NUMBER.fullmatch(given.strip())
-        return f"a number is written without quotes: {given.strip()}" if quoted else EXAMPLES[kind]
-    return boolean_help(given) if kind == "bool_type" else None
-
-
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
-EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
-"""Help for a text where a number is wanted."""
-
-
-def boolean_help(given: object) -> str | None:
-    """What to write for a text that other files take for true or false."""
-    if isinstance(given, str) and given.lower() in _BOOLEANS:
-        return f"write `{_BOOLEANS[given.lower()]}`: `{given}` is a text in YAML 1.2"
-    return None
-
-
-_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
-
-
 def a(noun: str) -> str:
     """A noun, in backticks or not, with its article: `an optimizer`."""
     return f"{'an' if noun.lstrip('`')[:1] in 'aeiou' else 'a'} {noun}"
@@ -479,6 +491,11 @@ def a(noun: str) -> str:
 
 class Word(str):
     """A text that `show` writes without quotes."""
+
+
+def plain(value: object) -> str:
+    """A value as it is written in a spec, a text without quotes."""
+    return value if isinstance(value, str) else show(value)
 
 
 def show(value: object) -> str:

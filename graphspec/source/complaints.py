@@ -29,6 +29,7 @@ _COLUMN_HELP = "keys of one mapping must start in the same column"
 _NO_SPACE = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*:)([^\s/][^#]*)")
 _BARE_WORD = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)(?:[ \t]+([^\s:#=][^:#=]*?))?[ \t]*(?:#.*)?$")
 _OPENED = re.compile(r"[ \t]*(?:- +)*([A-Za-z_]\w*)[ \t]+([\[{])")
+_NAMED_ITEM = re.compile(r"- +([A-Za-z_]\w*):[ \t]")
 _DASH = re.compile(r"[ \t]*(-)[^\s\-0-9]")
 
 _PROBLEMS: tuple[tuple[str, str, str], ...] = (
@@ -47,7 +48,11 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
         "a `,` or `}` is expected here",
         "close the brace; a text with braces needs quotes",
     ),
-    ("cannot start any token", "no value starts with this character", "put the text in quotes"),
+    (
+        "cannot start any token",
+        "no value starts with this character",
+        "put a text in quotes; a parameter is written `$name`",
+    ),
     ("unknown escape", "double quotes have no such escape", "use single quotes, or a doubled backslash"),
     ("expected ':'", "a `:` is expected here", "write `key: value`"),
     ("found unexpected ':'", COLON, "write `key: value`"),
@@ -94,12 +99,18 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     bracket = opened if "flow" in context and sign in ("[", "{") else None
     if bracket is not None and (found := _in_brackets(text, lines, index, problem, bracket)) is not None:
         return found
+    named = _NAMED_ITEM.match(text, opened) if "expected '-' indicator" in problem else None
+    if named is not None and re.match(r"[A-Za-z_]\w*:", text[index : index + 100]):
+        help = f"names without dashes: `{named[1]}: ...`"
+        return Complaint(opened, opened + 1, "a dash before one of several names", help)
     for needle, message, help in _PROBLEMS:
         if needle in problem:
             return Complaint(index, index + 1, message, help, opened=bracket)
     return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
 
 
+_DASH_INSIDE = re.compile(r"-[ \t]+(?:([A-Za-z_]\w*):[ \t])?")
+_VALUELESS = re.compile(r"[{,\s]([A-Za-z_]\w*):[},\]]\Z")
 _INDEXED = re.compile(r"(?<=[:,] )[^\s,:{}\[\]\"'][^,:{}\[\]\"'\n]*\[[^,{}\[\]\"'\n]*\][^,{}\[\]\"'\n]*")
 """A text with an index, `a[1] + 2`, in braces."""
 
@@ -109,6 +120,10 @@ def _in_brackets(text: str, lines: list[int], index: int, problem: str, opened: 
     before = text[opened + 1 : index].rstrip()
     if "node content" in problem and before.endswith(",") and text[index : index + 1] == ",":
         return Complaint(index, index + 1, "there is a comma too many", "delete it", opened=opened)
+    if match := _DASH_INSIDE.match(text, index - 1 if before.endswith("-") else index):
+        start, message = match.start(), "a list in brackets has no dashes"
+        named = f"names without dashes: `{match[1]}: ...`, each on a line of its own"
+        return Complaint(start, start + 1, message, named if match[1] else "delete it", opened=opened)
     if not re.search("expected ',' or", problem):
         return None
     key = re.search(r"[A-Za-z_]\w*\Z", before) if text[index : index + 1] == ":" else None
@@ -155,6 +170,10 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
     if "expected ':'" in problem and (dash := _DASH.match(before)):
         start = lines[number] + dash.start(1)
         return Complaint(start, start + 1, "a dash needs a space after it", "write `- item`")
+    if "expected ':'" in problem and (valueless := _VALUELESS.search(text[lines[number] : index + 2])):
+        start = lines[number] + valueless.start(1)
+        help = f"write `{valueless[1]}: value`"
+        return Complaint(start, start + len(valueless[1]), f"`{valueless[1]}` has no value", help)
     if "expected ':'" in problem:
         return _unfinished_key(text, lines, number)
     if "expected key" not in problem:
@@ -166,6 +185,23 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
         return _unfinished_key(text, lines, number) or outcast
     if text[index : index + 1] in ("]", "}"):
         return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
+    return _behind_a_value(text, lines, index)
+
+
+def _behind_a_value(text: str, lines: list[int], index: int) -> Complaint:
+    """What follows a value that ends with a quote or a bracket."""
+    rest = text[index : line_end(text, index, 200)].strip()
+    if rest == "," and text[lines[bisect_right(lines, index) - 1] : index].lstrip()[:1] not in "\"'":
+        return Complaint(index, index + 1, "a line does not end with a comma", "delete it")
+    if rest == ";":
+        return Complaint(index, index + 1, "a line does not end with a semicolon", "delete it")
+    if rest.startswith("//"):
+        help = f"write `#{rest[2:]}`"
+        return Complaint(index, index + len(rest), "a comment starts with `#`", help)
+    if text[:index].rstrip()[-1:] in ("}", "]") and re.match(r"[,;]?\s*(?:[A-Za-z_]\w*\s*:\s|[{\[])", rest):
+        sign = rest[0] if rest[0] in ",;" else ""
+        help = f"delete the `{sign}`, and start a new line" if sign else "start it on a new line"
+        return Complaint(index, index + 1, "the line has a second value", help)
     message = "nothing may follow a value that ends with a quote or a bracket"
     return Complaint(index, index + 1, message, "put the whole text in quotes")
 
@@ -178,6 +214,9 @@ def _misplaced_key(text: str, lines: list[int], index: int) -> Complaint:
         start = lines[number] + match.start(1)
         help = f"write `{match[1]}: {match[2]}`"
         return Complaint(start, start + len(match[1]), f"`{match[1]}` needs a colon", help)
+    if (match := _NO_SPACE.match(before)) and match[2][:1] in "{[":
+        colon = lines[number] + match.end(1) - 1
+        return Complaint(colon, colon + 1, COLON, f"write `{match[1]} {match[2][:1]}`")
     if match := re.search(r":[ \t]+\((\w+)\Z", before):
         start = lines[number] + match.start(1) - 1
         return Complaint(start, start + 1, "a mapping needs braces", f"write `{{{match[1]}: ...}}`")

@@ -36,6 +36,10 @@ _COMMA_HELP = (
 Arguments = Callable[[Mapping[str, Any]], list[str]]
 """The names of the arguments that a mapping such as `{layer: Dense}` takes, in their order."""
 
+_LISTED = re.compile(r"size$|shape$|strides|dilation|padding|cropping|ax[ei]s|dims|betas")
+"""Keys whose value may be a list of numbers."""
+_TEMPLATE = re.compile(r"\{\{ *([^{}]+?) *\}\}")
+"""A parameter as template languages write it."""
 _TUPLE = re.compile(r"\(\s*(?:\$?[\w.+-]+\s*,\s*)+(?:\$?[\w.+-]+\s*)?\)")
 
 
@@ -239,6 +243,8 @@ class Reader:
             frame.children.append(node)
         elif frame.key is None:
             help = "a parameter is written `$name`, an expression `$(...)`; a text in braces needs quotes"
+            if match := _TEMPLATE.search(self.text, max(0, node[0] - 1), node[1] + 1):
+                help = f"write `{f'${match[1]}' if match[1].isidentifier() else f'$({match[1]})'}`"
             self._error("complex-key", node[0], node[1], "a key is a list, a mapping or an alias", help)
             frame.key = (None, node[0], node[1])
         else:
@@ -339,13 +345,15 @@ class Reader:
 
     def _alone(self, frame: Frame, name: str) -> tuple[str, str]:
         """The complaint about an entry in braces that is not `key: value`."""
+        last = next(reversed(frame.value), None)
+        if last is not None and (cut := self._cut_by_comma(last, frame, name)) is not None:
+            return cut
         if match := re.fullmatch(r"(\w+) *= *(.*)", name):
             return "`=` is written instead of `:`", f"write `{match[1]}: {match[2]}`"
         if match := re.fullmatch(r"([A-Za-z_]\w*)[ \t]+([^\s()]+)", name):
             return f"`{match[1]}` needs a colon", f"write `{match[1]}: {match[2]}`"
         if name.startswith("//"):
             return "a comment starts with `#`", f"write `#{name[2:]}`"
-        last = next(reversed(frame.value), None)
         if last == "from" and isinstance(frame.value[last], str):
             return f"`{name}` is outside of `from`", f"write `from: [{frame.value[last]}, {name}]`"
         names = self.arguments(frame.value) if self.arguments is not None else []
@@ -354,6 +362,22 @@ class Reader:
             return f"`{name}` has no key in the braces", f"write `{free[0]}: {name}`"
         help = f"write `{name}: value`" + (f"; {_COMMA_HELP}" if _may_be_cut(frame, name) else "")
         return f"`{name}` has no value in the braces", help
+
+    def _cut_by_comma(self, last: str, frame: Frame, name: str) -> tuple[str, str] | None:
+        """The complaint about `0,5`, `3, 3` and `normal(0, 1)`, which a comma has cut in two."""
+        before = frame.value[last]
+        if isinstance(before, str) and before.count("(") > before.count(")"):
+            word, whole = before.partition("(")[0], shortened(f"{before}, {name}")
+            key = last if last in ("layer", "op", "merge", "block") else "name"
+            return f"`{whole}` is a call", f"write arguments next to the name: {{{key}: {word}, ...}}"
+        if type(before) is not int or not name.isdigit():
+            return None
+        end = frame.children[last][2][1]
+        if self.text[end : end + 1 + len(name)] == f",{name}" and before < 10:
+            return "a number has a decimal point", f"write `{last}: {before}.{name}`"
+        if _LISTED.search(last):
+            return f"`{last}` has two values, and no brackets", f"write `{last}: [{before}, {name}]`"
+        return None
 
     # --- expressions that YAML cuts
 

@@ -39,6 +39,8 @@ def _feature(name: str, value: object) -> Feature:
             message = f"the feature `{name}` has no `{word}`"
             raise SettingError(Problem("unknown-key", message, "did you mean `encode`?", (word,)))
         help = f"write `encode: ...`, one of: {', '.join(FEATURES)}"
+        if any(Feature.synonyms.get(key, key) == "scale" for key in value):
+            help = "write {encode: number, scale: standard}"
         raise SettingError(Problem("missing-key", f"the feature `{name}` needs `encode`", help))
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:

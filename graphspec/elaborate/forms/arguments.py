@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import ast
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.activations import ACTIVATIONS
-from graphspec.contract.habits import LAYERS, bare
+from graphspec.contract.habits import LAYERS, NESTS, bare
 from graphspec.contract.keras_names import ALIASES, REFUSED
 from graphspec.contract.layer import Kind, Layer, Wrapper
 from graphspec.diagnostics import Label, nearest
 from graphspec.elaborate.instance import NodeInstance
-from graphspec.objectives.settings import Problem, SettingError, a, show, validate
+from graphspec.objectives.settings import Problem, SettingError, a, plain, show, validate
 from graphspec.schema import NODE_KEYS
 
 
@@ -35,10 +38,23 @@ def layer_class(node: NodeInstance, kind: Kind, name: Any) -> tuple[type[Layer] 
     if help is None and near is not None:
         help = f"did you mean `{near}`?"
         if "(" in str(name) and certain:
-            help = f"write arguments next to the name: {{{kind}: {near}, ...}}"
-    help = help or "`graphspec layers` lists them all"
+            help = f"write arguments next to the name: {{{kind}: {near}, {_of_call(str(name))}}}"
+    elif help is None and re.search(r"[-+*/@ ]", str(name)):
+        help = f"a formula is a form of its own: {{compute: {name}}}"
+    help = help or (f"one of: {', '.join(known)}" if kind == "merge" else "`graphspec layers` lists them all")
     node.error(f"unknown-{kind}", node.span_of(kind), f"unknown {kind} `{name}`", help)
     return (known[near] if certain and near is not None else None), False
+
+
+def _of_call(text: str) -> str:
+    """The named arguments of a call such as `Dense(units=32)`, as keys of a node."""
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not call.keywords:
+            return "..."
+        return ", ".join(f"{item.arg}: {plain(ast.literal_eval(item.value))}" for item in call.keywords)
+    except (SyntaxError, ValueError):
+        return "..."
 
 
 def _letters(word: str) -> str:
@@ -76,14 +92,48 @@ def read_layer(
     `failed`, whose absence is not reported.
     """
     what = f"{cls.kind} `{cls.spec_name}`" if cls.kind != "layer" else f"`{cls.spec_name}`"
+    failed = {*failed, *_nested(node, cls, what, arguments)}
+    arguments = {key: value for key, value in arguments.items() if key not in NESTS or key not in failed}
     try:
         layer = validate(cls, arguments, what)
     except SettingError as error:
-        for problem in error.problems:
+        for problem in _of_the_wrapped(cls, arguments, error.problems):
             if not failed or (problem.path and problem.path[0] not in failed):
                 _report(node, cls, problem)
         return None
     return None if failed else layer
+
+
+def _nested(node: NodeInstance, cls: type[Layer], what: str, arguments: dict[str, Any]) -> set[str]:
+    """Reports arguments in a mapping of their own, as other formats have them; the names of what is wrong for
+    that reason.
+    """
+    found: set[str] = set()
+    for key, value in arguments.items():
+        if key in NESTS and key not in cls.model_fields and isinstance(value, dict):
+            inner = ", ".join(f"{name}: {plain(item)}" for name, item in value.items())
+            help = f"arguments stand next to it: {{{cls.kind}: {cls.spec_name}, {inner}}}"
+            node.error("unknown-key", node.key_of(key), f"{what} has no `{key}`", help)
+            found |= {key, *value}
+    return found
+
+
+def _of_the_wrapped(
+    cls: type[Layer], arguments: dict[str, Any], problems: Iterable[Problem]
+) -> list[Problem]:
+    """The problems, those of arguments that belong to a wrapped layer told by the one that it is missing."""
+    found = list(problems)
+    missing = next((each for each in found if each.path == ("wraps",)), None)
+    if missing is None or missing.code != "missing-key":
+        return found
+    inner = {key: arguments[key] for key in arguments if key not in cls.model_fields}
+    inner = {key: value for key, value in inner.items() if _wrapped_takes(cls, key)}
+    if not inner:
+        return found
+    shown = "".join(f", {key}: {plain(value)}" for key, value in inner.items())
+    help = f"write `wraps: {{layer: LSTM{shown}}}`"
+    rest = [each for each in found if each is not missing and each.path[0] not in inner]
+    return [replace(missing, help=help), *rest]
 
 
 def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
@@ -96,7 +146,8 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
         help = _misplaced(cls, problem.path) or help
     raw = node.declared.extra.get(str(problem.path[0])) if problem.path else None
     if len(problem.path) == 1:
-        help = cls.instead(str(problem.path[0]), raw) or help or _for_each(cls, str(problem.path[0]), raw)
+        argument = str(problem.path[0])
+        help = cls.instead(argument, raw) or _for_each(cls, argument, raw) or help
     if problem.code == "wrong-type" and isinstance(raw, str) and len(problem.path) == 1:
         scope = node.body.scope
         given = node.evaluate(raw, str(problem.path[0]))
@@ -109,7 +160,10 @@ def _report(node: NodeInstance, cls: type[Layer], problem: Problem) -> None:
 
 def _for_each(cls: type[Layer], argument: str, given: Any) -> str | None:
     """How a list makes a layer of each item, where the argument takes one number."""
-    if cls.kind != "layer" or not isinstance(given, list) or not all(type(item) is int for item in given):
+    field = cls.model_fields.get(argument)
+    if cls.kind != "layer" or field is None or field.annotation is not int or not isinstance(given, list):
+        return None
+    if len(given) < 2 or not all(type(item) is int for item in given):
         return None
     return f"`repeat: {{{argument}: {show(given)}}}` makes a layer for each"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphspec.contract import REGISTRY
+from graphspec.contract.habits import NESTS
 from graphspec.declarations import Body, File
 from graphspec.elaborate.body import BodyElaborator, NodeResult, failed
 from graphspec.elaborate.context import MAX_NESTING
@@ -15,7 +16,7 @@ from graphspec.elaborate.outputs import read_outputs
 from graphspec.elaborate.scope import Scope
 from graphspec.elaborate.values import FAILED, NOTHING, Bound, Resolved
 from graphspec.graph import Definition, Graph, Op, Value
-from graphspec.objectives.settings import a, show
+from graphspec.objectives.settings import a, plain, show
 from graphspec.schema import PLAIN, Input, is_plain
 
 
@@ -101,7 +102,8 @@ def _open(
     notes = (where, *within.scope.notes)
     unknown = frozenset(declared.failed_params)
     known = own if block is not None else None
-    scope = Scope(outer.context, declared.document, graph.visible, unknown, known, notes)
+    lost = declared.lost_params or (block is not None and outer.scope.lost)
+    scope = Scope(outer.context, declared.document, graph.visible, unknown, lost, known, notes)
     inner = BodyElaborator(scope, file, declared, graph, own, outer.elaborate_node)
     if block is not None:
         seen = _file_params(outer)
@@ -129,7 +131,8 @@ def _bind(node: NodeInstance, declared: Body) -> dict[str, Resolved] | None:
     if len(given.positional) > len(names):
         count = f"{len(names)} input{'s' if len(names) > 1 else ''} ({', '.join(names)})"
         message = f"`{declared.title}` takes {count}, and `{node.name}` gives it {len(given.positional)}"
-        node.error("input-count", node.span_of("from"), message)
+        help = "merge them first: {merge: concatenate, from: [...]}" if len(names) == 1 else None
+        node.error("input-count", node.span_of("from"), message, help)
         return None
     bound: dict[str, Bound] = dict(zip(names, given.positional, strict=False))
     for name, values in given.named.items():
@@ -187,6 +190,9 @@ def _given(node: NodeInstance, file: File, declared: Body) -> tuple[dict[str, An
         if key not in declared.params:
             ok = False
             help = near_help(key, known) if known else f"`{declared.title}` has no params"
+            if key in NESTS and isinstance(inner := arguments.get(key), dict):
+                shown = ", ".join(f"{name}: {plain(value)}" for name, value in inner.items())
+                help = f"params stand next to it: {{{node.form}: {node.target()}, {shown}}}"
             message = f"`{key}` is not a param of `{declared.title}`"
             node.error("unknown-key", node.key_of(key), message, help)
     legal = {key: value for key, value in arguments.items() if key in declared.params and is_plain(value)}

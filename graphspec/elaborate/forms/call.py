@@ -21,6 +21,8 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
             help = near_help(name, [word for body in bodies for word in body.shared])
             if name in bodies[0].nodes:
                 help = f"move the node `{name}` to `shared`: its calls then share one set of weights"
+            if name in node.body.file.blocks:
+                help = f"`{name}` is a block: write {{block: {name}}}"
             node.error("unknown-reference", node.span_of("call"), f"`{name}` is no shared layer", help)
         return failed()
     body, declared = found

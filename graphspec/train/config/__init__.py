@@ -39,6 +39,7 @@ READERS = {
 
 Precision = Literal["float32", "tf32", "bf16"]
 _PRECISIONS = {"float16": "bf16", "fp16": "bf16", "half": "bf16", "mixed_float16": "bf16", "fp32": "float32"}
+_PRECISIONS |= {"16": "bf16", "32": "float32"}
 _PRECISIONS |= {"bfloat16": "bf16", "mixed_bfloat16": "bf16", "bf16-mixed": "bf16", "16-mixed": "bf16"}
 
 
@@ -52,22 +53,40 @@ REMEDIES = {
         key: f"it belongs to the optimizer: optimizer: {{name: adam, {key}: ...}}"
         for key in ("weight_decay", "momentum", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
     },
-    "grad_clip": "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
-    "gradient_clip_val": "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
-    "gradient_accumulation_steps": "it belongs to the optimizer: "
-    "optimizer: {name: adam, gradient_accumulation_steps: ...}",
+    **dict.fromkeys(
+        ("grad_clip", "clip_grad", "gradient_clipping", "gradient_clip_val", "max_grad_norm"),
+        "it belongs to the optimizer: optimizer: {name: adam, global_clipnorm: ...}",
+    ),
+    **dict.fromkeys(
+        ("gradient_accumulation_steps", "gradient_accumulation", "accumulate_grad_batches", "accumulate"),
+        "it belongs to the optimizer: optimizer: {name: adam, gradient_accumulation_steps: ...}",
+    ),
+    "ema": "it belongs to the optimizer: optimizer: {name: adam, use_ema: true}",
+    **dict.fromkeys(("fp16", "amp", "half"), "write `precision: bf16`"),
     "loss": "a loss belongs to its output: outputs: {name: {loss: ...}}",
     "loss_weights": "a weight belongs to its output: outputs: {name: {loss: ..., loss_weight: ...}}",
     "metrics": "metrics belong to their output: outputs: {name: {metrics: [accuracy]}}",
     "class_weight": "it belongs to its output: outputs: {name: {class_weight: balanced}}",
     "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
-    "accelerator": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
-    "num_workers": "delete it: graphspec chooses how to read data",
+    **dict.fromkeys(
+        ("accelerator", "gpu", "gpus", "cuda"),
+        "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
+    ),
+    **dict.fromkeys(("num_workers", "workers"), "delete it: graphspec chooses how to read data"),
+    "compile": "it belongs to the command: `graphspec train --compile on`",
+    **dict.fromkeys(
+        ("output_dir", "save_dir", "log_dir", "run_dir"),
+        "it belongs to the command: `graphspec train --run-dir DIR`",
+    ),
+    **dict.fromkeys(("save_best", "save_best_only"), "delete it: every run writes `best.safetensors`, too"),
     "shuffle": "delete it: training rows are shuffled, from the run's seed",
     "data": "it is a section of its own: data: {train: FILE}",
-    "validation_split": "it belongs to the data: data: {validation: {split: 0.1}}",
+    **dict.fromkeys(
+        ("validation_split", "validation", "val_split"),
+        "it belongs to the data: data: {validation: {split: 0.1}}",
+    ),
     "validation_data": "it belongs to the data: data: {validation: FILE}",
-    "steps": "`epochs` sets the length of a training",
+    **dict.fromkeys(("steps", "max_steps", "num_steps"), "`epochs` sets the length of a training"),
     "steps_per_epoch": "delete it: an epoch is all training rows; `--limit` reads fewer",
     "early_stop": _CALLBACK,
     "early_stopping": _CALLBACK,
@@ -83,8 +102,8 @@ REMEDIES = {
 
 
 def _precision(value: object) -> object:
-    if isinstance(value, str) and value in _PRECISIONS:
-        raise ValueError(f"`precision` is float32, tf32 or bf16: write `{_PRECISIONS[value]}`, not `{value}`")
+    if isinstance(value, str | int) and (word := _PRECISIONS.get(str(value))) is not None:
+        raise ValueError(f"`precision` is float32, tf32 or bf16: write `{word}`, not `{value}`")
     return value
 
 
@@ -113,6 +132,7 @@ class TrainConfig(Setting):
         parameter_groups="param_groups groups",
         batch_size="batch",
         epochs="num_epochs max_epochs",
+        seed="random_state",
         parallel="strategy distributed",
     )
     remedies: ClassVar = REMEDIES
@@ -123,7 +143,10 @@ def parse_train(value: object) -> TrainConfig:
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise SettingError(Problem("wrong-type", f"`train` is a mapping, not {show(value)}"))
+        word = value[0] if isinstance(value, list) and len(value) == 1 else value
+        known = isinstance(word, str) and word in OPTIMIZERS.members
+        help = f"write train: {{optimizer: {word if known else 'adam'}, epochs: 3}}"
+        raise SettingError(Problem("wrong-type", f"`train` is a mapping, not {show(value)}", help))
     problems = Problems()
     rest: dict[str, object] = {}
     for key, item in value.items():

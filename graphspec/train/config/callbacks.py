@@ -67,7 +67,9 @@ def _read(key: str, arguments: object) -> CallbackSettings:
     if key not in CALLBACKS.members:
         raise SettingError(Problem(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key)))
     if not isinstance(arguments, dict):
-        help = f"write `{key}: {{}}` where it needs no arguments"
+        waits = type(arguments) is int and "patience" in CALLBACKS.members[key].model_fields
+        help = f"write `{key}: {{patience: {arguments}}}`" if waits else ""
+        help = help or f"write `{key}: {{}}` where it needs no arguments"
         raise SettingError(Problem("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help))
     if "name" in arguments:
         message = f"callback `{key}` has no `name`: its key is its name"

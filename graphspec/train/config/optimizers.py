@@ -43,10 +43,10 @@ class OptimizerSettings(Named):
         learning_rate="lr",
         rho="alpha",
         epsilon="eps",
-        beta_1="betas",
         weight_decay="decay lambd",
         global_clipnorm="max_norm clip_grad_norm",
     )
+    remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
 
     @property
     def slots(self) -> int:

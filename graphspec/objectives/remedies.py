@@ -1,0 +1,47 @@
+"""What to write for a value of the wrong type, where the value tells what was meant."""
+
+from __future__ import annotations
+
+import re
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_GROUPED = re.compile(r"\d{1,3}([_, ]\d{3})+")
+"""An integer with its digits in groups: `1_000`."""
+_PERCENT = re.compile(r"\d{1,3}(\.\d+)? ?%")
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+EXAMPLES = {"int_type": "write a number, such as 3", "float_type": "write a number, such as 0.5"}
+"""Help where a number is wanted and the value is none, by pydantic's name of the error."""
+
+
+def remedy_of(kind: str, given: object) -> str | None:
+    """The remedy for a value, by pydantic's name of the error; None where the value does not tell."""
+    if kind == "bool_type":
+        return boolean_help(given)
+    if kind not in EXAMPLES:
+        return None
+    if kind == "int_type" and isinstance(given, float) and given.is_integer():
+        return f"write {int(given)}"
+    if isinstance(given, list) and len(given) == 1 and type(given[0]) in (int, float):
+        return f"write {given[0]}"
+    if not isinstance(given, str):
+        return None
+    if _GROUPED.fullmatch(given):
+        return f"write {re.sub('[_, ]', '', given)}"
+    if kind == "float_type" and _PERCENT.fullmatch(given):
+        return f"write {float(given.rstrip('% ')) / 100:g}"
+    quoted = _NUMBER.fullmatch(given.strip())
+    return f"a number is written without quotes: {given.strip()}" if quoted else EXAMPLES[kind]
+
+
+def fraction(given: object) -> str | None:
+    """The remedy for what is likely a percentage, where a part of a whole is a number from 0 to 1."""
+    if not isinstance(given, int | float) or not 5 <= given <= 100 or given != int(given):
+        return None
+    return f"write {given / 100:g}: it is a fraction, not a percentage"
+
+
+def boolean_help(given: object) -> str | None:
+    """What to write for a text that other files take for true or false."""
+    if isinstance(given, str) and given.lower() in _BOOLEANS:
+        return f"write `{_BOOLEANS[given.lower()]}`: `{given}` is a text in YAML 1.2"
+    return None
