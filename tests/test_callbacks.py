@@ -395,7 +395,7 @@ def test_what_a_callback_remembers_survives(place: Path) -> None:
         ("swap_ema_weights: {}", "callback-misfit", "use_ema", None),
         ("early_stopping: {patience: -1}", "out-of-range", None, None),
         ("early_stopping: {patients: 3}", "unknown-key", "patience", None),
-        ("early_stopping: 3", "wrong-type", "early_stopping: {}", None),
+        ("early_stopping: 3", "wrong-type", "early_stopping: {patience: 3}", None),
         ("EarlyStopping: {}, early_stopping: {}", "duplicate-name", "one", None),
         ("early_stopping: {name: x}", "unknown-key", None, None),
         ("checkpoint: {}", "unknown-callback", "model_checkpoint", None),

@@ -155,6 +155,8 @@ def test_unknown_sizes_can_be_exported(
     layer: str, arguments: dict[str, Any], rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the source for it, with every size but the channels dynamic."""
+    if layer in ("MaxPooling3D", "AveragePooling3D") and torch.__version__ < "2.11":
+        pytest.skip("torch 2.10 pools only sizes that are even, or odd, as those of the example")
     sizes = (10, 9, 8)[:rank]
     program = graphspec.compile(
         case(layer, (*sizes, 3), **arguments).spec({size: f"n{size}" for size in sizes})
