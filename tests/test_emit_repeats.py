@@ -157,3 +157,23 @@ def test_a_repeated_reshape_need_not_be_written_alike() -> None:
     )
     x = torch.rand(2, 8, 8, 3)
     assert torch.equal(program.module()(x), x.reshape(2, 64, 3))
+
+
+READS = """
+inputs: {image: {shape: [6, 6, 4]}}
+blocks:
+  stage:
+    inputs: [x, first]
+    nodes:
+      conv: {layer: Conv2D, from: x, filters: 4, kernel_size: 3, padding: same, activation: relu}
+      sum: {merge: add, from: [conv, first]}
+nodes: {stages: {block: stage, repeat: 3, from: [image, image]}}
+outputs: [stages]
+"""
+
+
+def test_an_image_that_a_loop_carries_and_reads_is_permuted_once() -> None:
+    source = emitted(READS)
+    assert source.count(".permute(0, 3, 1, 2)") == 1
+    before, _, loop = source.partition("for stage in self.stages:\n")
+    assert "x = image2\n" in before and "x = stage(x, image2)" in loop

@@ -26,7 +26,8 @@ class Loop:
     """A loop to write.
 
     `targets` are the variables that an iteration assigns, by output; `collected` are the lists that it fills;
-    `inside` is what an iteration reads for an argument, and in which memory order.
+    `inside` is what an iteration reads for an argument, and in which memory order; `permuted` are the values
+    that have been permuted before the loop.
     """
 
     scope: ForwardScope
@@ -36,6 +37,7 @@ class Loop:
     collected: dict[str, Variable] = field(default_factory=dict)
     firsts: dict[str, bool] = field(default_factory=dict)
     inside: dict[int, tuple[ast.expr, bool]] = field(default_factory=dict)
+    permuted: dict[Value, tuple[Variable, bool]] = field(default_factory=dict)
     body: list[Assign | Effect] = field(default_factory=list)
 
     def write(self) -> None:
@@ -94,7 +96,7 @@ class Loop:
         if read is not self.scope.values.code[value]:
             variable = Variable(value.name, [value])
             self.scope.body.append(Assign([variable], read, self.slot.op.span))
-            self.inside[place] = variable.read(), wish
+            self.inside[place], self.permuted[value] = (variable.read(), wish), (variable, wish)
 
     def _consumes(self, walk: Walk) -> bool:
         """Whether the loop may consume the items of a list.
@@ -123,7 +125,9 @@ class Loop:
             word = f"last_{word}" if self._listed(key) else word
             held = [value, *([last.outputs[key]] if key in last.outputs else [])]
             variable = Variable(word, held[-1:], several=True)
-            scope.body.append(Assign([variable], scope.values.read(value, wish), op.span))
+            same, order = self.permuted.get(value, (None, wish))
+            read = same.read() if same is not None and order == wish else scope.values.read(value, wish)
+            scope.body.append(Assign([variable], read, op.span))
             self.targets[key], self.firsts[key] = variable, wish
             self.inside[place] = variable.read(), wish
 

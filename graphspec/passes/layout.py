@@ -49,13 +49,17 @@ class Layout:
                 continue
             for op, place in readers.get(value, ()):
                 wish = self.wish(op, place)
-                if wish == "first" or (
-                    wish == "any" and op.output in found and op.output.tensor.rank == value.tensor.rank
-                ):
+                alike = wish == "any" and op.output.tensor.rank == value.tensor.rank
+                if wish == "first" or (alike and (op.output in found or self._joins_first(op, value))):
                     found.add(value)
                 if wish != "any" or value in found:
                     break
         return found
+
+    def _joins_first(self, op: Op, value: Value) -> bool:
+        """Whether an op reads, beside a value, what a layer that prefers channels first has made."""
+        makers = (other.op for other in op.inputs if other is not value)
+        return any(m is not None and m.layer is not None and self.wish(m, 0) == "first" for m in makers)
 
     def wish(self, op: Op, place: int) -> str:
         """The memory layout that an op prefers for its argument: "spec", "first" or "any"."""
