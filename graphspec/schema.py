@@ -214,7 +214,10 @@ class Spec(Setting):
         "validation": "it belongs to the data: data: {validation: {split: 0.1}}",
         "features": "it belongs to the data: data: {features: {...}}",
         "device": "it belongs to the machine, not to the spec: `graphspec train --device cuda`",
-        "model": "`inputs`, `nodes` and `outputs` are top-level keys",
+        **dict.fromkeys(
+            ("model", "network", "net", "architecture", "spec"),
+            "`inputs`, `nodes` and `outputs` are top-level keys",
+        ),
         "version": "delete it, or write it as a comment",
         "description": "write it as a comment: `# ...`",
     }

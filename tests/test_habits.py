@@ -273,6 +273,58 @@ def test_a_list_in_brackets_has_no_dashes() -> None:
     says(text, "yaml-syntax", "-", "names without dashes: `a: ...`")
 
 
+FILES = [
+    ("import torch\nclass Net(nn.Module):\n  pass\n", "yaml-syntax", "import torch", "`graphspec new`"),
+    (f"inputs = {{x: {{shape: [64]}}}}\nnodes:\n{LAST}{TAIL}", "yaml-syntax", "=", "write `inputs: {`"),
+    (
+        f"{HEAD}nodes: {{layer: Dense, units: 3}}\n{TAIL}",
+        "wrong-type",
+        "nodes",
+        "{name: {layer: Dense, units: 3}}",
+    ),
+    (f"inputs: {{shape: [64]}}\nnodes:\n{LAST}{TAIL}", "wrong-type", "inputs", "write {x: {shape: [64]}}"),
+    (f"{HEAD}nodes:\n{LAST}outputs: {{loss: mse}}\n", "wrong-type", "mse", "outputs: {name: {loss: mse}}"),
+    (
+        f"{HEAD}nodes:\n  Dense: {{units: 3}}\noutputs: [Dense]\n",
+        "no-form",
+        "Dense",
+        "`dense: {layer: Dense,",
+    ),
+    (
+        f"net: {{{HEAD.strip()}, nodes: {{y: {{op: relu}}}}, outputs: [y]}}\n",
+        "unknown-key",
+        "net",
+        "top-level keys",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "at", "help"), FILES, ids=[each[3] for each in FILES])
+def test_a_file(text: str, code: str, at: str, help: str) -> None:
+    says(text, code, at, help)
+
+
+SHAPES = [
+    ("[28, 28]", "{layer: Conv2D, filters: 3, kernel_size: 3}", "wrong-rank", "a", "shape: [28, 28, 1]"),
+    ("[3, 32, 32]", "{layer: Conv2D, filters: 3, kernel_size: 5}", "window-too-large", "5", "channels_first"),
+]
+
+
+@pytest.mark.parametrize(("shape", "node", "code", "at", "help"), SHAPES, ids=[each[0] for each in SHAPES])
+def test_images_without_channels_and_with_these_first(
+    shape: str, node: str, code: str, at: str, help: str
+) -> None:
+    head = f"inputs: {{x: {{shape: {shape}}}}}\n"
+    says(nodes(f"  a: {node}\n  b: {{layer: Flatten}}\n", head), code, at, help)
+
+
+def test_recurrent_layers_in_a_row() -> None:
+    layers = "  a: {layer: GRU, units: 3}\n  b: {layer: LSTM, units: 3}\n"
+    says(
+        nodes(layers, SEQUENCE), "wrong-rank", "b", "`a` gives its last step: write `return_sequences: true`"
+    )
+
+
 def test_a_section_that_is_missing_is_shown() -> None:
     says(f"nodes:\n{LAST}{TAIL}", "missing-key", "nodes", "write `inputs: {x: {shape: [64]}}`")
 

@@ -395,7 +395,7 @@ def test_formulas_as_others_write_them(formula: str, code: str, at: str, help: s
         ("{layer: Dense, units: 3, repeats: 2}", "unknown-key", "repeats", "did you mean `repeat`?"),
         ("{layer: Dense, units: 3, form: x}", "unknown-key", "form", "did you mean `from`?"),
         ("{layer: Dense, units: 3, from: 'x[0]'}", "unknown-reference", "'x[0]'", "`x.0`"),
-        ("{compute: x[0] + 1}", "yaml-syntax", "x[0] + 1", 'write "x[0] + 1"'),
+        ("{compute: x[:, 0:2] + 1}", "unquoted-expression", "x[:, 0:2] + 1", 'write "x[:, 0:2] + 1"'),
         ("{layer: Dense, from: x[1], units: 3}", "yaml-syntax", "x[1]", 'write "x[1]"'),
     ],
 )

@@ -134,12 +134,22 @@ def slide(
             raise LayerError(
                 "window-too-large",
                 f"{layer} slides a window of {axis} {span}{spread} over {axis} {size} of {x}",
-                help=f"write `padding: same` or a smaller `{argument}`, or shrink the input less before",
+                help=_channels_first(x)
+                or f"write `padding: same` or a smaller `{argument}`, or shrink the input less before",
                 argument=argument,
                 inputs=(0,),
             )
         left.append((size - span) // stride + 1)
     return tuple(left)
+
+
+def _channels_first(x: Tensor) -> str | None:
+    """The remedy for what is likely an image whose channels come first."""
+    _, *sizes = x.shape
+    numbers = [size for size in sizes if isinstance(size, int)]
+    if len(sizes) != 3 or len(numbers) != 3 or numbers[0] not in (1, 3, 4) or min(numbers[1:]) <= 4:
+        return None
+    return "where channels come first, write `data_format: channels_first` on the input"
 
 
 def margin_instead(argument: str, given: object, layer: str) -> str | None:

@@ -109,6 +109,12 @@ def _presets(reader: DeclarationReader, value: Any, body: Body) -> dict[str, dic
 
 def _inputs(reader: DeclarationReader, value: Any, body: Body) -> None:
     found = body.inputs
+    if isinstance(value, dict) and isinstance(value.get("shape"), list):
+        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        message, help = "`inputs` has an input without a name", f"write {{x: {{{inner}}}}}"
+        reader.error("wrong-type", ("inputs",), message, help, key=True)
+        body.incomplete = True
+        return
     for name, item in reader.mapping(value, ("inputs",), "`inputs`", body).items():
         path = ("inputs", name)
         found[name] = None
@@ -214,8 +220,10 @@ def _outputs(reader: DeclarationReader, value: Any) -> dict[str, Any]:
         return {value: Output()}
     for name, item in reader.mapping(value, ("outputs",), "`outputs`").items():
         if isinstance(item, str):
-            message = f"the output `{name}` is a mapping, not {show(item)}"
-            reader.error("wrong-type", ("outputs", name), message, f"write {{loss: {item}}}")
+            message, help = f"the output `{name}` is a mapping, not {show(item)}", f"write {{loss: {item}}}"
+            if name == "loss":
+                help = f"a loss belongs to an output: outputs: {{name: {{loss: {item}}}}}"
+            reader.error("wrong-type", ("outputs", name), message, help)
         elif reader.name(name, ("outputs", name), "an output"):
             output = reader.setting(
                 Output, {} if item is None else item, f"the output `{name}`", ("outputs", name)

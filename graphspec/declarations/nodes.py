@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
+from graphspec.contract import REGISTRY
 from graphspec.declarations.body import Body
 from graphspec.declarations.reader import DeclarationReader
 from graphspec.diagnostics import Diagnostics, did_you_mean, nearest
@@ -18,6 +19,12 @@ def read_nodes(
     reader: DeclarationReader, value: Any, path: Path, body: Body, shared: bool = False
 ) -> dict[str, Node]:
     found = {}
+    if isinstance(value, dict) and any(isinstance(value.get(form), str) for form in FORMS):
+        inner = ", ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        message = f"`{path[-1]}` has a node without a name"
+        reader.error("wrong-type", path, message, f"write {{name: {{{inner}}}}}", key=True)
+        body.incomplete = True
+        return {}
     for name, item in reader.mapping(value, path, f"`{path[-1]}`", body).items():
         here = (*path, name)
         if not shared:
@@ -107,6 +114,11 @@ _WORDS_OF_FORMS = {"type": "layer", "kind": "layer", "class": "layer", "function
 
 def _no_form(reader: DeclarationReader, name: str, node: Node, path: Path) -> None:
     first = next(iter(node.extra), "")
+    if name in REGISTRY["layer"]:
+        arguments = "".join(f", {key}: {plain(item)}" for key, item in node.extra.items())
+        help = f"a node has a name of its own: `{name.lower()}: {{layer: {name}{arguments}}}`"
+        reader.error("no-form", path, f"the node `{name}` has no form", help, key=True)
+        return
     if len(node.extra) == 1 and first[:1].isupper():
         inner = node.extra[first]
         arguments = ", ..." if inner is not None else ""

@@ -62,7 +62,10 @@ class DeclarationReader:
     def problem(self, problem: Problem, path: Path) -> None:
         missing = problem.code == "missing-key"
         if missing and not path:
-            if not self.damage:
+            inside = any(
+                isinstance(item, dict) and problem.path[-1] in item for item in self.document.value.values()
+            )
+            if not self.damage and not inside:
                 first = next(iter(self.document.value), "")
                 self.error(problem.code, (first,), problem.message, problem.help, key=True)
             return

@@ -106,7 +106,7 @@ class GetItem(Operation, spec_name="get_item", also="getitem"):
         return LayerError(
             "out-of-range",
             f"a `key` {what}, and this is `{self.key[:80]}`",
-            help='the first of a sequence is `key: ":, 0"`',
+            help='the first of a sequence is `key: ":, 0"`, in a formula `x[:, 0]`',
             argument="key",
         )
 

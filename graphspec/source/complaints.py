@@ -76,6 +76,9 @@ _PROBLEMS: tuple[tuple[str, str, str], ...] = (
 
 def complain(text: str, lines: list[int], index: int, problem: str, context: str, opened: int) -> Complaint:
     """The complaint where the parser stopped at `index`, inside the collection that starts at `opened`."""
+    if python := _PYTHON.match(text):
+        message, help = "this is Python, and a spec is YAML", "`graphspec new` writes one to start from"
+        return Complaint(python.start(1), line_end(text, python.end(), 200), message, help)
     line = lines[bisect_right(lines, index) - 1]
     indent = len(re.match(r"[ \t]*", text[line : index + 100])[0])  # type: ignore[index]
     tab = text.find("\t", line, max(line + indent, index + 1))
@@ -109,6 +112,8 @@ def complain(text: str, lines: list[int], index: int, problem: str, context: str
     return Complaint(index, index + 1, f"this is not YAML: {problem}", opened=bracket)
 
 
+_ASSIGNED = re.compile(r"[ \t]*([A-Za-z_]\w*)[ \t]*(=)[ \t]*([\[{])")
+_PYTHON = re.compile(r"\s*(import \w+|from [\w.]+ import |class \w+|def \w+\()")
 _DASH_INSIDE = re.compile(r"-[ \t]+(?:([A-Za-z_]\w*):[ \t])?")
 _VALUELESS = re.compile(r"[{,\s]([A-Za-z_]\w*):[},\]]\Z")
 _INDEXED = re.compile(r"(?<=[:,] )[^\s,:{}\[\]\"'][^,:{}\[\]\"'\n]*\[[^,{}\[\]\"'\n]*\][^,{}\[\]\"'\n]*")
@@ -184,6 +189,10 @@ def _special(text: str, lines: list[int], index: int, problem: str) -> Complaint
         )
         return _unfinished_key(text, lines, number) or outcast
     if text[index : index + 1] in ("]", "}"):
+        if assigned := _ASSIGNED.match(before):
+            start = lines[number] + assigned.start(2)
+            help = f"write `{assigned[1]}: {assigned[3]}`"
+            return Complaint(start, start + 1, "`=` is written instead of `:`", help)
         return Complaint(index, index + 1, f"`{text[index]}` closes nothing", "delete it, or quote the text")
     return _behind_a_value(text, lines, index)
 

@@ -111,7 +111,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
     help = named(error.help, words) if error.help else None
     if error.code == "wrong-rank":
         x = at[0].value.tensor if at and isinstance(at[0].value, Value) else None
-        help = of_ids(x) or help or OF_AXES
+        help = of_ids(x) or (_of_last_step(at[0]) if at else None) or help or OF_AXES
     labels: list[Label] = []
     span: Span | None
     own = ("from", "wraps", "parameter", "constant")
@@ -144,6 +144,13 @@ def report(node: NodeInstance, error: LayerError) -> None:
         label=label,
         labels=labels,
     )
+
+
+def _of_last_step(bound: Bound) -> str | None:
+    """The remedy for the last step of a recurrent layer where all steps are wanted."""
+    layer = bound.value.op.layer if isinstance(bound.value, Value) and bound.value.op is not None else None
+    last = getattr(layer, "return_sequences", True) is False
+    return f"`{bound.text}` gives its last step: write `return_sequences: true` on it" if last else None
 
 
 def named(text: str, inputs: Sequence[str]) -> str:
