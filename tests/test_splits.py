@@ -105,9 +105,35 @@ def test_a_column_says_the_part() -> None:
     assert parts([True, False]) == [1, 0]
 
 
+def test_values_of_a_column_are_held_out() -> None:
+    for values in ([0, 1, 2, 1], ["0", "1", "2", "1"]):
+        held = by_column(Marked(column="fold", values=[1]), part("fold", values))
+        assert held.dtype == np.uint8 and held.tolist() == [0, 1, 0, 1]
+    both = by_column(Marked(column="fold", values=[2, "x"]), part("fold", ["2", "x", "y"]))
+    assert both.tolist() == [1, 1, 0]
+
+
+def test_folds_are_the_values_of_a_param(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y,fold\n" + "".join(f"{n},{n},{n % 5}\n" for n in range(20)))
+    (tmp_path / "s.yaml").write_text("""
+params: {fold: 0}
+inputs: {x: {shape: [1]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data: {train: t.csv, validation: {column: fold, values: [$fold]}}
+""")
+    for fold in range(5):
+        program = compile(tmp_path / "s.yaml", params={"fold": fold})
+        held = load(program, None, tmp_path, torch.device("cpu")).validation
+        assert held is not None
+        (batch,) = held.batches(9)
+        assert batch.arrays["x"].flatten().tolist() == [fold, fold + 5, fold + 10, fold + 15]
+
+
 @pytest.mark.parametrize(
     ("found", "values", "words"),
     [
+        (Marked(column="fold", values=[7]), ["1", "2"], ["`fold`", '"7"', 'it has "1", "2"']),
         (Split(split=0.5, last_by="when"), ["1", "x"], ["`when`", "line 3", '"x" is not a number']),
         (Split(split=0.5, last_by="when"), ["2024-01-02", "x"], ["`when`", "line 3", "is not a date"]),
         (Split(split=0.5, last_by="when"), ["1", None, None], ["`when`", "line 3", "1 more"]),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from graphspec.data.features.settings import Value
 from graphspec.diagnostics import by_word
 from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
 
@@ -82,9 +83,12 @@ class Split(Setting):
 
 
 class Marked(Setting):
-    """A column that says of each row which part it belongs to."""
+    """A column that says of each row which part it belongs to; with `values`, rows with one of them are for
+    validation, and all others for training.
+    """
 
     column: Text
+    values: Annotated[list[Value], Field(min_length=1)] | None = None
 
     @property
     def divider(self) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphspec.data.batches import SPLIT, generator, split
 from graphspec.data.columns import TablePart, dates, is_text, kind_in_words, missing_in, numbers, texts
+from graphspec.data.features.settings import text_of
 from graphspec.data.files import Marked, Split
 from graphspec.data.mistakes import shown
 from graphspec.diagnostics import SpecError, fail
@@ -81,13 +82,27 @@ def by_column(found: Marked, whole: TablePart) -> Any:
     """For each row the part that it names, uint8. Raises `SpecError`: data-gap, data-range, data-dtype."""
     _no_gap(found.column, whole, "part")
     column = texts(whole, found.column)
+    if found.values is not None:
+        return _held(found, column)
     index = pc.index_in(pc.utf8_lower(column), pa.array(list(WORDS), column.type))
     if index.null_count:
         row = int(missing_in(index).argmax())
         message = f"{shown(column[row].as_py())} is not a part"
-        help = "write train, validation or test (or 0, 1, 2)"
+        help = "write train, validation or test (or 0, 1, 2); or name its values that are for validation: "
+        help += f"`{{column: {found.column}, values: [{shown(column[row].as_py())}]}}`"
         raise whole.fail("data-range", found.column, row, message, help)
     return np.array(list(WORDS.values()), np.uint8)[np.asarray(index)]
+
+
+def _held(found: Marked, column: pa.Array) -> Any:
+    """For each row its part: rows with one of the values are for validation."""
+    wanted = pa.array([text_of(value) for value in found.values or ()], column.type)
+    lacking = wanted.filter(pc.invert(pc.is_in(wanted, column)))
+    if len(lacking):
+        there = ", ".join(shown(value) for value in pc.unique(column)[:20].to_pylist())
+        message = f"no row has {shown(lacking[0].as_py())} in column `{found.column}`"
+        raise fail("data-range", message, f"it has {there}")
+    return np.where(np.asarray(pc.is_in(column, wanted)), VALIDATION, TRAINING).astype(np.uint8)
 
 
 def _ids(name: str, whole: TablePart) -> tuple[Rows, int]:
