@@ -192,7 +192,9 @@ class Trainings:
         """By the number of processes, what each of them wrote at last."""
 
     def job(self, name: str, way: str, run: str, **more: Any) -> dict[str, Any]:
-        spec = SPECS[name].replace("PARALLEL", way)
+        spec = SPECS[name.removesuffix(" bf16")].replace("PARALLEL", way)
+        if name.endswith(" bf16"):
+            spec = spec.replace(", batch_size:", ", precision: bf16, batch_size:")
         return {"spec": spec, "root": str(self.root), "run_dir": str(self.root / run), **more}
 
     def jobs(self, processes: int) -> dict[str, Any]:
@@ -230,7 +232,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     stop = {"stop_after": STOPPED}
     made.run(
         1,
-        {name: job(name, "ddp", f"1-{name}") for name in SPECS}
+        {name: job(name, "ddp", f"1-{name}") for name in (*SPECS, "normalized bf16")}
         | {"from 1": job("classes", "ddp", "from-1", **stop)},
     )
     jobs = made.jobs(2) | {
@@ -239,6 +241,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         "from 2 steps": job("steps", "fsdp", "from-2-steps", stop_after=5),
         "from 2 adapted": job("adapted", "fsdp", "from-2-adapted", stop_after=5),
         "from 2 to 4": job("classes", "ddp", "from-2-to-4", **stop),
+        "2 bf16": job("normalized bf16", "fsdp", "2-bf16"),
     }
     made.run(2, jobs)
     made.run(
@@ -295,6 +298,14 @@ FILES = ("last.safetensors", "best.safetensors")
 @pytest.mark.parametrize("file", FILES)
 def test_weights_are_written_whole(trained: Trainings, name: str, file: str) -> None:
     assert_written_whole(trained, name, file, 2)
+
+
+def test_bfloat16_is_as_near_to_float32_in_several_processes(trained: Trainings) -> None:
+    found = trained.found["2 bf16"]["history"]["loss"]
+    np.testing.assert_allclose(found, trained.found["normalized bf16"]["history"]["loss"], rtol=1e-3)
+    exact = trained.found["normalized"]["history"]["loss"]
+    np.testing.assert_allclose(found, exact, rtol=0.02)
+    assert found != exact
 
 
 def test_one_process_writes(trained: Trainings) -> None:

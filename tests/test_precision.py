@@ -50,6 +50,31 @@ def test_a_step_in_bfloat16_is_near_one_in_float32(name: str) -> None:
     assert found["bf16"] == pytest.approx(found["float32"], rel=0.05)
 
 
+@pytest.mark.parametrize("norm", ["BatchNormalization, synchronized: true", "BatchNormalization"])
+def test_statistics_of_all_and_of_what_masks_leave_are_float32(norm: str) -> None:
+    text = f"""
+inputs: {{x: {{shape: [length, 4]}}}}
+nodes:
+  known: {{layer: Masking}}
+  norm: {{layer: {norm}}}
+  y: {{layer: Dense, units: 1}}
+outputs: {{y: {{loss: mse}}}}
+"""
+    program = graphspec.compile(text)
+    x = torch.randn(8, 5, 4)
+    x[:, 3:] = 0
+    batch = Batch({"x": x, "y": torch.randn(8, 5, 1)})
+    found = {}
+    precisions: tuple[Precision, ...] = ("float32", "bf16")
+    for precision in precisions:
+        module = program.module(seed=0).train()
+        judgement = Judge(program.inputs, program.outputs, CPU, precision=precision)(module, batch)
+        judgement.loss.backward()
+        found[precision] = judgement.value
+        torch.testing.assert_close(module.get_buffer("norm.running_mean"), 0.01 * x[:, :3].mean((0, 1)))
+    assert found["bf16"] == pytest.approx(found["float32"], rel=0.05)
+
+
 def test_bfloat16_learns(tmp_path: Path) -> None:
     spec = SPECS / "digits.yaml"
     program = graphspec.compile(spec, settings={"train.precision": "bf16"})

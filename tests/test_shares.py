@@ -276,6 +276,20 @@ def test_parts_in_which_a_column_has_no_value_fit_the_others(
         assert [content(found) for found in together(size, call)] == [wanted] * size
 
 
+@pytest.mark.usefixtures("small")
+def test_processes_without_training_rows_learn_from_those_of_others(tmp_path: Path) -> None:
+    parts = ["train" if row < 20 else "validation" if row % 7 else "test" for row in range(ROWS)]
+    write(tmp_path, "parquet", table().append_column("part", pa.array(parts)))
+    text = SPEC.replace("{split: 0.2, stratify: kind}", "{column: part}").replace("TOKENIZER", "word")
+    program = compile(text.replace("DATA", "whole.parquet"))
+
+    def call(processes: Any) -> Data:
+        return load(program, None, tmp_path, torch.device("cpu"), processes=processes)
+
+    wanted = content(alone(call))
+    assert [content(found) for found in together(3, call)] == [wanted] * 3
+
+
 @pytest.mark.parametrize("tokenizer", ["bpe", "char"])
 def test_tokenizers_learn_from_the_rows_of_all(tokenizer: str, tmp_path: Path) -> None:
     call = loading(tmp_path, write(tmp_path, "parquet", table()), tokenizer)

@@ -66,6 +66,7 @@ class MaskedBatchNorm(KerasBatchNorm1d):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None or not self.training:
             return super().forward(x)
+        dtype, x = x.dtype, x.to(self.running_mean.dtype)
         n = mask.expand_as(x).sum((0, 2)) + 1e-7  # Keras divides by no less
         mean = x.masked_fill(~mask, 0).sum((0, 2)) / n
         centered = x - mean[:, None]
@@ -74,7 +75,7 @@ class MaskedBatchNorm(KerasBatchNorm1d):
         self.running_var.lerp_(var.detach(), self.momentum)
         y = centered * (var + self.eps).rsqrt()[:, None]
         y = y if self.weight is None else y * self.weight[:, None]
-        return y if self.bias is None else y + self.bias[:, None]
+        return (y if self.bias is None else y + self.bias[:, None]).to(dtype)
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
@@ -113,6 +114,7 @@ class SynchronizedBatchNorm(KerasBatchNorm):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if not self.training:
             return super().forward(x)
+        dtype, x = x.dtype, x.to(self.running_mean.dtype)
         kept = torch.ones_like(x[:, :1]) if mask is None else mask.to(x.dtype)
         axes = [0, *range(2, x.dim())]
         sums = torch.cat(((x * kept).sum(axes), kept.expand_as(x).sum(axes)))
@@ -126,7 +128,7 @@ class SynchronizedBatchNorm(KerasBatchNorm):
         self.running_var.lerp_(var.detach(), self.momentum)
         y = centered * (var + self.eps).rsqrt().view(shape)
         y = y if self.weight is None else y * self.weight.view(shape)
-        return (y if self.bias is None else y + self.bias.view(shape)).to(x.dtype)
+        return (y if self.bias is None else y + self.bias.view(shape)).to(dtype)
 
 
 class SynchronizedBatchNorm1d(SynchronizedBatchNorm, nn.BatchNorm1d):

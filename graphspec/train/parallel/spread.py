@@ -189,7 +189,7 @@ def spread_over(
     `loose` are the weights that train and are not the module's, `unreached` those that no loss reaches.
     """
     if is_sharded(program, world):
-        if not nodes(program):  # no layer of ours writes into its input
+        if not nodes(program):  # nothing that we emit works in place on what a unit returns
             warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
         return Sharded(module, world, place, loose, program.graph, program.training.precision == "bf16")
     return Spread(module, world, loose) if world.alone else Replicated(module, world, loose, unreached)
