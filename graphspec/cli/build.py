@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Allow, Json, Preset, Set, Spec, compiling, print_json, replacing, running
+from graphspec.cli.common import (
+    Allow,
+    Json,
+    Preset,
+    Set,
+    Spec,
+    answer,
+    compiling,
+    misuse,
+    replacing,
+    running,
+)
 from graphspec.cli.folding import Proved, prove, weights_target, write_weights
 
 if TYPE_CHECKING:
@@ -101,7 +112,7 @@ def build(
     _check_options(format, output, weights, seed, no_check, fold)
     for given, option in ((no_inplace, "--no-inplace"), (bundle, "--bundle")):
         if given and (format != "py" or fold):
-            raise typer.BadParameter("only for a Python file that is not folded", param_hint=option)
+            raise misuse(option, "only for a Python file that is not folded")
     path = None if output == "-" else Path(output or f"{spec.stem}.{format}")
     if path is not None:
         check_target(path, format, force)
@@ -132,10 +143,10 @@ def _write_python(
     source = stamped(source)
     if path is not None:
         write(path, source)
-    if as_json:
-        print_json({"ok": True, "file": str(path) if path else None, "source": None if path else source})
+    if path is None:
+        answer(as_json, source, nl=False, file=None, source=source)
     else:
-        typer.echo(f"wrote {path}" if path else source, nl=path is not None)
+        answer(as_json, f"wrote {path}", file=str(path), source=None)
 
 
 def _format_of(format: str | None, output: str | None) -> str:
@@ -146,13 +157,12 @@ def _format_of(format: str | None, output: str | None) -> str:
     if format is None:
         if suffix and suffix not in FORMATS:
             message = f"{output} ends in none of .{', .'.join(FORMATS)}: give --format, or another name"
-            raise typer.BadParameter(message, param_hint="-o")
+            raise misuse("-o", message)
         return suffix or "py"
     if format not in FORMATS:
-        raise typer.BadParameter(f"{format} is not one of {', '.join(FORMATS)}", param_hint="--format")
+        raise misuse("--format", f"{format} is not one of {', '.join(FORMATS)}")
     if suffix in FORMATS and suffix != format:
-        message = f"{output} would hold {format}: give --format {suffix}, or another name"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", f"{output} would hold {format}: give --format {suffix}, or another name")
     return format
 
 
@@ -162,19 +172,15 @@ def _check_options(
     """Refuses options that do not go together."""
     if format == "py" and fold:
         if output == "-":
-            raise typer.BadParameter(
-                "--fold also writes a file of weights, so name an output file", param_hint="-o"
-            )
+            raise misuse("-o", "--fold also writes a file of weights, so name an output file")
     elif format == "py":
         for given, option in ((weights, "--weights"), (seed, "--seed")):
             if given is not None:
-                raise typer.BadParameter(
-                    "a Python file holds no weights; --fold writes them to a second file", param_hint=option
-                )
+                raise misuse(option, "a Python file holds no weights; --fold writes them to a second file")
     elif no_check:
-        raise typer.BadParameter(f"{format} is always compared with the module", param_hint="--no-check")
+        raise misuse("--no-check", f"{format} is always compared with the module")
     elif output == "-":
-        raise typer.BadParameter(f"{format} is not text", param_hint="-o")
+        raise misuse("-o", f"{format} is not text")
 
 
 def _write_folded(
@@ -182,13 +188,13 @@ def _write_folded(
 ) -> None:
     write_weights(target, proved.module)
     write(path, stamped(proved.program.source))
-    if as_json:
-        given = {"weights": None if weights is None else str(weights), "seed": seed}
-        files = {"file": str(path), "weights_file": str(target)}
-        print_json({"ok": True, "format": "py", **files, **given, "fold": proved.to_json()})
-    else:
-        lines = [f"wrote {path} and {target}", *proved.lines()]
-        typer.echo("\n".join([*lines, _origin(proved.program, weights, seed)]))
+    lines = [f"wrote {path} and {target}", *proved.lines(), _origin(proved.program, weights, seed)]
+    files = {
+        "file": str(path),
+        "weights_file": str(target),
+        "weights": None if weights is None else str(weights),
+    }
+    answer(as_json, "\n".join(lines), format="py", **files, seed=seed, fold=proved.to_json())
 
 
 def _export(
@@ -208,17 +214,12 @@ def _export(
         try:
             exported = export(program, format, path, seed, weights)
         except OSError as error:
-            message = f"{path} cannot be written: {error.strerror or error}"
-            raise typer.BadParameter(message, param_hint="-o") from None
-    if as_json:
-        given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
-        if proved is not None:
-            given["fold"] = proved.to_json()
-        print_json({"ok": True, "format": format, **given, **exported.to_json()})
-    else:
-        done = [] if proved is None else proved.lines()
-        origin = _origin(program, weights, seed)
-        typer.echo("\n".join(written(exported, [*done, origin], program.minimum_sizes)))
+            raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
+    given: dict[str, Any] = {"weights": None if weights is None else str(weights), "seed": seed}
+    given |= {} if proved is None else {"fold": proved.to_json()}
+    done = [] if proved is None else proved.lines()
+    text = written(exported, [*done, _origin(program, weights, seed)], program.minimum_sizes)
+    answer(as_json, "\n".join(text), format=format, **given, **exported.to_json())
 
 
 def _origin(program: Program, weights: Path | None, seed: int) -> str:
@@ -262,17 +263,15 @@ def _range(name: str, span: Range) -> str:
 def check_target(path: Path, format: str, force: bool) -> None:
     """Refuses to overwrite a file that this command did not write."""
     if path.is_dir():
-        raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
+        raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
+        raise misuse("-o", f"there is no directory {path.parent}")
     if not path.exists() or force:
         return
     if not _ours(path, format):
-        message = f"{path} exists and was not written by graphspec; --force overwrites it"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", f"{path} exists and was not written by graphspec; --force overwrites it")
     if format == "py" and is_edited(path.read_text(encoding="utf-8", errors="replace")):
-        message = f"{path} was edited after graphspec wrote it; --force overwrites the edits"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", f"{path} was edited after graphspec wrote it; --force overwrites the edits")
 
 
 def _ours(path: Path, format: str) -> bool:

@@ -38,6 +38,7 @@ Allow = Annotated[
     typer.Option("--allow", metavar="PACKAGE", help="Let `module:` import this Python package."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, and nothing else.")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Events = Annotated[
     str, typer.Option("--progress", metavar="json|none", help="json is an object a line on standard error.")
 ]
@@ -169,7 +170,7 @@ def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
         found = sorted(file for file in path.rglob("*.y*ml") if file.suffix in (".yaml", ".yml"))
         visible = [f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts)]
         if not visible:
-            raise typer.BadParameter(f"there is no .yaml file in {path}", param_hint="SPEC...")
+            raise misuse("SPEC...", f"there is no .yaml file in {path}")
         yield from visible
 
 
@@ -226,11 +227,11 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
     parts = [(pair, *pair.partition("=")) for pair in pairs or ()]
     for pair, key, equals, _ in parts:
         if not equals or not key:
-            raise typer.BadParameter(f"`{pair}` is not KEY=VALUE", param_hint="--set")
+            raise misuse("--set", f"`{pair}` is not KEY=VALUE")
     try:
         return from_command_line([(key, text) for _, key, _, text in parts], sources)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--set") from None
+        raise misuse("--set", str(error)) from None
 
 
 @contextmanager
@@ -241,8 +242,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        message = f"{path} cannot be written: {error.strerror or error}"
-        raise typer.BadParameter(message, param_hint="-o") from None
+        raise misuse("-o", f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -303,16 +303,16 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     for pair in pairs or ():
         name, _, text = pair.partition("=")
         if not text.isdecimal():
-            raise typer.BadParameter(f"`{pair}` is not NAME=N, as length=128", param_hint="--size")
+            raise misuse("--size", f"`{pair}` is not NAME=N, as length=128")
         if name not in least:
             known = ", ".join(n for n in least if not n.startswith("?"))
             from graphspec.diagnostics import did_you_mean
 
             help = did_you_mean(name, least, f"its sizes: {known or 'all are numbers'}")
-            raise typer.BadParameter(f"the spec names no size `{name}`; {help}", param_hint="--size")
+            raise misuse("--size", f"the spec names no size `{name}`; {help}")
         if not least[name] <= int(text) <= most.get(name, int(text)):
             bounds = f"at least {least[name]}" + (f", at most {most[name]}" if name in most else "")
-            raise typer.BadParameter(f"`{name}` is {bounds}", param_hint="--size")
+            raise misuse("--size", f"`{name}` is {bounds}")
         found[name] = int(text)
     return found
 
@@ -320,7 +320,7 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
 def need_one_of(value: str, words: Sequence[str], option: str) -> None:
     """Raises `typer.BadParameter` for the value of an option that is none of its words."""
     if value not in words:
-        raise typer.BadParameter(f"`{value}` is not one of {', '.join(words)}", param_hint=option)
+        raise misuse(option, f"`{value}` is not one of {', '.join(words)}")
 
 
 def events(progress: str) -> Callable[..., None]:
@@ -337,6 +337,19 @@ def events(progress: str) -> Callable[..., None]:
             print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
 
     return tell
+
+
+def misuse(option: str, message: str) -> typer.BadParameter:
+    """The error for an option, or an argument, that is used wrongly."""
+    return typer.BadParameter(message, param_hint=option)
+
+
+def answer(as_json: bool, text: str, nl: bool = True, **values: Any) -> None:
+    """Prints what a command did: as text, or with `--json` as values by their names."""
+    if as_json:
+        print_json({"ok": True, **values})
+    else:
+        typer.echo(text, nl=nl)
 
 
 def print_json(value: Any) -> None:

@@ -13,6 +13,7 @@ from graphspec.cli.common import (
     Preset,
     Set,
     Spec,
+    answer,
     colors,
     compiling,
     print_json,
@@ -82,10 +83,7 @@ def resolve(
     """
     with compiling(spec, settings, preset, as_json) as program:
         text = program.resolve(defaults)
-        if as_json:
-            print_json({"ok": True, "spec": text})
-        else:
-            typer.echo(text, nl=False)
+        answer(as_json, text, nl=False, spec=text)
 
 
 def layers(
@@ -106,13 +104,8 @@ def layers(
     with reporting(as_json, {}):
         if name is None:
             entries = [*reference.entries(), *reference.others()]
-            if as_json:
-                print_json({"ok": True, "layers": [entry.to_json() for entry in entries]})
-            else:
-                typer.echo(reference.listing(entries))
+            text = reference.listing(entries)
         else:
-            found = reference.find(name)
-            if as_json:
-                print_json({"ok": True, "layers": [entry.to_json() for entry in found]})
-            else:
-                typer.echo("\n\n".join(entry.text() for entry in found))
+            entries = reference.find(name)
+            text = "\n\n".join(entry.text() for entry in entries)
+        answer(as_json, text, layers=[entry.to_json() for entry in entries])

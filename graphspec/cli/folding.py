@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from graphspec.cli.common import running
+from graphspec.cli.common import misuse, running
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,11 +63,10 @@ def weights_target(path: Path, given: Path | None, force: bool) -> Path:
     """The path of a folded file's weights, next to it. Refuses to overwrite other weights."""
     target = path.with_suffix(".safetensors")
     if given is not None and target.exists() and given.exists() and target.samefile(given):
-        message = f"the folded weights would be written over {given}"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", f"the folded weights would be written over {given}")
     if target.is_dir() or (target.exists() and not force and not _ours(target)):
         message = f"{target} exists and does not hold folded weights of graphspec; --force overwrites it"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", message)
     return target
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphspec.cli.common import Events, Json, events, print_json, replacing, reporting
+from graphspec.cli.common import Events, Json, events, misuse, print_json, replacing, reporting
 
 if TYPE_CHECKING:
     from graphspec.convert import Imported
@@ -112,11 +112,11 @@ def _write(imported: Imported, folder: Path, force: bool) -> tuple[Path, Path | 
     spec, weights = folder / f"{imported.name}.yaml", folder / f"{imported.name}.safetensors"
     for path in (spec, weights):
         if path.exists() and not force:
-            raise typer.BadParameter(f"{path} exists; --force overwrites it", param_hint="-o")
+            raise misuse("-o", f"{path} exists; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise typer.BadParameter(f"{folder}: {error.strerror or error}", param_hint="-o") from None
+        raise misuse("-o", f"{folder}: {error.strerror or error}") from None
     if imported.weights is not None:
         with replacing(weights) as temporary:
             write_weights(temporary, imported.weights)

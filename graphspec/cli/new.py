@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, print_json, replacing, reporting
+from graphspec.cli.common import Json, answer, misuse, print_json, replacing, reporting
 
 SCHEMA = "graphspec.schema.json"
 """The file that a new spec names as its schema, beside it."""
@@ -37,10 +37,7 @@ def schema(
             return
         with replacing(Path(output)) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        if as_json:
-            print_json({"ok": True, "file": output})
-        else:
-            typer.echo(f"wrote {output}")
+        answer(as_json, f"wrote {output}", file=output)
 
 
 def new(
@@ -69,7 +66,7 @@ def new(
 
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     if target and data is None:
-        raise typer.BadParameter("it is a column of --data", param_hint="--target")
+        raise misuse("--target", "it is a column of --data")
     with reporting(as_json, {}):
         text = START
         if data is not None:
@@ -79,11 +76,9 @@ def new(
         _write(path, MODELINE + text)
         with replacing(path.with_name(SCHEMA)) as temporary:
             temporary.write_text(_schema(), encoding="utf-8")
-        if as_json:
-            print_json({"ok": True, "file": str(path), "schema": str(path.with_name(SCHEMA))})
-        else:
-            verb = "summary" if data is None else "train"
-            typer.echo(f"wrote {path}; next: graphspec {verb} {path}")
+        verb = "summary" if data is None else "train"
+        text = f"wrote {path}; next: graphspec {verb} {path}"
+        answer(as_json, text, file=str(path), schema=str(path.with_name(SCHEMA)))
 
 
 def _schema() -> str:
@@ -101,6 +96,6 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except FileExistsError:
-        raise typer.BadParameter(f"{path} exists already", param_hint="NAME") from None
+        raise misuse("NAME", f"{path} exists already") from None
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="NAME") from None
+        raise misuse("NAME", f"{path} cannot be written: {error.strerror}") from None

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, compiling, print_json, replacing
+from graphspec.cli.common import Json, Preset, Set, Spec, answer, compiling, misuse, replacing
 
 DIRECTIONS = ("down", "right")
 
@@ -61,11 +61,11 @@ def plot(
     path = None if output == "-" else Path(output)
     suffix = _suffix(path, slide, force)
     if direction not in (None, *DIRECTIONS):
-        raise typer.BadParameter(f"`{direction}` is not down or right", param_hint="--direction")
+        raise misuse("--direction", f"`{direction}` is not down or right")
     if depth is not None and expand:
-        raise typer.BadParameter("give `--depth` or `--expand`, not both", param_hint="--depth")
+        raise misuse("--depth", "give `--depth` or `--expand`, not both")
     if path is None and as_json:
-        raise typer.BadParameter("`-` and `--json` both write to stdout", param_hint="-o")
+        raise misuse("-o", "`-` and `--json` both write to stdout")
     with compiling(spec, settings, preset, as_json) as program:
         right = None if direction is None else direction == "right"
         text = drawn(program, ".svg" if suffix in CONVERTED else suffix, expand, depth, right, slide)
@@ -75,10 +75,7 @@ def plot(
             return
         with replacing(path) as temporary:
             temporary.write_bytes(marked(data, suffix))
-        if as_json:
-            print_json({"ok": True, "file": str(path)})
-        else:
-            typer.echo(f"wrote {path}")
+        answer(as_json, f"wrote {path}", file=str(path))
 
 
 def _suffix(path: Path | None, slide: bool, force: bool) -> str:
@@ -91,14 +88,13 @@ def _suffix(path: Path | None, slide: bool, force: bool) -> str:
     if path.suffix not in known:
         kinds = f"{', '.join(known[:-1])} or {known[-1]}"
         why = "; a slide is a picture" if slide else ""
-        raise typer.BadParameter(f"{path} is no {kinds}; the suffix selects the format{why}", param_hint="-o")
+        raise misuse("-o", f"{path} is no {kinds}; the suffix selects the format{why}")
     if path.is_dir():
-        raise typer.BadParameter(f"{path} is a directory", param_hint="-o")
+        raise misuse("-o", f"{path} is a directory")
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"there is no directory {path.parent}", param_hint="-o")
+        raise misuse("-o", f"there is no directory {path.parent}")
     if path.exists() and not force and (end := path.read_bytes()[-200:]) and MARK not in end:
-        message = f"{path} exists and was not drawn by graphspec; --force overwrites it"
-        raise typer.BadParameter(message, param_hint="-o")
+        raise misuse("-o", f"{path} exists and was not drawn by graphspec; --force overwrites it")
     return path.suffix
 
 

@@ -13,8 +13,10 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    Device,
     Events,
     Json,
+    answer,
     events,
     print_json,
     print_table,
@@ -36,7 +38,6 @@ Weights = Annotated[
     str,
     typer.Option("--weights", metavar="best|last|FILE", help="best (epoch), last (epoch), or a file."),
 ]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, metavar="N", help="Batch size. [default: the spec's]"),
@@ -128,12 +129,8 @@ def predict(
             write(part)
             rows += part.num_rows
             tell("rows", rows=rows)
-    if as_json:
-        print_json({"ok": True, "file": str(output), "rows": rows, "notes": notes})
-    else:
-        for note in notes:
-            typer.echo(note)
-        typer.echo(f"wrote {output}: {rows:,} rows")
+    text = "\n".join([*notes, f"wrote {output}: {rows:,} rows"])
+    answer(as_json, text, file=str(output), rows=rows, notes=notes)
 
 
 @contextmanager

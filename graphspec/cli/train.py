@@ -11,10 +11,12 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    Device,
     Json,
     Preset,
     Set,
     compiling,
+    misuse,
     need_one_of,
     print_json,
     reporting,
@@ -34,7 +36,7 @@ def _setting(context: typer.Context, parameter: typer.CallbackParam, value: str 
     if value is not None:
         key = SETTINGS[parameter.name or ""]
         message = f"is a key of the spec: write --set {key}={value}"
-        raise typer.BadParameter(message, param_hint="--" + (parameter.name or "").replace("_", "-"))
+        raise misuse("--" + (parameter.name or "").replace("_", "-"), message)
 
 
 def _batch_size(value: str | None) -> str | None:
@@ -42,7 +44,7 @@ def _batch_size(value: str | None) -> str | None:
     if value not in (None, "auto"):
         number = value if value.isdecimal() else "32"
         message = f"`{value}` is not `auto`; a number is a key of the spec: --set train.batch_size={number}"
-        raise typer.BadParameter(message, param_hint="--batch-size")
+        raise misuse("--batch-size", message)
     return value
 
 
@@ -59,7 +61,6 @@ DataOption = Annotated[
         "--data", metavar="PATH", help="Training data: a file or folder; or s3://BUCKET/PATTERN.parquet."
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Devices = Annotated[
     int | None,
     typer.Option("--devices", min=1, metavar="N", help="Train on N GPUs, or in N processes on CPUs."),
@@ -114,7 +115,7 @@ LearningRate = Annotated[str | None, typer.Option("--learning-rate", "--lr", hid
 def train(
     spec: SpecOrRun,
     data: DataOption = None,
-    device: DeviceOption = "auto",
+    device: Device = "auto",
     devices: Devices = None,
     restarts: Restarts = 0,
     compile: Compile = "off",
@@ -152,7 +153,7 @@ def train(
             raise typer.Exit(_launch(spec, settings, preset, as_json, devices, restarts, allow))
     elif devices is not None and devices != mine.local_size:
         message = f"{devices}, and the launcher started {mine.local_size} processes on this machine"
-        raise typer.BadParameter(message, param_hint="--devices")
+        raise misuse("--devices", message)
     if not mine.first:
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
@@ -171,7 +172,7 @@ def _check_options(resume: bool, overwrite: bool, progress: str, compile: str) -
     from graphspec.reporting import WAYS
 
     if resume and overwrite:
-        raise typer.BadParameter("continues a run, and --overwrite deletes it", param_hint="--resume")
+        raise misuse("--resume", "continues a run, and --overwrite deletes it")
     need_one_of(compile, ("auto", "on", "off"), "--compile")
     need_one_of(progress, WAYS, "--progress")
 
@@ -256,10 +257,9 @@ def _run_of(run: Path, run_dir: Path | None, resume: bool) -> Path:
     from graphspec.run_files import SPEC
 
     if not (run / SPEC).is_file():
-        raise typer.BadParameter(f"{run} is a directory without a run", param_hint="SPEC")
+        raise misuse("SPEC", f"{run} is a directory without a run")
     if not resume:
-        message = f"{run} is a run: continue it with --resume, or train again from {run / SPEC}"
-        raise typer.BadParameter(message, param_hint="SPEC")
+        raise misuse("SPEC", f"{run} is a run: continue it with --resume, or train again from {run / SPEC}")
     if run_dir is not None and run_dir.resolve() != run.resolve():
-        raise typer.BadParameter(f"{run_dir} is another directory than {run}", param_hint="--run-dir")
+        raise misuse("--run-dir", f"{run_dir} is another directory than {run}")
     return run

@@ -13,6 +13,7 @@ import typer
 
 from graphspec.cli.common import (
     Allow,
+    Device,
     Json,
     Preset,
     Set,
@@ -47,7 +48,6 @@ Keep = Annotated[
 DataOption = Annotated[
     Path | None, typer.Option("--data", metavar="PATH", help="Training data in place of the spec's.")
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
 Progress = Annotated[
     str,
     typer.Option("--progress", metavar="auto|json|none", help="json is an object a line on standard error."),
@@ -61,7 +61,7 @@ def tune(
     jobs: Jobs = 1,
     keep: Keep = 1,
     data: DataOption = None,
-    device: DeviceOption = "auto",
+    device: Device = "auto",
     progress: Progress = "auto",
     allow: Allow = None,
     settings: Set = None,

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphspec.cli.common import Json, Preset, Set, Spec, compiling, count_of, print_json, replacing, show
+from graphspec.cli.common import (
+    Json,
+    Preset,
+    Set,
+    Spec,
+    compiling,
+    count_of,
+    misuse,
+    print_json,
+    replacing,
+    show,
+)
 
 if TYPE_CHECKING:
     from graphspec.diagnostics import Diagnostic
@@ -76,9 +87,9 @@ def weights(
     """
     for path in (output, write_rules):
         if path is not None and path.exists() and not force:
-            raise typer.BadParameter(f"{path} exists; --force overwrites it", param_hint="-o")
+            raise misuse("-o", f"{path} exists; --force overwrites it")
     if output is not None and output.suffix != ".safetensors":
-        raise typer.BadParameter(f"{output} does not end in .safetensors", param_hint="-o")
+        raise misuse("-o", f"{output} does not end in .safetensors")
     with compiling(spec, settings, preset, as_json) as program:
         from dataclasses import replace
 

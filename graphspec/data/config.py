@@ -11,7 +11,7 @@ from graphspec.data.features import Feature, parse_features
 from graphspec.data.files import DataFile, Marked, Split, parse_file, parse_texts, parse_validation
 from graphspec.data.mixing import Mixing, parse_mix
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problems, Setting, show, unfit, validate
 
 
 class DataConfig(Setting):
@@ -79,7 +79,7 @@ def parse_data(value: object) -> DataConfig:
     if not isinstance(value, dict):
         one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
         help = f"write data: {value[0]}" if one else "write data: {train: FILE}"
-        raise SettingError(Problem("wrong-type", f"`data` is a mapping or a path, not {show(value)}", help))
+        raise unfit("wrong-type", f"`data` is a mapping or a path, not {show(value)}", help)
     found: dict[str, Any] = {}
     problems = Problems()
     for key, item in value.items():

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from graphspec.data.features.settings import Value
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Path, Problem, Setting, SettingError, show, unfit, validate
 
 FORMATS = by_word(delimited=".csv .tsv", lines=".jsonl", parquet=".parquet", arrays=".npz .npy")
 """What is read, by the ending of its name."""
@@ -128,9 +128,7 @@ def parse_file(value: object, key: str) -> DataFile:
     if isinstance(value, str):
         value = {"path": value}
     if not isinstance(value, dict):
-        raise SettingError(
-            Problem("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", None, ())
-        )
+        raise unfit("wrong-type", f"`{key}` is a path or {{path: ..., ...}}, not {show(value)}", None)
     file = validate(DataFile, value, f"`{key}`")
     problems = list(_misfits(file, value, key))
     if problems:
@@ -168,16 +166,14 @@ def parse_validation(value: object) -> DataFile | Split | Marked:
         ways = [key for key in ("stratify", "group", "last_by") if getattr(found, key) is not None]
         if len(ways) > 1:
             message = f"`validation` is by `{ways[0]}` and by `{ways[1]}`"
-            raise SettingError(Problem("out-of-range", message, "keep one of them", (ways[1],)))
+            raise unfit("out-of-range", message, "keep one of them", ways[1])
         return found
     if isinstance(value, str | dict):
         return parse_file(value, "validation")
     help = "write {split: 0.1}, or a path"
     if isinstance(value, float) and 0 < value < 1:
         help = f"write {{split: {value}}}"
-    raise SettingError(
-        Problem("wrong-type", f"`validation` is {{split: FRACTION}} or a path, not {show(value)}", help)
-    )
+    raise unfit("wrong-type", f"`validation` is {{split: FRACTION}} or a path, not {show(value)}", help)
 
 
 def parse_texts(value: object, key: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from graphspec.data.features.plan import target_type
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.tensor import Limit, Tensor
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -67,7 +67,7 @@ MIXINGS: dict[str, type[Mixing]] = {"MixUp": MixUp, "CutMix": CutMix}
 def parse_mix(value: object) -> tuple[Mixing, ...]:
     """The steps of `mix`, in order. Raises `SettingError` with every problem."""
     if not isinstance(value, list):
-        raise SettingError(Problem("wrong-type", f"`mix` is a list of layers, not {show(value)}", EXAMPLE))
+        raise unfit("wrong-type", f"`mix` is a list of layers, not {show(value)}", EXAMPLE)
     found: list[Mixing] = []
     problems = Problems()
     for index, item in enumerate(value):
@@ -81,9 +81,9 @@ def _step(value: object) -> Mixing:
     name = value.get("layer") if isinstance(value, dict) else value
     if isinstance(name, str) and name not in MIXINGS:
         help = did_you_mean(name, MIXINGS, f"one of: {', '.join(MIXINGS)}")
-        raise SettingError(Problem("unknown-layer", f"`mix` has no layer `{name}`", help))
+        raise unfit("unknown-layer", f"`mix` has no layer `{name}`", help)
     if not isinstance(value, dict) or not isinstance(name, str):
-        raise SettingError(Problem("wrong-type", f"an entry of `mix` names a layer: {show(value)}", EXAMPLE))
+        raise unfit("wrong-type", f"an entry of `mix` names a layer: {show(value)}", EXAMPLE)
     return validate(MIXINGS[name], value, f"`{name}`")
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.losses import Loss, Misfit
 from graphspec.objectives.metrics import Metric
-from graphspec.objectives.settings import Problem, SettingError, show
+from graphspec.objectives.settings import Problem, SettingError, show, unfit
 from graphspec.tensor import DTYPE_WORDS, DTYPES, Dim, Tensor, symbol
 
 OWN = "own"
@@ -81,7 +81,7 @@ def own_loss(value: dict[str, Any]) -> OwnLoss:
     reduction = value.get("reduction", "sum_over_batch_size")
     if reduction not in ("sum_over_batch_size", "sum"):
         message = f"`reduction` of a custom loss is sum_over_batch_size or sum, not {show(reduction)}"
-        raise SettingError(Problem("out-of-range", message, None, ("reduction",)))
+        raise unfit("out-of-range", message, None, "reduction")
     return OwnLoss.model_construct(name=found["path"].rpartition(".")[2], reduction=reduction, **found)
 
 
@@ -91,13 +91,12 @@ def own_metric(value: dict[str, Any]) -> OwnMetric:
     way, label, weighted = value.get("direction", "up"), value.get("as"), value.get("weighted", False)
     if way not in ("up", "down"):
         message = f"`direction` says which way is better: up or down, not {show(way)}"
-        raise SettingError(Problem("out-of-range", message, None, ("direction",)))
+        raise unfit("out-of-range", message, None, "direction")
     if label is not None and not (isinstance(label, str) and WORD.match(label)):
         message = f"`as` is a name of letters, digits and underscores, not {show(label)}"
-        raise SettingError(Problem("out-of-range", message, None, ("as",)))
+        raise unfit("out-of-range", message, None, "as")
     if not isinstance(weighted, bool):
-        message = f"`weighted` is true or false, not {show(weighted)}"
-        raise SettingError(Problem("wrong-type", message, None, ("weighted",)))
+        raise unfit("wrong-type", f"`weighted` is true or false, not {show(weighted)}", None, "weighted")
     word = found["path"].rpartition(".")[2]
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
     return OwnMetric.model_construct(name=name, label=label, weighted=weighted, way=way, **found)
@@ -107,16 +106,14 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
     """The path, its constructor's arguments, and the targets' type."""
     path = value["module"]
     if "name" in value:
-        message = f"a {what} is a `name` or a `module`, not both"
-        raise SettingError(Problem("two-forms", message, None, ("name",)))
+        raise unfit("two-forms", f"a {what} is a `name` or a `module`, not both", None, "name")
     if not is_path(path):
         message = f"a custom {what} is a path such as my_losses.Dice, not {show(path)}"
-        raise SettingError(Problem("wrong-type", message, None, ("module",)))
+        raise unfit("wrong-type", message, None, "module")
     given = {key: item for key, item in value.items() if key not in (*KEYS, *more)}
     under = value.get("arguments", {})
     if not isinstance(under, dict):
-        message = f"`arguments` is a mapping, not {show(under)}"
-        raise SettingError(Problem("wrong-type", message, None, ("arguments",)))
+        raise unfit("wrong-type", f"`arguments` is a mapping, not {show(under)}", None, "arguments")
     problems = [
         Problem("bad-name", f"`{word}` cannot name an argument", None, (word,))
         for word in (*given, *under)
@@ -129,10 +126,10 @@ def _read(value: dict[str, Any], more: tuple[str, ...], what: str) -> dict[str, 
         message = (
             f"`shape` is that of a target: integers and names, without the batch axis, not {show(shape)}"
         )
-        raise SettingError(Problem("wrong-type", message, None, ("shape",)))
+        raise unfit("wrong-type", message, None, "shape")
     if dtype is not None and dtype not in DTYPES:
         help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
-        raise SettingError(Problem("out-of-range", f"unknown dtype {show(dtype)}", help, ("dtype",)))
+        raise unfit("out-of-range", f"unknown dtype {show(dtype)}", help, "dtype")
     kept = None if shape is None else tuple(shape)
     return {"path": path, "given": {**given, **under}, "shape": kept, "dtype": dtype}
 

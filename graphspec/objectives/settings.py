@@ -68,6 +68,11 @@ class SettingError(Exception):
         return SettingError(*(Problem(p.code, p.message, p.help, prefix + p.path) for p in self.problems))
 
 
+def unfit(code: str, message: str, help: str | None = None, *path: str | int) -> SettingError:
+    """The error of a value that has one problem, at this path within it."""
+    return SettingError(Problem(code, message, help, path))
+
+
 class Problems:
     """The problems of the parts of a value, which are raised together."""
 
@@ -167,22 +172,19 @@ class Family:
             value = {"name": value}
         if not isinstance(value, dict):
             message = f"{a(self.kind)} is a name or a mapping with a `name`, not {show(value)}"
-            raise SettingError(Problem("wrong-type", message, self._one_of(value)))
+            raise unfit("wrong-type", message, self._one_of(value))
         name = value.get("name")
         if "name" not in value:
             message = f"{a(self.kind)} written as a mapping needs a `name`"
-            raise SettingError(Problem("missing-key", message, self._with_name(value)))
+            raise unfit("missing-key", message, self._with_name(value))
         if not isinstance(name, str):
             message = f"the name of {a(self.kind)} is a string, not {show(name)}"
             raise SettingError(Problem("wrong-type", message, path=("name",)))
         if name in self.refused:
             reason, instead = self.refused[name]
-            message = f"`{name}` is not {a(self.kind)} of a spec: {reason}"
-            raise SettingError(Problem(self.unknown, message, instead, ("name",)))
+            raise unfit(self.unknown, f"`{name}` is not {a(self.kind)} of a spec: {reason}", instead, "name")
         if name not in self.members:
-            raise SettingError(
-                Problem(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), ("name",))
-            )
+            raise unfit(self.unknown, f"unknown {self.kind} `{name}`", self.suggest(name), "name")
         return validate(self.members[name], value, f"{self.kind} `{name}`")
 
     def _one_of(self, value: object) -> str | None:

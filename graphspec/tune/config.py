@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -128,9 +128,7 @@ class TuneConfig(Setting):
 def parse_tune(value: object) -> TuneConfig:
     """The `tune:` section of a spec. Raises `SettingError` with all problems."""
     if not isinstance(value, dict):
-        raise SettingError(
-            Problem("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
-        )
+        raise unfit("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
     rest = dict(value)
     problems = Problems()
     search = value.get("search")
@@ -143,8 +141,7 @@ def parse_tune(value: object) -> TuneConfig:
         config = validate(TuneConfig, rest, "`tune`")
         problems.found += _grid_problems(config)
         if not config.search and not problems.found:
-            message = "`search` names no values to vary"
-            raise SettingError(Problem("missing-key", message, EXAMPLE, ("search",)))
+            raise unfit("missing-key", "`search` names no values to vary", EXAMPLE, "search")
     problems.raise_any()
     return config
 
@@ -156,23 +153,21 @@ def parse_range(key: str, value: object) -> Range:
     """The values of one key of `search`. Raises `SettingError`."""
     if isinstance(value, list):
         help = f"write `{key}: {{choice: {show(value)}}}`, or {{int: [low, high]}} for a range"
-        raise SettingError(Problem("wrong-type", f"the values of `{key}` are a mapping, not a list", help))
+        raise unfit("wrong-type", f"the values of `{key}` are a mapping, not a list", help)
     if not isinstance(value, dict):
         help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
-        raise SettingError(
-            Problem("wrong-type", f"the values of `{key}` are a mapping, not {show(value)}", help)
-        )
+        raise unfit("wrong-type", f"the values of `{key}` are a mapping, not {show(value)}", help)
     kinds = [kind for kind in KINDS if kind in value]
     if len(kinds) > 1:
         message = f"`{key}` is of one kind, not of {' and '.join(f'`{kind}`' for kind in kinds)}"
-        raise SettingError(Problem("two-forms", message, "keep one of them", (kinds[1],)))
+        raise unfit("two-forms", message, "keep one of them", kinds[1])
     if not kinds:
         near = next((word for word in value if isinstance(word, str) and word.lower() in SYNONYMS), None)
         if near is not None:
             help = f"did you mean `{SYNONYMS[near.lower()]}`?"
-            raise SettingError(Problem("unknown-key", f"`{key}` has no `{near}`", help, (near,)))
+            raise unfit("unknown-key", f"`{key}` has no `{near}`", help, near)
         help = "write {int: [low, high]}, {float: [low, high]} or {choice: [a, b]}"
-        raise SettingError(Problem("no-form", f"`{key}` does not say which values to try", help))
+        raise unfit("no-form", f"`{key}` does not say which values to try", help)
     return validate(KINDS[kinds[0]], value, f"`{key}`")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from graphspec.data.features.settings import FEATURES, SYNONYMS, Feature, Made
 from graphspec.diagnostics import did_you_mean
-from graphspec.objectives.settings import Problem, Problems, SettingError, show, validate
+from graphspec.objectives.settings import Problems, show, unfit, validate
 
 __all__ = ["FEATURES", "Feature", "Made", "parse_features"]
 
@@ -15,9 +15,7 @@ def parse_features(value: object) -> dict[str, Feature]:
     """The features of a spec by name. Raises `SettingError` with every problem."""
     if not isinstance(value, dict):
         help = "write {name: {encode: number}}"
-        raise SettingError(
-            Problem("wrong-type", f"`features` is a mapping from names, not {show(value)}", help)
-        )
+        raise unfit("wrong-type", f"`features` is a mapping from names, not {show(value)}", help)
     problems = Problems()
     features: dict[str, Feature] = {}
     for name, item in value.items():
@@ -30,20 +28,18 @@ def parse_features(value: object) -> dict[str, Feature]:
 def _feature(name: str, value: object) -> Feature:
     if not isinstance(value, dict):
         help = f"write {{encode: {value}}}" if value in FEATURES else "write {encode: number}"
-        raise SettingError(
-            Problem("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
-        )
+        raise unfit("wrong-type", f"the feature `{name}` is a mapping, not {show(value)}", help)
     if "encode" not in value:
         word = next((key for key in value if Feature.synonyms.get(key) == "encode"), None)
         if word is not None:
             message = f"the feature `{name}` has no `{word}`"
-            raise SettingError(Problem("unknown-key", message, "did you mean `encode`?", (word,)))
+            raise unfit("unknown-key", message, "did you mean `encode`?", word)
         help = f"write `encode: ...`, one of: {', '.join(FEATURES)}"
         if any(Feature.synonyms.get(key, key) == "scale" for key in value):
             help = "write {encode: number, scale: standard}"
-        raise SettingError(Problem("missing-key", f"the feature `{name}` needs `encode`", help))
+        raise unfit("missing-key", f"the feature `{name}` needs `encode`", help)
     encoder = value["encode"]
     if not isinstance(encoder, str) or encoder not in FEATURES:
         help = did_you_mean(encoder, FEATURES, f"one of: {', '.join(FEATURES)}", SYNONYMS)
-        raise SettingError(Problem("unknown-encoder", f"unknown encoder {show(encoder)}", help, ("encode",)))
+        raise unfit("unknown-encoder", f"unknown encoder {show(encoder)}", help, "encode")
     return validate(FEATURES[encoder], value, f"the feature `{name}`")

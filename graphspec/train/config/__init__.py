@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problem, Problems, Setting, show, unfit, validate
 from graphspec.train.config.callbacks import CALLBACKS, CallbackSettings, misfits, parse_callbacks
 from graphspec.train.config.groups import ParameterGroup, parse_groups
 from graphspec.train.config.optimizers import OPTIMIZERS, OptimizerSettings, RMSprop
@@ -146,7 +146,7 @@ def parse_train(value: object) -> TrainConfig:
         word = value[0] if isinstance(value, list) and len(value) == 1 else value
         known = isinstance(word, str) and word in OPTIMIZERS.members
         help = f"write train: {{optimizer: {word if known else 'adam'}, epochs: 3}}"
-        raise SettingError(Problem("wrong-type", f"`train` is a mapping, not {show(value)}", help))
+        raise unfit("wrong-type", f"`train` is a mapping, not {show(value)}", help)
     problems = Problems()
     rest: dict[str, object] = {}
     for key, item in value.items():

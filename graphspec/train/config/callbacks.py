@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from graphspec.diagnostics import did_you_mean
 from graphspec.objectives.history import Direction
-from graphspec.objectives.settings import Family, Members, Named, Problem, Problems, SettingError, show
+from graphspec.objectives.settings import Family, Members, Named, Problem, Problems, show, unfit
 
 
 class CallbackSettings(Named):
@@ -48,32 +48,28 @@ def parse_callbacks(value: object) -> tuple[CallbackSettings, ...]:
     """The `callbacks` of `train`: a mapping from names to arguments. Raises `SettingError`."""
     if not isinstance(value, dict):
         help = "write {early_stopping: {patience: 3}, csv_logger: {}}"
-        raise SettingError(
-            Problem("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
-        )
+        raise unfit("wrong-type", f"`callbacks` is a mapping of callbacks, not {show(value)}", help)
     found, problems = dict[str, CallbackSettings](), Problems()
     for key, arguments in value.items():
         with problems.under(key):
             callback = _read(key, arguments)
             known = found.setdefault(callback.canonical, callback)
             if known is not callback:
-                message = f"`{key}` is `{known.name}` again"
-                raise SettingError(Problem("duplicate-name", message, "keep one of them"))
+                raise unfit("duplicate-name", f"`{key}` is `{known.name}` again", "keep one of them")
     problems.raise_any()
     return tuple(found.values())
 
 
 def _read(key: str, arguments: object) -> CallbackSettings:
     if key not in CALLBACKS.members:
-        raise SettingError(Problem(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key)))
+        raise unfit(CALLBACKS.unknown, f"unknown callback `{key}`", CALLBACKS.suggest(key))
     if not isinstance(arguments, dict):
         waits = type(arguments) is int and "patience" in CALLBACKS.members[key].model_fields
         help = f"write `{key}: {{patience: {arguments}}}`" if waits else ""
         help = help or f"write `{key}: {{}}` where it needs no arguments"
-        raise SettingError(Problem("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help))
+        raise unfit("wrong-type", f"`{key}` takes its arguments, not {show(arguments)}", help)
     if "name" in arguments:
-        message = f"callback `{key}` has no `name`: its key is its name"
-        raise SettingError(Problem("unknown-key", message, None, ("name",)))
+        raise unfit("unknown-key", f"callback `{key}` has no `name`: its key is its name", None, "name")
     callback: CallbackSettings = CALLBACKS.read({"name": key, **arguments})
     return callback
 

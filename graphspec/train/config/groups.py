@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, model_validator
 
 from graphspec.diagnostics import by_word
-from graphspec.objectives.settings import Problem, Problems, Setting, SettingError, show, validate
+from graphspec.objectives.settings import Problems, Setting, show, unfit, validate
 
 
 class ParameterGroup(Setting):
@@ -44,8 +44,7 @@ def parse_groups(value: object) -> tuple[ParameterGroup, ...]:
     """The `parameter_groups` of `train`: a list of mappings. Raises `SettingError`."""
     if not isinstance(value, list):
         help = 'write [{match: "*.bias", weight_decay: 0}]'
-        message = f"`parameter_groups` is a list of mappings, not {show(value)}"
-        raise SettingError(Problem("wrong-type", message, help))
+        raise unfit("wrong-type", f"`parameter_groups` is a list of mappings, not {show(value)}", help)
     found, problems = list[ParameterGroup](), Problems()
     for index, item in enumerate(value):
         with problems.under(index):
