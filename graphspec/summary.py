@@ -14,7 +14,7 @@ from typing import Any
 
 from graphspec.costs import StepCosts, activation_bytes, flops, nbytes, slots
 from graphspec.diagnostics import visible
-from graphspec.graph import Graph, Op, Unit, Value, read_by, steps
+from graphspec.graph import Graph, Op, Value, read_by, steps
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, Dim, Size, Tensor, names_of, show_size
 from graphspec.train.config import OptimizerSettings
@@ -336,17 +336,13 @@ def _row(op: Op, name: str, labels: dict[Value, str], trainable: bool, counted: 
         sum(w.size for w in weights if w.trainable and trainable)
         + sum(row.trainable_params for row in inside),
         tuple(labels[value] for value in op.inputs),
-        _shared_name(unit),
+        unit.name if unit is not None and unit.shared else None,
         again or (not counted and (bool(op.weights()) or (op.layer is not None and op.layer.opaque))),
         tuple(inside),
         flops(op, [row.flops for row in inside]),
         activation_bytes(op, [row.activation_bytes for row in inside]),
         (op.layer is not None and op.layer.opaque) or any(row.opaque for row in inside),
     )
-
-
-def _shared_name(unit: Unit | None) -> str | None:
-    return unit.name if unit is not None and unit.shared else None
 
 
 def _bound(dim: Dim | None, sizes: Mapping[str, int]) -> Dim | None:

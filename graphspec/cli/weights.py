@@ -166,7 +166,7 @@ def table(plan: Plan) -> str:
     lines = [("weight", "shape", "from", "how")]
     for row in found:
         how = ", ".join((row.how, *row.changes)) + (f"  x{row.count}" if row.count > 1 else "")
-        lines.append((row.key, _shape(row.shape), " + ".join(row.sources), how))
+        lines.append((row.key, " x ".join(map(str, row.shape)) or "1", " + ".join(row.sources), how))
     widths = [min(max(len(line[column]) for line in lines), NAME_WIDTH) for column in range(3)]
     text = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, (*widths, 0), strict=True)).rstrip()
@@ -179,7 +179,3 @@ def table(plan: Plan) -> str:
             rest = f" and {len(names) - 12} more" if len(names) > 12 else ""
             text.append(f"{what}: {', '.join(names[:12])}{rest}")
     return "\n".join(text)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "1"

@@ -28,7 +28,7 @@ def indented(document: Document, diagnostics: Diagnostics) -> tuple[Document, bo
         return document, False
     places = sorted((document.key(old), new) for old, new in moved)
     span, new = places[0]
-    above = document.key(_place_above(new, moved))
+    above = document.key(next((old for old, at in moved if at == new[:-1]), new[:-1]))
     lost = diagnostics.withdraw("duplicate-key", above, Span(document.file, 10**9, 0, 0, 0))
     message = f"`{new[-1]}` is not indented, so it is not below `{new[-2]}`"
     diagnostics.add(
@@ -49,11 +49,6 @@ def _listed(names: Iterable[object]) -> str:
     """`inputs`, `nodes` and `outputs`"""
     quoted = [f"`{name}`" for name in names]
     return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
-def _place_above(new: Path, moved: list[tuple[Path, Path]]) -> Path:
-    """Where the key that `new` stands below is written."""
-    return next((old for old, at in moved if at == new[:-1]), new[:-1])
 
 
 def _of_a_node(key: str, item: Any) -> bool:

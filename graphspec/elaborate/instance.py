@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from graphspec.diagnostics import Span, did_you_mean
-from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult
+from graphspec.elaborate.body import BodyElaborator, InnerPaths, NodeResult, failed
 from graphspec.elaborate.scope import expression_in, expressions_in
 from graphspec.elaborate.values import FAILED, NOTHING, Bound
 from graphspec.expressions import Expression
@@ -89,6 +89,11 @@ class NodeInstance:
 
     def error(self, code: str, span: Span | None, message: str, help: str | None = None, **more: Any) -> None:
         self.body.error(code, span, message, help, notes=self.notes, **more)
+
+    def failure(self, code: str, span: Span | None, message: str, help: str | None = None) -> NodeResult:
+        """Reports an error, which is the result of the instance."""
+        self.error(code, span, message, help)
+        return failed()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from graphspec.elaborate.references import sources
 from graphspec.expressions import ExpressionError, names_in
 from graphspec.graph import Definition
 from graphspec.schema import Node
+from graphspec.source import Path
 
 
 def report_unused(context: Context, root: File) -> None:
@@ -33,35 +34,21 @@ def _unreached(context: Context, definition: Definition, reads: Reads) -> None:
     work = [""]
     while work:
         reader = work.pop()
-        for name in reads.edges.get(reader, ()):
-            if name not in reached:
-                reached.add(name)
-                work.append(name)
-        if reader in body.nodes:
-            for name in sources(body, reader):
-                if name not in reached:
-                    reached.add(name)
-                    work.append(name)
+        read = {*reads.edges.get(reader, ()), *(sources(body, reader) if reader in body.nodes else ())}
+        work += read - reached
+        reached |= read
     where = f" of `{definition.title}`" if body.block else ""
     for name in body.nodes:
         if name not in reached:
+            message = f"`{name}` reaches no output{where}"
             help = "read it somewhere, add it to `outputs`, or remove it"
-            context.error(
-                "unreachable-node",
-                body.document.key((*body.path, "nodes", name)),
-                f"`{name}` reaches no output{where}",
-                help,
-            )
+            context.error("unreachable-node", body.document.key((*body.path, "nodes", name)), message, help)
     for name in body.inputs:
         if name not in reached:
             path = body.input_path(name)
             span = body.document.key(path) if path[-1] == name else body.document.span(path)
-            context.error(
-                "unused-input",
-                span,
-                f"nothing{where} reads the input `{name}`",
-                "read it in a `from`, or remove it",
-            )
+            message = f"nothing{where} reads the input `{name}`"
+            context.error("unused-input", span, message, "read it in a `from`, or remove it")
 
 
 def _unused_shared(context: Context, file: File) -> None:
@@ -79,11 +66,10 @@ def _unused_shared(context: Context, file: File) -> None:
         }
         for name in body.shared:
             if name not in written | called.get(id(body), set()):
+                span = body.document.key((*body.path, "shared", name))
+                message = f"nothing calls the shared `{name}`"
                 context.error(
-                    "unused-shared",
-                    body.document.key((*body.path, "shared", name)),
-                    f"nothing calls the shared `{name}`",
-                    f"write {{call: {name}, from: ...}}, or remove it",
+                    "unused-shared", span, message, f"write {{call: {name}, from: ...}}, or remove it"
                 )
 
 
@@ -113,15 +99,16 @@ def _unused_blocks(context: Context, file: File) -> None:
         return  # params choose among them
     for name in file.blocks:
         if name not in named:
-            context.error(
-                "unused-block",
-                file.document.key(("blocks", name)),
-                f"nothing uses the block `{name}`",
-                f"write {{block: {name}}}, or remove it",
-            )
+            span, message = file.document.key(("blocks", name)), f"nothing uses the block `{name}`"
+            context.error("unused-block", span, message, f"write {{block: {name}}}, or remove it")
 
 
 def _unused_params(context: Context, file: File) -> None:
+    def unused(param: str, path: Path, where: str = "") -> None:
+        message = f"nothing uses the param `{param}`{where}"
+        help = f"write ${param} where it belongs, or remove it"
+        context.error("unused-param", file.document.key(path), message, help)
+
     value = file.document.value
     blocks = value.get("blocks") or {}
     outside = {key: item for key, item in value.items() if key != "blocks"}
@@ -132,20 +119,10 @@ def _unused_params(context: Context, file: File) -> None:
         used |= inside - set(body.params)
         for param in body.params:
             if param not in inside:
-                context.error(
-                    "unused-param",
-                    file.document.key(("blocks", name, "params", param)),
-                    f"nothing uses the param `{param}` of `{name}`",
-                    f"write ${param} where it belongs, or remove it",
-                )
+                unused(param, ("blocks", name, "params", param), f" of `{name}`")
     for param in file.body.params:
         if param not in used:
-            context.error(
-                "unused-param",
-                file.document.key(("params", param)),
-                f"nothing uses the param `{param}`",
-                f"write ${param} where it belongs, or remove it",
-            )
+            unused(param, ("params", param))
 
 
 def _names(value: Any) -> set[str]:

@@ -165,10 +165,6 @@ def is_none(value: ast.expr) -> ast.Compare:
     return ast.Compare(value, [ast.Is()], [ast.Constant(None)])
 
 
-def is_not_none(value: ast.expr) -> ast.Compare:
-    return ast.Compare(value, [ast.IsNot()], [ast.Constant(None)])
-
-
 def repeated(element: ast.expr, target: ast.expr, source: ast.expr) -> ast.comprehension:
     return ast.comprehension(target, source, [], 0)
 

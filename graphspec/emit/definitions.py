@@ -36,7 +36,7 @@ class DefinitionWriter:
 
     def _function(self, node: ast.FunctionDef, indent: int) -> list[str]:
         result = f" -> {flat(node.returns)}" if node.returns is not None else ""
-        head = signature(f"{' ' * indent}def {node.name}(", parameters(node.args), f"){result}:", indent)
+        head = signature(f"def {node.name}(", parameters(node.args), f"){result}:", indent)
         head[0] += self._pragma(node)
         marks = [f"{' ' * indent}@{flat(each)}" for each in node.decorator_list]
         return [*marks, *head, *self._block(node.body, indent + 4)]
@@ -150,11 +150,11 @@ def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
 def signature(head: str, parameters: Sequence[str], tail: str, indent: int) -> list[str]:
     """The line of a `def`, wrapped as ruff wraps it."""
     pad, whole = " " * indent, ", ".join(parameters)
-    if len(head + whole + tail) <= WIDTH:
-        return [f"{head}{whole}{tail}"]
+    if len(pad + head + whole + tail) <= WIDTH:
+        return [f"{pad}{head}{whole}{tail}"]
     if len(pad + whole) + 4 <= WIDTH:
-        return [head, f"{pad}    {whole}", f"{pad}{tail}"]
-    return [head, *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
+        return [f"{pad}{head}", f"{pad}    {whole}", f"{pad}{tail}"]
+    return [f"{pad}{head}", *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
 
 
 def _is_text(statement: ast.stmt) -> bool:

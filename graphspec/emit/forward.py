@@ -328,7 +328,7 @@ class Forward(ForwardScope):
             return choice(name("logits"), logits, ending.apply(logits))
         plain = self.values.read(value, False if self.root else value in self.layout.first)
         known = self.logits.get(value)
-        if known is None or value not in self.constructor.classes.logits or _same_read(known, self, value):
+        if known is None or value not in self.constructor.classes.logits or known is self.values.code[value]:
             return plain
         return choice(name("logits"), logits, plain)
 
@@ -339,11 +339,6 @@ def _late(code: ast.expr) -> tuple[Read, ast.expr] | None:
         return None
     alone = {read.variable for read in reads(code.orelse)} == {code.body.variable}
     return (code.body, code.orelse) if alone else None
-
-
-def _same_read(logits: ast.expr, forward: Forward, value: Value) -> bool:
-    """Whether the logits of a value and the value itself are the same variable."""
-    return logits is forward.values.code[value]
 
 
 def shape_of(value: Value, first: bool) -> str:

@@ -192,8 +192,6 @@ def _nest_last(body: list[Statement], delete: Delete) -> bool:
         return False
     if len(delete.variables) != 1 or source.targets != delete.variables:
         return False
-    if len(delete.variables) > 1:
-        return False  # one call gave them all
     (variable,) = delete.variables
     found = [read for read in reads(reader.value) if read.variable is variable]
     before = {each.name for statement in body[:-2] for each in assigned_by(statement)}

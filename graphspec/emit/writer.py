@@ -11,6 +11,7 @@ from graphspec.diagnostics import Span
 from graphspec.emit.body import Assign, Delete, Effect, For, If, Return, Statement, assigned_by, read_by
 from graphspec.emit.code import Variable, template
 from graphspec.emit.construct import Construction, Constructor, parameters
+from graphspec.emit.definitions import signature
 from graphspec.emit.forward import Forward
 from graphspec.emit.group import ModuleClass
 from graphspec.emit.initialization import Initialization
@@ -102,7 +103,7 @@ def write_definition(
     group, constructor = forward.group, forward.constructor
     if group.is_function:
         writer.add("", "")
-        writer.add(*_signature(f"def {group.name}(", _inputs(group), f") -> {_result(group, None)}:", 0))
+        writer.add(*signature(f"def {group.name}(", _inputs(group), f") -> {_result(group, None)}:", 0))
         writer.statements(forward, 4)
         return
     writer.add("", "", f"class {group.name}(nn.Module):")
@@ -114,13 +115,13 @@ def write_definition(
         if _keeps_channels_last(constructor.classes.layout, group.graph):
             closing.append(Construction(template("self.to(memory_format=torch.channels_last)")))
     if constructor.steps or closing or group.args:
-        writer.add(*_signature("def __init__(", parameters(group), "):"))
+        writer.add(*signature("def __init__(", parameters(group), "):", 4))
         writer.add("        super().__init__()")
         for step in [*constructor.steps, *closing]:
             writer.step(step)
         writer.add("")
     result, defaults = _result(group, program), program.defaults if program is not None else ()
-    writer.add(*_signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:"))
+    writer.add(*signature("def forward(", ["self", *_inputs(group, defaults)], f") -> {result}:", 4))
     if program is not None:
         writer.add(*default_fills(program, constructor))
         taken = {variable.name for each in forward.body for variable in (*assigned_by(each), *read_by(each))}
@@ -148,15 +149,6 @@ def _result(group: ModuleClass, program: Elaborated | None) -> str:
     if count == 1:
         return "Tensor | dict[str, Tensor]" if program.masks else "Tensor"
     return "dict[str, Tensor]"
-
-
-def _signature(head: str, parameters: list[str], tail: str, indent: int = 4) -> list[str]:
-    pad, whole = " " * indent, ", ".join(parameters)
-    if len(pad + head + whole + tail) <= WIDTH:
-        return [f"{pad}{head}{whole}{tail}"]
-    if len(pad + whole) + 4 <= WIDTH:
-        return [f"{pad}{head}", f"{pad}    {whole}", f"{pad}{tail}"]
-    return [f"{pad}{head}", *(f"{pad}    {each}," for each in parameters), f"{pad}{tail}"]
 
 
 def _keeps_channels_last(layout: Layout, graph: Graph) -> bool:

@@ -63,7 +63,7 @@ class _Drawing:
 
     def body(self, placed: Placement, left: float, top: float) -> Iterator[str]:
         """The boxes and lines of a body whose upper left corner is at (left, top) of the file."""
-        shown = [(box, *self._corner(box, left, top)) for box in placed.boxes]
+        shown = [(box, *self._at((box.x - box.width / 2, box.y), left, top)) for box in placed.boxes]
         for box, x, y in shown:
             if box.body is not None:
                 yield from self._group(box, box.body, x, y)
@@ -77,9 +77,6 @@ class _Drawing:
 
     def _at(self, point: Point, left: float, top: float) -> Point:
         return (left + point[1], top + point[0]) if self._right else (left + point[0], top + point[1])
-
-    def _corner(self, box: PlacedBox, left: float, top: float) -> Point:
-        return self._at((box.x - box.width / 2, box.y), left, top)
 
     def _size(self, box: PlacedBox) -> tuple[float, float]:
         return (box.height, box.width) if self._right else (box.width, box.height)

@@ -73,7 +73,7 @@ def _take_in(part: RepeatedPart, parts: Parts) -> bool:
 
 def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
     """The runs of other parts that belong together by name and are half of this part or more."""
-    weights = {key: _key_weight(part, i) for i, key in enumerate(part.keys)}
+    weights = {key: sum(1 for _ in part.instances[0].items[i].nodes()) for i, key in enumerate(part.keys)}
     half = sum(weights.values()) / 2
     inside = _inner_parts(part, parts)
     for host in parts.all:
@@ -96,10 +96,6 @@ def _groups(part: RepeatedPart, parts: Parts) -> Iterator[tuple[RunPlace, int]]:
                     found = length
                     break
             position += found or 1
-
-
-def _key_weight(part: RepeatedPart, position: int) -> int:
-    return sum(1 for _ in part.instances[0].items[position].nodes())
 
 
 def _inner_parts(part: RepeatedPart, parts: Parts) -> set[int]:

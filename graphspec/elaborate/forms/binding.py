@@ -118,7 +118,7 @@ def report(node: NodeInstance, error: LayerError) -> None:
     written = error.argument in (*own, *node.declared.extra, *node.overrides)
     if error.argument is not None and written:
         span, label = node.span_of(error.argument), ""
-    elif at and "from" in _raw_keys(node):
+    elif at and node.declared.source is not MISSING:
         last = at[-1]
         span, label = last.span, _tensor_text(last)
         labels = [
@@ -161,10 +161,6 @@ def named(text: str, inputs: Sequence[str]) -> str:
         return f"from: {word}" if match[1] else f"`{word}`"
 
     return re.sub(r"(from: )?\{input(\d+)\}", name, text)
-
-
-def _raw_keys(node: NodeInstance) -> list[str]:
-    return ["from"] if node.declared.source is not MISSING else []
 
 
 def _tensor_text(bound: Bound) -> str:

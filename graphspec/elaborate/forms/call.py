@@ -45,8 +45,9 @@ def build(node: NodeInstance, build_inner: Build) -> NodeResult:
     op.node, op.index, op.span = node.name, node.index, node.span
     if entry.unit.calls and not _same_weights(entry.unit.first, op):
         message = f"`{name}` would need different weights for this call and its first"
-        node.error("shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}")
-        return failed()
+        return node.failure(
+            "shared-differs", node.span, message, f"its first call is at {entry.unit.first.span}"
+        )
     node.unit = entry.unit
     return result
 

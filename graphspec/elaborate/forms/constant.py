@@ -28,18 +28,15 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     if not isinstance(written, int | float | list):
         message = f"a constant is a number, a boolean, or nested lists of them, not {show(written)}"
-        node.error("wrong-type", node.span_of("constant"), message, "write constant: [0.2, 0.7]")
-        return failed()
+        return node.failure("wrong-type", node.span_of("constant"), message, "write constant: [0.2, 0.7]")
     try:
         values = as_array(written)
     except ValueError as error:
-        node.error("wrong-type", node.span_of("constant"), str(error))
-        return failed()
+        return node.failure("wrong-type", node.span_of("constant"), str(error))
     dtype = arguments.get("dtype", natural_dtype(values))
     if dtype not in DTYPES:
         help = did_you_mean(str(dtype), DTYPES, f"one of: {', '.join(DTYPES)}", DTYPE_WORDS)
-        node.error("out-of-range", node.span_of("dtype"), f"unknown dtype {show(dtype)}", help)
-        return failed()
+        return node.failure("out-of-range", node.span_of("dtype"), f"unknown dtype {show(dtype)}", help)
     layer = ConstantTensor(values=values, dtype=dtype)
     try:
         tensor = layer.infer()

@@ -27,8 +27,7 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     if not is_path(path):
         message = f"a module is the path of a class, such as my_layers.GatedMix, not {show(path)}"
-        node.error("wrong-type", node.span_of("module"), message)
-        return failed()
+        return node.failure("wrong-type", node.span_of("module"), message)
     said = {key: arguments.pop(key) for key in OWN_KEYS if key in arguments}
     given = _constructor(node, arguments, said.get("arguments", {}))
     first = _channels_first(node, said.get("data_format", "channels_last"))
@@ -37,8 +36,7 @@ def build(node: NodeInstance) -> NodeResult:
     places, words, bound = _bind(node)
     values = list(flatten(bound))
     if not values:
-        node.error("input-count", node.span, f"`{node.name}` gives its module no input")
-        return failed()
+        return node.failure("input-count", node.span, f"`{node.name}` gives its module no input")
     made = _outputs(node, said, values[0].tensor)
     if made is None:
         return failed()

@@ -21,8 +21,7 @@ def build(node: NodeInstance) -> NodeResult:
         return failed()
     if not (isinstance(shape, list) and shape and all(_is_size(size) for size in shape)):
         message = f"the shape of a parameter is a list of positive integers, not {show(shape)}"
-        node.error("wrong-type", node.span_of("parameter"), message, "write parameter: [1, 768]")
-        return failed()
+        return node.failure("wrong-type", node.span_of("parameter"), message, "write parameter: [1, 768]")
     said = _read(node, arguments)
     fill = _fill(node, said.initializer, len(shape)) if said is not None else None
     if fill is None:

@@ -20,8 +20,9 @@ WRAPPED = ("layer", "block", "model", "call", "module")
 def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], build_inner: Build) -> NodeResult:
     """The result of a wrapper; `build_inner` builds what it wraps."""
     if node.declared.wraps is MISSING:
-        node.error("missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", f"write {cls.inside_it}")
-        return failed()
+        return node.failure(
+            "missing-key", node.span, f"`{cls.spec_name}` needs `wraps`", f"write {cls.inside_it}"
+        )
     wrapped = _wrapped(node)
     wrapper = read_layer(node, cls, arguments)
     bound = bind(node, cls.spec_name, cls) if not node.inputs.broken else None
@@ -29,8 +30,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         return failed()
     if wrapped.form not in WRAPPED:
         message = f"`{cls.spec_name}` wraps a layer, a block, a model or a call"
-        node.error("wrong-type", node.span_of("wraps", wrapped.form), message)
-        return failed()
+        return node.failure("wrong-type", node.span_of("wraps", wrapped.form), message)
     assert isinstance(wrapper, Wrapper)
     around = tuple(types(b) for b in bound)
     try:
@@ -56,8 +56,7 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
         if wrapped.form == "call":
             message = f"`{cls.spec_name}` has its own weights, and cannot wrap a call"
             help = "wrap the layer under `shared`, and call the wrapper"
-            node.error("not-supported", node.span_of("wraps"), message, help)
-            return failed()
+            return node.failure("not-supported", node.span_of("wraps"), message, help)
         op.layer, op.title = together, f"{cls.spec_name}({op.title})"
         return NodeResult(dict(op.outputs), op)
     if op.wrapper is not None:
