@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from graphspec.data.features.settings import MOVING
 from graphspec.tensor import Tensor
 
 MIXING = ("MixUp", "CutMix")
@@ -26,6 +25,8 @@ def chain(layers: list[dict[str, Any]], tensor: Tensor, more: int = 0) -> str:
     With `more`, that many channels come after those of the image. They are moved with its pixels, and
     otherwise left as they are.
     """
+    from graphspec.data.features.settings import MOVING  # every spec that is checked imports this file
+
     *sides, channels = tensor.shape[1:]
     nodes: dict[str, Mapping[str, Any]] = {}
     for index, layer in enumerate(layers):
