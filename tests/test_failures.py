@@ -331,6 +331,9 @@ def test_a_run_goes_on_with_its_own_spec_and_data_alone(place: Path) -> None:
     text = (place / "spec.yaml").read_text()
     assert code_of(place, run, text.replace("batch_size: 10", "batch_size: 20")) == "resume-failed"
     assert code_of(place, run, text.replace("units: 16", "units: 17")) == "resume-failed"
+    (place / "other.yaml").write_text(text)
+    with pytest.raises(SpecError, match='`name` differs, "spec" there'):  # the class has that name
+        train(compile(place / "other.yaml"), root=place, run_dir=run, resume=True, tell=quiet)
     (place / "spec.yaml").write_text(text.replace("epochs: 6", "epochs: 8"))
     more = train(compile(place / "spec.yaml"), root=place, run_dir=run, resume=True, tell=quiet)
     assert more.epochs == 8

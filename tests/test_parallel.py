@@ -212,7 +212,7 @@ class Trainings:
         told, out = self.root / "jobs.json", self.root / "out.json"
         told.write_text(json.dumps(jobs))
         command = torchrun(processes, trainings.__file__, str(told), str(out), restarts=restarts)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120 + 30 * restarts)
         assert out.exists(), done.stderr
         self.found |= json.loads(out.read_text())
         out.unlink()

@@ -18,7 +18,7 @@ from graphspec.train.parallel.world import World
 from graphspec.train.run import Elsewhere, RunDirectory, is_run, newest
 from graphspec.train.state import spec_digest
 
-FREE = (("train", "epochs"), ("train", "parallel"), ("name",))
+FREE = (("train", "epochs"), ("train", "parallel"))
 """What may differ between a run and what goes on with it: a run may be given more epochs, and be spread
 otherwise.
 """
@@ -92,18 +92,14 @@ def resumed(
 
 def _same_spec(program: Any, path: Path, state: State) -> None:
     stored = yaml.safe_load((path / SPEC).read_text(encoding="utf-8"))
+    other = f"the spec is not the one of `{path}`"
     for where in _differences(stored, yaml.safe_load(program.resolved)):
         if where[:2] not in FREE:
-            name = ".".join(map(str, where))
-            message = f"the spec is not the one of `{path}`: `{name}` differs, {_was(stored, where)} there"
             raise _refused(
-                message, "train again, or continue with the run's own spec: `graphspec train RUN --resume`"
+                f"{other}: `{'.'.join(map(str, where))}` differs, {_was(stored, where)} there", ANEW
             )
     if state.part("progress").numbers["spec"] != spec_digest(program):
-        message = f"the spec is not the one of `{path}`: a model file that it reads has changed"
-        raise _refused(
-            message, "train again, or continue with the run's own spec: `graphspec train RUN --resume`"
-        )
+        raise _refused(f"{other}: a model file that it reads has changed", ANEW)
 
 
 def alike(world: World, fingerprint: str) -> None:
