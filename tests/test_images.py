@@ -179,6 +179,7 @@ def test_predictions_for_a_folder_name_the_files(tmp_path: Path) -> None:
     for place, names in (
         ("pictures", ["dark/0.png", "dark/1.png", "light/0.png", "light/1.png"]),
         ("pictures/dark", ["0.png", "1.png"]),
+        ("pictures/dark/1.png", ["1.png"]),
     ):
         table = Run(tmp_path / "run").predict(tmp_path / place, device="cpu")
         assert table.column_names[:2] == ["file", "kind"] and table["file"].to_pylist() == names

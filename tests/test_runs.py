@@ -379,6 +379,12 @@ def test_the_directory_of_a_search_names_its_best(tmp_path: Path) -> None:
         SpecError, match=r"name the best of the search: `.*best.yaml --weights .*best.safetensors`"
     ):
         Run(tmp_path)
+    (tmp_path / "best.safetensors").write_text("b")
+    for name in "ab":
+        (tmp_path / "trials" / name).mkdir(parents=True)
+        (tmp_path / "trials" / name / "last.safetensors").write_text(name)
+    with pytest.raises(SpecError, match=r"name the best trial of the search: `.*trials/b`"):
+        Run(tmp_path)
 
 
 NORMALIZED = """

@@ -157,6 +157,7 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 def _show(outcome: Outcome) -> None:
     """The best trials as a table, and what to do next."""
     from graphspec.tune.report import table
+    from graphspec.tune.run import TRIALS
 
     states = [trial.state for trial in outcome.trials]
     counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]
@@ -169,3 +170,6 @@ def _show(outcome: Outcome) -> None:
     typer.echo(f"run directory: {outcome.run_dir}")
     if outcome.best:
         typer.echo(f"the best spec: graphspec train {outcome.run_dir / 'best.yaml'}")
+        run = outcome.run_dir / TRIALS / f"{outcome.best[0].number:04}"
+        if run.is_dir():  # a trial of another machine has none
+            typer.echo(f"the best trial: graphspec predict {run} --data FILE -o predictions.csv")

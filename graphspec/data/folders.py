@@ -12,8 +12,23 @@ from graphspec.data import remote
 from graphspec.data.files import READ, format_of
 from graphspec.data.given import Given
 from graphspec.data.mistakes import missing, unreadable
-from graphspec.diagnostics import fail
+from graphspec.diagnostics import SpecError, fail
 
+_SHEET = "save the sheet as .csv; "
+_CONVERT = "convert it to .png; "
+INSTEAD = {
+    ".json": "write an object on each line, as .jsonl; ",
+    ".xlsx": _SHEET,
+    ".xls": _SHEET,
+    ".ods": _SHEET,
+    ".zip": "unpack it; ",
+    ".tar": "unpack it; ",
+    ".tif": _CONVERT,
+    ".tiff": _CONVERT,
+    ".heic": _CONVERT,
+    ".avif": _CONVERT,
+}
+"""What to do with files that are not read, by their ending."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 """Endings of the pictures that are read."""
 LITTER = {"thumbs.db", "desktop.ini"}
@@ -61,12 +76,18 @@ def find(path: Path | Given, within: Path | None = None) -> Found:
         raise fail("data-missing", f"`{path}` cannot be a file: {error}") from None
     if not stat.S_ISREG(mode):
         raise fail("data-format", f"`{path}` is neither a file nor a folder", f"graphspec reads {READ}")
+    if _is_image(path):
+        return Found(path.parent, "images", (path,), None, False)
     kind = format_of(path.name)
     if kind is None:
-        raise fail(
-            "data-format", f"`{path}` has a format that graphspec does not read", f"graphspec reads {READ}"
-        )
+        raise _unread(path)
     return Found(path, kind, (path,))
+
+
+def _unread(path: Path) -> SpecError:
+    """The error of a file in a format that is not read."""
+    message = f"`{path}` has a format that graphspec does not read"
+    return fail("data-format", message, f"{INSTEAD.get(path.suffix.lower(), '')}graphspec reads {READ}")
 
 
 def _folder(path: Path, within: Path | None) -> Found:
@@ -112,11 +133,10 @@ def _pictures(path: Path, folder: Path, first: Path | None) -> Iterator[Path]:
                     message = (
                         f"`{path}` holds folders, and `{file.relative_to(path)}` in one of them is {kind}"
                     )
-                    raise fail(
-                        "data-format",
-                        message,
-                        "a folder of images holds one folder for each class, of images",
+                    help = (
+                        f"a folder holds one folder for each class, of images that end in {', '.join(IMAGES)}"
                     )
+                    raise fail("data-format", message, help)
                 _disagree(path, first, file)
             first = first or file
             yield file
@@ -128,11 +148,7 @@ def _shards(path: Path, files: list[Path], within: Path | None) -> Found:
         raise fail("data-empty", f"`{path}` {held}", f"graphspec reads {READ}")
     kind = format_of(files[0].name)
     if kind is None:
-        raise fail(
-            "data-format",
-            f"`{files[0]}` has a format that graphspec does not read",
-            f"graphspec reads {READ}",
-        )
+        raise _unread(files[0])
     _alike(path, files[0], [file for file in files if format_of(file.name) != kind])
     folder = next((file for file in files if not file.is_file()), None)
     if folder is not None:

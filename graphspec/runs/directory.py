@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 import time
@@ -183,6 +184,10 @@ def _other_runs(path: Path) -> str:
     """The remedy for a missing run."""
     best = path / "best.yaml"
     if best.is_file():
+        weights = best.with_suffix(".safetensors")
+        for last in sorted(path.glob(f"trials/*/{LAST}")):  # of the trials that the search keeps
+            if weights.is_file() and filecmp.cmp(last, weights, shallow=False):
+                return f"name the best trial of the search: `{last.parent}`"
         return f"name the best of the search: `{best} --weights {best.with_suffix('.safetensors')}`"
     parent = path.parent if path.parent.is_dir() else Path("runs")
     found = {row.path.name: str(row.path) for row in list_runs(parent)}
