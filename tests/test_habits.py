@@ -93,7 +93,7 @@ SHAPED = [
     (IDS, "{layer: Embedding, input_dim: 9, embed_dim: 2}", "unknown-key", "embed_dim", "`output_dim`"),
     (IDS, "{layer: Embedding, input_dim: 9, dim: 2}", "unknown-key", "dim", "`output_dim`"),
     (SEQUENCE, "{layer: LSTM, units: 3, dropout: 30}", "out-of-range", "30", "write 0.3"),
-    (SEQUENCE, "{layer: Bidirectional, units: 3}", "missing-key", "a", "`wraps: {layer: LSTM, units: 3}`"),
+    (SEQUENCE, "{layer: Bidirectional, units: 3}", "missing-key", "a", "`wraps: {layer: ..., units: 3}`"),
     (SEQUENCE, "{layer: RNN}", "missing-key", "a", "`cell: {layer: LSTMCell, units: 32}`"),
 ]
 

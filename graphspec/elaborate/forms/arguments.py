@@ -131,7 +131,7 @@ def _of_the_wrapped(
     if not inner:
         return found
     shown = "".join(f", {key}: {plain(value)}" for key, value in inner.items())
-    help = f"write `wraps: {{layer: LSTM{shown}}}`"
+    help = f"write `wraps: {{layer: ...{shown}}}`"
     rest = [each for each in found if each is not missing and each.path[0] not in inner]
     return [replace(missing, help=help), *rest]
 
