@@ -74,6 +74,14 @@ def need_float(tensor: Tensor, *, layer: str) -> None:
         )
 
 
+def need_features(x: Tensor, *, layer: str) -> None:
+    """Refuses what is no sequence of vectors of floats."""
+    need_float(x, layer=layer)
+    if x.rank < 3:
+        message = f"{layer} takes `[batch, length, features]`, and gets {x}"
+        raise LayerError("wrong-rank", message, inputs=(0,))
+
+
 def need_in_range(dtype: str, values: tuple[int, ...], *, layer: str, argument: str) -> None:
     """Refuses constants that an integer type cannot hold."""
     bits = int(dtype.lstrip("uint"))

@@ -292,9 +292,8 @@ class Layer(Setting):
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
     memory_layout: ClassVar[Memory | Literal["data_format"]] = "spec"  # what `memory` says, for all inputs
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # what `output_names` says
-    template: ClassVar[str] = (
-        ""  # its PyTorch expression, of arguments and fields, where there is a single one
-    )
+    template: ClassVar[str] = ""  # its PyTorch expression, of arguments and fields, if there is a single one
+    rank: ClassVar[int]  # of a class with it in its name, as Conv2D: axes of its windows
     flops_per_input: ClassVar[int] = 0  # what `flops` counts for each element of its first input,
     flops_per_output: ClassVar[int] = 0  # or of its first output
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -320,6 +319,8 @@ class Layer(Setting):
         if kind is not None:
             cls.kind = kind
         cls.spec_name = spec_name or cls.__name__
+        if digit := re.search(r"(\d)D", cls.__name__):
+            cls.rank = int(digit[1])
         if not abstract:
             REGISTRY[cls.kind].add(cls.spec_name, cls, also)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -170,7 +170,6 @@ class Spatial(Layer, abstract=True):
     """The base of layers that change the sizes of a sequence or image."""
 
     memory_layout = "any"
-    rank: ClassVar[int]
 
     def axes(self, site: Site) -> list[int]:
         """The axes in memory that change."""

@@ -22,7 +22,6 @@ class _AdaptivePooling(Layer, abstract=True):
 
     memory_layout = "data_format"
     flops_per_input = 1
-    rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
 
     output_size: tuple[int, ...]
@@ -60,7 +59,6 @@ _ADAPTIVE_3D = (
 class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d AdaptiveAvgPool1D"):
     """The mean of each window of a sequence. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     output_size: Window1
@@ -71,7 +69,6 @@ class AdaptiveAveragePooling1D(_AdaptivePooling, also="AdaptiveAvgPool1d Adaptiv
 class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d AdaptiveAvgPool2D"):
     """The mean of each window of an image. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     output_size: Window2
@@ -82,7 +79,6 @@ class AdaptiveAveragePooling2D(_AdaptivePooling, also="AdaptiveAvgPool2d Adaptiv
 class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d AdaptiveAvgPool3D"):
     """The mean of each window of a volume. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     output_size: Window3
@@ -93,7 +89,6 @@ class AdaptiveAveragePooling3D(_AdaptivePooling, also="AdaptiveAvgPool3d Adaptiv
 class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMaxPool1D"):
     """The maximum of each window of a sequence. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     output_size: Window1
@@ -104,7 +99,6 @@ class AdaptiveMaxPooling1D(_AdaptivePooling, also="AdaptiveMaxPool1d AdaptiveMax
 class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMaxPool2D"):
     """The maximum of each window of an image. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     output_size: Window2
@@ -115,7 +109,6 @@ class AdaptiveMaxPooling2D(_AdaptivePooling, also="AdaptiveMaxPool2d AdaptiveMax
 class AdaptiveMaxPooling3D(_AdaptivePooling, also="AdaptiveMaxPool3d AdaptiveMaxPool3D"):
     """The maximum of each window of a volume. The windows follow from the output size, `output_size`."""
 
-    rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     output_size: Window3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from graphspec.contract.activation_types import need_keeping
 from graphspec.contract.activations import SIGMOID, TANH, ActivationFunction
@@ -35,8 +35,6 @@ from graphspec.tensor import Dim, Tensor, product
 
 class _ConvLSTM(OverSteps, abstract=True):
     """The base of these layers: the hidden state and the cell state are images, [*sizes, filters]."""
-
-    rank: ClassVar[int]
 
     filters: Positive
     kernel_size: tuple[int, ...]
@@ -247,7 +245,6 @@ def _examples(size: tuple[int, ...]) -> tuple[Example, ...]:
 class ConvLSTM1D(_ConvLSTM):
     """An LSTM with convolutions in place of matrix products, over sequences `[steps, length, channels]`."""
 
-    rank = 1
     kernel_size: Window1
     strides: Window1 = (1,)
     dilation_rate: Window1 = (1,)
@@ -260,7 +257,6 @@ class ConvLSTM2D(_ConvLSTM):
     Source: Shi, 2015.
     """
 
-    rank = 2
     kernel_size: Window2
     strides: Window2 = (1, 1)
     dilation_rate: Window2 = (1, 1)
@@ -270,7 +266,6 @@ class ConvLSTM2D(_ConvLSTM):
 class ConvLSTM3D(_ConvLSTM):
     """An LSTM with convolutions in place of matrix products, over sequences of volumes."""
 
-    rank = 3
     kernel_size: Window3
     strides: Window3 = (1, 1, 1)
     dilation_rate: Window3 = (1, 1, 1)

@@ -60,7 +60,6 @@ class Convolving(Layer, abstract=True):
     """The base of layers with a sliding kernel."""
 
     memory_layout = "data_format"
-    rank: ClassVar[int]
     module: ClassVar[str]
 
     if TYPE_CHECKING:  # fields of the subclasses, which list all of their fields in Keras' order
@@ -257,7 +256,6 @@ class _Convolution(Convolving, abstract=True):
 class Conv1D(_Convolution, also="Conv1d Convolution1D"):
     """A convolution over a sequence `[length, channels]`. `padding: causal` sees no future steps."""
 
-    rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.Conv1d"
 
     kernel_size: Window1
@@ -288,7 +286,6 @@ class Conv1D(_Convolution, also="Conv1d Convolution1D"):
 class Conv2D(_Convolution, also="Conv2d Convolution2D"):
     """A convolution over an image `[height, width, channels]`."""
 
-    rank: ClassVar[int] = 2
     module: ClassVar[str] = "nn.Conv2d"
 
     kernel_size: Window2
@@ -334,7 +331,6 @@ class Conv2D(_Convolution, also="Conv2d Convolution2D"):
 class Conv3D(_Convolution, also="Conv3d Convolution3D"):
     """A convolution over a volume `[depth, height, width, channels]`."""
 
-    rank: ClassVar[int] = 3
     module: ClassVar[str] = "nn.Conv3d"
 
     kernel_size: Window3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from graphspec.contract.layer import Code, Example, LayerError, Leaf, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
 from graphspec.contract.windows import AXES, DataFormat, Spatial, spatial
@@ -47,8 +45,6 @@ class _Cropping(Spatial, abstract=True):
 class Cropping1D(_Cropping):
     """Removes `cropping` steps at each end of a sequence, or `[before, after]`."""
 
-    rank: ClassVar[int] = 1
-
     cropping: Margins1 = ((1, 1),)
 
     examples = (
@@ -64,8 +60,6 @@ class Cropping1D(_Cropping):
 class Cropping2D(_Cropping):
     """Removes `cropping` at each side of an image, `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
-    rank: ClassVar[int] = 2
-
     cropping: Margins2 = ((0, 0), (0, 0))
     data_format: DataFormat = "channels_last"
 
@@ -80,8 +74,6 @@ class Cropping2D(_Cropping):
 
 class Cropping3D(_Cropping):
     """Removes `cropping` at each side of a volume, `[depth, height, width]`, or a pair for each axis."""
-
-    rank: ClassVar[int] = 3
 
     cropping: Margins3 = ((1, 1), (1, 1), (1, 1))
     data_format: DataFormat = "channels_last"

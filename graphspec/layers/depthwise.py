@@ -100,7 +100,6 @@ class _DepthwiseConv(_Depthwise, abstract=True):
 class DepthwiseConv1D(_DepthwiseConv):
     """A convolution of each channel of a sequence by itself, with `depth_multiplier` filters for each."""
 
-    rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.Conv1d"
 
     kernel_size: Window1
@@ -126,7 +125,6 @@ class DepthwiseConv1D(_DepthwiseConv):
 class DepthwiseConv2D(_DepthwiseConv):
     """A convolution of each channel of an image by itself, with `depth_multiplier` filters for each."""
 
-    rank: ClassVar[int] = 2
     module: ClassVar[str] = "nn.Conv2d"
 
     kernel_size: Window2
@@ -243,7 +241,6 @@ class _SeparableConv(_Depthwise, abstract=True):
 class SeparableConv1D(_SeparableConv, also="SeparableConvolution1D"):
     """A convolution of each channel of a sequence by itself, then one of width 1 that mixes the channels."""
 
-    rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.Conv1d"
 
     kernel_size: Window1
@@ -279,7 +276,6 @@ class SeparableConv1D(_SeparableConv, also="SeparableConvolution1D"):
 class SeparableConv2D(_SeparableConv, also="SeparableConvolution2D"):
     """A convolution of each channel of an image by itself, then one of 1x1 that mixes the channels."""
 
-    rank: ClassVar[int] = 2
     module: ClassVar[str] = "nn.Conv2d"
 
     kernel_size: Window2

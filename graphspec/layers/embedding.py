@@ -8,7 +8,7 @@ from pydantic import Field
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.initializers import GlorotUniform, Initializer, Uniform, need_fillable
-from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.input_checks import known_channels, need_features, need_float
 from graphspec.contract.layer import (
     Code,
     Construct,
@@ -200,10 +200,7 @@ class PositionEmbedding(Layer):
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="PositionEmbedding")
-        if x.rank < 3:
-            message = f"PositionEmbedding takes `[batch, length, features]`, and gets {x}"
-            raise LayerError("wrong-rank", message, inputs=(0,))
+        need_features(x, layer="PositionEmbedding")
         known_channels(x, layer="PositionEmbedding", what="features")
         need_fillable(self, initializer=2)
         length = x.shape[-2]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from graphspec.contract.layer import Code, Example, Site
 from graphspec.contract.margins import Margins, Margins1, Margins2, Margins3
 from graphspec.contract.windows import (
@@ -39,8 +37,6 @@ class _ZeroPadding(Spatial, abstract=True):
 class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
     """Adds `padding` zeros at each end of a sequence, or `[before, after]`."""
 
-    rank: ClassVar[int] = 1
-
     padding: Margins1 = ((1, 1),)
 
     examples = (
@@ -55,8 +51,6 @@ class ZeroPadding1D(_ZeroPadding, also="ZeroPad1d ConstantPad1d"):
 class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
     """Adds `padding` zeros around an image, or `[height, width]`, or `[[top, bottom], [left, right]]`."""
 
-    rank: ClassVar[int] = 2
-
     padding: Margins2 = ((1, 1), (1, 1))
 
     examples = (
@@ -70,8 +64,6 @@ class ZeroPadding2D(_ZeroPadding, also="ZeroPad2d ConstantPad2d"):
 
 class ZeroPadding3D(_ZeroPadding, also="ZeroPad3d ConstantPad3d"):
     """Adds `padding` zeros around a volume, or `[depth, height, width]`, or a pair for each of the three."""
-
-    rank: ClassVar[int] = 3
 
     padding: Margins3 = ((1, 1), (1, 1), (1, 1))
 

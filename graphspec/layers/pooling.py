@@ -36,7 +36,6 @@ class _Pooling(Layer, abstract=True):
     """
 
     memory_layout = "data_format"
-    rank: ClassVar[int]
     mode: ClassVar[Literal["max", "avg"]]
 
     pool_size: tuple[int, ...]
@@ -208,7 +207,6 @@ _CASES_3D = (
 class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
     """The largest value of each window of a sequence."""
 
-    rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     pool_size: Window1 = (2,)
@@ -220,7 +218,6 @@ class MaxPooling1D(_Pooling, also="MaxPool1d MaxPool1D"):
 class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
     """The largest value of each window of an image."""
 
-    rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     pool_size: Window2 = (2, 2)
@@ -232,7 +229,6 @@ class MaxPooling2D(_Pooling, also="MaxPool2d MaxPool2D"):
 class AveragePooling1D(_Pooling, also="AvgPool1d AvgPool1D"):
     """The mean of each window of a sequence. Padding does not count."""
 
-    rank: ClassVar[int] = 1
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     pool_size: Window1
@@ -244,7 +240,6 @@ class AveragePooling1D(_Pooling, also="AvgPool1d AvgPool1D"):
 class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
     """The mean of each window of an image. Padding does not count."""
 
-    rank: ClassVar[int] = 2
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     pool_size: Window2
@@ -256,7 +251,6 @@ class AveragePooling2D(_Pooling, also="AvgPool2d AvgPool2D"):
 class MaxPooling3D(_Pooling, also="MaxPool3d MaxPool3D"):
     """The largest value of each window of a volume."""
 
-    rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "max"
 
     pool_size: Window3 = (2, 2, 2)
@@ -270,7 +264,6 @@ class AveragePooling3D(_Pooling, also="AvgPool3d AvgPool3D"):
 
     halves = False
 
-    rank: ClassVar[int] = 3
     mode: ClassVar[Literal["max", "avg"]] = "avg"
 
     pool_size: Window3
@@ -284,7 +277,6 @@ class _GlobalPooling(Layer, abstract=True):
 
     memory_layout = "any"
     flops_per_input = 1
-    rank: ClassVar[int]
     method: ClassVar[Literal["amax", "mean"]]
 
     data_format: DataFormat = "channels_last"
@@ -326,7 +318,6 @@ _GLOBAL_3D = (
 class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D"):
     """The largest value of each channel of a sequence."""
 
-    rank: ClassVar[int] = 1
     method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = _GLOBAL_1D
 
@@ -334,7 +325,6 @@ class GlobalMaxPooling1D(_GlobalPooling, also="GlobalMaxPool1D"):
 class GlobalMaxPooling2D(_GlobalPooling, also="GlobalMaxPool2D"):
     """The largest value of each channel of an image."""
 
-    rank: ClassVar[int] = 2
     method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = _GLOBAL_2D
 
@@ -343,7 +333,6 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
     """The mean of each channel of a sequence, over the steps that a mask keeps."""
 
     arguments = (Argument("x"), Argument("mask", required=False))
-    rank: ClassVar[int] = 1
     method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = (
         *_GLOBAL_1D,
@@ -372,7 +361,6 @@ class GlobalAveragePooling1D(_GlobalPooling, also="GlobalAvgPool1D"):
 class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D"):
     """The mean of each channel of an image."""
 
-    rank: ClassVar[int] = 2
     method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = _GLOBAL_2D
 
@@ -380,7 +368,6 @@ class GlobalAveragePooling2D(_GlobalPooling, also="GlobalAvgPool2D"):
 class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D"):
     """The largest value of each channel of a volume."""
 
-    rank: ClassVar[int] = 3
     method: ClassVar[Literal["amax", "mean"]] = "amax"
     examples = _GLOBAL_3D
 
@@ -388,6 +375,5 @@ class GlobalMaxPooling3D(_GlobalPooling, also="GlobalMaxPool3D"):
 class GlobalAveragePooling3D(_GlobalPooling, also="GlobalAvgPool3D"):
     """The mean of each channel of a volume."""
 
-    rank: ClassVar[int] = 3
     method: ClassVar[Literal["amax", "mean"]] = "mean"
     examples = _GLOBAL_3D

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from graphspec.contract.input_checks import known_channels, need_float
+from graphspec.contract.input_checks import known_channels, need_features
 from graphspec.contract.layer import Code, Example, Layer, LayerError, Leaf, Site
 from graphspec.tensor import Tensor
 
@@ -30,10 +30,7 @@ class SinePositionEncoding(Layer, also="PositionalEncoding SinusoidalPositionalE
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="SinePositionEncoding")
-        if x.rank < 3:
-            message = f"SinePositionEncoding takes `[batch, length, features]`, and gets {x}"
-            raise LayerError("wrong-rank", message, inputs=(0,))
+        need_features(x, layer="SinePositionEncoding")
         return x
 
     def code(self, site: Site) -> Code:
@@ -63,10 +60,7 @@ class RotaryEmbedding(Layer, also="RoPE RotaryPositionalEmbeddings"):
     )
 
     def infer(self, x: Tensor) -> Tensor:
-        need_float(x, layer="RotaryEmbedding")
-        if x.rank < 3:
-            message = f"RotaryEmbedding takes `[batch, length, features]`, and gets {x}"
-            raise LayerError("wrong-rank", message, inputs=(0,))
+        need_features(x, layer="RotaryEmbedding")
         if known_channels(x, layer="RotaryEmbedding", what="features") % 2:
             message = f"RotaryEmbedding turns pairs of features, and {x} has {x.shape[-1]}"
             raise LayerError("out-of-range", message, inputs=(0,))

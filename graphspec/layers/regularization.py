@@ -103,7 +103,6 @@ class _SpatialDropout(Layer, abstract=True):
     supports_masking = True
     random = True
     training_only = True
-    rank: ClassVar[int]
 
     rate: Annotated[float, Field(ge=0, le=1)]
     seed: None = None
@@ -119,8 +118,6 @@ class _SpatialDropout(Layer, abstract=True):
 class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
     """Drops whole channels of sequences: each is kept, or 0 at all of its steps."""
 
-    rank: ClassVar[int] = 1
-
     examples = (
         Example({"rate": 0.25}, ((5, 80),)),
         Example({"rate": 0.5, "seed": None}, ((3, 100),)),
@@ -130,8 +127,6 @@ class SpatialDropout1D(_SpatialDropout, also="Dropout1d"):
 
 class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
     """Drops whole channels of images: each is kept, or 0 at all of its pixels."""
-
-    rank: ClassVar[int] = 2
 
     data_format: DataFormat = "channels_last"
 
@@ -143,8 +138,6 @@ class SpatialDropout2D(_SpatialDropout, also="Dropout2d"):
 
 class SpatialDropout3D(_SpatialDropout, also="Dropout3d"):
     """Drops whole channels of volumes: each is kept, or 0 at all of its places."""
-
-    rank: ClassVar[int] = 3
 
     data_format: DataFormat = "channels_last"
 

@@ -168,7 +168,6 @@ class Transposed(Convolving, abstract=True):
 class Conv1DTranspose(Transposed, also="ConvTranspose1d Convolution1DTranspose"):
     """A transposed convolution of a sequence `[length, channels]`, which grows `strides` times."""
 
-    rank: ClassVar[int] = 1
     module: ClassVar[str] = "nn.ConvTranspose1d"
 
     kernel_size: Window1
@@ -215,7 +214,6 @@ class Conv1DTranspose(Transposed, also="ConvTranspose1d Convolution1DTranspose")
 class Conv2DTranspose(Transposed, also="ConvTranspose2d Convolution2DTranspose"):
     """A transposed convolution of an image `[height, width, channels]`, which grows `strides` times."""
 
-    rank: ClassVar[int] = 2
     module: ClassVar[str] = "nn.ConvTranspose2d"
 
     kernel_size: Window2
@@ -265,7 +263,6 @@ class Conv2DTranspose(Transposed, also="ConvTranspose2d Convolution2DTranspose")
 class Conv3DTranspose(Transposed, also="ConvTranspose3d Convolution3DTranspose"):
     """A transposed convolution of a volume `[depth, height, width, channels]`; it grows `strides` times."""
 
-    rank: ClassVar[int] = 3
     module: ClassVar[str] = "nn.ConvTranspose3d"
 
     kernel_size: Window3

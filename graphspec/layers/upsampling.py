@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from graphspec.contract.fields import Positive
 from graphspec.contract.layer import Code, Example, Site
@@ -20,8 +20,6 @@ from graphspec.tensor import Dim, Tensor, product
 
 class UpSampling1D(Spatial):
     """Repeats each step of a sequence `size` times."""
-
-    rank: ClassVar[int] = 1
 
     size: Positive = 2
 
@@ -45,7 +43,6 @@ class UpSampling2D(Spatial, also="Upsample UpsamplingNearest2d UpsamplingBilinea
     """Enlarges an image `size` times, by repeating or interpolating rows and columns."""
 
     memory_layout = "data_format"
-    rank: ClassVar[int] = 2
 
     size: Window2 = (2, 2)
     data_format: DataFormat = "channels_last"
@@ -83,7 +80,6 @@ class UpSampling3D(Spatial):
     """Repeats each voxel of a volume `size` times along each axis."""
 
     memory_layout = "data_format"
-    rank: ClassVar[int] = 3
 
     size: Window3 = (2, 2, 2)
     data_format: DataFormat = "channels_last"

@@ -182,10 +182,7 @@ def _longest_common(a: list[Any], b: list[Any]) -> list[tuple[int, int]]:
 
 def _later(a: Wires, b: Wires) -> Wires:
     """For each slot the target that stands later: what lies between may be left out."""
-    chosen = []
-    for (slot, x), (_, y) in zip(a, b, strict=False):
-        chosen.append((slot, max(x, y)))
-    return tuple(chosen)
+    return tuple((slot, max(x, y)) for (slot, x), (_, y) in zip(a, b, strict=False))
 
 
 def _hands(merged: Shape, shapes: list[Shape]) -> dict[int, int] | None:
