@@ -147,10 +147,7 @@ class CategoricalCrossentropy(OfLoss):
     from_logits: bool = False
     label_smoothing: Fraction = 0.0
     axis: Literal[-1] = -1
-
-    @property
-    def other_kind(self) -> str:
-        return "write `sparse_categorical_crossentropy`"
+    other_kind = "write `sparse_categorical_crossentropy`"
 
 
 class CategoricalFocalCrossentropy(OfLoss):
@@ -175,7 +172,4 @@ class SparseCategoricalCrossentropy(OfLoss):
     from_logits: bool = False
     ignore_class: int | None = None
     axis: Literal[-1] = -1
-
-    @property
-    def other_kind(self) -> str:
-        return "write `categorical_crossentropy`"
+    other_kind = "write `categorical_crossentropy`"

@@ -46,7 +46,9 @@ class Loss(Named):
 
     def target(self, output: Tensor) -> Tensor | None:
         """The target's type, batch axis first; None where the loss reads no target."""
-        return output.with_dtype("float32") if not output.is_float else output
+        if not self.takes_target:
+            return None
+        return output if output.is_float else output.with_dtype("float32")
 
     def count_misfit(self, count: int) -> Misfit:
         """Why it cannot take this many nodes; None if it can."""

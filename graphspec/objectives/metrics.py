@@ -44,6 +44,8 @@ class Metric(Named):
     direction: ClassVar[Literal["up", "down"]] = "up"
     """Which way is better."""
     needs_probabilities: ClassVar[bool] = False
+    other_kind: ClassVar[str | None] = None
+    """The remedy for targets of the other kind, if another metric is one."""
 
     def target(self, output: Tensor) -> Tensor:
         """The type of target that it compares with; the batch axis comes first."""
@@ -77,11 +79,6 @@ class Metric(Named):
                 f"`{self.name}` compares probabilities with a threshold, but the output ends in no sigmoid"
             )
             return (message, "end it in `activation: sigmoid`")
-        return None
-
-    @property
-    def other_kind(self) -> str | None:
-        """The remedy for targets of the other kind, if another metric is one."""
         return None
 
 
@@ -126,17 +123,11 @@ class CategoricalAccuracy(CategoricalMetric):
     """The fraction whose largest value is at the target's largest, for one-hot targets."""
 
     name: Literal["categorical_accuracy"] = "categorical_accuracy"
-
-    @property
-    def other_kind(self) -> str:
-        return "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
+    other_kind = "write `sparse_categorical_accuracy`, or `accuracy`, which fits either"
 
 
 class SparseCategoricalAccuracy(SparseMetric):
     """The fraction whose largest value is at the target's class number."""
 
     name: Literal["sparse_categorical_accuracy"] = "sparse_categorical_accuracy"
-
-    @property
-    def other_kind(self) -> str:
-        return "write `categorical_accuracy`, or `accuracy`, which fits either"
+    other_kind = "write `categorical_accuracy`, or `accuracy`, which fits either"

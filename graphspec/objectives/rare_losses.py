@@ -236,9 +236,6 @@ class Mean(Loss):
     name: Literal["mean"] = "mean"
     takes_target: ClassVar[bool] = False
 
-    def target(self, output: Tensor) -> None:
-        return None
-
 
 Measure = Literal["euclidean", "squared_euclidean", "cosine"]
 Margin = Annotated[float, Field(gt=0)]
@@ -271,9 +268,6 @@ class Triplet(VectorLoss):
     margin: Margin = 1.0
     distance: Measure = "euclidean"
 
-    def target(self, output: Tensor) -> None:
-        return None
-
 
 class InBatchSoftmax(VectorLoss):
     """Each query classifies its key among all keys of the batch: similarities, divided by `temperature`, are
@@ -289,6 +283,3 @@ class InBatchSoftmax(VectorLoss):
     temperature: Annotated[float, Field(gt=0)] = 0.05
     similarity: Literal["cosine", "dot"] = "cosine"
     symmetric: bool = False
-
-    def target(self, output: Tensor) -> None:
-        return None

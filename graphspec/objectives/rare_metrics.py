@@ -20,10 +20,7 @@ class TopKCategoricalAccuracy(CategoricalMetric):
 
     name: Literal["top_k_categorical_accuracy"] = "top_k_categorical_accuracy"
     k: Count = 5
-
-    @property
-    def other_kind(self) -> str:
-        return "write `sparse_top_k_categorical_accuracy`"
+    other_kind = "write `sparse_top_k_categorical_accuracy`"
 
 
 class SparseTopKCategoricalAccuracy(SparseMetric):
@@ -31,10 +28,7 @@ class SparseTopKCategoricalAccuracy(SparseMetric):
 
     name: Literal["sparse_top_k_categorical_accuracy"] = "sparse_top_k_categorical_accuracy"
     k: Count = 5
-
-    @property
-    def other_kind(self) -> str:
-        return "write `top_k_categorical_accuracy`"
+    other_kind = "write `top_k_categorical_accuracy`"
 
 
 class CosineSimilarityMetric(Metric):
@@ -83,7 +77,17 @@ class ConcordanceCorrelation(Correlation):
     name: Literal["concordance_correlation"] = "concordance_correlation"
 
 
-class R2Score(Metric):
+class PerClass(Metric):
+    """A metric that counts over the batch for each class: there is one axis beside it, of a known size."""
+
+    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
+        if output.rank == 2 and isinstance(output.shape[-1], int):
+            return super().misfit(output, activation, loss)
+        message = f"`{self.name}` needs an output of shape [batch, classes], and this one is {output}"
+        return (message, "use another metric")
+
+
+class R2Score(PerClass):
     """The fraction of the targets' variance that the outputs explain, averaged over the last axis.
 
     `num_regressors`, how many predictors there are, adjusts it for them, where there are more examples.
@@ -93,11 +97,8 @@ class R2Score(Metric):
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] | None = "uniform_average"
     num_regressors: Annotated[int, Field(ge=0)] = 0
 
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return rank_misfit(self.name, output) or super().misfit(output, activation, loss)
 
-
-class FBetaScore(Metric):
+class FBetaScore(PerClass):
     """The harmonic mean of precision and recall, in which recall counts `beta` times.
 
     Without a `threshold` the largest value is the choice. `average: null` gives one score for each class, as
@@ -109,11 +110,8 @@ class FBetaScore(Metric):
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
 
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return rank_misfit(self.name, output) or super().misfit(output, activation, loss)
 
-
-class F1Score(Metric):
+class F1Score(PerClass):
     """The harmonic mean of precision and recall.
 
     Without a `threshold` the largest value is the choice. `average: null` gives one score for each class, as
@@ -123,16 +121,3 @@ class F1Score(Metric):
     name: Literal["f1_score"] = "f1_score"
     average: Literal["micro", "macro", "weighted"] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    def misfit(self, output: Tensor, activation: str | None, loss: Loss | None = None) -> Misfit:
-        return rank_misfit(self.name, output) or super().misfit(output, activation, loss)
-
-
-def rank_misfit(name: str, output: Tensor) -> Misfit:
-    """These count over the batch for each class, so there is one axis beside it, of a known size."""
-    if output.rank == 2 and isinstance(output.shape[-1], int):
-        return None
-    return (
-        f"`{name}` needs an output of shape [batch, classes], and this one is {output}",
-        "use another metric",
-    )
