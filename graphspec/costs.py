@@ -64,7 +64,7 @@ def _sum(numbers: Iterable[Dim]) -> Dim:
 
 def slots(optimizer: OptimizerSettings) -> int:
     """The number of state values of the optimizer for each trainable weight."""
-    return optimizer.slots + optimizer.use_ema
+    return len(optimizer.slots) + optimizer.use_ema
 
 
 @dataclass(frozen=True, slots=True)

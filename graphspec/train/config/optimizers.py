@@ -19,6 +19,11 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 """A moving average's factor."""
 
 
+def zeros(*slots: str) -> dict[str, float]:
+    """Slots that start at 0, without those that have no name."""
+    return dict.fromkeys(filter(None, slots), 0.0)
+
+
 class OptimizerSettings(Named):
     """The settings of an optimizer.
 
@@ -49,9 +54,9 @@ class OptimizerSettings(Named):
     remedies: ClassVar = {"betas": "write `beta_1: 0.9, beta_2: 0.999`"}
 
     @property
-    def slots(self) -> int:
-        """The number of state values for each trainable weight, without the average."""
-        return 2
+    def slots(self) -> dict[str, float]:
+        """What it remembers for each trainable weight, without the average, and where that starts."""
+        return zeros("momentum", "velocity")
 
     @model_validator(mode="after")
     def _averages(self) -> OptimizerSettings:
@@ -79,8 +84,8 @@ class SGD(OptimizerSettings):
     nesterov: bool = False
 
     @property
-    def slots(self) -> int:
-        return bool(self.momentum)
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum" if self.momentum else "")
 
 
 class RMSprop(OptimizerSettings):
@@ -93,37 +98,40 @@ class RMSprop(OptimizerSettings):
     centered: bool = False
 
     @property
-    def slots(self) -> int:
-        return 1 + bool(self.momentum) + self.centered
+    def slots(self) -> dict[str, float]:
+        added = "momentum" if self.momentum else "", "average_gradient" if self.centered else ""
+        return zeros("velocity", *added)
 
 
-class Adam(OptimizerSettings):
-    """Moving means of the gradient and of its square, corrected for their start at zero."""
+class Momenta(OptimizerSettings):
+    """An optimizer with moving means of the gradient (`beta_1`) and of its size (`beta_2`)."""
 
-    name: Literal["adam", "Adam"] = "adam"
     beta_1: Decay = 0.9
     beta_2: Decay = 0.999
     epsilon: Positive = 1e-7
+
+
+class Adam(Momenta):
+    """Moving means of the gradient and of its square, corrected for their start at zero."""
+
+    name: Literal["adam", "Adam"] = "adam"
     amsgrad: bool = False
 
     @property
-    def slots(self) -> int:
-        return 2 + self.amsgrad
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum", "velocity", "velocity_hat" if self.amsgrad else "")
 
 
-class AdamW(OptimizerSettings):
+class AdamW(Momenta):
     """Adam with weight decay."""
 
     name: Literal["adamw", "AdamW"] = "adamw"
     weight_decay: Annotated[float, Field(ge=0)] | None = 0.004
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
     amsgrad: bool = False
 
     @property
-    def slots(self) -> int:
-        return 2 + self.amsgrad
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum", "velocity", "velocity_hat" if self.amsgrad else "")
 
 
 OPTIMIZERS = Family(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from graphspec.train.config.optimizers import Adam, Decay, OptimizerSettings, Positive
+from graphspec.train.config.optimizers import Adam, Decay, Momenta, OptimizerSettings, Positive, zeros
 
 
 class Adagrad(OptimizerSettings):
@@ -17,8 +17,8 @@ class Adagrad(OptimizerSettings):
     epsilon: Positive = 1e-7
 
     @property
-    def slots(self) -> int:
-        return 1
+    def slots(self) -> dict[str, float]:
+        return {"accumulator": self.initial_accumulator_value}
 
 
 class Adadelta(OptimizerSettings):
@@ -28,23 +28,25 @@ class Adadelta(OptimizerSettings):
     rho: Decay = 0.95
     epsilon: Positive = 1e-7
 
+    @property
+    def slots(self) -> dict[str, float]:
+        return zeros("accumulated_grad", "accumulated_delta_var")
 
-class Adamax(OptimizerSettings):
+
+class Adamax(Momenta):
     """Adam with the largest gradient in place of the mean square."""
 
     name: Literal["adamax", "Adamax"] = "adamax"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
+
+    @property
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum", "norm")
 
 
-class Nadam(OptimizerSettings):
+class Nadam(Momenta):
     """Adam with Nesterov momentum."""
 
     name: Literal["nadam", "Nadam"] = "nadam"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
 
 
 class Adafactor(OptimizerSettings):
@@ -62,17 +64,14 @@ class Adafactor(OptimizerSettings):
     relative_step: bool = True
 
     @property
-    def slots(self) -> int:
-        return 0
+    def slots(self) -> dict[str, float]:
+        return {}  # what it keeps has the shapes of rows and columns
 
 
-class Lamb(OptimizerSettings):
+class Lamb(Momenta):
     """Adam with the step of each weight scaled by the norm of the weight: for very large batches."""
 
     name: Literal["lamb", "Lamb"] = "lamb"
-    beta_1: Decay = 0.9
-    beta_2: Decay = 0.999
-    epsilon: Positive = 1e-7
 
 
 class Lion(OptimizerSettings):
@@ -83,8 +82,8 @@ class Lion(OptimizerSettings):
     beta_2: Decay = 0.99
 
     @property
-    def slots(self) -> int:
-        return 1
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum")
 
 
 class Ftrl(OptimizerSettings):
@@ -97,6 +96,10 @@ class Ftrl(OptimizerSettings):
     l2_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
     l2_shrinkage_regularization_strength: Annotated[float, Field(ge=0)] = 0.0
     beta: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def slots(self) -> dict[str, float]:
+        return {"accumulator": self.initial_accumulator_value, "linear": 0.0}
 
 
 class Muon(OptimizerSettings):
@@ -124,8 +127,8 @@ class Muon(OptimizerSettings):
     rms_rate: Positive | None = 0.2
 
     @property
-    def slots(self) -> int:
-        return 1  # two, of the weights that follow Adam
+    def slots(self) -> dict[str, float]:
+        return zeros("momentum")  # the weights that follow Adam have its own
 
     @property
     def adam(self) -> Adam:

@@ -78,9 +78,10 @@ def _group(
     kind = config.canonical
     given = [layouts.get(name) for name in weights]
     group = Group(kind, config, factor, decay, list(weights), list(weights.values()), given)
-    for slot, value in SLOTS.get(kind, lambda config: {})(config).items():
-        group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
     BEGIN.get(kind, lambda group: None)(group)
+    for slot, value in config.slots.items():
+        if slot not in group.state:
+            group.state[slot] = [torch.full_like(weight, value) for weight in group.weights]
     yield group
 
 
@@ -352,27 +353,6 @@ UPDATES: dict[str, Callable[[Group, Tensors, Tensors], None]] = {
 }
 FUSED_DECAY = frozenset({"adam", "adamw"})
 """The updates that decay weights themselves."""
-
-SLOTS: dict[str, Callable[[Any], dict[str, float]]] = {
-    "sgd": lambda c: {"momentum": 0.0} if c.momentum else {},
-    "rmsprop": lambda c: {
-        "velocity": 0.0,
-        **({"momentum": 0.0} if c.momentum else {}),
-        **({"average_gradient": 0.0} if c.centered else {}),
-    },
-    "adam": lambda c: {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if c.amsgrad else {})},
-    "adamw": lambda c: {"momentum": 0.0, "velocity": 0.0, **({"velocity_hat": 0.0} if c.amsgrad else {})},
-    "adagrad": lambda c: {"accumulator": c.initial_accumulator_value},
-    "adadelta": lambda c: {"accumulated_grad": 0.0, "accumulated_delta_var": 0.0},
-    "adamax": lambda c: {"momentum": 0.0, "norm": 0.0},
-    "nadam": lambda c: {"momentum": 0.0, "velocity": 0.0},
-    "lamb": lambda c: {"momentum": 0.0, "velocity": 0.0},
-    "lion": lambda c: {"momentum": 0.0},
-    "ftrl": lambda c: {"accumulator": c.initial_accumulator_value, "linear": 0.0},
-    "muon": lambda c: {"momentum": 0.0},
-    "schedule_free_adamw": lambda c: {"velocity": 0.0},
-}
-"""What each optimizer remembers for a weight, and where it starts."""
 
 BEGIN: dict[str, Callable[[Group], None]] = {
     "adafactor": _begin_adafactor,
