@@ -321,14 +321,11 @@ def _structure(value: Any, layers: dict[str, KerasLayer]) -> Any:
 def _call(node: Any, layers: dict[str, KerasLayer]) -> Call:
     """One entry of `inbound_nodes`: Keras 3 has a dict, Keras 2 a list of tensors with their keywords."""
     if isinstance(node, dict):
-        args, kwargs = _arguments(node.get("args", [])), _arguments(node.get("kwargs", {}))
-        call = Call(tuple(args), kwargs)
-    else:
-        tensors = [KerasTensor(item[0], item[1], item[2]) for item in node]
-        keywords = node[0][3] if node and len(node[0]) > 3 else {}
-        kwargs = {str(key): _old(value, layers) for key, value in keywords.items()}
-        call = Call((tensors[0] if len(tensors) == 1 else tensors,), kwargs)
-    return call
+        return Call(tuple(_arguments(node.get("args", []))), _arguments(node.get("kwargs", {})))
+    tensors = [KerasTensor(item[0], item[1], item[2]) for item in node]
+    keywords = node[0][3] if node and len(node[0]) > 3 else {}
+    kwargs = {str(key): _old(value, layers) for key, value in keywords.items()}
+    return Call((tensors[0] if len(tensors) == 1 else tensors,), kwargs)
 
 
 def _old(value: Any, layers: dict[str, KerasLayer]) -> Any:
@@ -348,12 +345,6 @@ def _arguments(value: Any) -> Any:
     if value.get("class_name") == "__keras_tensor__":
         config = value["config"]
         layer, call, output = config["keras_history"]
-        shape = config.get("shape")
-        return KerasTensor(
-            str(layer),
-            int(call),
-            int(output),
-            None if shape is None else tuple(shape),
-            str(config.get("dtype")),
-        )
+        shape = None if config.get("shape") is None else tuple(config["shape"])
+        return KerasTensor(str(layer), int(call), int(output), shape, str(config.get("dtype")))
     return {str(key): _arguments(item) for key, item in value.items()}

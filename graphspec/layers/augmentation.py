@@ -6,7 +6,7 @@ crops one window from all images of a batch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -112,9 +112,8 @@ class _Warp(Augmentation, abstract=True):
         fill_value: float
         data_format: DataFormat
 
-    def ranges(self) -> dict[str, Leaf]:
-        """The ranges to draw from, by the names of the module's arguments."""
-        raise TypeError(f"{type(self).__name__} says no ranges")
+    ranges: ClassVar[dict[str, str]]
+    """The fields whose ranges it draws from, by the names of the module's arguments."""
 
     def module(self, site: Site) -> Construct:
         fill = float(self.fill_value) if self.fill_mode == "constant" else 0.0
@@ -123,7 +122,8 @@ class _Warp(Augmentation, abstract=True):
             "fill_mode": (self.fill_mode, "reflect"),
             "fill": (fill, 0.0),
         }
-        return Construct(self.spec_name, self.ranges(), keyword)
+        ranges = {name: getattr(self, key) for name, key in self.ranges.items()}
+        return Construct(self.spec_name, ranges, keyword)
 
     def flops(self, site: Site) -> Dim:
         return (7 if self.interpolation == "bilinear" else 0) * product(site.x.shape[1:])
@@ -150,9 +150,7 @@ class RandomRotation(_Warp):
         Example({"factor": 0.1, "data_format": "channels_first"}, ((2, 5, 6),)),
         Example({"factor": 0.25}, ((3, 4, 1),), dtype="uint8", high=256),
     )
-
-    def ranges(self) -> dict[str, Leaf]:
-        return {"factor": self.factor}
+    ranges = {"factor": "factor"}
 
 
 class RandomTranslation(_Warp):
@@ -196,9 +194,7 @@ class RandomTranslation(_Warp):
             ((2, 4, 5),),
         ),
     )
-
-    def ranges(self) -> dict[str, Leaf]:
-        return {"height": self.height_factor, "width": self.width_factor}
+    ranges = {"height": "height_factor", "width": "width_factor"}
 
 
 class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
@@ -231,9 +227,7 @@ class RandomZoom(_Warp, also="RandomResizedCrop RandomAffine"):
             ((2, 4, 5),),
         ),
     )
-
-    def ranges(self) -> dict[str, Leaf]:
-        return {"height": self.height_factor, "width": self.width_factor}
+    ranges = {"height": "height_factor", "width": "width_factor"}
 
 
 class RandomShear(_Warp):
@@ -258,9 +252,7 @@ class RandomShear(_Warp):
         Example({"x_factor": 0.5, "fill_mode": "wrap", "seed": None}, ((4, 5, 1),)),
         Example({"y_factor": [0.1, 0.3], "data_format": "channels_first"}, ((2, 5, 6),)),
     )
-
-    def ranges(self) -> dict[str, Leaf]:
-        return {"across": self.x_factor, "down": self.y_factor}
+    ranges = {"across": "x_factor", "down": "y_factor"}
 
 
 class RandomPerspective(Augmentation):

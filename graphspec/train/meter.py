@@ -60,7 +60,7 @@ class Meter:
                 held |= {k: v[name] for k, v in _selections(judgement, batch) if name in v}
                 self._hold(name, held)
         if self._values > HELD:
-            self._count_up()
+            self.settle()
 
     def loss(self) -> float:
         """The mean loss so far."""
@@ -68,7 +68,7 @@ class Meter:
 
     def result(self, prefix: str = "") -> Values:
         """`loss`, each output's loss where there are several, then the metrics."""
-        self._count_up()
+        self.settle()
         means = self._means()
         found: Values = {f"{prefix}loss": self._mean_loss(means)}
         if len(self.outputs) > 1:
@@ -123,10 +123,6 @@ class Meter:
             made.join(other)
         return made
 
-    def settle(self) -> None:
-        """Updates the metrics with the batches that are held."""
-        self._count_up()
-
     def join(self, other: Meter) -> None:
         """Adds the state of another meter."""
         other.settle()
@@ -161,13 +157,13 @@ class Meter:
     def _hold(self, name: str, held: dict[str, Tensor]) -> None:
         before = self._held.setdefault(name, [])
         if before and any(held[key].shape[1:] != tensor.shape[1:] for key, tensor in before[0].items()):
-            self._count_up()  # of another length
+            self.settle()  # of another length
             before = self._held.setdefault(name, [])
         before.append(held)
         self._values += held["value"].numel()
 
     @torch.no_grad()
-    def _count_up(self) -> None:
+    def settle(self) -> None:
         """Updates the metrics with the batches that are held, and releases these."""
         for name, held in self._held.items():
             output = self.outputs[name]
