@@ -807,3 +807,40 @@ data:
     program.fit(run_dir="run", epochs=1)
     found = graphspec.Run("run", allow=["ordinal"]).predict("t.csv")
     assert found.column_names == ["grade"] and {len(row) for row in found["grade"].to_pylist()} == {2}
+
+
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_a_loss_of_ones_own_compares_one_output_with_several_columns(folder: Path, scale: str) -> None:
+    """Survival analysis: a risk, compared with a time and whether the event was seen."""
+    (folder / "survival.py").write_text("""
+def partial(outputs, targets):
+    time, seen = targets[:, 0], targets[:, 1] > 0
+    order = time.argsort(descending=True)
+    risk = outputs[order, 0]
+    return -((risk - risk.logcumsumexp(0)) * seen[order]).mean()
+
+def longest(outputs, targets):
+    return targets[:, 0].max()
+""")
+    rows = "\n".join(f"{n % 7},{n + 1},{n % 2}" for n in range(60))
+    (folder / "t.csv").write_text(f"x,time,seen\n{rows}\n")
+    program = compiled(
+        f"""
+inputs: {{x: {{shape: [1]}}}}
+nodes: {{risk: {{layer: Dense, units: 1}}}}
+outputs:
+  risk:
+    target: survival
+    loss: {{module: survival.partial, shape: [2]}}
+    metrics: [{{module: survival.longest, shape: [2]}}]
+data:
+  train: t.csv
+  features: {{survival: {{columns: [time, seen], encode: number, scale: {scale}}}}}
+train: {{batch_size: 60}}
+""",
+        ["survival"],
+    )
+    history = program.fit(run_dir="run", epochs=1, device="cpu").history
+    assert history["longest"] == [pytest.approx(60)]
+    found = graphspec.Run("run", allow=["survival"]).predict("t.csv", device="cpu")
+    assert found.column_names == ["risk"] and len(set(found["risk"].to_pylist())) == 7

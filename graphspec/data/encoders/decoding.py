@@ -109,8 +109,12 @@ def _set(encoder: SetEncoder, values: Array, threshold: float | None) -> pa.Arra
 
 def _numbers(name: str, encoder: Floats, values: Array, lengths: Array | None) -> dict[str, pa.Array]:
     own = values.astype(np.float64)
-    if own.ndim == 1 or len(encoder.curves) == 1:
+    if len(encoder.curves) == 1:
         return {name: _plain(encoder.curves[0].undo(own), lengths)}
+    if own.ndim == 1 or own.shape[-1] < len(
+        encoder.curves
+    ):  # of a loss of one's own, in no unit of the columns
+        return {name: _plain(values, lengths)}
     for position, curve in enumerate(encoder.curves):
         own[..., position] = curve.undo(own[..., position])
     if own.ndim > 2:

@@ -19,9 +19,13 @@ class OutputUnit:
     curves: tuple[NumberCurve, ...]
 
     def __call__(self, values: Tensor) -> Tensor:
-        """[..., columns] in the units of the columns; [n] where there is one column."""
+        """[..., columns] in the units of the columns; [n] where there is one column. Outputs of fewer values,
+        which a loss of one's own compares with several columns, are in no unit of them.
+        """
         if len(self.curves) == 1:
             return _undone(self.curves[0], values)
+        if values.dim() < 2 or values.shape[-1] < len(self.curves):
+            return values
         parts = [_undone(curve, values[..., i]) for i, curve in enumerate(self.curves)]
         rest = [values[..., i] for i in range(len(parts), values.shape[-1])]  # indicators
         return torch.stack([*parts, *rest], -1)
