@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import time, timedelta
+from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from PIL import Image
@@ -37,6 +41,14 @@ ROOT = Path(__file__).parent.parent
         (["N/A", "-", "N/A"], "left"),
         (["a long text of words", "and another text of them"], "text"),
         ([["a"], ["b", "c"]], "tokens"),
+        ([[0.5, 1.0], [1.5, 2.0]], "vector"),
+        ([[0.5, 1.0], [1.5]], "left"),
+        ([[0.5, 1.0], None], "left"),
+        ([b"no image", b"neither"], "left"),
+        ([time(12), time(13)], "left"),
+        ([timedelta(1), timedelta(2)], "left"),
+        ([Decimal("0.5"), Decimal("1.5")], "number"),
+        ([{"a": 1}, {"a": 2}], "left"),
         ([None, None], "left"),
         (["x", "x"], "left"),
         ([str(i) for i in range(100)], "left"),
@@ -187,6 +199,28 @@ def test_an_image_on_its_side_is_turned(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "0.jpg", exif=turned)
     found = images(["0.jpg"], tmp_path)
     assert found is not None and (found.height, found.width) == (20, 10)
+
+
+def test_images_and_vectors_in_the_cells_of_a_table_are_learned(tmp_path: Path) -> None:
+    def cell(shade: int) -> bytes:
+        stream = BytesIO()
+        Image.new("L", (9, 6), shade).save(stream, "PNG")
+        return stream.getvalue()
+
+    cells = [cell(10 * index) for index in range(8)]
+    columns = {
+        "picture": [{"bytes": each, "path": f"{index}.png"} for index, each in enumerate(cells)],
+        "raw": cells,
+        "vector": [[index * 0.5, 1.0, -1.0] for index in range(8)],
+        "label": [index % 2 for index in range(8)],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    text = draft("s", tmp_path / "t.parquet", ["label"], tmp_path)
+    for line in ("picture: {shape: [6, 9, 1]}", "raw: {shape: [6, 9, 1]}", "vector: {shape: [3]}"):
+        assert f"  {line}\n" in text
+    (tmp_path / "s.yaml").write_text(text)
+    program = compile(tmp_path / "s.yaml", settings={"train.epochs": 1})
+    assert program.fit(device="cpu", run_dir=tmp_path / "run").epochs == 1
 
 
 def test_images_without_classes_are_refused(tmp_path: Path) -> None:

@@ -19,11 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from graphspec.data.columns import flat, is_list, is_text
+from graphspec.data.columns import flat, is_list, is_text, kind_in_words
 from graphspec.data.dialect import dialect
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
-from graphspec.data.image_drafting import BLOCK, ImageLook, images, names_images
+from graphspec.data.image_drafting import (
+    BLOCK,
+    ImageLook,
+    holds_images,
+    images,
+    names_images,
+    stored_images,
+)
 from graphspec.data.image_drafting import feature as image_feature
 from graphspec.data.image_drafting import nodes as image_nodes
 from graphspec.data.tables import Table, open_table
@@ -61,8 +68,8 @@ WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The content of a column: `kind` is number, date, category, text, tokens, image, or left if it is not
-    used.
+    """The content of a column: `kind` is number, date, category, text, tokens, vector or image; left where it
+    is not used.
     """
 
     name: str
@@ -75,6 +82,8 @@ class Look:
     """Of dates: the formats that every row fits; none for ISO 8601."""
     timed: bool = False
     """Whether dates have different hours."""
+    width: int = 0
+    """The numbers of a vector."""
 
 
 @dataclass(slots=True)
@@ -175,10 +184,31 @@ def _look(name: str, column: pa.Array, folder: Path | None) -> Look:
         if found is None:
             return replace(seen, kind="left", reason=f"there is no image `{there[0]}`")
         return replace(seen, kind="image", reason="names of images", images=found)
+    if holds_images(there.type) and len(there):
+        found = stored_images(there)
+        reason = "images" if found is not None else "its bytes are of no image that is read"
+        return replace(seen, kind="image" if found is not None else "left", reason=reason, images=found)
+    if is_list(there.type) and pa.types.is_floating(there.type.value_type) and len(there):
+        return _vectors(seen, there)
     if kind == "date":
         formats = _formats(there) if is_text(there.type) else ()
         return replace(seen, formats=formats, timed=_timed(there, formats))
     return seen
+
+
+def _vectors(seen: Look, lists: pa.Array) -> Look:
+    """Lists of numbers, which an input of their name and length reads as they are."""
+    lengths = pc.unique(pc.list_value_length(lists)).to_pylist()
+    why = None
+    if len(lengths) > 1:
+        why = "its lists of numbers have different lengths"
+    elif seen.missing:
+        why = f"{seen.missing:,} of its lists of numbers are missing"
+    elif word(seen.name) != seen.name:
+        why = "a column of lists of numbers needs a name that an input can have"
+    if why is not None:
+        return replace(seen, kind="left", reason=why)
+    return replace(seen, kind="vector", reason=f"{lengths[0]} numbers a row", width=lengths[0])
 
 
 def gaps_of(column: pa.Array) -> tuple[str, ...]:
@@ -225,7 +255,8 @@ def _kind(there: pa.Array) -> tuple[str, str]:
     if pa.types.is_boolean(kind):
         return "category", "true and false"
     if not is_text(kind):
-        return _numbers(there) if not pa.types.is_nested(kind) else ("left", f"it holds {kind}")
+        counted = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        return _numbers(there) if counted else ("left", f"it holds {kind_in_words(kind)}")
     as_numbers = _cast(there, pa.float64())
     if as_numbers is not None:
         return _numbers(as_numbers)
@@ -301,65 +332,81 @@ def flow(value: object) -> str:
 
 
 def _inputs(made: Draft, looks: list[Look]) -> None:
-    numbers = [seen for seen in looks if seen.kind == "number"]
-    kinds = [seen for seen in looks if seen.kind == "category"]
-    if numbers:
-        gaps = any(seen.missing for seen in numbers)
-        width = len(numbers) * (2 if gaps else 1)
-        made.inputs.append(f"  facts: {{shape: [{width}]}}")
-        fill = ", fill: median, indicator: true" if gaps else ""
-        columns = flow([seen.name for seen in numbers])
-        reason = (
-            "missing numbers become the median, and a 0/1 column marks them"
-            if gaps
-            else "mean 0, deviation 1"
-        )
-        made.features.append(
-            f"    # {reason}\n    facts: {{columns: {columns}, encode: number, scale: standard{fill}}}"
-        )
-        made.codes.append("facts")
-    if kinds:
-        sizes = [seen.distinct + 2 for seen in kinds]
-        fill = ", fill: missing" if any(seen.missing for seen in kinds) else ""
-        made.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
-        columns = flow([seen.name for seen in kinds])
-        made.features.append(
-            "    # an id for each value that was found, one for unseen values, one spare\n"
-            f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}"
-        )
-        made.nodes += [
-            "  kind_vectors: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 8}",
-            "  kind_codes: {layer: Flatten}",
-        ]
-        made.codes.append("kind_codes")
+    _numbers_input(made, [seen for seen in looks if seen.kind == "number"])
+    _kinds_input(made, [seen for seen in looks if seen.kind == "category"])
     for seen in looks:
         name = word(seen.name)
-        column = f"column: {flow(seen.name)}, "
-        fill = ", fill: missing" if seen.missing else ""
-        if seen.kind == "date":
-            gap = ", fill: mean" if seen.missing else ""
-            hours = ["hour_sin", "hour_cos"] if seen.timed else []
-            names = ["year", "month_sin", "month_cos", "weekday", *hours]
-            made.inputs.append(f"  {name}: {{shape: [{len(names)}]}}")
-            parts = f"parts: [{', '.join(names)}], scale: standard"
-            first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
-            if seen.formats[1:]:
-                made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
-            made.features.append(f"    {name}: {{{column}encode: date, {first}{parts}{gap}}}")
+        if seen.kind == "vector":
+            made.inputs.append(f"  {name}: {{shape: [{seen.width}]}}")
             made.codes.append(name)
+        elif seen.kind == "date":
+            _date_input(made, name, seen)
         elif seen.images is not None:
             _images(made, name, seen, seen.images)
         elif seen.kind in ("text", "tokens"):
-            made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
-            made.features.append(
-                f"    {name}: {{{column}encode: {seen.kind}, vocabulary: 5000, length: 200{fill}}}"
-            )
-            made.nodes += [
-                f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
-                "output_dim: 32, mask_zero: true}",
-                f"  {name}_mean: {{layer: GlobalAveragePooling1D}}",
-            ]
-            made.codes.append(f"{name}_mean")
+            _list_input(made, name, seen)
+
+
+def _numbers_input(made: Draft, numbers: list[Look]) -> None:
+    if not numbers:
+        return
+    gaps = any(seen.missing for seen in numbers)
+    made.inputs.append(f"  facts: {{shape: [{len(numbers) * (2 if gaps else 1)}]}}")
+    fill = ", fill: median, indicator: true" if gaps else ""
+    columns = flow([seen.name for seen in numbers])
+    filled = "missing numbers become the median, and a 0/1 column marks them"
+    made.features += [
+        f"    # {filled if gaps else 'mean 0, deviation 1'}",
+        f"    facts: {{columns: {columns}, encode: number, scale: standard{fill}}}",
+    ]
+    made.codes.append("facts")
+
+
+def _kinds_input(made: Draft, kinds: list[Look]) -> None:
+    if not kinds:
+        return
+    sizes = [seen.distinct + 2 for seen in kinds]
+    fill = ", fill: missing" if any(seen.missing for seen in kinds) else ""
+    made.inputs.append(f"  kinds: {{shape: [{len(kinds)}], dtype: int64}}")
+    columns = flow([seen.name for seen in kinds])
+    made.features += [
+        "    # an id for each value that was found, one for unseen values, one spare",
+        f"    kinds: {{columns: {columns}, encode: category, vocabulary: {sizes}{fill}}}",
+    ]
+    made.nodes += [
+        "  kind_vectors: {layer: Embedding, from: kinds, input_dim: $(vocabulary(kinds)), output_dim: 8}",
+        "  kind_codes: {layer: Flatten}",
+    ]
+    made.codes.append("kind_codes")
+
+
+def _date_input(made: Draft, name: str, seen: Look) -> None:
+    gap = ", fill: mean" if seen.missing else ""
+    hours = ["hour_sin", "hour_cos"] if seen.timed else []
+    names = ["year", "month_sin", "month_cos", "weekday", *hours]
+    made.inputs.append(f"  {name}: {{shape: [{len(names)}]}}")
+    parts = f"parts: [{', '.join(names)}], scale: standard"
+    first = f"format: {flow(seen.formats[0])}, " if seen.formats else ""
+    if seen.formats[1:]:
+        made.features.append(f"    # every row also fits the format {' or '.join(seen.formats[1:])}")
+    column = f"column: {flow(seen.name)}"
+    made.features.append(f"    {name}: {{{column}, encode: date, {first}{parts}{gap}}}")
+    made.codes.append(name)
+
+
+def _list_input(made: Draft, name: str, seen: Look) -> None:
+    fill = ", fill: missing" if seen.missing else ""
+    column = f"column: {flow(seen.name)}"
+    made.inputs.append(f"  {name}: {{shape: [{name}_length], dtype: int64}}")
+    made.features.append(
+        f"    {name}: {{{column}, encode: {seen.kind}, vocabulary: 5000, length: 200{fill}}}"
+    )
+    made.nodes += [
+        f"  {name}_vectors: {{layer: Embedding, from: {name}, input_dim: $(vocabulary({name})), "
+        "output_dim: 32, mask_zero: true}",
+        f"  {name}_mean: {{layer: GlobalAveragePooling1D}}",
+    ]
+    made.codes.append(f"{name}_mean")
 
 
 def _images(made: Draft, name: str, seen: Look, found: ImageLook) -> None:

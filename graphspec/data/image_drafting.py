@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,8 +67,28 @@ def images(paths: Sequence[str], folder: Path) -> ImageLook | None:
     if not roots:
         return None
     start = folder / (roots[0] or "")
-    chosen = paths[:: -(-len(paths) // LOOKED)]
-    found = [seen for path in chosen if (seen := _seen(start / path)) is not None]
+    return _look_at([start / path for path in _some(paths)], roots[0])
+
+
+def holds_images(kind: pa.DataType) -> bool:
+    """Whether the cells of a column may be images: bytes, alone or as Parquet files of datasets have them."""
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def stored_images(cells: pa.Array) -> ImageLook | None:
+    """A look at images in the cells of a column; None where none can be read. Raises `SpecError`."""
+    values = [value["bytes"] if isinstance(value, dict) else value for value in _some(cells.to_pylist())]
+    return _look_at([io.BytesIO(value) for value in values if isinstance(value, bytes)], None)
+
+
+def _some(values: Sequence[Any]) -> Sequence[Any]:
+    return values[:: -(-len(values) // LOOKED)]
+
+
+def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageLook | None:
+    found = [seen for source in sources if (seen := _seen(source)) is not None]
     if not found:
         return None
     modes = {mode for _, _, mode in found}
@@ -76,7 +98,7 @@ def images(paths: Sequence[str], folder: Path) -> ImageLook | None:
     if not alike:
         height = width = min(height, width)
     scale = min(1.0, LONGEST / max(height, width))
-    return ImageLook(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, roots[0])
+    return ImageLook(max(2, round(height * scale)), max(2, round(width * scale)), channels, alike, root)
 
 
 def _holds(folder: Path, path: str) -> bool:
@@ -85,10 +107,10 @@ def _holds(folder: Path, path: str) -> bool:
     return file.is_file() and file.resolve().is_relative_to(folder.resolve())
 
 
-def _seen(path: Path) -> tuple[int, int, str] | None:
+def _seen(source: Path | io.BytesIO) -> tuple[int, int, str] | None:
     """Height, width and mode of an image from its header; None for one that training will report."""
     try:
-        with library().open(path, formats=FORMATS) as image:
+        with library().open(source, formats=FORMATS) as image:
             height, width = image.height, image.width
             turned = image.getexif().get(0x0112, 1) >= 5  # on its side: see `ImageEncoder`
             return (width, height, image.mode) if turned else (height, width, image.mode)
