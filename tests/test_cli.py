@@ -86,6 +86,28 @@ def test_a_missing_spec(spec: Path) -> None:
     assert "did you mean `good.yaml`?" in result.stderr
 
 
+def test_a_spec_that_may_not_be_read(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *arguments: Any, **more: Any) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(Path, "open", refused)
+    for command in ("check", "summary"):
+        result = run(command, "good.yaml")
+        assert result.exit_code == 1
+        assert "`good.yaml` cannot be read: Permission denied" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "word"), [("graphspec su", "summary"), ("graphspec train --comp", "--compile")]
+)
+def test_completion(written: str, word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_WORDS", written)
+    monkeypatch.setenv("COMP_CWORD", str(written.count(" ")))
+    result = CliRunner().invoke(app, prog_name="graphspec", env={"_GRAPHSPEC_COMPLETE": "complete_bash"})
+    assert result.stdout.split() == [word]
+
+
 @pytest.mark.parametrize("command", ["summary", "build", "train"])
 def test_a_spec_error_in_json(spec: Path, command: str) -> None:
     result = run(command, "bad.yaml", "--json")

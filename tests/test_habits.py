@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from graphspec.cli import app
@@ -327,6 +328,31 @@ def test_recurrent_layers_in_a_row() -> None:
 
 def test_a_section_that_is_missing_is_shown() -> None:
     says(f"nodes:\n{LAST}{TAIL}", "missing-key", "nodes", "write `inputs: {x: {shape: [64]}}`")
+
+
+def test_labels_that_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n1,cat\n2,dog\n")
+    text = f"inputs: {{x: {{shape: [1]}}}}\nnodes:\n{LAST}{TAIL}data: rows.csv\n"
+    (tmp_path / "spec.yaml").write_text(text)
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "spec.yaml")])
+    assert result.exit_code == 1 and '"cat" is not a number' in result.stderr
+    assert "help: write `y: {encode: category}` under `features`" in result.stderr
+
+
+def test_a_checkpoint_of_pytorch_as_weights(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(nodes(""))
+    torch.save({"y.weight": torch.ones(10, 64)}, tmp_path / "x.pt")
+    command = [
+        "build",
+        str(tmp_path / "spec.yaml"),
+        "--weights",
+        str(tmp_path / "x.pt"),
+        "-o",
+        str(tmp_path / "m.pt2"),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1 and "is a checkpoint of PyTorch, not .safetensors" in result.stderr
+    assert "help: `graphspec weights SPEC --from" in result.stderr
 
 
 def test_a_data_file_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
