@@ -129,6 +129,18 @@ def test_what_is_no_class_is_refused(
     assert found.code == "data-range" and message in found.message and help in found.help
 
 
+def test_classes_of_pixels_weigh_no_rows() -> None:
+    text = spec("classes", MORE).replace("  mask: {loss:", "  mask: {class_weight: balanced, loss:")
+    with pytest.raises(SpecError) as caught:
+        graphspec.compile(text)
+    (found,) = caught.value.diagnostics
+    assert (
+        found.code == "feature-misfit"
+        and "one for each pixel" in found.message
+        and "dice" in (found.help or "")
+    )
+
+
 @pytest.mark.parametrize(
     ("head", "more", "code"),
     [

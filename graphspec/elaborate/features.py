@@ -59,16 +59,20 @@ def check_features(
     problems = [*misfits(found, outputs), *follow_misfits(found)]
     body.scope.problems(problems, PATH)
     classless = [
-        fill.output
+        fill
         for fill in found.fills
         if fill.output is not None
-        and not fill.classes
+        and (fill.mask or not fill.classes)
         and outputs[fill.output].judged.class_weight is not None
     ]
-    for name in classless:
-        path = (*body.declared.output_path(name), "class_weight")
-        message = f"`class_weight` weighs classes, and the output `{name}` has none"
+    for fill in classless:
+        assert fill.output is not None
+        path = (*body.declared.output_path(fill.output), "class_weight")
+        what = "one for each pixel" if fill.mask else "none"
+        message = f"`class_weight` weighs rows by their class, and the output `{fill.output}` has {what}"
         help = "weight rows by a column: `sample_weight: ...`"
+        if fill.mask:
+            help = "write `loss: dice`, which weighs regions of any size alike, or a focal loss"
         body.error("feature-misfit", body.declared.document.key(path), message, help)
     mixed = list(mix_misfits(data.mix, inputs, outputs, ranges))
     body.scope.problems(mixed, ("data", "mix"))

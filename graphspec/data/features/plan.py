@@ -186,6 +186,9 @@ def _shape_help(fill: Fill, feature: Feature, made: tuple[int | None, ...]) -> s
         return "give the input `shape: [height, width, channels]`"
     if isinstance(feature, Listed):
         return "write `shape: [length]`" + (f", or `length: {feature.length}`" if feature.length else "")
+    if isinstance(feature, Number) and feature.columns is None and fill.tensor.rank == 2:
+        lists = "; a column of lists of numbers needs no feature, and `{layer: Normalization}` scales it"
+        return "name the `columns`" + (lists if not fill.target else lists.partition(", and")[0])
     if fill.target and isinstance(feature, Category):
         return "ids are the targets of `sparse_categorical_crossentropy`"
     if fill.target:
