@@ -28,16 +28,8 @@ from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
 
 KEPT = (
-    "type",
-    "enum",
-    "const",
-    "anyOf",
-    "items",
-    "prefixItems",
-    "properties",
-    "required",
-    "additionalProperties",
-    "$ref",
+    *("type", "enum", "const", "anyOf", "items", "prefixItems", "properties", "required"),
+    *("additionalProperties", "$ref"),
 )
 
 URL = "https://json-schema.org/draft/2020-12/schema"
@@ -54,21 +46,9 @@ def _ref(name: str) -> Schema:
 
 
 NAMED = (
-    *(
-        "$",
-        "name",
-        "path",
-        "references",
-        "node",
-        "nodes",
-        "layers",
-        "merges",
-        "ops",
-        "input",
-        "output",
-        "block",
-    ),
-    *("feature", "loss", "losses", "metric", "metrics", "optimizer", "optimizers", "schedule", "schedules"),
+    *("$", "name", "path", "references", "node", "nodes", "layers", "merges", "ops", "input", "output"),
+    *("block", "feature", "loss", "losses", "metric", "metrics", "optimizer", "optimizers", "schedule"),
+    "schedules",
 )
 """What stands in `$defs` however often it is used."""
 EXPRESSION = _ref("$")

@@ -17,23 +17,9 @@ from graphspec.plot.repeats import Kinship
 from graphspec.summary import Row
 from graphspec.tensor import BATCH, Dim, Tensor, show_size, symbol
 
-Kind = Literal[
-    "input",
-    "output",
-    "layer",
-    "merge",
-    "op",
-    "block",
-    "model",
-    "parameter",
-    "constant",
-    "module",
-    "compute",
-    "shared",
-    "section",
-    "entry",
-    "exit",
-]
+NodeKind = Literal["layer", "merge", "op", "block", "model", "parameter", "constant", "module", "compute"]
+OtherKind = Literal["input", "output", "shared", "section", "entry", "exit"]
+Kind = Literal[NodeKind, OtherKind]
 TIMES = "\N{MULTIPLICATION SIGN}"
 ENDS = ("input", "output", "entry", "exit")
 """Kinds of boxes that are not nodes."""

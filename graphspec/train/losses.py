@@ -435,18 +435,10 @@ COMPARISONS: dict[str, Callable[[Any, Sequence[Tensor], Tensor | None], Tensor]]
 """A value for each example, from several vectors of it."""
 
 MEANS = frozenset(
-    {
-        "mean_squared_error",
-        "mean_absolute_error",
-        "mean_absolute_percentage_error",
-        "mean_squared_logarithmic_error",
-        "huber",
-        "log_cosh",
-        "poisson",
-        "hinge",
-        "squared_hinge",
-        "binary_crossentropy",
-        "binary_focal_crossentropy",
-    }
+    [
+        *("mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error"),
+        *("mean_squared_logarithmic_error", "huber", "log_cosh", "poisson", "hinge", "squared_hinge"),
+        *("binary_crossentropy", "binary_focal_crossentropy"),
+    ]
 )
 """The losses that are means over the last axis."""

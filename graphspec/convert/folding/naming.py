@@ -27,23 +27,9 @@ SHORT = by_word(
 _DIMENSIONS = re.compile(r"(_normalization)?_?[123]d(_transpose)?$")
 _PARTS = frozenset(
     [
-        *(
-            "conv",
-            "convs",
-            "bn",
-            "norm",
-            "act",
-            "relu",
-            "activation",
-            "add",
-            "pool",
-            "pad",
-            "dense",
-            "out",
-            "x",
-        ),
-        *("concat", "conv2d", "dropout", "identity", "layer", "model", "functional", "sequential", "sepconv"),
-        *("separable", "branch", "mixed"),
+        *("conv", "convs", "bn", "norm", "act", "relu", "activation", "add", "pool", "pad", "dense", "out"),
+        *("x", "concat", "conv2d", "dropout", "identity", "layer", "model", "functional", "sequential"),
+        *("sepconv", "separable", "branch", "mixed"),
     ]
 )
 """Words that name a node, not a group of nodes."""

@@ -20,16 +20,8 @@ Value = bool | int | float | str
 Statistic = Literal["mean", "median", "zero"]
 Transform = Literal["log1p", "sqrt", "quantile"]
 Scale = Literal["standard", "min_max", "robust", "none"]
-Part = Literal[
-    "year",
-    "month",
-    "day",
-    "weekday",
-    "day_of_year",
-    "hour",
-    "minute",
-    "second",
-    "timestamp",
+PlainPart = Literal["year", "month", "day", "weekday", "day_of_year", "hour", "minute", "second", "timestamp"]
+DateWave = Literal[
     "month_sin",
     "month_cos",
     "day_sin",
@@ -38,13 +30,9 @@ Part = Literal[
     "weekday_cos",
     "day_of_year_sin",
     "day_of_year_cos",
-    "hour_sin",
-    "hour_cos",
-    "minute_sin",
-    "minute_cos",
-    "second_sin",
-    "second_cos",
 ]
+TimeWave = Literal["hour_sin", "hour_cos", "minute_sin", "minute_cos", "second_sin", "second_cos"]
+Part = Literal[PlainPart, DateWave, TimeWave]
 MOVING = (
     "RandomCrop",
     "RandomFlip",

@@ -17,14 +17,8 @@ from torch import Tensor
 from graphspec.train.checkpoint import State, joined
 
 METHODS = (
-    "on_train_begin",
-    "on_train_end",
-    "on_epoch_begin",
-    "on_epoch_end",
-    "on_train_batch_begin",
-    "on_train_batch_end",
-    "on_test_begin",
-    "on_test_end",
+    *("on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin"),
+    *("on_train_batch_end", "on_test_begin", "on_test_end"),
 )
 
 
