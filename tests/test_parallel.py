@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ import torch
 import torch.distributed as dist
 from pyarrow import parquet
 from safetensors.torch import load_file
+from torch.distributed import HashStore
 
 from graphspec.compiler import compile
 from graphspec.data.batches import InMemory, Shuffle
 from graphspec.data.sharing import Shared
 from graphspec.diagnostics import SpecError
+from graphspec.train.parallel import launched
+from graphspec.train.parallel.launched import Launched
 from graphspec.train.parallel.spread import spread_over
 from graphspec.train.parallel.world import World, joined
 from tests import trainings
@@ -512,26 +516,65 @@ def test_processes_read_other_row_groups_and_a_mistake_in_one_is_said_once(place
     assert shares == [set(groups[0::2]), set(groups[1::2])]
 
 
-def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> None:
-    """Machines of two processes and of one: each reads all row groups. Then a single process goes on."""
-    options = [
+def two_machines(restarts: int = 0) -> dict[int, list[str]]:
+    """The launchers of two machines, of two processes and of one, by the number of these."""
+    common = [
         "--nnodes=2",
         "--rdzv-backend=c10d",
         f"--rdzv-endpoint=localhost:{free_port()}",
         "--rdzv-id=job",
     ]
+    options = [*common, "--local-addr=localhost", f"--max-restarts={restarts}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *options]
+    return {processes: [*launcher, f"--nproc-per-node={processes}"] for processes in (2, 1)}
+
+
+@pytest.mark.parity
+def test_machines_start_anew_when_a_process_of_one_is_killed(trained: Trainings, tmp_path: Path) -> None:
+    job = trained.job("steps", "fsdp", "machines-killed", kill_in=[(2, "writing")])
+    (tmp_path / "jobs.json").write_text(json.dumps({"job": job}))
+    command = [trainings.__file__, str(tmp_path / "jobs.json"), str(tmp_path / "out.json")]
+    agents = [
+        subprocess.Popen([*launcher, *command], stderr=subprocess.DEVNULL)
+        for launcher in two_machines(3).values()
+    ]
+    assert [agent.wait(timeout=200) for agent in agents] == [0, 0]
+    assert_alike(json.loads((tmp_path / "out.json").read_text())["job"], trained.found["steps"])
+
+
+def test_an_attempt_has_a_name_that_no_earlier_one_had() -> None:
+    """Processes that read the name of an earlier attempt wait for that of their own."""
+    store, names = HashStore(), []
+    for gone in ("", "gone"):
+        if gone:
+            store.set("name", gone)
+        with ThreadPoolExecutor(3) as pool:
+            found = [pool.submit(launched.attempt, store, Launched(rank, 3)) for rank in (1, 2)]
+            time.sleep(0.2)
+            found.append(pool.submit(launched.attempt, store, Launched(0, 3)))
+            (name,) = {each.result(60) for each in found}
+            names.append(name)
+    with ThreadPoolExecutor(2) as pool:  # the name of the last attempt is there, and held
+        follower = pool.submit(launched.attempt, store, Launched(1, 2))
+        time.sleep(0.2)
+        names.append(pool.submit(launched.attempt, store, Launched(0, 2)).result(60))
+        assert follower.result(60) == names[-1]
+    assert len(set(names)) == 3 and "gone" not in names
+
+
+def test_machines_read_copies_of_their_own(trained: Trainings, place: Path) -> None:
+    """Machines of two processes and of one: each reads all row groups. Then a single process goes on."""
     command = ["train", "model.yaml", "--device", "cpu", "--run-dir", str(place / "run")]
     command += ["--set", "train.epochs=1"]
     agents = []
-    for processes in (2, 1):
+    for processes, launcher in two_machines().items():
         machine = place / str(processes)
         machine.mkdir()
         write_data(machine)
         (machine / "model.yaml").write_text(STEPS.replace("PARALLEL", "fsdp"))
         (machine / "reads.py").write_text(READS)
-        launcher = [sys.executable, "-m", "torch.distributed.run", *options, "--local-addr=localhost"]
-        counts = [f"--nproc-per-node={processes}", "reads.py"]
-        agents.append(subprocess.Popen([*launcher, *counts, *command], cwd=machine, stderr=subprocess.PIPE))
+        started = [*launcher, "reads.py", *command]
+        agents.append(subprocess.Popen(started, cwd=machine, stderr=subprocess.PIPE))
     said = [agent.communicate(timeout=90)[1].decode() for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said
     assert "UserWarning" not in said[0] + said[1]

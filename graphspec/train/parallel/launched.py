@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed import Store
 
+MEETING = timedelta(minutes=5)
+"""For all processes to be there."""
 PATIENCE = 10.0
 """Seconds for the launcher to answer, and for it to end a process that has nothing more to say."""
 
@@ -50,12 +53,39 @@ def elastic() -> bool:
 
 
 def meeting() -> Store:
-    """Where the processes find each other, those of one attempt: torch would find the addresses of the last.
+    """Where the processes of one attempt find each other: torch would find the addresses of the last one.
 
-    Raises `RuntimeError` where the launcher does not answer.
+    Raises `RuntimeError` where the launcher, or another process, does not answer.
     """
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return _store(f"attempt {attempt} of {launched().size}", timedelta(minutes=5))
+    from torch.distributed import PrefixStore
+
+    store = _store("meeting", MEETING)
+    return PrefixStore(attempt(store, launched()), store)
+
+
+def attempt(store: Store, mine: Launched) -> str:
+    """A name of this attempt, that all of its processes have and those of earlier ones had not.
+
+    The launcher keeps what earlier attempts wrote, and only the machine of a process that failed counts them.
+    So the first process proposes a name, each other one answers with a token of its own, and the name holds
+    for those whose tokens the first process has read. Raises `RuntimeError`.
+    """
+    own = uuid.uuid4().hex
+    if mine.first:
+        store.set("name", own)
+        tokens = [store.get(f"{own} {rank}").decode() for rank in range(1, mine.size)]
+        store.set(f"{own} holds", " ".join(tokens))
+        return own
+    end = time.monotonic() + MEETING.total_seconds()
+    while time.monotonic() < end:
+        name: str = store.get("name").decode()
+        store.set(f"{name} {mine.rank}", own)
+        with suppress(RuntimeError):  # no answer yet: the name may be that of an earlier attempt
+            store.wait([f"{name} holds"], timedelta(seconds=1))
+            if own in store.get(f"{name} holds").decode().split():
+                return name
+            time.sleep(0.1)
+    raise RuntimeError("the first process does not answer")
 
 
 def _store(prefix: str, patience: timedelta = timedelta(seconds=PATIENCE)) -> Store:
