@@ -49,7 +49,10 @@ def override(
         if isinstance(parent, dict):
             item = parent.get(step)
             if item is None and position == 1 and head in NAMED:
-                help = did_you_mean(step, parent, f"`{head}` has: {', '.join(map(str, parent))}")
+                there = ", ".join(map(str, parent))
+                help = did_you_mean(
+                    step, parent, f"`{head}` has: {there}" if there else f"the spec has no `{head}`"
+                )
                 error(f"`{head}` has no `{step}`", help)
                 return
             if item is None:

@@ -330,6 +330,30 @@ def test_a_section_that_is_missing_is_shown() -> None:
     says(f"nodes:\n{LAST}{TAIL}", "missing-key", "nodes", "write `inputs: {x: {shape: [64]}}`")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "code", "at", "help"),
+    [
+        ("epochs", "3", "unknown-param", "epochs", "`--set train.epochs=...`"),
+        ("data", "a.csv", "unknown-param", "data", "`--data FILE`"),
+        ("blocks.b.n", "3", "unknown-key", "blocks.b.n", "the spec has no `blocks`"),
+        ("inputs.x.shape", "32", "wrong-type", "32", "write [32]"),
+    ],
+)
+def test_the_command_line(key: str, value: str, code: str, at: str, help: str) -> None:
+    says(nodes(""), code, at, help, {key: value})
+
+
+def test_a_colon_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(nodes(""))
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "spec.yaml"), "--set", "train.epochs: 3"])
+    assert result.exit_code == 2 and "write train.epochs=3" in result.stderr
+
+
+def test_a_search_without_one() -> None:
+    text = nodes("") + "tune: {trials: 3}\n"
+    says(text, "missing-key", "{trials: 3}", "write `search: {width: {int: [16, 256]}}`")
+
+
 def test_labels_that_are_texts(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("x,y\n1,cat\n2,dog\n")
     text = f"inputs: {{x: {{shape: [1]}}}}\nnodes:\n{LAST}{TAIL}data: rows.csv\n"

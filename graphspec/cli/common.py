@@ -227,7 +227,9 @@ def settings_of(pairs: Iterable[str] | None, sources: dict[str, str]) -> dict[st
     parts = [(pair, *pair.partition("=")) for pair in pairs or ()]
     for pair, key, equals, _ in parts:
         if not equals or not key:
-            raise misuse("--set", f"`{pair}` is not KEY=VALUE")
+            name, colon, value = (part.strip() for part in pair.partition(":"))
+            help = f": write {name}={value}" if colon and value and " " not in name + value else ""
+            raise misuse("--set", f"`{pair}` is not KEY=VALUE{help}")
     try:
         return from_command_line([(key, text) for _, key, _, text in parts], sources)
     except ValueError as error:

@@ -113,11 +113,19 @@ def _given(context: Context, file: File, params: dict[str, Any], preset: str | N
             context.error("wrong-type", place, f"the param `{name}` is {PLAIN}, not {show(value)}")
         else:
             names = ", ".join(file.body.params) or "none"
-            help = did_you_mean(name, file.body.params, f"params here: {names}")
+            help = did_you_mean(name, file.body.params, _section_with(name) or f"params here: {names}")
             path = ("params", name)
             span = file.document.key(path) if path in file.document.grafts else None
             context.error("unknown-param", span, f"the spec has no param `{name}` to set", help)
     return given
+
+
+def _section_with(name: str) -> str | None:
+    """How a setting that is no param is named, where it belongs to the training or the data."""
+    if name == "data":
+        return "`--data FILE` gives other data"
+    word = TrainConfig.synonyms.get(name, name)
+    return f"`--set train.{word}=...` sets that" if word in TrainConfig.model_fields else None
 
 
 def _resolve_params(scope: Scope, file: File, graph: Graph, given: dict[str, Any]) -> None:

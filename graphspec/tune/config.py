@@ -121,14 +121,19 @@ class TuneConfig(Setting):
         trials="n_trials max_trials num_samples",
         sampler="algorithm",
         pruner="scheduler",
-        search="space params parameters hyperparameters",
+        search="space params parameters hyperparameters vary",
     )
+    phrases: ClassVar = {"search": "search: {width: {int: [16, 256]}}"}
 
 
 def parse_tune(value: object) -> TuneConfig:
     """The `tune:` section of a spec. Raises `SettingError` with all problems."""
     if not isinstance(value, dict):
-        raise unfit("wrong-type", f"`tune` is a mapping, not {show(value)}", "write `search: ...` below it")
+        raise unfit(
+            "wrong-type",
+            f"`tune` is a mapping, not {show(value)}",
+            "write tune: {search: {width: {int: [16, 256]}}}",
+        )
     rest = dict(value)
     problems = Problems()
     search = value.get("search")
