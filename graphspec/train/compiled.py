@@ -237,8 +237,8 @@ def _compiled_step(module: nn.Module, optimizer: Optimizer, closed: bool) -> Any
                 optimizer.trace(kept, torch.where(finite, rate, 0), number)
             gradients = ()
         outputs = {name: value.detach() for name, value in found[0].items()}
-        numbers = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
-        return loss.detach(), numbers, outputs, found[1], found[2], gradients
+        parts = {name: (term.value, term.divisor, term.count) for name, term in terms.items()}
+        return loss.detach(), parts, outputs, found[1], found[2], gradients
 
     # torch finds what it compiled by the code object, which another training in this process would share
     step.__code__ = step.__code__.replace()
