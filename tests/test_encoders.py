@@ -421,7 +421,8 @@ def test_a_target_of_no_value_is_an_empty_set() -> None:
     judged = {"y": output(wide, "binary_crossentropy")}
     feature = {"encode": "set", "values": ["a", "b"]}
     made = encoders({}, {"y": {**feature, "fill": ""}}, {"y": [["a"], None]}, judged)
-    assert encoded(made, {"y": [None, ["b"]]}).arrays["y"].tolist() == [[0, 0], [0, 1]]
+    found = encoded(made, {"y": [None, ["b"]]}).arrays["y"]
+    assert isinstance(found, np.ndarray) and found.tolist() == [[0, 0], [0, 1]]
     gap = mistake(encoded, encoders({}, {"y": feature}, {"y": [["a"]]}, judged), {"y": [None]})
     assert gap.code == "data-gap" and 'fill: ""' in gap.help and "missing: ignore" in gap.help
 

@@ -189,7 +189,7 @@ def _write_folded(
     write_weights(target, proved.module)
     write(path, stamped(proved.program.source))
     lines = [f"wrote {path} and {target}", *proved.lines(), _origin(proved.program, weights, seed)]
-    files = {
+    files: dict[str, Any] = {
         "file": str(path),
         "weights_file": str(target),
         "weights": None if weights is None else str(weights),

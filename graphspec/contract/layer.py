@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Memory = Literal["spec", "first", "any"]
 """The memory layout that a layer needs: axes as in the spec, channels moved to axis 1, or either."""
+MemoryRule = Memory | Literal["data_format"]
+"""The memory layout of all inputs of a layer, or `data_format` where that decides."""
 
 
 PYTORCH_WORDS = {
@@ -290,7 +292,7 @@ class Layer(Setting):
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
     first_part: ClassVar[str] = ""  # what its first output is also called, where its outputs are numbered
     call_arguments: ClassVar[tuple[str, ...]] = ()  # fields that belong to a call, not to the weights
-    memory_layout: ClassVar[Memory | Literal["data_format"]] = "spec"  # what `memory` says, for all inputs
+    memory_layout: ClassVar[MemoryRule] = "spec"  # what `memory` says, for all inputs
     extra_outputs: ClassVar[tuple[str, ...]] = ()  # what `output_names` says
     template: ClassVar[str] = ""  # its PyTorch expression, of arguments and fields, if there is a single one
     rank: ClassVar[int]  # of a class with it in its name, as Conv2D: axes of its windows

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.input_checks import need_float, need_rank
-from graphspec.contract.layer import Layer, LayerError, Leaf, Site
+from graphspec.contract.layer import Layer, LayerError, Leaf, MemoryRule, Site
 from graphspec.objectives.settings import show
 from graphspec.tensor import Dim, Tensor, ceil_div
 
@@ -169,7 +169,7 @@ def margin_instead(argument: str, given: object, layer: str) -> str | None:
 class Spatial(Layer, abstract=True):
     """The base of layers that change the sizes of a sequence or image."""
 
-    memory_layout = "any"
+    memory_layout: ClassVar[MemoryRule] = "any"
 
     def axes(self, site: Site) -> list[int]:
         """The axes in memory that change."""

@@ -77,8 +77,9 @@ def parse_data(value: object) -> DataConfig:
     if isinstance(value, str):
         value = {"train": value}
     if not isinstance(value, dict):
-        one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
-        help = f"write data: {value[0]}" if one else "write data: {train: FILE}"
+        help = "write data: {train: FILE}"
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+            help = f"write data: {value[0]}"
         raise unfit("wrong-type", f"`data` is a mapping or a path, not {show(value)}", help)
     found: dict[str, Any] = {}
     problems = Problems()

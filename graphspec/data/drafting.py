@@ -288,7 +288,11 @@ def _timed(dates: pa.Array, formats: tuple[str, ...]) -> bool:
         distinct = pc.unique(dates).to_pylist()
         return len({datetime.strptime(text, formats[0]).hour for text in distinct}) > 1
     known = _cast(dates, pa.timestamp("us")) if is_text(dates.type) else dates
-    return pa.types.is_timestamp(known.type) and pc.count_distinct(pc.hour(known)).as_py() > 1
+    return (
+        known is not None
+        and pa.types.is_timestamp(known.type)
+        and pc.count_distinct(pc.hour(known)).as_py() > 1
+    )
 
 
 def _fits(text: str, format: str) -> bool:

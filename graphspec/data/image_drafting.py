@@ -93,7 +93,8 @@ def _look_at(sources: Sequence[Path | io.BytesIO], root: str | None) -> ImageLoo
         return None
     modes = {mode for _, _, mode in found}
     channels = 1 if modes <= GREY else 4 if modes <= ALPHA else 3
-    height, width = (median(seen[axis] for seen in found) for axis in (0, 1))
+    height = median(height for height, _, _ in found)
+    width = median(width for _, width, _ in found)
     alike = len({round(seen[0] / seen[1], 2) for seen in found}) == 1
     if not alike:
         height = width = min(height, width)

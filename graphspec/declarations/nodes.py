@@ -190,8 +190,8 @@ def _legal_keys(reader: DeclarationReader, name: str, node: Node, path: Path, sh
         ):
             message = f"{a(f'`{node.form}`')} node takes no `{key}`"
             holds = {"layer": "put the layer into a block, and write it on the `block`"}
-            help = holds.get(node.form or "") if key == "weights" else None
-            reader.error("unknown-key", (*path, key), message, help, key=True)
+            remedy = holds.get(node.form or "") if key == "weights" else None
+            reader.error("unknown-key", (*path, key), message, remedy, key=True)
     return len(reader.diagnostics) == before
 
 

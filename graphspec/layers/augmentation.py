@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from graphspec.contract.fields import Finite, Positive, as_tuple
-from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site
+from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, MemoryRule, Site
 from graphspec.contract.windows import DataFormat, assemble, need_axes, spatial
 from graphspec.tensor import Dim, Tensor, product
 
@@ -58,7 +58,7 @@ FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 class Augmentation(Layer, abstract=True):
     """A layer that changes images in training, and only converts them to floats in inference."""
 
-    memory_layout = "data_format"
+    memory_layout: ClassVar[MemoryRule] = "data_format"
     random = True
     training_only = True
 

@@ -65,8 +65,10 @@ class Dropout(Layer):
     def code(self, site: Site) -> Code:
         if self.noise_shape is None:
             return Code("{self}({x})", Construct(f"nn.{self.spec_name}", {"p": float(self.rate)}))
-        shared = {"p": float(self.rate), "noise_shape": self.noise(site)}
-        return Code("{self}({x})", Construct(f"Shared{self.spec_name}", shared))
+        shared = Construct(
+            f"Shared{self.spec_name}", {"p": float(self.rate), "noise_shape": self.noise(site)}
+        )
+        return Code("{self}({x})", shared)
 
     def noise(self, site: Site) -> tuple[int | None, ...]:
         """`noise_shape` in the memory order of the axes."""

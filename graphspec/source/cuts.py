@@ -88,9 +88,9 @@ def cut_around(text: str, line_start: int, index: int, known: set[int]) -> Cut |
         if index < cut.end:
             return cut
     for match in re.compile(r"\{.*\bcompute: +(?=[^\s'\"])").finditer(text, line_start, stop):
-        cut = cut_in_formula(text, match.end(), index) if match.end() not in known else None
-        if cut is not None:
-            return cut
+        formula = cut_in_formula(text, match.end(), index) if match.end() not in known else None
+        if formula is not None:
+            return formula
     return None
 
 
