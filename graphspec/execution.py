@@ -34,6 +34,11 @@ def file_name(source: str, program: str) -> str:
     return _FILES[source]
 
 
+def is_emitted(file: str) -> bool:
+    """Whether a file of a traceback is emitted source."""
+    return file in _FILES.values()
+
+
 def execute(source: str, program: str, imported: str = "") -> ModuleType:
     """Emitted source as a Python module: the one that there is already, or a new one. `imported` tells apart
     what the names that it imports stand for.

@@ -11,7 +11,7 @@ from torch import nn
 
 from graphspec.diagnostics import Span, SpecError, fail
 from graphspec.emit import Emitted
-from graphspec.execution import execute, file_name, hold
+from graphspec.execution import execute, file_name, hold, is_emitted
 from graphspec.fold import Step
 from graphspec.folded_weights import fold_weights
 from graphspec.program import Elaborated
@@ -20,6 +20,10 @@ from graphspec.transfer.misfits import explain, instead
 from graphspec.weights import weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
+ENGINES = tuple(
+    f"/torch/{room}/" for room in ("autograd", "_dynamo", "_inductor", "_functorch", "export", "onnx")
+)
+"""The directories of PyTorch that run a module's source in a form of their own, without its lines."""
 
 
 def load_module(
@@ -90,6 +94,23 @@ def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
         found = places.get(trace.tb_frame.f_code.co_filename, {}).get(trace.tb_lineno, found)
         trace = trace.tb_next
     return found
+
+
+def is_of_module(error: BaseException) -> bool:
+    """Whether an error comes from running a module: from its lines, from what PyTorch makes of them (the
+    backward pass, compilation, export), or from too little memory.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if "can't allocate memory" in str(error):  # a RuntimeError of PyTorch on CPUs
+        return True
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if is_emitted(file) or any(room in Path(file).as_posix() for room in ENGINES):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:

@@ -174,21 +174,24 @@ def spec_files(paths: Iterable[Path]) -> Iterator[Path]:
         yield from visible
 
 
-FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)
+FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, MemoryError)
 """What a module may raise when it runs. torch.OutOfMemoryError is a RuntimeError."""
 
 
 @contextmanager
 def running(program: Program, code: str, what: str, help: str) -> Iterator[None]:
-    """Turns an error of torch or custom code into a diagnostic at the node whose code raised it."""
+    """Turns an error of the module, of custom code or of too little memory into a diagnostic, at the node
+    whose code raised it. Any other error is one of graphspec's own, and stays what it is.
+    """
     try:
         yield
     except Exception as error:
         from graphspec.diagnostics import SpecError, fail
+        from graphspec.load import is_of_module
         from graphspec.own import raised_at
 
         notes = () if isinstance(error, SpecError) else raised_at(error)
-        if not notes and not isinstance(error, FAILURES):
+        if not notes and not (isinstance(error, FAILURES) and is_of_module(error)):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         kind = "" if isinstance(error, FAILURES) else f"{type(error).__name__}: "
