@@ -43,6 +43,16 @@ class OutputSpec:
         """The names under which a module returns its tensors: from the second on with a number."""
         return [f"{self.name}.{index}" if index else self.name for index in range(len(self.tensors))]
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of its tensors in predictions: where there are several, what a loss that compares them
+        calls each, behind the output's name; else those of `keys`.
+        """
+        takes = self.loss.takes if self.loss is not None else ()
+        if len(self.tensors) == 1 or len(takes) != len(self.tensors):
+            return self.keys
+        return [f"{self.name}.{word}" for word in takes]
+
 
 @dataclass(frozen=True, eq=False)
 class Elaborated:

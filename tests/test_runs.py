@@ -276,6 +276,30 @@ def test_what_cannot_be_predicted_for_is_told(
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "error", "told"),
+    [
+        ("graphspec.data.encoders.decode", ValueError("a bug"), False),
+        ("torch.nn.Linear.forward", ValueError("no such kernel"), True),
+        ("graphspec.runs.prediction.Predictor._run", torch.OutOfMemoryError("no room"), True),
+        ("graphspec.runs.prediction.Predictor._run", MemoryError("no room"), True),
+    ],
+)
+def test_only_the_module_and_memory_fail_a_run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception, told: bool
+) -> None:
+    def fail(*arguments: Any, **keywords: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(place, fail)
+    data, output = str(trained / "people.csv"), str(tmp_path / "p.csv")
+    arguments = ["predict", str(trained / "run"), "--data", data, "-o", output, "--device", "cpu"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert (f"error[run-failed]: running the module fails: {error}" in result.stderr) == told
+    assert (result.exception is error) != told
+
+
 def test_damaged_runs_are_told(trained: Path, tmp_path: Path) -> None:
     for name, damage in (("encoders.json", "{"), ("best.safetensors", "no"), ("spec.yaml", "inputs: {}")):
         place = tmp_path / name
@@ -307,6 +331,32 @@ data: {train: d.npz}
         expected = Run(tmp_path / "run").module()(torch.from_numpy(x))
     assert table["y"] == expected.argmax(-1).tolist()
     assert table["y.1"] == pytest.approx(expected[:, 1].tolist(), abs=1e-6)
+
+
+def test_an_output_of_two_tensors_is_two_columns(tmp_path: Path) -> None:
+    text = """
+inputs: {a: {shape: [3]}, b: {shape: [3]}}
+nodes:
+  left:  {layer: Dense, units: 2, from: a}
+  right: {layer: Dense, units: 2, from: b}
+outputs: {match: {from: [left, right], loss: in_batch_softmax}}
+data: {train: d.npz}
+"""
+    (tmp_path / "a.yaml").write_text(text)
+    a, b = np.random.default_rng(0).normal(size=(2, 50, 3)).astype("float32")
+    np.savez(tmp_path / "d.npz", a=a, b=b)
+    program = graphspec.compile(tmp_path / "a.yaml")
+    train(program, root=tmp_path, device="cpu", run_dir=tmp_path / "run")
+    run = Run(tmp_path / "run")
+    table = run.predict(tmp_path / "d.npz", device="cpu").to_pydict()
+    with torch.no_grad():
+        expected = run.module()(torch.from_numpy(a), torch.from_numpy(b))
+    assert list(table) == ["match.query", "match.key"]
+    for column, key in zip(table, program.outputs["match"].keys, strict=True):
+        assert np.allclose(table[column], expected[key], atol=1e-6)
+    (tmp_path / "a.yaml").write_text(text.replace(", loss: in_batch_softmax", ""))
+    named = graphspec.compile(tmp_path / "a.yaml").outputs["match"]
+    assert named.columns == named.keys == ["match", "match.1"]  # nothing says what each is
 
 
 # --- a spec in use

@@ -150,14 +150,16 @@ class Predictor:
         inputs = {name: batch.arrays[name].to(self.device) for name in batch.arrays}
         values = self.module(*(inputs.get(name) for name in self.program.inputs))
         found = values if isinstance(values, dict) else {next(iter(self.program.outputs)): values}
-        return {name: found[name].float().cpu().numpy() for name in self.program.outputs if name in found}
+        keys = [key for output in self.program.outputs.values() for key in output.keys]
+        return {key: found[key].float().cpu().numpy() for key in keys if key in found}
 
     def _columns(self, values: Mapping[str, np.ndarray], sizes: Sizes) -> pa.Table:
         if self.encoders is not None:
             return self.encoders.decode(values, sizes, self.probabilities)
         columns: dict[str, pa.Array] = {}
-        for name, value in values.items():
-            columns |= decode(name, self.program.outputs[name], None, value, sizes, self.probabilities)
+        for name, output in self.program.outputs.items():
+            if name in values:
+                columns |= decode(name, output, None, values, sizes, self.probabilities)
         return pa.table(columns)
 
     def _with_keys(self, keys: pa.Table | None, decoded: pa.Table) -> pa.Table:

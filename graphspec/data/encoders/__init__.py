@@ -230,13 +230,13 @@ class Encoders:
         """Predictions as columns: the value of each output; for classes also the probability of each; a
         number in the units of its column; a sequence as a list of the row's length.
 
-        `values` are what the model returns, by output, batch axis first; `sizes` those of `Encoded`.
+        `values` are what the model returns, by its names, batch axis first; `sizes` those of `Encoded`.
         """
         columns: dict[str, pa.Array] = {}
-        for name, found in values.items():
-            output = self.outputs[name]
-            encoder = self.encoders.get(output.target)
-            columns |= decode(name, output, encoder, found, sizes, probabilities)
+        for name, output in self.outputs.items():
+            if name in values:
+                encoder = self.encoders.get(output.target)
+                columns |= decode(name, output, encoder, values, sizes, probabilities)
         return pa.table(columns)
 
     def units(self) -> Mapping[str, Any]:

@@ -25,15 +25,33 @@ def decode(
     name: str,
     output: Any,
     encoder: Encoder | None,
-    values: Array,
+    values: Mapping[str, Array],
     sizes: Mapping[str, NDArray[np.int64]],
     probabilities: bool = True,
 ) -> dict[str, pa.Array]:
     """The columns of one output: its value under its name and, where it is a class, the probability of each
-    beside it.
+    beside it. An output of several tensors has a column for each, such as `match.query` and `match.key`.
 
-    `values` is what the model returns, batch axis first; `sizes` are the lengths of rows by the size's name.
+    `values` are what the model returns by its names, batch axis first; `sizes` are the lengths of rows by the
+    size's name.
     """
+    if len(output.tensors) > 1:
+        parts = zip(output.columns, output.keys, output.tensors, strict=True)
+        return {
+            column: _plain(values[key], _lengths(tensor, sizes, len(values[key])))
+            for column, key, tensor in parts
+        }
+    return _decode_tensor(name, output, encoder, values[name], sizes, probabilities)
+
+
+def _decode_tensor(
+    name: str,
+    output: Any,
+    encoder: Encoder | None,
+    values: Array,
+    sizes: Mapping[str, NDArray[np.int64]],
+    probabilities: bool,
+) -> dict[str, pa.Array]:
     tensor, loss = output.tensors[0], output.loss
     if loss is not None and loss.takes_logits:
         values = _softmax(values) if _has_classes(output, encoder) else 1 / (1 + np.exp(-values))
