@@ -17,7 +17,7 @@ from graphspec.folded_weights import fold_weights
 from graphspec.program import Elaborated
 from graphspec.tensor import BATCH, DTYPES, Size, factors, value_of
 from graphspec.transfer.misfits import explain, instead
-from graphspec.weights import weight_files
+from graphspec.weights import inside, no_file, weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 ENGINES = tuple(
@@ -71,19 +71,6 @@ def make_module(emitted: Emitted, classes: Mapping[str, Any]) -> nn.Module:
     assert isinstance(module, nn.Module)
     hold(executed, module)
     return module
-
-
-def inside(path: Path | None, name: str, span: Span | None) -> Path:
-    """A file that the spec at `path` names, relative to the file that names it, which may not leave the
-    spec's directory.
-    """
-    root = path.parent if path is not None else Path()
-    base = Path(span.file).parent if span is not None and path is not None else root
-    found = (base / name).resolve()
-    if not found.is_relative_to(root.resolve()):
-        message = f"the weights `{name}` lie outside the directory of the spec"
-        raise fail("weights-missing", message, f"copy them below `{root}`", span=span)
-    return found
 
 
 def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
@@ -148,6 +135,8 @@ def read_weights(path: Path, span: Span | None) -> dict[str, torch.Tensor]:
 
     try:
         return load_file(path)
+    except FileNotFoundError:
+        raise no_file(path, span) from None
     except (OSError, SafetensorError) as error:
         other = instead(path)
         reason = f"is {other[0]}, not .safetensors" if other else f"cannot be read: {error}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from graphspec.contract.layer import Layer, Weight
-from graphspec.diagnostics import Span
+from graphspec.diagnostics import Diagnostics, Span, SpecError, did_you_mean, fail
 from graphspec.graph import Graph, Op, Unit
 from graphspec.names import attribute
 
@@ -66,6 +67,40 @@ def weight_files(graph: Graph, prefix: str = "") -> Iterator[tuple[str, str, Spa
             yield from weight_files(unit.first.graph, here)
         if unit.weights is not None:
             yield here, unit.weights, unit.span
+
+
+def inside(path: Path | None, name: str, span: Span | None) -> Path:
+    """A file that the spec at `path` names, relative to the file that names it, which may not leave the
+    spec's directory. Raises `SpecError` (weights-missing).
+    """
+    root = path.parent if path is not None else Path()
+    base = Path(span.file).parent if span is not None and path is not None else root
+    found = base / name
+    if not found.resolve().is_relative_to(root.resolve()):
+        message = f"the weights `{name}` lie outside the directory of the spec"
+        raise fail("weights-missing", message, f"copy them below `{root}`", span=span)
+    return found
+
+
+def no_file(path: Path, span: Span | None = None) -> SpecError:
+    """The error for a file of weights that does not exist."""
+    there = sorted(entry.name for entry in path.parent.glob("*.safetensors"))
+    shown = ", ".join(there[:8])
+    otherwise = f"files there: {shown}" if there else "paths are relative to the folder of the spec"
+    help = did_you_mean(path.name, there, otherwise if span is not None or there else None)
+    return fail("weights-missing", f"there is no file of weights `{path}`", help, span=span)
+
+
+def check_weight_files(graph: Graph, path: Path | None, diagnostics: Diagnostics) -> None:
+    """Reports the files of `weights:` that do not exist; `path` is that of the spec. None is opened."""
+    for name, span in dict.fromkeys((name, span) for _, name, span in weight_files(graph)):
+        try:
+            found = inside(path, name, span)
+            if not found.is_file():
+                raise no_file(found, span)
+        except SpecError as error:
+            for diagnostic in error.diagnostics:
+                diagnostics.add(diagnostic)
 
 
 def without_file(graph: Graph) -> list[str]:

@@ -204,6 +204,31 @@ def test_check_takes_directories_and_standard_input(spec: Path) -> None:
     assert result.exit_code == 1 and "unknown-layer" in result.stdout
 
 
+def test_check_finds_missing_weights(spec: Path) -> None:
+    text = """
+inputs: {x: {shape: [4]}}
+nodes:
+  a: {model: good.yaml, weights: parts/frst.safetensors}
+  b: {model: good.yaml, weights: ../b.safetensors, from: x}
+  c: {model: good.yaml, weights: parts/first.safetensors, from: x}
+outputs: [a, b, c]
+"""
+    Path("parts").mkdir()
+    Path("parts/first.safetensors").touch()
+    Path("all.yaml").write_text(text)
+    result = run("check", "all.yaml", "--json")
+    assert result.exit_code == 1
+    first, second = parsed(result)["files"][0]["diagnostics"]
+    assert (first["code"], first["line"], first["help"]) == (
+        "weights-missing", 4, "did you mean `first.safetensors`?",
+    )  # fmt: skip
+    assert first["message"] == "there is no file of weights `parts/frst.safetensors`"
+    assert (second["code"], second["line"]) == ("weights-missing", 5)
+    assert "outside" in second["message"]
+    Path("all.yaml").write_text(text.replace("frst", "first").replace("../b", "parts/first"))
+    assert run("check", "all.yaml").stdout == "all.yaml: ok\n"
+
+
 def test_build_writes_what_it_proved(spec: Path) -> None:
     assert run("build", spec).stdout == "wrote good.py\n"
     source = Path("good.py").read_text()

@@ -90,6 +90,10 @@ def check(
 
                 for mistake in check_files(program, spec.parent):
                     diagnostics.add(mistake)
+            if program is not None:
+                from graphspec.weights import check_weight_files
+
+                check_weight_files(program.graph, program.path, diagnostics)
             if program is not None and program.trains:
                 from graphspec.adaptive import check_adaptive
 

@@ -19,13 +19,12 @@ from torch import Tensor
 
 from graphspec import own
 from graphspec.diagnostics import Span, fail
-from graphspec.load import inside
 from graphspec.run_files import CHECKPOINTS, ENVIRONMENT, HISTORY, OWN, SOURCE, SPEC
 from graphspec.train.checkpoint import Checkpoints
 from graphspec.train.files import refused, refusing, sync, whole, write_text, write_weights
 from graphspec.train.progress import plain
 from graphspec.version import __version__
-from graphspec.weights import weight_files
+from graphspec.weights import inside, weight_files
 
 HALF = re.compile(r"\..+\.\d+\Z")
 """The name of a file that is being written."""
