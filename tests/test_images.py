@@ -23,6 +23,7 @@ from graphspec.data.loading import load
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.runs.run import Run
 from graphspec.tensor import Tensor, symbol
+from graphspec.train.loop import train
 
 BATCH = symbol("batch")
 CPU = torch.device("cpu")
@@ -183,6 +184,48 @@ def test_predictions_for_a_folder_name_the_files(tmp_path: Path) -> None:
     ):
         table = Run(tmp_path / "run").predict(tmp_path / place, device="cpu")
         assert table.column_names[:2] == ["file", "kind"] and table["file"].to_pylist() == names
+
+
+LISTED = """\
+data:
+  train: list.csv
+  key: id
+  features:
+    picture: {column: photo, encode: image, root: pictures}
+    kind:    {column: kind, encode: category}
+"""
+
+
+def test_a_model_of_a_column_of_pictures_predicts_for_a_folder(tmp_path: Path) -> None:
+    spec = folder(tmp_path, 2)
+    names = ["dark/0.png", "dark/1.png", "light/0.png", "light/1.png"]
+    rows = [f"{index},{name},{name.partition('/')[0]}" for index, name in enumerate(names)]
+    (tmp_path / "list.csv").write_text("\n".join(("id,photo,kind", *rows)) + "\n")
+    spec.write_text(SPEC.partition("data:")[0] + LISTED)
+    train(compile(spec), root=tmp_path, run_dir=tmp_path / "run", device="cpu")
+    run = Run(tmp_path / "run")
+    expected = run.predict(tmp_path / "list.csv", device="cpu")
+    assert expected.column_names[0] == "id"
+    found = run.predict(tmp_path / "pictures", device="cpu")
+    assert found["file"].to_pylist() == names
+    assert found.drop_columns("file").equals(expected.drop_columns("id"))
+    one = run.predict(tmp_path / "pictures" / "light" / "1.png", device="cpu")
+    assert one["kind"].to_pylist() == expected["kind"].to_pylist()[3:] and one["file"].to_pylist() == [
+        "1.png"
+    ]
+
+
+def test_a_model_of_arrays_predicts_for_a_folder_of_pictures(tmp_path: Path) -> None:
+    spec, names = folder(tmp_path, 2), ("dark/0", "dark/1", "light/0", "light/1")
+    pictures = [np.asarray(Image.open(tmp_path / "pictures" / f"{name}.png")) for name in names]
+    small = [picture[:4, :4, None] for picture in pictures]  # each of one colour
+    np.savez(tmp_path / "d.npz", picture=np.stack(small), kind=[0, 0, 1, 1])
+    train(compile(spec), data=tmp_path / "d.npz", run_dir=tmp_path / "run", device="cpu")
+    run, told = Run(tmp_path / "run"), list[str]()
+    expected = run.predict(tmp_path / "d.npz", device="cpu")
+    (found,) = run.predictions(tmp_path / "pictures", device="cpu", noted=told.extend)
+    assert found.drop_columns("file").equals(expected)
+    assert told == ["picture: images of 4 x 4, of values from 0 to 255"]
 
 
 AUGMENT = """\

@@ -19,7 +19,7 @@ from graphspec.data.arrays import open_arrays
 from graphspec.data.augmented import augmented
 from graphspec.data.batches import Examples, InMemory
 from graphspec.data.config import DataConfig
-from graphspec.data.features.plan import of_images, plan
+from graphspec.data.features.plan import misfits, of_images, plan
 from graphspec.data.features.settings import Date
 from graphspec.data.fields import Checker, Field, absent_inputs, fields
 from graphspec.data.files import DataFile, Marked, Split
@@ -135,6 +135,17 @@ def new_encoders(program: Any, images: bool = False, absent: Collection[str] = (
     features = program.data.features if program.data is not None else {}
     fills = plan(program.inputs, program.outputs, features, program.ranges, absent)
     return Encoders(of_images(fills) if images else fills, program.outputs, images)
+
+
+def image_encoders(program: Any) -> Encoders | None:
+    """Encoders of a program that learned from no table, for a folder of images; None where it has another
+    input than one that images fit. They know no targets.
+    """
+    from graphspec.data.encoders import Encoders
+
+    fills = of_images(plan(program.inputs, {}, {}, program.ranges, program.defaults))
+    fits = len(fills.fills) == 1 and fills.fills[0].feature is not None
+    return Encoders(fills, program.outputs, True) if fits and not [*misfits(fills, {})] else None
 
 
 def encoders_of(program: Any, state: Mapping[str, Any]) -> Encoders:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from graphspec.data.fields import Checker, Field, fields
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.given import Given
-from graphspec.data.loading import padding_of
+from graphspec.data.loading import image_encoders, padding_of
 from graphspec.data.opening import opening, spanner
 from graphspec.data.tables import Table, open_table
 from graphspec.diagnostics import fail
@@ -39,9 +39,10 @@ def predictions(
     batch_size: int,
     limit: int,
     probabilities: bool,
+    noted: Callable[[list[str]], None] | None = None,
 ) -> Iterator[pa.Table]:
     """Tables with a row for each of the first `limit` rows of a file: its key columns, and the prediction of
-    each output.
+    each output. In the end `noted` is told what was made of the rows: a line for each feature.
 
     Raises `SpecError`, a data-... code for each mistake in the inputs.
     """
@@ -53,6 +54,8 @@ def predictions(
         yield from predictor.of_arrays(open_arrays(found))
     else:
         yield from predictor.of_table(found, options.options)
+    if noted is not None:
+        noted([*predictor.notes, *(predictor.encoders.counted() if predictor.encoders is not None else ())])
 
 
 class Predictor:
@@ -71,14 +74,16 @@ class Predictor:
         self.program, self.module, self.encoders, self.device = program, module, encoders, device
         self.batch_size, self.limit, self.probabilities = batch_size, limit, probabilities
         self.wanted: list[Field] = []
+        self.notes: list[str] = []
+        """What was made of the data, to be said aloud: lines."""
         self.keys: Sequence[str] = program.data.key if program.data is not None else ()
 
     def of_table(self, found: Found, options: DataFile) -> Iterator[pa.Table]:
         """The predictions for a table's rows, which need no targets."""
         na_values = self.program.data.na_values if self.program.data is not None else ("",)
         table = open_table(found, options, na_values)
-        if found.kind == "images" and not self.keys and "file" not in self.program.outputs:
-            self.keys = ("file",)
+        if found.kind == "images":
+            self._read_images(table)
         encoders = self.encoders
         if encoders is None:
             message = f"the run was not trained on a table, and `{table.file}` is one"
@@ -106,6 +111,19 @@ class Predictor:
             length += part.num_rows
             yield self._with_keys(part.select(self.keys), self._decoded(rows, encoded.sizes))
         checker.finish({field.name: length for field in self.wanted} if not checker.problems else {})
+
+    def _read_images(self, table: Table) -> None:
+        """Takes the images of a folder, each with the name of its file, for the only input."""
+        if not table.columns.keys() >= set(self.keys) or not self.keys:
+            self.keys = ("file",) if "file" not in self.program.outputs else ()
+        if self.encoders is not None:
+            self.encoders.read_images()
+            return
+        self.encoders = image_encoders(self.program)
+        if self.encoders is not None:
+            (fill,) = self.encoders.plan.fills
+            size = " x ".join(str(size) for size in fill.tensor.shape[1:3])
+            self.notes.append(f"{fill.field}: images of {size}, of values from 0 to 255")
 
     def of_arrays(self, archive: Arrays) -> Iterator[pa.Table]:
         """The predictions for arrays by name."""

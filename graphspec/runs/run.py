@@ -166,9 +166,8 @@ class Run:
                 size,
                 limit or sys.maxsize,
                 probabilities,
+                noted,
             )
-        if noted is not None and encoders is not None:
-            noted(encoders.counted())
 
     def _folded(self, module: nn.Module, place: Any) -> nn.Module:
         """The module folded for inference, if folding changes it and gives the same numbers."""

@@ -35,7 +35,7 @@ from graphspec.data.encoders.masks import MaskEncoder
 from graphspec.data.encoders.numbers import DateEncoder, NumberEncoder
 from graphspec.data.encoders.plain import PlainEncoder
 from graphspec.data.encoders.weights import RowWeights
-from graphspec.data.features.plan import Fill, FillPlan, Outputs
+from graphspec.data.features.plan import Fill, FillPlan, Outputs, reading_images
 from graphspec.data.processes import ALONE, Processes
 from graphspec.data.ragged import Ragged
 from graphspec.diagnostics import SpecError, fail
@@ -99,6 +99,13 @@ class Encoders:
         if targets:
             check_weights(self.outputs, source)
             self._bind_weights(bound)
+
+    def read_images(self) -> None:
+        """From now on the only input, if it holds images, is read from a folder of images."""
+        before, self.plan = self.plan, reading_images(self.plan)
+        for fill in self.plan.fills:
+            if fill != before.of(fill.field):  # images, of which nothing is learned
+                self.encoders[fill.field] = self._encoder(fill)
 
     def _encoder(self, fill: Fill) -> Encoder:
         ignore = fill.output is not None and self.outputs[fill.output].judged.missing == "ignore"

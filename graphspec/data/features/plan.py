@@ -112,6 +112,17 @@ def of_images(found: FillPlan) -> FillPlan:
     return FillPlan(tuple(replace(f, feature=made.get(f.field, f.feature)) for f in found.fills))
 
 
+def reading_images(found: FillPlan) -> FillPlan:
+    """The plan for predictions of a folder of images, of which no target is read: the only input, if its
+    feature is of images, reads them, whatever column of a table it learned from.
+    """
+    inputs = [fill for fill in found.fills if not fill.target]
+    if len(inputs) != 1 or not isinstance(inputs[0].feature, ImageFeature):
+        return found
+    feature = inputs[0].feature.model_copy(update={"column": "image", "root": None})
+    return FillPlan(tuple(f if f.target else replace(f, feature=feature) for f in found.fills))
+
+
 def classes_of(output: Any, target: Tensor) -> int | None:
     """How many values the target of an output has, where those are classes."""
     if isinstance(output.loss, Circle) or (isinstance(output.loss, OwnLoss) and not target.is_float):
