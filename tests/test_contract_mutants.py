@@ -96,6 +96,13 @@ def makes(layer: str, target: str | None = None, **values: Any) -> Mutant:
     return becomes(layer, change)
 
 
+def backwards(code: Code) -> Code:
+    """The rotation of a layer in the other direction."""
+    assert code.construct is not None
+    factor: Any = code.construct.positional["factor"]
+    return replace(code, construct=replace(code.construct, positional={"factor": (-factor[1], -factor[0])}))
+
+
 def says(layer: str, change: Callable[[Weight], Weight]) -> Mutant:
     """A layer that says something else of its weights."""
 
@@ -148,9 +155,7 @@ MUTANTS = {
     ),
     "elements dropped instead of channels": makes("SpatialDropout2D", "nn.Dropout"),
     "noise that all examples share": calls("GaussianNoise", "{x} + ({call} - {x})[:1]"),
-    "a rotation the other way": Mutant(
-        "RandomRotation", "ranges", lambda _: lambda self: {"factor": (-self.factor[1], -self.factor[0])}
-    ),
+    "a rotation the other way": becomes("RandomRotation", backwards),
     "a crop that stays in its corner": calls("RandomCrop", "{x}[:, :, :3, :4] if self.training else {call}"),
 }
 
