@@ -326,6 +326,10 @@ def test_train_refusals(spec: Path) -> None:
     result = run("train", spec, "--data", "none.npz", "--json")
     assert result.exit_code == 1
     assert parsed(result)["diagnostics"][0]["code"] == "data-missing"
+    result = run("train", spec, "--weights", "none.safetensors")
+    assert (result.exit_code, "there is no file of weights `none.safetensors`" in result.stderr) == (1, True)
+    result = run("train", spec, "--weights", "none.safetensors", "--resume")
+    assert (result.exit_code, "--weights" in result.stderr) == (2, True)
 
 
 def test_an_interrupted_training_tells_where_the_weights_are(

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
+from graphspec.runs.run import Run
 from graphspec.train import device as devices
 from graphspec.train import run as runs
 from graphspec.train.config import OPTIMIZERS, parse_train
@@ -613,6 +615,50 @@ def test_a_result_is_json_of_the_promised_shape(place: Path) -> None:
         "examples_per_second",
     }
     assert len(found["history"]["val_loss"]) == found["epochs"] == 2
+
+
+FINE = """
+inputs: {x: {shape: [3]}}
+nodes:
+  known: {layer: Normalization}
+  y: {layer: Dense, units: 2, activation: softmax, from: known}
+outputs: {y: {loss: sparse_categorical_crossentropy}}
+data: {train: d.npz}
+train: {epochs: 1, batch_size: 50, seed: SEED}
+"""
+
+
+def test_a_run_starts_from_weights(tmp_path: Path) -> None:
+    source = np.random.default_rng(0)
+    for name, mean in (("d", 0.0), ("other", 3.0)):
+        x = source.normal(mean, size=(50, 3)).astype("float32")
+        np.savez(tmp_path / f"{name}.npz", x=x, y=(x[:, 0] > mean).astype(int))
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.yaml").write_text(FINE.replace("SEED", "1" if name == "first" else "2"))
+    options: dict[str, Any] = {"root": tmp_path, "device": "cpu", "tell": lambda line: None}
+    train(compile(tmp_path / "first.yaml"), **options, epochs=3, run_dir=tmp_path / "first")
+    weights, other = tmp_path / "first" / "best.safetensors", tmp_path / "other.npz"
+    second = compile(tmp_path / "second.yaml")
+    options |= {"data": other, "run_dir": tmp_path / "second"}
+    found = train(second, **options, weights=weights)  # one step, whose loss is that before it
+    before = Run(tmp_path / "second.yaml", weights).evaluate(other, device="cpu")
+    assert found.history["loss"] == [pytest.approx(before["loss"], rel=1e-5)]
+    about = tmp_path / "second" / "environment.json"
+    assert json.loads(about.read_text())["weights"] == str(weights.resolve())
+    shutil.rmtree(tmp_path / "second" / "checkpoints")  # as if it had been stopped before the first one
+    about.write_text(about.read_text().replace('"finished": true', '"finished": false'))
+    again = train(second, **options, resume=True)
+    assert again.history == found.history and json.loads(about.read_text())["weights"] == str(weights)
+    plain = train(second, **options | {"run_dir": tmp_path / "third"})
+    assert plain.history != found.history
+    for more, code in (
+        ({"weights": weights, "resume": True}, "resume-failed"),
+        ({"weights": tmp_path / "no.safetensors"}, "weights-missing"),
+        ({"weights": other}, "weights-missing"),
+    ):
+        with pytest.raises(SpecError, match=code):
+            train(second, **options | {"run_dir": tmp_path / "fourth"}, **more)
+    assert not (tmp_path / "fourth").exists()
 
 
 def test_digits_are_learned(place: Path) -> None:

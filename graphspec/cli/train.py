@@ -77,6 +77,12 @@ Compile = Annotated[
         "--compile", metavar="auto|on|off", help="Use torch.compile; auto: where the steps ahead repay it."
     ),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="Start from a .safetensors file with all weights of the model."
+    ),
+]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", metavar="DIR", help="A new directory. [default: runs/NAME-N]")
 ]
@@ -115,6 +121,7 @@ LearningRate = Annotated[str | None, typer.Option("--learning-rate", "--lr", hid
 def train(
     spec: SpecOrRun,
     data: DataOption = None,
+    weights: Weights = None,
     device: Device = "auto",
     devices: Devices = None,
     restarts: Restarts = 0,
@@ -143,7 +150,7 @@ def train(
     """
     from graphspec.reporting import TrainingReport
 
-    _check_options(resume, overwrite, progress, compile)
+    _check_options(resume, overwrite, weights, progress, compile)
     with reporting(as_json, {}):
         spec, root, data, run_dir = _places(spec, data, run_dir, resume)
     gc.enable()
@@ -158,7 +165,7 @@ def train(
         progress, as_json, plot = "none", False, False
     options: dict[str, Any] = {"data": data, "root": root, "device": device, "run_dir": run_dir}
     options |= {"resume": resume, "overwrite": overwrite, "limit": limit, "compile": compile}
-    options |= {"batch_size": batch_size}
+    options |= {"batch_size": batch_size, "weights": weights}
     with (
         compiling(spec, settings, preset, as_json, allow) as program,
         TrainingReport(progress, as_json, verbose) as report,
@@ -167,12 +174,14 @@ def train(
         _train(program, report, options, progress != "json", plot, as_json)
 
 
-def _check_options(resume: bool, overwrite: bool, progress: str, compile: str) -> None:
+def _check_options(resume: bool, overwrite: bool, weights: Path | None, progress: str, compile: str) -> None:
     """Refuses options that do not go together."""
     from graphspec.reporting import WAYS
 
     if resume and overwrite:
         raise misuse("--resume", "continues a run, and --overwrite deletes it")
+    if resume and weights is not None:
+        raise misuse("--weights", "a new run starts from a file, and --resume continues one")
     need_one_of(compile, ("auto", "on", "off"), "--compile")
     need_one_of(progress, WAYS, "--progress")
 

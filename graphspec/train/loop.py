@@ -56,6 +56,7 @@ from graphspec.train.run import environment
 from graphspec.train.saver import Saver
 from graphspec.train.signals import StopSignal, watched
 from graphspec.train.state import Training, random_state, restore_random
+from graphspec.weights import no_file
 
 
 class Interrupted(Exception):
@@ -73,6 +74,7 @@ def train(
     *,
     data: Path | Given | None = None,
     root: Path | None = None,
+    weights: Path | None = None,
     device: str = "auto",
     run_dir: Path | None = None,
     resume: bool = False,
@@ -89,7 +91,8 @@ def train(
     """Trains a program with the settings of its `train:`, and writes a run directory.
 
     `data` replaces the training data of the spec, whose paths are relative to `root`; `limit` is how many
-    examples of each file are read; `epochs` replaces the spec's. `run_dir` is a new directory, or one whose
+    examples of each file are read; `epochs` replaces the spec's. A new run starts from the `weights` of a
+    `.safetensors` file, which holds all of the module. `run_dir` is a new directory, or one whose
     run `overwrite` replaces; without it `runs/<name>-<n>`. `resume` goes on exactly where the run of
     `run_dir`, or the newest one of the spec's name, was last saved, and begins one where there is none.
 
@@ -103,6 +106,7 @@ def train(
     """
     began, place = time.monotonic(), devices.choose(device)
     callbacks = _checked(epochs=epochs, limit=limit, callbacks=callbacks)
+    _check_weights(weights, resume)
     computing = devices.computing(devices.threads(program))
     with computing, products(program.training.precision), joined(place) as world, ExitStack() as stack:
         tell = tell if world.first else _nobody
@@ -118,18 +122,21 @@ def train(
         run, state = continued(program, world, run_dir, resume)
         if run is not None:
             stack.enter_context(closing(run))
+            weights = weights or run.started_from
         epochs = program.training.epochs if epochs is None else epochs
         training, best, examination = _prepare(
-            program, found, world, place, epochs, callbacks, state, state is None
+            program, found, world, place, epochs, callbacks, state, state is None, weights
         )
         training.tell = tell
+        if weights is not None and state is None:
+            tell(f"starts from the weights in {weights}")
         training.compiled = _compiled(training, found, compile, not callbacks)
         if run is None:
             run = stack.enter_context(closing(created(program, world, run_dir, overwrite)))
         if state is not None:
             same_data(state, found.fingerprint, run.path)
         training.run = run
-        _record(training, found, _origin(data, root, SYNTHETIC in found.notes))
+        _record(training, found, _origin(data, root, weights, SYNTHETIC in found.notes))
         torch.manual_seed(_seed(program, world))  # dropout and other random layers
         if state is not None:
             training.restore(state)
@@ -148,12 +155,15 @@ def _record(training: Training, found: Data, origin: dict[str, Any]) -> None:
         training.run.text(ENCODERS, json.dumps(found.encoders.to_json(), ensure_ascii=False) + "\n")
 
 
-def _origin(data: Path | Given | None, root: Path | None, synthetic: bool) -> dict[str, Any]:
-    """The origin of a run's data, for its record."""
+def _origin(
+    data: Path | Given | None, root: Path | None, weights: Path | None, synthetic: bool
+) -> dict[str, Any]:
+    """The origin of a run's data and of its first weights, for its record."""
     named = None
     if isinstance(data, Path):
         named = shown(data) if is_remote(data) else str(data.resolve())
-    return {"root": str((root or Path()).resolve()), "data": named, "synthetic": synthetic}
+    first = str(weights.resolve()) if weights is not None else None
+    return {"root": str((root or Path()).resolve()), "data": named, "weights": first, "synthetic": synthetic}
 
 
 def _fitting(
@@ -203,6 +213,17 @@ def _checked(epochs: int | None, limit: int | None, callbacks: Iterable[Any]) ->
     return found
 
 
+def _check_weights(weights: Path | None, resume: bool) -> None:
+    """Raises `SpecError` for first weights that no run can start from, before data are read."""
+    if weights is None:
+        return
+    if resume:
+        message = f"a run that goes on has weights of its own, and `{weights}` would replace them"
+        raise fail("resume-failed", message, "leave `resume` out: a new run starts from these weights")
+    if not weights.is_file():
+        raise no_file(weights)
+
+
 def _prepare(
     program: Any,
     found: Data,
@@ -212,12 +233,14 @@ def _prepare(
     callbacks: Iterable[Any],
     state: State | None,
     new: bool,
+    weights: Path | None = None,
 ) -> tuple[Training, BestWeights, Examination]:
-    """Everything but the run directory. A `new` run reports what a batch looks like; another goes on from
-    `state`.
+    """Everything but the run directory. A `new` run reports what a batch looks like, and starts from
+    `weights` where there are some; another goes on from `state`.
     """
     config, sharded = program.training, is_sharded(program, world)
-    module = program.module(device="cpu" if sharded else str(place), seed=config.seed)
+    first = weights if state is None else None
+    module = program.module(device="cpu" if sharded else str(place), seed=config.seed, weights=first)
     _adapt(program, module, found, world, state)
     outputs = bound(program, place)
     if nodes(program):

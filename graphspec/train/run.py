@@ -101,10 +101,21 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
+        return bool(self._known().get("finished"))
+
+    @property
+    def started_from(self) -> Path | None:
+        """The file of the weights that the run started from, if it started from some."""
+        weights = self._known().get("weights")
+        return Path(weights) if isinstance(weights, str) else None
+
+    def _known(self) -> dict[str, Any]:
+        """What is written about the run; nothing where it cannot be read."""
         try:
-            return bool(json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8")).get("finished"))
-        except (OSError, ValueError, AttributeError):
-            return False
+            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def text(self, name: str, content: str) -> None:
         """Writes a text file atomically."""
