@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import time, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from graphspec.cli import app
 from graphspec.compiler import compile
 from graphspec.data.drafting import draft, gaps_of, look
+from graphspec.data.drafting_notes import headless, measured
 from graphspec.data.image_drafting import images
 from graphspec.data.loading import load
 from graphspec.diagnostics import SpecError
@@ -137,6 +139,66 @@ def test_the_command_writes_a_spec_for_a_table(tmp_path: Path, monkeypatch: pyte
     run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv"])
     assert run.exit_code == 1 and "name it: `--target COLUMN`" in run.output and "`amount`" in run.output
     assert CliRunner().invoke(app, ["new", "t", "--target", "kind"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["5.1", "3.5", "1"], "all names"),
+        (["5.1", "3.5", "setosa"], "some names"),
+        (["7", "12"], "all names"),
+        (["0", "1", "2"], None),  # which count the columns
+        (["1", "2"], None),
+        (["2019", "2020", "country"], None),
+        (["a", "b.5", "1e"], None),
+        (["."], None),
+    ],
+)
+def test_a_header_that_is_a_row_is_noted(names: list[str], note: str | None) -> None:
+    found = headless(names)
+    assert (found or "").startswith(note or "") and (found is None) == (note is None)
+
+
+@pytest.mark.parametrize(
+    ("values", "how"),
+    [
+        (["12%", "7.5 %", "-3%"], "with the unit `%`"),
+        (["3 kg", "12.5 kg", None, "4"], "with the unit `kg`"),
+        (["$1,200", "$950"], "with the unit `$`"),
+        (["60 km/h", "80 km/h"], "with the unit `km/h`"),
+        (["1,234.5", "950"], "with separated thousands"),
+        (["1.234,5", "950"], "with separated thousands"),
+        (["3 kg", "4 lb"], None),
+        (["3 kg", "unknown"], None),
+        (["030 123 456", "040 123 456"], None),
+        (["12", "13"], None),
+        (["a", "b"], None),
+        (["3\n kg", "4 kg"], "with the unit `kg`"),
+        (["2024-01-01", "2024-01-02"], None),
+        ([1.5, 2.5], None),
+    ],
+)
+def test_numbers_that_are_texts_are_noted(values: list[Any], how: str | None) -> None:
+    found = list(measured({"weight": pa.array(values)}))
+    assert len(found) == (how is not None)
+    assert all("column `weight`" in note and str(how) in note and "\n" not in note for note in found)
+
+
+def test_the_command_notes_what_a_table_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i + 0.5},{i % 7} kg,{'xy'[i % 2]}" for i in range(20)]
+    Path("t.csv").write_text("\n".join(rows) + "\n")
+    run = CliRunner().invoke(app, ["new", "s", "--data", "t.csv", "--target", "x"])
+    assert run.exit_code == 0 and run.stderr.count("note: ") == 2
+    assert "write a line with names above it" in run.stderr and "`kg`" in run.stderr
+    written = Path("s.yaml").read_text()
+    assert all(f"# Note: {line.removeprefix('note: ')}." in written for line in run.stderr.splitlines())
+    assert CliRunner().invoke(app, ["check", "s.yaml"]).exit_code == 0
+    run = CliRunner().invoke(app, ["new", "t", "--data", "t.csv", "--target", "x", "--json"])
+    assert len(json.loads(run.stdout)["notes"]) == 2 and not run.stderr
+    Path("t.csv").write_text("1.5,1.5\n2,3\n")
+    run = CliRunner().invoke(app, ["new", "u", "--data", "t.csv", "--target", "1.5"])
+    assert run.exit_code == 1 and "two columns `1.5`" in run.stderr and "line of names above it" in run.stderr
 
 
 def picture(path: Path, size: tuple[int, int], mode: str = "RGB") -> None:

@@ -68,17 +68,20 @@ def new(
     if target and data is None:
         raise misuse("--target", "it is a column of --data")
     with reporting(as_json, {}):
-        text = START
+        text, notes = START, list[str]()
         if data is not None:
             from graphspec.data.drafting import draft
 
-            text = draft(path.stem, data, target or [], path.parent)
+            text = draft(path.stem, data, target or [], path.parent, notes.append)
         _write(path, MODELINE + text)
         with replacing(path.with_name(SCHEMA)) as temporary:
             temporary.write_text(_schema(), encoding="utf-8")
         verb = "summary" if data is None else "train"
         text = f"wrote {path}; next: graphspec {verb} {path}"
-        answer(as_json, text, file=str(path), schema=str(path.with_name(SCHEMA)))
+        if not as_json:
+            for note in notes:
+                typer.echo(f"note: {note}", err=True)
+        answer(as_json, text, file=str(path), schema=str(path.with_name(SCHEMA)), notes=notes)
 
 
 def _schema() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ import yaml
 
 from graphspec.data.columns import flat, is_list, is_text, kind_in_words
 from graphspec.data.dialect import dialect
+from graphspec.data.drafting_notes import headless, measured
 from graphspec.data.files import DataFile
 from graphspec.data.folders import Found, find
 from graphspec.data.image_drafting import (
@@ -99,9 +100,15 @@ class Draft:
     """The nodes that are put together."""
 
 
-def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
+def draft(
+    name: str,
+    data: Path,
+    targets: Sequence[str],
+    folder: Path,
+    tell: Callable[[str], None] = lambda note: None,
+) -> str:
     """The text of a spec in `folder` that learns the columns `targets` of the table at `data`, or the classes
-    of a folder of images.
+    of a folder of images. `tell` is told what the table seems to mean and does not say, which the spec notes.
 
     Raises `SpecError`: data-outside, data-column, data-empty, package-missing, and what reading gives.
     """
@@ -125,6 +132,10 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
     gaps = sorted({gap for column in columns.values() for gap in gaps_of(column)})
     columns = {column: _without(values, gaps) for column, values in columns.items()}
     looks = [_look(column, values, table.root) for column, values in columns.items()]
+    header = headless(list(columns)) if found.kind == "delimited" else None
+    notes = [*([header] if header else []), *measured(columns)]
+    for note in notes:
+        tell(note)
     made = Draft()
     _inputs(made, [seen for seen in looks if seen.name not in targets])
     if not made.codes:
@@ -136,7 +147,7 @@ def draft(name: str, data: Path, targets: Sequence[str], folder: Path) -> str:
     train = flow(path)
     if options:
         train = f"{{path: {train}, {', '.join(f'{key}: {flow(value)}' for key, value in options.items())}}}"
-    return _text(name, path, train, targets, made, looks, gaps)
+    return _text(name, path, train, targets, made, looks, gaps, notes)
 
 
 def _classes(found: Found, table: Table) -> list[str]:
@@ -468,6 +479,7 @@ def _text(
     made: Draft,
     looks: list[Look],
     gaps: list[str],
+    notes: Sequence[str],
 ) -> str:
     left = [
         f"#   {seen.name}: {seen.reason}"
@@ -477,6 +489,7 @@ def _text(
     parts = [
         f"# A first spec for {path}, to start from. It predicts {', '.join(targets)}.",
         f"# Check it with `graphspec check {name}.yaml`, train it with `graphspec train {name}.yaml`.",
+        *(f"# Note: {note}." for note in notes),
         *(["# Columns that are not read:", *left] if left else []),
         "",
         "inputs:",

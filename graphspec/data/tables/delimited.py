@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -121,7 +122,11 @@ class Delimited(Table):
         seen: set[str] = set()
         for name in filter(None, names):
             if name in seen:
-                raise fail("data-column", f"`{self.file}` has two columns `{name}`", "rename one of them")
+                row = (
+                    "; if the first line is a row, write a line of names above it" if _is_number(name) else ""
+                )
+                what = f"`{self.file}` has two columns `{name}`"
+                raise fail("data-column", what, f"rename one of them{row}")
             seen.add(name)
         return names, lines
 
@@ -261,3 +266,7 @@ def _long_cells() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d*\.?\d+", text) is not None

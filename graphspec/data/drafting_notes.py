@@ -1,0 +1,73 @@
+"""What a table seems to mean and does not say, told with its first spec: a header that is a row, and numbers
+that are texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from graphspec.data.columns import is_text
+
+SHOWN = 3
+"""How many names or values a note shows."""
+MEASURED = re.compile(
+    r"(?P<before>[$€£¥]?)\s*[+-]?"
+    r"(?:(?P<grouped>[1-9]\d{0,2}(?:[,.' ]\d{3})+(?:[.,]\d+)?)|\d+(?:[.,]\d+)?|[.,]\d+)"
+    r"\s*(?P<after>[%‰°$€£¥]?[^\W\d_]{0,8}[²³]?(?:/[^\W\d_]{1,4}[²³]?)?)"
+)
+"""A number with a unit before or behind it, or with separated thousands."""
+
+
+def headless(names: Sequence[str]) -> str | None:
+    """The note about names of columns that are a row of numbers; None where they seem to be names.
+
+    Numbers that count the columns are names.
+    """
+    numbers = [number for name in names if (number := _number(name)) is not None]
+    counted = any(numbers == list(range(first, first + len(names))) for first in (0, 1))
+    fractions = any(not number.is_integer() for number in numbers)
+    if counted or not (fractions or len(numbers) == len(names)):
+        return None
+    share = "all names" if len(numbers) == len(names) else "some names"
+    which = [name.strip() for name in names if _number(name) is not None]
+    named = ", ".join(map(_quoted, which[:SHOWN])) + (", ..." if which[SHOWN:] else "")
+    return (
+        f"{share} of columns are numbers: {named}. The first line of the file is read as the header: "
+        "if it is a row, write a line with names above it"
+    )
+
+
+def measured(columns: Mapping[str, pa.Array]) -> Iterator[str]:
+    """A note about each column of texts that seem to be numbers, with a unit or with separated thousands."""
+    for name, column in columns.items():
+        texts = pc.unique(column.drop_null()).to_pylist() if is_text(column.type) else []
+        found = [MEASURED.fullmatch(text.strip()) for text in texts]
+        matches = [match for match in found if match is not None]
+        if len(texts) < 2 or len(matches) < len(texts):
+            continue
+        units = {match["before"] or match["after"] for match in matches} - {""}
+        if len(units) > 1 or not (units or any(match["grouped"] for match in matches)):
+            continue
+        how = f"with the unit `{units.pop()}`" if units else "with separated thousands"
+        examples = ", ".join(map(_quoted, texts[:SHOWN]))
+        yield (
+            f"column {_quoted(name)} holds texts that look like numbers {how}: {examples}. "
+            "To read them as numbers, write plain numbers such as 1234.5 in the file"
+        )
+
+
+def _quoted(text: str) -> str:
+    """A text for a message, and for a comment of a spec, which takes no control characters."""
+    return f"`{text}`" if text.isprintable() else f"`{ascii(text)[1:-1]}`"
+
+
+def _number(name: str) -> float | None:
+    """The number that a name is."""
+    try:
+        return float(name) if re.fullmatch(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", name, re.I) else None
+    except ValueError:
+        return None
