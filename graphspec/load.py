@@ -20,6 +20,8 @@ from graphspec.transfer.misfits import explain, instead
 from graphspec.weights import inside, no_file, weight_files
 
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
+SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+"""What torch's allocators say; on CPUs they raise RuntimeError."""
 ENGINES = tuple(
     f"/torch/{room}/" for room in ("autograd", "_dynamo", "_inductor", "_functorch", "export", "onnx")
 )
@@ -85,11 +87,9 @@ def place_of(emitted: Iterable[Emitted], error: BaseException) -> Span | None:
 
 def is_of_module(error: BaseException) -> bool:
     """Whether an error comes from running a module: from its lines, from what PyTorch makes of them (the
-    backward pass, compilation, export), or from too little memory.
+    backward pass, compilation, export), from a device that failed, or from too little memory.
     """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if "can't allocate memory" in str(error):  # a RuntimeError of PyTorch on CPUs
+    if out_of_memory(error) or isinstance(error, torch.AcceleratorError):
         return True
     trace = error.__traceback__
     while trace is not None:
@@ -98,6 +98,13 @@ def is_of_module(error: BaseException) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
 def run_as(made: nn.Module, module: nn.Module, inputs: Any) -> Any:

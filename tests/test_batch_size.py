@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import graphspec
 from graphspec.cli import app
 from graphspec.diagnostics import SpecError
+from graphspec.load import out_of_memory
 from graphspec.train import batch_size
-from graphspec.train.batch_size import fitting, out_of_memory, widest
+from graphspec.train.batch_size import fitting, widest
 from graphspec.train.loop import train
 
 WIDE = """

@@ -14,6 +14,7 @@ import yaml
 from graphspec.data.batches import Batch, Examples, Shuffle
 from graphspec.data.memory import machine
 from graphspec.diagnostics import fail
+from graphspec.load import out_of_memory
 from graphspec.run_files import SPEC
 from graphspec.train.device import typical
 from graphspec.train.run import is_run, newest
@@ -24,8 +25,6 @@ BOLD = 1.25
 """How far beyond the memory that is free an estimate may go and still be tried."""
 LOOKED_AT = 200
 """Batches among which the longest is looked for, where examples differ in length."""
-SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-"""What torch's allocators say; on CPUs they raise RuntimeError."""
 
 
 def begun(program: Any, run_dir: Path | None) -> int | None:
@@ -92,10 +91,3 @@ def widest(program: Any, examples: Examples) -> Batch:
     if examples.even:
         return next(batches)
     return max(islice(batches, LOOKED_AT), key=lambda b: sum(array.numel() for array in b.arrays.values()))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
