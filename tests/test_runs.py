@@ -72,6 +72,10 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         RunFiles(tmp_path / "digit-1")
     with pytest.raises(SpecError, match="holds no run"):
         RunFiles(tmp_path)
+    (made(tmp_path / "other-1", TWO) / "environment.json").write_text("")
+    assert {row.state for row in list_runs(tmp_path)} == {"finished", "damaged"}
+    with pytest.raises(SpecError, match=r"did you mean `.*digits-1`"):
+        RunFiles(tmp_path / "digit-1")
 
 
 def test_a_run_that_is_not_there_is_told_before_torch_is_imported() -> None:

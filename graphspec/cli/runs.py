@@ -192,7 +192,7 @@ def _show(rows: list[RunRow]) -> None:
     for names, group in alike.items():
         table = Table("run", "epochs", "best", *names, "written")
         for row in group:
-            epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, unfinished"
+            epochs = str(row.epochs) if row.state == "finished" else f"{row.epochs}, {row.state}"
             epochs += ", synthetic data" if row.synthetic else ""
             best = "-" if row.best_epoch is None else str(row.best_epoch)
             figures = (_number(row.values.get(name)) for name in names)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from graphspec.diagnostics import fail, nearest
+from graphspec.diagnostics import SpecError, fail, nearest
 from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC
 
 Values = dict[str, list[float | None]]
@@ -102,6 +102,9 @@ class RunFiles:
                 yield entry
 
 
+State = Literal["finished", "unfinished", "damaged"]
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """A run in a list. `values` are those of its best epoch (counted from 1), the one with the lowest
@@ -109,7 +112,7 @@ class RunRow:
     """
 
     path: Path
-    state: Literal["finished", "unfinished"]
+    state: State
     epochs: int
     best_epoch: int | None
     values: dict[str, float | None]
@@ -169,14 +172,19 @@ def _row(path: Path) -> RunRow:
     values = [math.inf if value is None else value for value in judged]
     best = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.stat().st_mtime for entry in path.iterdir()), default=0.0)
+    try:
+        about = files.about()
+        state: State = "finished" if about.get("finished") else "unfinished"
+    except SpecError:  # one damaged run does not hide the others
+        about, state = {}, "damaged"
     return RunRow(
         path,
-        "finished" if files.about().get("finished") else "unfinished",
+        state,
         len(judged),
         best + 1 if best is not None else None,
         {name: column[best] for name, column in history.items() if best is not None and best < len(column)},
         max(0.0, time.time() - written),
-        files.synthetic,
+        about.get("synthetic") is True,
     )
 
 
