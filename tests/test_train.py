@@ -651,11 +651,12 @@ def test_a_run_starts_from_weights(tmp_path: Path) -> None:
     assert again.history == found.history and json.loads(about.read_text())["weights"] == str(weights)
     plain = train(second, **options | {"run_dir": tmp_path / "third"})
     assert plain.history != found.history
-    for more, code in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"weights": weights, "resume": True}, "resume-failed"),
         ({"weights": tmp_path / "no.safetensors"}, "weights-missing"),
         ({"weights": other}, "weights-missing"),
-    ):
+    ]
+    for more, code in refused:
         with pytest.raises(SpecError, match=code):
             train(second, **options | {"run_dir": tmp_path / "fourth"}, **more)
     assert not (tmp_path / "fourth").exists()

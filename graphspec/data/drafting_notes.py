@@ -28,7 +28,7 @@ def headless(names: Sequence[str]) -> str | None:
     Numbers that count the columns are names.
     """
     numbers = [number for name in names if (number := _number(name)) is not None]
-    counted = any(numbers == list(range(first, first + len(names))) for first in (0, 1))
+    counted = any(numbers == [float(first + n) for n in range(len(names))] for first in (0, 1))
     fractions = any(not number.is_integer() for number in numbers)
     if counted or not (fractions or len(numbers) == len(names)):
         return None

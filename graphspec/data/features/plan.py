@@ -116,11 +116,12 @@ def reading_images(found: FillPlan) -> FillPlan:
     """The plan for predictions of a folder of images, of which no target is read: the only input, if its
     feature is of images, reads them, whatever column of a table it learned from.
     """
-    inputs = [fill for fill in found.fills if not fill.target]
-    if len(inputs) != 1 or not isinstance(inputs[0].feature, ImageFeature):
+    features = [fill.feature for fill in found.fills if not fill.target]
+    feature = features[0] if len(features) == 1 else None
+    if not isinstance(feature, ImageFeature):
         return found
-    feature = inputs[0].feature.model_copy(update={"column": "image", "root": None})
-    return FillPlan(tuple(f if f.target else replace(f, feature=feature) for f in found.fills))
+    own = feature.model_copy(update={"column": "image", "root": None})
+    return FillPlan(tuple(f if f.target else replace(f, feature=own) for f in found.fills))
 
 
 def classes_of(output: Any, target: Tensor) -> int | None:
