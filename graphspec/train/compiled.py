@@ -139,12 +139,12 @@ class Compiled:
 
     def step(self, judge: Judge, called: nn.Module, batch: Batch, whole: Whole | None) -> Judgement:
         """A forward and a backward pass: weights have their gradients afterwards, or are `updated`."""
-        self.updated = False
-        with self._eagerly() if len(batch) != self.batch_size else nullcontext():
-            if self._step is not None and len(batch) == self.batch_size:
-                found = self._compiled(judge, batch)
-                if found is not None:
-                    return found
+        self.updated, full = False, len(batch) == self.batch_size
+        if full and self._step is not None:
+            found = self._compiled(judge, batch)
+            if found is not None:
+                return found
+        with nullcontext() if full else self._eagerly():
             judgement = judge(called, batch, whole)
             judgement.loss.backward()
         return judgement
