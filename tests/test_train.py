@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from safetensors.torch import load_file
 from graphspec import tensor_files
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
+from graphspec.data.batches import Batch
 from graphspec.diagnostics import SpecError
 from graphspec.objectives import SettingError
 from graphspec.runs.run import Run
 from graphspec.train import device as devices
+from graphspec.train import loop
 from graphspec.train import run as runs
 from graphspec.train.config import OPTIMIZERS, parse_train
 from graphspec.train.judgement import Reading
@@ -497,6 +500,23 @@ def test_a_number_is_read_from_the_gpu_that_computes_it() -> None:
         matrix = matrix @ matrix
         matrix = matrix / matrix.amax()
     assert Reading(matrix.amax()).value == 1.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_the_host_waits_for_no_gpu_between_the_batches(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a step does is watched by torch; the first one makes the optimizer's state."""
+    together, watched = loop._together, []
+
+    def watching(batches: Iterator[Batch], count: int) -> Iterator[list[Batch]]:
+        for number, parts in enumerate(together(batches, count)):
+            torch.cuda.set_sync_debug_mode("error" if number else "default")
+            watched.append(number)
+            yield parts
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "_together", watching)
+    train(compile(DENSE), root=place, device="cuda", epochs=1)
+    assert max(watched) > 1
 
 
 def test_threads_are_for_large_steps(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
