@@ -311,8 +311,6 @@ def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
             raise misuse("--size", f"`{pair}` is not NAME=N, as length=128")
         if name not in least:
             known = ", ".join(n for n in least if not n.startswith("?"))
-            from graphspec.diagnostics import did_you_mean
-
             help = did_you_mean(name, least, f"its sizes: {known or 'all are numbers'}")
             raise misuse("--size", f"the spec names no size `{name}`; {help}")
         if not least[name] <= int(text) <= most.get(name, int(text)):
