@@ -129,9 +129,10 @@ class Compiled:
         self.count, self.seconds, self._began = 0, 0.0, 0.0
         self._step: Any = None
         self._weights: list[Tensor] = []
-        self._numbers = torch.zeros(2, dtype=torch.float64, device=next(module.parameters()).device)
+        self._numbers: Tensor
         """Learning rate and number of a step. Of tensors without axes torch would read the values."""
-        self._rate, self._number = self._numbers
+        self._rate: Tensor
+        self._number: Tensor
         if choice.step:
             self._step = _compiled_step(module, optimizer, closed)
         for path in choice.paths:
@@ -153,9 +154,12 @@ class Compiled:
         """The same by the compiled graph; None in the first step, which shows what the loss reaches, and
         where torch cannot compile it, which is told once.
         """
-        self._weights = self._weights or self.optimizer.moved
         if not self._weights:
-            return None
+            self._weights = self.optimizer.moved
+            if not self._weights:
+                return None
+            self._numbers = torch.zeros(2, dtype=torch.float64, device=judge.device)
+            self._rate, self._number = self._numbers
         self._rate.fill_(self.optimizer.learning_rate)
         self._number.fill_(self.optimizer.iterations + 1)
         groups = dict(batch.arrays), dict(batch.weights), dict(batch.counted)
