@@ -71,12 +71,15 @@ def example_axis(name: str, axis: int, rank: int, argument: str = "axis") -> int
     return axis % rank
 
 
-def example_axes(name: str, axis: int | tuple[int, ...], rank: int, argument: str = "axis") -> list[int]:
-    """Axes as positive numbers in order, none twice."""
+def example_axes(
+    name: str, axis: int | tuple[int, ...], rank: int, argument: str = "axis"
+) -> tuple[int, ...]:
+    """Axes as positive numbers in order, at least one and none twice."""
     given = axis if isinstance(axis, tuple) else (axis,)
-    axes = sorted(example_axis(name, each, rank, argument) for each in given)
-    if len(set(axes)) != len(axes):
-        raise LayerError("out-of-range", f"`{name}` gets the same axis twice", argument=argument)
+    axes = tuple(sorted(example_axis(name, each, rank, argument) for each in given))
+    if not axes or len(set(axes)) != len(axes):
+        wrong = "gets the same axis twice" if axes else "needs at least one axis"
+        raise LayerError("out-of-range", f"`{name}` {wrong}", help="-1 is the last axis", argument=argument)
     return axes
 
 

@@ -13,7 +13,9 @@ def avg_pool3d_same(x: Tensor, kernel_size, stride) -> Tensor:
     uneven = any(
         s == 1 and k % 2 == 0 for k, s in zip(kernel_size, stride, strict=True)
     )
-    if uneven or torch.compiler.is_exporting():
+    # F.avg_pool3d refuses windows that are larger than the unpadded input
+    small = any(n < k for n, k in zip(x.shape[2:], kernel_size, strict=True))
+    if uneven or small or torch.compiler.is_exporting():
         share = F.avg_pool3d(
             F.pad(torch.ones_like(x[:1, :1]), pads), kernel_size, stride
         )

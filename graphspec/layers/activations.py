@@ -14,8 +14,8 @@ from graphspec.contract.activations import (
     SoftmaxFunction,
     rectified,
 )
-from graphspec.contract.axes import Axes, positive_axes
-from graphspec.contract.broadcasting import stretch
+from graphspec.contract.axes import Axes
+from graphspec.contract.broadcasting import example_axes, stretch
 from graphspec.contract.initializers import Initializer, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import (
@@ -153,7 +153,7 @@ class Softmax(_Elementwise, also="Softmax2d"):
     )
 
     def infer(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        positive_axes(self.spec_name, self.axis, x.rank)
+        example_axes(self.spec_name, self.axis, x.rank)
         if mask is not None:
             need_stretching(mask, x)
         return super().infer(x)
@@ -169,11 +169,11 @@ class Softmax(_Elementwise, also="Softmax2d"):
     def code(self, site: Site) -> Code:
         axis = self.single()
         if site.inputs[1] is not None:
-            dims = axis if axis is not None else positive_axes(self.spec_name, self.axis, site.x.rank)
+            dims = axis if axis is not None else example_axes(self.spec_name, self.axis, site.x.rank)
             return Code("masked_softmax({x}, {mask}, {axes})", None, {"axes": dims})
         if axis is not None:
             return Code("{x}", activation=SoftmaxFunction(axis=site.axis(axis)))
-        axes = positive_axes(self.spec_name, self.axis, site.x.rank)
+        axes = example_axes(self.spec_name, self.axis, site.x.rank)
         constants = {"axes": tuple(sorted(site.axis(a) for a in axes))}
         return Code("softmax_over({x}, {axes})", constants=constants)
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from graphspec.contract.axes import Axes, positive_axes
-from graphspec.contract.broadcasting import to_float
+from graphspec.contract.axes import Axes
+from graphspec.contract.broadcasting import example_axes, to_float
 from graphspec.contract.input_checks import known_channels
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Site, Weight
 from graphspec.contract.learned import Learned, MeanAndVariance
@@ -86,7 +86,7 @@ class Normalization(Layer):
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes along which means and variances differ, from 0."""
-        return () if self.axis is None else positive_axes("Normalization", self.axis, x.rank)
+        return () if self.axis is None else example_axes("Normalization", self.axis, x.rank)
 
     def sizes(self, x: Tensor) -> tuple[int, ...]:
         """The sizes of these axes."""

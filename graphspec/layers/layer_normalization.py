@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from graphspec.contract.axes import Axes, positive_axes
-from graphspec.contract.broadcasting import example_axis
+from graphspec.contract.axes import Axes
+from graphspec.contract.broadcasting import example_axes, example_axis
 from graphspec.contract.initializers import Initializer, Ones, Zeros, need_fillable
 from graphspec.contract.input_checks import known_channels, need_float
 from graphspec.contract.layer import Code, Construct, Example, Layer, LayerError, Leaf, Memory, Site, Weight
@@ -46,7 +46,7 @@ class _OverAxes(Layer, abstract=True):
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes in order, counted from 0."""
-        return positive_axes(self.spec_name, self.axis, x.rank)
+        return example_axes(self.spec_name, self.axis, x.rank)
 
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The sizes of the axes."""
@@ -168,7 +168,7 @@ class UnitNormalization(Layer):
 
     def infer(self, x: Tensor) -> Tensor:
         need_float(x, layer="UnitNormalization")
-        positive_axes(self.spec_name, self.axis, x.rank)
+        example_axes(self.spec_name, self.axis, x.rank)
         return x
 
     def code(self, site: Site) -> Code:

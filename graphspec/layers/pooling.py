@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, ClassVar, Literal
 
 from graphspec.contract.input_checks import need_mask
@@ -83,15 +84,26 @@ class _Pooling(Layer, abstract=True):
                 message = "with `ceil_mode` no stride is larger than its window"
                 raise LayerError("out-of-range", message, argument="strides")
             count = (size - width + stride - 1) // stride + 1
-            if isinstance(count, int) and count < 1:
+            if isinstance(count, int) and (count < 1 or (self._within and size < width)):
                 message = f"{self.spec_name} slides a window of {width} over {size} of {x}"
                 raise LayerError("window-too-large", message, argument="pool_size", inputs=(0,))
             found.append(count)
         return tuple(found)
 
+    @property
+    def _within(self) -> bool:
+        """Whether PyTorch refuses windows that are larger than the input without its padding."""
+        return self.mode == "avg" and self.rank == 3
+
+    def shortest(self, x: Tensor) -> tuple[tuple[Dim, int], ...]:
+        if not (self.ceil_mode and self._within):
+            return ()
+        return tuple(zip(spatial(x, self.data_format), self.pool_size, strict=True))
+
     def padded(self, pad: Layer, positive: bool) -> Layer | None:
         """PyTorch pads a maximum with the lowest value: the same as zeros where no value is negative."""
-        margins = pad.pads() if self.rank > 1 and (positive or self.mode == "avg") else None
+        takes = self.rank > 1 and not self._within and (positive or self.mode == "avg")
+        margins = pad.pads() if takes else None
         if (
             margins is None
             or self.padding != "valid"
@@ -105,7 +117,9 @@ class _Pooling(Layer, abstract=True):
         return self.model_copy(update={"padding": sides}) if alike and fits else None
 
     def code(self, site: Site) -> Code:
-        known = all(isinstance(size, int) for size in spatial(site.x, self.data_format))
+        sizes = spatial(site.x, self.data_format)
+        known = all(isinstance(size, int) for size in sizes)
+        inside = not self._within or (known and all(map(operator.ge, sizes, self.pool_size)))
         function = f"F.{self.mode}_pool{self.rank}d"
         constants = {"pool_size": short(self.pool_size)}
         text = "{x}, {pool_size}"
@@ -122,6 +136,8 @@ class _Pooling(Layer, abstract=True):
         elif padding == "valid":
             if self.mode == "max" and self.rank == 1 and not known and site.exporting:
                 function = "max_pool1d"
+        elif not inside:
+            return self._padded()
         elif max(self.steps) == 1 and all(size % 2 for size in self.pool_size):
             constants["padding"] = short(tuple(size // 2 for size in self.pool_size))
             text += f", padding={{padding}}{count}"
@@ -201,6 +217,7 @@ _CASES_3D = (
     Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((7, 6, 8, 2),)),
     Example({"pool_size": 2, "data_format": "channels_first"}, ((3, 4, 5, 6),)),
     Example({"pool_size": 3, "data_format": "channels_first", "padding": "same"}, ((2, 4, 5, 6),)),
+    Example({"pool_size": 5, "strides": 3, "padding": "same"}, ((2, 3, 1, 2),)),
 )
 
 

@@ -80,6 +80,10 @@ class Reshape(Layer, also="Unflatten"):
         Example({"target_shape": [3, 10]}, ((5, 6),)),
         Example({"target_shape": [5, 6]}, ((5, 6),)),
         Example({"target_shape": [1, 5, 6]}, ((5, 6),)),
+        Example({"target_shape": []}, ((1, 1),)),
+        Example({"target_shape": []}, ((),)),
+        Example({"target_shape": [1]}, ((),)),
+        Example({"target_shape": [-1, 1]}, ((),)),
     )
 
     def infer(self, x: Tensor) -> Tensor:
@@ -123,6 +127,9 @@ class Reshape(Layer, also="Unflatten"):
     def code(self, site: Site) -> Code:
         """Unchanged axes at both ends are left alone where the rest becomes one axis, or was one."""
         before, after = site.x.shape, site.outputs[0].shape
+        if len(before) == 1 or len(after) == 1:  # one element an example: axes of size 1 come or go
+            ones = ", 1" * (len(after) - 1)
+            return Code("{x}" if before == after else f"{{x}}.reshape(-1{ones})")
         shorter = min(len(before), len(after))
         front = next((i for i in range(shorter) if before[i] != after[i]), shorter)
         behind = next((i for i in range(shorter - front) if before[-1 - i] != after[-1 - i]), shorter - front)

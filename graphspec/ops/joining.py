@@ -34,7 +34,7 @@ class _Beside(Operation, abstract=True):
         shapes = [(*x.shape, 1) if x.rank == self.axis else x.shape for x in xs]
         for position, (x, shape) in enumerate(zip(xs, shapes, strict=True)):
             alike = len(shape) > self.axis and without(shape, self.axis) == without(shapes[0], self.axis)
-            if not alike or x.dtype != xs[0].dtype:
+            if not alike or x.rank != xs[0].rank or x.dtype != xs[0].dtype:
                 raise misfit(self.spec_name, xs, 0, position)
         total: Dim = 0
         for shape in shapes:

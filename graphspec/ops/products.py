@@ -166,8 +166,8 @@ class Vdot(Operation, spec_name="vdot"):
         return x1.with_shape(batch)
 
     def code(self, site: Site) -> Code:
-        if site.x.rank == 2:
-            return Code("({x1} * {x2}).sum(1)")
+        if site.x.rank < 3:
+            return Code("({x1} * {x2}).sum(1)" if site.x.rank == 2 else "{x1} * {x2}")
         return Code("({x1} * {x2}).flatten(1).sum(1)")
 
 

@@ -118,7 +118,7 @@ class ExpandDims(Operation, spec_name="expand_dims", also="unsqueeze"):
             shape.insert(axis, 1)
         return x.with_shape(*shape)
 
-    def places(self, x: Tensor) -> list[int]:
+    def places(self, x: Tensor) -> tuple[int, ...]:
         """The positions of the new axes in the result, in order."""
         count = len(self.axis) if isinstance(self.axis, tuple) else 1
         return example_axes(self.spec_name, self.axis, x.rank + count)
@@ -143,10 +143,10 @@ class Squeeze(Operation, spec_name="squeeze"):
         Example({}, ((1, 4, 1),)),
     )
 
-    def axes(self, x: Tensor) -> list[int]:
+    def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes to remove, in order."""
         if self.axis is None:
-            return [i for i, size in enumerate(x.shape) if i and size == 1]
+            return tuple(i for i, size in enumerate(x.shape) if i and size == 1)
         axes = example_axes(self.spec_name, self.axis, x.rank)
         for axis in axes:
             if x.shape[axis] != 1:
@@ -166,7 +166,7 @@ class Squeeze(Operation, spec_name="squeeze"):
         axes = self.axes(site.x)
         if not axes:
             return Code("{x}")
-        return Code("{x}.squeeze({axis})", constants={"axis": axes[0] if len(axes) == 1 else tuple(axes)})
+        return Code("{x}.squeeze({axis})", constants={"axis": axes[0] if len(axes) == 1 else axes})
 
 
 Places = Annotated[int | tuple[int, ...], BeforeValidator(as_tuple)]
@@ -437,7 +437,7 @@ class Pad(Operation, spec_name="pad"):
         if self.mode == "edge":
             return
         for size, pair in zip(x.shape, self.pad_width, strict=True):
-            if isinstance(size, int) and max(pair) >= size > 1:
+            if isinstance(size, int) and max(pair) >= size:
                 message = f"`pad` mirrors fewer elements than there are, and {x} has {size} of them"
                 raise LayerError("window-too-large", message, argument="pad_width", inputs=(0,))
 
@@ -564,12 +564,12 @@ class Diag(Operation, spec_name="diag"):
 class Diagflat(Diag, spec_name="diagflat"):
     """The matrix with all elements of each example on diagonal `k`."""
 
-    examples = (Example({}, ((3,),)), Example({"k": 2}, ((2, 2),)))
+    examples = (Example({}, ((3,),)), Example({"k": 2}, ((2, 2),)), Example({"k": 1}, ((),)))
 
     def infer(self, x: Tensor) -> Tensor:
         return super().infer(x.with_shape(x.shape[0], product(x.shape[1:])))
 
     def code(self, site: Site) -> Code:
         shift, constants = ("{k}", {"k": self.k}) if self.k else ("", {})
-        flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)"
+        flat = "{x}" if site.x.rank == 2 else "{x}.flatten(1)" if site.x.rank > 2 else "{x}.unsqueeze(1)"
         return Code(f"{flat}.diag_embed({shift})", constants=constants)

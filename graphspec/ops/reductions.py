@@ -85,7 +85,7 @@ class _Reduction(_Method, abstract=True):
         """Refuses types that the function does not support."""
         need_numbers(self.spec_name, x)
 
-    def axes(self, x: Tensor) -> list[int]:
+    def axes(self, x: Tensor) -> tuple[int, ...]:
         """The axes as nonnegative numbers, in order."""
         if self.axis is None or self.axis == ():
             raise without_axis(self.spec_name, x, many=True)
