@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):
+    del sys.path[0]  # `-m` puts the working directory there, and nothing in it may run unasked
+
 import atexit
 import gc
-import os
 import signal
-import sys
 import threading
 from contextlib import suppress
 from types import FrameType

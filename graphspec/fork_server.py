@@ -1,7 +1,7 @@
 """A process that has imported what a training needs, and forks itself for each command it is asked to run.
 
-`python -c "from graphspec.fork_server import main; main()" SPEC` takes requests from standard input, a Unix
-socket that keeps messages apart. A request is a JSON list, the arguments of `python` (`-m module ...` or
+`python -P -c "from graphspec.fork_server import main; main()" SPEC` takes requests from standard input, a
+Unix socket that keeps messages apart. A request is a JSON list, the arguments of `python` (`-m module ...` or
 `file ...`), and comes with three open files: standard output, standard error, and a pipe for the news of the
 process. The server writes two lines into that pipe: the process id, and at the end the exit code, negative
 for a signal. It exits when the socket is closed, and then tells the processes that still run to stop.

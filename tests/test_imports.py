@@ -50,6 +50,7 @@ ALLOWED = {
     "json_schema": "contract data glossary objectives schema train tune",
     "layers": "contract objectives tensor",
     "execution": "",
+    "interpreter": "",
     "load": "execution diagnostics emit fold folded_weights graph program tensor transfer weights",
     "names": "",
     "objectives": "diagnostics tensor",
@@ -71,9 +72,9 @@ ALLOWED = {
     "tensor": "",
     "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
-    "train": "compiler contract data diagnostics execution expressions graph load objectives own tensor "
-    "tensor_files version weights run_files",
-    "tune": "compiler compiled_spec data diagnostics objectives run_files",
+    "train": "compiler contract data diagnostics execution expressions graph interpreter load objectives own "
+    "tensor tensor_files version weights run_files",
+    "tune": "compiler compiled_spec data diagnostics interpreter objectives run_files",
     "version": "",
     "words": "",
     "weights": "contract diagnostics graph names",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from graphspec.data.memory import CORES
+from graphspec.interpreter import PYTHON
 
 SERVER = "from graphspec.fork_server import main; main()"
 
@@ -71,7 +72,7 @@ class FreshChild:
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str]):
         self._process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [*PYTHON, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -119,7 +120,7 @@ class ForkLauncher:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", SERVER, str(self._spec)],
+                    [*PYTHON, "-c", SERVER, str(self._spec)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what matters there, a fresh process says again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import uuid
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import torch
 
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
+from graphspec.interpreter import PYTHON
 
 
 def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
@@ -43,7 +43,7 @@ def launch(arguments: Sequence[str], processes: int, restarts: int) -> int:
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(config, sys.executable)("-m", "graphspec", *arguments)
+        elastic_launch(config, PYTHON[0])(*PYTHON[1:], "-m", "graphspec", *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode >= 0:  # it has said why
