@@ -198,3 +198,26 @@ def test_constants_and_normalized_kernels_are_imported(make: Any) -> None:
 def test_a_constant_for_each_example_is_refused() -> None:
     x = keras.Input((4,), batch_size=2, name="x")
     assert "for each example" in refused(keras.Model(x, x + np.ones((2, 4), "float32")))
+
+
+STACKED = [
+    pytest.param(lambda x, y, axis=axis: keras.ops.stack([x, y], axis=axis), id=f"stack-{axis}")
+    for axis in range(-3, 4)
+    if axis
+]
+
+
+@pytest.mark.parametrize("call", STACKED)
+def test_a_new_axis_is_counted_in_what_is_stacked(call: Any) -> None:
+    """Axis 3 of two images is their last, and -1 of the result."""
+    x, y = keras.Input((3, 4), name="x"), keras.Input((3, 4), name="y")
+    proved(keras.Model([x, y], call(x, y)))
+
+
+@pytest.mark.parametrize("ranks", [(1, 3), (3, 1)])
+def test_an_axis_stays_as_it_is_where_calls_differ_in_rank(ranks: tuple[int, int]) -> None:
+    """The last axis of a vector is not that of an image."""
+    shapes = {1: (4,), 3: (4, 2, 3)}
+    layer = layers.Softmax(axis=1)
+    x, y = (keras.Input(shapes[rank]) for rank in ranks)
+    proved(keras.Model([x, y], [layer(x), layer(y)]))

@@ -538,14 +538,42 @@ def test_a_checkpoint_of_pytorch_in_place_of_safetensors_is_told_what_to_do(tmp_
     assert f"--from {tmp_path / 'x.pt'} -o {tmp_path / 'x.safetensors'}" in str(diagnostic.help)
 
 
-@pytest.mark.parametrize(("pattern", "help"), [("probs", "write `probs.*`"), ("prob.*", "conv.weight")])
+@pytest.mark.parametrize(("pattern", "help"), [("probs", "write `probs.*`"), ("prob.*", "probs.bias")])
 def test_a_fresh_pattern_that_matches_nothing_is_told(tmp_path: Path, pattern: str, help: str) -> None:
     program = graphspec.compile(CNN)
     path = tmp_path / "same.safetensors"
     write_weights(path, program.module().state_dict())
     found = transfer(program.graph, path, fresh=[pattern])
     (told,) = complaints(found.plan, path, Path("cnn.yaml"), Rules())
-    assert told.severity == "warning" and f"`{pattern}` of fresh" in told.message and help in str(told.help)
+    assert told.severity == "error" and f"`{pattern}` of fresh" in told.message and help in str(told.help)
+    assert not found.plan.ok
+
+
+VAIN = [
+    ("conv.weight: 00.weight", "takes `conv.weight` from `00.weight`", "did you mean `0.weight`?"),
+    ("'conv.{w}': '00.{w}'", "takes `conv.weight` from `00.weight`", "did you mean `0.weight`?"),
+    ("probs.weight: [head.weight, scores.weight]", "`head.weight` or `scores.weight`", "write a name"),
+    ("hidden.weight: {from: [6.weight, nothing.weight]}", "from `nothing.weight`", "write a name"),
+    ("convv.weight: 0.weight", "`convv.weight` matches no weight", "did you mean `conv.weight`?"),
+]
+
+
+@pytest.mark.parametrize(("rule", "message", "help"), VAIN)
+def test_a_rule_that_matches_nothing_is_an_error(rule: str, message: str, help: str, tmp_path: Path) -> None:
+    """Though order and shape alone would fill every weight."""
+    path, program = tmp_path / "net.pt", graphspec.compile(CNN)
+    torch.save(cnn().state_dict(), path)
+    rules = read_rules(f"weights: {{{rule}}}", "rules.yaml")
+    found = moved(program, path, rules)
+    told = complaints(found.plan, path, Path("cnn.yaml"), rules)
+    assert not found.plan.ok and told[0].severity == "error" and told[0].span is not None
+    assert message in told[0].message and help in str(told[0].help)
+
+
+def test_a_rule_of_several_sources_takes_the_first_that_is_there(tmp_path: Path) -> None:
+    torch.save(cnn().state_dict(), tmp_path / "net.pt")
+    rules = "weights: {conv.weight: [00.weight, 0.weight], 'conv.*': '0.*'}"
+    assert moved(graphspec.compile(CNN), tmp_path / "net.pt", rules).plan.matches["conv.weight"].how == "rule"
 
 
 def test_the_epsilon_that_pytorch_has_by_default_is_asked_for(tmp_path: Path) -> None:

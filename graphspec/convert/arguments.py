@@ -93,7 +93,9 @@ def setting(value: Any) -> Any:
 
 
 def arguments(cls: type[Layer], layer: KerasLayer, rank: int | None) -> dict[str, Any]:
-    """The arguments next to `layer: NAME` for a Keras layer. Raises `Unsupported`."""
+    """The arguments next to `layer: NAME` for a Keras layer, whose `axis` counts along `rank` axes in each of
+    its calls; None where these differ, or are not known. Raises `Unsupported`.
+    """
     fields, given = cls.model_fields, {}
     config = dict(layer.config)
     for key, value in config.items():

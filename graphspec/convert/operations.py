@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,10 +47,10 @@ def operation(layer: KerasLayer, call: Call, values: Mapping[KerasTensor, Conver
     """The node of one call of a function. Raises `Unsupported`."""
     name = function_name(layer.class_name)
     name = f"image_{name}" if layer.module.endswith("ops.image") else name
-    rank = next((len(t.shape) for t in tensors_in(call.args) if t.shape is not None), None)
+    rank = common_rank([call])
     if name in ("concatenate", "stack"):
         cls = REGISTRY["merge"][name]
-        given = arguments(cls, layer, rank)
+        given = arguments(cls, layer, None if rank is None else rank + (name == "stack"))
         slots = [("", values[tensor]) for tensor in only_tensors(call.args)]
         return ConvertedNode(layer.name, "merge", name, given, slots, "list")
     if name in OPS:
@@ -97,6 +97,13 @@ def _size(x: KerasTensor, axis: int) -> int:
     if size is None:
         raise Unsupported("it depends on a size that the model leaves open", "give its input a size there")
     return size
+
+
+def common_rank(calls: Sequence[Call]) -> int | None:
+    """The rank of the first tensor of each call; None where it differs between them, or is not known."""
+    firsts = (next(tensors_in(call.args), None) for call in calls)
+    ranks = {None if first is None or first.shape is None else len(first.shape) for first in firsts}
+    return ranks.pop() if len(ranks) == 1 else None
 
 
 def only_tensors(value: Any) -> list[KerasTensor]:

@@ -41,7 +41,7 @@ from graphspec.convert.nodes import (
     Stored,
     rename,
 )
-from graphspec.convert.operations import only_tensors, operation
+from graphspec.convert.operations import common_rank, only_tensors, operation
 from graphspec.convert.ordering import ordered
 from graphspec.convert.refusals import Unsupported
 from graphspec.diagnostics import Diagnostic, Diagnostics, nearest
@@ -178,7 +178,7 @@ class Translator:
             return self._scaled_sum(layer, call)
         kind = "merge" if layer.class_name in MERGES else "layer"
         cls = self._class(layer)
-        rank = next((len(t.shape) for t in tensors_in(call.args) if t.shape is not None), None)
+        rank = common_rank(layer.calls)
         if kind == "merge":
             read, masks = tuple(only_tensors(call.args)), call.kwargs.get("mask")
             made = parsed(cls, given := arguments(cls, layer, rank))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from graphspec.diagnostics import Diagnostic
+from graphspec.diagnostics import Diagnostic, did_you_mean
 from graphspec.transfer.matching import Plan
 from graphspec.transfer.misfits import MOST, OUTPUTS, RELATIONS, near_note, shown
 from graphspec.transfer.patterns import source_pattern
@@ -15,12 +15,45 @@ from graphspec.transfer.rules import Rules, load_rules, shipped
 def complaints(plan: Plan, path: Path, spec: Path, rules: Rules) -> list[Diagnostic]:
     """Errors for what is missing, warnings for what is odd."""
     return [
+        *_in_vain(plan),
+        *_absent(plan, path),
         *_misfits(plan, path),
         *_ambiguous(plan, path),
         *_missing(plan, path, rules),
         *_warnings(plan, path),
         *_epsilons(plan, path),
     ]
+
+
+def _in_vain(plan: Plan) -> Iterator[Diagnostic]:
+    """Patterns that match no weight: what they say was meant for another."""
+    some = f"its weights are {shown(list(plan.targets), 4)}"
+    for pattern in plan.stale:
+        message = f"the pattern `{pattern}` of fresh weights matches no weight of the spec"
+        inside = any(key.startswith(f"{pattern}.") for key in plan.targets)
+        help = f"write `{pattern}.*`" if inside else did_you_mean(pattern, plan.targets, some)
+        yield Diagnostic("unknown-weight", message, None, help=help)
+    for rule in plan.idle:
+        message = f"the rule for `{rule.to.text}` matches no weight of the spec"
+        help = did_you_mean(rule.to.text, plan.targets, some)
+        yield Diagnostic("unknown-weight", message, rule.span, help=help)
+
+
+def _absent(plan: Plan, path: Path) -> Iterator[Diagnostic]:
+    """Rules whose sources the file has not: their weights are not looked for elsewhere."""
+    groups: dict[str, list[str]] = {}
+    for key, absent in plan.absent.items():
+        groups.setdefault(absent.rule.to.text, []).append(key)
+    names = dict.fromkeys(name for key in plan.unused for name in (key.removeprefix(plan.prefix), key))
+    for text, keys in groups.items():
+        absent = plan.absent[keys[0]]
+        sources = " or ".join(f"`{name}`" for name in absent.names)
+        message = f"the rule for `{text}` takes `{keys[0]}` from {sources}, which `{path}` does not hold"
+        shape = plan.targets[keys[0]].shape
+        near = near_note(keys[0], shape, {key: plan.stored[key].shape for key in plan.unused})
+        notes = [near, *([f"so it is for {shown(keys[1:])}"] if keys[1:] else [])]
+        help = did_you_mean(absent.names[0], names, "write a name of the file")
+        yield Diagnostic("weights-misfit", message, absent.rule.span, help=help, notes=tuple(notes))
 
 
 def _misfits(plan: Plan, path: Path) -> Iterator[Diagnostic]:
@@ -60,7 +93,8 @@ def _missing(plan: Plan, path: Path, rules: Rules) -> Iterator[Diagnostic]:
     lost = [
         key
         for key in plan.missing
-        if key not in plan.misfits and key not in told and key.rpartition(".")[0] not in told
+        if not any(key in each for each in (plan.misfits, plan.absent, told))
+        and key.rpartition(".")[0] not in told
     ]
     if not lost:
         return
@@ -91,14 +125,6 @@ def known_names(rules: str, names: list[str]) -> int:
 
 
 def _warnings(plan: Plan, path: Path) -> Iterator[Diagnostic]:
-    for pattern in plan.stale:
-        message = f"the pattern `{pattern}` of fresh weights matches no weight of the spec"
-        inside = any(key.startswith(f"{pattern}.") for key in plan.targets)
-        help = f"write `{pattern}.*`" if inside else f"its weights are {shown(list(plan.targets), 4)}"
-        yield Diagnostic("unknown-weight", message, None, severity="warning", help=help)
-    for rule in plan.idle:
-        message = f"the rule for `{rule.to.text}` matches no weight of the spec"
-        yield Diagnostic("unknown-weight", message, rule.span, severity="warning")
     turned = [
         key for key, match in plan.matches.items() if match.move.flat is not None and match.move.flat.changes
     ]

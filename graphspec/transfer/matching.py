@@ -21,7 +21,7 @@ from graphspec.transfer.moving import Flat, Move, MovedPart, MoveError, channels
 from graphspec.transfer.names import Names
 from graphspec.transfer.ordering import Ambiguous, by_order, variables
 from graphspec.transfer.patterns import Captured, fill, matches_any
-from graphspec.transfer.rules import Rule, Rules, load_rules
+from graphspec.transfer.rules import Rule, Rules, load_rules, shipped
 from graphspec.transfer.targets import Target
 
 How = Literal["rule", "name", "pytorch", "order", "shape"]
@@ -53,6 +53,14 @@ class Misfit:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A weight that a rule, the first of those that match, takes from names that the file has not."""
+
+    rule: Rule
+    names: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Plan:
     """The matches, and what remains on both sides. `ours` says that a module of graphspec was saved."""
@@ -62,10 +70,12 @@ class Plan:
     ours: bool = False
     matches: dict[str, Match] = field(default_factory=dict)
     misfits: dict[str, Misfit] = field(default_factory=dict)
+    absent: dict[str, Absent] = field(default_factory=dict)
     ambiguous: list[Ambiguous] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     idle: list[Rule] = field(default_factory=list)
+    """The user's rules that match no weight; those shipped are for every size of a network."""
     stale: list[str] = field(default_factory=list)
     """The patterns of fresh weights that match none."""
     prefix: str = ""
@@ -87,7 +97,8 @@ class Plan:
 
     @property
     def ok(self) -> bool:
-        return not self.missing
+        """Whether every weight is filled, and no rule or pattern was written in vain."""
+        return not (self.missing or self.idle or self.stale)
 
     def read(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """The weights that are matched, as the module holds them: floats in float32."""
@@ -132,7 +143,9 @@ class Matcher:
             for pattern in self.rules.fresh
             if not any(matches_any([pattern], k) for k in plan.targets)
         ]
-        plan.idle = [rule for rule in self.rules.rules if not any(map(rule.to.match, plan.targets))]
+        if self.rules.file not in shipped():
+            written = {rule.to.text: rule for rule in reversed(self.rules.rules)}
+            plan.idle = [rule for rule in written.values() if not any(map(rule.to.fits, plan.targets))]
         return plan
 
     def _open(self) -> list[Target]:
@@ -141,7 +154,7 @@ class Matcher:
         return [
             target
             for key, target in plan.targets.items()
-            if key not in plan.matches and key not in plan.fresh and key not in plan.misfits
+            if not any(key in told for told in (plan.matches, plan.fresh, plan.misfits, plan.absent))
         ]
 
     def _expected(self) -> Iterator[str]:
@@ -156,18 +169,25 @@ class Matcher:
 
     def _by_rules(self, rules: Iterable[Rule], how: How) -> None:
         for target in self._open():
+            absent: list[tuple[Rule, str]] = []
             for rule in rules:
                 captured = rule.to.match(target.key)
                 if captured is None:
                     continue
                 wanted = [fill(source, captured) for source in rule.origin.source]
                 found = [self.names.find(name) for name in wanted]
-                if None in found or (how == "pytorch" and self._taken(target, wanted)):
+                lost = [name for name, key in zip(wanted, found, strict=True) if key is None]
+                absent += [(rule, name) for name in lost]
+                if lost or (how == "pytorch" and self._taken(target, wanted)):
                     continue
                 sources = tuple(name for name in found if name is not None)
                 keras = all(self.plan.stored[name].number is not None for name in sources)
                 self._try(target, sources, how, self._move(target, rule, captured, keras), rule)
                 break
+            else:
+                if absent and how == "rule":
+                    names = tuple(dict.fromkeys(name for _, name in absent))
+                    self.plan.absent[target.key] = Absent(absent[0][0], names)
 
     def _taken(self, target: Target, names: Iterable[str]) -> bool:
         """Whether the file's tensors have other weights of their names."""

@@ -38,6 +38,10 @@ class Pattern:
             return None
         return {name: _value(text) for name, text in zip(self.names, found.groups(), strict=True)}
 
+    def fits(self, key: str) -> bool:
+        """Whether a key matches; a pattern without placeholders captures nothing of one that does."""
+        return self.regex.fullmatch(key) is not None
+
 
 def _value(text: str) -> int | str:
     return int(text) if text.isdecimal() and (text == "0" or text[0] != "0") else text
@@ -125,7 +129,7 @@ def fill(text: str, captured: Captured) -> str:
 
 def matches_any(patterns: Sequence[str], key: str) -> bool:
     """Whether a key matches one of some patterns."""
-    return any(pattern(text).match(key) is not None for text in patterns)
+    return any(pattern(text).fits(key) for text in patterns)
 
 
 def source_pattern(text: str) -> re.Pattern[str]:
