@@ -95,8 +95,10 @@ class TrainingReport:
         """The training is over, or was interrupted."""
         if self._way == "json" or self._quiet:
             return
-        for line in summary(result.history, result.metrics, directions):
+        for line in summary(result.history, result.metrics, directions, result.best_epoch):
             self.say(line)
+        if result.best_epoch is not None:
+            self.say(f"best.safetensors holds epoch {result.best_epoch}: evaluate and predict use it")
         self.say(
             f"{result.examples_per_second:,.0f} examples/s on {result.device}, {result.seconds:.1f} s in all"
         )
@@ -115,14 +117,21 @@ def show(values: Mapping[str, Any]) -> str:
 
 
 def summary(
-    history: Mapping[str, list[Any]], metrics: Mapping[str, Any], directions: Mapping[str, str]
+    history: Mapping[str, list[Any]],
+    metrics: Mapping[str, Any],
+    directions: Mapping[str, str],
+    best_epoch: int | None = None,
 ) -> list[str]:
-    """A table: each value of the last epoch, the best one, and when that was."""
+    """A table: each value of the last epoch, the best one, and when that was. Values of test data, which no
+    epoch has, are those of `best_epoch`; without one, of the last.
+    """
     rows = [["", "last", "best", "epoch"]]
     for name, value in metrics.items():
         if not isinstance(value, float):
             continue
         row = [name, f"{value:.4g}", "", ""]
+        if name not in history and best_epoch is not None:
+            row[1:] = ["", f"{value:.4g}", str(best_epoch)]
         known = [v for v in history.get(name, []) if isinstance(v, float) and v == v]
         if known and name in directions:
             best = min(known) if directions[name] == "down" else max(known)

@@ -73,11 +73,11 @@ def test_lines_a_table_and_curves(place: Path) -> None:
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss ")
     history = [json.loads(line) for line in (place / "runs/kinds-1/history.jsonl").read_text().splitlines()]
-    table = {line.split()[0]: line.split()[1:] for line in lines[-8:-2]}
+    table = {line.split()[0]: line.split()[1:] for line in lines[-9:-3]}
     losses = [entry["val_loss"] for entry in history]
     best = min(losses)
     assert table["val_loss"] == [f"{losses[-1]:.4g}", f"{best:.4g}", str(losses.index(best) + 1)]
-    assert len(table["test_loss"]) == 1
+    assert len(table["test_loss"]) == 2 and table["test_loss"][1] == table["val_loss"][2]
     assert lines[-1] == "run directory: runs/kinds-1"
     picture = ElementTree.parse(place / "runs/kinds-1/curves.svg")
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}g"))) == 2
@@ -148,6 +148,7 @@ def test_a_table_says_when_the_best_was() -> None:
         ["accuracy", "0.7", "0.9", "2"],
         ["test_loss", "2"],
     ]
+    assert summary(history, metrics, {}, 2)[-1].split() == ["test_loss", "2", "2"]
     assert summary({}, {}, {}) == []
 
 

@@ -109,10 +109,13 @@ nodes:
   flat: {layer: Flatten}
   y: {layer: Dense, units: 3, activation: softmax}
 outputs: {y: {loss: sparse_categorical_crossentropy, metrics: [accuracy]}}
-train: {optimizer: adam, epochs: 2, batch_size: 14, seed: 1, parallel: PARALLEL}
-data: {train: d.npz, validation: {split: 0.2}}
+train: {optimizer: adam, epochs: 2, batch_size: 14, seed: 1, parallel: PARALLEL,
+        callbacks: {model_checkpoint: {monitor: val_loss, mode: max, save_best_only: true}}}
+data: {train: d.npz, validation: {split: 0.2}, test: d.npz}
 """
-"""Statistics of all processes. A bias before them would have no gradient but rounding."""
+"""Statistics of all processes. A bias before them would have no gradient but rounding. Test data are judged
+with an epoch that is not the last.
+"""
 
 COMPARED = """
 inputs: {x: {shape: [6]}}
@@ -278,6 +281,9 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["steps"] == expected["steps"]
     for name, values in expected["history"].items():
         np.testing.assert_allclose(found["history"][name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+    assert found["best_epoch"] == expected["best_epoch"]
+    for name, value in expected["metrics"].items():
+        np.testing.assert_allclose(found["metrics"][name], value, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", SPECS)

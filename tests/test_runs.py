@@ -167,6 +167,62 @@ def test_evaluation_says_what_training_said(trained: Path) -> None:
     }
 
 
+def test_test_values_are_those_of_the_epoch_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mode: max` of a loss that falls: the epoch that is kept is not the last."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    np.savez("rows.npz", x=x, y=x.sum(1, keepdims=True))
+    Path("sums.yaml").write_text("""
+inputs: {x: {shape: [4]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse, metrics: [mae]}}
+data: {train: rows.npz, validation: {split: 0.2}, test: rows.npz}
+train:
+  epochs: 3
+  optimizer: {name: sgd, learning_rate: 0.05}
+  callbacks:
+    model_checkpoint: {monitor: val_loss, mode: max, save_best_only: true}
+""")
+    done = CliRunner().invoke(app, ["train", "sums.yaml", "--device", "cpu", "--json"])
+    result = json.loads(done.stdout)
+    worst = result["history"]["val_loss"].index(max(result["history"]["val_loss"])) + 1
+    assert result["best_epoch"] == worst < 3
+    run = Path(result["run_dir"])
+    used, last = Run(run).evaluate(device="cpu"), Run(run, "last").evaluate(device="cpu")
+    assert result["metrics"]["test_loss"] == pytest.approx(used["loss"], rel=1e-6)
+    assert result["metrics"]["test_mae"] == pytest.approx(used["mae"], rel=1e-6)
+    assert result["metrics"]["test_loss"] != pytest.approx(last["loss"], rel=1e-6)
+    assert list_runs(run.parent)[0].best_epoch == worst
+    again = CliRunner().invoke(app, ["train", str(run), "--resume", "--device", "cpu"]).stdout.splitlines()
+    assert f"best.safetensors holds epoch {worst}: evaluate and predict use it" in again
+    table = {line.split()[0]: line.split()[1:] for line in again if line.startswith("test_")}
+    assert table["test_mae"] == [f"{used['mae']:.4g}", str(worst)]
+
+
+def test_test_values_leave_the_module_as_it_was(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    np.savez(tmp_path / "rows.npz", x=x, y=x.sum(1, keepdims=True))
+    program = graphspec.compile("""
+inputs: {x: {shape: [4]}}
+nodes: {y: {layer: Dense, units: 1}}
+outputs: {y: {loss: mse}}
+data: {train: rows.npz, test: rows.npz}
+train: {epochs: 2, callbacks: {model_checkpoint: {monitor: loss, mode: max, save_best_only: true}}}
+""")
+
+    class Keeping:
+        def on_train_end(self, logs: Any = None) -> None:
+            self.module = self.model.module  # type: ignore[attr-defined]
+
+    kept = Keeping()
+    result = train(program, root=tmp_path, device="cpu", run_dir=tmp_path / "run", callbacks=[kept])
+    assert result.best_epoch == 1 and "test_loss" in result.metrics
+    last = safetensors.torch.load_file(tmp_path / "run" / "last.safetensors")
+    assert all(torch.equal(value, last[name]) for name, value in kept.module.state_dict().items())
+
+
 def test_predictions_are_rows_in_words_and_units(trained: Path) -> None:
     run = Run(trained / "run")
     table = run.predict(trained / "people.csv", device="cpu").to_pydict()

@@ -628,6 +628,7 @@ def test_a_result_is_json_of_the_promised_shape(place: Path) -> None:
         "synthetic_data",
         "epochs",
         "steps",
+        "best_epoch",
         "device",
         "metrics",
         "history",

@@ -107,8 +107,9 @@ State = Literal["finished", "unfinished", "damaged"]
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run in a list. `values` are those of its best epoch (counted from 1), the one with the lowest
-    `val_loss`, or `loss` without validation data.
+    """A run in a list. `values` are those of its best epoch (counted from 1), whose weights are in
+    `best.safetensors`: the one with the lowest `val_loss`, or `loss` without validation data, unless
+    `model_checkpoint` monitors another value.
     """
 
     path: Path
@@ -170,13 +171,15 @@ def _row(path: Path) -> RunRow:
     history = files.history()
     judged = history.get("val_loss") or history.get("loss") or []
     values = [math.inf if value is None else value for value in judged]
-    best = min(range(len(values)), key=values.__getitem__) if values else None
+    lowest = min(range(len(values)), key=values.__getitem__) if values else None
     written = max((entry.stat().st_mtime for entry in path.iterdir()), default=0.0)
     try:
         about = files.about()
         state: State = "finished" if about.get("finished") else "unfinished"
     except SpecError:  # one damaged run does not hide the others
         about, state = {}, "damaged"
+    kept = about.get("best_epoch")  # what `model_checkpoint` monitors decides
+    best = kept - 1 if isinstance(kept, int) and 0 < kept <= len(values) else lowest
     return RunRow(
         path,
         state,

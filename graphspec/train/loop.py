@@ -362,7 +362,7 @@ def _run(
             saver.finish()
             if found.test is not None:
                 held = training.shared(found.test)
-                with training.compiled.evaluating():
+                with saver.at_best(), training.compiled.evaluating():
                     test = evaluate(training.judge, training.module, held, batch_size, "test_", stop)
     result = Result(
         training.run_dir,
@@ -373,6 +373,7 @@ def _run(
         training.history.values,
         training.seconds + time.monotonic() - began,
         training.clock.rate,
+        saver.best_epoch,
         SYNTHETIC in found.notes,
     )
     if stop:

@@ -84,7 +84,8 @@ class Start:
 class Result:
     """The result of a training.
 
-    `metrics` are the last epoch's; `history` has each of them for every whole epoch.
+    `metrics` are the last epoch's, and those of test data, `test_...`, the best epoch's; `history` has each
+    of the others for every whole epoch. `best_epoch`, counted from 1, is that of `best.safetensors`.
     """
 
     run_dir: Path
@@ -95,6 +96,7 @@ class Result:
     history: dict[str, list[float | list[float]]]
     seconds: float
     examples_per_second: float
+    best_epoch: int | None = None
     synthetic: bool = False
     """Whether it learned from synthetic data."""
 
@@ -111,6 +113,7 @@ class Result:
                 "run_dir": str(self.run_dir),
                 "epochs": self.epochs,
                 "steps": self.steps,
+                "best_epoch": self.best_epoch,
                 "device": self.device,
                 "metrics": self.metrics,
                 "history": self.history,

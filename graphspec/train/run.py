@@ -94,10 +94,15 @@ class RunDirectory:
         self.text(SPEC, program.resolved)
         self.text(SOURCE, program.source)
 
+    def note(self, **facts: Any) -> None:
+        """Writes facts into the record of the run, if they are new."""
+        if self.about != {**self.about, **facts}:
+            self.about |= facts
+            self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
+
     def finish(self) -> None:
         """Called at the end of training."""
-        self.about["finished"] = True
-        self.text(ENVIRONMENT, json.dumps(self.about, indent=2) + "\n")
+        self.note(finished=True)
 
     @property
     def finished(self) -> bool:
@@ -171,7 +176,7 @@ class Elsewhere(RunDirectory):
 
     def begin(self, program: Any, about: Mapping[str, Any]) -> None: ...
 
-    def finish(self) -> None: ...
+    def note(self, **facts: Any) -> None: ...
 
     def text(self, name: str, content: str) -> None: ...
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from graphspec.run_files import LAST
+from graphspec.load import read_weights
+from graphspec.run_files import BEST, LAST
 from graphspec.train.callbacks.settings import BackupAndRestore
-from graphspec.train.callbacks.weights import BestWeights
+from graphspec.train.callbacks.weights import BestWeights, copied
 from graphspec.train.state import Training
 
 SECONDS = 30.0
@@ -73,6 +76,29 @@ class Saver:
         self.training.run.finish()
         if self.deletes:
             self.checkpoints.clear()
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, counted from 1, whose weights are in `best.safetensors`; None where there are none."""
+        written = (self.training.run_dir / BEST).is_file()
+        return self.training.world.of_first(self.best.epoch if written else None)
+
+    @contextmanager
+    def at_best(self) -> Iterator[None]:
+        """The module with the weights of `best.safetensors`, which `evaluate` and `predict` take; where there
+        are none, as it is.
+        """
+        spread = self.training.spread
+        if self.best_epoch is None:
+            yield
+            return
+        best = read_weights(self.training.run_dir / BEST, None) if self.training.world.first else {}
+        before = copied(spread.weights())
+        spread.load(best if spread.sharded else self.training.world.of_first(best))
+        try:
+            yield
+        finally:
+            spread.load(before)
 
     def weights(self) -> None:
         """Write the last weights, and the best if an epoch is over."""

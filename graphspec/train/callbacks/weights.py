@@ -20,26 +20,29 @@ class BestWeights(Callback):
     def __init__(self, monitor: str, down: bool = True, threshold: float | None = None):
         self.monitor, self.down = monitor, down
         self.best = threshold
+        self.epoch: int | None = None
+        """The best epoch, counted from 1; None before the first that counts."""
         self.weights: dict[str, Tensor] = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = logs.get(self.monitor)
         if isinstance(value, float) and improves(value, self.best, self.down):
-            self.best = value
+            self.best, self.epoch = value, epoch + 1
             with self.model.as_judged():
                 self.weights = copied(self.model.weights())
 
     def write(self) -> None:
-        """Write what was not yet written."""
+        """Write what was not yet written, and into the record of the run which epoch that is."""
         if self.weights:
             self.model.run.weights(BEST, self.weights)
             self.weights = {}
+        self.model.run.note(best_epoch=self.epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best = state["best"]
+        self.best, self.epoch = state["best"], state.get("epoch")
 
 
 class EarlyStoppingCallback(Callback):

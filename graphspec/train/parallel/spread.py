@@ -157,7 +157,11 @@ class Sharded(Spread):
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+        from torch.distributed.fsdp import FSDPModule
 
+        for unit in self.module.modules():
+            if isinstance(unit, FSDPModule):
+                unit.reshard()  # after a forward pass alone, the root has whole weights
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
         set_model_state_dict(self.module, dict(weights), options=options)
 
