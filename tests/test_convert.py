@@ -221,3 +221,10 @@ def test_an_axis_stays_as_it_is_where_calls_differ_in_rank(ranks: tuple[int, int
     layer = layers.Softmax(axis=1)
     x, y = (keras.Input(shapes[rank]) for rank in ranks)
     proved(keras.Model([x, y], [layer(x), layer(y)]))
+
+
+def test_only_inputs_and_params_give_way_to_reserved_names() -> None:
+    x = keras.Input((4,), name="index")
+    y = layers.Dense(2, name="logits")(layers.Dense(4, name="batch")(x))
+    text = graphspec.from_keras(keras.Model(x, y)).text
+    assert "  index_: {shape: [4]}\n" in text and "  batch:  {layer" in text and "  logits: {layer" in text

@@ -22,32 +22,32 @@ ALLOWED = {
     "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
     "cli": "adaptive compiler convert curves data diagnostics export folded_weights json_schema load "
-    "objectives plot own reference reporting run_files runs source tensor_files train transfer tune version "
-    "weights",
+    "objectives packages plot own reference reporting run_files runs source tensor_files train transfer tune "
+    "version weights",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
     "proof resolution source summary tensor train",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
     "source",
     "contract": "objectives tensor",
-    "convert": "compiler contract diagnostics graph names objectives tensor tensor_files train version "
-    "weights compiled_spec",
+    "convert": "compiler contract diagnostics graph names objectives packages schema tensor tensor_files "
+    "train version weights compiled_spec",
     "costs": "graph tensor train",
     "curves": "",
-    "data": "diagnostics objectives tensor run_files",
+    "data": "diagnostics objectives packages tensor run_files",
     "declarations": "contract diagnostics objectives schema source",
     "diagnostics": "",
     "elaborate": "contract data declarations diagnostics expressions graph objectives passes program "
     "schema source tensor train tune weights",
     "emit": "contract costs diagnostics expressions graph names passes program tensor version",
     "emitted": "",
-    "export": "diagnostics tensor version",
+    "export": "diagnostics packages tensor version",
     "expressions": "diagnostics",
     "fork_server": "cli compiler diagnostics reporting train",
     "fold": "contract graph layers names passes program tensor weights",
     "folded_weights": "fold",
     "graph": "contract diagnostics expressions tensor",
     "glossary": "",
-    "json_schema": "contract data glossary objectives schema train tune",
+    "json_schema": "contract data glossary objectives schema tensor train tune",
     "layers": "contract objectives tensor",
     "execution": "",
     "interpreter": "",
@@ -55,10 +55,11 @@ ALLOWED = {
     "names": "",
     "objectives": "diagnostics tensor",
     "ops": "contract layers tensor",
+    "packages": "diagnostics",
     "overriding": "diagnostics objectives schema source",
     "own": "contract diagnostics objectives",
     "passes": "contract diagnostics graph tensor",
-    "plot": "diagnostics graph objectives source summary tensor",
+    "plot": "diagnostics graph objectives packages source summary tensor",
     "program": "data graph objectives tensor train tune",
     "proof": "adapting contract diagnostics graph load program tensor weights",
     "reference": "contract data diagnostics glossary objectives source train words",
@@ -73,7 +74,7 @@ ALLOWED = {
     "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
     "train": "compiler contract data diagnostics execution expressions graph interpreter load objectives own "
-    "tensor tensor_files version weights run_files",
+    "packages tensor tensor_files version weights run_files",
     "tune": "compiler compiled_spec data diagnostics interpreter objectives run_files",
     "version": "",
     "words": "",

@@ -638,7 +638,7 @@ def test_pixels_without_the_package_are_a_diagnostic(spec: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "typst", None)
     result = run(spec, "-o", "a.png")
     assert result.exit_code == 1 and "error[package-missing]" in result.stderr
-    assert "graphspec[plot]" in result.stderr and not Path("a.png").exists()
+    assert "pip install typst; .svg and .html need nothing" in result.stderr and not Path("a.png").exists()
 
 
 def test_a_dash_is_svg_to_stdout(spec: Path) -> None:

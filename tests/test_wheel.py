@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from graphspec.packages import EXTRAS
 from tests.lower_bounds import PROJECT, lower_bounds
 
 ROOT = Path(__file__).parent.parent
@@ -88,3 +90,20 @@ def test_every_dependency_has_a_lower_bound() -> None:
     bounds = lower_bounds()
     assert len(bounds) > 15 and all("==" in bound for bound in bounds)
     assert all(">=" in need and "<" not in need for need in PROJECT["dependencies"])
+
+
+def test_hints_name_the_packages_of_each_extra() -> None:
+    extras = {
+        extra: tuple(need.partition(">=")[0] for need in needs)
+        for extra, needs in PROJECT["optional-dependencies"].items()
+        if extra not in ("bench", "dev")
+    }
+    assert extras == EXTRAS
+
+
+def test_nobody_is_told_to_install_the_project_that_has_our_name_on_the_index() -> None:
+    """`graphspec[onnx]` would fetch a stranger's package: a hint names the packages themselves."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    files = [*pages, ROOT / "pyproject.toml", *(ROOT / "graphspec").rglob("*.py")]
+    told = re.compile(r"\bgraphspec\[|pip install [^`\n]*\bgraphspec\b(?!-)")
+    assert [path.name for path in files if told.search(path.read_text(encoding="utf-8"))] == []

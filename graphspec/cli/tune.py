@@ -102,19 +102,16 @@ def tune(
 
 def _searchable(program: Any, settings: list[str] | None, preset: str | None) -> None:
     """Ends the command if Optuna is missing, or the spec does not accept the values to try."""
-    from graphspec.diagnostics import Diagnostics, fail
+    from graphspec.diagnostics import Diagnostics
+    from graphspec.packages import needing
     from graphspec.tune.checks import check_search
 
     found = Diagnostics()
     check_search(program, found, preset, settings_of(settings, {}))
     found.raise_if_errors()
-    try:
+    with needing("a search", "tune"):
         import optuna  # noqa: F401
         import psutil  # noqa: F401
-    except ImportError as error:
-        message = f"a search needs `{error.name}`, which is not installed"
-        help = "pip install 'graphspec[tune]'"
-        raise fail("package-missing", message, help) from None
 
 
 def _options(

@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from graphspec.names import Namespace, attribute
+from graphspec.schema import RESERVED
 
 Form = Literal["layer", "merge", "op", "block", "call", "parameter", "constant"]
 SOURCES = ("parameter", "constant")
 """Forms that read nothing."""
-RESERVED = frozenset(["index", "logits", "batch"])
-"""Names that mean something in expressions and emitted code."""
 
 
 @dataclass(eq=False, slots=True)
@@ -122,14 +121,14 @@ Read = ConvertedValue | tuple[ConvertedValue, ...]
 
 
 def identifier(word: str, fallback: str = "node") -> str:
-    """A word as a legal name: `1x` is x1, `a b` a_b, `index` index_."""
+    """A word as a legal name: `1x` is x1, `a b` a_b."""
     word = re.sub(r"[^A-Za-z0-9_]+", "_", word).strip("_") or fallback
     digits = re.match(r"[\d_]+", word)
     if digits is not None:
         rest = word[digits.end() :]
         number = digits[0].strip("_")
         word = f"{rest}{number}" if rest and not rest[-1].isdigit() else f"{rest or fallback}_{number}"
-    return f"{word}_" if word in RESERVED else word
+    return word
 
 
 def rename(
@@ -139,13 +138,13 @@ def rename(
 
     A name that Keras gave to an only input says nothing: in a model inside the model it is x.
     """
-    names = Namespace(set(RESERVED))
+    names = Namespace()
     if len(inputs) == 1 and (found := _GIVEN.fullmatch(inputs[0].name)):
         inputs[0].name = "x" if inner else found[1]
     for item in (*inputs, *others):
-        item.name = names.claim(
-            identifier(item.name, "input" if isinstance(item, ConvertedInput) else "node")
-        )
+        given = isinstance(item, ConvertedInput)
+        word = identifier(item.name, "input" if given else "node")
+        item.name = names.claim(f"{word}_" if given and word in RESERVED else word)
 
 
 _GIVEN = re.compile(r"(input_layer|input|keras_tensor)(_\d+)?|input")

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphspec.diagnostics import fail
+from graphspec.packages import needing
 
 CHILDREN = (
     *("forward_layer", "backward_layer", "layer", "cell"),
@@ -78,11 +79,8 @@ def endless(path: Path) -> bool:
 @contextmanager
 def open_hdf5(path: Path, shown: str) -> Iterator[Any]:
     """An HDF5 file. Raises `SpecError` (package-missing, import-format)."""
-    try:
+    with needing("HDF5, the format of Keras' weights,", "keras"):
         import h5py
-    except ImportError:
-        help = 'pip install "graphspec[keras]"'
-        raise fail("package-missing", "weights of Keras are HDF5, and h5py is not installed", help) from None
     with readable(shown):
         if endless(path):
             raise ValueError("a heap is damaged")

@@ -18,12 +18,12 @@ from graphspec.diagnostics import fail
 from graphspec.export.failures import FAILURES, failing
 from graphspec.export.proof import Run
 from graphspec.export.tracing import Traced, Unit, label
+from graphspec.packages import EXTRAS, lacking
 from graphspec.version import __version__
 
 if TYPE_CHECKING:
     from graphspec.compiled_spec import Program
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 PRODUCER = "graphspec"
 """What a file names as its producer, in its first bytes."""
 ERRORS_ONLY = 3
@@ -32,11 +32,8 @@ ERRORS_ONLY = 3
 
 def need_packages() -> None:
     """Raises `SpecError` (package-missing) where a package of the extra is not installed."""
-    lacking = [name for name in PACKAGES if find_spec(name) is None]
-    if lacking:
-        message = f"`--format onnx` needs {', '.join(f'`{name}`' for name in lacking)}"
-        help = 'pip install "graphspec[onnx]"'
-        raise fail("package-missing", message, help)
+    if missing := [name for name in EXTRAS["onnx"] if find_spec(name) is None]:
+        raise lacking("`--format onnx`", "onnx", missing)
 
 
 def write(

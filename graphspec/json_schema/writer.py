@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-import textwrap
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from operator import or_
@@ -24,17 +22,16 @@ from graphspec.glossary import meaning
 from graphspec.json_schema.sharing import Schema, shared
 from graphspec.objectives import LOSSES, METRICS
 from graphspec.schema import FORMS, REPEATABLE, Block, Input, Output, Spec
+from graphspec.tensor import DTYPES
 from graphspec.train.config import CALLBACKS, OPTIMIZERS, SCHEDULES, TrainConfig
 from graphspec.tune.config import TuneConfig
 
 KEPT = (
     *("type", "enum", "const", "anyOf", "items", "prefixItems", "properties", "required"),
-    *("additionalProperties", "$ref"),
+    *("additionalProperties", "$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 )
 
 URL = "https://json-schema.org/draft/2020-12/schema"
-LINE = 40
-"""Characters of what a name is."""
 SHORT = 40
 """Characters of a type up to which it does not stand in `$defs`."""
 EVERYWHERE = ("from", "when", "else", "trainable", "repeat", "parallel")
@@ -95,7 +92,10 @@ class Writer:
                 "shape": {
                     "anyOf": [{"type": "array", "items": {"type": ["integer", "string", "null"]}}, EXPRESSION]
                 },
+                "dtype": {"anyOf": [{"enum": [*DTYPES]}, EXPRESSION]},
+                "data_format": {"anyOf": [{"enum": ["channels_last", "channels_first"]}, EXPRESSION]},
                 "default": {"anyOf": [{"type": ["number", "boolean"]}, EXPRESSION]},
+                "when": BOOLEAN,
             },
         )
         defined["output"] = self._output()
@@ -411,9 +411,11 @@ def _pattern(names: Iterable[str]) -> Schema:
 
 
 def _line(cls: type[BaseModel]) -> str:
-    """The beginning of what a class says of itself."""
-    first = re.split(r"[.;:]\s", inspect.cleandoc(cls.__doc__ or "") + " ")[0]
-    return textwrap.shorten(first.rstrip("."), LINE, placeholder=" …")
+    """The first sentence of what a class says of itself, up to a colon or a semicolon: never a part of it."""
+    text = " ".join((cls.__doc__ or "").split())
+    ends = [end.start() for end in re.finditer(r"[.;:](?= |$)", text)]
+    closed = (end for end in ends if text.count("(", 0, end) == text.count(")", 0, end))
+    return text[: next(closed, len(text))]
 
 
 def _required(cls: type[BaseModel]) -> list[str]:
@@ -421,7 +423,7 @@ def _required(cls: type[BaseModel]) -> list[str]:
 
 
 def _plain(schema: Mapping[str, Any]) -> Schema:
-    """A schema of pydantic's without defaults and titles, and without bounds, which `check` knows."""
+    """A schema of pydantic's without defaults, titles, and the lengths and patterns that `check` knows."""
     return {key: value for key, value in schema.items() if key in KEPT}
 
 

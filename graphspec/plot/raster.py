@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from graphspec.diagnostics import fail
+from graphspec.packages import needing
 
 PIXELS = 2
 """Of a picture in PNG for one of SVG, each way."""
@@ -20,12 +20,8 @@ PAGE = """#set page(width: {width:.2f}pt, height: {height:.2f}pt, margin: 0pt)
 
 def converted(svg: str, suffix: str) -> bytes:
     """Converts an SVG file to the format of `suffix`, .png or .pdf."""
-    try:
+    with needing(f"`{suffix}`", "plot", otherwise=".svg and .html need nothing"):
         import typst
-    except ImportError:
-        message = f"`{suffix}` needs `typst`, which is not installed"
-        help = 'pip install "graphspec[plot]"; .svg and .html need nothing'
-        raise fail("package-missing", message, help) from None
     size = re.search(r'width="([\d.]+)" height="([\d.]+)"', svg)
     assert size is not None
     width, height = (float(each) * POINTS for each in size.groups())

@@ -7,7 +7,7 @@ import re
 from graphspec.convert.config import snake_case
 from graphspec.convert.folding.parts import Instance, Item, RepeatedPart
 from graphspec.convert.folding.words import begin, common
-from graphspec.convert.nodes import RESERVED, SOURCES, ConvertedNode, identifier
+from graphspec.convert.nodes import SOURCES, ConvertedNode, identifier
 from graphspec.diagnostics import by_word
 from graphspec.names import Namespace
 
@@ -70,7 +70,7 @@ def _own(unit: ConvertedNode | Instance) -> str:
 
 def item_names(part: RepeatedPart, outermost: bool) -> list[str]:
     """The names of a part's items, each once and none like an input."""
-    names = Namespace(set(RESERVED) | set(part.inputs))
+    names = Namespace(set(part.inputs))
     fronts = ["" if outermost else begin(instance.nodes()) for instance in part.instances]
     found = []
     for position in range(len(part.keys)):

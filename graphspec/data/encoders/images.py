@@ -16,7 +16,7 @@ from graphspec.data.features.plan import Fill
 from graphspec.data.features.settings import ImageFeature
 from graphspec.data.memory import cores
 from graphspec.data.mistakes import shown
-from graphspec.diagnostics import fail
+from graphspec.packages import needing
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's word for a number of channels."""
@@ -29,11 +29,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 def library() -> Any:
     """Pillow. Raises `SpecError` where it is not installed."""
-    try:
+    with needing("reading images", "images"):
         from PIL import Image
-    except ImportError:
-        help = 'install it: pip install "graphspec[images]"'
-        raise fail("package-missing", "images need the package `pillow`", help) from None
     return Image
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphspec.data.features.settings import TextFeature
-from graphspec.diagnostics import fail
+from graphspec.packages import needing
 
 SPECIAL = ["[PAD]", "[UNK]"]
 """The tokens of the ids 0 and 1."""
@@ -18,11 +18,8 @@ ALPHABET = 1000
 
 def library() -> Any:
     """The tokenizers library. Raises `SpecError` where it is not installed."""
-    try:
+    with needing("`encode: text`", "text"):
         import tokenizers
-    except ImportError:
-        help = 'install it: pip install "graphspec[text]"'
-        raise fail("package-missing", "`encode: text` needs the package `tokenizers`", help) from None
     return tokenizers
 
 

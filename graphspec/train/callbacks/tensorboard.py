@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from graphspec.packages import needing
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
-from graphspec.train.callbacks.packages import needed
 from graphspec.train.files import refusing
 
 
@@ -20,7 +20,7 @@ class TensorBoardCallback(Callback):
     """
 
     def __init__(self, given: settings.TensorBoard):
-        with needed("tensorboard", "tensorboard"):
+        with needing("the callback `tensorboard`", "tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
         self.given = given
         self._writer = SummaryWriter

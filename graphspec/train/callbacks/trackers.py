@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from graphspec.packages import needing
 from graphspec.run_files import SPEC
 from graphspec.train.callbacks import settings
 from graphspec.train.callbacks.base import Callback
-from graphspec.train.callbacks.packages import needed
 
 
 class MLflowCallback(Callback):
     """A run of MLflow, on the server or in the store of `tracking_uri`; a resumed run goes on in it."""
 
     def __init__(self, given: settings.MLflow):
-        with needed("mlflow", "mlflow"):
+        with needing("the callback `mlflow`", "mlflow"):
             from mlflow import MlflowClient
         self.given = given
         self._client = MlflowClient(given.tracking_uri)
@@ -54,7 +54,7 @@ class WandBCallback(Callback):
     """A run of Weights & Biases; `mode: offline` writes it into the run directory alone."""
 
     def __init__(self, given: settings.WandB):
-        with needed("wandb", "wandb"):
+        with needing("the callback `wandb`", "wandb"):
             import wandb
         self.given, self._wandb = given, wandb
         self._id: str | None = None
