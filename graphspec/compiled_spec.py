@@ -290,21 +290,27 @@ class Program:
             callbacks=callbacks,
         )
 
-    def loss(self, outputs: Any, targets: Any, *, logits: bool = False) -> dict[str, Any]:
-        """The training loss: `loss`, a scalar to differentiate, and that of each output, `<name>_loss`.
+    def loss(
+        self, outputs: Any, targets: Any, *, logits: bool = False, weights: Any = None
+    ) -> dict[str, Any]:
+        """The training loss without penalties: `loss`, a scalar to differentiate, and that of each output,
+        `<name>_loss`.
 
         `outputs` is the return value of the module, called with the same `logits`; `targets` are tensors by
-        name, or one tensor for a single output.
+        name, or one tensor for a single output. Among them are the columns that `sample_weight` names;
+        `class_weight` counts where it names class numbers or declared values. `weights` replaces both: one
+        tensor, or tensors by output, with a weight for each example. Raises `SpecError` (data-column,
+        data-shape, loss-misfit), also where `outputs` cannot be what `logits` says.
         """
         from graphspec.train.objective import objective
 
-        return objective(self, outputs, targets, logits)
+        return objective(self, outputs, targets, logits, weights)
 
     def metrics(self, *, logits: bool = False) -> Metrics:
         """The values that an epoch reports, `loss` and the metrics by name, accumulated batch by batch.
 
-        `update(outputs, targets)` takes the arguments of `loss`, `compute()` returns the values over all
-        batches so far, `reset()` starts again. Means are over examples, not over batches.
+        `update(outputs, targets, weights)` takes the arguments of `loss`, `compute()` returns the values over
+        all batches so far, `reset()` starts again. Means are over examples, not over batches.
         """
         from graphspec.train.objective import Metrics
 

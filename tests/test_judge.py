@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -295,3 +297,95 @@ outputs:
     assert module.kind.weight.grad is not None  # type: ignore[union-attr]
     with pytest.raises(SpecError, match="did you mean `labels`"):
         program.loss(module(x), {"labels": label, "value": value})
+
+
+# --- a loop by hand
+
+
+JUDGED = """
+inputs: {x: {shape: [4]}}
+nodes:
+  kind: {layer: Dense, units: 3, activation: softmax}
+outputs:
+  kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy], SETTINGS}
+train: {epochs: 1, batch_size: 16}
+"""
+
+
+@pytest.mark.parametrize("settings", ["sample_weight: w", "class_weight: {'1': 5, '2': 0.5}", "both"])
+def test_a_loss_by_hand_is_weighted_as_in_training(settings: str, tmp_path: Path) -> None:
+    """Against what `fit` reports for the same data in one batch."""
+    both = "sample_weight: w, class_weight: {'1': 5, '2': 0.5}"
+    program = graphspec.compile(JUDGED.replace("SETTINGS", both if settings == "both" else settings))
+    rows = np.random.default_rng(0)
+    data = {
+        "x": rows.random((16, 4), np.float32),
+        "kind": np.arange(16) % 3,
+        "w": rows.random(16).astype(np.float32),
+    }
+    history = program.fit(data, device="cpu", run_dir=tmp_path).history
+    module = program.module(seed=program.training.seed)
+    x, kind, w = (torch.from_numpy(data[name]) for name in ("x", "kind", "w"))
+    outputs, metrics = module(x, logits=True), program.metrics(logits=True)
+    found = program.loss(outputs, {"kind": kind, "w": w}, logits=True)["loss"]
+    assert found.item() == pytest.approx(history["loss"][0], rel=1e-5)
+    metrics.update(outputs, {"kind": kind, "w": w})
+    assert metrics.compute()["loss"] == pytest.approx(found.item(), rel=1e-5)
+    by_hand = torch.where(kind == 1, 5.0, torch.where(kind == 2, 0.5, 1.0)) if "class" in both else w
+    by_hand = {"sample_weight: w": w, "both": w * by_hand}.get(settings, by_hand)
+    again = program.loss(outputs, kind, logits=True, weights=by_hand)["loss"]
+    assert again.item() == pytest.approx(found.item(), rel=1e-6)
+    plain = graphspec.compile(JUDGED.replace(", SETTINGS", "")).loss(outputs, kind, logits=True)["loss"]
+    assert abs(plain.item() - found.item()) > 1e-3
+
+
+WRONG = [
+    ("sample_weight: w", {}, "weighted by `w`, which is not among the targets"),
+    ("class_weight: balanced", {}, "balanced by the training data"),
+    ("class_weight: {setosa: 2}", {}, "`setosa` is learned from the training data"),
+    ("", {"weights": {"kinds": torch.ones(9)}}, "no output with a loss"),
+    ("", {"weights": torch.ones(9, 3)}, r"have the shape \[9, 3\]"),
+    ("", {"logits": False}, "holds logits"),
+    ("", {"probabilities": True}, "holds probabilities"),
+]
+
+
+@pytest.mark.parametrize(("settings", "given", "message"), WRONG)
+def test_a_loss_by_hand_refuses_what_would_be_another(
+    settings: str, given: dict[str, Any], message: str
+) -> None:
+    program = graphspec.compile(JUDGED.replace(", SETTINGS", f", {settings}" if settings else ""))
+    options = {"logits": True, **given}
+    outputs = program.module()(torch.randn(9, 4), logits=not options.pop("probabilities", False))
+    with pytest.raises(SpecError, match=message):
+        program.loss(outputs, torch.arange(9) % 3, **options)
+
+
+def test_declared_classes_are_weighted_by_their_names() -> None:
+    settings = "class_weight: {b: 7}}"
+    text = JUDGED.replace("SETTINGS}", settings)
+    text += "data: {train: kinds.csv, features: {kind: {encode: category, values: [a, b, c]}}}\n"
+    program = graphspec.compile(text)
+    outputs, kind = program.module()(torch.randn(9, 4)), torch.arange(9) % 3
+    expected = program.loss(outputs, kind, weights=torch.where(kind == 1, 7.0, 1.0))
+    torch.testing.assert_close(program.loss(outputs, kind), expected)
+
+
+def test_padding_counts_in_no_loss_by_hand() -> None:
+    program = graphspec.compile(
+        """
+inputs: {words: {shape: [5], dtype: int64}}
+nodes:
+  code: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}
+  tags: {layer: Dense, units: 3, activation: softmax}
+outputs: {tags: {loss: sparse_categorical_crossentropy}}
+"""
+    )
+    words, tags = torch.tensor([[1, 2, 0, 0, 0], [3, 4, 5, 6, 0]]), torch.ones(2, 5, dtype=torch.int64)
+    module = program.module()
+    found = program.loss(module(words, logits=True), tags, logits=True)["loss"]
+    kept = module(words)[words > 0]
+    torch.testing.assert_close(found, F.nll_loss(kept.log(), tags[words > 0]), rtol=1e-5, atol=1e-6)
+    for called, told in ((False, False), (True, False), (False, True)):
+        with pytest.raises(SpecError, match="call both with it"):
+            program.loss(module(words, logits=called), tags, logits=told)
