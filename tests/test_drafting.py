@@ -168,6 +168,8 @@ def test_a_header_that_is_a_row_is_noted(names: list[str], note: str | None) -> 
         (["60 km/h", "80 km/h"], "with the unit `km/h`"),
         (["1,234.5", "950"], "with separated thousands"),
         (["1.234,5", "950"], "with separated thousands"),
+        (["1.234.567", "950"], "with separated thousands"),
+        (["1.221", "950"], None),  # which are read as numbers
         (["3 kg", "4 lb"], None),
         (["3 kg", "unknown"], None),
         (["030 123 456", "040 123 456"], None),

@@ -15,6 +15,7 @@ from PIL import Image
 from graphspec.compiler import check, compile
 from graphspec.data.augmented import Augmented
 from graphspec.data.batches import InMemory, Shuffle
+from graphspec.data.checking import check_files
 from graphspec.data.columns import TablePart
 from graphspec.data.encoders import Encoders
 from graphspec.data.features import parse_features
@@ -173,6 +174,34 @@ def test_a_folder_of_pictures_needs_no_features(tmp_path: Path) -> None:
     batch = next(training.batches(10))
     assert batch.arrays["kind"].tolist() == [0] * 5 + [1] * 5
     assert batch.arrays["picture"][:, 0, 0, 0].tolist() == [20, 21, 22, 23, 24, 200, 201, 202, 203, 204]
+
+
+def test_a_limit_takes_images_of_every_class(tmp_path: Path) -> None:
+    program = compile(folder(tmp_path))
+    training = load(program, None, tmp_path, CPU, limit=5).training
+    batch = next(training.batches(10))
+    assert batch.arrays["kind"].tolist() == [0] * 3 + [1] * 2
+    assert batch.arrays["picture"][:, 0, 0, 0].tolist() == [20, 21, 22, 200, 201]
+    table = "\n".join(["photo,kind", *(f"{index}.png,dark" for index in range(3)), "3.png,light"])
+    (tmp_path / "list.csv").write_text(table + "\n")
+    listed = LISTED.replace("  key: id\n", "").replace("pictures", "pictures/dark")
+    listed = SPEC.partition("data:")[0] + listed
+    assert len(load(compile(listed), None, tmp_path, CPU).training) == 4
+    with pytest.raises(SpecError, match="1 values in the 2 rows that `--limit` reads") as caught:
+        load(compile(listed), None, tmp_path, CPU, limit=2)
+    assert "units" not in str(caught.value) and "list all `values`" in str(caught.value)
+
+
+def test_an_empty_folder_among_classes_is_told(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    (tmp_path / "pictures" / "grey").mkdir()
+    said = f"the folder `grey` in `{tmp_path / 'pictures'}` holds no images, and is no class"
+    assert said in load(compile(path), None, tmp_path, CPU).notes
+    (warned,) = check_files(compile(path), tmp_path)
+    assert (warned.code, warned.severity, warned.message) == ("data-empty", "warning", said)
+    with pytest.raises(SpecError, match="has 3 classes") as caught:
+        load(compile(path.read_text().replace("units: 2", "units: 3")), None, tmp_path, CPU)
+    assert said in str(caught.value)
 
 
 def test_predictions_for_a_folder_name_the_files(tmp_path: Path) -> None:

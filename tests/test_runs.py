@@ -66,6 +66,21 @@ def test_runs_are_a_table_or_a_document(tmp_path: Path, monkeypatch: pytest.Monk
     assert document["ok"] and document["runs"][0]["best"] == {"loss": 2.0, "val_loss": 1.0}
 
 
+def test_searches_are_listed_beside_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        made(Path(f"runs/a-tune/trials/000{number}"), TWO)
+    listed = "runs/a-tune: a search of 3 trials: graphspec runs runs/a-tune/trials\n"
+    for folder in ("runs", "runs/a-tune"):
+        assert CliRunner().invoke(app, ["runs", folder]).stdout == listed
+    made(Path("runs/a-1"), TWO)
+    shown = CliRunner().invoke(app, ["runs"]).stdout
+    assert "runs/a-1" in shown and shown.endswith(listed)
+    document = json.loads(CliRunner().invoke(app, ["runs", "--json"]).stdout)
+    assert document["studies"] == [{"run_dir": "runs/a-tune", "trials": 3}]
+    assert "0002" in CliRunner().invoke(app, ["runs", "runs/a-tune/trials"]).stdout
+
+
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     made(tmp_path / "digits-1", TWO)
     with pytest.raises(SpecError, match=r"did you mean `.*digits-1`"):

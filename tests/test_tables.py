@@ -250,10 +250,11 @@ MISTAKES: list[tuple[str, bytes, list[str]]] = [
     ("t.jsonl", b'{"a": 1} {"a": 2}\n', ["line 1"]),
     ("t.jsonl", b'{"a":\n1}\n', ["line 2"]),
     ("t.jsonl", b'{"a": 1, "a": 2}\n', ["line 1", "`a` occurs twice"]),
-    ("t.jsonl", b'{"a": 1}\n{"a": "x"}\n', ["column `a`", 'text ("x") in line 2', "1 in line 1"]),
+    ("t.jsonl", b'{"a": [1]}\n{"a": "x"}\n', ["column `a`", 'text ("x") in line 2', "a list in line 1"]),
+    ("t.jsonl", b'{"a": true}\n{"a": 1}\n', ["column `a`", "1 in line 2", "true in line 1"]),
     ("t.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', ["line 2", "UTF-8"]),
     ("t.jsonl", b'{"a": 1}\n{"a": 1e999}\n', ["line 2", "too big"]),
-    ("t.jsonl", b'{"a": 1}\n{"a": [1, "x"]}\n', ["line 2"]),
+    ("t.jsonl", b'{"a": 1}\n{"a": [1, "x"]}\n', ["line 2", "a list in line 2", "1 in line 1"]),
     ("t.jsonl", b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}\n", ["line 1", "nested deeper"]),
     ("t.jsonl", b'{"a": "' + b"x" * 34_000_000 + b'"}\n', ["line 1", "longer than"]),
     ("t.parquet", b"", ["not a complete Parquet file"]),
@@ -275,6 +276,28 @@ def test_a_mistake_in_a_file_is_told_with_line_and_remedy(
     said = refused(tmp_path / name)
     for word in words:
         assert word in said
+
+
+def test_what_is_no_text_in_a_column_of_text_is_read_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        '{"title": "Alien", "tags": ["old", 1.50], "votes": 2}',
+        '{"title": 300, "tags": [7], "votes": 1e2}',
+        "",
+        '{"title": 12.50, "votes": null, "\u00e9\\"": true}',
+        '{"title": false, "tags": null, "votes": 3}',
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(rows * 3) + "\n")
+    found = table(tmp_path / "t.jsonl")
+    assert found["title"] == ["Alien", "300", "12.50", "false"] * 3
+    assert found["tags"] == [["old", "1.50"], ["7"], None, None] * 3
+    assert found["votes"] == [2.0, 100.0, None, 3.0] * 3 and found['é"'] == [None, None, True, None] * 3
+    monkeypatch.setattr(lines, "BLOCK", 90)
+    assert opened(tmp_path / "t.jsonl").read(["title"]).to_pydict() == {"title": found["title"]}
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n' * 20 + '{"a": "x"}\n')
+    said = refused(tmp_path / "t.jsonl")
+    assert 'text ("x") in line 21, and numbers before' in said and "in quotes" in said
 
 
 def test_brackets_in_text_are_no_nesting(tmp_path: Path) -> None:

@@ -169,16 +169,20 @@ def runs(
 
     Example: graphspec runs
     """
-    from graphspec.runs.directory import list_runs
+    from graphspec.runs.directory import list_runs, list_studies
 
     with reporting(as_json, {}):
-        rows = list_runs(folder)
+        rows, studies = list_runs(folder), list_studies(folder)
         if as_json:
-            print_json({"ok": True, "runs": [row.to_json() for row in rows]})
-        elif not rows:
+            found = {"runs": [row.to_json() for row in rows], "studies": [each.to_json() for each in studies]}
+            print_json({"ok": True, **found})
+            return
+        _show(rows)
+        for study in studies:
+            count = f"{study.trials} trial{'s' * (study.trials > 1)}"
+            typer.echo(f"{study.path}: a search of {count}: graphspec runs {study.runs}")
+        if not rows and not studies:
             typer.echo(f"no run in {folder}: graphspec train SPEC makes one")
-        else:
-            _show(rows)
 
 
 def _show(rows: list[RunRow]) -> None:

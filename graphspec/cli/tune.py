@@ -153,8 +153,8 @@ def _stopping() -> Iterator[Callable[[], bool]]:
 
 def _show(outcome: Outcome) -> None:
     """The best trials as a table, and what to do next."""
+    from graphspec.run_files import TRIALS
     from graphspec.tune.report import table
-    from graphspec.tune.run import TRIALS
 
     states = [trial.state for trial in outcome.trials]
     counts = [f"{states.count(kind)} {kind}" for kind in ("complete", "pruned", "failed") if kind in states]

@@ -55,6 +55,9 @@ def check_files(program: Any, root: Path | None) -> Iterator[Diagnostic]:
 
 def _check(program: Any, key: str, opened: Opening) -> Iterator[Diagnostic]:
     found, config = find(opened.path, opened.within), program.data
+    for remark in found.remarks:
+        help = "put images into it, or remove it"
+        yield Diagnostic("data-empty", remark, program.span(("data", key)), severity="warning", help=help)
     extra: list[tuple[tuple[str, ...], str]] = []
     if key == "train":
         named = config.validation.divider if isinstance(config.validation, Split | Marked) else None

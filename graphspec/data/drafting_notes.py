@@ -47,7 +47,7 @@ def measured(columns: Mapping[str, pa.Array]) -> Iterator[str]:
         texts = pc.unique(column.drop_null()).to_pylist() if is_text(column.type) else []
         found = [MEASURED.fullmatch(text.strip()) for text in texts]
         matches = [match for match in found if match is not None]
-        if len(texts) < 2 or len(matches) < len(texts):
+        if len(texts) < 2 or len(matches) < len(texts) or all(_number(text) is not None for text in texts):
             continue
         units = {match["before"] or match["after"] for match in matches} - {""}
         if len(units) > 1 or not (units or any(match["grouped"] for match in matches)):

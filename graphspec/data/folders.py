@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from graphspec.data import remote
@@ -48,8 +49,29 @@ class Found:
     labels: tuple[str, ...] | None = None
     whole: bool = True
     """Whether this is one file, and not shards or images."""
+    empty: tuple[str, ...] = ()
+    """Folders beside those of the classes that hold no image, and so are none."""
     held: Given | None = None
     """What is in memory, and in no file."""
+
+    def first(self, count: int) -> Found:
+        """The first `count` images of all classes in turn; files of other kinds are as they were."""
+        if self.labels is None or len(self.files) <= count:
+            return self
+        seen: Counter[str] = Counter()
+        turns = []
+        for index, label in enumerate(self.labels):
+            turns.append((seen[label], index))
+            seen[label] += 1
+        chosen = sorted(index for _, index in sorted(turns)[:count])
+        files, labels = tuple(self.files[i] for i in chosen), tuple(self.labels[i] for i in chosen)
+        return replace(self, files=files, labels=labels)
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """What is to be said aloud about these files."""
+        for name in self.empty:
+            yield f"the folder `{name}` in `{self.path}` holds no images, and is no class"
 
 
 def find(path: Path | Given, within: Path | None = None) -> Found:
@@ -107,17 +129,19 @@ def _folder(path: Path, within: Path | None) -> Found:
         _disagree(path, folders[0], files[0])
     images: list[Path] = []
     labels: list[str] = []
+    empty: list[str] = []
     for folder in _inside(folders, within):
         found = list(_pictures(path, folder, images[0] if images else None))
         images += _inside(found, within)
         labels += [folder.name] * len(found)
+        empty += [] if found else [folder.name]
     if not images:
         raise fail(
             "data-empty",
             f"`{path}` holds folders, and no images in them",
             f"images end in {', '.join(IMAGES)}",
         )
-    return Found(path, "images", tuple(images), tuple(labels), False)
+    return Found(path, "images", tuple(images), tuple(labels), False, tuple(empty))
 
 
 def _pictures(path: Path, folder: Path, first: Path | None) -> Iterator[Path]:

@@ -241,13 +241,16 @@ class Loader:
         return self._read(file, None, label)[0] if file is not None else None
 
     def _read(self, file: Opening, division: Split | Marked | None, label: str) -> Parts:
+        remarks: list[str] = []
         try:
-            found = find(file.path, file.within)
+            found = find(file.path, file.within).first(self.rows)
+            remarks += found.remarks
+            self.notes += remarks
             if found.kind == "arrays" and not self._encoded:
                 return self._arrays(found, division)
             return self._table(found, file, division, label)
         except SpecError as error:
-            raise placed(error, file.span) from None
+            raise placed(error, file.span, *remarks) from None
 
     @property
     def _encoded(self) -> bool:
@@ -288,6 +291,8 @@ class Loader:
         absent = self._settle(table.columns)
         if self.encoders is None:
             self.encoders = new_encoders(self.program, found.kind == "images", absent)
+            if self.rows < sys.maxsize:
+                self.encoders.limit(self.rows)
         self.encoders.bind(table, spanner(self.program))
         return self.encoders
 

@@ -12,9 +12,12 @@ SHOWN = 40
 """Characters of a value that a message shows."""
 
 
-def placed(error: SpecError, span: Span | None) -> SpecError:
-    """The same mistakes, at a place of the spec where they have none; one in the data has it as a second."""
-    return SpecError(_placed(diagnostic, span) for diagnostic in error.diagnostics)
+def placed(error: SpecError, span: Span | None, *notes: str) -> SpecError:
+    """The same mistakes, at a place of the spec where they have none; one in the data has it as a second.
+    All have the further notes.
+    """
+    found = (_placed(diagnostic, span) for diagnostic in error.diagnostics)
+    return SpecError(replace(each, notes=(*each.notes, *notes)) for each in found)
 
 
 def _placed(diagnostic: Diagnostic, span: Span | None) -> Diagnostic:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from graphspec.diagnostics import SpecError, fail, nearest
-from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC
+from graphspec.run_files import BEST, ENCODERS, ENVIRONMENT, HISTORY, LAST, SPEC, TRIALS
 
 Values = dict[str, list[float | None]]
 WEIGHTS = {"best": BEST, "last": LAST}
@@ -162,8 +162,35 @@ def _environment(directory: Path) -> Mapping[str, Any]:
 
 def list_runs(parent: Path) -> list[RunRow]:
     """The runs in a directory, the most recently written first."""
-    found = [path for path in parent.iterdir() if holds_run(path)] if parent.is_dir() else []
+    found = [path for path in entries(parent) if holds_run(path)]
     return sorted(map(_row, found), key=lambda row: row.age)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """A search in a list: how many runs of its trials there are, and where."""
+
+    path: Path
+    trials: int
+
+    @property
+    def runs(self) -> Path:
+        return self.path / TRIALS
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run_dir": str(self.path), "trials": self.trials}
+
+
+def list_studies(parent: Path) -> list[StudyRow]:
+    """The searches in a directory, by name; of the directory of a search, that search."""
+    found = [parent, *entries(parent)]
+    counted = (StudyRow(path, sum(map(holds_run, entries(path / TRIALS)))) for path in found)
+    return [study for study in counted if study.trials]
+
+
+def entries(path: Path) -> list[Path]:
+    """What is in a directory; nothing where it is none."""
+    return sorted(path.iterdir()) if path.is_dir() else []
 
 
 def _row(path: Path) -> RunRow:

@@ -15,14 +15,14 @@ from graphspec.compiled_spec import Program
 from graphspec.data.memory import cores
 from graphspec.diagnostics import fail
 from graphspec.objectives.history import directions
-from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC
+from graphspec.run_files import ENVIRONMENT, LAST, OWN, SPEC, TRIALS
 from graphspec.tune.picture import picture
 from graphspec.tune.search import Search, Status
 from graphspec.tune.study import Finished, Study
 from graphspec.tune.trial import Command
 
 DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"down": "minimize", "up": "maximize"}
-STUDY, TRIALS, BEST = "study.log", "trials", "best"
+STUDY, BEST = "study.log", "best"
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,11 @@ class Encoders:
             check_weights(self.outputs, source)
             self._bind_weights(bound)
 
+    def limit(self, rows: int) -> None:
+        """Says that they learn from the first `rows` rows alone."""
+        for encoder in self.encoders.values():
+            encoder.limit = rows
+
     def read_images(self) -> None:
         """From now on the only input, if it holds images, is read from a folder of images."""
         before, self.plan = self.plan, reading_images(self.plan)

@@ -51,6 +51,8 @@ class Encoder(ABC):
         self.ignore = ignore
         """Whether a target may be missing."""
         self.notes: list[str] = []
+        self.limit: int | None = None
+        """The first rows that it learns from, where `--limit` says how many."""
 
     @property
     def name(self) -> str:

@@ -94,6 +94,9 @@ class CategoryEncoder(Encoder):
         if self.fill.one_unit:
             has, help = "one unit, for 2 values", "use a softmax with one unit for each value"
         what = f"output `{self.fill.output}` has {has}, and column `{self.columns[0]}` {count} values"
+        if self.limit is not None and count < limit:
+            what = f"{what} in the {self.limit:,} rows that `--limit` reads"
+            help = "read more rows, or list all `values` at the feature"
         raise fail("data-range", what, help, f"values: {listed}")
 
     @property

@@ -1,14 +1,15 @@
 """`.jsonl`: one JSON object a line, its keys the columns; a key that a line lacks is missing there.
 
 The columns are the keys of the first block. A column is of one kind: text, numbers, true and false, or lists
-of one of them; whole numbers become others where both occur.
+of one of them; whole numbers become others where both occur. In a column of text, what is no text is read as
+it is written: a film called 300 is "300".
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ DEPTH = 64
 NO_OBJECT = re.compile(rb"^[ \t\r]*[^{ \t\r\n]", re.MULTILINE)
 BLANK = re.compile(rb"^[ \t\r]*\n", re.MULTILINE)
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+
+
+def _table(piece: bytes, schema: pa.Schema) -> pa.Table:
+    """Whole lines, with columns of a known kind."""
+    options = reader.ReadOptions(block_size=len(piece) + 1, use_threads=False)
+    parse = reader.ParseOptions(explicit_schema=schema, newlines_in_values=False)
+    return reader.read_json(pa.BufferReader(piece), options, parse)
 
 
 class Lines(Table):
@@ -120,11 +128,12 @@ class Lines(Table):
 
     def _parsed(self, piece: bytes) -> pa.Table:
         known = {name: kind for name, kind in self._kinds.items() if not pa.types.is_null(kind)}
-        options = reader.ReadOptions(block_size=len(piece) + 1, use_threads=False)
         while True:
             schema = pa.schema({name: kind for name, kind in known.items() if _is_text(kind)})
-            parse = reader.ParseOptions(explicit_schema=schema, newlines_in_values=False)
-            found = reader.read_json(pa.BufferReader(piece), options, parse)
+            try:
+                found = _table(piece, schema)
+            except pa.ArrowInvalid:
+                found = _table(written(piece, schema.names), schema)
             dates = {f.name: _without_dates(f.type) for f in found.schema if f.type != _without_dates(f.type)}
             if not dates:
                 break
@@ -180,16 +189,17 @@ class Lines(Table):
                     continue
                 before = kinds.setdefault(name, (kind, line, value))
                 known = self._kinds.get(name)
-                if before[0] != kind:
-                    message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}, and"
-                    message = f"{message} {_words(before[2])} in line {before[1]}"
+                other = None
+                if known is not None and not _is_text(known) and kind == "text":
+                    other = f"{_called(known)} before"
+                elif before[0] != kind and not _as_text(before[0], kind):
+                    other = f"{_words(before[2])} in line {before[1]}"
+                if other is not None:
+                    what = f"{_words(value)} in line {line}, and {other}"
+                    message = f"column `{name}` of `{self.file}` holds {what}"
                     span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
-                    return fail("data-dtype", message, "give all values of a column the same type", span=span)
-                if known is not None and _is_text(known) and kind in ("a number", "true or false"):
-                    message = f"column `{name}` of `{self.file}` holds {_words(value)} in line {line}"
-                    message = f"{message}, and text before"
-                    span = _value(self.file, line, raw.decode("utf-8", "replace"), name)
-                    return fail("data-dtype", message, "give all values of a column the same type", span=span)
+                    help = "give all values of a column the same type: text is in quotes"
+                    return fail("data-dtype", message, help, span=span)
         row = re.search(r" in row (\d+)", reason)
         line = lines[int(row[1])][0] if row is not None and int(row[1]) < len(lines) else first
         reason = reason.removeprefix("JSON parse error: ").removesuffix(row[0] if row is not None else "")
@@ -221,15 +231,79 @@ def _kind(value: Any) -> str:
     return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"
 
 
+def _as_text(*kinds: str) -> bool:
+    """Whether a column may hold values of these kinds, as text."""
+    return "text" in kinds and {"text", "a number", "true or false"}.issuperset(kinds)
+
+
+def _called(kind: pa.DataType) -> str:
+    return "true and false" if pa.types.is_boolean(kind) else "lists" if pa.types.is_list(kind) else "numbers"
+
+
 def _words(value: Any) -> str:
     kind = _kind(value)
-    return (
-        kind
-        if kind in ("a list", "an object")
-        else f"{kind} ({shown(value)})"
-        if kind == "text"
-        else shown(value)
-    )
+    if kind in ("a list", "an object"):
+        return kind
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{kind} ({shown(value)})" if kind == "text" else shown(value)
+
+
+class AsWritten(str):
+    """A number or a word of JSON, as it is written."""
+
+    __slots__ = ()
+
+
+def written(piece: bytes, texts: Collection[str]) -> bytes:
+    """Whole lines in which columns of text hold nothing else: what is none gets quotes. Such columns are
+    `texts`, and those with any text here. What is no JSON stays as it is.
+    """
+    lines = piece.split(b"\n")
+    try:
+        rows = [_decoded(line) if line.strip() else None for line in lines]
+    except (ValueError, RecursionError):
+        return piece
+    names = {name for row in rows if row for name, value in row.items() if _has_text(value)}.union(texts)
+    for index, row in enumerate(rows):
+        found = {name: _quoted(row[name]) for name in names & row.keys()} if row else {}
+        if row and any(found[name] is not row[name] for name in found):
+            lines[index] = _encoded({**row, **found}).encode()
+    return b"\n".join(lines)
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    """A row whose numbers, true and false are `AsWritten`."""
+    text = line.decode("utf-8")
+    row = json.loads(text, parse_int=AsWritten, parse_float=AsWritten, object_pairs_hook=_once)
+    if not isinstance(row, dict):
+        raise ValueError
+    return row
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_text, value))
+    return isinstance(value, str) and not isinstance(value, AsWritten)
+
+
+def _quoted(value: Any) -> Any:
+    """A value, or one of its elements, as text."""
+    if isinstance(value, list):
+        made = [_quoted(item) for item in value]
+        return value if all(a is b for a, b in zip(made, value, strict=True)) else made
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str.__str__(value) if isinstance(value, AsWritten) else value
+
+
+def _encoded(value: Any) -> str:
+    """JSON of a decoded value."""
+    if isinstance(value, AsWritten):
+        return value
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {_encoded(item)}' for key, item in value.items())}}}"
+    return f"[{', '.join(map(_encoded, value))}]" if isinstance(value, list) else json.dumps(value)
 
 
 def _is_text(kind: pa.DataType) -> bool:
