@@ -383,6 +383,36 @@ def test_broken_searches_are_told_at_their_place(tmp_path: Path, line: str, code
     assert found["line"] == 12 and found["column"] == 12
 
 
+CHOICES = """
+params: {width: 64, heads: 4, act: relu}
+inputs: {x: {shape: [steps, 8]}}
+nodes:
+  wide: {layer: Dense, units: $width}
+  cut: {layer: Reshape, target_shape: [-1, $heads, "$(width // heads if width % heads == 0 else -5)"]}
+  y: {layer: Dense, units: 1, activation: $act}
+outputs: {y: {loss: mse}}
+train: {optimizer: adam}
+tune:
+  objective: loss
+  search:
+    act: {choice: [relu, reluu, tanhh, 3]}
+    train.optimizer.learning_rate: {float: [-1, 1]}
+    heads: {choice: [1, 7, 5000]}
+    width: {int: [60, 70]}
+"""
+
+
+def test_every_value_that_is_never_legal_is_told(tmp_path: Path) -> None:
+    """7 heads divide a width between the ends of its range."""
+    (tmp_path / "s.yaml").write_text(CHOICES)
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "s.yaml"), "--json"])
+    found = json.loads(result.stdout)["files"][0]["diagnostics"]
+    lines = CHOICES.splitlines()
+    places = [lines[each["line"] - 1][each["column"] - 1 : each["end_column"] - 1] for each in found]
+    assert places == ["reluu", "tanhh", "3", "-1", "5000"]
+    assert "`act` cannot be \"reluu\"" in found[0]["message"] and "`relu`" in found[0]["help"]
+
+
 def test_a_spec_without_a_search_is_told(tmp_path: Path) -> None:
     spec = tmp_path / "s.yaml"
     spec.write_text(SPEC.partition("tune:")[0].replace("data: {train: d.npz,", "data: {"))

@@ -2,73 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from graphspec import compiler
 from graphspec.compiled_spec import Program
-from graphspec.diagnostics import Diagnostic, Diagnostics, Label
+from graphspec.diagnostics import Diagnostic, Diagnostics, Label, Span
 from graphspec.objectives.settings import show
 from graphspec.tune.config import Range
 
 ALWAYS = frozenset({"unknown-param", "unknown-key", "wrong-type", "unknown-optimizer", "unknown-loss"})
-"""Mistakes that no other value of another key can mend."""
-SAMPLES = 8
-"""The most values of one key that are tried on the spec."""
+"""Mistakes that no value of another key can mend."""
+TRIES = 40
+"""The most combinations that are tried before a value is a mistake."""
 
 
 def check_search(
     program: Program, diagnostics: Diagnostics, preset: str | None, settings: Mapping[str, Any]
 ) -> None:
-    """Reports the keys of `search` that the spec does not have, or whose values it does not accept.
-
-    It tries the values of a key one by one, and leaves everything else as it is in the file. A value that
-    does not compile on its own may compile with other values of other keys. Only a key without any value that
-    compiles is a mistake.
+    """Reports the keys of `search` that the spec does not have, and the values that it does not accept: those
+    that compile neither as the file is, nor with other values of the other keys.
     """
-    for key, values in program.tuning.search.items() if program.tuning is not None else ():
-        _check_key(program, key, values, diagnostics, preset, settings)
+    search = program.tuning.search if program.tuning is not None else {}
+    trying = Trying(program, search, preset, settings)
+    for key, values in search.items():
+        found = list(trying.mistakes(key))
+        alike = len(found) == len(values.samples) and len({problem.message for _, problem in found}) == 1
+        for index, problem in found[: 1 if alike else None]:
+            place = ("tune", "search", key, *(() if alike else (values.kind, index)))
+            told = f"`{key}` cannot be {show(values.samples[index])}: {problem.message}"
+            diagnostics.add(_told(told, problem, program.span(place, key=alike)))
 
 
-def _check_key(
-    program: Program,
-    key: str,
-    values: Range,
-    diagnostics: Diagnostics,
-    preset: str | None,
-    settings: Mapping[str, Any],
-) -> None:
-    samples = values.samples[:SAMPLES]
-    first: tuple[Any, Diagnostic] | None = None
-    failed = 0
-    for value in samples:
-        problem = _problem(program, {**settings, key: value}, preset)
-        if problem is None:
-            continue
-        failed += 1
-        first = first or (value, problem)
-        if problem.code in ALWAYS:
-            first, failed = (value, problem), len(samples)
-            break
-    if first is None or failed < len(samples):
-        return
-    value, problem = first
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """Compiles a spec with values of its `search`."""
+
+    program: Program
+    search: Mapping[str, Range]
+    preset: str | None
+    settings: Mapping[str, Any]
+
+    def mistakes(self, key: str) -> Iterator[tuple[int, Diagnostic]]:
+        """The values of a key that are not legal, by their number, each with what is wrong."""
+        for index, value in enumerate(self.search[key].samples):
+            problem = self._problem({key: value})
+            if problem is not None and (problem.code in ALWAYS or not self._mended(key, value)):
+                yield index, replace(problem, message=problem.message.removeprefix(f"--set {key}: "))
+
+    def _mended(self, key: str, value: Any) -> bool:
+        """Whether a value compiles with other values of the other keys."""
+        others = ({**some, key: value} for some in self._others(key))
+        return any(self._problem(values) is None for values in islice(others, TRIES))
+
+    def _others(self, key: str) -> Iterator[dict[str, Any]]:
+        """Values of the other keys: one at a time, then of all together."""
+        rest = {name: values.nearby for name, values in self.search.items() if name != key}
+        for name, nearby in rest.items():
+            yield from ({name: value} for value in nearby)
+        for index in range(max(map(len, rest.values()), default=0)):
+            yield {name: nearby[index % len(nearby)] for name, nearby in rest.items()}
+
+    def _problem(self, values: Mapping[str, Any]) -> Diagnostic | None:
+        """The first mistake of the spec with these values."""
+        program = self.program
+        spec = program.path if program.path is not None else program.sources["<spec>"]
+        found = Diagnostics()
+        compiler.check(spec, found, {}, preset=self.preset, settings={**self.settings, **values})
+        return next((problem for problem in found.sorted() if problem.severity == "error"), None)
+
+
+def _told(message: str, problem: Diagnostic, place: Span) -> Diagnostic:
+    """The mistake of a value at its place in `search`, with that where it goes."""
     label = (Label(problem.span, "where it goes"),) if problem.span is not None else ()
-    message = problem.message.removeprefix(f"--set {key}: ")
-    diagnostics.add(
-        Diagnostic(
-            problem.code,
-            f"`{key}` cannot be {show(value)}: {message}",
-            program.span(("tune", "search", key), True),
-            labels=label,
-            help=problem.help,
-        )
-    )
-
-
-def _problem(program: Program, settings: Mapping[str, Any], preset: str | None) -> Diagnostic | None:
-    """The first mistake of the spec with these settings."""
-    spec = program.path if program.path is not None else program.sources["<spec>"]
-    found = Diagnostics()
-    compiler.check(spec, found, {}, preset=preset, settings=settings)
-    return next((problem for problem in found.sorted() if problem.severity == "error"), None)
+    return Diagnostic(problem.code, message, place, labels=label, help=problem.help)

@@ -19,6 +19,7 @@ class IntRange(Setting):
     bounds: Annotated[tuple[int, int], Field(alias="int", strict=False)]
     log: bool = False
     step: Count = 1
+    kind: ClassVar = "int"
 
     @model_validator(mode="after")
     def _ordered(self) -> IntRange:
@@ -29,8 +30,16 @@ class IntRange(Setting):
 
     @property
     def samples(self) -> tuple[int, ...]:
-        """Values that show whether the spec accepts this range: its ends."""
+        """Values that the spec must accept: its ends."""
         return self.bounds
+
+    @property
+    def nearby(self) -> list[int]:
+        """Values beside which one of another key may be legal: among them is a multiple of every small
+        number.
+        """
+        low, high = self.bounds
+        return sorted({*range(low, min(high, low + NEARBY * self.step) + 1, self.step), high})
 
     def grid(self) -> list[int] | None:
         """Every value; None if there are too many to try."""
@@ -45,6 +54,7 @@ class FloatRange(Setting):
     bounds: Annotated[tuple[float, float], Field(alias="float", strict=False)]
     log: bool = False
     step: Annotated[float, Field(gt=0)] | None = None
+    kind: ClassVar = "float"
 
     @model_validator(mode="after")
     def _ordered(self) -> FloatRange:
@@ -56,6 +66,10 @@ class FloatRange(Setting):
     @property
     def samples(self) -> tuple[float, ...]:
         return self.bounds
+
+    @property
+    def nearby(self) -> list[float]:
+        return list(self.bounds)
 
     def grid(self) -> list[float] | None:
         if self.step is None:
@@ -69,6 +83,7 @@ class Choice(Setting):
     """One of the listed values. They may have any type that the key accepts: a number, a text, a list."""
 
     choice: Annotated[list[Any], Field(min_length=1)]
+    kind: ClassVar = "choice"
 
     @model_validator(mode="after")
     def _different(self) -> Choice:
@@ -80,6 +95,10 @@ class Choice(Setting):
     @property
     def samples(self) -> tuple[Any, ...]:
         return tuple(self.choice)
+
+    @property
+    def nearby(self) -> list[Any]:
+        return list(self.choice)
 
     def grid(self) -> list[Any] | None:
         return list(self.choice)
@@ -96,6 +115,8 @@ SYNONYMS = by_word(
     float="uniform loguniform log_uniform real",
     choice="choices categorical values options",
 )
+NEARBY = 15
+"""Steps from the lower end of a range of integers."""
 MOST = 10_000
 """The most values of one key that a grid is made of."""
 
