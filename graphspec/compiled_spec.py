@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graphspec.arguments import need, need_sizes
 from graphspec.augmentation import chain
 from graphspec.diagnostics import Span
 from graphspec.graph import Graph
@@ -195,6 +196,8 @@ class Program:
         """
         from graphspec.train.footprint import step_bytes
 
+        need(batch_size=batch_size)
+        need_sizes(self, sizes or {})
         return step_bytes(self, batch_size, sizes)
 
     def fold(self) -> Program:
@@ -230,6 +233,7 @@ class Program:
         from graphspec import own
         from graphspec.load import load_folded, load_module
 
+        need(seed=seed, weights=weights)
         classes = own.bring(self, own.nodes(self))
         emitted = self.emit(inplace, exporting)
         if self.folding is None:
@@ -237,7 +241,13 @@ class Program:
         else:
             unfolded = self.folding.program.module(seed=seed, weights=weights)
             module = load_folded(emitted, unfolded, self.folding.folded.steps, classes)
-        return module.to(device)
+        try:
+            return module.to(device)
+        except (RuntimeError, AssertionError):  # torch has other words for a device that is not there
+            from graphspec.train import device as devices
+
+            devices.choose(str(device))
+            raise
 
     def augmentations(self, more: Mapping[str, int] | None = None) -> dict[str, nn.Module]:
         """By input, the modules of the features' `augment`, which apply to a batch of float images.
@@ -276,6 +286,7 @@ class Program:
         from graphspec.data.given import given
         from graphspec.train.loop import train
 
+        need(weights=weights, run_dir=run_dir, resume=resume, overwrite=overwrite)
         return train(
             self,
             data=given(data),
@@ -318,6 +329,7 @@ class Program:
 
     def with_batch_size(self, size: int) -> Program:
         """The same program with another `train.batch_size`."""
+        need(batch_size=size)
         written = self._document.value
         training = {**(written.get("train") or {}), "batch_size": size}
         document = replace(self._document, value={**written, "train": training})
@@ -370,6 +382,8 @@ class Program:
         """
         from graphspec.load import example_inputs
 
+        need(batch_size=batch_size, seed=seed)
+        need_sizes(self, sizes or {})
         return example_inputs(self._elaborated, batch_size, dict(sizes or {}), seed)
 
     def bundle(self, inplace: bool = True, prove: bool = True) -> str:

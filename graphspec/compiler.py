@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphspec import augmentation
+from graphspec.arguments import need
 from graphspec.compiled_spec import Program
 from graphspec.declarations import File, read_file
 from graphspec.diagnostics import Diagnostic, Diagnostics, did_you_mean, fail
@@ -32,6 +33,7 @@ def compile(
     `params` override the params of the file; `settings` override dotted paths (`train.epochs`). `allow` names
     the Python packages that `module:` may import when something runs. Raises `SpecError`.
     """
+    need(spec=spec, params=params, settings=settings, allow=allow)
     diagnostics, sources = Diagnostics(), dict[str, str]()
     given = from_python(settings or {}, sources)
     if isinstance(spec, Mapping):

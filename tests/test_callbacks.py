@@ -23,7 +23,7 @@ from graphspec.compiler import check, compile
 from graphspec.diagnostics import Diagnostics, SpecError
 from graphspec.objectives.history import directions
 from graphspec.train.callbacks import settings
-from graphspec.train.callbacks.base import Callback
+from graphspec.train.callbacks.base import Callback, Callbacks
 from graphspec.train.callbacks.rates import ReduceLROnPlateauCallback
 from graphspec.train.callbacks.weights import EarlyStoppingCallback
 from graphspec.train.config.callbacks import CALLBACKS, parse_callbacks
@@ -274,6 +274,34 @@ def test_tensorboard_reads_what_was_written(place: Path) -> None:
     assert "hidden.weight/histogram" in tags["histograms"]
     nodes = {node.name: node for node in read["train"].Graph().node}
     assert nodes["hidden"].op == "Dense" and list(nodes["norm"].input) == ["hidden"]
+
+
+def test_callbacks_of_keras_will_do(place: Path) -> None:
+    """They get their model by `set_model`, and may put a history into it."""
+    told: list[Any] = []
+    stopping = keras.callbacks.EarlyStopping(min_delta=9.0, restore_best_weights=True)
+    logs = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: told.append(logs["loss"]))
+    halved = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    history = keras.callbacks.History()
+    called = [logs, halved, history, stopping]
+    text = spec("model_checkpoint: {}", 4)
+    result = train(compile(text), root=place, run_dir=place / "run", callbacks=called)
+    assert result.epochs == 2 and len(told) == 2 * result.steps / result.epochs
+    assert history.history["val_loss"] == result.history["val_loss"]
+    first, last = (load_file(place / "run" / f"{name}.safetensors") for name in ("epoch-001", "last"))
+    assert all(torch.equal(first[name], last[name]) for name in first)
+    saving = keras.callbacks.ModelCheckpoint("kept.keras")
+    with pytest.raises(SpecError, match="`ModelCheckpoint` uses") as caught:
+        train(compile(spec("", 1)), root=place, callbacks=[saving])
+    assert "model_checkpoint" in str(caught.value)
+
+
+def test_batches_are_watched_for_callbacks_of_keras_that_do_so() -> None:
+    class Batches(keras.callbacks.Callback):
+        def on_batch_end(self, batch: int, logs: Any = None) -> None: ...
+
+    assert Callbacks([("a", Batches())]).watches_batches
+    assert not Callbacks([("a", keras.callbacks.CSVLogger("x.csv"))]).watches_batches
 
 
 def test_mlflow_reads_what_was_written(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,15 +19,16 @@ ALLOWED = {
     "__main__": "cli",
     "adapting": "adaptive contract diagnostics graph",
     "adaptive": "contract diagnostics graph weights",
+    "arguments": "diagnostics",
     "augmentation": "data tensor",
     "bundle": "diagnostics emit own",
     "cli": "adaptive compiler convert curves data diagnostics export folded_weights json_schema load "
     "objectives packages plot own reference reporting run_files runs source tensor_files train transfer tune "
-    "version weights",
+    "version weights arguments",
     "compiled_spec": "adapting augmentation bundle data diagnostics emit fold graph load own plot program "
-    "proof resolution source summary tensor train",
+    "proof resolution source summary tensor train arguments",
     "compiler": "augmentation compiled_spec declarations diagnostics elaborate overriding program run_files "
-    "source",
+    "source arguments",
     "contract": "objectives tensor",
     "convert": "compiler contract diagnostics graph names objectives packages schema tensor tensor_files "
     "train version weights compiled_spec",
@@ -66,7 +67,7 @@ ALLOWED = {
     "resolution": "contract objectives schema train",
     "reporting": "diagnostics summary",
     "run_files": "",
-    "runs": "compiler data diagnostics folded_weights own run_files train compiled_spec weights",
+    "runs": "arguments compiler data diagnostics folded_weights own run_files train compiled_spec weights",
     "schema": "objectives",
     "source": "diagnostics expressions",
     "summary": "costs diagnostics graph program tensor train",
@@ -74,7 +75,7 @@ ALLOWED = {
     "tensor_files": "",
     "transfer": "contract convert diagnostics expressions graph names objectives source tensor train weights",
     "train": "compiler contract data diagnostics execution expressions graph interpreter load objectives own "
-    "packages tensor tensor_files version weights run_files",
+    "packages tensor tensor_files version weights run_files arguments",
     "tune": "compiler compiled_spec data diagnostics interpreter objectives run_files",
     "version": "",
     "words": "",

@@ -7,7 +7,9 @@ import runpy
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -240,3 +242,56 @@ def test_text_without_a_line_break_is_taken_as_a_path_and_said_so() -> None:
     with pytest.raises(graphspec.SpecError) as caught:
         graphspec.compile("inputs: {x: {shape: [2]}}")
     assert "line break" in (caught.value.diagnostics[0].help or "")
+
+
+ARGUMENTS: list[tuple[Callable[[Any, Any], Any], str, str]] = [
+    (lambda p, run: p.fit(epochs="3", device="cpu"), "wrong-type", "a whole number"),
+    (lambda p, run: p.fit(epochs=True, device="cpu"), "wrong-type", "a whole number"),
+    (lambda p, run: p.fit(epochs=0, device="cpu"), "out-of-range", "at least 1"),
+    (lambda p, run: p.fit(limit=2.0, device="cpu"), "wrong-type", "a whole number"),
+    (lambda p, run: p.fit(callbacks=5), "wrong-type", "a list"),
+    (lambda p, run: p.fit(weights=3), "wrong-type", "a path"),
+    (lambda p, run: p.fit(run_dir=3), "wrong-type", "a path"),
+    (lambda p, run: p.fit(resume="yes"), "wrong-type", "True or False"),
+    (lambda p, run: p.fit(device=3), "device-missing", "auto, cpu"),
+    (lambda p, run: p.module(device="gpu"), "device-missing", "auto, cpu"),
+    (lambda p, run: p.module(seed="a"), "wrong-type", "a whole number"),
+    (lambda p, run: p.module(seed=2**70), "out-of-range", "64 bits"),
+    (lambda p, run: p.module(weights=3), "wrong-type", "a path"),
+    (lambda p, run: p.example_inputs(sizes={"lenght": 3}), "unknown-name", "did you mean `length`?"),
+    (lambda p, run: p.memory(2, {"lenght": 3}), "unknown-name", "did you mean `length`?"),
+    (lambda p, run: p.example_inputs(sizes={"length": 1}), "out-of-range", "at least 3"),
+    (lambda p, run: p.example_inputs(sizes={"length": "3"}), "wrong-type", "a whole number"),
+    (lambda p, run: p.example_inputs(sizes=[3]), "wrong-type", "a dict"),
+    (lambda p, run: p.example_inputs(batch_size=0), "out-of-range", "at least 1"),
+    (lambda p, run: p.with_batch_size(0), "out-of-range", "at least 1"),
+    (lambda p, run: graphspec.compile("a: 1", params=[3]), "wrong-type", "a dict"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.compile("a: 1", settings=3), "wrong-type", "a dict"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.compile("a: 1", allow=3), "wrong-type", "a list"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.compile(None), "wrong-type", "a path"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.Run(3), "wrong-type", "a path"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.Run(run, 3), "wrong-type", "a path"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.Run(run).evaluate(limit="3"), "wrong-type", "a whole number"),  # type: ignore[arg-type]
+    (lambda p, run: graphspec.Run(run).predict({}, batch_size=0), "out-of-range", "at least 1"),
+]
+
+
+@pytest.mark.parametrize(("call", "code", "words"), ARGUMENTS)
+def test_a_wrong_argument_is_a_diagnostic(
+    tmp_path: Path, call: Callable[[Any, Any], Any], code: str, words: str
+) -> None:
+    program = graphspec.compile("""
+inputs: {x: {shape: [length, 4]}}
+nodes:
+  slid: {layer: Conv1D, filters: 2, kernel_size: 3}
+  y: {layer: GlobalAveragePooling1D}
+outputs: {y: {loss: mse}}
+""")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "spec.yaml").write_text(program.resolved)
+    (run / "environment.json").write_text("{}")
+    with pytest.raises(SpecError) as caught:
+        call(program, run)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == code and words in f"{diagnostic.message} {diagnostic.help}"

@@ -410,7 +410,7 @@ def test_every_value_that_is_never_legal_is_told(tmp_path: Path) -> None:
     lines = CHOICES.splitlines()
     places = [lines[each["line"] - 1][each["column"] - 1 : each["end_column"] - 1] for each in found]
     assert places == ["reluu", "tanhh", "3", "-1", "5000"]
-    assert "`act` cannot be \"reluu\"" in found[0]["message"] and "`relu`" in found[0]["help"]
+    assert '`act` cannot be "reluu"' in found[0]["message"] and "`relu`" in found[0]["help"]
 
 
 def test_a_spec_without_a_search_is_told(tmp_path: Path) -> None:

@@ -301,21 +301,16 @@ def terminal_width(stream: TextIO) -> int | None:
 
 def sizes_of(pairs: Iterable[str] | None, program: Program) -> dict[str, int]:
     """The values of `--size`, each of a size that the program's inputs name, and legal for it."""
-    from graphspec.diagnostics import did_you_mean
+    from graphspec.arguments import size_mistake
 
     found: dict[str, int] = {}
-    least, most = program.minimum_sizes, program.maximum_sizes
     for pair in pairs or ():
         name, _, text = pair.partition("=")
         if not text.isdecimal():
             raise misuse("--size", f"`{pair}` is not NAME=N, as length=128")
-        if name not in least:
-            known = ", ".join(n for n in least if not n.startswith("?"))
-            help = did_you_mean(name, least, f"its sizes: {known or 'all are numbers'}")
-            raise misuse("--size", f"the spec names no size `{name}`; {help}")
-        if not least[name] <= int(text) <= most.get(name, int(text)):
-            bounds = f"at least {least[name]}" + (f", at most {most[name]}" if name in most else "")
-            raise misuse("--size", f"`{name}` is {bounds}")
+        mistake = size_mistake(program, name, int(text))
+        if mistake is not None:
+            raise misuse("--size", "; ".join(filter(None, mistake[1:])))
         found[name] = int(text)
     return found
 

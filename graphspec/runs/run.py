@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphspec.arguments import need
 from graphspec.compiled_spec import Program
 from graphspec.compiler import compile
 from graphspec.diagnostics import fail
@@ -41,6 +42,7 @@ class Run:
         weights: Literal["best", "last"] | str | Path = "best",
         allow: Iterable[str] = (),
     ):
+        need(path=path, weights=weights, allow=allow)
         place = Path(path)
         is_spec = place.suffix in SUFFIXES and not place.is_dir()
         self.files: RunFiles | SpecFiles = SpecFiles(place) if is_spec else RunFiles(place)
@@ -99,6 +101,7 @@ class Run:
         from graphspec.train.own import bound
         from graphspec.train.penalties import Penalties
 
+        need(batch_size=batch_size, limit=limit)
         program, place = self.program, devices.choose(device)
         with devices.computing(devices.threads(program)):
             examples, encoders, part = self._examples(data, place, limit)
@@ -152,6 +155,7 @@ class Run:
         from graphspec.runs.prediction import predictions
         from graphspec.train import device as devices
 
+        need(batch_size=batch_size, limit=limit)
         source, place = given(data), devices.choose(device)
         assert source is not None
         size = batch_size or self.program.training.batch_size

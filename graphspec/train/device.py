@@ -27,7 +27,7 @@ def choose(name: str = "auto") -> torch.device:
 
     Raises `SpecError` (device-missing).
     """
-    mine = launched()
+    mine, name = launched(), str(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if mine.local_size > 1 and name.startswith("cuda:"):

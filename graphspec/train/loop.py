@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from graphspec.arguments import need
 from graphspec.data.batches import RANDOM, Batch, Examples, Shuffle, generator
 from graphspec.data.given import Given
 from graphspec.data.loading import SYNTHETIC, Data, load
@@ -199,9 +200,7 @@ def _fitting(
 
 def _checked(epochs: int | None, limit: int | None, callbacks: Iterable[Any]) -> tuple[Any, ...]:
     """The callbacks. Raises `SpecError` for arguments that no training can have."""
-    for name, value in (("epochs", epochs), ("limit", limit)):
-        if value is not None and value < 1:
-            raise fail("out-of-range", f"`{name}` is {value}, but must be at least 1")
+    need(epochs=epochs, limit=limit, callbacks=callbacks)
     found = tuple(callbacks)
     for item in found:
         if isinstance(item, type):

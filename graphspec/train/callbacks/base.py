@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, from_numpy
 
+from graphspec.diagnostics import fail
 from graphspec.train.checkpoint import State, joined
+from graphspec.train.config.callbacks import CALLBACKS
 
 METHODS = (
     *("on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin"),
@@ -58,6 +60,34 @@ class Callback:
         """Called at the end of training, however it ended."""
 
 
+class AsModel:
+    """A training as callbacks of Keras see it: a model that has what they read and set of it."""
+
+    def __init__(self, training: Any):
+        self._training = training
+
+    @property
+    def stop_training(self) -> bool:
+        found: bool = self._training.stop_training
+        return found
+
+    @stop_training.setter
+    def stop_training(self, wanted: bool) -> None:
+        self._training.stop_training = bool(wanted)
+
+    @property
+    def optimizer(self) -> Any:
+        return self._training.optimizer
+
+    def get_weights(self) -> list[Any]:
+        """Copies of all weights and buffers, in the order of the state dict."""
+        return [tensor.detach().cpu().clone().numpy() for tensor in self._training.weights().values()]
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        names = self._training.weights()
+        self._training.spread.load({n: from_numpy(w) for n, w in zip(names, weights, strict=True)})
+
+
 class Callbacks:
     """Several callbacks as one, called in their order, by their names."""
 
@@ -73,15 +103,33 @@ class Callbacks:
         state.
         """
         for item in self.items.values():
-            item.model = training
+            if callable(tell := getattr(item, "set_params", None)):
+                tell({"epochs": training.epochs, "verbose": 0})
+            if callable(give := getattr(item, "set_model", None)):
+                give(AsModel(training))
+            else:
+                item.model = training
         self.call("on_train_begin", {})
         if state is not None:
             self._restore(state)
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Calls a method of all callbacks that have it."""
+        """Calls a method of all callbacks that have it. Raises `SpecError` for one that asks a training for
+        what only a model of Keras has.
+        """
         for bound in self._methods[method]:
-            bound(*arguments)
+            try:
+                bound(*arguments)
+            except AttributeError as error:
+                item = bound.__self__
+                if error.obj is None or error.obj is not getattr(item, "model", None):
+                    raise
+                name = type(item).__name__
+                message = f"the callback `{name}` uses `model.{error.name}`, which a training does not have"
+                help = None
+                if name in CALLBACKS.members:
+                    help = f"write it in the spec: `callbacks: {{{CALLBACKS.members[name].canonical}: {{}}}}`"
+                raise fail("callback-misfit", message, help) from error
 
     def state(self) -> State:
         """The states of the callbacks, by name."""
@@ -107,5 +155,15 @@ class Callbacks:
     def _having(self, method: str) -> Iterable[Callable[..., None]]:
         for item in self.items.values():
             bound = getattr(item, method, None)
-            if callable(bound) and getattr(type(item), method, None) is not getattr(Callback, method):
+            old = method.replace("train_batch", "batch")  # by which Keras calls the same
+            if callable(bound) and not (_is_empty(item, method) and _is_empty(item, old)):
                 yield bound
+
+
+def _is_empty(item: Any, method: str) -> bool:
+    """Whether a callback has a method as the base class left it, ours or that of Keras."""
+    if method in getattr(item, "__dict__", {}):
+        return False
+    made = next((kind for kind in type(item).__mro__ if method in vars(kind)), None)
+    keras = made is not None and made.__name__ == "Callback" and "keras" in made.__module__.split(".")
+    return made is None or made is Callback or keras
