@@ -6,12 +6,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import layers
 
 import graphspec
 from graphspec.convert import Imported, import_keras
 from graphspec.convert.proof import difference
 from graphspec.diagnostics import SpecError
+from graphspec.transfer import transfer
 from tests.keras_saved import KERAS_WARNS, randomize
 from tests.keras_zoo import ZOO
 
@@ -193,6 +195,40 @@ def normalized() -> Any:
 @pytest.mark.parametrize("make", [constants, normalized])
 def test_constants_and_normalized_kernels_are_imported(make: Any) -> None:
     proved(make())
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_normalized_kernels_have_their_order_in_files_of_keras_2(
+    frozen: bool, inside: bool, tmp_path: Path
+) -> None:
+    """The vector has as many numbers as the bias, which trains and is listed before it, unless it is frozen."""
+    x = keras.Input((4,), name="x")
+    layer = layers.SpectralNormalization(layers.Dense(3), name="norm")
+    layer.trainable = not frozen
+    y = layer(x)
+    model = keras.Model(x, layers.Dense(3)(keras.Model(x, y, name="inner")(x) if inside else y))
+    randomize(model)
+    for number, variable in enumerate(model.weights):
+        if len(variable.shape) == 1 or "vector_u" in variable.name:
+            variable.assign(np.arange(3).reshape(variable.shape) + number)
+    model.save(tmp_path / "model.h5")
+    imported = import_keras(tmp_path / "model.h5", flat=True)
+    assert imported.weights is not None
+    assert difference(imported.program, imported.weights, model) < TOLERANCE
+    assert ("trainable: false" in imported.text) == frozen
+    model.save_weights(tmp_path / "model.weights.h5")
+    found = transfer(imported.program.graph, tmp_path / "model.weights.h5")
+    assert found.plan.ok and found.weights.keys() == imported.weights.keys()
+    assert all(torch.equal(found.weights[key], value) for key, value in imported.weights.items())
+
+
+def test_what_a_wrapper_freezes_stays_frozen() -> None:
+    model = keras.Sequential(
+        [keras.Input((3, 4), name="x"), layers.TimeDistributed(layers.Dense(2), name="each")]
+    )
+    model.get_layer("each").trainable = False
+    assert "trainable: false" in proved(model).text
 
 
 def test_a_constant_for_each_example_is_refused() -> None:

@@ -397,3 +397,17 @@ def test_a_loaded_module_exports_strictly() -> None:
     torch._dynamo.reset()
     gc.collect()
     assert name not in sys.modules
+
+
+def test_kernels_that_are_normalized_in_training_are_exported(tmp_path: Path) -> None:
+    program = graphspec.compile(
+        """
+inputs: {x: {shape: [frames, 6, 4]}}
+nodes:
+  a: {layer: SpectralNormalization, wraps: {layer: Dense, units: 3}}
+  b: {layer: TimeDistributed, wraps: {layer: BatchNormalization}}
+outputs: [b]
+"""
+    )
+    found = export(program, "pt2", tmp_path / "m.pt2")
+    assert {"batch", "frames"} <= set(found.free)

@@ -102,3 +102,52 @@ def test_time_distributed_in_time_distributed_has_two_axes_of_steps(
     torch.testing.assert_close(module(x), single(x.flatten(0, 2)).unflatten(0, (2, 3, 4)))
     assert program.outputs["seen"].tensors[0].rank == 6
     assert f"TimeDistributed(TimeDistributed({title}))" in str(program.summary())
+
+
+NORMALIZED = """
+inputs: {clip: {shape: [frames, 6, 6, 2]}}
+blocks:
+  frame:
+    inputs: [x]
+    nodes:
+      conv: {layer: Conv2D, filters: 3, kernel_size: 3, use_bias: false}
+      norm: {layer: BatchNormalization, momentum: 0.5}
+      mean: {layer: GlobalAveragePooling2D}
+nodes: {each: {layer: TimeDistributed, wraps: {block: frame}}}
+outputs: [each]
+"""
+
+
+def test_a_block_in_time_distributed_normalizes_each_step_by_itself() -> None:
+    program = graphspec.compile(NORMALIZED)
+    module, clip = program.module().train(), torch.randn(4, 3, 6, 6, 2)
+    single = copy.deepcopy(module.each)
+    expected = torch.stack([single(step.permute(0, 3, 1, 2)) for step in clip.unbind(1)], 1)
+    found = module(clip)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(module.each.state_dict(), single.state_dict())
+    found.sum().backward()
+    one = module.eval()(clip)
+    torch.testing.assert_close(one[:, 1:2], module(clip[:, 1:2]))
+
+
+def test_spectral_normalization_keeps_the_mask_that_its_layer_keeps() -> None:
+    text = (
+        "inputs: {words: {shape: [6], dtype: int64}}\n"
+        "nodes:\n"
+        "  vectors: {layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}\n"
+        "  dense: {layer: Dense, units: 4}\n"
+        "  code: {layer: LSTM, units: 3}\n"
+        "outputs: [code]"
+    )
+    wrapped = text.replace(
+        "{layer: Dense, units: 4}", "{layer: SpectralNormalization, wraps: {layer: Dense, units: 4}}"
+    )
+    embedding = "{layer: Embedding, input_dim: 9, output_dim: 4, mask_zero: true}"
+    table = text.replace(embedding, f"{{layer: SpectralNormalization, wraps: {embedding}}}")
+    words = torch.tensor([[3, 4, 0, 0, 0, 0]])
+    plain = graphspec.compile(text).module().eval()
+    for each in (wrapped, table):
+        module = graphspec.compile(each).module().eval()
+        module.load_state_dict(plain.state_dict(), strict=False)
+        torch.testing.assert_close(module(words), plain(words))

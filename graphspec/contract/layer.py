@@ -9,11 +9,11 @@ layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from graphspec.contract.activations import LINEAR, ActivationFunction
+from graphspec.contract.activations import LINEAR, ActivationFunction, AlongAxis
 from graphspec.contract.habits import ARGUMENTS
 from graphspec.contract.penalties import Constraint, Regularizer
 from graphspec.contract.registry import REGISTRY, Kind
@@ -287,6 +287,7 @@ class Layer(Setting):
     halves: ClassVar[bool] = True  # it computes on float16 and bfloat16, too
     random: ClassVar[bool] = False  # its training output is drawn, not computed
     training_only: ClassVar[bool] = False  # passes on its input in inference
+    learns_of_calls: ClassVar[bool] = False  # in training a call changes its buffers, by the batch as a whole
     recurrent: ClassVar[bool] = False  # it computes its steps one after another
     supports_masking: ClassVar[bool] = False  # passes on the mask of its first input
     named_sizes: ClassVar[tuple[str, ...]] = ()  # fields whose lists may name sizes of the program's inputs
@@ -470,6 +471,15 @@ class Layer(Setting):
         """For each output, which elements of its inputs it holds; () if it computes new ones."""
         return ("all",) if self.rearranges or self.keeps else ()
 
+    def counting_back(self, rank: int) -> Layer:
+        """The same, with the axis of the activation of its output, of this rank, counted from the end: more
+        axes may come before it.
+        """
+        activation = getattr(self, "activation", None)
+        if not isinstance(activation, AlongAxis) or activation.axis < 0:
+            return self
+        return self.model_copy(update={"activation": activation.laid(lambda axis: axis - rank)})
+
     def output_activation(self) -> str | None:
         """The activation that its output ends in, if it can be left off for logits."""
         activation = getattr(self, "activation", None)
@@ -495,6 +505,14 @@ class Wrapper(Layer, abstract=True):
         `layer` is None for a block or model. Raises `LayerError`.
         """
         return None
+
+    def wrapping(self, layers: Iterable[Layer]) -> Wrapper:
+        """The wrapper around what these layers compute."""
+        return self
+
+    def in_inference(self) -> Wrapper:
+        """A wrapper that does the same in inference, whatever it wraps."""
+        return self
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
         """The inputs of the wrapped layer."""
@@ -528,6 +546,9 @@ class NestedWrapper(Wrapper, abstract=True):
     @property
     def title(self) -> str:
         return str(self.outer.title)
+
+    def in_inference(self) -> Wrapper:
+        return type(self)(outer=self.outer.in_inference(), inner=self.inner.in_inference())
 
     def enter(self, *inputs: Any) -> tuple[Tensor, ...]:
         found: tuple[Tensor, ...] = self.inner.enter(*self.outer.enter(*inputs))

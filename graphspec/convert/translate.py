@@ -16,7 +16,7 @@ from typing import Any
 
 from graphspec.contract import REGISTRY
 from graphspec.contract.keras_names import ALIASES, LAYERS
-from graphspec.contract.layer import Layer
+from graphspec.contract.layer import Layer, Wrapper
 from graphspec.convert.arguments import arguments, parsed, plain, shortened
 from graphspec.convert.cells import of_cells
 from graphspec.convert.config import (
@@ -233,7 +233,8 @@ class Translator:
             given = arguments(cls, layer, rank)
             stored = replace(stored, parts=parts)
         node = ConvertedNode(layer.name, "layer", cls.spec_name, given, body=body, stored=stored)
-        node.trainable = layer.config.get("trainable") is not False or cls.weights is Layer.weights
+        weightless = cls.weights is Layer.weights and not issubclass(cls, Wrapper)
+        node.trainable = layer.config.get("trainable") is not False or weightless
         slots, extra = self._slots(cls, call)
         made = parsed(cls, {key: v for key, v in {**given, **extra}.items() if key in cls.model_fields})
         self._read(node, cls, call, slots)

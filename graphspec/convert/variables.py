@@ -102,22 +102,23 @@ class StoredVariables:
             for step in (*stored, *part):
                 group = member(group, step, self.shown) if group is not None else None
             if group is not None:
-                found += self._below(group)
+                found += variables_below(group, self.shown)
         return found
 
-    def _below(self, group: Any) -> Iterator[Any]:
-        """What a group stores. A wrapper with variables of its own, SpectralNormalization, has the kernel of
-        the wrapped layer among them: it is stored twice and counts once.
-        """
-        own = member(group, "vars", self.shown)
-        found = [array(own, str(number), self.shown) for number in range(len(own))] if own is not None else []
-        yield from found
-        for child in CHILDREN:
-            below = member(group, child, self.shown)
-            if below is not None:
-                for value in self._below(below):
-                    if not any(value.shape == seen.shape and (value == seen).all() for seen in found):
-                        yield value
+
+def variables_below(group: Any, shown: str) -> Iterator[Any]:
+    """What a group of a file of Keras 3 stores. A wrapper with variables of its own, SpectralNormalization, has
+    the kernel of the wrapped layer among them: it is stored twice and counts once.
+    """
+    own = member(group, "vars", shown)
+    found = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
+    yield from found
+    for child in CHILDREN:
+        below = member(group, child, shown)
+        if below is not None:
+            for value in variables_below(below, shown):
+                if not any(value.shape == seen.shape and (value == seen).all() for seen in found):
+                    yield value
 
 
 class LegacyVariables:

@@ -41,7 +41,10 @@ def state(graph: Graph, where: Mapping[str, StoredPlace], variables: Variables) 
             )
         arrays = iter(stored)
         value: Tensor | None = None
-        for weight in weights:
+        legacy = isinstance(variables, LegacyVariables) and place.trainable
+        for weight in sorted(
+            weights, key=lambda weight: legacy and not weight.trainable
+        ):  # trained ones first
             if not weight.row:
                 array = next(arrays, None)
                 value = None if array is None else torch.from_numpy(array)

@@ -128,6 +128,7 @@ class Classes:
         for op in (op for graph in graphs for op in graph.ops if op.present):
             texts = [weight.initializer for weight in op.weights() if weight.initializer]
             texts += _texts(self.code(op)) if op.layer is not None else []
+            texts += [op.wrapper.enter_code(), op.wrapper.leave_code()] if op.wrapper is not None else []
             for text in texts:
                 yield from names_of(template(text))
         yield from filter(None, map(self.recomputing, self._recomputed))

@@ -7,18 +7,18 @@ from torch import nn
 from torch.nn import functional as F
 
 
-@torch.no_grad()
 def divide_by_norm(module: Any, _: object) -> None:
     """The hook of `spectral_norm`: a power iteration before the forward pass."""
     if not module.training:
         return
-    weight, u = module.weight.movedim(module.rows, 0).flatten(1), module.u
-    for _ in range(module.iterations):
-        v = F.normalize(u @ weight, dim=0)
-        u = F.normalize(weight @ v, dim=0)
-    norm = u @ weight @ v
-    module.u.copy_(torch.where(norm == 0, module.u, u))
-    module.weight.div_(torch.where(norm == 0, 1, norm))
+    with torch.no_grad():
+        weight, u = module.weight.movedim(module.rows, 0).flatten(1), module.u
+        for _ in range(module.iterations):
+            v = F.normalize(u @ weight, dim=0)
+            u = F.normalize(weight @ v, dim=0)
+        norm = u @ weight @ v
+        module.u.copy_(torch.where(norm == 0, module.u, u))
+        module.weight.div_(torch.where(norm == 0, 1, norm))
 
 
 def spectral_norm(module: Any, iterations: int = 1, dim: int = 0) -> Any:

@@ -130,7 +130,7 @@ class _Planner:
         fits = (
             activation_of(op.layer) == LINEAR
             and self.readers[source] == [norm]
-            and op.wrapper == norm.wrapper
+            and _wrapped_alike(op, norm)
             and channel_axis(op.layer, x.rank) == axis
         )
         return op if fits else None
@@ -204,3 +204,9 @@ def _pays(ops: list[Op]) -> bool:
     channels = read.shape[channel_axis(layer, read.rank)]
     sizes = [size for size in (channels, *written) if isinstance(size, int)]
     return set(kernel) == {1} and len(sizes) == len(ops) + 1 and sizes[0] >= sum(sizes[1:])
+
+
+def _wrapped_alike(op: Op, norm: Op) -> bool:
+    """Whether two ops stand in the same wrappers, or in none."""
+    wrappers = [None if each.wrapper is None else each.wrapper.in_inference() for each in (op, norm)]
+    return bool(wrappers[0] == wrappers[1])

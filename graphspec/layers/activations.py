@@ -161,6 +161,10 @@ class Softmax(_Elementwise, also="Softmax2d"):
     def memory(self, x: Tensor, mask: Tensor | None = None) -> Memory:
         return "any" if mask is None else "spec"
 
+    def counting_back(self, rank: int) -> Layer:
+        axis = self.single()
+        return self if axis is None or axis < 0 else self.model_copy(update={"axis": axis - rank})
+
     def single(self) -> int | None:
         """The axis, if there is only one."""
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)

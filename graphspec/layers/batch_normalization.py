@@ -37,6 +37,7 @@ class BatchNormalization(Layer, also="BatchNorm1d BatchNorm2d BatchNorm3d BatchN
     flops_per_input = 2
     arguments = (Argument("x"), Argument("mask", required=False))
     supports_masking = True
+    learns_of_calls = True
 
     axis: int = -1
     momentum: float = 0.99

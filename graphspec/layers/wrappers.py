@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,8 @@ from graphspec.tensor import Dim, Tensor
 class TimeDistributed(Wrapper):
     """Applies a layer, block or model to each step of axis 1, with shared weights.
 
-    A mask of the steps is passed on; the wrapped layer does not see it.
+    In training a batch normalization inside it learns from each step by itself, one after another. A mask of
+    the steps is passed on; the wrapped layer does not see it.
     """
 
     supports_masking = True
@@ -22,6 +24,13 @@ class TimeDistributed(Wrapper):
     examples = (
         Example({"wraps": {"layer": "Dense", "units": 4}}, ((3, 5),)),
         Example({"wraps": {"layer": "Conv2D", "filters": 2, "kernel_size": 3}}, ((2, 5, 5, 3),)),
+        Example({"wraps": {"layer": "BatchNormalization"}}, ((3, 5),)),
+        Example({"wraps": {"layer": "BatchNormalization", "momentum": 0.9}}, ((2, 4, 4, 3),)),
+        Example({"wraps": {"layer": "Softmax", "axis": 1}}, ((3, 2, 4),)),
+        Example(
+            {"wraps": {"layer": "Dense", "units": 4, "activation": {"name": "softmax", "axis": 1}}},
+            ((3, 2, 5),),
+        ),
     )
 
     def enter(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -44,6 +53,28 @@ class TimeDistributed(Wrapper):
 
     def times(self, x: Tensor) -> Dim:
         return x.shape[1]
+
+    def wrapping(self, layers: Iterable[Layer]) -> Wrapper:
+        return _StepByStep() if any(layer.learns_of_calls for layer in layers) else self
+
+
+class _StepByStep(TimeDistributed, abstract=True):
+    """Around what learns from the batch of each call, as a batch normalization does: Keras calls it once a
+    step, so that each step has its own statistics in training. In inference steps are a batch.
+    """
+
+    @property
+    def title(self) -> str:
+        return TimeDistributed.spec_name
+
+    def in_inference(self) -> Wrapper:
+        return TimeDistributed()
+
+    def enter_code(self) -> str:
+        return "step"
+
+    def leave_code(self) -> str:
+        return "together([{y} for step in apart({x}, self.training)], {x}, self.training)"
 
 
 class SpectralNormalization(Wrapper):
@@ -107,6 +138,9 @@ class Normalized(Layer, abstract=True):
         """The axis of the kernel that is the last in Keras."""
         last = len(kernel.shape) - 1
         return kernel.permute.index(last) if kernel.permute else last
+
+    def mask(self, inputs: tuple[Any, ...], masks: tuple[Any, ...]) -> Any:
+        return self.layer.mask(inputs, masks)
 
     def code(self, site: Site) -> Code:
         code = self.layer.code(site)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphspec.convert.variables import CHILDREN, array, member, open_hdf5, readable
+from graphspec.convert.variables import array, member, open_hdf5, readable, variables_below
 from graphspec.diagnostics import SpecError, fail
 from graphspec.transfer.misfits import what_it_is
 
@@ -274,20 +274,9 @@ def _units(group: Any, prefix: str, shown: str) -> Iterator[tuple[str, str, list
         if member(below, "layers", shown) is not None:
             yield from _units(below, f"{path}.", shown)
         else:
-            arrays = list(_variables(below, shown))
+            arrays = list(variables_below(below, shown))
             if arrays:
                 yield path, re.sub(r"_\d+$", "", stored), arrays
-
-
-def _variables(group: Any, shown: str) -> Iterator[Any]:
-    own = member(group, "vars", shown)
-    if own is not None:
-        for number in range(len(own)):
-            yield array(own, str(number), shown)
-    for child in CHILDREN:
-        below = member(group, child, shown)
-        if below is not None:
-            yield from _variables(below, shown)
 
 
 def _legacy(group: Any, shown: str) -> Iterator[tuple[str, str, list[Any]]]:

@@ -54,7 +54,7 @@ class Misfit:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class AbsentSource:
     """A weight that a rule, the first of those that match, takes from names that the file has not."""
 
     rule: Rule
@@ -70,7 +70,7 @@ class Plan:
     ours: bool = False
     matches: dict[str, Match] = field(default_factory=dict)
     misfits: dict[str, Misfit] = field(default_factory=dict)
-    absent: dict[str, Absent] = field(default_factory=dict)
+    absent: dict[str, AbsentSource] = field(default_factory=dict)
     ambiguous: list[Ambiguous] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -187,7 +187,7 @@ class Matcher:
             else:
                 if absent and how == "rule":
                     names = tuple(dict.fromkeys(name for _, name in absent))
-                    self.plan.absent[target.key] = Absent(absent[0][0], names)
+                    self.plan.absent[target.key] = AbsentSource(absent[0][0], names)
 
     def _taken(self, target: Target, names: Iterable[str]) -> bool:
         """Whether the file's tensors have other weights of their names."""

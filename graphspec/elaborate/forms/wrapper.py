@@ -59,6 +59,10 @@ def wrap(node: NodeInstance, cls: type[Wrapper], arguments: dict[str, Any], buil
             return node.failure("not-supported", node.span_of("wraps"), message, help)
         op.layer, op.title = together, f"{cls.spec_name}({op.title})"
         return NodeResult(dict(op.outputs), op)
+    if op.layer is not None:
+        op.layer = op.layer.counting_back(op.output.tensor.rank)
+    inner_layers = [op.layer] if op.graph is None else [each.layer for each in op.graph.walk()]
+    wrapper = wrapper.wrapping(layer for layer in inner_layers if layer is not None)
     if op.wrapper is not None:
         op.title = f"{op.wrapper.title}({op.title})"
         op.wrapper = NestedWrapper(outer=wrapper, inner=op.wrapper)
