@@ -202,7 +202,7 @@ def test_constants_and_normalized_kernels_are_imported(make: Any) -> None:
 def test_normalized_kernels_have_their_order_in_files_of_keras_2(
     frozen: bool, inside: bool, tmp_path: Path
 ) -> None:
-    """The vector has as many numbers as the bias, which trains and is listed before it, unless it is frozen."""
+    """The vector has as many numbers as the bias, which is listed before it where it trains."""
     x = keras.Input((4,), name="x")
     layer = layers.SpectralNormalization(layers.Dense(3), name="norm")
     layer.trainable = not frozen

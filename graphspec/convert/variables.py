@@ -107,8 +107,8 @@ class StoredVariables:
 
 
 def variables_below(group: Any, shown: str) -> Iterator[Any]:
-    """What a group of a file of Keras 3 stores. A wrapper with variables of its own, SpectralNormalization, has
-    the kernel of the wrapped layer among them: it is stored twice and counts once.
+    """What a group of a file of Keras 3 stores. A wrapper with variables of its own, SpectralNormalization,
+    has the kernel of the wrapped layer among them: it is stored twice and counts once.
     """
     own = member(group, "vars", shown)
     found = [array(own, str(number), shown) for number in range(len(own))] if own is not None else []
